@@ -1,0 +1,112 @@
+"""An architecture's card: everything the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from playground.engine.settings import Options, Settings
+
+if TYPE_CHECKING:
+    from playground.engine.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Known-good settings."""
+
+    values: Mapping[str, Any]
+    why: str
+    """One line: what they are good for and why they work."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelCard:
+    """A panel the architecture can show: a question about the model, put with `options`."""
+
+    name: str
+    title: str
+    hint: str
+    """One dim line of plain words under the title: what is seen and how to read it."""
+    help: str
+    """What `?` tells: a short paragraph."""
+    options: type[Options] = Options
+    selects: str = ""
+    """The option that picking an item (an image, a bar, a token) sets, in every panel of the tab that has it."""
+    rows: int = 9
+    """Rows it wants at the least, its title and hint left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionCard:
+    """Something a person can do to the model or its data in mid-run."""
+
+    name: str
+    title: str
+    help: str
+    options: type[Options] = Options
+    key: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ChartCard:
+    """One chart over training steps."""
+
+    title: str
+    train: str = ""
+    """Name of the training metric (one value a step)."""
+    held_out: str = ""
+    """Name of the held-out metric (one value an evaluation); its baselines are drawn as dashed lines."""
+    log: bool = False
+    percent: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What the tab's action area is: a text prompt with candidates, or a pad to draw an input on."""
+
+    kind: Literal["prompt", "pad"]
+    panel: str
+    """The panel that answers: its options take what was typed or drawn."""
+    option: str
+    """The option that takes the text, or the drawing (rows of comma-separated numbers 0..16, rows parted by `;`)."""
+    generate: str = ""
+    """For a prompt: the panel that continues the text."""
+    size: tuple[int, int] = (8, 8)
+    """For a pad: rows and columns."""
+    levels: int = 16
+    """For a pad: the value of full ink."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    name: str
+    """As typed: `dlplay NAME`."""
+    title: str
+    summary: str
+    """One line for `--help`."""
+    settings: type[Settings]
+    task: str
+    """`module:class` of the `Task`, imported only in the run's own process."""
+    metric: str
+    """The held-out metric that says how good the model is."""
+    better: Literal["higher", "lower"]
+    charts: tuple[ChartCard, ...]
+    panels: tuple[PanelCard, ...]
+    stage: Stage | None = None
+    actions: tuple[ActionCard, ...] = ()
+    presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
+    order: int = 100
+    """Place among the tabs."""
+
+    def panel(self, name: str) -> PanelCard:
+        """Raises `KeyError`."""
+        return {panel.name: panel for panel in self.panels}[name]
+
+    def load_task(self) -> type[Task]:
+        """Import the task (and torch with it)."""
+        module, _, name = self.task.partition(":")
+        task: type[Task] = getattr(importlib.import_module(module), name)
+        return task

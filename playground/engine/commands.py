@@ -1,0 +1,74 @@
+"""What can be asked of a run. Every command is obeyed between two training steps; one with an `id` gets an `Answered`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    id: int = 0
+    """Chosen by the client; 0 asks for no reply."""
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    pass
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    pass
+
+
+class StepOnce(Command, frozen=True, kw_only=True):
+    """Train one step, then pause."""
+
+
+class SetSpeed(Command, frozen=True, kw_only=True):
+    """Hold training down to this many steps a second; 0 lifts the limit."""
+
+    steps_per_second: float
+
+
+class Set(Command, frozen=True, kw_only=True):
+    """Change one live setting."""
+
+    field: str
+    value: Any
+
+
+class Act(Command, frozen=True, kw_only=True):
+    """Do one of the architecture's actions, which may change the model or its data; recorded as `Applied`."""
+
+    action: str
+    options: dict[str, Any] = {}
+
+
+class Ask(Command, frozen=True, kw_only=True):
+    """One panel, now; changes nothing."""
+
+    panel: str
+    options: dict[str, Any] = {}
+
+
+class View(msgspec.Struct, frozen=True):
+    panel: str
+    options: dict[str, Any] = {}
+
+
+class Watch(Command, frozen=True, kw_only=True):
+    """Keep these panels coming, at most `rate` times a second each; replaces the client's former wishes."""
+
+    views: list[View]
+    rate: float = 4.0
+
+
+class Save(Command, frozen=True, kw_only=True):
+    pass
+
+
+class Stop(Command, frozen=True, kw_only=True):
+    """End the run, after a last checkpoint."""
+
+
+AnyCommand = Pause | Resume | StepOnce | SetSpeed | Set | Act | Ask | Watch | Save | Stop

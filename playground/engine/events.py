@@ -1,0 +1,157 @@
+"""What happens in a run, as typed records.
+
+Two lanes. *Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up without gaps over all
+resumes; whoever wants them reads the file from any `seq`, while the run goes on or years later. *Live* events go to the screens that are
+attached, newest first, and are never written: a screen that misses one has missed nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from playground.engine.panels import AnyPanel
+
+PROTOCOL = 1
+"""Version of the events and commands; stands in every `Started`."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Base: `step` counts finished training steps, `time` is seconds since the epoch."""
+
+    seq: int = 0
+    step: int = 0
+    time: float = 0.0
+
+
+class Started(Event, frozen=True, kw_only=True):
+    """A process took the run up, at `step`: 0, or the checkpoint it resumed from. What the journal says of later steps no longer counts."""
+
+    protocol: int = PROTOCOL
+    architecture: str
+    name: str
+    settings: dict[str, Any]
+    device: str
+    """The torch device, such as cuda:0."""
+    device_name: str
+    """The device in words, such as NVIDIA H200."""
+    threads: int
+    parameters: int
+    """Trainable parameters of all models together."""
+    data: str
+    """The data in words, with sizes."""
+    origin: str = ""
+    """The checkpoint the weights came from; empty for fresh weights."""
+    versions: dict[str, str] = {}
+    pid: int = 0
+
+
+class Baselines(Event, frozen=True, kw_only=True, tag="baselines"):
+    """What methods without a neural net reach on the same held-out data, by metric."""
+
+    values: dict[str, dict[str, float]]
+
+
+class Stepped(Event, frozen=True, kw_only=True):
+    """Training metrics of the steps `first` to `step`, one value a step (None where a step has none)."""
+
+    first: int
+    metrics: dict[str, list[float | None]]
+    seconds: float
+    """Wall time since the run began training, evaluations and saves left out, summed over resumes."""
+
+
+class Evaluated(Event, frozen=True, kw_only=True):
+    """Metrics on held-out data."""
+
+    metrics: dict[str, float]
+
+
+class Applied(Event, frozen=True, kw_only=True):
+    """A change or an action took effect before step `step + 1`."""
+
+    what: str
+    """A setting's name, or an action's."""
+    value: Any = None
+    before: Any = None
+
+
+class Saved(Event, frozen=True, kw_only=True):
+    checkpoint: str
+    """Folder name below the run's `checkpoints/`."""
+    bytes: int
+
+
+class Paused(Event, frozen=True, kw_only=True):
+    reason: str = ""
+    """Empty when a person asked for it."""
+
+
+class Resumed(Event, frozen=True, kw_only=True):
+    pass
+
+
+class Warned(Event, frozen=True, kw_only=True):
+    what: str
+    why: str = ""
+    remedy: str = ""
+
+
+class Failed(Event, frozen=True, kw_only=True):
+    """The run ended in an error: what happened, why, and what to do."""
+
+    what: str
+    why: str = ""
+    remedy: str = ""
+
+
+class Finished(Event, frozen=True, kw_only=True):
+    reason: str
+    """steps, minutes, until, stopped or interrupted."""
+    metrics: dict[str, float]
+    baselines: dict[str, dict[str, float]]
+    steps_per_second: float
+    """Training steps per second of training time (evaluations and saves left out), over this process."""
+    seconds: float
+    """Training time over all resumes, as in `Stepped`."""
+
+
+class Shown(Event, frozen=True, kw_only=True):
+    """Live: a watched panel, as of `step`."""
+
+    view: int
+    """Position of the view in the client's last `Watch`."""
+    watch: int
+    """`id` of that `Watch`."""
+    panel: AnyPanel
+
+
+class Answered(Event, frozen=True, kw_only=True):
+    """Live: the reply to a command that carried an `id`."""
+
+    id: int
+    panel: AnyPanel | None = None
+    error: str = ""
+    """What was wrong, in words with a way out; empty when it was obeyed."""
+
+
+class Status(Event, frozen=True, kw_only=True):
+    """Live: how the run is doing, a few times a second."""
+
+    state: str
+    """starting, training, paused, finished or failed."""
+    steps_per_second: float = 0.0
+    device: str = ""
+    device_name: str = ""
+    utilisation: float | None = None
+    """Of the device, from 0 to 1."""
+    memory: int | None = None
+    """Bytes in use on the device (of the process, on a CPU)."""
+    problem: str = ""
+    """What holds the run up, such as a full disk; empty when nothing does."""
+
+
+DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished
+LiveEvent = Shown | Answered | Status
+AnyEvent = DurableEvent | LiveEvent

@@ -1,0 +1,340 @@
+"""One typed `Settings` dataclass is the source of the flags, the form, the JSON in a checkpoint and the checks of all three.
+
+A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.Meta(ge=…, le=…)]`; `Meta(extra=…)` may add
+
+    unit     what one unit of the value is ("steps", "minutes")
+    live     True when a change takes effect at the next step of a running run; otherwise it waits for a reset
+    choices  the values offered for a text field; with `path` a file or folder is taken as well
+    path     True when the text may name a file or folder
+
+and the docstring under a field says in plain words what it does. `fields` reads all of that into `Field`s.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import functools
+import inspect
+import json
+import math
+import re
+import textwrap
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: the words name the value, the bound and the way out."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of every settings type and of every panel's options."""
+
+    def check(self) -> None:
+        """Check what no single field can know of another. Raises `SettingsError`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Options):
+    """What every architecture can be told. An architecture adds its own fields and may give these other defaults."""
+
+    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2000
+    """Training ends after this many steps."""
+
+    minutes: Annotated[float, Meta(ge=0, le=100_000, extra={"unit": "minutes", "live": True})] = 0.0
+    """Training ends after this much time; 0 sets no limit."""
+
+    until: Annotated[str, Meta(max_length=200, extra={"live": True})] = ""
+    """Training ends at the first evaluation where this holds, such as test_accuracy>=0.99."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    """Start of every random number: the same seed gives the same initial weights and the same run."""
+
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
+    """Where the numbers are crunched: auto, cpu, cuda, cuda:N or mps."""
+
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    """CPU threads of the tensor library; tiny models are quickest with one or two."""
+
+    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 100
+    """Steps between two evaluations on held-out data."""
+
+    save_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
+    """Steps between two checkpoints."""
+
+    def check(self) -> None:
+        parse_until(self.until)
+
+
+COMMON = tuple(field.name for field in dataclasses.fields(Settings))
+
+S = TypeVar("S", bound=Options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One setting as the flags, the form and the help see it."""
+
+    name: str
+    kind: Literal["int", "float", "bool", "text", "ints"]
+    default: Any
+    low: float | None
+    high: float | None
+    open_low: bool
+    """True when `low` itself is excluded."""
+    open_high: bool
+    choices: tuple[str, ...]
+    path: bool
+    unit: str
+    live: bool
+    doc: str
+    annotation: Any
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def bounds(self) -> str:
+        """The bound in words, such as `1e-06 to 10` or `none, batch or group`; empty when anything goes."""
+        if self.choices:
+            words = list(self.choices) + (["a file or folder"] if self.path else [])
+            return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+        if self.kind == "bool":
+            return "true or false"
+        if self.low is None and self.high is None:
+            return "a file or folder" if self.path else ""
+        low = "" if self.low is None else ("above " if self.open_low else "") + show(self.low)
+        high = "" if self.high is None else ("below " if self.open_high else "") + show(self.high)
+        if low and high:
+            return f"{low} to {high}" if not (self.open_low or self.open_high) else f"{low}, {high if self.open_high else 'at most ' + high}"
+        return f"at least {low}" if low and not self.open_low else low or (high if self.open_high else f"at most {high}")
+
+    @property
+    def expected(self) -> str:
+        """What a value must look like, in words for an error."""
+        noun = {"int": "a whole number", "float": "a number", "bool": "true or false", "text": "text", "ints": "whole numbers with commas, such as 16,32"}
+        if self.choices or self.kind == "bool":
+            return self.bounds
+        return noun[self.kind] + (f", {self.bounds}" if self.bounds else "") + (f" ({self.unit})" if self.unit else "")
+
+
+def show(value: Any) -> str:
+    """A value as a person would type it: 0.001 as 0.001, 3e-05 as 3e-05, (16, 32) as 16,32."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if isinstance(value, (tuple, list)):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+@functools.cache
+def fields(settings_type: type[Options]) -> tuple[Field, ...]:
+    """The fields of a settings type: an architecture's own first, in their written order, then the common ones."""
+    docs = _field_docs(settings_type)
+    hints = typing.get_type_hints(settings_type, include_extras=True)
+    found = [_field(item, hints[item.name], docs.get(item.name, "")) for item in dataclasses.fields(settings_type)]
+    if issubclass(settings_type, Settings):
+        found.sort(key=lambda field: field.name in COMMON)
+    return tuple(found)
+
+
+def field(settings_type: type[Options], name: str) -> Field:
+    """The field called `name` (underscores or hyphens). Raises `SettingsError` with the nearest names."""
+    wanted = name.strip().lstrip("-").replace("-", "_")
+    by_name = {item.name: item for item in fields(settings_type)}
+    if wanted in by_name:
+        return by_name[wanted]
+    near = difflib.get_close_matches(wanted, by_name, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(by_name)}"
+    raise SettingsError(f"there is no setting {name!r}{hint}")
+
+
+def parse(item: Field, value: Any) -> Any:
+    """`value` (typed text, or a value from JSON) as the field's own type, within its bounds. Raises `SettingsError`."""
+    try:
+        parsed = _read(item, value)
+    except (ValueError, TypeError, OverflowError):
+        raise SettingsError(f"{item.flag} {show(value)!r} is not {item.expected}", item.name) from None
+    if item.kind == "float" and not math.isfinite(parsed):
+        raise SettingsError(f"{item.flag} {show(value)} is not {item.expected}", item.name)
+    if item.choices and not item.path and parsed not in item.choices and not _matches_pattern(item, parsed):
+        near = difflib.get_close_matches(str(parsed), item.choices, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"{item.flag} {show(parsed)} is not {item.bounds}{hint}", item.name)
+    try:
+        return msgspec.convert(parsed, item.annotation)
+    except msgspec.ValidationError as error:
+        if item.bounds:
+            hint = f"use {item.bounds}" + (f" {item.unit}" if item.unit else "")
+            raise SettingsError(f"{item.flag} {show(parsed)} is out of bounds; {hint}", item.name) from None
+        raise SettingsError(f"{item.flag} {show(parsed)} cannot be used: {error}", item.name) from None
+
+
+def make(settings_type: type[S], values: Mapping[str, Any], *, lenient: bool = False) -> S:
+    """Settings from names and values of any origin, every one checked. Raises `SettingsError`.
+
+    `lenient` drops names that are not known (a checkpoint of a newer version) instead of refusing them.
+    """
+    parsed: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            item = field(settings_type, name)
+        except SettingsError:
+            if lenient:
+                continue
+            raise
+        parsed[item.name] = parse(item, value)
+    settings = settings_type(**parsed)
+    settings.check()
+    return settings
+
+
+def change(settings: S, name: str, value: Any) -> S:
+    """A copy of `settings` with one field changed and everything checked again. Raises `SettingsError`."""
+    item = field(type(settings), name)
+    changed = dataclasses.replace(settings, **{item.name: parse(item, value)})
+    changed.check()
+    return changed
+
+
+def to_dict(settings: Options) -> dict[str, Any]:
+    """The settings as plain JSON values, in field order."""
+    return {item.name: msgspec.to_builtins(getattr(settings, item.name)) for item in fields(type(settings))}
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Names and values from a JSON file of at most 64 KiB. Raises `SettingsError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(65_537)
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error.strerror or error}") from None
+    if len(data) > 65_536:
+        raise SettingsError(f"the settings file {path} is larger than 64 KiB")
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"the settings file {path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f'the settings file {path} must hold one object, such as {{"lr": 0.001}}')
+    return values
+
+
+_UNTIL = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
+
+
+def parse_until(text: str) -> tuple[str, str, float] | None:
+    """`"test_accuracy>=0.99"` as (metric, comparison, bound); None for empty text. Raises `SettingsError`."""
+    if not text.strip():
+        return None
+    match = _UNTIL.match(text)
+    try:
+        if match is None:
+            raise ValueError
+        bound = float(match[3])
+    except ValueError:
+        raise SettingsError(f"--until {text!r} is not a metric, a comparison and a number; write it like test_accuracy>=0.99", "until") from None
+    return match[1], match[2], bound
+
+
+def _read(item: Field, value: Any) -> Any:
+    if item.kind == "ints":
+        parts = value if isinstance(value, (list, tuple)) else str(value).replace(" ", "").split(",")
+        return tuple(_whole(part) for part in parts)
+    if item.kind == "text":
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    if item.kind == "bool":
+        if isinstance(value, bool):
+            return value
+        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        return words[str(value).strip().lower()] if str(value).strip().lower() in words else _refuse()
+    if isinstance(value, bool):
+        raise TypeError
+    return _whole(value) if item.kind == "int" else float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str):
+        return int(value.strip().replace("_", ""))
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError
+    return int(value)
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+def _matches_pattern(item: Field, value: Any) -> bool:
+    metas = [meta for meta in getattr(item.annotation, "__metadata__", ()) if isinstance(meta, Meta)]
+    return any(meta.pattern is not None and re.search(meta.pattern, str(value)) for meta in metas)
+
+
+def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
+    metas = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    base = hint.__origin__ if metas else hint
+    element_metas: list[Meta] = []
+    choices: tuple[str, ...] = ()
+    if typing.get_origin(base) is Literal:
+        kind: Any = "text"
+        choices = tuple(str(choice) for choice in typing.get_args(base))
+    elif typing.get_origin(base) is tuple:
+        kind = "ints"
+        element_metas = [meta for meta in getattr(typing.get_args(base)[0], "__metadata__", ()) if isinstance(meta, Meta)]
+    else:
+        kind = {int: "int", float: "float", bool: "bool", str: "text"}[base]
+    extra: dict[str, Any] = {}
+    for meta in metas:
+        extra |= meta.extra or {}
+    bound = next((meta for meta in [*metas, *element_metas] if any(edge is not None for edge in (meta.ge, meta.gt, meta.le, meta.lt))), Meta())
+    return Field(
+        name=item.name,
+        kind=kind,
+        default=item.default,
+        low=bound.ge if bound.ge is not None else bound.gt,
+        high=bound.le if bound.le is not None else bound.lt,
+        open_low=bound.gt is not None,
+        open_high=bound.lt is not None,
+        choices=choices or tuple(extra.get("choices", ())),
+        path=bool(extra.get("path")),
+        unit=str(extra.get("unit", "")),
+        live=bool(extra.get("live")),
+        doc=doc,
+        annotation=hint,
+    )
+
+
+def _field_docs(settings_type: type) -> dict[str, str]:
+    """The docstring under each field, by field name, of the type and its bases (the nearest wins)."""
+    docs: dict[str, str] = {}
+    for base in reversed(settings_type.__mro__):
+        if not (isinstance(base, type) and issubclass(base, Options)):
+            continue
+        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
+        for statement, following in zip(body, body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+                and isinstance(following.value.value, str)
+            ):
+                docs[statement.target.id] = " ".join(following.value.value.split())
+    return docs

@@ -1,0 +1,177 @@
+"""The contract between the engine and an architecture.
+
+A `Task` owns its models, optimisers, data order and random generators. The engine calls `train_step` again and again, knows neither the
+model nor the loss, and asks for everything else between two steps. What differs between a classifier, a GAN with two optimisers, a DQN
+with an environment and a Transformer-XL with its memory lies inside `train_step` and `extra_state`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from playground.engine import state
+from playground.engine.panels import AnyPanel
+from playground.engine.settings import Options, Settings, SettingsError
+
+S = TypeVar("S", bound=Settings)
+
+
+class DataError(ValueError):
+    """Data that cannot be used: the words name the file or value, the bound and the way out."""
+
+
+class Task(ABC, Generic[S]):
+    """Base of every architecture's task.
+
+    A subclass's `__init__(settings, device, assets)` calls this one first, then fills `models` and `optimizers`, in a fixed order, and
+    draws initial weights from torch's global generator on the CPU (the engine has seeded it), before `.to(device)`.
+
+    `assets` is what an earlier `assets()` returned, when the weights come from a checkpoint: a vocabulary, class names, shapes that the
+    data decided. None: derive them from the data.
+    """
+
+    questions: ClassVar[dict[str, str]] = {}
+    """Panel name to the name of the method that answers it; filled by a subclass: `method(options) -> AnyPanel`."""
+
+    def __init__(self, settings: S, device: torch.device, assets: dict[str, Any] | None = None) -> None:
+        self.settings: S = settings
+        self.device = device
+        self.step = 0
+        """Finished training steps; the engine counts it up after every `train_step`."""
+        self.models: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.generators: dict[str, torch.Generator] = {}
+        self.data = ""
+        """The data in words, with sizes."""
+        self.not_finite = torch.zeros((), device=device)
+        """1 on the device once a loss was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
+
+    # --- training -----------------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def train_step(self) -> dict[str, Tensor]:
+        """One step. Returns 0-d detached tensors by metric name, still on the device: no `.item()`, no wait for the device."""
+
+    @abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Metrics on the whole held-out split. Deterministic; the engine has set eval mode and switched gradients off."""
+
+    def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
+        """One update of the optimiser's parameters down the gradient of `loss`.
+
+        The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured. A loss that is not
+        finite changes no parameter: the fused optimisers skip an update on the device itself while `found_inf` is set, so nobody waits.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        metrics = {}
+        if clip > 0:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
+        torch.maximum(self.not_finite, (loss.detach() - loss.detach()).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+        optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
+        optimizer.step()
+        return metrics
+
+    def change(self, settings: S) -> None:
+        """A live setting was changed; takes effect from the next step. Override where a setting is not read at every step."""
+        self.settings = settings
+
+    # --- looking inside -----------------------------------------------------------------------------------------------------------
+
+    def panel(self, name: str, options: Options) -> AnyPanel:
+        """The answer to one question about the model. Pure: called through `looking`."""
+        method = self.questions.get(name)
+        if method is None:
+            raise SettingsError(f"there is no panel {name!r}; known are {', '.join(self.questions)}")
+        panel: AnyPanel = getattr(self, method)(options)
+        return panel
+
+    def act(self, name: str, options: Options) -> AnyPanel | None:
+        """Do one of the card's actions; may change the model, the data or an environment."""
+        raise SettingsError(f"there is no action {name!r}")
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """What methods without a neural net reach on the same held-out data: `{metric: {method: value}}`. May take seconds; cached."""
+        return {}
+
+    def baselines_key(self) -> str:
+        """Names all that the baselines depend on (a hash of the data, the split); equal keys may share a cached result."""
+        return ""
+
+    # --- state --------------------------------------------------------------------------------------------------------------------
+
+    def assets(self) -> dict[str, Any]:
+        """JSON values that the weights are useless without (a vocabulary, class names)."""
+        return {}
+
+    def extra_state(self) -> dict[str, Any]:
+        """What else the next step depends on: data position, memory, replay buffer, environment. A tree of dicts with string keys,
+        whose leaves are tensors or JSON values."""
+        return {}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Inverse of `extra_state`."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers of all models, by `model/parameter`."""
+        return {f"{name}/{key}": value for name, model in self.models.items() for key, value in model.state_dict().items()}
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Inverse of `weights`; names, shapes and dtypes must be exactly the models' own. Raises `SettingsError`."""
+        state.check_like(self.weights(), weights)
+        for name, model in self.models.items():
+            own = {key.removeprefix(name + "/"): value for key, value in weights.items() if key.startswith(name + "/")}
+            model.load_state_dict(own, strict=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the weights that the next steps depend on, keyed by name."""
+        return {
+            "step": self.step,
+            "optimizers": {name: state.optimizer_state(optimizer, self.models) for name, optimizer in self.optimizers.items()},
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "random": state.random_state(self.device),
+            "extra": self.extra_state(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.step = int(saved["step"])
+        for name, optimizer in self.optimizers.items():
+            state.load_optimizer_state(optimizer, self.models, saved["optimizers"][name])
+        for name, generator in self.generators.items():
+            generator.set_state(saved["generators"][name])
+        self.load_extra_state(saved["extra"])
+        state.set_random_state(saved["random"], self.device)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters; shared ones count once."""
+        unique = {id(p): p.numel() for model in self.models.values() for p in model.parameters() if p.requires_grad}
+        return sum(unique.values())
+
+
+@contextlib.contextmanager
+def looking(task: Task[Any]) -> Iterator[None]:
+    """Within it the models can be used freely and nothing of the training is disturbed: eval mode, no gradients, and afterwards every
+    random generator and every module's mode is as it was."""
+    modes = [(module, module.training) for model in task.models.values() for module in model.modules()]
+    generators = {name: generator.get_state() for name, generator in task.generators.items()}
+    random = state.random_state(task.device)
+    for model in task.models.values():
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for name, saved in generators.items():
+            task.generators[name].set_state(saved)
+        state.set_random_state(random, task.device)
