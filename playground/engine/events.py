@@ -132,6 +132,8 @@ class Answered(Event, frozen=True, kw_only=True):
 
     id: int
     panel: AnyPanel | None = None
+    view: int | None = None
+    """For a watched panel that cannot be shown: its position in the `Watch` called `id`."""
     error: str = ""
     """What was wrong, in words with a way out; empty when it was obeyed."""
 
@@ -140,7 +142,7 @@ class Status(Event, frozen=True, kw_only=True):
     """Live: how the run is doing, a few times a second."""
 
     state: str
-    """starting, training, paused, finished or failed."""
+    """training, paused, finished, or exploring (a checkpoint is looked at, nothing trains)."""
     steps_per_second: float = 0.0
     device: str = ""
     device_name: str = ""

@@ -1,0 +1,112 @@
+"""The device a run computes on: chosen by name, made repeatable, described and measured in words and numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from playground.engine.settings import Settings, SettingsError
+
+
+def choose(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is there. Raises `SettingsError` with the way out."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.startswith("cuda"):
+        if not torch.cuda.is_available():
+            why = f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no NVIDIA device answers"
+            raise SettingsError(f"--device {name}: {why}; use --device cpu or --device auto", "device")
+        index = int(name.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise SettingsError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0", "device")
+        return torch.device("cuda", index)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("--device mps: this machine has no Apple GPU that torch can use; use --device cpu or --device auto", "device")
+    return torch.device(name)
+
+
+def prepare(settings: Settings) -> torch.device:
+    """Make this process compute the same numbers every time: threads, deterministic kernels and every global generator from the seed."""
+    device = choose(settings.device)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a safety net for bugs that costs time
+    torch.backends.cudnn.benchmark = False
+    seed_everything(settings.seed)
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (every device), numpy and Python."""
+    import random
+
+    import numpy as np
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  # environments and libraries draw from the legacy generator
+    random.seed(seed)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, such as `NVIDIA H200` or `x86_64, 2 cores`."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    if device.type == "mps":
+        return "Apple GPU"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{platform.machine()}, {cores} cores"
+
+
+class Meter:
+    """How busy the device is: its utilisation (0 to 1, or None when nothing can tell) and the bytes in use."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._nvidia = _nvidia(device)
+        self._last = (time.monotonic(), time.process_time())
+
+    def read(self) -> tuple[float | None, int | None]:
+        """Utilisation since the last reading (on a CPU: of the cores that training may use) and bytes in use."""
+        if self.device.type == "cuda":
+            if self._nvidia is not None:
+                module, handle = self._nvidia
+                with contextlib.suppress(Exception):  # the driver's own errors are many and none of them may stop a run
+                    rates, memory = module.nvmlDeviceGetUtilizationRates(handle), module.nvmlDeviceGetMemoryInfo(handle)
+                    return rates.gpu / 100, int(memory.used)
+            return None, torch.cuda.memory_allocated(self.device)
+        now, used = time.monotonic(), time.process_time()
+        (then, before), self._last = self._last, (now, used)
+        share = (used - before) / max(now - then, 1e-9) / torch.get_num_threads()
+        return min(share, 1.0), resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process in bytes (its peak where the system does not tell the present)."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _nvidia(device: torch.device) -> tuple[Any, Any] | None:
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        bus = torch.cuda.get_device_properties(device).uuid
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{bus}".encode())
+    except Exception:  # the extra is missing or the driver does not answer: memory alone is shown
+        return None

@@ -1,0 +1,473 @@
+"""The training engine. It drives a `Task`, knows neither architecture nor screen, and speaks in events; it obeys commands between two steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import operator
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from playground.engine.audience import Audience, Outlet
+from playground.engine.card import Card
+from playground.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, Watch
+from playground.engine.device import Meter
+from playground.engine.events import (
+    Applied,
+    DurableEvent,
+    Evaluated,
+    Failed,
+    Finished,
+    Paused,
+    Resumed,
+    Saved,
+    Status,
+    Stepped,
+    Warned,
+)
+from playground.engine.settings import SettingsError, change, field, parse_until, show
+from playground.engine.task import DataError, Task, looking
+
+FLUSH_SECONDS = 0.1
+"""Metrics stay on the device for this long: one wait for the device, and one record, for all the steps in between."""
+STATUS_SECONDS = 0.5
+RETRY_SECONDS = 1.0
+
+COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+class TrainingFailed(Exception):
+    """The run cannot go on; carries the `Failed` event."""
+
+    def __init__(self, event: Failed) -> None:
+        super().__init__(event.what)
+        self.event = event
+
+
+class GaveUp(Exception):  # noqa: N818
+    """The run was told to stop while the disk did not take what it had to write."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the loop itself must remember over a resume."""
+
+    seconds: float = 0.0
+    """Training time, evaluations and saves left out."""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Of the last evaluation."""
+    evaluated: int = -1
+    """The step it was done at."""
+
+
+class Loop:
+    """Trains until a stop condition holds, somebody says stop, or it fails."""
+
+    def __init__(
+        self,
+        card: Card,
+        task: Task[Any],
+        outlet: Outlet,
+        save: Callable[[], tuple[str, int]],
+        *,
+        baselines: dict[str, dict[str, float]],
+        progress: Progress,
+        device_name: str = "",
+        paused: bool = False,
+    ) -> None:
+        """`save` writes a checkpoint and returns its name and bytes; it may raise `OSError`, which is tried again."""
+        self.task = task
+        self.outlet = outlet
+        self.audience = Audience(card, task, outlet)
+        self.baselines = baselines
+        self.progress = progress
+        self.paused = paused
+        self.interrupted = ""
+        """Set by a signal handler: why the run has to end after this step."""
+        self._save = save
+        self._device_name = device_name
+        self._meter = Meter(task.device)
+        self._buffer: list[dict[str, Tensor]] = []
+        self._stopping = ""
+        self._single = False
+        self._speed = 0.0
+        self._saved = task.step if task.step else -1
+        self._first = task.step
+        self._before = progress.seconds
+        self._status_due = 0.0
+        self._rate = 0.0
+        self._rate_mark = (0.0, task.step)
+        self._problem = ""
+        self._until = parse_until(task.settings.until)
+
+    # --- the whole ----------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> str:
+        """Train to the end. Returns why it ended. Raises `TrainingFailed` after its `Failed` event was recorded."""
+        try:
+            if self.progress.evaluated != self.task.step:
+                self._evaluate()
+            if self.task.step == 0:
+                self._checkpoint()
+            while True:
+                self._finish(reason := self._train())
+                if reason == "interrupted" or not self._linger():
+                    return reason
+        except TrainingFailed as failure:
+            self._record(failure.event)
+            self._status("failed")
+            raise
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            event = _out_of_memory(self.task, error)
+            if event is None:
+                raise
+            self._record(event)
+            raise TrainingFailed(event) from error
+
+    def _train(self) -> str:
+        task, settings = self.task, self.task.settings
+        self._status("paused" if self.paused else "training")
+        began = flushed = time.perf_counter()
+        self._rate_mark = (began, task.step)
+        while True:
+            self._obey(0.0)
+            if reason := self._reason_to_end():
+                self._clock(began)
+                return reason
+            if self.paused:
+                self._clock(began)
+                self._flush()
+                self._wait_paused()
+                began = flushed = time.perf_counter()
+                self._rate_mark = (began, task.step)
+                continue
+            self._buffer.append(task.train_step())
+            task.step += 1
+            settings = task.settings
+            now = time.perf_counter()
+            evaluate, save = task.step % settings.eval_every == 0, task.step % settings.save_every == 0
+            if evaluate or save or self._single or now - flushed >= FLUSH_SECONDS:
+                self._clock(began)
+                self._flush()
+                if evaluate:
+                    self._evaluate()
+                if save:
+                    self._checkpoint()
+                if self._single:
+                    self._single, self.paused = False, True
+                    self._record(Paused(step=task.step))
+                began = flushed = time.perf_counter()
+                if now >= self._status_due:
+                    self._status("training")
+            if self.audience.watched:
+                self.audience.serve(now)
+            if self._speed:
+                self._hold(now)
+
+    def _finish(self, reason: str) -> None:
+        self._flush()
+        if reason != "interrupted" and self.progress.evaluated != self.task.step:
+            self._evaluate()
+        if self._saved != self.task.step:
+            self._checkpoint()
+        seconds = self.progress.seconds - self._before
+        self._record(
+            Finished(
+                step=self.task.step,
+                reason=reason,
+                metrics=self.progress.metrics,
+                baselines=self.baselines,
+                steps_per_second=(self.task.step - self._first) / seconds if seconds > 0 else 0.0,
+                seconds=self.progress.seconds,
+            )
+        )
+        self._status("finished")
+
+    def _linger(self) -> bool:
+        """Answer questions while somebody looks on; True when training is to go on."""
+        self._stopping = ""
+        self.paused = True
+        while self.outlet.clients and not self.interrupted and not self._stopping:
+            self._obey(0.2, state="finished")
+            self._serve_still("finished")
+            if not self.paused:
+                if self._reason_to_end():
+                    self.paused = True
+                    continue
+                self._first, self._before = self.task.step, self.progress.seconds
+                return True
+        return False
+
+    # --- parts of a step ----------------------------------------------------------------------------------------------------------
+
+    def _reason_to_end(self) -> str:
+        settings = self.task.settings
+        if self.interrupted:
+            return "interrupted"
+        if self._stopping:
+            return self._stopping
+        if self.task.step >= settings.steps:
+            return "steps"
+        if settings.minutes and self.progress.seconds >= settings.minutes * 60:
+            return "minutes"
+        if self._until and self.progress.evaluated == self.task.step and self.task.step > 0:
+            metric, comparison, bound = self._until
+            if metric in self.progress.metrics and COMPARE[comparison](self.progress.metrics[metric], bound):
+                return "until"
+        return ""
+
+    def _clock(self, began: float) -> None:
+        self.progress.seconds += time.perf_counter() - began
+
+    def _hold(self, began: float) -> None:
+        """Wait until the next step is due at the speed that was asked for."""
+        due = began + 1 / self._speed
+        while self._speed and not self.paused and not self._reason_to_end() and (left := due - time.perf_counter()) > 0:
+            self._obey(min(left, 0.2))
+
+    def _flush(self) -> None:
+        """Record the metrics of the steps since the last flush; raise when a loss was not finite."""
+        if not self._buffer:
+            return
+        last, count = self.task.step, len(self._buffer)
+        names = dict.fromkeys(name for metrics in self._buffer for name in metrics)
+        columns: dict[str, list[float | None]] = {}
+        for name in names:
+            present = [index for index, metrics in enumerate(self._buffer) if name in metrics]
+            values = torch.stack([self._buffer[index][name].reshape(()) for index in present]).tolist()
+            column: list[float | None] = [None] * count
+            for index, value in zip(present, values, strict=True):
+                column[index] = value if math.isfinite(value) else None
+            columns[name] = column
+        self._buffer.clear()
+        first = last - count + 1
+        if self.task.not_finite.item():
+            bad = next((i for i in range(count) if any(column[i] is None for column in columns.values())), 0)
+            if bad:
+                good = {name: column[:bad] for name, column in columns.items()}
+                self._record(Stepped(step=first + bad - 1, first=first, metrics=good, seconds=self.progress.seconds))
+            raise TrainingFailed(
+                Failed(
+                    step=first + bad,
+                    what=f"the loss of step {first + bad:,} is not a finite number",
+                    why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
+                    remedy=_gentler(self.task),
+                )
+            )
+        self._record(Stepped(step=last, first=first, metrics=columns, seconds=self.progress.seconds))
+        now = time.perf_counter()
+        then, step = self._rate_mark
+        if now - then >= STATUS_SECONDS:
+            self._rate, self._rate_mark = (last - step) / (now - then), (now, last)
+
+    def _evaluate(self) -> None:
+        with looking(self.task):
+            metrics = self.task.evaluate()
+        self.progress.metrics, self.progress.evaluated = metrics, self.task.step
+        self._record(Evaluated(step=self.task.step, metrics=metrics))
+
+    def _checkpoint(self) -> None:
+        name, size = self._insist("save a checkpoint", self._save)
+        self._saved = self.task.step
+        self._record(Saved(step=self.task.step, checkpoint=name, bytes=size))
+
+    # --- commands -----------------------------------------------------------------------------------------------------------------
+
+    def _obey(self, timeout: float, state: str = "") -> None:
+        for client, command in self.outlet.poll(timeout):
+            match command:
+                case Ask():
+                    self.audience.ask(client, command)
+                case Watch():
+                    self.audience.watch(client, command)
+                case Act():
+                    self._flush()
+                    if self.audience.act(client, command):
+                        self._saved = -1
+                        self._record(Applied(step=self.task.step, what=command.action, value=command.options))
+                case _:
+                    self._steer(client, command, state)
+
+    def _steer(self, client: int, command: AnyCommand, state: str) -> None:
+        match command:
+            case Pause():
+                self._set_paused(True)
+            case Resume():
+                if state == "finished" and self._reason_to_end():
+                    return self.audience.refuse(client, command, "the run has reached its end; raise steps (or minutes, until) to train on")
+                self._set_paused(False)
+            case StepOnce():
+                if state == "finished" and self._reason_to_end():
+                    return self.audience.refuse(client, command, "the run has reached its end; raise steps (or minutes, until) to train on")
+                self._set_paused(False)
+                self._single = True
+            case SetSpeed():
+                if not 0 <= command.steps_per_second <= 1e6:
+                    return self.audience.refuse(client, command, "the speed is 0 (no limit) to 1000000 steps per second")
+                self._speed = command.steps_per_second
+            case Set():
+                try:
+                    self._set(command)
+                except (SettingsError, DataError) as error:
+                    return self.audience.refuse(client, command, str(error))
+            case Save():
+                self._flush()
+                if self._saved != self.task.step:
+                    self._checkpoint()
+            case Stop():
+                self._stopping = "stopped"
+            case _:
+                return self.audience.refuse(client, command, f"the command {type(command).__name__} is not known here")
+        self.audience.obeyed(client, command)
+
+    def _set(self, command: Set) -> None:
+        settings = self.task.settings
+        item = field(type(settings), command.field)
+        if not item.live:
+            raise SettingsError(f"{item.flag} cannot change in mid-run; it takes effect on reset", item.name)
+        changed = change(settings, item.name, command.value)
+        before, value = getattr(settings, item.name), getattr(changed, item.name)
+        if before == value:
+            return
+        self._flush()
+        self.task.change(changed)
+        self.task.settings = changed
+        self._until = parse_until(changed.until)
+        self._saved = -1
+        self._record(Applied(step=self.task.step, what=item.name, value=value, before=before))
+
+    def _set_paused(self, paused: bool) -> None:
+        self._single = False
+        if paused != self.paused:
+            self._flush()
+            self.paused = paused
+            self._record(Paused(step=self.task.step) if paused else Resumed(step=self.task.step))
+        if not self._stopping:
+            self._status("paused" if paused else "training")
+
+    def _wait_paused(self) -> None:
+        self._status("paused")
+        while self.paused and not self._reason_to_end():
+            self._obey(0.2)
+            self._serve_still("paused")
+
+    def _serve_still(self, state: str) -> None:
+        """Bring every watched panel up to date while nothing trains."""
+        while self.audience.waiting:
+            self.audience.serve(math.inf)
+        if time.perf_counter() >= self._status_due:
+            self._status(state)
+
+    # --- telling ------------------------------------------------------------------------------------------------------------------
+
+    def _record(self, event: DurableEvent) -> None:
+        self._insist("write the journal", lambda: self.outlet.record(event))
+
+    def _insist(self, what: str, attempt: Callable[[], Any]) -> Any:
+        """Do what must be done before training may go on; while the disk refuses, wait, say so, and try again."""
+        began = time.monotonic()
+        while True:
+            try:
+                result = attempt()
+                break
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                reason = "disk full" if full else error.strerror or str(error)
+                self._problem = f"{reason}: cannot {what}; training waits and goes on by itself once there is space"
+                self._status("paused")
+                for client, command in self.outlet.poll(RETRY_SECONDS):
+                    if isinstance(command, Stop):
+                        self.interrupted = self.interrupted or "stopped"
+                    elif isinstance(command, Ask):
+                        self.audience.ask(client, command)
+                    else:
+                        self.audience.refuse(client, command, self._problem)
+                if self.interrupted:
+                    raise GaveUp(f"{reason}: could not {what}") from error
+        if self._problem:
+            waited, self._problem = time.monotonic() - began, ""
+            self.outlet.record(Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="it went on by itself"))
+        return result
+
+    def _status(self, state: str) -> None:
+        now = time.perf_counter()
+        self._status_due = now + STATUS_SECONDS
+        if not self.outlet.clients:
+            return
+        utilisation, memory = self._meter.read()
+        self.outlet.broadcast(
+            Status(
+                step=self.task.step,
+                time=time.time(),
+                state=state,
+                steps_per_second=self._rate if state == "training" else 0.0,
+                device=str(self.task.device),
+                device_name=self._device_name,
+                utilisation=utilisation,
+                memory=memory,
+                problem=self._problem,
+            )
+        )
+
+
+def explore(card: Card, task: Task[Any], outlet: Outlet, device_name: str, interrupted: Callable[[], bool], linger: float) -> None:
+    """Answer questions about a model that does not train, until nobody has looked on for `linger` seconds."""
+    audience, meter = Audience(card, task, outlet), Meter(task.device)
+    alone_since, status_due = time.monotonic(), 0.0
+    while not interrupted():
+        for client, command in outlet.poll(0.2):
+            match command:
+                case Ask():
+                    audience.ask(client, command)
+                case Watch():
+                    audience.watch(client, command)
+                case Stop():
+                    return
+                case _:
+                    audience.refuse(client, command, "nothing trains here; this process only answers questions about a checkpoint")
+        while audience.waiting:
+            audience.serve(math.inf)
+        now = time.monotonic()
+        if outlet.clients:
+            alone_since = now
+            if now >= status_due:
+                utilisation, memory = meter.read()
+                status_due = now + STATUS_SECONDS
+                outlet.broadcast(
+                    Status(
+                        step=task.step,
+                        time=time.time(),
+                        state="exploring",
+                        device=str(task.device),
+                        device_name=device_name,
+                        utilisation=utilisation,
+                        memory=memory,
+                    )
+                )
+        elif now - alone_since > linger:
+            return
+
+
+def _gentler(task: Task[Any]) -> str:
+    lr = getattr(task.settings, "lr", None)
+    suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"
+    return f"train again with {suggestion}; the last checkpoint is kept and can be resumed"
+
+
+def _out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
+    words = str(error).lower()
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
+        return None
+    batch = getattr(task.settings, "batch", None)
+    smaller = f"--batch {max(1, batch // 2)}" if batch else "a smaller model"
+    return Failed(
+        step=task.step,
+        what="out of memory",
+        why=str(error).splitlines()[0][:300] or "the device could not give what a step needs",
+        remedy=f"start again from the last checkpoint with {smaller}",
+    )
