@@ -1,0 +1,236 @@
+"""What a run has been through, from its durable events alone: curves, evaluations, baselines, changes, how it stands.
+
+Knows neither files nor screens. Curves are growing numpy arrays, bounded in memory: an hour of training costs no more than a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.engine.events import (
+    Applied,
+    Baselines,
+    DurableEvent,
+    Evaluated,
+    Failed,
+    Finished,
+    Paused,
+    Resumed,
+    Saved,
+    Started,
+    Stepped,
+    Warned,
+)
+from playground.engine.settings import show
+
+LIMIT = 65_536
+"""A curve never holds more points than this; beyond it neighbours are merged into their smallest and largest value."""
+
+Floats = NDArray[np.float64]
+
+
+class Series:
+    """One metric over training steps, in rising order of steps.
+
+    Once there are more than `LIMIT` points, every block of `width` neighbours keeps its two extremes, so no spike is ever lost; `width`
+    doubles each time the limit is reached again. Points that do not fill a block yet are kept as they are.
+    """
+
+    def __init__(self) -> None:
+        self.width = 0
+        """Raw points that became two; 0: nothing was merged yet."""
+        self._x: Floats = np.empty(256)
+        self._y: Floats = np.empty(256)
+        self._merged = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def x(self) -> Floats:
+        """Steps, as a view that stays valid until the next `append`."""
+        return self._x[: self._size]
+
+    @property
+    def y(self) -> Floats:
+        """Values, NaN where a step has none."""
+        return self._y[: self._size]
+
+    @property
+    def last(self) -> float | None:
+        """The newest value that is a number."""
+        recent = self.y[-64:]
+        known = recent[~np.isnan(recent)]
+        return float(known[-1]) if len(known) else None
+
+    def append(self, x: NDArray[Any] | Sequence[float], y: NDArray[Any] | Sequence[float | None]) -> None:
+        """Add points; `None` in `y` becomes NaN."""
+        start, stop = self._size, self._size + len(x)
+        if stop > len(self._x):
+            capacity = max(2 * len(self._x), stop)
+            self._x, self._y = _grown(self._x, start, capacity), _grown(self._y, start, capacity)
+        self._x[start:stop] = x
+        self._y[start:stop] = np.asarray(y, dtype=np.float64)
+        self._size = stop
+        if self.width:
+            self._merge(self._merged, self.width)
+        while self._size > LIMIT:
+            self.width = max(4, 2 * self.width)
+            # a copy, for a chart may still hold a view of the old arrays
+            self._x, self._y = self._x.copy(), self._y.copy()
+            self._merge(0, 4)
+
+    def cut(self, step: float) -> None:
+        """Drop every point beyond `step`."""
+        self._size = int(np.searchsorted(self.x, step, side="right"))
+        self._merged = min(self._merged, self._size)
+
+    def _merge(self, start: int, block: int) -> None:
+        """Every whole block from `start` on becomes two points; what is left over moves up behind them."""
+        stop = start + (self._size - start) // block * block
+        if stop == start:
+            return
+        x, y = _extremes(self._x[start:stop].reshape(-1, block), self._y[start:stop].reshape(-1, block))
+        self._merged = start + len(x)
+        size = self._merged + self._size - stop
+        self._x[self._merged : size] = self._x[stop : self._size].copy()
+        self._y[self._merged : size] = self._y[stop : self._size].copy()
+        self._x[start : self._merged], self._y[start : self._merged] = x, y
+        self._size = size
+
+
+class History:
+    """The state of one run. Feed it durable events in order with `add`; `revision` counts up whenever something changed."""
+
+    def __init__(self, metric: str = "", better: Literal["higher", "lower"] = "lower") -> None:
+        self.metric = metric
+        self.better = better
+        self.revision = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: another run follows."""
+        self.revision += 1
+        self.started: Started | None = None
+        self.training: dict[str, Series] = {}
+        self.held_out: dict[str, Series] = {}
+        self.baselines: dict[str, dict[str, float]] = {}
+        self.marks: list[tuple[int, str]] = []
+        """(step, words) of every change and action that took effect."""
+        self.settings: dict[str, object] = {}
+        """The settings in force, changes in mid-run included."""
+        self.step = 0
+        self.seconds = 0.0
+        """Training time."""
+        self.saved_at: float | None = None
+        """When the last checkpoint was written, in seconds since the epoch."""
+        self.saved_step: int | None = None
+        self.paused = False
+        self.pause_reason = ""
+        self.warnings: list[Warned] = []
+        self.failure: Failed | None = None
+        self.finished: Finished | None = None
+        self.last_seq = 0
+
+    def add(self, events: Iterable[DurableEvent]) -> bool:
+        """Take events in; True when there were any."""
+        any_event = False
+        for event in events:
+            any_event = True
+            self._take(event)
+            self.step = event.step
+            self.last_seq = event.seq
+        if any_event:
+            self.revision += 1
+        return any_event
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps the run is to have."""
+        steps = self.settings.get("steps")
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """(step, value) of the best evaluation of the card's metric."""
+        series = self.held_out.get(self.metric)
+        if series is None or not len(series) or np.isnan(series.y).all():
+            return None
+        at = int(np.nanargmax(series.y) if self.better == "higher" else np.nanargmin(series.y))
+        return int(series.x[at]), float(series.y[at])
+
+    def _take(self, event: DurableEvent) -> None:
+        match event:
+            case Stepped():
+                self._stepped(event)
+            case Evaluated():
+                for name, value in event.metrics.items():
+                    _series(self.held_out, name).append([event.step], [value])
+            case Started():
+                self._restarted(event)
+            case Baselines():
+                self.baselines |= event.values
+            case Applied():
+                if event.what in self.settings:
+                    self.settings[event.what] = event.value
+                words = f"{event.what.replace('_', ' ')} {show(event.value)}" if event.value not in (None, {}, "") else event.what
+                self.marks.append((event.step, words.strip()))
+            case Saved():
+                self.saved_at, self.saved_step = event.time, event.step
+            case Paused():
+                self.paused, self.pause_reason = True, event.reason
+            case Resumed():
+                self.paused, self.pause_reason, self.finished = False, "", None
+            case Warned():
+                self.warnings = [*self.warnings[-31:], event]
+            case Failed():
+                self.failure = event
+            case Finished():
+                self.finished, self.seconds = event, event.seconds
+                self.baselines |= event.baselines
+
+    def _stepped(self, event: Stepped) -> None:
+        self.seconds = event.seconds
+        self.finished = None
+        for name, values in event.metrics.items():
+            _series(self.training, name).append(np.arange(event.first, event.first + len(values)), values)
+
+    def _restarted(self, event: Started) -> None:
+        """A process took the run up: what was said of later steps no longer counts."""
+        self.started = event
+        self.settings = dict(event.settings)
+        self.failure = self.finished = None
+        self.paused, self.pause_reason = False, ""
+        for series in (*self.training.values(), *self.held_out.values()):
+            series.cut(event.step)
+        self.marks = [mark for mark in self.marks if mark[0] <= event.step]
+
+
+def _series(group: dict[str, Series], name: str) -> Series:
+    if name not in group:
+        group[name] = Series()
+    return group[name]
+
+
+def _grown(array: Floats, size: int, capacity: int) -> Floats:
+    grown = np.empty(capacity)
+    grown[:size] = array[:size]
+    return grown
+
+
+def _extremes(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Of each row of `x` and `y` (blocks, width) the points with the smallest and the largest `y`, in order of `x`."""
+    low = np.argmin(np.where(np.isnan(y), np.inf, y), axis=1)
+    high = np.argmax(np.where(np.isnan(y), -np.inf, y), axis=1)
+    # a block whose extremes coincide (one number, or none) keeps its first or last point beside it, so that each gives exactly two
+    same = low == high
+    high = np.where(same, np.where(low == 0, y.shape[1] - 1, 0), high)
+    first, second = np.minimum(low, high), np.maximum(low, high)
+    rows = np.arange(len(x))
+    picked = np.stack([first, second], axis=1)
+    return x[rows[:, None], picked].ravel(), y[rows[:, None], picked].ravel()
