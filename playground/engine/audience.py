@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from playground.engine.card import Card
 from playground.engine.commands import Act, AnyCommand, Ask, Watch
+from playground.engine.errors import DataError
 from playground.engine.events import Answered, DurableEvent, LiveEvent, Shown
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import SettingsError, make
-from playground.engine.task import DataError, Task, looking
+from playground.engine.task import Task, looking
 
 SHARE = 0.03
 """Watched panels may take this share of the training time; whoever wants more of them gets them less often."""
@@ -102,17 +103,17 @@ class Audience:
         with looking(self.task):
             return self.task.panel(panel, checked)
 
-    def serve(self, now: float) -> float:
-        """Show the one watched panel that has waited longest, if one is due. Returns the seconds it took.
+    def serve(self, now: float, still: bool = False) -> None:
+        """Show the one watched panel that has waited longest, if one is due at `now` (on the `perf_counter` clock).
 
-        One at a time, so that no training step waits for more than one panel.
+        One at a time, so that no training step waits for more than one panel. `still`: nothing trains, so whatever is out of date is due.
         """
         present = self.outlet.clients
         self.watched = [item for item in self.watched if item.client in present]
         version = self.task.step + self.acted
-        due = [item for item in self.watched if item.due <= now and item.shown != version]
+        due = [item for item in self.watched if (still or item.due <= now) and item.shown != version]
         if not due:
-            return 0.0
+            return
         item = min(due, key=lambda item: item.due)
         began = time.perf_counter()
         try:
@@ -124,8 +125,7 @@ class Audience:
         self.outlet.reply(item.client, event)
         took = time.perf_counter() - began
         item.shown = version
-        item.due = now + max(item.interval, took * len(self.watched) / SHARE)
-        return took
+        item.due = began + max(item.interval, took * len(self.watched) / SHARE)
 
     @property
     def waiting(self) -> bool:

@@ -17,6 +17,7 @@ from playground.engine.audience import Audience, Outlet
 from playground.engine.card import Card
 from playground.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, Watch
 from playground.engine.device import Meter
+from playground.engine.errors import DataError
 from playground.engine.events import (
     Applied,
     DurableEvent,
@@ -31,7 +32,7 @@ from playground.engine.events import (
     Warned,
 )
 from playground.engine.settings import SettingsError, change, field, parse_until, show
-from playground.engine.task import DataError, Task, looking
+from playground.engine.task import Task, looking
 
 FLUSH_SECONDS = 0.1
 """Metrics stay on the device for this long: one wait for the device, and one record, for all the steps in between."""
@@ -288,8 +289,7 @@ class Loop:
                 case Act():
                     self._flush()
                     if self.audience.act(client, command):
-                        self._saved = -1
-                        self._record(Applied(step=self.task.step, what=command.action, value=command.options))
+                        self._applied(command.action, command.options, None)
                 case _:
                     self._steer(client, command, state)
 
@@ -338,8 +338,12 @@ class Loop:
         self.task.change(changed)
         self.task.settings = changed
         self._until = parse_until(changed.until)
-        self._saved = -1
-        self._record(Applied(step=self.task.step, what=item.name, value=value, before=before))
+        self._applied(item.name, value, before)
+
+    def _applied(self, what: str, value: Any, before: Any) -> None:
+        """Record a change and save at once: what a person did is not among the steps that a resumed run can do over again."""
+        self._record(Applied(step=self.task.step, what=what, value=value, before=before))
+        self._checkpoint()
 
     def _set_paused(self, paused: bool) -> None:
         self._single = False
@@ -359,7 +363,7 @@ class Loop:
     def _serve_still(self, state: str) -> None:
         """Bring every watched panel up to date while nothing trains."""
         while self.audience.waiting:
-            self.audience.serve(math.inf)
+            self.audience.serve(time.perf_counter(), still=True)
         if time.perf_counter() >= self._status_due:
             self._status(state)
 
@@ -413,44 +417,6 @@ class Loop:
                 problem=self._problem,
             )
         )
-
-
-def explore(card: Card, task: Task[Any], outlet: Outlet, device_name: str, interrupted: Callable[[], bool], linger: float) -> None:
-    """Answer questions about a model that does not train, until nobody has looked on for `linger` seconds."""
-    audience, meter = Audience(card, task, outlet), Meter(task.device)
-    alone_since, status_due = time.monotonic(), 0.0
-    while not interrupted():
-        for client, command in outlet.poll(0.2):
-            match command:
-                case Ask():
-                    audience.ask(client, command)
-                case Watch():
-                    audience.watch(client, command)
-                case Stop():
-                    return
-                case _:
-                    audience.refuse(client, command, "nothing trains here; this process only answers questions about a checkpoint")
-        while audience.waiting:
-            audience.serve(math.inf)
-        now = time.monotonic()
-        if outlet.clients:
-            alone_since = now
-            if now >= status_due:
-                utilisation, memory = meter.read()
-                status_due = now + STATUS_SECONDS
-                outlet.broadcast(
-                    Status(
-                        step=task.step,
-                        time=time.time(),
-                        state="exploring",
-                        device=str(task.device),
-                        device_name=device_name,
-                        utilisation=utilisation,
-                        memory=memory,
-                    )
-                )
-        elif now - alone_since > linger:
-            return
 
 
 def _gentler(task: Task[Any]) -> str:

@@ -16,14 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from playground.engine import state
+from playground.engine.errors import DataError as DataError
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Options, Settings, SettingsError
 
 S = TypeVar("S", bound=Settings)
-
-
-class DataError(ValueError):
-    """Data that cannot be used: the words name the file or value, the bound and the way out."""
 
 
 class Task(ABC, Generic[S]):

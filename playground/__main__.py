@@ -1,0 +1,5 @@
+"""`python -m playground` is `dlplay`."""
+
+from playground.cli import main
+
+main()

@@ -1,0 +1,262 @@
+"""The command `dlplay`: the playground, the same runs without a screen, and what to do with runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from checkpoints import CheckpointError
+from playground import __version__, architectures
+from playground.engine.card import Card
+from playground.engine.errors import DataError
+from playground.engine.settings import SettingsError, field, make, parse, read_file, to_dict
+from playground.flags import absolute, question_fields, with_flags
+from playground.runs import directory
+from playground.runs.directory import RunNameError
+from playground.runs.lock import Held
+
+USAGE, HELD, INTERRUPTED = 2, 3, 130
+
+RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
+RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
+Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead.")]
+Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
+Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
+
+
+def main() -> None:
+    """Entry point: run the command line and exit with its status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Whatever a person got wrong becomes one line on standard error, never a traceback."""
+    try:
+        app = _app(arguments)
+        command, bound, *_ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
+        status = command(*bound.args, **bound.kwargs)
+        return status if isinstance(status, int) else 0
+    except cyclopts.CycloptsError as error:
+        return _refuse(" ".join(str(error).split()), USAGE)
+    except Held as error:
+        return _refuse(str(error), HELD)
+    except (SettingsError, DataError, CheckpointError, RunNameError) as error:
+        return _refuse(str(error), USAGE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _app(arguments: Sequence[str]) -> App:
+    app = App(
+        name="dlplay",
+        help="A terminal playground for deep learning: train tiny models live, look inside them, act on them.",
+        version=__version__,
+        version_flags=["--version"],
+        help_format="plaintext",
+    )
+    app.default(playground)
+    asked = arguments[0] if arguments else ""
+    complete = any("completion" in argument for argument in arguments)
+    for card in architectures.cards().values():
+        # building flags takes milliseconds for each architecture, and a command line names one
+        command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
+        app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
+    for function, name in ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (remove, "rm")):
+        app.command(function, name=name, group="Runs", sort_key=2)
+    app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
+    return app
+
+
+def _unbuilt() -> int:
+    raise AssertionError("a command that was not asked for is never called")
+
+
+def playground(*, runs_dir: RunsDir = None) -> int:
+    """Open the playground."""
+    return _screen(tab=None, runs_dir=directory.runs_dir(runs_dir))
+
+
+def architecture(card: Card, given: dict[str, Any]) -> int:
+    """`dlplay ARCH`: the playground at this tab, or with --headless the same run without a screen."""
+    runs_dir = directory.runs_dir(_path(given.get("runs_dir")))
+    headless, as_json = bool(given.get("headless")), bool(given.get("json"))
+    questions = {item.name: parse(item, absolute(item, given[item.name])) for item in question_fields(card) if item.name in given}
+    if not headless:
+        for name in ("json", "paused", "explore"):
+            if given.get(name):
+                raise SettingsError(f"--{name} needs --headless")
+    values = _values(card, given, runs_dir)
+    settings = make(card.settings, values)
+    start = str(given.get("from", ""))
+    if not headless:
+        return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
+    if given.get("explore"):
+        from playground.runs import ask, origin
+
+        folder = directory.RunDirectory(Path(given["explore"]).expanduser().absolute())
+        return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if questions:
+        from playground.runs import ask, origin
+
+        assert card.stage is not None
+        start = start or origin.default(card)
+        if not given.get("from"):
+            settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
+        ask.print_panel(ask.answer(card, settings, start, runs_dir, card.stage.panel, questions), as_json)
+        return 0
+    created = directory.create(runs_dir, card.name, to_dict(settings), _lasting(start), given.get("name"))
+    return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
+
+
+def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
+    """List the runs, the newest first."""
+    from playground.runs.listing import print_runs
+
+    print_runs(directory.listing(directory.runs_dir(runs_dir)), as_json)
+    return 0
+
+
+def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
+    """Open a run on the screen: its curves so far, then live."""
+    folder = directory.runs_dir(runs_dir)
+    run = directory.find(folder, name)
+    return _screen(tab=run.spec.architecture, runs_dir=folder, attach=run.name)
+
+
+def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
+    """Save a run and end it."""
+    from playground.runs import launch
+
+    run = directory.find(directory.runs_dir(runs_dir), name)
+    print(launch.stop_run(run))
+    return 0
+
+
+def resume(
+    name: RunName,
+    /,
+    *,
+    headless: Headless = False,
+    as_json: AsJson = False,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    until: Until = None,
+    paused: Annotated[bool, Parameter(name="--paused", negative="", help="Begin paused. Needs --headless.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Go on with a run from its last checkpoint."""
+    folder = directory.runs_dir(runs_dir)
+    run = directory.find(folder, name)
+    card = architectures.card(run.spec.architecture)
+    given = {"steps": steps, "minutes": minutes, "until": until}
+    overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
+    if not headless:
+        for flag, is_given in (("--json", as_json), ("--paused", paused)):
+            if is_given:
+                raise SettingsError(f"{flag} needs --headless")
+        return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides)
+    return _train(run, card, as_json, paused=paused, overrides=overrides)
+
+
+def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
+    """Delete runs with everything they saved."""
+    folder = directory.runs_dir(runs_dir)
+    for run in [directory.find(folder, name) for name in names]:
+        directory.remove(run)
+        print(f"removed {run.name}")
+    return 0
+
+
+def install_completion(app: App) -> Callable[..., int]:
+    """The command that installs shell completion for `app`."""
+
+    def install(shell: Annotated[Literal["bash", "zsh", "fish"] | None, Parameter(help="The shell; by default the one in use.")] = None) -> int:
+        """Install completion of commands, flags and values for your shell."""
+        try:
+            print(f"installed {app.install_completion(shell=shell)}; open a new shell to use it")
+        except cyclopts.ShellDetectionError:
+            raise SettingsError("cannot tell which shell you use; name it: dlplay install-completion bash") from None
+        return 0
+
+    return install
+
+
+def _train(run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None) -> int:
+    """Train in this process; a run that could not even begin leaves nothing behind."""
+    from playground.runs import process
+    from playground.runs.console import console
+
+    try:
+        return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides)
+    except (SettingsError, DataError, CheckpointError, KeyboardInterrupt):
+        if fresh and not run.journal_path.exists():
+            directory.remove(run)
+        raise
+
+
+def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]:
+    """Settings by their precedence: the checkpoint's, then the preset's, the file's and the flags'."""
+    values: dict[str, Any] = {}
+    if given.get("from"):
+        values |= _from_checkpoint(card, given["from"], runs_dir)
+    if (preset := given.get("preset")) is not None:
+        if preset not in card.presets:
+            import difflib
+
+            near = difflib.get_close_matches(preset, card.presets, n=1)
+            raise SettingsError(f"--preset {preset}: {'did you mean ' + near[0] if near else 'known are ' + ', '.join(card.presets)}?".replace("known are", "known presets are"))
+        values |= dict(card.presets[preset].values)
+    if given.get("set_file"):
+        values |= {field(card.settings, name).name: value for name, value in read_file(Path(given["set_file"]).expanduser()).items()}
+    return values | _typed(card, given)
+
+
+def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
+    from playground.engine.settings import fields
+
+    return {item.name: absolute(item, given[item.name]) for item in fields(card.settings) if item.name in given}
+
+
+def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
+    from playground.runs import origin
+
+    return origin.settings_of(card, origin.find(start, runs_dir, card.name))
+
+
+def _lasting(start: str) -> str:
+    """A checkpoint's folder is remembered by its absolute path; names stay names."""
+    return str(Path(start).expanduser().absolute()) if "/" in start else start
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return _refuse("the playground needs a terminal, and standard input or output is none; run without a screen: dlplay ARCH --headless", USAGE)
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        return _refuse(f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE)
+    from playground.screen.app import PlaygroundApp
+
+    app = PlaygroundApp(tab=tab, runs_dir=runs_dir, **wishes)
+    app.run()
+    return app.return_code or 0
+
+
+def _refuse(words: str, status: int) -> int:
+    print(f"dlplay: {words}", file=sys.stderr)
+    return status
+
+

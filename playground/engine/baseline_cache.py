@@ -1,0 +1,43 @@
+"""What methods without a neural net reach is measured once for each data set and remembered in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from playground.engine.task import Task
+
+Values = dict[str, dict[str, float]]
+
+
+def baselines(task: Task[Any]) -> Values:
+    """The task's baselines, `{metric: {method: value}}`: from the cache, or measured now and put there."""
+    key = task.baselines_key()
+    if not key:
+        return task.baselines()
+    name = hashlib.sha256(f"{type(task).__qualname__} {key}".encode()).hexdigest()[:32]
+    path = Path(platformdirs.user_cache_dir("dlplay")) / "baselines" / f"{name}.json"
+    if (found := _read(path)) is not None:
+        return found
+    values = task.baselines()
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(f".{os.getpid()}")
+        staged.write_text(json.dumps(values))
+        staged.replace(path)
+    return values
+
+
+def _read(path: Path) -> Values | None:
+    try:
+        with path.open("rb") as file:
+            values = json.loads(file.read(65_536))
+        return {str(metric): {str(method): float(value) for method, value in methods.items()} for metric, methods in values.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None

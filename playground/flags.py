@@ -1,0 +1,79 @@
+"""Flags from a `Settings` type: every field is one, with its bounds, unit and default in `--help`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from playground.engine.card import Card
+from playground.engine.settings import COMMON, Field, fields, show
+
+MODEL = Group("Model and training", sort_key=1)
+ASK = Group("Ask a trained model (with --headless)", sort_key=2)
+RUN = Group("Run", sort_key=3)
+HOW = Group("How", sort_key=4)
+
+HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
+    ("headless", bool, "Run without a screen."),
+    ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
+    ("preset", str, "Start from known-good settings: {presets}."),
+    ("from", str, "Start from the weights and model settings of a shipped model, a run, or a checkpoint folder."),
+    ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags win over it, it wins over --preset.'),
+    ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
+    ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
+    ("paused", bool, "Begin paused, waiting for a screen to attach. Needs --headless."),
+    ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
+)
+"""What is not a setting of the model: name, type and help."""
+
+
+def question_fields(card: Card) -> tuple[Field, ...]:
+    """The options of the panel that the architecture's action area asks, which are flags as well."""
+    return fields(card.panel(card.stage.panel).options) if card.stage else ()
+
+
+def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callable[..., int]:
+    """A command for cyclopts: calls `run(card, given)` with the flags that were typed, and only those."""
+
+    def command(**given: Any) -> int:
+        return run(card, {name: value for name, value in given.items() if value is not None})
+
+    parameters = [_setting(item, RUN if item.name in COMMON else MODEL) for item in fields(card.settings)]
+    parameters += [_setting(item, ASK) for item in question_fields(card)]
+    words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
+    parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__doc__ = card.summary
+    return command
+
+
+def absolute(item: Field, value: Any) -> Any:
+    """A path as typed, made absolute, so that it means the same to a process started elsewhere."""
+    if item.path and isinstance(value, str) and value and value not in item.choices:
+        return str(Path(value).expanduser().absolute())
+    return value
+
+
+def _setting(item: Field, group: Group) -> inspect.Parameter:
+    bounds = item.bounds if item.kind != "bool" else ""
+    facts = [*([bounds] if bounds else []), *([item.unit] if item.unit else []), f"default {show(item.default) or 'none'}"]
+    kind: Any = bool if item.kind == "bool" else Literal[item.choices] if item.choices and not item.path else str
+    return _flag(item.name, kind, f"{item.doc} ({'; '.join(facts)})", group)
+
+
+def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
+    flag = "--" + name.replace("_", "-")
+    if kind is bool:
+        parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative=None if group is not HOW else "")
+    else:
+        parameter = Parameter(name=flag, help=help_, show_default=False, group=group, converter=_as_typed, allow_leading_hyphen=True, show_choices=False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, parameter], default=None)
+
+
+def _as_typed(type_: Any, tokens: Any) -> str:
+    """Values are checked in one place, `engine.settings.parse`, so that a flag, the form and a file refuse with the same words."""
+    return str(tokens[0].value)

@@ -1,0 +1,185 @@
+"""What a headless run prints: JSON lines for a program, plain lines in a pipe, one live line on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any, Protocol
+
+import msgspec
+
+from playground.engine.card import Card
+from playground.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
+
+_encoder = msgspec.json.Encoder()
+
+
+class Console(Protocol):
+    """Shows a run's durable events."""
+
+    def show(self, event: DurableEvent) -> None:
+        """One event, as it is recorded."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def console(card: Card, as_json: bool) -> Console:
+    """The console that fits standard output."""
+    if as_json:
+        return JsonLines()
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        return LiveLine(card)
+    return PlainLines(card)
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print a line; a reader that has gone away (a closed terminal, a pipe to `head`) is no reason to stop a run."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class JsonLines:
+    """One JSON object a line, the journal's own."""
+
+    def show(self, event: DurableEvent) -> None:
+        """Print the event."""
+        say(_encoder.encode(event).decode())
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+class PlainLines:
+    """A line for what a person would want to find in a log."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.settings: dict[str, Any] = {}
+        self.latest: dict[str, float] = {}
+        self.rate = Rate()
+        self.name = ""
+
+    def show(self, event: DurableEvent) -> None:
+        """Print the lines that the event is worth."""
+        for line in self.lines(event):
+            say(line, error=isinstance(event, (Failed, Warned)))
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+    def lines(self, event: DurableEvent) -> list[str]:
+        """The event in words."""
+        match event:
+            case Started():
+                self.name, self.settings = event.name, dict(event.settings)
+                begin = f"resumed at step {event.step:,}" if event.step else "started" + (f" from {event.origin}" if event.origin else "")
+                return [
+                    f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters, {event.data}, "
+                    f"on {event.device} ({event.device_name}), {event.threads} threads, seed {event.settings.get('seed')}"
+                ]
+            case Baselines():
+                return [f"without a net  {metric}  {_methods(values)}" for metric, values in event.values.items()]
+            case Stepped():
+                self.rate.add(event)
+                self.latest = {name: column[-1] for name, column in event.metrics.items() if column and column[-1] is not None}
+            case Evaluated():
+                speed = f"  {self.rate.value:,.0f} steps/s" if self.rate.value else ""
+                return [f"step {event.step:,} / {self.settings.get('steps', 0):,}  {_figures(self.latest | event.metrics)}{speed}"]
+            case Saved():
+                return []
+            case Warned():
+                return [f"warning: {event.what}" + (f": {event.why}" if event.why else "") + (f"; {event.remedy}" if event.remedy else "")]
+            case Failed():
+                return [f"failed at step {event.step:,}: {event.what}", f"  {event.why}", f"  {event.remedy}"]
+            case Finished():
+                return self._finished(event)
+        return []
+
+    def _finished(self, event: Finished) -> list[str]:
+        lines = [f"{self.name} {ENDS.get(event.reason, event.reason)} at step {event.step:,}, {event.steps_per_second:,.1f} steps/s"]
+        for metric, value in event.metrics.items():
+            without = _methods(event.baselines.get(metric, {}))
+            lines.append(f"  {metric:16} {figure(value)}" + (f"   without a net: {without}" if without else ""))
+        lines.append(f"  kept as {self.name}: dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
+        return lines
+
+
+ENDS = {"steps": "finished", "minutes": "ended by --minutes", "until": "reached --until", "stopped": "stopped", "interrupted": "interrupted, saved"}
+
+
+class LiveLine(PlainLines):
+    """The plain lines, with one line below them that shows where the run stands."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__(card)
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._bar = self._progress.add_task("", total=None, figures="")
+        self._progress.start()
+
+    def show(self, event: DurableEvent) -> None:
+        """Print above the live line and move it on."""
+        for line in self.lines(event):
+            with contextlib.suppress(OSError):
+                self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            if isinstance(event, Started):
+                self._progress.update(self._bar, description=event.name, total=self.settings.get("steps"), completed=event.step)
+            elif isinstance(event, Stepped):
+                speed = f"{self.rate.value:,.0f} steps/s  " if self.rate.value else ""
+                self._progress.update(self._bar, completed=event.step, figures=speed + _figures(self.latest))
+            elif isinstance(event, (Finished, Failed)):
+                self._progress.stop()
+
+    def close(self) -> None:
+        """Take the live line away."""
+        with contextlib.suppress(OSError):
+            self._progress.stop()
+
+
+class Rate:
+    """Training steps a second of the last few seconds, from `Stepped` events."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._mark: tuple[float, int] | None = None
+
+    def add(self, event: Stepped) -> None:
+        """Take one more event into account."""
+        if self._mark is None:
+            self._mark = (event.seconds, event.step)
+        elif event.seconds - self._mark[0] >= 1:
+            seconds, step = self._mark
+            self.value = (event.step - step) / (event.seconds - seconds)
+            self._mark = (event.seconds, event.step)
+
+
+def figure(value: float) -> str:
+    """A number with four significant digits."""
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def _figures(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {figure(value)}" for name, value in metrics.items())
+
+
+def _methods(values: dict[str, float]) -> str:
+    return ", ".join(f"{method} {figure(value)}" for method, value in values.items())
+
+

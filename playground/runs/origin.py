@@ -1,0 +1,51 @@
+"""Where weights may come from: `--from` takes a shipped model's name, a run's name, or the folder of a checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from checkpoints import shipped, store
+from checkpoints.store import Checkpoint
+from playground.engine.card import Card
+from playground.engine.settings import COMMON, SettingsError, fields
+from playground.runs import directory
+
+
+def find(text: str, runs_dir: Path, architecture: str = "") -> Checkpoint:
+    """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `checkpoints.CheckpointError` in words."""
+    known = shipped.shipped()
+    path = Path(text).expanduser()
+    if text in known:
+        checkpoint = store.load(known[text].path)
+    elif "/" not in text and (runs_dir / text).is_dir():
+        newest, problems = directory.find(runs_dir, text).store.newest()
+        if newest is None:
+            raise SettingsError(f"--from {text}: " + (problems[0] if problems else "that run has saved no checkpoint yet"))
+        checkpoint = newest
+    elif path.is_dir():
+        checkpoint = store.load(path)
+    else:
+        names = [*known, *(item.name for item in directory.listing(runs_dir))]
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none yet'}"
+        raise SettingsError(f"--from {text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
+    found = str(checkpoint.meta.get("architecture", ""))
+    if architecture and found != architecture:
+        raise SettingsError(f"--from {text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}")
+    return checkpoint
+
+
+def default(card: Card) -> str:
+    """The name of the model shipped for an architecture. Raises `SettingsError` when there is none."""
+    for name, item in shipped.shipped().items():
+        if item.architecture == card.name:
+            return name
+    raise SettingsError(f"no trained {card.title} is shipped; name a run or a checkpoint with --from")
+
+
+def settings_of(card: Card, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The architecture's own settings that the checkpoint was trained with: its weights fit no other model."""
+    own = {item.name for item in fields(card.settings)} - set(COMMON)
+    return {name: value for name, value in checkpoint.meta.get("settings", {}).items() if name in own}

@@ -1,0 +1,242 @@
+"""A run's own process: one directory, one lock, one journal, one socket, one task, trained by the engine's loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from checkpoints import CheckpointError
+from checkpoints.store import Checkpoint
+from playground import architectures
+from playground.engine import device as devices
+from playground.engine.baseline_cache import baselines
+from playground.engine.card import Card
+from playground.engine.commands import AnyCommand
+from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
+from playground.engine.loop import GaveUp, Loop, Progress, TrainingFailed
+from playground.engine.settings import Settings, SettingsError, make, to_dict
+from playground.engine.state import flatten, unflatten
+from playground.engine.task import Task
+from playground.runs import origin
+from playground.runs.console import Console, say
+from playground.runs.directory import RunDirectory
+from playground.runs.journal import Journal
+from playground.runs.lock import RunLock
+from playground.runs.server import Server
+
+FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+KEPT_CHECKPOINTS = 3
+
+
+class RunOutlet:
+    """Durable events to the journal and the console, live ones to whoever is attached."""
+
+    def __init__(self, journal: Journal, server: Server, console: Console) -> None:
+        self.journal, self.server, self.console = journal, server, console
+        self.poll: Callable[[float | None], list[tuple[int, AnyCommand]]] = server.poll
+        self.reply: Callable[[int, LiveEvent], None] = server.reply
+        self.broadcast: Callable[[LiveEvent], None] = server.broadcast
+
+    @property
+    def clients(self) -> frozenset[int]:
+        """Those attached now."""
+        return self.server.clients
+
+    def record(self, event: DurableEvent) -> None:
+        """Write to the journal, then show it."""
+        self.console.show(self.journal.append(event))
+
+
+def run(directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None) -> int:
+    """Train a run from where it stands to its end; returns the exit status.
+
+    `overrides` are settings given anew for a run that is resumed. Raises `Held` when another process has the run, and `SettingsError`,
+    `DataError` or `CheckpointError` when it cannot begin.
+    """
+    with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+        card = architectures.card(directory.spec.architecture)
+        directory.store.clean()
+        checkpoint, problems = directory.store.newest()
+        task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
+        journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
+        server = Server(directory.socket_path)
+        server.start()
+        stack.callback(server.close)
+        console = new_console()
+        stack.callback(console.close)
+        outlet = RunOutlet(journal, server, console)
+        outlet.record(_started(directory, task, device_name))
+        for warning in [*_refused(problems), *_differences(checkpoint, task)]:
+            outlet.record(warning)
+        values = baselines(task)
+        if values:
+            outlet.record(Baselines(step=task.step, values=values))
+        loop = Loop(
+            card,
+            task,
+            outlet,
+            lambda: save(directory, card, task, progress, values),
+            baselines=values,
+            progress=progress,
+            device_name=device_name,
+            paused=paused,
+        )
+        with _signals(loop):
+            try:
+                reason = loop.run()
+            except TrainingFailed:
+                return FAILED
+            except GaveUp as error:
+                say(f"dlplay: {error}; the last checkpoint is whole", error=True)
+                return FAILED
+            except Exception as error:
+                _tell_unforeseen(outlet, task, error)
+                raise
+        return INTERRUPTED if reason == "interrupted" else FINISHED
+
+
+def save(directory: RunDirectory, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]) -> tuple[str, int]:
+    """Write a checkpoint; returns its name and its size in bytes. Raises `OSError` when the disk refuses."""
+    tensors, plain = flatten(task.state_dict())
+    meta = {
+        "architecture": card.name,
+        "name": directory.name,
+        "step": task.step,
+        "settings": to_dict(task.settings),
+        "assets": task.assets(),
+        "state": plain,
+        "progress": {"seconds": progress.seconds, "metrics": progress.metrics, "evaluated": progress.evaluated},
+        "metrics": progress.metrics,
+        "baselines": baselines,
+        "parameters": task.parameters,
+        "data": task.data,
+        "threads": torch.get_num_threads(),
+        "device": task.device.type,
+        "versions": versions(),
+    }
+    saved = directory.store.save(task.step, _arrays(task.weights()), _arrays(tensors), meta)
+    directory.store.prune(KEPT_CHECKPOINTS)
+    return saved.name, saved.bytes
+
+
+def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
+    """A task with a checkpoint's weights, ready to be looked at. Raises `SettingsError`, `DataError` or `CheckpointError`."""
+    device = devices.prepare(settings)
+    task = card.load_task()(settings, device, checkpoint.meta.get("assets"))
+    _load_weights(task, checkpoint)
+    task.step = int(checkpoint.step)
+    return task
+
+
+def versions() -> dict[str, str]:
+    """What the numbers of a run depend on besides its settings."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)}
+
+
+def _build(card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]) -> tuple[Task[Any], Progress, str]:
+    spec = directory.spec
+    values = dict(checkpoint.meta["settings"] if checkpoint else spec.settings) | overrides
+    settings = make(card.settings, values, lenient=True)
+    start = None
+    if checkpoint is None and spec.origin:
+        start = origin.find(spec.origin, directory.path.parent, card.name)
+    assets = (checkpoint or start).meta.get("assets") if (checkpoint or start) else None  # type: ignore[union-attr]
+    device = devices.prepare(settings)
+    task = card.load_task()(settings, device, assets)
+    progress = Progress()
+    if checkpoint is not None:
+        _load_weights(task, checkpoint)
+        try:
+            task.load_state_dict(unflatten(_tensors(checkpoint.tensors), checkpoint.meta["state"]))
+            progress = Progress(**checkpoint.meta["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
+    elif start is not None:
+        _load_weights(task, start)
+    return task, progress, devices.describe(device)
+
+
+def _load_weights(task: Task[Any], checkpoint: Checkpoint) -> None:
+    try:
+        task.load_weights(_tensors(checkpoint.weights))
+    except SettingsError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Started:
+    return Started(
+        step=task.step,
+        architecture=directory.spec.architecture,
+        name=directory.name,
+        settings=to_dict(task.settings),
+        device=str(task.device),
+        device_name=device_name,
+        threads=torch.get_num_threads(),
+        parameters=task.parameters,
+        data=task.data,
+        origin=directory.spec.origin,
+        versions=versions(),
+        pid=os.getpid(),
+    )
+
+
+def _refused(problems: list[str]) -> Iterator[Warned]:
+    for problem in problems:
+        yield Warned(what="a checkpoint was refused", why=problem, remedy="the one before it was taken")
+
+
+def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[Warned]:
+    """A run that goes on under other conditions is no longer the same to the bit, and says so."""
+    if checkpoint is None:
+        return
+    before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **checkpoint.meta.get("versions", {})}
+    now = {"threads": torch.get_num_threads(), "device": task.device.type, **versions()}
+    for name, value in now.items():
+        if before.get(name) != value:
+            yield Warned(
+                step=task.step,
+                what=f"resumed with {name} {value} instead of {before.get(name)}",
+                why="sums come out in another order, so the run is no longer the same to the bit",
+                remedy="resume with the former one to repeat it exactly",
+            )
+
+
+def _tell_unforeseen(outlet: RunOutlet, task: Task[Any], error: Exception) -> None:
+    """The journal says that the run failed, whatever the error; the traceback goes to the log."""
+    with contextlib.suppress(OSError):
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        outlet.record(
+            Failed(step=task.step, what="an error that dlplay did not foresee", why=why, remedy="the log in the run's folder has the details; resume the run to go on from its last checkpoint")
+        )
+
+
+@contextlib.contextmanager
+def _signals(loop: Loop) -> Iterator[None]:
+    """An interrupt or a request to end is obeyed after the present step; a closed terminal is no reason to stop."""
+
+    def end(number: int, frame: object) -> None:
+        loop.interrupted = "interrupted"
+
+    kept = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(arrays: Any) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
