@@ -169,20 +169,20 @@ def parse(item: Field, value: Any) -> Any:
     try:
         parsed = _read(item, value)
     except (ValueError, TypeError, OverflowError):
-        raise SettingsError(f"{item.flag} {show(value)!r} is not {item.expected}", item.name) from None
+        raise SettingsError(f"{item.flag} {_quote(value)} is not {item.expected}", item.name) from None
     if item.kind == "float" and not math.isfinite(parsed):
-        raise SettingsError(f"{item.flag} {show(value)} is not {item.expected}", item.name)
+        raise SettingsError(f"{item.flag} {_quote(value)} is not {item.expected}", item.name)
     if item.choices and not item.path and parsed not in item.choices and not _matches_pattern(item, parsed):
         near = difflib.get_close_matches(str(parsed), item.choices, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"{item.flag} {show(parsed)} is not {item.bounds}{hint}", item.name)
+        raise SettingsError(f"{item.flag} {_quote(parsed)} is not {item.bounds}{hint}", item.name)
     try:
         return msgspec.convert(parsed, item.annotation)
     except msgspec.ValidationError as error:
         if item.bounds:
             hint = f"use {item.bounds}" + (f" {item.unit}" if item.unit else "")
-            raise SettingsError(f"{item.flag} {show(parsed)} is out of bounds; {hint}", item.name) from None
-        raise SettingsError(f"{item.flag} {show(parsed)} cannot be used: {error}", item.name) from None
+            raise SettingsError(f"{item.flag} {_quote(parsed)} is out of bounds; {hint}", item.name) from None
+        raise SettingsError(f"{item.flag} {_quote(parsed)} cannot be used: {error}", item.name) from None
 
 
 def make(settings_type: type[S], values: Mapping[str, Any], *, lenient: bool = False) -> S:
@@ -250,6 +250,12 @@ def parse_until(text: str) -> tuple[str, str, float] | None:
     except ValueError:
         raise SettingsError(f"--until {text!r} is not a metric, a comparison and a number; write it like test_accuracy>=0.99", "until") from None
     return match[1], match[2], bound
+
+
+def _quote(value: Any) -> str:
+    """A refused value as it stands in an error: on one line, and not all of a megabyte."""
+    words = " ".join(show(value).split())
+    return words if len(words) <= 60 else words[:59] + "…"
 
 
 def _read(item: Field, value: Any) -> Any:
