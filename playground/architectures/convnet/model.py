@@ -1,0 +1,116 @@
+"""A convolutional network for pictures, after LeCun et al. (1998): blocks that look for patterns, then one linear layer that decides."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+
+class Maps(NamedTuple):
+    """What one block makes of its input, at three points on the way."""
+
+    convolution: Tensor  # (B, C, h, w)
+    activation: Tensor  # (B, C, h, w), after normalisation and activation
+    pooling: Tensor  # (B, C, h', w'), what the next block sees
+
+
+class Block(nn.Module):
+    """Convolution, normalisation, activation, pooling."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, pooling: str, norm: str, activation: str) -> None:
+        super().__init__()
+        stride = 2 if pooling == "stride" else 1
+        # a normalisation subtracts the mean, and any bias with it
+        self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=norm == "none")
+        self.norm = normalisation(norm, outputs)
+        self.activation = ACTIVATIONS[activation]()
+        self.pooling = {"max": nn.MaxPool2d(2), "average": nn.AvgPool2d(2)}.get(pooling, nn.Identity())
+
+    def trace(self, x: Tensor) -> Maps:
+        """The block's maps for its input (B, C_in, H, W)."""
+        convolution = self.convolution(x)
+        activation = self.activation(self.norm(convolution))
+        return Maps(convolution, activation, self.pooling(activation))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last of the block's maps."""
+        return self.trace(x).pooling
+
+
+class ConvNet(nn.Module):
+    """Logits of the classes of pictures.
+
+    `mean` and `std` (C,) are those of the training images' cells, kept as buffers, so that weights and normalisation travel together.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        channels: tuple[int, ...],
+        kernel: int = 3,
+        pooling: str = "max",
+        norm: str = "batch",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        mean: Tensor | None = None,
+        std: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        inputs, height, width = shape
+        self.register_buffer("mean", (torch.zeros(inputs) if mean is None else mean).reshape(inputs, 1, 1))
+        self.register_buffer("std", (torch.ones(inputs) if std is None else std).reshape(inputs, 1, 1))
+        widths = (inputs, *channels)
+        self.blocks = nn.ModuleList(Block(a, b, kernel, pooling, norm, activation) for a, b in zip(widths, channels, strict=False))
+        self.dropout = nn.Dropout(dropout)
+        for _ in channels:
+            height, width = pooled_size(height, pooling), pooled_size(width, pooling)
+        self.classifier = nn.Linear(channels[-1] * height * width, classes)
+        self.apply(initialise)
+
+    def trace(self, images: Tensor) -> tuple[list[Maps], Tensor]:
+        """Every block's maps, and the logits (B, classes), of images (B, C, H, W) with cells as they come from the data."""
+        x = (images - self.mean) / self.std  # (B, C, H, W)
+        maps: list[Maps] = []
+        for block in self.blocks:
+            maps.append(block.trace(x))  # type: ignore[operator]
+            x = maps[-1].pooling
+        return maps, self.classifier(self.dropout(x.flatten(1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes)."""
+        return self.trace(images)[1]
+
+
+def pooled_size(side: int, pooling: str) -> int:
+    """Length of a side behind a block; 0 when nothing would be left."""
+    if pooling == "none":
+        return side
+    return (side + 1) // 2 if pooling == "stride" and side > 1 else side // 2
+
+
+def normalisation(norm: str, channels: int) -> nn.Module:
+    """Batch normalisation (Ioffe and Szegedy, 2015), group normalisation in at most 8 groups (Wu and He, 2018), or nothing."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "group":
+        return nn.GroupNorm(math.gcd(8, channels), channels)
+    return nn.Identity()
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation (2015) keeps the size of the maps from block to block; the classifier starts near equal odds."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.1 / math.sqrt(module.in_features))
+    if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,185 @@
+"""Training and judging a ConvNet on images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from playground.architectures.convnet import ConvNetSettings, check_depth
+from playground.architectures.convnet.baselines import measure_baselines
+from playground.architectures.convnet.model import ConvNet
+from playground.architectures.convnet.panels import ConvNetPanels
+from playground.data.batches import Batches
+from playground.data.images import load_images
+from playground.engine.task import DataError, Task
+
+EVALUATED_AT_ONCE = 1000
+
+
+class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
+    """Cross-entropy of the classes, on images that lie on the device as whole numbers."""
+
+    questions: ClassVar[dict[str, str]] = ConvNetPanels.questions
+
+    def __init__(self, settings: ConvNetSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
+        super().__init__(settings, device, assets)
+        self.images = load_images(settings.data, settings.image_size)
+        if assets is not None and (assets["shape"] != list(self.images.shape) or len(assets["classes"]) != len(self.images.classes)):
+            raise DataError(
+                f"the checkpoint's net takes images of shape {tuple(assets['shape'])} in {len(assets['classes'])} classes, and {settings.data} has "
+                f"{self.images.shape} in {len(self.images.classes)}; use --data {assets['data']}"
+            )
+        check_depth(settings, min(self.images.shape[1:]))
+        self.data = self.images.words
+        self.train_images, self.train_labels = self._resident(self.images.train_images), self._resident(self.images.train_labels)
+        self.test_images, self.test_labels = self._resident(self.images.test_images), self._resident(self.images.test_labels)
+        mean, std = cell_statistics(torch.from_numpy(self.images.train_images))
+        self.model = ConvNet(
+            self.images.shape,
+            len(self.images.classes),
+            settings.channels,
+            settings.kernel,
+            settings.pooling,
+            settings.norm,
+            settings.activation,
+            settings.dropout,
+            mean,
+            std,
+        ).to(device)
+        self.models = {"net": self.model}
+        self.optimizer = make_optimizer(self.model, settings)
+        self.optimizers = {"net": self.optimizer}
+        self.generators = {
+            "order": torch.Generator().manual_seed(settings.seed),
+            "augment": torch.Generator().manual_seed(settings.seed + 1),
+        }
+        self.batches = Batches(len(self.train_labels), settings.batch, self.generators["order"], device)
+
+    def _resident(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One batch."""
+        indices = self.batches.next()  # (B,)
+        images, labels = self.train_images[indices].float(), self.train_labels[indices]  # (B, C, H, W), (B,)
+        if self.settings.augment:
+            images = augment(images, self.generators["augment"])
+        logits = self.model(images)  # (B, classes)
+        loss = F.cross_entropy(logits, labels)
+        self._set_rates()
+        self.minimise(loss, self.optimizer)
+        return {"train_loss": loss.detach(), "train_accuracy": (logits.detach().argmax(1) == labels).float().mean()}
+
+    def _set_rates(self) -> None:
+        settings = self.settings
+        lr = settings.lr * schedule(settings.schedule, self.step / settings.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+            group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
+            if settings.optimizer == "sgd":
+                group["momentum"] = settings.momentum
+            else:
+                group["betas"] = (settings.momentum, 0.999)
+
+    def evaluate(self) -> dict[str, float]:
+        """Mean loss in nats and share of right answers, over all held-out images."""
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        for images, labels in zip(self.test_images.split(EVALUATED_AT_ONCE), self.test_labels.split(EVALUATED_AT_ONCE), strict=True):
+            logits = self.model(images.float())
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            right += (logits.argmax(1) == labels).sum()
+        count = len(self.test_labels)
+        return {"test_loss": loss.item() / count, "test_accuracy": right.item() / count}
+
+    def change(self, settings: ConvNetSettings) -> None:
+        """Rates are read at every step; dropout is told to its module."""
+        super().change(settings)
+        self.model.dropout.p = settings.dropout
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Accuracy of logistic regression, a nearest neighbour and a support vector machine on the same split."""
+        return {"test_accuracy": measure_baselines(self.images)}
+
+    def baselines_key(self) -> str:
+        """The data and the split."""
+        return f"convnet-1-{self.images.digest()}"
+
+    def assets(self) -> dict[str, Any]:
+        """What the data decided about the net."""
+        return {"data": self.images.name, "classes": list(self.images.classes), "shape": list(self.images.shape), "full": self.images.full}
+
+    def extra_state(self) -> dict[str, Any]:
+        """The position in the data."""
+        return {"batches": self.batches.state()}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Inverse of `extra_state`. Raises `DataError` when the data has changed."""
+        try:
+            self.batches.load_state(extra["batches"])
+        except ValueError as error:
+            raise DataError(str(error)) from None
+
+
+def cell_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the cells of each channel, (C,) each, over training images (N, C, H, W) of bytes."""
+    counts = torch.stack([torch.bincount(images[:, channel].flatten().int(), minlength=256) for channel in range(images.shape[1])]).double()
+    values = torch.arange(256, dtype=torch.float64)
+    shares = counts / counts.sum(1, keepdim=True)  # (C, 256)
+    mean = shares @ values
+    variance = shares @ values.square() - mean.square()
+    return mean.float(), variance.clamp(min=1e-6).sqrt().float()
+
+
+def make_optimizer(model: nn.Module, settings: ConvNetSettings) -> torch.optim.Optimizer:
+    """The chosen optimiser, fused; weight decay on kernels and matrices alone."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
+        {"params": [p for p in parameters if p.ndim < 2], "decays": False},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, fused=True)
+
+
+def schedule(kind: str, progress: float) -> float:
+    """Share of the learning rate at `progress` from 0 to 1.
+
+    One-cycle follows Smith and Topin (2017): a cosine from 1/25 up to 1 over the first 30 %, and down to nearly nothing.
+    """
+    progress = min(1.0, progress)
+    if kind == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if kind == "one-cycle":
+        rise = 0.3
+        if progress < rise:
+            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
+        return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+    return 1.0
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Training images (B, C, H, W), each moved at random.
+
+    Grey ones are turned by up to 12 degrees, scaled by up to 8 % and shifted by up to 8 % of their side (digits and clothes are still what
+    they were); colour ones are shifted by up to an eighth of their side and mirrored half of the time.
+    """
+    count, channels = images.shape[:2]
+    draw = (torch.rand(4, count, generator=generator) * 2 - 1).to(images.device, non_blocking=True)  # (4, B) in -1..1
+    zero = torch.zeros_like(draw[0])
+    if channels == 1:
+        angle, scale = draw[0] * math.radians(12), 1 + 0.08 * draw[1]
+        cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+        theta = torch.stack([cos, -sin, draw[2] * 0.16, sin, cos, draw[3] * 0.16], 1)
+    else:
+        mirror = torch.where(draw[0] < 0, -1.0, 1.0)
+        theta = torch.stack([mirror, zero, draw[2] * 0.25, zero, torch.ones_like(zero), draw[3] * 0.25], 1)
+    grid = F.affine_grid(theta.view(count, 2, 3), list(images.shape), align_corners=False)
+    padding = "zeros" if channels == 1 else "reflection"
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)

@@ -1,0 +1,72 @@
+"""The embedded digits, 1,797 pictures of 8x8 cells (Alpaydin and Kaynak, 1998), and the fixed split that every baseline is measured on."""
+
+from __future__ import annotations
+
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.engine.task import DataError
+
+
+def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures (1797, 8, 8) of ink from 0 to 16, and their classes (1797,).
+
+    Read from the file that scikit-learn ships, without importing scikit-learn, which takes a second. Raises `DataError`.
+    """
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise DataError("the digits come with scikit-learn, which is not installed; run: pip install scikit-learn")
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        text = gzip.decompress(path.read_bytes())
+        table = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), dtype=np.float64).reshape(1797, 65)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read the digits from {path}: {error}; run: pip install --force-reinstall scikit-learn") from None
+    return table[:, :64].astype(np.uint8).reshape(-1, 8, 8), table[:, 64].astype(np.int64)
+
+
+def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of a training and a held-out part, each class divided alike.
+
+    The indices are those of scikit-learn's `train_test_split(stratify=labels, test_size=share, random_state=seed)` (a test holds the two
+    together), so baselines measured with it can be compared. Every class needs two examples or more; raises `DataError`.
+    """
+    rng = np.random.RandomState(seed)
+    counts = np.bincount(labels)
+    if counts.min() < 2:
+        raise DataError(
+            f"class {int(counts.argmin())} has {int(counts.min())} example; a class needs 2 or more, so that one can be held out"
+        )
+    held_out = int(np.ceil(share * len(labels)))
+    training = len(labels) - held_out
+    if min(training, held_out) < len(counts):
+        raise DataError(f"{len(labels)} examples are too few for {len(counts)} classes; every class needs one on each side of the split")
+    train_counts = _allot(counts, training, rng)
+    test_counts = _allot(counts - train_counts, held_out, rng)
+    train: list[NDArray[np.int64]] = []
+    test: list[NDArray[np.int64]] = []
+    for label, count in enumerate(counts):
+        members = np.flatnonzero(labels == label)[rng.permutation(count)]
+        train.append(members[: train_counts[label]])
+        test.append(members[train_counts[label] : train_counts[label] + test_counts[label]])
+    return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))
+
+
+def _allot(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """`total` places shared out in proportion to `counts`: whole parts first, then the largest remainders, ties by lot."""
+    exact = counts / counts.sum() * total
+    places = np.floor(exact)
+    remainders = exact - places
+    left = int(total - places.sum())
+    for remainder in np.unique(remainders)[::-1]:
+        if left == 0:
+            break
+        tied = np.flatnonzero(remainders == remainder)
+        lucky = rng.choice(tied, size=min(len(tied), left), replace=False)
+        places[lucky] += 1
+        left -= len(lucky)
+    return places.astype(np.int64)

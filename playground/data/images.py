@@ -1,0 +1,88 @@
+"""Pictures with classes, split into a training and a held-out part, whatever they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.data.bounded import named
+from playground.data.digits import load_digits, stratified_split
+from playground.data.download import SETS, download_set
+from playground.data.folders import read_folder
+from playground.data.idx import find_idx, read_idx_folder
+from playground.engine.task import DataError
+
+NAMES = ("digits", *SETS)
+"""The data sets that are known by name; anything else is a path."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """Pictures as whole numbers from 0 to `full`, held-out ones apart."""
+
+    name: str
+    classes: tuple[str, ...]
+    full: int
+    """The largest value a cell can have: full ink, or full light."""
+    train_images: NDArray[np.uint8]  # (count, channels, height, width)
+    train_labels: NDArray[np.int64]  # (count,)
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every picture."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @property
+    def words(self) -> str:
+        """The data in words, with sizes."""
+        channels, height, width = self.shape
+        kind = "grey" if channels == 1 else "colour"
+        counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} held-out images"
+        return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes"
+
+    def digest(self) -> str:
+        """Names the pictures, their classes and the split: equal only when all of them are."""
+        digest = hashlib.sha256(repr((self.classes, self.full, self.train_images.shape, self.test_images.shape)).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()[:32]
+
+
+def load_images(data: str, image_size: int = 32) -> ImageData:
+    """The data called `data`, or read from the file or folder of that path. Raises `DataError`.
+
+    A path may be a folder of IDX files or a folder of class folders with pictures, which are resized to `image_size` squared.
+    """
+    if data == "digits":
+        images, labels = load_digits()
+        return _split("digits", images[:, None], labels, tuple("0123456789"), full=16)
+    if data in SETS:
+        train_images, train_labels, test_images, test_labels = download_set(data)
+        return ImageData(data, SETS[data].classes, 255, train_images, train_labels, test_images, test_labels)
+    path = Path(data).expanduser()
+    if not path.is_dir():
+        near = difflib.get_close_matches(data, NAMES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"
+        found = "is not a folder" if path.exists() else "is neither a known data set nor a folder"
+        raise DataError(f"--data {named(path)} {found}; {hint}")
+    if find_idx(path):
+        idx = read_idx_folder(path)
+        classes = tuple(str(label) for label in range(idx.classes))
+        if idx.test_images is not None and idx.test_labels is not None:
+            return ImageData(path.name, classes, 255, idx.images, idx.labels, idx.test_images, idx.test_labels)
+        return _split(path.name, idx.images, idx.labels, classes, full=255)
+    images, labels, names = read_folder(path, image_size)
+    return _split(path.name, images, labels, names, full=255)
+
+
+def _split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], full: int) -> ImageData:
+    train, test = stratified_split(labels)
+    return ImageData(name, classes, full, images[train], labels[train], images[test], labels[test])
