@@ -1,0 +1,192 @@
+"""The training loop: what it records, how it obeys, and that nobody who looks on changes a weight."""
+
+import errno
+from collections import deque
+from typing import Any
+
+import pytest
+import torch
+
+from playground.engine import commands as cmd
+from playground.engine.device import prepare
+from playground.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
+from playground.engine.loop import Loop, Progress, TrainingFailed
+from playground.engine.state import flatten, unflatten
+from tests.toy import ToySettings, ToyTask, card
+
+
+class Memory:
+    """An outlet that keeps everything; `script` gives the commands of the k-th poll."""
+
+    def __init__(self, script: dict[int, list[cmd.AnyCommand]] | None = None) -> None:
+        self.script = script or {}
+        self.events: list[Any] = []
+        self.live: list[Any] = []
+        self.polls = 0
+        self.clients = frozenset({1})
+        self.full: deque[int] = deque()
+
+    def record(self, event: Any) -> None:
+        if self.full and not isinstance(event, Warned):
+            raise OSError(self.full.popleft(), "No space left on device")
+        self.events.append(event)
+
+    def reply(self, client: int, event: Any) -> None:
+        self.live.append(event)
+
+    broadcast = lambda self, event: self.live.append(event)  # noqa: E731
+
+    def poll(self, timeout: float | None) -> list[tuple[int, cmd.AnyCommand]]:
+        self.polls += 1
+        if not self.script:
+            self.clients = frozenset()
+        return [(1, command) for command in self.script.pop(self.polls, [])]
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def trained(outlet: Memory | None = None, save: Any = None, prepared: Any = None, **values: Any) -> tuple[ToyTask, Memory, str]:
+    settings = ToySettings(**({"eval_every": 10, "save_every": 20} | values))
+    outlet = outlet or Memory()
+    task = ToyTask(settings, prepare(settings))
+    if prepared:
+        prepared(task)
+    loop = Loop(card, task, outlet, save or (lambda: (f"step-{task.step}", 1)), baselines={}, progress=Progress())
+    return task, outlet, loop.run()
+
+
+def weights(task: ToyTask) -> list[float]:
+    return torch.cat([p.detach().flatten() for p in task.models["model"].parameters()]).tolist()
+
+
+def test_every_step_is_recorded_once_and_the_end_is_told() -> None:
+    _, outlet, reason = trained()
+    steps = [step for event in outlet.of(Stepped) for step in range(event.first, event.step + 1)]
+    assert steps == list(range(1, 41))
+    assert all(len(column) == event.step - event.first + 1 for event in outlet.of(Stepped) for column in event.metrics.values())
+    assert [event.step for event in outlet.of(Evaluated)] == [0, 10, 20, 30, 40]
+    assert [event.step for event in outlet.of(Saved)] == [0, 20, 40]
+    last = outlet.events[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, reason, last.metrics) == ("steps", "steps", outlet.of(Evaluated)[-1].metrics)
+    assert last.steps_per_second > 0
+
+
+def test_loss_that_is_not_finite_stops_before_the_update() -> None:
+    before, *_ = trained(steps=23)
+    outlet = Memory()
+    caught: list[ToyTask] = []
+
+    def poison(task: ToyTask) -> None:
+        task.poison_at = 23
+        caught.append(task)
+
+    with pytest.raises(TrainingFailed):
+        trained(outlet, prepared=poison)
+    assert weights(caught[0]) == weights(before)
+    failed = outlet.events[-1]
+    assert isinstance(failed, Failed)
+    assert failed.step == 24
+    assert "not a finite number" in failed.what
+    assert "--lr" in failed.remedy
+    assert outlet.of(Saved)[-1].step == 20
+
+
+def test_looking_and_asking_change_no_weight() -> None:
+    alone, *_ = trained()
+    watch = cmd.Watch(id=7, rate=30, views=[cmd.View("weights"), cmd.View("noise", {"row": 2})])
+    outlet = Memory({1: [watch], 9: [cmd.Ask(id=8, panel="noise")], 12: [cmd.Ask(id=9, panel="noise", options={"row": 9})]})
+    watched, outlet, _ = trained(outlet)
+    assert weights(watched) == weights(alone)
+    shown = [event for event in outlet.live if isinstance(event, Shown)]
+    assert {event.view for event in shown} == {0, 1}
+    answers = {event.id: event for event in outlet.live if isinstance(event, Answered)}
+    assert answers[8].panel is not None
+    assert "--row 9 is out of bounds" in answers[9].error
+
+
+def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:
+    outlet = Memory({11: [cmd.Set(id=1, field="lr", value="0.2"), cmd.Set(id=2, field="width", value=2), cmd.Set(id=3, field="lr", value=-1)]})
+    task, outlet, _ = trained(outlet)
+    [applied] = outlet.of(Applied)
+    assert (applied.step, applied.what, applied.before, applied.value) == (10, "lr", 0.05, 0.2)
+    assert 10 in [event.step for event in outlet.of(Saved)]
+    assert task.settings.lr == 0.2
+    answers = {event.id: event.error for event in outlet.live if isinstance(event, Answered)}
+    assert answers[1] == ""
+    assert "takes effect on reset" in answers[2]
+    assert "out of bounds" in answers[3]
+
+
+def test_pause_single_step_and_resume() -> None:
+    outlet = Memory({5: [cmd.Pause()], 7: [cmd.StepOnce()], 12: [cmd.Resume()]})
+    task, outlet, _ = trained(outlet)
+    assert [event.step for event in outlet.of(Paused)] == [4, 5]
+    assert weights(task) == weights(trained()[0])
+
+
+def test_stop_saves_and_says_so() -> None:
+    _, outlet, reason = trained(Memory({6: [cmd.Stop()]}))
+    assert reason == "stopped"
+    assert outlet.of(Saved)[-1].step == outlet.events[-1].step == 5
+
+
+def test_after_the_end_a_raised_limit_trains_on() -> None:
+    script = {60: [cmd.Resume(id=1)], 61: [cmd.Set(field="steps", value=50), cmd.Resume(id=2)]}
+    task, outlet, _ = trained(Memory(script))
+    answers = {event.id: event.error for event in outlet.live if isinstance(event, Answered)}
+    assert "raise steps" in answers[1]
+    assert (answers[2], task.step) == ("", 50)
+    assert [event.step for event in outlet.of(Finished)] == [40, 50]
+    assert weights(task) == weights(trained(steps=50)[0])
+
+
+def test_until_ends_at_the_first_evaluation_that_holds() -> None:
+    _, full, _ = trained(steps=200)
+    curve = {event.step: event.metrics["test_mse"] for event in full.of(Evaluated)}
+    bound = curve[100]
+    first = next(step for step, value in curve.items() if step and value <= bound)
+    _, outlet, reason = trained(steps=200, until=f"test_mse<={bound}")
+    assert (reason, outlet.events[-1].step) == ("until", first)
+
+
+def test_a_full_disk_holds_training_up_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playground.engine.loop.RETRY_SECONDS", 0.0)
+    outlet = Memory()
+    full = deque([errno.ENOSPC, errno.ENOSPC])
+
+    def save() -> tuple[str, int]:
+        if outlet.events and any(isinstance(event, Stepped) and event.step == 20 for event in outlet.events) and full:
+            raise OSError(full.popleft(), "No space left on device")
+        return "x", 1
+
+    outlet.full = deque([errno.ENOSPC])
+    task, outlet, _ = trained(outlet, save)
+    assert weights(task) == weights(trained()[0])
+    assert [step for event in outlet.of(Stepped) for step in range(event.first, event.step + 1)] == list(range(1, 41))
+    assert ["disk full" in event.why for event in outlet.of(Warned)] == [True, True]
+    problems = [event.problem for event in outlet.live if isinstance(event, Status) and event.problem]
+    assert problems
+    assert all(problem.startswith("disk full") for problem in problems)
+
+
+def test_actions_are_recorded_and_unknown_ones_refused() -> None:
+    outlet = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
+    task, outlet, _ = trained(outlet)
+    assert task.kicks == 1
+    assert [event.what for event in outlet.of(Applied)] == ["kick"]
+    assert "there is no action 'kik'" in next(event.error for event in outlet.live if isinstance(event, Answered) and event.id == 2)
+
+
+def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
+    full, *_ = trained()
+    half, *_ = trained(steps=20)
+    tensors, plain = flatten(half.state_dict())
+    shuffled = dict(sorted(tensors.items(), key=lambda item: item[0][::-1]))
+    settings = ToySettings(eval_every=10, save_every=20, seed=0)
+    other = ToyTask(settings, prepare(ToySettings(seed=99)))
+    other.load_weights({name: tensor.clone() for name, tensor in half.weights().items()})
+    other.load_state_dict(unflatten(shuffled, plain))
+    assert Loop(card, other, Memory(), lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
+    assert weights(other) == weights(full)
