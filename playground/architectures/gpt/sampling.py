@@ -1,0 +1,87 @@
+"""Drawing the next token, and writing a passage with a key-value cache."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from playground.architectures.gpt.model import GPT, Cache
+
+
+def distribution(logits: Tensor, temperature: float) -> Tensor:
+    """Softmax of `logits` (V,) over `temperature`, in double precision on the CPU; all on the likeliest at temperature 0."""
+    logits = logits.double().cpu()
+    if temperature == 0:
+        return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
+    return (logits / temperature).softmax(dim=0)
+
+
+def candidates(probability: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Ids of the tokens that top-k and top-p leave, likeliest first; at least one.
+
+    Top-p (Holtzman et al., The Curious Case of Neural Text Degeneration, 2020) keeps the fewest of the likeliest whose probabilities
+    together reach `top_p`.
+    """
+    ordered, ids = probability.sort(descending=True, stable=True)
+    keep = (ordered.cumsum(0) - ordered < top_p) & (ordered > 0)
+    keep[0] = True
+    if top_k > 0:
+        keep[top_k:] = False
+    return ids[keep]
+
+
+def draw(probability: Tensor, top_k: int, top_p: float, seed: int) -> int:
+    """One token from what top-k and top-p leave of `probability` (V,), with a generator of its own."""
+    ids = candidates(probability, top_k, top_p)
+    edges = probability[ids].cumsum(0)
+    generator = torch.Generator().manual_seed(seed)
+    point = torch.rand((), generator=generator, dtype=torch.float64) * edges[-1]
+    return int(ids[min(int(torch.searchsorted(edges, point, right=True)), len(ids) - 1)])
+
+
+class Reader:
+    """Feeds a model token by token and gives the logits after the last: with a cache while they fit in a block, and afterwards from
+    the last `block_size` tokens afresh, because every token's learned position moves."""
+
+    def __init__(self, model: GPT, ids: list[int]) -> None:
+        self.model = model
+        self.ids = list(ids)
+        self._device = model.tokens.weight.device
+        self._cache: Cache = []
+        window = self.ids[-model.block_size :]
+        self.logits = self._read(window)  # (V,)
+
+    def append(self, token: int) -> Tensor:
+        """Read one more token; logits (V,) after it."""
+        self.ids.append(token)
+        if len(self.ids) <= self.model.block_size:
+            self.logits = self._read([token])
+        else:
+            self._cache = []
+            self.logits = self._read(self.ids[-self.model.block_size :])
+        return self.logits
+
+    def _read(self, ids: list[int]) -> Tensor:
+        return self.model(torch.tensor([ids], device=self._device), self._cache)[0, -1]
+
+
+def write(
+    model: GPT, ids: list[int], count: int, *, temperature: float, top_k: int, top_p: float, seed: int, ban: int | None = None
+) -> list[tuple[int, float]]:
+    """`count` tokens after `ids`, each with the probability that the model itself (temperature 1, nothing left out) gave it.
+
+    The draw of each token depends on `seed` and its place in the text alone, so that a passage asked for word by word is the same one.
+    The token `ban` is never drawn.
+    """
+    reader = Reader(model, ids)
+    passage = []
+    for place in range(len(ids), len(ids) + count):
+        logits = reader.logits.double().cpu()
+        plain = logits.softmax(dim=0)
+        if ban is not None:
+            logits[ban] = -torch.inf
+        token = draw(distribution(logits, temperature), top_k, top_p, seed * 1_000_003 + place)
+        passage.append((token, float(plain[token])))
+        if len(passage) < count:
+            reader.append(token)
+    return passage

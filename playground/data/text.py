@@ -1,0 +1,116 @@
+"""Texts to learn from: the language reference inside every CPython, or the user's own file; split, tokenized and counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.data import bounded
+from playground.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
+from playground.engine.task import DataError
+
+REFERENCE = "reference"
+"""Names the text that is always there."""
+
+MAX_BYTES = 64 * bounded.MIB
+
+HELD_OUT = 0.1
+"""The last part of the text, in one piece, that is never trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A text and where it is from."""
+
+    name: str
+    content: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A text as ids, its last tenth held out."""
+
+    tokenizer: Tokenizer
+    train: NDArray[np.int64]  # (tokens,)
+    held_out: NDArray[np.int64]  # (tokens,)
+    name: str
+    key: str
+    """Names everything that the ids depend on."""
+
+    @property
+    def words(self) -> str:
+        """The corpus in words, with sizes."""
+        unknown = float((self.held_out == 0).mean())
+        return (
+            f"{self.name}: {len(self.train):,} {self.tokenizer.noun} to train on, the last {len(self.held_out):,} held out, "
+            f"vocabulary {len(self.tokenizer.vocabulary):,}, {unknown:.1%} of the held-out {self.tokenizer.noun} are <unk>"
+        )
+
+
+def read_text(source: str) -> Text:
+    """The text called `source`: `reference` or a UTF-8 file of at most 64 MiB. Raises `DataError`."""
+    return reference() if source == REFERENCE else read_text_file(Path(source).expanduser())
+
+
+@functools.cache
+def reference() -> Text:
+    """CPython's language reference, as `pydoc` carries it: English with grammar and examples. Differs between Python versions."""
+    from pydoc_data.topics import topics  # 0.7 MB that only a run with this text needs
+
+    content = "\n\n".join(topics[name] for name in sorted(topics))
+    name = f"the language reference of Python {'.'.join(platform.python_version_tuple()[:2])}"
+    return Text(name, content, hashlib.sha256(content.encode()).hexdigest())
+
+
+def read_text_file(path: Path) -> Text:
+    """A user's own text: a regular file, UTF-8 with or without a byte order mark, no NUL. Raises `DataError`."""
+    data = bounded.read_bytes(path, MAX_BYTES)
+    name = bounded.named(path)
+    if (nul := data.find(b"\0")) >= 0:
+        raise DataError(
+            f"{name} is not text: byte {nul:,} is NUL; give a UTF-8 text file (UTF-16 can be changed with iconv -f UTF-16 -t UTF-8)"
+        )
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wrong = data[error.start]
+        raise DataError(
+            f"{name} is not UTF-8: byte {error.start:,} is 0x{wrong:02x}; change its encoding, as with iconv -t UTF-8"
+        ) from None
+    return Text(bounded.clean(path.name), content.replace("\r\n", "\n"), hashlib.sha256(data).hexdigest())
+
+
+def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minimum: int, vocabulary: Sequence[str] | None = None) -> Corpus:
+    """`text` in ids of tokenizer `kind` (word or char), over a given `vocabulary` or one made from its training part alone.
+
+    Every character of the training part enters the vocabulary, every word from `min_count` on. Raises `DataError` when the text has fewer
+    than `minimum` tokens.
+    """
+    tokenizer_type = TOKENIZERS[kind]
+    noun = tokenizer_type.noun
+    ids, words = number(tokenizer_type.split(text.content))
+    if len(ids) < minimum:
+        raise DataError(
+            f"{text.name} holds {len(ids):,} {noun}; at least {minimum:,} are needed, so that the held-out tenth fills a block: "
+            "give a longer text or a smaller --block-size"
+        )
+    cut = int(len(ids) * (1 - HELD_OUT))
+    if vocabulary is None:
+        least = min_count if kind == "word" else 1
+        vocabulary = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=least)
+        if len(vocabulary) < 2:
+            raise DataError(
+                f"no word comes {min_count} times in the training part of {text.name}; give a longer text or a smaller --min-count"
+            )
+    tokenizer = tokenizer_type(vocabulary)
+    ids = np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids]
+    made = hashlib.sha256("\0".join([text.sha256, kind, *tokenizer.vocabulary]).encode("utf-8", "surrogatepass")).hexdigest()
+    return Corpus(tokenizer, ids[:cut], ids[cut:], text.name, made)
