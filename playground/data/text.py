@@ -57,7 +57,13 @@ class Corpus:
 
 def read_text(source: str) -> Text:
     """The text called `source`: `reference` or a UTF-8 file of at most 64 MiB. Raises `DataError`."""
-    return reference() if source == REFERENCE else read_text_file(Path(source).expanduser())
+    if source == REFERENCE:
+        return reference()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise DataError(f"there is no home folder {bounded.clean(source)}; give the file's full path") from None
+    return read_text_file(path)
 
 
 @functools.cache
@@ -85,7 +91,7 @@ def read_text_file(path: Path) -> Text:
         raise DataError(
             f"{name} is not UTF-8: byte {error.start:,} is 0x{wrong:02x}; change its encoding, as with iconv -t UTF-8"
         ) from None
-    return Text(bounded.clean(path.name), content.replace("\r\n", "\n"), hashlib.sha256(data).hexdigest())
+    return Text(bounded.clean(path.name) or "the text", content.replace("\r\n", "\n"), hashlib.sha256(data).hexdigest())
 
 
 def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minimum: int, vocabulary: Sequence[str] | None = None) -> Corpus:

@@ -19,6 +19,11 @@ UNKNOWN = "<unk>"
 MAX_VOCABULARY = 65_536
 
 
+def printable(text: str) -> str:
+    """`text` with everything that would steer a terminal, or cannot be encoded, as the replacement character; line ends and tabs stay."""
+    return "".join(char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text)
+
+
 class Tokenizer(ABC):
     """A vocabulary and the rules that turn text into its ids and back."""
 
@@ -28,11 +33,11 @@ class Tokenizer(ABC):
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Raises `DataError` for a vocabulary that no tokenizer made."""
-        words = list(vocabulary)
+        words = [str(word) for word in vocabulary]
         if not 2 <= len(words) <= MAX_VOCABULARY or words[0] != UNKNOWN or len(set(words)) != len(words):
             raise DataError(f"a vocabulary must be 2 to {MAX_VOCABULARY:,} different tokens, {UNKNOWN} first; this one is damaged")
-        if bad := next((word for word in words[1:] if not isinstance(word, str) or not self.is_token(word)), None):
-            raise DataError(f"the vocabulary holds {str(bad)[:40]!r}, which is no token of kind {self.kind!r}; it is damaged")
+        if (bad := next((word for word in words[1:] if not self.is_token(word)), None)) is not None:
+            raise DataError(f"the vocabulary holds {bad[:40]!r}, which is no token of kind {self.kind!r}; it is damaged")
         self.vocabulary = words
         self._ids = {word: index for index, word in enumerate(words)}
 
@@ -67,12 +72,13 @@ class Tokenizer(ABC):
         """The ids of `text`; what is not in the vocabulary becomes 0."""
         return [self._ids.get(word, 0) for word in self.split(text)]
 
-    def decode(self, ids: Iterable[int], after: Sequence[int] = ()) -> str:
-        """Running text of `ids`, spaced as it follows the tokens `after`."""
+    def decode(self, ids: Iterable[int], after: Sequence[int] = (), *, spaced: bool = False) -> str:
+        """Running text of `ids`, spaced as it follows the tokens `after`; `spaced` tells that a space stands there already."""
         seen = list(after)
         parts: list[str] = []
         for token in ids:
-            parts.append((" " if self.space(seen, token) else "") + self.text(token))
+            gap = self.space(seen, token) and not (spaced and not parts)
+            parts.append((" " if gap else "") + self.text(token))
             seen.append(token)
         return "".join(parts)
 
@@ -151,8 +157,7 @@ class Characters(Tokenizer):
 
     def text(self, token: int) -> str:
         """The character; one that would steer a terminal, and the unknown, as the replacement character."""
-        word = self.vocabulary[token]
-        return word if token and (word in "\n\t" or unicodedata.category(word)[0] != "C") else "\ufffd"
+        return printable(self.vocabulary[token]) if token else "\ufffd"
 
     def label(self, token: int) -> str:
         """The character, or a sign for a blank one."""

@@ -73,6 +73,7 @@ class GPTSettings(Settings):
     """CPU threads of the tensor library."""
 
     def check(self) -> None:
+        """The heads share the width evenly."""
         super().check()
         if self.width % self.heads:
             near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
@@ -87,6 +88,7 @@ class Prompt(Options):
     """The text that the model reads; of a longer one than a block the last tokens count."""
 
     def check(self) -> None:
+        """A pasted book is refused in words."""
         if len(self.prompt) > MAX_PROMPT:
             raise SettingsError(
                 f"the prompt has {len(self.prompt):,} characters; at most {MAX_PROMPT:,} are read, so give its end alone", "prompt"
@@ -165,8 +167,9 @@ card = Card(
             "next_word",
             "Next word",
             "The likeliest words after the prompt, with their probabilities.",
-            "The softmax over the whole vocabulary, after the last word of the prompt. A low temperature sharpens it, a high one flattens it; "
-            "top-k and top-p leave out what is unlikely. Pick a candidate to append it. Words that the vocabulary lacks are read as <unk>.",
+            "The softmax over the whole vocabulary, after the last word of the prompt. A low temperature sharpens it, a high one "
+            "flattens it; top-k and top-p leave out what is unlikely. Pick a candidate to append it. Words that the vocabulary lacks "
+            "are read as <unk>.",
             NextWord,
             rows=10,
         ),
@@ -174,15 +177,17 @@ card = Card(
             "passage",
             "Passage",
             "The prompt continued word by word; each word is shaded by the probability it had.",
-            "Words are drawn from the softmax under the chosen temperature, top-k and top-p, with random numbers of their own: training "
-            "is not disturbed, and the same sampling seed writes the same passage. <unk> is never drawn. Temperature 0 always takes the likeliest.",
+            "Words are drawn from the softmax under the chosen temperature, top-k and top-p, with random numbers of their own: "
+            "training is not disturbed, and the same sampling seed writes the same passage. <unk> is never drawn. Temperature 0 always "
+            "takes the likeliest.",
             Passage,
         ),
         PanelCard(
             "prompt_tokens",
             "Prompt, word by word",
             "How likely the model found each word, given those before it. Select one to look at it elsewhere.",
-            "The prompt as the model reads it. A surprising word has a low probability; the first has none, since nothing stands before it.",
+            "The prompt as the model reads it. A surprising word has a low probability; the first has none, since nothing stands "
+            "before it.",
             TokenOfPrompt,
             selects="token",
             rows=4,
@@ -191,8 +196,8 @@ card = Card(
             "attention",
             "Attention",
             "Row: the word that looks. Column: the word looked at. Each row sums to 1.",
-            "The attention weights of one head, computed again from its queries and keys. Nothing lies above the diagonal: no word sees the future. "
-            "Look for heads that look at the word before, at the start, or at an earlier copy of the same word.",
+            "The attention weights of one head, computed again from its queries and keys. Nothing lies above the diagonal: no word "
+            "sees the future. Look for heads that look at the word before, at the start, or at an earlier copy of the same word.",
             AttentionHead,
         ),
         PanelCard(
@@ -215,7 +220,8 @@ card = Card(
             "norms",
             "Gradients and weights",
             "For each layer: norm of the last step's gradient, and of its weights, on a log scale.",
-            "Gradients that vanish or explode show here first. The gradient is the clipped one that the last step used; before the first step there is none.",
+            "Gradients that vanish or explode show here first. The gradient is the clipped one that the last step used; before the "
+            "first step there is none.",
         ),
     ),
     stage=Stage(kind="prompt", panel="next_word", option="prompt", generate="passage"),

@@ -1,7 +1,8 @@
 """GPT-2's decoder (Radford et al., Language Models are Unsupervised Multitask Learners, 2019): the `nn.Module` and nothing else.
 
-Pre-layer-norm blocks, learned positions, gelu in its tanh form, and the token embedding used again as the output head. In the comments
-B is the batch, T the tokens of one window, C the width, H the heads, V the vocabulary.
+Pre-layer-norm blocks, learned positions, gelu in its tanh form, and the token embedding used again as the output head. Dropout acts on the
+embedding and on what each half of a block adds, not on attention weights, so that the fused kernel never forms them. In the comments B is
+the batch, T the tokens of one window, C the width, H the heads, V the vocabulary.
 """
 
 from __future__ import annotations
@@ -34,14 +35,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Output (B, T, C), and the keys and values of `past` and `x` together."""
         q, k, v = self.split(x)
-        dropout = self.dropout if self.training else 0.0
         if past is None:
-            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)  # (B, H, T, C / H)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, C / H)
         else:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
             T, S = q.shape[2], k.shape[2]  # noqa: N806
             mask = torch.ones(T, S, dtype=torch.bool, device=x.device).tril(S - T)  # the query at T is the token at S
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         y = self.projection(y.transpose(1, 2).reshape(x.shape))  # (B, T, C)
         return F.dropout(y, self.dropout, self.training), (k, v)
 

@@ -11,11 +11,23 @@ from torch import Tensor
 from playground.architectures.gpt import AttentionHead, Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 from playground.architectures.gpt.model import GPT, Block
 from playground.architectures.gpt.sampling import candidates, distribution, write
-from playground.data.tokens import Tokenizer
+from playground.data.bounded import clean
+from playground.data.tokens import UNKNOWN, Tokenizer, printable
 from playground.engine.panels import Array, Bars, HeatMap, Table, Tokens
 
 BARS = 20
 """No more candidates than this are listed when `top_k` keeps all."""
+
+PARTS = {
+    "tokens": "token embedding",
+    "positions": "position embedding",
+    "norm": "final norm",
+    "norm_1": "norms",
+    "norm_2": "norms",
+    "attention": "attention",
+    "feed_forward": "feed-forward",
+}
+"""What the parts of the model are called."""
 
 MAP = 128
 """Tokens on a side of an attention map."""
@@ -28,33 +40,36 @@ class ReadPrompt:
     ids: list[int]
     """At most a block of them, at least one."""
     all_ids: list[int]
-    typed: list[str]
+    typed: list[int]
+    """All ids that were typed: none for an empty prompt."""
+    words: list[str]
     """What stood there, for each of `ids`."""
     notes: list[str]
     """What must be known of how it was read."""
 
     def caption(self, *more: str) -> str:
+        """`more`, then how the prompt was read."""
         return " · ".join([*more, *self.notes])
 
 
 def read_prompt(model: GPT, tokenizer: Tokenizer, options: Prompt) -> ReadPrompt:
     """The prompt's ids; of a long prompt the last block, for an empty one the token that stands for a start."""
     options.check()
-    typed = list(tokenizer.split(options.prompt))
+    words = list(tokenizer.split(options.prompt))
+    typed = [tokenizer.id(word) for word in words]
     notes = []
     if not typed:
-        typed = [tokenizer.vocabulary[tokenizer.start]]
+        words = [tokenizer.vocabulary[tokenizer.start]]
         notes.append("an empty prompt is read as a beginning")
-    everything = [tokenizer.id(word) for word in typed]
-    kept = typed[-model.block_size :]
-    ids = everything[-model.block_size :]
-    if len(kept) < len(typed):
-        notes.append(f"only the last {len(kept)} of {len(typed):,} {tokenizer.noun} fit in the block")
-    unknown = list(dict.fromkeys(word for word, index in zip(kept, ids, strict=True) if index == 0))
+    all_ids = typed or [tokenizer.start]
+    ids, kept = all_ids[-model.block_size :], words[-model.block_size :]
+    if len(ids) < len(all_ids):
+        notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
+    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == 0 and word != UNKNOWN))
     if unknown:
-        shown = ", ".join(word.strip()[:20] or repr(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
+        shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
         notes.append(f"not in the vocabulary, read as <unk>: {shown}")
-    return ReadPrompt(ids, everything, kept, notes)
+    return ReadPrompt(ids, all_ids, typed, kept, notes)
 
 
 def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
@@ -65,14 +80,13 @@ def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
     ids = candidates(probability, options.top_k or BARS, options.top_p).tolist()
     values = probability[ids].tolist()
     entropy = float(torch.special.entr(probability).sum())
-    gap = bool(options.prompt) and not options.prompt[-1].isspace()
-    before = prompt.all_ids if tokenizer.split(options.prompt) and options.prompt.strip() else []
+    spaced = options.prompt[-1:].isspace()
     return Bars(
         labels=[tokenizer.label(token) for token in ids],
         values=values,
         percent=True,
         high=1.0 if values[0] > 0.5 else None,
-        appends=[tokenizer.decode([token], after=before) if gap else tokenizer.text(token) for token in ids],
+        appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
         figure=f"{values[0]:.1%}",
         caption=prompt.caption(
             f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):.3g} equal choices", f"{sum(values):.1%} shown"
@@ -81,7 +95,7 @@ def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
 
 
 def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
-    """The prompt continued."""
+    """The prompt continued: the new words, and as running text the prompt with them."""
     prompt = read_prompt(model, tokenizer, options)
     written = write(
         model,
@@ -100,7 +114,7 @@ def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
         words=[tokenizer.label(token) for token in ids],
         values=list(probabilities),
         notes=[f"{tokenizer.label(token)}: {probability:.1%} when it was chosen" for token, probability in written],
-        text=tokenizer.decode(ids, after=prompt.all_ids if options.prompt.strip() else []),
+        text=printable(options.prompt) + tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
         figure=f"perplexity {surprise:.3g}",
         caption=prompt.caption(),
     )
@@ -125,7 +139,7 @@ def prompt_tokens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> T
         words=[tokenizer.label(token) for token in prompt.ids],
         values=values,
         notes=notes,
-        text=options.prompt if len(prompt.ids) == len(prompt.all_ids) else tokenizer.decode(prompt.ids),
+        text=printable(options.prompt),
         figure=f"perplexity {math.exp(min(nats / count, 700)):.4g}" if count else "",
         caption=prompt.caption(),
     )
@@ -202,12 +216,11 @@ def norms(model: GPT) -> Bars:
     gradients: dict[str, list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         parts = name.split(".")
-        label = f"{parts[1]} {parts[2].removesuffix('_1').removesuffix('_2').replace('_', '-')}" if parts[0] == "blocks" else parts[0]
+        label = f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
         groups.setdefault(label, []).append(parameter)
         if parameter.grad is not None:
             gradients.setdefault(label, []).append(parameter.grad)
-    ends = ["tokens", "positions"]
-    labels = [*ends, *(label for label in groups if label[0].isdigit()), "norm"]
+    labels = list(groups)
     stepped = bool(gradients)
     return Bars(
         labels=labels,
@@ -220,7 +233,8 @@ def norms(model: GPT) -> Bars:
 
 
 def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    return torch.stack([torch.nn.utils.get_total_norm(groups[label]) for label in labels]).tolist()  # type: ignore[no-any-return]
+    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups[label]) for label in labels]).tolist()
+    return found
 
 
 def _batch(model: GPT, ids: list[int]) -> Tensor:
@@ -233,4 +247,4 @@ def _place(prompt: ReadPrompt, options: TokenOfPrompt) -> int:
 
 def _said(prompt: ReadPrompt, tokenizer: Tokenizer, place: int) -> str:
     label = tokenizer.label(prompt.ids[place])
-    return label if prompt.ids[place] else f"{label} (for {prompt.typed[place].strip()[:40]})"
+    return label if prompt.ids[place] else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"

@@ -13,7 +13,7 @@ def distribution(logits: Tensor, temperature: float) -> Tensor:
     logits = logits.double().cpu()
     if temperature == 0:
         return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
-    return (logits / temperature).softmax(dim=0)
+    return ((logits - logits.max()) / temperature).softmax(dim=0)
 
 
 def candidates(probability: Tensor, top_k: int, top_p: float) -> Tensor:
@@ -23,7 +23,9 @@ def candidates(probability: Tensor, top_k: int, top_p: float) -> Tensor:
     together reach `top_p`.
     """
     ordered, ids = probability.sort(descending=True, stable=True)
-    keep = (ordered.cumsum(0) - ordered < top_p) & (ordered > 0)
+    keep = ordered > 0
+    if top_p < 1:
+        keep &= ordered.cumsum(0) - ordered < top_p
     keep[0] = True
     if top_k > 0:
         keep[top_k:] = False
@@ -48,8 +50,7 @@ class Reader:
         self.ids = list(ids)
         self._device = model.tokens.weight.device
         self._cache: Cache = []
-        window = self.ids[-model.block_size :]
-        self.logits = self._read(window)  # (V,)
+        self.logits = self._read(self.ids[-model.block_size :])  # (V,)
 
     def append(self, token: int) -> Tensor:
         """Read one more token; logits (V,) after it."""
@@ -62,7 +63,8 @@ class Reader:
         return self.logits
 
     def _read(self, ids: list[int]) -> Tensor:
-        return self.model(torch.tensor([ids], device=self._device), self._cache)[0, -1]
+        logits: Tensor = self.model(torch.tensor([ids], device=self._device), self._cache)  # (1, T, V)
+        return logits[0, -1]
 
 
 def write(

@@ -58,6 +58,7 @@ class GPTTask(Task[GPTSettings]):
         return self._corpus
 
     def train_step(self) -> dict[str, Tensor]:
+        """One batch of windows; every token of a window is predicted from those before it."""
         rate = learning_rate(self.settings, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -65,7 +66,7 @@ class GPTTask(Task[GPTSettings]):
         starts = torch.randint(
             len(self.corpus.train) - self.settings.block_size, (self.settings.batch, 1), generator=self.generators["data"]
         )
-        windows = self.train[starts.to(self.device) + self._offsets]  # (B, T + 1)
+        windows = self.train[starts.to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
         logits = self.model(windows[:, :-1])  # (B, T, V)
         loss = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, self.settings.clip)}
@@ -81,7 +82,7 @@ class GPTTask(Task[GPTSettings]):
         at_once = max(1, LOGITS // (block * len(self.tokenizer.vocabulary)))
         nats = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
-        pairs = [*zip(windows[0].split(at_once), windows[1].split(at_once), strict=True), *([rest] if whole < tokens else [])]
+        pairs = [*zip(*(torch.split(part, at_once) for part in windows), strict=True), *([rest] if whole < tokens else [])]
         for idx, targets in pairs:
             logits = self.model(idx).flatten(0, 1)  # (windows * T, V)
             nats += F.cross_entropy(logits, targets.flatten(), reduction="sum").to(nats.dtype)
@@ -90,10 +91,12 @@ class GPTTask(Task[GPTSettings]):
         return {"val_loss": loss, "val_perplexity": math.exp(min(loss, 700.0)), "val_top1": int(right) / tokens}
 
     def change(self, settings: GPTSettings) -> None:
+        """Dropout is the one live setting that the model keeps for itself."""
         super().change(settings)
         self.model.set_dropout(settings.dropout)
 
     def baselines(self) -> dict[str, dict[str, float]]:
+        """N-grams of order 1 to 4: interpolated Witten-Bell, and for the top-1 accuracy the most frequent successor."""
         data = self.corpus.train, self.corpus.held_out, len(self.tokenizer.vocabulary)
         perplexity = ngrams.perplexities(*data)
         return {
@@ -103,9 +106,11 @@ class GPTTask(Task[GPTSettings]):
         }
 
     def baselines_key(self) -> str:
+        """The text, the split and the vocabulary."""
         return f"gpt n-grams 1 {self.corpus.key}"
 
     def assets(self) -> dict[str, Any]:
+        """The vocabulary."""
         return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
 
     def next_word(self, options: NextWord) -> Bars:
