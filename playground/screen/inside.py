@@ -1,0 +1,258 @@
+"""The inside of the model: the architecture's panels, of which as many are shown (and asked for) as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, Vertical
+from textual.message import Message
+from textual.widget import Widget
+
+from playground.engine.card import Card, PanelCard
+from playground.engine.commands import View
+from playground.engine.panels import AnyPanel
+from playground.engine.settings import Field, fields
+from playground.screen.flow import Flow, Piece
+from playground.screen.panel_view import PanelView
+
+TWO_COLUMNS = 96
+"""Cells of width from which two panels stand side by side."""
+AROUND = 2
+"""Rows a panel needs around its widget: title and hint."""
+
+
+class Inside(Vertical):
+    """A row of panel titles, and below it the panels from the chosen one onwards."""
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("comma", "go(-1)", "Panel before", show=False),
+        Binding("full_stop", "go(1)", "Next panel", show=False),
+    ]
+
+    class ViewsChanged(Message):
+        """Other panels are visible than before: ask `views` again."""
+
+        def __init__(self, inside: Inside) -> None:
+            super().__init__()
+            self.inside = inside
+
+        @property
+        def control(self) -> Inside:
+            """The inside."""
+            return self.inside
+
+    class OptionPicked(Message):
+        """An option was chosen for the whole tab."""
+
+        def __init__(self, inside: Inside, name: str, value: Any) -> None:
+            super().__init__()
+            self.inside = inside
+            self.name = name
+            self.value = value
+
+        @property
+        def control(self) -> Inside:
+            """The inside."""
+            return self.inside
+
+    def __init__(self, card: Card, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.card = card
+        self.chosen = 0
+        """Position of the chosen panel in the card."""
+        self._views: dict[str, PanelView] = {}
+        self._options: dict[str, Any] = {}
+        self._told: tuple[str, ...] = ()
+        self._shown = range(0)
+        self._titles = Flow(id="titles")
+        self._panels = Grid(id="panels")
+
+    def compose(self) -> ComposeResult:
+        """Its parts from top to bottom."""
+        yield self._titles
+        yield self._panels
+
+    def on_mount(self) -> None:
+        """Panels that are maximised hide the others."""
+        self.watch(self.screen, "maximized", self._tell, init=False)
+        self._draw_titles(range(0))
+
+    # --- what the tab calls -------------------------------------------------------------------------------------------------------
+
+    def views(self, options: Mapping[str, Any]) -> list[View]:
+        """The questions whose answers can be seen now, each put with those of `options` that it knows."""
+        self._options = dict(options)
+        for view in self._views.values():
+            view.set_options(options)
+        return [View(card.name, _known(card, options)) for card in self.visible()]
+
+    def show(self, view: View, panel: AnyPanel) -> None:
+        """Show the answer to one of `views`."""
+        if view.panel in self._views:
+            self._views[view.panel].show(panel, view.options)
+
+    def fail(self, view: View, words: str) -> None:
+        """Say in the panel why there is no answer."""
+        if view.panel in self._views:
+            self._views[view.panel].fail(words, view.options)
+
+    def visible(self) -> list[PanelCard]:
+        """The cards of the panels that can be seen now."""
+        if not self.is_attached or not all(node.display for node in self.ancestors_with_self if isinstance(node, Widget)):
+            return []
+        maximised = self.screen.maximized
+        return [
+            view.card
+            for view in self._views.values()
+            if view.display and (maximised is None or maximised is view or maximised in view.ancestors or view in maximised.ancestors)
+        ]
+
+    # --- which panels fit ---------------------------------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        """As many panels as fit the new size."""
+        self._arrange()
+
+    def on_show(self) -> None:
+        """The tab or its page came to the front."""
+        self._tell()
+
+    def on_hide(self) -> None:
+        """Nothing can be seen, so nothing needs asking."""
+        self._tell()
+
+    def choose(self, position: int) -> None:
+        """Show the panels from this one onwards."""
+        position = max(0, min(len(self.card.panels) - 1, position))
+        focus = self.screen.focused is not None and self in self.screen.focused.ancestors
+        maximised = self.screen.maximized
+        self.chosen = position
+        self._arrange()
+        view = self._views.get(self.card.panels[position].name)
+        if view is None:
+            return
+        if isinstance(maximised, PanelView) and maximised in self._views.values():
+            self.screen.maximize(view, container=False)
+        if focus:
+            view.focus()
+
+    def action_go(self, by: int) -> None:
+        """Choose the panel before or after; past the end it begins anew."""
+        self.choose((self.chosen + by) % len(self.card.panels))
+
+    def _arrange(self) -> None:
+        if not self.card.panels or self.size.width < 1:
+            return
+        width, height = self.size.width, self.size.height - len(self._titles._lay(self.size.width))
+        columns = 2 if width >= TWO_COLUMNS and len(self.card.panels) > 1 else 1
+        rows = [panel.rows + AROUND for panel in self.card.panels]
+        shown, heights = fitting(rows, self.chosen, height, columns)
+        for position in shown:
+            self._mount(position)
+        for position, panel in enumerate(self.card.panels):
+            if panel.name in self._views:
+                self._views[panel.name].display = position in shown
+        self._panels.styles.grid_size_columns = min(columns, len(shown))
+        self._panels.styles.grid_size_rows = len(heights)
+        self._panels.styles.grid_rows = " ".join(f"{height}fr" for height in heights)
+        self._shown = shown
+        self._draw_titles(shown)
+        self._tell()
+
+    def _mount(self, position: int) -> None:
+        card = self.card.panels[position]
+        if card.name in self._views:
+            return
+        view = PanelView(
+            card, quiet=quiet_options(self.card), last=[panel.selects for panel in self.card.panels], selected=self._selected_by(card)
+        )
+        view.set_options(self._options)
+        following = next((self._views[later.name] for later in self.card.panels[position + 1 :] if later.name in self._views), None)
+        self._views[card.name] = view
+        self._panels.mount(view, before=following)
+
+    def _selected_by(self, card: PanelCard) -> Field | None:
+        everywhere = [field for panel in self.card.panels for field in fields(panel.options)]
+        return next((field for field in everywhere if field.name == card.selects), None)
+
+    def _draw_titles(self, shown: Sequence[int]) -> None:
+        groups = []
+        for position, panel in enumerate(self.card.panels):
+            style = "flow--chosen" if position == self.chosen else "flow--plain" if position in shown else "flow--quiet"
+            groups.append((Piece(panel.title, style, panel.name),))
+        self._titles.show(groups)
+
+    def _tell(self) -> None:
+        visible = tuple(card.name for card in self.visible())
+        if visible != self._told:
+            self._told = visible
+            self.post_message(self.ViewsChanged(self))
+
+    # --- what a person picks ------------------------------------------------------------------------------------------------------
+
+    @on(Flow.Pressed, "#titles")
+    def _title_pressed(self, event: Flow.Pressed) -> None:
+        event.stop()
+        self.choose([panel.name for panel in self.card.panels].index(event.target))
+        self._views[event.target].focus()
+
+    @on(PanelView.Picked)
+    def _picked(self, event: PanelView.Picked) -> None:
+        event.stop()
+        self._options[event.option] = event.value
+        for view in self._views.values():
+            view.set_options({event.option: event.value})
+        self.post_message(self.OptionPicked(self, event.option, event.value))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The panel with the focus is the chosen one among the titles."""
+        for position, panel in enumerate(self.card.panels):
+            view = self._views.get(panel.name)
+            if view is not None and (event.widget is view or view in event.widget.ancestors):
+                self.chosen = position
+                self._draw_titles(
+                    [at for at, other in enumerate(self.card.panels) if other.name in self._views and self._views[other.name].display]
+                )
+
+
+def quiet_options(card: Card) -> set[str]:
+    """Options that the stage sets, which therefore need no control in a panel."""
+    if card.stage is None:
+        return set()
+    if card.stage.kind == "pad":
+        return {card.stage.option}
+    asked = [card.stage.panel] + ([card.stage.generate] if card.stage.generate else [])
+    return {card.stage.option} | {field.name for name in asked for field in fields(card.panel(name).options)}
+
+
+def fitting(rows: Sequence[int], chosen: int, height: int, columns: int) -> tuple[range, list[int]]:
+    """Which panels fit, a run of positions that holds `chosen` and begins with it where the space allows, and the heights of their rows.
+
+    `rows` is what each panel wants at the least; two rows of panels are one cell apart. At least one panel is shown.
+    """
+
+    def heights(start: int, end: int) -> list[int]:
+        return [max(rows[at : min(at + columns, end)]) for at in range(start, end, columns)]
+
+    def fits(start: int, end: int) -> bool:
+        wanted = heights(start, end)
+        return sum(wanted) + len(wanted) - 1 <= height
+
+    start, end = chosen, chosen + 1
+    while end < len(rows) and fits(start, end + 1):
+        end += 1
+    if end == len(rows):  # nothing follows: fill the space with what comes before
+        while start > 0 and fits(start - 1, end):
+            start -= 1
+    return range(start, end), heights(start, end)
+
+
+def _known(card: PanelCard, options: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(card.options)}
+    return {name: value for name, value in options.items() if name in names}

@@ -1,0 +1,251 @@
+"""Options as compact steppers, such as `layer ‹ 1 ›  head ‹ 2 ›`: changed by keys, by a click on an arrow, or typed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual import events
+from textual.message import Message
+from textual.widgets import Input
+
+from playground.engine.settings import Field, SettingsError, parse, show
+from playground.screen.flow import Flow, Group, Piece
+
+WIDEST = 24
+"""Cells a value may take before it is cut."""
+
+
+class OptionsBar(Flow):
+    """The options of a panel or a stage, behind its title.
+
+    `values` holds what the options stand at; a name that is missing stands at its default.
+    """
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+
+    class Changed(Message):
+        """An option was changed by a person."""
+
+        def __init__(self, bar: OptionsBar, name: str, value: Any, before: Any) -> None:
+            super().__init__()
+            self.bar = bar
+            self.name = name
+            self.value = value
+            self.before = before
+
+        @property
+        def control(self) -> OptionsBar:
+            """The bar."""
+            return self.bar
+
+    class Refused(Message):
+        """A value was typed that the option cannot take."""
+
+        def __init__(self, bar: OptionsBar, words: str) -> None:
+            super().__init__()
+            self.bar = bar
+            self.words = words
+
+        @property
+        def control(self) -> OptionsBar:
+            """The bar."""
+            return self.bar
+
+    def __init__(self, fields: Sequence[Field] = (), title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(title, id=id, classes=classes)
+        self.fields = tuple(fields)
+        self._values: dict[str, Any] = {}
+        self._back_to: Any = None
+        self._draw()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every option's value by its name."""
+        return {field.name: self._values.get(field.name, field.default) for field in self.fields}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show these values; names that are no options of this bar are passed over."""
+        known = {field.name for field in self.fields}
+        self._values |= {name: value for name, value in values.items() if name in known}
+        self._draw()
+
+    def step(self, position: int, by: int) -> None:
+        """Change the option at `position` by one step up or down; past the end of choices it begins anew."""
+        if not 0 <= position < len(self.fields):
+            return
+        field = self.fields[position]
+        before = self.values[field.name]
+        self._set(field, stepped(field, before, by), before)
+
+    def edit(self, position: int = 0) -> None:
+        """Let a person type the value of the option at `position`."""
+        if not self.fields:
+            return
+        field = self.fields[position % len(self.fields)]
+        place = self.place(field.name)
+        if place is None:
+            return
+        if self._back_to is None:
+            self._back_to = self.screen.focused
+        editor = _Editor(field, self.values[field.name])
+        editor.styles.offset = place
+        width = max(8, min(WIDEST, len(show(self.values[field.name])) + 4))
+        editor.styles.width = max(4, min(width, self.size.width - place[0]))
+        self.mount(editor)
+        editor.focus()
+
+    def _set(self, field: Field, value: Any, before: Any) -> None:
+        if value == before:
+            return
+        self._values[field.name] = value
+        self._draw()
+        self.post_message(self.Changed(self, field.name, value, before))
+
+    def _draw(self) -> None:
+        self.show([self._group(field, self.values[field.name]) for field in self.fields])
+
+    def _group(self, field: Field, value: Any) -> Group:
+        label = Piece(words(field) + " ", "flow--quiet")
+        text = show(value).replace("\n", " ")
+        text = text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+        if field.kind == "text" and not field.choices:
+            return label, Piece(text or "…", "flow--strong", field.name)
+        text = text.rjust(_value_width(field))
+        return (
+            label,
+            Piece("‹ ", "flow--arrow", field.name + "-"),
+            Piece(text, "flow--strong", field.name),
+            Piece(" ›", "flow--arrow", field.name + "+"),
+        )
+
+    def on_flow_pressed(self, event: Flow.Pressed) -> None:
+        """Step, toggle, or open the value for typing."""
+        if event.flow is not self:
+            return
+        event.stop()
+        name = event.target.rstrip("+-")
+        position = next(i for i, field in enumerate(self.fields) if field.name == name)
+        if event.target != name:
+            self.step(position, 1 if event.target.endswith("+") else -1)
+        elif self.fields[position].kind == "bool" or self.fields[position].choices:
+            self.step(position, 1)
+        else:
+            self.edit(position)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel over a stepper steps it up."""
+        self._wheel(event, 1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel over a stepper steps it down."""
+        self._wheel(event, -1)
+
+    def _wheel(self, event: events.MouseEvent, by: int) -> None:
+        name = self._hover.rstrip("+-")
+        position = next((i for i, field in enumerate(self.fields) if field.name == name), None)
+        if position is not None:
+            event.stop()
+            self.step(position, by)
+
+    # --- typing a value -----------------------------------------------------------------------------------------------------------
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take the typed value if it is within its bounds; say why not otherwise."""
+        event.stop()
+        if self._take(event.input):
+            self._close(event.input)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """What is being typed concerns nobody else yet."""
+        event.stop()
+
+    def on_key(self, event: events.Key) -> None:
+        """In the typing of a value: escape leaves, tab goes on to the next option."""
+        editor = self.screen.focused
+        if not isinstance(editor, _Editor) or editor.parent is not self:
+            return
+        if event.key == "escape":
+            event.stop()
+            self._close(editor)
+        elif event.key in ("tab", "shift+tab"):
+            event.stop()
+            event.prevent_default()
+            if self._take(editor):
+                position = self.fields.index(editor.field) + (1 if event.key == "tab" else -1)
+                editor.remove()
+                self.call_after_refresh(self.edit, position)
+
+    def _take(self, editor: Input) -> bool:
+        assert isinstance(editor, _Editor)
+        try:
+            value = parse(editor.field, editor.value)
+        except SettingsError as error:
+            self.post_message(self.Refused(self, str(error).removeprefix("--")))
+            return False
+        self._set(editor.field, value, self.values[editor.field.name])
+        return True
+
+    def _close(self, editor: Input) -> None:
+        back_to, self._back_to = self._back_to, None
+        editor.remove()
+        if back_to is not None and back_to.is_attached:
+            back_to.focus()
+
+
+class _Editor(Input):
+    """One value, while it is typed."""
+
+    def __init__(self, field: Field, value: Any) -> None:
+        super().__init__(show(value), compact=True, select_on_focus=True, max_length=200)
+        self.field = field
+
+
+def words(field: Field) -> str:
+    """An option's name as it is written beside its value."""
+    return field.name.replace("_", " ")
+
+
+def stepped(field: Field, value: Any, by: int) -> Any:
+    """The value one step further, held within the bounds; choices and switches go round."""
+    if field.kind == "bool":
+        return not value
+    if field.choices:
+        at = field.choices.index(value) if value in field.choices else -1 if by > 0 else 0
+        return field.choices[(at + by) % len(field.choices)]
+    if field.kind == "int":
+        return _bounded(field, value + by, 1)
+    if field.kind == "float":
+        step = float_step(field)
+        further = round(round(value / step) + by) * step
+        return float(f"{_bounded(field, further, step):.10g}")
+    return value
+
+
+def float_step(field: Field) -> float:
+    """A round number, about a twentieth of the way between the bounds."""
+    span = (field.high if field.high is not None else 10 * max(abs(field.default), 0.1)) - (field.low or 0.0)
+    rough = min(span, 4.0) / 20 if span > 0 else 0.1
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * round_ for round_ in (1, 2, 5, 10) if power * round_ >= rough * 0.999)
+
+
+def _bounded(field: Field, value: Any, step: Any) -> Any:
+    if field.low is not None:
+        value = max(value, field.low + (step if field.open_low else 0))
+    if field.high is not None:
+        value = min(value, field.high - (step if field.open_high else 0))
+    return value
+
+
+def _value_width(field: Field) -> int:
+    """Cells kept for the value, so that stepping does not make the line jump."""
+    if field.choices:
+        return min(WIDEST, max(len(choice) for choice in field.choices))
+    if field.kind == "bool":
+        return 5
+    if field.kind == "float":
+        return len(f"{float_step(field):g}")
+    return len(show(field.high)) if field.high is not None and field.high < 1000 else 3

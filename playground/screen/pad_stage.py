@@ -1,0 +1,224 @@
+"""The pad: draw an input with the mouse or with keys, and watch the model's answer follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Static
+
+import widgets
+from playground.engine.card import Card
+from playground.engine.panels import AnyPanel, Bars
+from playground.engine.settings import fields
+from playground.screen.flow import Flow, Piece, fit
+from playground.screen.options_bar import OptionsBar
+from playground.screen.panel_body import fill_bars
+from playground.screen.stage import ActionStage
+from widgets.palette import Palette
+from widgets.surface import Row
+
+WHAT_TO_DO = "draw with the mouse, erase with the right button; with keys: arrows, space pen down or up, x erase, c clear"
+LEAST_BARS = 24
+"""Cells a column of bars needs."""
+
+
+class _Pad(widgets.PixelPad):
+    """The pad without its own line of words: the stage says what to do, and every row shows pixels."""
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The pixels alone."""
+        return super().paint(width, height + 1, palette)[:height]
+
+
+class PadStage(ActionStage):
+    """The tab's action for a model of small images."""
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left_square_bracket", "step(0, -1)", "First option down", show=False),
+        Binding("right_square_bracket", "step(0, 1)", "First option up", show=False),
+        Binding("left_curly_bracket", "step(1, -1)", "Second option down", show=False),
+        Binding("right_curly_bracket", "step(1, 1)", "Second option up", show=False),
+        Binding("e", "edit", "Type an option", show=False),
+    ]
+
+    def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
+        super().__init__(card, options, id=id)
+        rows, columns = self.stage.size
+        own = [field for field in fields(self.question.options) if field.name != self.option.name]
+        self._bar = OptionsBar(own, "Draw")
+        self._bar.set_values(options)
+        self._pad = _Pad(rows, columns, levels=self.stage.levels)
+        self._said = Static("", classes="said", markup=False)
+        self._problem = ""
+        self._caption = ""
+        self._actions = Flow(classes="actions")
+        self._columns: list[widgets.Bars] = [widgets.Bars()]
+        self._columns[0].empty = "what the model takes the drawing for"
+        self._panel: Bars | None = None
+
+    def compose(self) -> ComposeResult:
+        """Its parts from top to bottom."""
+        yield self._pad
+        with Vertical(classes="answer"):
+            yield self._bar
+            yield self._said
+            with Horizontal(classes="columns"):
+                yield from self._columns
+            yield self._actions
+
+    def on_mount(self) -> None:
+        """Take up a drawing that was there before."""
+        drawing = str(self.options.get(self.option.name, "") or "")
+        if drawing:
+            pixels = read_drawing(drawing, self.stage.size, self.stage.levels)
+            if pixels is not None:
+                self._pad.set(pixels)
+        self._draw_actions()
+        self._draw_said()
+        self.wonder()
+
+    def on_resize(self) -> None:
+        """The pad keeps its pixels square, and the bars get as many columns as they need."""
+        rows, columns = self.stage.size
+        height = max(2, self.size.height)
+        width = round(2 * height * columns / rows)
+        self._pad.styles.width = max(columns, min(width, self.size.width // 2))
+        self.call_after_refresh(self._draw_answer)
+        self._draw_said()
+
+    # --- answers ------------------------------------------------------------------------------------------------------------------
+
+    def answered(self, panel: AnyPanel) -> None:
+        """Show what the model takes the drawing for."""
+        if not isinstance(panel, Bars):
+            self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with probabilities")
+            return
+        self._panel = panel
+        self._problem, self._caption = "", panel.caption
+        self._bar.show_figure(panel.figure)
+        self._draw_answer()
+        self._draw_said()
+
+    def refused(self, words: str) -> None:
+        """Say why there is no answer."""
+        self._problem = words
+        self._draw_said()
+
+    def _draw_answer(self) -> None:
+        panel = self._panel
+        if panel is None or not self.is_attached:
+            return
+        place = self.query_one(".columns", Horizontal)
+        rows, width = max(1, place.size.height), place.size.width
+        wanted = min(-(-len(panel.labels) // rows), max(1, width // LEAST_BARS), 4) or 1
+        while len(self._columns) < wanted:
+            self._columns.append(widgets.Bars())
+            place.mount(self._columns[-1])
+        per_column = -(-len(panel.labels) // wanted)
+        high = panel.high if panel.high is not None else max(panel.values, default=1.0)
+        for position, bars in enumerate(self._columns):
+            bars.display = position < wanted
+            if bars.display:
+                fill_bars(bars, _part(panel, position * per_column, (position + 1) * per_column, high))
+
+    # --- drawing ------------------------------------------------------------------------------------------------------------------
+
+    @on(widgets.PixelPad.Changed)
+    def _drawn(self, event: widgets.PixelPad.Changed) -> None:
+        event.stop()
+        self.tell(self.option.name, write_drawing(event.pixels))
+        self.wonder()
+
+    @on(Flow.Pressed)
+    def _pressed(self, event: Flow.Pressed) -> None:
+        event.stop()
+        self._pad.focus()
+        if event.target == "clear":
+            self._pad.set(np.zeros(self.stage.size))
+            self.tell(self.option.name, "")
+            self.wonder()
+        else:
+            self._pad.erasing = event.target == "erase"
+            self._draw_actions()
+
+    def on_key(self, event: events.Key) -> None:
+        """The pad's own keys change what is said about it."""
+        self.call_after_refresh(self._draw_actions)
+
+    @on(OptionsBar.Changed)
+    def _option_changed(self, event: OptionsBar.Changed) -> None:
+        event.stop()
+        self.tell(event.name, event.value)
+        self.wonder()
+
+    @on(OptionsBar.Refused)
+    def _option_refused(self, event: OptionsBar.Refused) -> None:
+        event.stop()
+        self.refused(event.words)
+
+    def action_step(self, position: int, by: int) -> None:
+        """Change an option by one step."""
+        self._bar.step(position, by)
+
+    def action_edit(self) -> None:
+        """Type the first option's value; tab goes on to the next."""
+        self._bar.edit()
+
+    def set_options(self, values: dict[str, Any]) -> None:  # type: ignore[override]
+        """Options were changed elsewhere in the tab."""
+        self._bar.set_values(values)
+        super().set_options(values)
+
+    def _draw_actions(self) -> None:
+        erasing = self._pad.erasing
+        self._actions.show(
+            [
+                (Piece("brush", "flow--plain" if erasing else "flow--chosen", "brush"),),
+                (Piece("x ", "flow--quiet", "erase"), Piece("erase", "flow--chosen" if erasing else "flow--plain", "erase")),
+                (Piece("c ", "flow--quiet", "clear"), Piece("clear", "flow--plain", "clear")),
+            ]
+        )
+
+    def _draw_said(self) -> None:
+        text = f"✗ {self._problem}" if self._problem else self._caption if self._pad.pixels.any() and self._caption else WHAT_TO_DO
+        self._said.set_class(bool(self._problem), "problem")
+        self._said.update(fit(text.replace("\n", " "), max(10, self._said.size.width or self.size.width - 20)))
+
+
+def write_drawing(pixels: NDArray[Any]) -> str:
+    """Pixels as the question takes them: rows parted by `;`, values by commas; empty for an empty pad."""
+    if not np.any(pixels):
+        return ""
+    return ";".join(",".join(f"{round(float(value), 1):g}" for value in row) for row in pixels)
+
+
+def read_drawing(text: str, size: Sequence[int], levels: int) -> NDArray[np.float64] | None:
+    """Inverse of `write_drawing`; None when the text is no drawing of this size."""
+    try:
+        pixels = np.array([[float(value) for value in row.split(",")] for row in text.split(";")])
+    except ValueError:
+        return None
+    return np.clip(pixels, 0, levels) if pixels.shape == tuple(size) and np.isfinite(pixels).all() else None
+
+
+def _part(panel: Bars, start: int, end: int, high: float) -> Bars:
+    chosen = panel.chosen - start if panel.chosen is not None and start <= panel.chosen < end else None
+    return Bars(
+        labels=panel.labels[start:end],
+        values=panel.values[start:end],
+        high=high,
+        percent=panel.percent,
+        log=panel.log,
+        second=panel.second[start:end],
+        names=panel.names,
+        chosen=chosen,
+    )
