@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from playground.data import bounded
 from playground.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 REFERENCE = "reference"
 """Names the text that is always there."""
@@ -85,7 +85,7 @@ def read_text_file(path: Path) -> Text:
             f"{name} is not text: byte {nul:,} is NUL; give a UTF-8 text file (UTF-16 can be changed with iconv -f UTF-16 -t UTF-8)"
         )
     try:
-        content = data.decode("utf-8-sig")
+        content = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         wrong = data[error.start]
         raise DataError(

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 UNKNOWN = "<unk>"
 """Token 0 of every vocabulary: whatever is not in it."""

@@ -95,7 +95,7 @@ def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
 
 
 def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
-    """The prompt continued: the new words, and as running text the prompt with them."""
+    """The prompt continued: the new words, and as running text what they add to the prompt."""
     prompt = read_prompt(model, tokenizer, options)
     written = write(
         model,
@@ -114,7 +114,7 @@ def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
         words=[tokenizer.label(token) for token in ids],
         values=list(probabilities),
         notes=[f"{tokenizer.label(token)}: {probability:.1%} when it was chosen" for token, probability in written],
-        text=printable(options.prompt) + tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
+        text=tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
         figure=f"perplexity {surprise:.3g}",
         caption=prompt.caption(),
     )

@@ -14,9 +14,10 @@ from playground.architectures.gpt.model import GPT
 from playground.data import ngrams
 from playground.data.text import Corpus, read_corpus, read_text
 from playground.data.tokens import TOKENIZERS, Tokenizer
+from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import Options
-from playground.engine.task import DataError, Task
+from playground.engine.task import Task
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
