@@ -31,8 +31,8 @@ class Inside(Vertical):
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("comma", "go(-1)", "Panel before", show=False),
-        Binding("full_stop", "go(1)", "Next panel", show=False),
+        Binding("comma", "go(-1)", "panels", key_display=", ."),
+        Binding("full_stop", "go(1)", "next panel", show=False),
     ]
 
     class ViewsChanged(Message):
@@ -64,19 +64,22 @@ class Inside(Vertical):
     def __init__(self, card: Card, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.card = card
+        on_stage = {card.stage.panel, card.stage.generate} if card.stage is not None else set()
+        self.panels = sorted(card.panels, key=lambda panel: panel.name in on_stage)
+        """The card's panels; those whose answers the stage shows as well come last."""
         self.chosen = 0
-        """Position of the chosen panel in the card."""
+        """Position of the chosen panel among them."""
         self._views: dict[str, PanelView] = {}
         self._options: dict[str, Any] = {}
         self._told: tuple[str, ...] = ()
         self._shown = range(0)
         self._titles = Flow(id="titles")
-        self._panels = Grid(id="panels")
+        self._grid = Grid(id="panels")
 
     def compose(self) -> ComposeResult:
         """Its parts from top to bottom."""
         yield self._titles
-        yield self._panels
+        yield self._grid
 
     def on_mount(self) -> None:
         """Panels that are maximised hide the others."""
@@ -129,12 +132,12 @@ class Inside(Vertical):
 
     def choose(self, position: int) -> None:
         """Show the panels from this one onwards."""
-        position = max(0, min(len(self.card.panels) - 1, position))
+        position = max(0, min(len(self.panels) - 1, position))
         focus = self.screen.focused is not None and self in self.screen.focused.ancestors
         maximised = self.screen.maximized
         self.chosen = position
         self._arrange()
-        view = self._views.get(self.card.panels[position].name)
+        view = self._views.get(self.panels[position].name)
         if view is None:
             return
         if isinstance(maximised, PanelView) and maximised in self._views.values():
@@ -144,46 +147,45 @@ class Inside(Vertical):
 
     def action_go(self, by: int) -> None:
         """Choose the panel before or after; past the end it begins anew."""
-        self.choose((self.chosen + by) % len(self.card.panels))
+        self.choose((self.chosen + by) % len(self.panels))
 
     def _arrange(self) -> None:
-        if not self.card.panels or self.size.width < 1:
+        if not self.panels or self.size.width < 1:
             return
         width, height = self.size.width, self.size.height - len(self._titles._lay(self.size.width))
-        columns = 2 if width >= TWO_COLUMNS and len(self.card.panels) > 1 else 1
-        rows = [panel.rows + AROUND for panel in self.card.panels]
+        columns = 2 if width >= TWO_COLUMNS and len(self.panels) > 1 else 1
+        rows = [panel.rows + AROUND for panel in self.panels]
         shown, heights = fitting(rows, self.chosen, height, columns)
         for position in shown:
             self._mount(position)
-        for position, panel in enumerate(self.card.panels):
+        for position, panel in enumerate(self.panels):
             if panel.name in self._views:
                 self._views[panel.name].display = position in shown
-        self._panels.styles.grid_size_columns = min(columns, len(shown))
-        self._panels.styles.grid_size_rows = len(heights)
-        self._panels.styles.grid_rows = " ".join(f"{height}fr" for height in heights)
+        self._grid.styles.grid_size_columns = min(columns, len(shown))
+        self._grid.styles.grid_size_rows = len(heights)
+        self._grid.styles.grid_rows = " ".join(f"{height}fr" for height in heights)
         self._shown = shown
         self._draw_titles(shown)
         self._tell()
 
     def _mount(self, position: int) -> None:
-        card = self.card.panels[position]
+        card = self.panels[position]
         if card.name in self._views:
             return
-        view = PanelView(
-            card, quiet=quiet_options(self.card), last=[panel.selects for panel in self.card.panels], selected=self._selected_by(card)
-        )
+        picked_elsewhere = [panel.selects for panel in self.panels]
+        view = PanelView(card, quiet=quiet_options(self.card), last=picked_elsewhere, selected=self._selected_by(card))
         view.set_options(self._options)
-        following = next((self._views[later.name] for later in self.card.panels[position + 1 :] if later.name in self._views), None)
+        following = next((self._views[later.name] for later in self.panels[position + 1 :] if later.name in self._views), None)
         self._views[card.name] = view
-        self._panels.mount(view, before=following)
+        self._grid.mount(view, before=following)
 
     def _selected_by(self, card: PanelCard) -> Field | None:
-        everywhere = [field for panel in self.card.panels for field in fields(panel.options)]
+        everywhere = [field for panel in self.panels for field in fields(panel.options)]
         return next((field for field in everywhere if field.name == card.selects), None)
 
     def _draw_titles(self, shown: Sequence[int]) -> None:
         groups = []
-        for position, panel in enumerate(self.card.panels):
+        for position, panel in enumerate(self.panels):
             style = "flow--chosen" if position == self.chosen else "flow--plain" if position in shown else "flow--quiet"
             groups.append((Piece(panel.title, style, panel.name),))
         self._titles.show(groups)
@@ -199,7 +201,7 @@ class Inside(Vertical):
     @on(Flow.Pressed, "#titles")
     def _title_pressed(self, event: Flow.Pressed) -> None:
         event.stop()
-        self.choose([panel.name for panel in self.card.panels].index(event.target))
+        self.choose([panel.name for panel in self.panels].index(event.target))
         self._views[event.target].focus()
 
     @on(PanelView.Picked)
@@ -212,13 +214,11 @@ class Inside(Vertical):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The panel with the focus is the chosen one among the titles."""
-        for position, panel in enumerate(self.card.panels):
+        for position, panel in enumerate(self.panels):
             view = self._views.get(panel.name)
             if view is not None and (event.widget is view or view in event.widget.ancestors):
                 self.chosen = position
-                self._draw_titles(
-                    [at for at, other in enumerate(self.card.panels) if other.name in self._views and self._views[other.name].display]
-                )
+                self._draw_titles(self._shown)
 
 
 def quiet_options(card: Card) -> set[str]:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Static
 
 import widgets
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
-from playground.engine.settings import fields
-from playground.screen.flow import Flow, Piece, fit
-from playground.screen.options_bar import OptionsBar
+from playground.screen.flow import Flow, Piece
 from playground.screen.panel_body import fill_bars
 from playground.screen.stage import ActionStage
 from widgets.palette import Palette
 from widgets.surface import Row
 
-WHAT_TO_DO = "draw with the mouse, erase with the right button; with keys: arrows, space pen down or up, x erase, c clear"
+WHAT_TO_DO = "draw with the mouse, or with arrows and space (pen down or up)"
 LEAST_BARS = 24
 """Cells a column of bars needs."""
 
@@ -42,24 +38,11 @@ class PadStage(ActionStage):
     """The tab's action for a model of small images."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "step(0, -1)", "First option down", show=False),
-        Binding("right_square_bracket", "step(0, 1)", "First option up", show=False),
-        Binding("left_curly_bracket", "step(1, -1)", "Second option down", show=False),
-        Binding("right_curly_bracket", "step(1, 1)", "Second option up", show=False),
-        Binding("e", "edit", "Type an option", show=False),
-    ]
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
-        super().__init__(card, options, id=id)
+        super().__init__(card, options, "Draw", id=id)
         rows, columns = self.stage.size
-        own = [field for field in fields(self.question.options) if field.name != self.option.name]
-        self._bar = OptionsBar(own, "Draw")
-        self._bar.set_values(options)
         self._pad = _Pad(rows, columns, levels=self.stage.levels)
-        self._said = Static("", classes="said", markup=False)
-        self._problem = ""
-        self._caption = ""
         self._actions = Flow(classes="actions")
         self._columns: list[widgets.Bars] = [widgets.Bars()]
         self._columns[0].empty = "what the model takes the drawing for"
@@ -69,8 +52,8 @@ class PadStage(ActionStage):
         """Its parts from top to bottom."""
         yield self._pad
         with Vertical(classes="answer"):
-            yield self._bar
-            yield self._said
+            yield self.bar
+            yield self.said
             with Horizontal(classes="columns"):
                 yield from self._columns
             yield self._actions
@@ -83,7 +66,7 @@ class PadStage(ActionStage):
             if pixels is not None:
                 self._pad.set(pixels)
         self._draw_actions()
-        self._draw_said()
+        self.draw_said()
         self.wonder()
 
     def on_resize(self) -> None:
@@ -93,7 +76,7 @@ class PadStage(ActionStage):
         width = round(2 * height * columns / rows)
         self._pad.styles.width = max(columns, min(width, self.size.width // 2))
         self.call_after_refresh(self._draw_answer)
-        self._draw_said()
+        self.draw_said()
 
     # --- answers ------------------------------------------------------------------------------------------------------------------
 
@@ -103,15 +86,13 @@ class PadStage(ActionStage):
             self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with probabilities")
             return
         self._panel = panel
-        self._problem, self._caption = "", panel.caption
-        self._bar.show_figure(panel.figure)
+        super().answered(panel)
+        self.bar.show_figure(panel.figure)
         self._draw_answer()
-        self._draw_said()
 
-    def refused(self, words: str) -> None:
-        """Say why there is no answer."""
-        self._problem = words
-        self._draw_said()
+    def quiet_words(self) -> str:
+        """What to do, until something is drawn."""
+        return self.caption if self.caption and self._pad.pixels.any() else WHAT_TO_DO
 
     def _draw_answer(self) -> None:
         panel = self._panel
@@ -154,30 +135,6 @@ class PadStage(ActionStage):
         """The pad's own keys change what is said about it."""
         self.call_after_refresh(self._draw_actions)
 
-    @on(OptionsBar.Changed)
-    def _option_changed(self, event: OptionsBar.Changed) -> None:
-        event.stop()
-        self.tell(event.name, event.value)
-        self.wonder()
-
-    @on(OptionsBar.Refused)
-    def _option_refused(self, event: OptionsBar.Refused) -> None:
-        event.stop()
-        self.refused(event.words)
-
-    def action_step(self, position: int, by: int) -> None:
-        """Change an option by one step."""
-        self._bar.step(position, by)
-
-    def action_edit(self) -> None:
-        """Type the first option's value; tab goes on to the next."""
-        self._bar.edit()
-
-    def set_options(self, values: dict[str, Any]) -> None:  # type: ignore[override]
-        """Options were changed elsewhere in the tab."""
-        self._bar.set_values(values)
-        super().set_options(values)
-
     def _draw_actions(self) -> None:
         erasing = self._pad.erasing
         self._actions.show(
@@ -187,11 +144,6 @@ class PadStage(ActionStage):
                 (Piece("c ", "flow--quiet", "clear"), Piece("clear", "flow--plain", "clear")),
             ]
         )
-
-    def _draw_said(self) -> None:
-        text = f"✗ {self._problem}" if self._problem else self._caption if self._pad.pixels.any() and self._caption else WHAT_TO_DO
-        self._said.set_class(bool(self._problem), "problem")
-        self._said.update(fit(text.replace("\n", " "), max(10, self._said.size.width or self.size.width - 20)))
 
 
 def write_drawing(pixels: NDArray[Any]) -> str:

@@ -20,10 +20,13 @@ from playground.engine.card import PanelCard
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields, show
 from playground.screen.flow import fit
-from playground.screen.options_bar import OptionsBar, words
+from playground.screen.options_bar import STEPPING, OptionsBar, words
 from playground.screen.panel_body import fill, picked, widget_for
 
 EMPTY = "Appears as soon as a model can answer: space trains one, o loads one."
+
+ROOMY = 5
+"""Rows beyond what the widget wants, from which the line of plain words may take two."""
 
 
 class PanelView(Vertical, can_focus=True):
@@ -36,13 +39,9 @@ class PanelView(Vertical, can_focus=True):
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "step(0, -1)", "First option down", show=False),
-        Binding("right_square_bracket", "step(0, 1)", "First option up", show=False),
-        Binding("left_curly_bracket", "step(1, -1)", "Second option down", show=False),
-        Binding("right_curly_bracket", "step(1, 1)", "Second option up", show=False),
-        Binding("e", "edit", "Type an option", show=False),
-        Binding("question_mark", "explain", "Explain"),
-        Binding("m", "maximise", "Maximise"),
+        *STEPPING,
+        Binding("question_mark", "explain", "explain", key_display="?"),
+        Binding("m", "maximise", "maximise", key_display="m"),
     ]
 
     class Picked(Message):
@@ -147,8 +146,11 @@ class PanelView(Vertical, can_focus=True):
 
     def _draw_hint(self) -> None:
         self._hint.set_class(bool(self.words), "problem")
-        text = self.words or (self.panel.caption if self.panel is not None else "") or self.card.hint
-        self._hint.update(Content(f"✗ {text}" if self.words else fit(text.replace("\n", " "), max(10, self.size.width - 3))))
+        text = (self.panel.caption if self.panel is not None else "") or self.card.hint
+        lines = 2 if self.size.height >= self.card.rows + ROOMY else 1
+        room = max(10, self.size.width - 2 if lines == 1 else lines * (self.size.width - 6))
+        self._hint.styles.max_height = 4 if self.words else lines
+        self._hint.update(f"✗ {self.words}" if self.words else fit(text.replace("\n", " "), room))
 
     def on_resize(self) -> None:
         """The line of words is cut to the new width."""
@@ -179,6 +181,11 @@ class PanelView(Vertical, can_focus=True):
         else:
             super().focus(scroll_visible)
         return self
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys for options only where there are options."""
+        wanted = {"step": 1 + int(str(parameters[0])) if parameters else 1, "edit": 1}.get(action, 0)
+        return len(self._bar.fields) >= wanted
 
     def action_step(self, position: int, by: int) -> None:
         """Change an option by one step."""

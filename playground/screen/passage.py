@@ -62,7 +62,7 @@ class Passage:
     @property
     def can_undo(self) -> bool:
         """Whether there is a former text."""
-        return bool(self._former)
+        return any(state != self._state for state in reversed(self._former))
 
     # --- changes ------------------------------------------------------------------------------------------------------------------
 

@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 import widgets
 from playground.engine.card import Card
-from playground.engine.panels import AnyPanel, Bars, Tokens
+from playground.engine.panels import AnyPanel, Bars
 from playground.engine.settings import Field, fields
-from playground.runs.client import RunError
-from playground.screen.flow import Flow, Group, Piece, fit
-from playground.screen.options_bar import OptionsBar
+from playground.screen.flow import Flow
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, Passage, clean
-from playground.screen.prompt_words import Word, branch_lines, continuation, words_of
-from playground.screen.stage import NO_MODEL, ActionStage
+from playground.screen.prompt_line import PromptLine
+from playground.screen.prompt_rows import ActionRow, BranchRows
+from playground.screen.prompt_words import Word, words_of
+from playground.screen.stage import NO_MODEL, ActionStage, Ask
+from playground.screen.writing import FULL, Writer
 
-ACTIONS = (
-    ("generate", "enter", "generate"),
-    ("likeliest", "ctrl+n", "likeliest"),
-    ("sampled", "ctrl+o", "sampled"),
-    ("undo", "ctrl+z", "undo"),
-    ("branch", "ctrl+y", "branch"),
-)
-LOW = 10
-"""Rows from which there is room for a line of words that tells of no problem."""
 WIDE = 100
 """Cells from which there is room for the figure beside the options."""
-
-
-class PromptLine(Input):
-    """The text itself. A pasted text becomes one line, and no longer than a passage may be."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,down", "leave", "Leave the line", show=False),
-    ]
-
-    def _on_paste(self, event: events.Paste) -> None:
-        event.stop()
-        event.prevent_default()
-        room = LONGEST - len(self.value) + abs(self.selection.end - self.selection.start)
-        text = clean(event.text)[:room]
-        self.replace(text, *sorted(self.selection))
-        stage = self.query_ancestor(PromptStage)
-        if len(text) < len(event.text):
-            stage.say(f"kept the first {len(text):,} of {len(event.text):,} characters; the text may hold {LONGEST:,}")
-
-    def action_leave(self) -> None:
-        """Give the keys back to everything else."""
-        self.query_ancestor(PromptStage).query_one(widgets.Bars).focus()
 
 
 class PromptStage(ActionStage):
@@ -64,53 +35,40 @@ class PromptStage(ActionStage):
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+g,g", "generate", "Generate", show=False),
-        Binding("ctrl+n", "likeliest", "Likeliest word", show=False),
-        Binding("ctrl+o", "sampled", "Sampled word", show=False),
-        Binding("ctrl+z,u", "undo", "Undo", show=False),
-        Binding("ctrl+y,b", "branch", "Branch", show=False),
-        Binding("pagedown", "switch(1)", "Next branch", show=False),
-        Binding("pageup", "switch(-1)", "Branch before", show=False),
-        Binding("slash", "write", "Write", show=False),
-        Binding("left_square_bracket", "step(0, -1)", "First option down", show=False),
-        Binding("right_square_bracket", "step(0, 1)", "First option up", show=False),
-        Binding("left_curly_bracket", "step(1, -1)", "Second option down", show=False),
-        Binding("right_curly_bracket", "step(1, 1)", "Second option up", show=False),
-        Binding("e", "edit", "Type an option", show=False),
+        Binding("ctrl+g,g", "generate", "generate", show=False),
+        Binding("ctrl+n", "likeliest", "likeliest word", show=False),
+        Binding("ctrl+o", "sampled", "sampled word", show=False),
+        Binding("ctrl+z,u", "undo", "undo", show=False),
+        Binding("ctrl+y,b", "branch", "branch", show=False),
+        Binding("slash", "write", "type the prompt", key_display="/"),
+        Binding("pagedown", "switch(1)", "branches", key_display="pgup pgdn"),
+        Binding("pageup", "switch(-1)", "former branch", show=False),
     ]
+    LOW: ClassVar[int] = 10
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
-        super().__init__(card, options, id=id)
-        own = [field for field in fields(self.question.options) if field.name != self.option.name]
-        self._generate_fields: tuple[Field, ...] = fields(card.panel(self.stage.generate).options) if self.stage.generate else ()
-        words = [field for field in self._generate_fields if field.name == "words"]
-        self._bar = OptionsBar([*own, *words], "Prompt")
-        self._bar.set_values(options)
-        self.passage = Passage(str(options.get(self.option.name, self.option.default)))
+        super().__init__(card, options, "Prompt", _length(card), id=id)
+        self.passage = Passage(clean(str(options.get(self.option.name, self.option.default))))
         options[self.option.name] = self.passage.text
-        self._line = PromptLine(self.passage.text, placeholder="type the beginning of a text", compact=True, max_length=LONGEST)
-        self._said = Static("", classes="said", markup=False)
-        self._problem = ""
-        self._caption = ""
-        self._actions = Flow(classes="actions")
+        self._writer = Writer(self.passage, card.panel(self.stage.generate), self.option.name) if self.stage.generate else None
+        self._line = PromptLine(self.passage.text)
+        self._actions = ActionRow(classes="actions")
         self._bars = widgets.Bars()
         self._bars.numbered = True
         self._bars.empty = "the likeliest next words"
         self._written = widgets.TokenStrip()
         self._written.empty = "the text, each word the model wrote shaded by its probability"
-        self._branches = Flow(classes="branches")
+        self._branches = BranchRows(classes="branches")
         self._words: list[Word] = []
         self._candidates: Bars | None = None
         self._candidates_of: dict[str, Any] = {}
         self._likeliest_due = 0
-        self._generation = 0
-        self._generating = False
 
     def compose(self) -> ComposeResult:
         """Its parts from top to bottom."""
-        yield self._bar
+        yield self.bar
         yield self._line
-        yield self._said
+        yield self.said
         yield self._actions
         with Horizontal(classes="beside"):
             yield self._bars
@@ -120,13 +78,14 @@ class PromptStage(ActionStage):
 
     def on_mount(self) -> None:
         """Everything as it stands before the first answer."""
+        self.watch(self._line, "value", self._line_changed, init=False)
         self._draw_passage()
-        self._draw_said()
+        self.draw_said()
         self.wonder()
 
     def on_resize(self) -> None:
         """Lines are cut to the new width."""
-        self._draw_said()
+        self.draw_said()
         self._draw_branches()
 
     # --- candidates ---------------------------------------------------------------------------------------------------------------
@@ -138,9 +97,8 @@ class PromptStage(ActionStage):
             return
         self._candidates, self._candidates_of = panel, self.asked_with()
         fill_bars(self._bars, panel)
-        self._bar.show_figure(panel.figure if self.size.width >= WIDE else "")
-        self._caption = panel.caption
-        self.say("")
+        self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
+        super().answered(panel)
         if self._likeliest_due:
             self._likeliest_due -= 1
             self._append_likeliest()
@@ -152,8 +110,6 @@ class PromptStage(ActionStage):
 
     def say(self, problem: str) -> None:
         """Say what stands in the way; empty when nothing does."""
-        self._problem = problem
-        self._draw_said()
 
     def _fresh(self) -> Bars | None:
         """The candidates, if they are those of the text as it stands."""
@@ -165,9 +121,10 @@ class PromptStage(ActionStage):
             return
         text = panel.appends[position] if position < len(panel.appends) else " " + panel.labels[position]
         self.passage.keep()
-        if not self.passage.append(text, panel.values[position]):
-            self.say(f"the text may hold {LONGEST:,} characters; undo, or begin a new one")
+        appended = self.passage.append(text, panel.values[position])
         self._text_changed()
+        if not appended:
+            self.say(FULL)
 
     def _append_likeliest(self) -> None:
         panel = self._fresh()
@@ -193,63 +150,39 @@ class PromptStage(ActionStage):
 
     def action_generate(self) -> None:
         """Write on word by word, or stop."""
-        if self._generating:
+        if self._writer is not None and self._writer.writing:
             self._stop()
         else:
-            self._generate(int(self._bar.values.get("words", 40)))
+            self._write(int(self.bar.values.get("words", 40)))
 
     def action_sampled(self) -> None:
         """Append one word, drawn by its probability."""
-        if not self._generating:
-            self._generate(1)
+        if self._writer is None or not self._writer.writing:
+            self._write(1)
 
-    def _generate(self, count: int) -> None:
-        if self.ask is None or not self.stage.generate:
-            self.say(NO_MODEL if self.ask is None else "this model cannot write on; pick candidates by their number")
-            return
-        self._generation += 1
-        self._generating = True
+    def _write(self, count: int) -> None:
+        if self._writer is None:
+            self.say("this model cannot write on; pick candidates by their number")
+        elif self.ask is None:
+            self.say(NO_MODEL)
+        else:
+            self.passage.keep()
+            self.run_worker(self._write_on(self._writer, self.ask, count), name="write", group="write")
+
+    async def _write_on(self, writer: Writer, ask: Ask, count: int) -> None:
+        writer.writing = True
         self._draw_actions()
-        self.passage.keep()
-        self.run_worker(self._write_on(self._generation, count), name="generate", group="generate")
-
-    async def _write_on(self, generation: int, count: int) -> None:
-        names = {field.name for field in self._generate_fields}
-        for _ in range(count):
-            before, ask = self.passage.text, self.ask
-            if ask is None:
-                break
-            question = {name: value for name, value in {**self.options, **self._bar.values}.items() if name in names}
-            question |= {self.option.name: before} | {name: value for name, value in self._one_word().items() if name in names}
-            try:
-                panel = await ask(self.stage.generate, question)
-            except (RunError, OSError) as error:
-                if generation == self._generation:
-                    self._stop()
-                    self.say(str(error))
-                return
-            if generation != self._generation or self.passage.text != before:
-                return
-            text, value = continuation(before, panel) if isinstance(panel, Tokens) else ("", None)
-            if not self.passage.append(text, value):
-                self.say(f"the text may hold {LONGEST:,} characters; undo, or begin a new one")
-                break
-            self._text_changed(following=False)
-            if not text or (isinstance(panel, Tokens) and panel.ended):
-                break
-        if generation == self._generation:
-            self._stop()
+        problem = await writer.write(ask, count, {**self.options, **self.bar.values}, partial(self._text_changed, following=False))
+        if not writer.writing and self.is_attached:
+            self._draw_actions()
             self.wonder()
-
-    def _one_word(self) -> dict[str, Any]:
-        seeds = {field.name: random.randrange(int(field.high or 2**31)) for field in self._generate_fields if "seed" in field.name}
-        return {"words": 1, **seeds}
+            if problem:
+                self.say(problem)
 
     def _stop(self) -> None:
-        self._generation += 1
         self._likeliest_due = 0
-        if self._generating:
-            self._generating = False
+        if self._writer is not None and self._writer.writing:
+            self._writer.stop()
             self._draw_actions()
 
     # --- going back, and branches -------------------------------------------------------------------------------------------------
@@ -262,11 +195,11 @@ class PromptStage(ActionStage):
 
     def action_branch(self, point: int | None = None) -> None:
         """Keep this continuation beside and go on from where it began; what was writing goes on writing."""
-        was_generating = self._generating
+        was_writing = self._writer is not None and self._writer.writing
         self._stop()
         if self.passage.branch(point):
             self._text_changed()
-            if was_generating:
+            if was_writing:
                 self.action_generate()
         else:
             self.say("nothing to branch from yet: append a word, or generate some")
@@ -291,47 +224,39 @@ class PromptStage(ActionStage):
 
     # --- typing -------------------------------------------------------------------------------------------------------------------
 
+    def _line_changed(self, text: str) -> None:
+        """Called at once when the line changes, so that no word that is being written can overtake what was typed."""
+        if text != self.passage.text:
+            self._stop()
+            self.passage.typed(text)
+            self._text_changed(from_line=True)
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        if event.input is self._line and event.value != self.passage.text:
-            self._stop()
-            self.say("")
-            self.passage.typed(event.value)
-            self._text_changed(from_line=True)
+
+    @on(PromptLine.Left)
+    def _line_left(self, event: PromptLine.Left) -> None:
+        event.stop()
+        self._bars.focus()
+
+    @on(PromptLine.Shortened)
+    def _paste_shortened(self, event: PromptLine.Shortened) -> None:
+        event.stop()
+        words = f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the text may hold {LONGEST:,}"
+        self.say(words)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         self.action_generate()
 
-    @on(OptionsBar.Changed)
-    def _option_changed(self, event: OptionsBar.Changed) -> None:
-        event.stop()
-        self.say("")
-        self.tell(event.name, event.value)
-        self.wonder()
-
-    @on(OptionsBar.Refused)
-    def _option_refused(self, event: OptionsBar.Refused) -> None:
-        event.stop()
-        self.say(event.words)
-
     def action_write(self) -> None:
         """Go to the line."""
         self._line.focus()
 
-    def action_step(self, position: int, by: int) -> None:
-        """Change an option by one step."""
-        self._bar.step(position, by)
-
-    def action_edit(self) -> None:
-        """Type the first option's value; tab goes on to the next."""
-        self._bar.edit()
-
-    def set_options(self, values: dict[str, Any]) -> None:  # type: ignore[override]
+    def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""
-        self._bar.set_values(values)
         if self.option.name in values and values[self.option.name] != self.passage.text:
             self.passage.typed(clean(str(values[self.option.name])))
             self._text_changed()
@@ -348,6 +273,7 @@ class PromptStage(ActionStage):
     # --- drawing ------------------------------------------------------------------------------------------------------------------
 
     def _text_changed(self, *, following: bool = True, from_line: bool = False) -> None:
+        self.say("")
         if not from_line:
             self._line.value = self.passage.text
             self._line.cursor_position = len(self.passage.text)
@@ -366,21 +292,15 @@ class PromptStage(ActionStage):
         self._draw_actions()
 
     def _draw_branches(self) -> None:
-        lines = branch_lines(self.passage, max(8, self._branches.size.width or 40), max(1, self.size.height // 3))
-        self._branches.display = bool(lines)
-        self._branches.show([(Piece(text, "flow--chosen" if chosen else "flow--quiet", target),) for text, chosen, target in lines])
+        self._branches.show_for(self.passage, self.size.height // 3)
 
     def _draw_actions(self) -> None:
-        groups: list[Group] = []
-        for name, key, words in ACTIONS:
-            if self.stage.generate or name not in ("generate", "sampled"):
-                words = "stop" if name == "generate" and self._generating else words
-                usable = name != "undo" or self.passage.can_undo
-                groups.append((Piece(key + " ", "flow--quiet", name), Piece(words, "flow--plain" if usable else "flow--quiet", name)))
-        self._actions.show(groups)
+        writing = self._writer is not None and self._writer.writing
+        self._actions.show_for(self.passage, can_write=self._writer is not None, writing=writing)
 
-    def _draw_said(self) -> None:
-        text = ("✗ " + self._problem) if self._problem else self._caption
-        self._said.display = bool(self._problem) or self.size.height >= LOW
-        self._said.set_class(bool(self._problem), "problem")
-        self._said.update(fit(text.replace("\n", " "), max(10, self.size.width - 2)))
+
+def _length(card: Card) -> list[Field]:
+    """The option for how many words are written at a time, where the generating panel has it."""
+    if card.stage is None or not card.stage.generate:
+        return []
+    return [field for field in fields(card.panel(card.stage.generate).options) if field.name == "words"]

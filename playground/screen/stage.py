@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
+from textual import on
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
+from textual.widgets import Static
 
 from playground.engine.card import Card, PanelCard
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
 from playground.runs.client import RunError
+from playground.screen.flow import fit
+from playground.screen.options_bar import STEPPING, OptionsBar
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
 
@@ -32,6 +37,10 @@ class ActionStage(Container):
     dropped. `options` is the tab's dictionary of options; what the stage changes in it is told by `OptionsChanged`.
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = list(STEPPING)
+    LOW: ClassVar[int] = 0
+    """Rows from which there is room for a line of words that tells of no problem."""
+
     class OptionsChanged(Message):
         """The stage changed options that other panels know as well."""
 
@@ -45,7 +54,7 @@ class ActionStage(Container):
             """The stage."""
             return self.stage
 
-    def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
+    def __init__(self, card: Card, options: dict[str, Any], title: str, more: Sequence[Field] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
         assert card.stage is not None
         self.card = card
@@ -53,6 +62,15 @@ class ActionStage(Container):
         self.options = options
         self.question: PanelCard = card.panel(self.stage.panel)
         self.option: Field = next(field for field in fields(self.question.options) if field.name == self.stage.option)
+        own = [field for field in fields(self.question.options) if field.name != self.option.name]
+        self.bar = OptionsBar([*own, *more], title)
+        """The options of the question, `more` behind them."""
+        self.bar.set_values(options)
+        self.said = Static("", classes="said", markup=False)
+        self.caption = ""
+        """What the newest answer says of itself."""
+        self._refusal = ""
+        self._note = ""
         self._ask: Ask | None = None
         self._asking = False
         self._stale = False
@@ -88,6 +106,7 @@ class ActionStage(Container):
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""
         self.options.update(values)
+        self.bar.set_values(values)
         if set(values) & {field.name for field in fields(self.question.options)}:
             self.wonder()
 
@@ -137,15 +156,59 @@ class ActionStage(Container):
 
     def answered(self, panel: AnyPanel) -> None:
         """The newest answer."""
-        raise NotImplementedError
+        self.caption, self._refusal = panel.caption, ""
+        self.draw_said()
 
     def refused(self, words: str) -> None:
         """There is no answer, and why."""
-        raise NotImplementedError
+        self._refusal = words
+        self.draw_said()
 
     def nobody_answers(self) -> None:
         """There is no process to ask."""
         self.refused(NO_MODEL)
+
+    # --- the line of words --------------------------------------------------------------------------------------------------------
+
+    def say(self, note: str) -> None:
+        """Tell of something that a person did; empty takes it back."""
+        if note != self._note:
+            self._note = note
+            self.draw_said()
+
+    def quiet_words(self) -> str:
+        """What the line says while nothing is wrong."""
+        return self.caption
+
+    def draw_said(self) -> None:
+        """What went wrong, else a quiet word where there is room for one."""
+        problem = self._note or self._refusal
+        self.said.display = bool(problem) or self.size.height >= self.LOW
+        self.said.set_class(bool(problem), "problem")
+        text = f"✗ {problem}" if problem else self.quiet_words()
+        self.said.update(fit(text.replace("\n", " "), max(10, self.said.size.width or self.size.width)))
+
+    # --- options ------------------------------------------------------------------------------------------------------------------
+
+    @on(OptionsBar.Changed)
+    def _option_changed(self, event: OptionsBar.Changed) -> None:
+        event.stop()
+        self.say("")
+        self.tell(event.name, event.value)
+        self.wonder()
+
+    @on(OptionsBar.Refused)
+    def _option_refused(self, event: OptionsBar.Refused) -> None:
+        event.stop()
+        self.say(event.words)
+
+    def action_step(self, position: int, by: int) -> None:
+        """Change an option by one step."""
+        self.bar.step(position, by)
+
+    def action_edit(self) -> None:
+        """Type the first option's value; tab goes on to the next."""
+        self.bar.edit()
 
     # --- telling the others -------------------------------------------------------------------------------------------------------
 
