@@ -21,14 +21,8 @@ def stepped(first: int, losses: list[float | None]) -> Stepped:
 
 def test_a_resume_supersedes_what_was_said_of_later_steps() -> None:
     history = History("accuracy", "higher")
-    history.add(
-        [
-            started(),
-            stepped(1, [5.0, 4.0, 3.0, 2.0]),
-            Evaluated(step=4, metrics={"accuracy": 0.9}),
-            Applied(step=3, what="lr", value=0.2, before=0.1),
-        ]
-    )
+    history.add([started(), stepped(1, [5.0, 4.0, 3.0]), Applied(step=3, what="lr", value=0.2, before=0.1)])
+    history.add([stepped(4, [2.0]), Evaluated(step=4, metrics={"accuracy": 0.9})])
     assert history.step == 4
     assert history.settings["lr"] == 0.2
     history.add([started(step=2)])

@@ -170,7 +170,9 @@ class History:
                 self._stepped(event)
             case Evaluated():
                 for name, value in event.metrics.items():
-                    _series(self.held_out, name).append([event.step], [value])
+                    series = _series(self.held_out, name)
+                    series.cut(event.step - 1)  # of two evaluations of one step the newer stands
+                    series.append([event.step], [value])
             case Started():
                 self._restarted(event)
             case Baselines():

@@ -1,0 +1,325 @@
+"""The playground on the screen: a tab for each architecture, one timer that repaints, and every action by key, palette and mouse."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App, ComposeResult, SystemCommand
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher
+
+from playground import architectures
+from playground.runs.directory import RunNameError
+from playground.screen import numbers, themes
+from playground.screen.hangup import Hangup
+from playground.screen.key_hints import KeyHints
+from playground.screen.keys import ACTIONS, bindings
+from playground.screen.tab import ArchitectureTab
+from playground.screen.tab_bar import TabBar
+from playground.screen.terminal import PacedDriver
+
+TICK_SECONDS = 0.1
+FRAME_SECONDS = 0.25
+"""Between two repaints while something trains, on a terminal that takes them readily."""
+SLOWEST_FRAME_SECONDS = 2.0
+STOP_SECONDS = 60.0
+
+
+class PlaygroundApp(App[None]):
+    """`tab` is the architecture to open; `settings`, `origin` and `options` are for it. `attach` names a run to show, `resume` goes on with it."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "dlplay"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS = bindings()
+    SCROLL_SENSITIVITY_Y: ClassVar[float] = 2.0
+
+    def __init__(
+        self,
+        *,
+        runs_dir: Path,
+        tab: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        origin: str = "",
+        options: Mapping[str, Any] | None = None,
+        attach: str | None = None,
+        resume: bool = False,
+        config_path: Path | None = None,
+    ) -> None:
+        super().__init__(driver_class=None)
+        self.cards = architectures.cards()
+        self.runs_dir = runs_dir
+        self.opened = tab if tab in self.cards else next(iter(self.cards))
+        self._wishes: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
+        self._attach, self._resume = attach, resume
+        self._config_path = config_path or themes.config_path()
+        self._hangup = Hangup(self)
+        self._frame_due = 0.0
+        self._poll_due = 0.0
+        self._troubles: list[tuple[str, str, str]] = []
+        for theme in (themes.DARK, themes.LIGHT):
+            self.register_theme(theme)
+        chosen = themes.remembered(self._config_path)
+        self.theme = chosen if chosen in self.available_themes else themes.DARK.name
+
+    def get_driver_class(self) -> type[Any]:
+        """Textual's own, but one that knows how readily the terminal takes what is written."""
+        found = super().get_driver_class()
+        return PacedDriver if found.__name__ == "LinuxDriver" else found
+
+    # --- building -----------------------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield TabBar({card.name: card.title for card in self.cards.values()})
+        yield ContentSwitcher(id="tabs")
+        yield KeyHints()
+
+    def on_mount(self) -> None:
+        self._hangup.listen()
+        self.open_tab(self.opened)
+        self.set_interval(TICK_SECONDS, self._tick)
+        self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))
+
+    @property
+    def tab(self) -> ArchitectureTab:
+        """The tab that is seen."""
+        return self.query_one(f"#tab-{self.opened}", ArchitectureTab)
+
+    @work(group="tabs")
+    async def open_tab(self, name: str) -> None:
+        """Show a tab; its content is made when it is first shown."""
+        self.opened = name
+        self.query_one(TabBar).active = name
+        switcher = self.query_one(ContentSwitcher)
+        first = not self.query(f"#tab-{name}")
+        if first:
+            wishes, self._wishes = self._wishes, {}
+            tab = ArchitectureTab(self.cards[name], self.runs_dir, **wishes)
+            await switcher.add_content(tab, set_current=True)
+            self._begin(tab, wishes)
+        switcher.current = f"tab-{name}"
+        self._focus_first(self.tab)
+        self._show_device()
+        self._frame_due = 0.0
+
+    def _focus_first(self, tab: ArchitectureTab) -> None:
+        if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
+            form = tab.query_one("#form-scroll")
+            if form.is_on_screen:
+                form.focus()
+
+    @work(group="begin")
+    async def _begin(self, tab: ArchitectureTab, wishes: Mapping[str, Any]) -> None:
+        name, self._attach = self._attach, None
+        try:
+            if name is not None:
+                await tab.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
+            else:
+                await tab.begin()
+        except RunNameError as error:
+            tab.trouble("There is no such run", str(error), "o lists what there is")
+
+    def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+        self.open_tab(event.name)
+
+    # --- the one timer ------------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        driver, now = self._driver, time.monotonic()
+        frame = FRAME_SECONDS
+        if isinstance(driver, PacedDriver):
+            if driver.gone:
+                self._hangup.leave()
+                return
+            if driver.busy:
+                return
+            frame = min(max(FRAME_SECONDS, 4 * driver.paced.slowness), SLOWEST_FRAME_SECONDS)
+        if now < self._frame_due:
+            return
+        self._frame_due = now + frame - TICK_SECONDS / 2
+        tabs = list(self.query(ArchitectureTab))
+        for tab in tabs:
+            if tab.card.name == self.opened:
+                tab.renew()
+            elif now >= self._poll_due:
+                tab.link.poll()
+        if now >= self._poll_due:
+            self._poll_due = now + 1.0
+            signs = {"training": "▶", "paused": "‖", "failed": "✗"}
+            self.query_one(TabBar).marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
+
+    def on_architecture_tab_reported(self) -> None:
+        self._show_device()
+        self._frame_due = 0.0 if self.tab.link.state != "training" else self._frame_due
+
+    def _show_device(self) -> None:
+        status = self.tab.link.status if self.query(f"#tab-{self.opened}") else None
+        parts = []
+        if status is not None and status.device:
+            parts = [f"{status.device}  {status.device_name}".strip()]
+            parts += [f"{100 * status.utilisation:3.0f} %"] if status.utilisation is not None else []
+            parts += [numbers.size(status.memory)] if status.memory else []
+        self.query_one(TabBar).device = "  ".join(parts)
+
+    # --- troubles -----------------------------------------------------------------------------------------------------------------
+
+    def on_architecture_tab_trouble(self, event: ArchitectureTab.Trouble) -> None:
+        self._troubles.append((event.title, event.words, event.remedy))
+        if len(self._troubles) == 1:
+            self._tell_troubles()
+
+    @work(group="troubles")
+    async def _tell_troubles(self) -> None:
+        from playground.screen.dialogs.failure import FailureDialog
+
+        while self._troubles:
+            await self.push_screen_wait(FailureDialog(*self._troubles[0]))
+            del self._troubles[0]
+
+    # --- actions, in the order of their table -------------------------------------------------------------------------------------
+
+    @work(group="run")
+    async def action_train(self) -> None:
+        await self.tab.train()
+
+    @work(group="run")
+    async def action_step_once(self) -> None:
+        await self.tab.step_once()
+
+    @work(group="run")
+    async def action_reset(self) -> None:
+        await self.tab.start_over(paused=True)
+
+    def action_faster(self) -> None:
+        self.tab.change_speed(1)
+
+    def action_slower(self) -> None:
+        self.tab.change_speed(-1)
+
+    @work(group="run")
+    async def action_save(self) -> None:
+        await self.tab.save()
+
+    @work(group="run")
+    async def action_stop(self) -> None:
+        await self.tab.link.end()
+
+    @work(group="dialog")
+    async def action_load(self) -> None:
+        from playground.screen.dialogs.load import LoadDialog
+
+        tab = self.tab
+        chosen = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
+        if chosen is not None:
+            await tab.load(chosen.name, run=chosen.kind == "run", train=chosen.how == "train")
+
+    def action_notes(self) -> None:
+        from playground.screen.dialogs.notes import NotesScreen
+
+        self.push_screen(NotesScreen(_notes_path(self.tab.card.task)))
+
+    def action_maximise(self) -> None:
+        focused = self.screen.focused
+        if self.screen.maximized is not None:
+            self.screen.minimize()
+        elif focused is not None:
+            self.screen.maximize(focused)
+
+    def action_help(self) -> None:
+        from playground.screen.dialogs.keys import KeysScreen
+
+        self.push_screen(KeysScreen(*_about(self.screen.focused)))
+
+    @work(group="leave", exclusive=True)
+    async def action_leave(self) -> None:
+        from playground.screen.dialogs.leave import LeaveDialog
+
+        tabs = [tab for tab in self.query(ArchitectureTab) if tab.link.busy]
+        if tabs:
+            runs = [
+                (tab.link.run.name if tab.link.run else tab.card.title, f"{tab.link.state} at step {tab.link.history.step:,}")
+                for tab in tabs
+            ]
+            answer = await self.push_screen_wait(LeaveDialog(runs))
+            if answer is None:
+                return
+            if answer == "stop":
+                self.notify("saving", title="Leaving", timeout=STOP_SECONDS)
+                for tab in tabs:
+                    await tab.link.end(STOP_SECONDS)
+        self.exit()
+
+    async def action_quit(self) -> None:
+        """Textual's own name for leaving."""
+        self.action_leave()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c does not end the playground; say what does."""
+        self.notify("q leaves the playground", timeout=3)
+
+    def action_defaults(self) -> None:
+        self.tab.form.all_defaults()
+
+    def action_next_tab(self) -> None:
+        self._neighbour(1)
+
+    def action_previous_tab(self) -> None:
+        self._neighbour(-1)
+
+    def _neighbour(self, by: int) -> None:
+        names = list(self.cards)
+        self.open_tab(names[(names.index(self.opened) + by) % len(names)])
+
+    def action_next_theme(self) -> None:
+        known = [name for name in themes.CYCLE if name in self.available_themes]
+        self.theme = known[(known.index(self.theme) + 1) % len(known) if self.theme in known else 0]
+
+    def action_page(self, number: str) -> None:
+        self.tab.show_page(number)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action of the table, every architecture, every action of the tab."""
+        for action in ACTIONS:
+            if action.name != "command_palette":
+                yield SystemCommand(f"{action.words} ({action.shown})", action.help, partial(self.run_action, action.name))
+        for card in self.cards.values():
+            yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
+        for act in self.tab.card.actions:
+            yield SystemCommand(act.title, act.help, partial(self.tab.act, act.name))
+        yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
+
+    def exit(self, *args: Any, **options: Any) -> None:
+        """Let go of every process; those that train go on by themselves."""
+        with contextlib.suppress(Exception):
+            for tab in self.query(ArchitectureTab):
+                tab.link.close()
+        super().exit(*args, **options)
+
+
+def _notes_path(task: str) -> Path:
+    """notes.md beside the task's module, found without importing it."""
+    package = importlib.util.find_spec(task.partition(":")[0].rpartition(".")[0])
+    return Path(package.origin if package is not None and package.origin else ".").parent / "notes.md"
+
+
+def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
+    """Of what is focused: its title, what it is, and its keys."""
+    title, words, keys = "", "", []
+    for node in focused.ancestors_with_self if focused is not None else ():
+        if isinstance(node, (ArchitectureTab, Screen)) or not isinstance(node, Widget):
+            break
+        card = getattr(node, "card", None)
+        title = title or getattr(card, "title", "") or ""
+        words = words or getattr(card, "help", "") or ""
+        for binding in {id(binding): binding for _, binding in node._bindings}.values():
+            shown = binding.key_display or binding.key.replace("_", " ")
+            keys.append((shown, binding.description))
+    return title, words, [key for key in dict.fromkeys(keys) if key[1]]

@@ -1,0 +1,91 @@
+"""The chart column: what the card wants to see over training steps, drawn from a run's history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from playground.engine.card import Card, ChartCard
+from playground.runs.history import History
+from playground.screen.numbers import measure
+from playground.screen.title_line import TitleLine
+from widgets.chart_parts import Curve, Guide, Mark
+from widgets.line_chart import LineChart
+
+LEAST_ROWS = 8
+"""A chart with fewer rows says nothing; those that do not fit wait until the window is taller."""
+
+
+class Chart(Vertical):
+    """One chart with its title and the figure that matters."""
+
+    def __init__(self, card: ChartCard) -> None:
+        super().__init__()
+        self.card = card
+
+    def compose(self) -> ComposeResult:
+        yield TitleLine(self.card.title)
+        what = " and ".join(_words(name) for name in (self.card.train, self.card.held_out) if name)
+        yield LineChart(log_scale=self.card.log, empty=f"{what} will be drawn here; space starts training")
+
+    def on_mount(self) -> None:
+        self.query_one(LineChart).percent = self.card.percent
+
+    def show(self, history: History) -> None:
+        """Draw the history as it is now."""
+        card = self.card
+        curves, guides, figure = [], [], ""
+        train, held_out = history.training.get(card.train), history.held_out.get(card.held_out)
+        if train is not None and len(train):
+            curves.append(Curve(_words(card.train), train.x, train.y, colour="train"))
+            figure = f"{_words(card.train)} {measure(train.last, percent=card.percent)}"
+        if held_out is not None and len(held_out):
+            curves.append(
+                Curve(_words(card.held_out), held_out.x, held_out.y, colour="held_out", style="dots" if len(held_out) < 2 else "line")
+            )
+            figure = f"{_words(card.held_out)} {measure(held_out.last, percent=card.percent)}"
+        if card.held_out:
+            guides = [Guide(name, value) for name, value in history.baselines.get(card.held_out, {}).items()]
+        marks = [Mark(step, words) for step, words in history.marks]
+        self.query_one(LineChart).show(curves, guides, marks)
+        self.query_one(TitleLine).figure = figure
+
+
+class ChartColumn(Vertical):
+    """All charts of a card, one below the other, as many as fit."""
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
+
+    def __init__(self, card: Card, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.card = card
+        self._history: History | None = None
+        self._drawn: tuple[int, int] = (-1, -1)
+
+    def compose(self) -> ComposeResult:
+        for chart in self.card.charts:
+            yield Chart(chart)
+
+    def show(self, history: History) -> None:
+        """Draw what has changed in the history since the last call."""
+        self._history = history
+        drawn = (id(history), history.revision)
+        if drawn != self._drawn and self.is_mounted and self.size.height:
+            self._drawn = drawn
+            for chart in self.query(Chart):
+                if chart.display:
+                    chart.show(history)
+
+    def on_resize(self) -> None:
+        fit = max(self.size.height // LEAST_ROWS, 1)
+        for position, chart in enumerate(self.query(Chart)):
+            chart.display = position < fit
+        self._drawn = (-1, -1)
+        if self._history is not None:
+            self.call_after_refresh(self.show, self._history)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

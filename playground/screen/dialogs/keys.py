@@ -1,0 +1,50 @@
+"""Every key: those of what is focused first, then those of the playground, from the one table."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from playground.screen.keys import ACTIONS
+
+
+class KeysScreen(ModalScreen[None]):
+    """`focused`: a title, what it is in words, and its keys with their meaning."""
+
+    DEFAULT_CSS = """
+    KeysScreen { align: center middle; background: $background 60%; }
+    KeysScreen VerticalScroll { width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1; }
+    KeysScreen Static { height: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q", "dismiss(None)", "close")]
+
+    def __init__(self, title: str, words: str, keys: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.heading, self.words, self.keys = title, words, keys
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            if self.heading:
+                yield Static(Content.assemble((self.heading, "bold $text-accent"), f"\n{self.words}" if self.words else ""))
+                yield Static(Content("\n").join(_row(key, words) for key, words in self.keys))
+                yield Static("")
+            yield Static(Content.styled("The playground", "bold $text-accent"))
+            yield Static(Content("\n").join(_row(action.shown, action.help) for action in ACTIONS))
+            yield Static(
+                Content.styled(
+                    "\ntab and shift+tab go from part to part; escape leaves a field; the mouse does all of this as well", "$text-muted"
+                )
+            )
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
+
+def _row(key: str, words: str) -> Content:
+    return Content.assemble((f"{key:>9}  ", "bold"), words)

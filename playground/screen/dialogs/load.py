@@ -1,0 +1,107 @@
+"""The list of shipped models and own runs of one architecture: open one to look inside, or train from its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from checkpoints import shipped
+from checkpoints.format import CheckpointError
+from playground.engine.card import Card
+from playground.runs.summary import listing
+from playground.screen import numbers
+from playground.screen.dialogs.dialog import Choice, Dialog
+
+
+@dataclasses.dataclass(frozen=True)
+class Loading:
+    """What was chosen."""
+
+    name: str
+    kind: Literal["shipped", "run"]
+    how: Literal["open", "train"]
+    """`train`: a new run from these weights."""
+
+
+class LoadDialog(Dialog[Loading | None]):
+    """One row each: name, kind or state, steps, the metric, how old."""
+
+    DEFAULT_CSS = """
+    LoadDialog OptionList { height: auto; max-height: 20; background: transparent; border: none; padding: 0; }
+    LoadDialog .dialog { width: 92; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
+    choices = (
+        Choice("enter", "open: look inside, go on with a run, or attach to it", "open"),
+        Choice("t", "train a new run from these weights", "train"),
+        Choice("esc", "close", "dismiss_none"),
+    )
+
+    def __init__(self, card: Card, runs_dir: Path) -> None:
+        super().__init__()
+        self.card, self.runs_dir = card, runs_dir
+        self.heading = f"Open a {card.title}"
+        self._kinds: dict[str, Literal["shipped", "run"]] = {}
+        self._problem = ""
+
+    def body(self) -> ComposeResult:
+        options = [*self._shipped(), *self._runs()]
+        if options:
+            yield OptionList(*options, id="load-list")
+        else:
+            yield Static("There is nothing yet: no model is shipped and no run has been started. Space starts one.", classes="dialog-words")
+        if self._problem:
+            yield Static(Content.styled(self._problem, "$text-error"), classes="dialog-words")
+
+    def on_mount(self) -> None:
+        for options in self.query(OptionList):
+            options.focus()
+
+    def _shipped(self) -> list[Option]:
+        try:
+            found = [item for item in shipped.shipped().values() if item.architecture == self.card.name]
+        except CheckpointError as error:
+            self._problem = str(error)
+            return []
+        self._kinds |= {item.name: "shipped" for item in found}
+        return [Option(self._row(item.name, "shipped", "", item.metrics, ""), id=item.name) for item in found]
+
+    def _runs(self) -> list[Option]:
+        options = []
+        for run in sorted(listing(self.runs_dir), key=lambda run: -run.modified):
+            if run.architecture == self.card.name:
+                self._kinds[run.name] = "run"
+                steps = f"{numbers.count(run.step)} / {numbers.count(run.steps)}"
+                old = f"{numbers.ago(time.time() - run.modified)} ago"
+                options.append(Option(self._row(run.name, run.state, steps, run.metrics, old), id=run.name))
+        return options
+
+    def _row(self, name: str, state: str, steps: str, metrics: object, old: str) -> Content:
+        value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
+        percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
+        metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
+        return Content.assemble((f"{name:<20.20}", "bold"), f" {state:<12}{steps:>17}  {metric:<24}", (f"{old:>10}", "$text-muted"))
+
+    def _choose(self, how: Literal["open", "train"]) -> None:
+        for options in self.query(OptionList):
+            option = options.highlighted_option
+            if option is not None and option.id is not None:
+                self.dismiss(Loading(option.id, self._kinds[option.id], how))
+
+    def action_open(self) -> None:
+        self._choose("open")
+
+    def action_train(self) -> None:
+        self._choose("train")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._choose("open")

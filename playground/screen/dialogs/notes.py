@@ -1,0 +1,38 @@
+"""An architecture's notes: what it is, what to try, what to look for, the papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Markdown
+
+
+class NotesScreen(ModalScreen[None]):
+    """The notes as a page that scrolls."""
+
+    DEFAULT_CSS = """
+    NotesScreen { align: center middle; background: $background 60%; }
+    NotesScreen VerticalScroll { width: 100; max-width: 96%; height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1; }
+    NotesScreen Markdown { background: transparent; padding: 0; margin: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,n,q", "dismiss(None)", "close")]
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def compose(self) -> ComposeResult:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except OSError as error:
+            text = f"There are no notes yet: {self.path} cannot be read ({error.strerror or error})."
+        with VerticalScroll():
+            yield Markdown(text, open_links=False)
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()

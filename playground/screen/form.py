@@ -1,0 +1,346 @@
+"""The settings form, made from an architecture's Settings type: one row a setting, one editor that opens in the row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Meta
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from playground.engine import settings as typed
+from playground.engine.card import Card
+from playground.engine.settings import Field, SettingsError
+from playground.screen.field_rows import PRESET, FieldRows, Row
+
+
+class FieldScroll(VerticalScroll):
+    """Holds the rows; has the focus while nothing is edited."""
+
+    can_focus = True
+
+
+class SettingsForm(Vertical):
+    """Every setting with its value and unit; the row under the cursor says what it does and what it may be.
+
+    `values` are checked values by name. While a run goes on, `running` holds the settings in force: a live setting that is changed takes
+    effect at once (`Changed.live`), another one is marked as waiting for a reset.
+    """
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
+    BORDER_TITLE = "Settings"
+    BINDINGS = [
+        Binding("up", "move(-1)", "up", show=False),
+        Binding("down", "move(1)", "down", show=False),
+        Binding("pageup", "move(-10)", "page up", show=False),
+        Binding("pagedown", "move(10)", "page down", show=False),
+        Binding("home", "move(-1000)", "first", show=False),
+        Binding("end", "move(1000)", "last", show=False),
+        Binding("enter", "edit", "change", key_display="enter"),
+        Binding("left", "cycle(-1)", "choose", key_display="←→"),
+        Binding("right", "cycle(1)", "next choice", show=False),
+        Binding("backspace,delete", "default", "default", key_display="⌫"),
+    ]
+
+    @dataclasses.dataclass
+    class Changed(Message):
+        """A setting was given another value (checked). `live`: it takes effect in the run that goes on."""
+
+        form: SettingsForm
+        name: str
+        value: Any
+        live: bool
+
+        @property
+        def control(self) -> SettingsForm:
+            return self.form
+
+    def __init__(self, card: Card, values: Mapping[str, Any] | None = None, preset: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.card = card
+        self.fields = {field.name: field for field in typed.fields(card.settings)}
+        self.values: dict[str, Any] = {name: field.default for name, field in self.fields.items()}
+        self.values |= typed.make(card.settings, values or {}, lenient=True).__dict__
+        self.preset = preset
+        self.running: dict[str, Any] | None = None
+        self.cursor = 0
+        self.problem = ""
+        self.editing = False
+
+    @property
+    def settings(self) -> typed.Settings:
+        """The form's settings. Raises `SettingsError` when they do not fit together."""
+        return typed.make(self.card.settings, self.values)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Names of the settings that differ from those in force."""
+        if self.running is None:
+            return []
+        return [name for name, value in self.values.items() if name in self.running and typed.show(value) != typed.show(self.running[name])]
+
+    # --- building -----------------------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="form-title")
+        with FieldScroll(id="form-scroll"):
+            yield FieldRows(id="rows-above")
+            with Vertical(id="editor"):
+                with Horizontal(id="editor-row"):
+                    yield Static(id="editor-label")
+                    yield Input(id="editor-input", compact=True, select_on_focus=True)
+                yield Static(id="editor-problem")
+            yield FieldRows(id="rows-below")
+        yield Static(id="form-words")
+
+    def on_mount(self) -> None:
+        self.query_one("#editor").display = False
+        self.draw()
+
+    def rows(self) -> list[Row]:
+        """What is to be seen: the preset first, then every field."""
+        waiting = set(self.waiting)
+        found = [Row(PRESET, self.preset or "none", "", bool(self.card.presets), bool(self.preset), "")]
+        for name, field in self.fields.items():
+            note = "" if name not in waiting else "next step" if field.live else "on reset"
+            shown = typed.show(self.values[name]) or "–"
+            found.append(Row(name.replace("_", " "), shown, field.unit, bool(_choices(field)), self.values[name] != field.default, note))
+        return found
+
+    def draw(self) -> None:
+        """Show what has changed."""
+        if not self.is_mounted:
+            return
+        rows = self.rows()
+        split = self.cursor if self.editing else len(rows)
+        focused = self.has_focus_within
+        self.query_one("#rows-above", FieldRows).show(rows[:split], 0, self.cursor if focused and not self.editing else None)
+        self.query_one("#rows-below", FieldRows).show(rows[split + 1 :], split + 1, None)
+        waits = sum(not self.fields[name].live for name in self.waiting)
+        title = Content.assemble("Settings", ("   " + f"{waits} on reset", "$text-warning not bold") if waits else "")
+        self.query_one("#form-title", Static).update(title)
+        self.query_one("#form-words", Static).update(self.words())
+
+    def words(self) -> Content:
+        """What the row under the cursor means, and what it may be."""
+        name = self._here()
+        if name == PRESET:
+            preset = self.card.presets.get(self.preset)
+            choose = "known-good settings; ← → choose" if self.card.presets else "this architecture has no presets"
+            return Content(preset.why if preset else choose)
+        field = self.fields[name]
+        if self.problem and not self.editing:
+            return Content.styled(self.problem, "$text-error")
+        when = "takes effect at the next step" if field.live else "takes effect on reset"
+        facts = [field.bounds, f"default {typed.show(field.default) or 'empty'}", when]
+        return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$text-disabled"))
+
+    # --- moving and changing ------------------------------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        self.problem = ""
+        self.cursor = min(max(self.cursor + by, 0), len(self.fields))
+        self.draw()
+        self._keep_in_view()
+
+    def action_edit(self) -> None:
+        name = self._here()
+        if name == PRESET:
+            return self.action_cycle(1)
+        field = self.fields[name]
+        if _closed(field):
+            return self.action_cycle(1)
+        self.editing = True
+        self.problem = ""
+        self.query_one("#editor-label", Static).update(_label(name))
+        editor = self.query_one("#editor-input", Input)
+        editor.value = typed.show(self.values[name])
+        self.query_one("#editor").display = True
+        self._say_problem()
+        self.draw()
+        editor.focus()
+        self._keep_in_view()
+        return None
+
+    def action_cycle(self, by: int) -> None:
+        name = self._here()
+        if name == PRESET:
+            names = ["", *self.card.presets]
+            self.choose_preset(names[(names.index(self.preset) + by) % len(names) if self.preset in names else 0])
+            return
+        choices = _choices(self.fields[name])
+        if not choices:
+            return
+        shown = typed.show(self.values[name])
+        at = choices.index(shown) if shown in choices else (-1 if by > 0 else 0)
+        self.put(name, choices[(at + by) % len(choices)])
+
+    def action_default(self) -> None:
+        name = self._here()
+        if name == PRESET:
+            self.choose_preset("")
+        else:
+            self.put(name, self.fields[name].default)
+
+    def all_defaults(self) -> None:
+        self.choose_preset("")
+
+    def choose_preset(self, name: str) -> None:
+        """Every setting as the preset has it; '' for the defaults."""
+        self.preset = name
+        chosen = self.card.presets[name].values if name else {}
+        for field_name, field in self.fields.items():
+            value = typed.parse(field, chosen[field_name]) if field_name in chosen else field.default
+            if value != self.values[field_name]:
+                self._set(field, value)
+        self.problem = ""
+        self.draw()
+
+    def put(self, name: str, value: Any) -> bool:
+        """Set one field to a value or typed text; False, with the problem in words, when it cannot be."""
+        field = self.fields[name]
+        try:
+            parsed = typed.parse(field, value)
+            typed.make(self.card.settings, self.values | {name: parsed})
+        except SettingsError as error:
+            self.problem = str(error)
+            self.draw()
+            return False
+        self.problem = ""
+        if parsed != self.values[name]:
+            self._set(field, parsed)
+        self.draw()
+        return True
+
+    def show_running(self, running: Mapping[str, Any] | None) -> None:
+        """The settings in force in the run, None without one."""
+        if running != self.running:
+            self.running = None if running is None else dict(running)
+            self.draw()
+
+    def adopt(self, values: Mapping[str, Any]) -> None:
+        """Show other settings, such as those of a run that was attached to; nothing is sent."""
+        settings = typed.make(self.card.settings, values, lenient=True)
+        self.values |= settings.__dict__
+        self.preset = ""
+        self.draw()
+
+    def _set(self, field: Field, value: Any) -> None:
+        self.values[field.name] = value
+        self.post_message(self.Changed(self, field.name, value, field.live))
+
+    # --- the editor ---------------------------------------------------------------------------------------------------------------
+
+    @on(Input.Changed, "#editor-input")
+    def _typed(self) -> None:
+        if not self.editing:
+            return
+        self.problem = ""
+        try:
+            parsed = typed.parse(self.fields[self._here()], self.query_one("#editor-input", Input).value)
+            typed.make(self.card.settings, self.values | {self._here(): parsed})
+        except SettingsError as error:
+            self.problem = str(error)
+        self._say_problem()
+
+    @on(Input.Submitted, "#editor-input")
+    def _entered(self, event: Input.Submitted) -> None:
+        if self.put(self._here(), event.value):
+            self.close_editor()
+        else:
+            self._say_problem()
+
+    def _say_problem(self) -> None:
+        problem = self.query_one("#editor-problem", Static)
+        problem.update(Content(self.problem))
+        problem.display = bool(self.problem)
+
+    def close_editor(self) -> None:
+        """Leave the row; what was typed and not entered is dropped."""
+        if not self.editing:
+            return
+        self.editing = False
+        self.problem = ""
+        self.query_one("#editor").display = False
+        self.query_one("#form-scroll").focus()
+        self.draw()
+
+    def on_key(self, event: events.Key) -> None:
+        if not self.editing:
+            return
+        if event.key == "escape":
+            event.stop()
+            self.close_editor()
+        elif event.key in ("up", "down"):
+            event.stop()
+            if self.put(self._here(), self.query_one("#editor-input", Input).value):
+                self.close_editor()
+                self.action_move(1 if event.key == "down" else -1)
+            else:
+                self._say_problem()
+
+    @on(FieldRows.Clicked)
+    def _clicked(self, event: FieldRows.Clicked) -> None:
+        event.stop()
+        self.close_editor()
+        self.query_one("#form-scroll").focus()
+        self.cursor = event.row
+        self.problem = ""
+        self.draw()
+        if event.arrow:
+            self.action_cycle(event.arrow)
+        elif event.on_value:
+            self.action_edit()
+
+    def on_descendant_focus(self) -> None:
+        self.draw()
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        if self.editing and event.widget.id == "editor-input":
+            self.call_after_refresh(self._left)
+        self.draw()
+
+    def _left(self) -> None:
+        """The focus went elsewhere: a value that can be used is taken, another one is dropped."""
+        if self.editing and not self.query_one("#editor-input").has_focus:
+            focused = self.screen.focused
+            self.put(self._here(), self.query_one("#editor-input", Input).value)
+            self.close_editor()
+            self.screen.set_focus(focused)
+
+    def _keep_in_view(self) -> None:
+        self.call_after_refresh(self._scroll_to_cursor)
+
+    def _scroll_to_cursor(self) -> None:
+        scroll = self.query_one("#form-scroll", FieldScroll)
+        top, height = round(scroll.scroll_y), scroll.size.height
+        last = self.cursor + (1 if self.editing else 0)
+        if self.cursor < top or last >= top + height:
+            scroll.scroll_to(y=self.cursor if self.cursor < top else last - height + 1, animate=False)
+
+    def _here(self) -> str:
+        return PRESET if self.cursor == 0 else list(self.fields)[self.cursor - 1]
+
+
+def _choices(field: Field) -> list[str]:
+    if field.kind == "bool":
+        return ["false", "true"]
+    return list(field.choices)
+
+
+def _label(name: str) -> str:
+    return " " + name.replace("_", " ")
+
+
+def _closed(field: Field) -> bool:
+    """True when nothing but the choices can be a value."""
+    patterns = [meta.pattern for meta in getattr(field.annotation, "__metadata__", ()) if isinstance(meta, Meta) and meta.pattern]
+    return field.kind == "bool" or bool(field.choices and not field.path and not patterns)

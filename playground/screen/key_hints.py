@@ -1,0 +1,65 @@
+"""The bottom line: which keys do what just now. Every hint is a mouse target."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import ActiveBinding
+from textual.content import Content
+from textual.widget import Widget
+
+from playground.screen.keys import ACTIONS
+
+
+class KeyHints(Widget):
+    """First the keys of what is focused, then those of the playground, as many as fit."""
+
+    DEFAULT_CSS = "KeyHints { height: 1; background: $panel; text-wrap: nowrap; padding: 0 1; }"
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hints: list[tuple[str, str, ActiveBinding]] = []
+        self._spans: list[tuple[int, int, ActiveBinding]] = []
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.renew())
+        self.renew()
+
+    def renew(self) -> None:
+        """Ask what the keys do now."""
+        ranks = {action.name: action.footer for action in ACTIONS}
+        own: list[tuple[int, str, str, ActiveBinding]] = []
+        near: list[tuple[str, str, ActiveBinding]] = []
+        seen: set[tuple[int, str]] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or not active.enabled or (id(active.node), binding.action) in seen:
+                continue
+            seen.add((id(active.node), binding.action))
+            shown = binding.key_display or self.app.get_key_display(binding)
+            if active.node is self.app:
+                own.append((ranks.get(binding.action, 99), shown, binding.description, active))
+            else:
+                near.append((shown, binding.description, active))
+        hints = near + [hint[1:] for hint in sorted(own, key=lambda hint: hint[0])]
+        if hints != self._hints:
+            self._hints = hints
+            self.refresh()
+
+    def render(self) -> Content:
+        width, at = self.content_size.width, 0
+        parts: list[Content] = []
+        self._spans = []
+        for shown, words, active in self._hints:
+            need = cell_len(shown) + 1 + cell_len(words)
+            if at + need > width:
+                continue
+            parts += [Content.styled(shown, "bold $text-accent"), Content.styled(f" {words}", "$text-muted"), Content("  ")]
+            self._spans.append((at, at + need, active))
+            at += need + 2
+        return Content("").join(parts)
+
+    async def on_click(self, event: events.Click) -> None:
+        for start, stop, active in self._spans:
+            if start <= event.x - 1 < stop:
+                await self.app.run_action(active.binding.action, active.node)

@@ -1,0 +1,50 @@
+"""Numbers as the screen shows them: at most four significant digits, always as wide as the last one, with their units."""
+
+from __future__ import annotations
+
+import math
+
+
+def measure(value: float | None, *, percent: bool = False) -> str:
+    """Four significant digits in six to eight characters: 0.0312, 12.41, 1,240, 3.1e-05; 98.61 % with `percent`."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if percent:
+        return f"{100 * value:.2f} %"
+    size = abs(value)
+    if size >= 1e7 or 0 < size < 1e-3:
+        return f"{value:.2e}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{3 if size < 10 else 2 if size < 100 else 1}f}" if size >= 0.1 or size == 0 else f"{value:.4f}"
+
+
+def count(value: int) -> str:
+    return f"{value:,}"
+
+
+def rate(per_second: float) -> str:
+    """Steps per second in words of constant length class: 412, 3.1, 12,400."""
+    if per_second >= 100:
+        return f"{per_second:,.0f}"
+    return f"{per_second:.1f}"
+
+
+def size(bytes_: int) -> str:
+    """1.2 GB, 64 MB: in the units of the device's own tools (powers of 1,000)."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if bytes_ >= scale:
+            amount = bytes_ / scale
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{bytes_} B"
+
+
+def ago(seconds: float) -> str:
+    """12 s, 3 min, 2 h, 4 d: how long ago, in the coarsest unit that still says something."""
+    seconds = max(0.0, seconds)
+    for unit, scale in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * scale:
+            return f"{seconds / scale:.0f} {unit}"
+    return f"{seconds:.0f} s"

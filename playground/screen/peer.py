@@ -1,0 +1,98 @@
+"""A process at the other end of a run's socket: started or found, connected to, and missed when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from playground.engine.events import LiveEvent
+from playground.runs.client import RunClient, RunError
+from playground.runs.directory import RunDirectory
+from playground.runs.launch import Launched, launch
+
+RETRY_SECONDS = 0.05
+
+
+class PeerDied(Exception):  # noqa: N818
+    """The process ended before it could be spoken to; carries its last words."""
+
+
+class Peer:
+    """One process and the connection to it. `on_closed` is called once, when a connection that stood has broken."""
+
+    def __init__(self, directory: RunDirectory, on_event: Callable[[LiveEvent], None], on_closed: Callable[[], None]) -> None:
+        self.directory = directory
+        self.client: RunClient | None = None
+        self.process: Launched | None = None
+        self._on_event = on_event
+        self._on_closed = on_closed
+        self._left = False
+        self._closing: asyncio.Task[None] | None = None
+
+    async def launch(self, arguments: list[str]) -> None:
+        """Start `dlplay ARGUMENTS` and connect to it. Raises `PeerDied` and `OSError`."""
+        self.process = await launch(arguments, self.directory.log_path)
+        await self.connect()
+
+    async def connect(self, patience: float = 60.0) -> None:
+        """Connect as soon as the socket is there. Raises `PeerDied` when the process ended before, or after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                self.client = await RunClient.connect(self.directory.socket_path, self._on_event, self._closed)
+                return
+            except (RunError, OSError):
+                if self._left:
+                    raise PeerDied("") from None
+                if self.process is not None and self.process.returncode is not None:
+                    raise PeerDied(self.last_words()) from None
+                if asyncio.get_running_loop().time() > deadline:
+                    raise PeerDied(f"nothing answers at {self.directory.socket_path}") from None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    @property
+    def connected(self) -> bool:
+        return self.client is not None
+
+    def leave(self) -> None:
+        """Let go of the process, which goes on by itself."""
+        self._left = True
+        if self.client is not None:
+            self._closing = asyncio.get_running_loop().create_task(self.client.close())
+            self.client = None
+
+    async def ended(self, patience: float = 10.0) -> bool:
+        """Wait until the connection has broken (the process is gone); False when it still stands after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        while self.client is not None and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(RETRY_SECONDS)
+        if self.process is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), 2.0)
+        return self.client is None
+
+    def last_words(self) -> str:
+        """The end of what the process wrote, without a traceback's frames: one or two lines that say why it ended."""
+        lines = [line.rstrip() for line in (self.process.last_words() if self.process else "").splitlines() if line.strip()]
+        words = [line for line in lines if not line.startswith((" ", "\t", "Traceback"))]
+        return "\n".join(words[-2:]).removeprefix("dlplay: ")
+
+    @property
+    def exit_words(self) -> str:
+        """How the process ended, such as `killed by signal 9 (SIGKILL)`; empty when nobody knows."""
+        code = None if self.process is None else self.process.returncode
+        if code is None or code == 0:
+            return ""
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"killed by signal {-code} ({signal.Signals(-code).name})"
+        return f"exit status {code}"
+
+    def _closed(self, *_: Any) -> None:
+        if self.client is not None:
+            self.client = None
+            if not self._left:
+                self._on_closed()

@@ -1,0 +1,351 @@
+"""One architecture's tab: settings, curves and the inside above, the action and the run bar below; pages of it in a small window."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from playground.engine import settings as typed
+from playground.engine.card import Card
+from playground.engine.commands import Act, View
+from playground.engine.events import Failed
+from playground.engine.panels import AnyPanel
+from playground.engine.settings import SettingsError
+from playground.screen.charts import ChartColumn
+from playground.screen.form import SettingsForm
+from playground.screen.inside import Inside
+from playground.screen.numbers import measure
+from playground.screen.page_bar import PageBar
+from playground.screen.run_bar import RunBar, Standing
+from playground.screen.run_link import RunLink
+from playground.screen.stage import ActionStage
+
+WIDE = (110, 30)
+"""Columns and rows from which everything is seen at once."""
+LEAST = (58, 14)
+"""Columns and rows of a tab below which nothing useful can be drawn."""
+
+
+class ArchitectureTab(Vertical):
+    """Everything of one architecture. Its `link` holds the run; `renew` draws what has changed, called by the app's one timer."""
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
+
+    page = reactive("2")
+    """In a small window: which page is seen."""
+
+    class Reported(Message):
+        """The run's state or its device changed."""
+
+    class Trouble(Message):
+        """Something a person has to know of."""
+
+        def __init__(self, title: str, words: str, remedy: str) -> None:
+            super().__init__()
+            self.title, self.words, self.remedy = title, words, remedy
+
+    def __init__(
+        self,
+        card: Card,
+        runs_dir: Path,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        origin: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(id=f"tab-{card.name}", classes="tab")
+        self.card = card
+        self.link = RunLink(card, runs_dir, self)
+        self.origin = origin
+        """The checkpoint that the next run starts from; empty for fresh weights."""
+        self.options: dict[str, Any] = dict(options or {})
+        self._settings = settings
+        self._fresh: dict[str, tuple[View, AnyPanel]] = {}
+        self._answering: object = None
+        self._renewed_at = -1
+        self._told: Failed | None = None
+        self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
+
+    def compose(self) -> ComposeResult:
+        yield PageBar(self._pages)
+        with Horizontal(id="upper"):
+            yield SettingsForm(self.card, self._settings)
+            yield ChartColumn(self.card)
+            yield Inside(self.card)
+        if self.card.stage is not None:
+            yield _stage(self.card, self.options)
+        yield Static(id="too-small")
+        yield RunBar(self.card)
+
+    def on_mount(self) -> None:
+        self.query_one(ChartColumn).show(self.link.history)
+        self._watch_page()
+
+    @property
+    def form(self) -> SettingsForm:
+        return self.query_one(SettingsForm)
+
+    @property
+    def stage(self) -> ActionStage | None:
+        return next(iter(self.query(ActionStage)), None)
+
+    # --- the room there is --------------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        columns, rows = self.size
+        wide = columns >= WIDE[0] and rows >= WIDE[1] - 2
+        small = columns < LEAST[0] or rows < LEAST[1]
+        self.set_class(wide, "-wide")
+        self.set_class(small, "-small")
+        self.set_class(rows >= 50, "-tall")
+        if small:
+            words = f"This window has {self.app.size.width} columns and {self.app.size.height} rows.\nThe playground needs {LEAST[0] + 2} and {LEAST[1] + 2}."
+            self.query_one("#too-small", Static).update(words)
+        self.call_after_refresh(self._views_changed)
+
+    def watch_page(self) -> None:
+        if self.is_mounted:
+            self._watch_page()
+
+    def _watch_page(self) -> None:
+        for number, _ in self._pages:
+            self.set_class(self.page == number, f"-page-{number}")
+        self.query_one(PageBar).page = self.page
+        self.call_after_refresh(self._views_changed)
+
+    def show_page(self, number: str) -> None:
+        """Turn to a page; in a wide window the focus goes to that part instead."""
+        if number not in dict(self._pages):
+            return
+        self.page = number
+        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}[number]
+        for widget in self.query(part):
+            if widget.display:
+                target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
+                if target is not None:
+                    self.call_after_refresh(target.focus)
+                    return
+
+    @on(PageBar.Chosen)
+    def _page_chosen(self, event: PageBar.Chosen) -> None:
+        event.stop()
+        self.show_page(event.number)
+
+    # --- drawing ------------------------------------------------------------------------------------------------------------------
+
+    def renew(self) -> None:
+        """Draw what has changed since the last call."""
+        link, history = self.link, self.link.history
+        link.poll()
+        self.query_one(ChartColumn).show(history)
+        self.query_one(RunBar).show(self.standing())
+        fresh, self._fresh = self._fresh, {}
+        inside = self.query_one(Inside)
+        for view, panel in fresh.values():
+            inside.show(view, panel)
+        if history.failure is not None and history.failure is not self._told:
+            self._told = history.failure
+            self.trouble(f"The run failed: {history.failure.what}", history.failure.why, history.failure.remedy)
+        self.form.show_running(history.settings if history.started and link.run is not None else None)
+        stage = self.stage
+        if stage is not None:
+            if (answering := link.answering) is not self._answering:
+                self._answering = answering
+                stage.ask = link.ask if answering is not None else None
+            if history.step != self._renewed_at:
+                self._renewed_at = history.step
+                stage.renew()
+
+    def standing(self) -> Standing:
+        """What the run bar shows."""
+        link, history, status = self.link, self.link.history, self.link.status
+        chart = next((chart for chart in self.card.charts if chart.held_out == self.card.metric), self.card.charts[0])
+        first = self.card.charts[0]
+        train, held_out = history.training.get(first.train), history.held_out.get(self.card.metric)
+        problem = status.problem if status is not None else ""
+        if not problem and history.failure is not None:
+            problem = history.failure.what
+        return Standing(
+            state=link.state,
+            name=link.run.name if link.run is not None else "",
+            looking_at=link.origin if link.run is None else "",
+            step=max(history.step, status.step if status is not None and link.run is not None else 0),
+            steps=history.steps,
+            steps_per_second=status.steps_per_second if status is not None else 0.0,
+            limit=link.limit,
+            train=(first.train.replace("_", " "), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
+            held_out=(self.card.metric.replace("_", " "), measure(held_out.last, percent=chart.percent))
+            if held_out is not None
+            else ("", ""),
+            saved_at=history.saved_at,
+            problem=problem,
+        )
+
+    # --- what the link tells ------------------------------------------------------------------------------------------------------
+
+    def shown(self, view: View, panel: AnyPanel) -> None:
+        """Kept until the next repaint; the newest of each panel."""
+        self._fresh[view.panel] = (view, panel)
+
+    def reported(self) -> None:
+        """The state or the device changed."""
+        self.post_message(self.Reported())
+
+    def trouble(self, title: str, words: str, remedy: str) -> None:
+        """To be told by the app."""
+        self.post_message(self.Trouble(title, words, remedy))
+
+    # --- what a person does -------------------------------------------------------------------------------------------------------
+
+    async def train(self) -> None:
+        """Start a run when there is none, else pause it or go on."""
+        link = self.link
+        if link.state in ("starting", "opening"):
+            return
+        if link.run is None:
+            await self.start_over(paused=False)
+        elif link.state == "finished" and not self._more_steps():
+            steps = link.history.steps or 0
+            words = f"All {steps:,} steps are done. Raise steps in the settings to train on, or press r to start over."
+            self.app.notify(words, title="Finished")
+        else:
+            await link.train_or_pause()
+
+    def _more_steps(self) -> bool:
+        """Whether the settings allow for more than was trained."""
+        history = self.link.history
+        return bool(history.steps is None or history.steps > history.step)
+
+    async def start_over(self, *, paused: bool) -> None:
+        """A new run with the form's settings; the former one is saved, ended and kept on disk."""
+        self.form.close_editor()
+        try:
+            settings = self.form.settings
+        except SettingsError as error:
+            self.trouble("These settings cannot be used", str(error), "correct them in the form, or choose a preset")
+            return
+        if not await self.link.end():
+            self.trouble(
+                "The run does not end",
+                "It may be in a long step or evaluation.",
+                "try again, or stop it from another terminal: dlplay stop NAME",
+            )
+            return
+        await self.link.start(typed.to_dict(settings), self.origin, paused=paused)
+
+    async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        """Show a run, live or from its journal."""
+        await self.link.attach(name, resume=resume, overrides=overrides)
+        if self.link.history.settings:
+            self.form.adopt(self.link.history.settings)
+
+    async def begin(self) -> None:
+        """What happens when the tab is opened: a shipped model can be asked at once."""
+        await self.link.explore(self.origin)
+
+    async def step_once(self) -> None:
+        """One step of the run, or of a new one."""
+        link = self.link
+        if link.run is None:
+            await self.start_over(paused=True)
+        elif not link.attached and link.state in ("interrupted", "finished", "failed"):
+            await link.go_on(paused=True)
+        await link.step_once()
+
+    def change_speed(self, by: int) -> None:
+        """One notch quicker or slower."""
+        limit = self.link.speed(by)
+        self.app.notify(f"at most {limit:,.0f} steps per second" if limit else "full speed", timeout=2)
+
+    async def save(self) -> None:
+        """Write a checkpoint now."""
+        if not self.link.attached:
+            self.app.notify("nothing trains here; space starts", timeout=3)
+            return
+        if await self.link.save():
+            self.link.poll()
+            self.app.notify(f"saved at step {self.link.history.saved_step or 0:,}", timeout=3)
+
+    async def load(self, name: str, *, run: bool, train: bool) -> None:
+        """Open a shipped model or a run; `train` starts a new run from its weights."""
+        if not await self.link.end():
+            self.trouble("The run does not end", "It may be in a long step or evaluation.", "try again")
+            return
+        if run and not train:
+            self.origin = ""
+            await self.attach(name)
+            return
+        if not await self._adopt_checkpoint(name):
+            return
+        self.link.leave()
+        self.origin = name if train else ""
+        if train:
+            await self.start_over(paused=False)
+        else:
+            await self.link.explore(name)
+
+    async def _adopt_checkpoint(self, name: str) -> bool:
+        """Weights fit only the settings they were trained with."""
+        from checkpoints.format import CheckpointError
+        from playground.runs import origin
+
+        try:
+            checkpoint = await asyncio.to_thread(origin.find, name, self.link.runs_dir, self.card.name)
+        except (SettingsError, CheckpointError) as error:
+            self.trouble(f"{name} cannot be opened", str(error), "choose another one")
+            return False
+        self.form.adopt(self.form.values | origin.settings_of(self.card, checkpoint))
+        return True
+
+    async def act(self, name: str) -> None:
+        """One of the architecture's own actions."""
+        await self.link.command(Act(action=name))
+
+    @on(SettingsForm.Changed)
+    async def _setting_changed(self, event: SettingsForm.Changed) -> None:
+        event.stop()
+        if event.live and self.link.attached:
+            await self.link.set(event.name, event.value)
+
+    @on(Inside.ViewsChanged)
+    def _other_views(self, event: Inside.ViewsChanged) -> None:
+        event.stop()
+        self._views_changed()
+
+    @on(Inside.OptionPicked)
+    def _option_picked(self, event: Inside.OptionPicked) -> None:
+        event.stop()
+        self.options[event.name] = event.value
+        if (stage := self.stage) is not None:
+            stage.set_options({event.name: event.value})
+        self._views_changed()
+
+    @on(ActionStage.OptionsChanged)
+    def _stage_changed(self, event: ActionStage.OptionsChanged) -> None:
+        event.stop()
+        self.options |= event.values
+        self._views_changed()
+
+    def _views_changed(self) -> None:
+        if self.is_attached:
+            self.link.watch(self.query_one(Inside).views(self.options))
+
+
+def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
+    assert card.stage is not None
+    if card.stage.kind == "prompt":
+        from playground.screen.prompt_stage import PromptStage
+
+        return PromptStage(card, options)
+    from playground.screen.pad_stage import PadStage
+
+    return PadStage(card, options)
