@@ -18,9 +18,9 @@ from playground.screen.flow import Flow, Group, Piece
 STEPPING: tuple[Binding, ...] = (
     Binding("left_square_bracket", "step(0, -1)", "option", key_display="[ ]"),
     Binding("right_square_bracket", "step(0, 1)", "first option up", show=False),
-    Binding("left_curly_bracket", "step(1, -1)", "second option", key_display="{ }"),
+    Binding("left_curly_bracket", "step(1, -1)", "second option down", show=False),
     Binding("right_curly_bracket", "step(1, 1)", "second option up", show=False),
-    Binding("e", "edit", "type an option", key_display="e"),
+    Binding("e", "edit", "type it", key_display="e"),
 )
 """Keys for whatever holds a bar: it needs `action_step` and `action_edit`."""
 WIDEST = 24

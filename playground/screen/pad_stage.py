@@ -72,9 +72,9 @@ class PadStage(ActionStage):
     def on_resize(self) -> None:
         """The pad keeps its pixels square, and the bars get as many columns as they need."""
         rows, columns = self.stage.size
-        height = max(2, self.size.height)
-        width = round(2 * height * columns / rows)
-        self._pad.styles.width = max(columns, min(width, self.size.width // 2))
+        scale = 2 * max(1, self.size.height) / rows  # half cells a pixel
+        scale = max(1.0, scale - scale % 2 if scale >= 2 else scale)
+        self._pad.styles.width = max(4, min(round(columns * scale), self.size.width // 2))
         self.call_after_refresh(self._draw_answer)
         self.draw_said()
 

@@ -38,4 +38,4 @@ class BranchRows(Flow):
         """The branches around the present one, in at most `most` lines."""
         lines = branch_lines(passage, max(8, self.size.width or 40), max(1, most))
         self.display = bool(lines)
-        self.show([(Piece(text, "flow--chosen" if chosen else "flow--quiet", target),) for text, chosen, target in lines])
+        self.show([(Piece(text, "flow--strong" if chosen else "flow--quiet", target),) for text, chosen, target in lines])

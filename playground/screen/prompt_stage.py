@@ -106,10 +106,7 @@ class PromptStage(ActionStage):
     def refused(self, words: str) -> None:
         """Say why there are no candidates."""
         self._likeliest_due = 0
-        self.say(words)
-
-    def say(self, problem: str) -> None:
-        """Say what stands in the way; empty when nothing does."""
+        super().refused(words)
 
     def _fresh(self) -> Bars | None:
         """The candidates, if they are those of the text as it stands."""
@@ -118,6 +115,8 @@ class PromptStage(ActionStage):
     def _append_candidate(self, position: int) -> None:
         panel = self._fresh()
         if panel is None or position >= len(panel.labels):
+            self.say("these candidates are of an earlier text; pick again when they have followed")
+            self.wonder()
             return
         text = panel.appends[position] if position < len(panel.appends) else " " + panel.labels[position]
         self.passage.keep()

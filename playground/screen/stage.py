@@ -79,6 +79,14 @@ class ActionStage(Container):
         self._untold: dict[str, Any] = {}
         self._telling: Timer | None = None
 
+    def on_descendant_focus(self) -> None:
+        """The title says where the focus is."""
+        self.bar.mark_title(True)
+
+    def on_descendant_blur(self) -> None:
+        """The focus has left."""
+        self.bar.mark_title(False)
+
     # --- what the tab calls -------------------------------------------------------------------------------------------------------
 
     @property
@@ -95,7 +103,7 @@ class ActionStage(Container):
     def renew(self) -> None:
         """The model is another than it was: ask again, but not more often than is good for training."""
         if self._renewal is None and self.ask is not None:
-            wait = max(0.0, self._asked_at + RENEW_SECONDS - time.monotonic())
+            wait = max(0.01, self._asked_at + RENEW_SECONDS - time.monotonic())
             self._renewal = self.set_timer(wait, self._renew_now)
 
     def _renew_now(self) -> None:
