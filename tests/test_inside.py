@@ -262,6 +262,7 @@ async def test_every_kind_of_panel_has_its_widget_and_gives_way_to_another(no_co
         await until(pilot, lambda: app.names() == ["images"], "one panel")
         view = app.view("images")
         view.focus()
+        await until(pilot, lambda: view.has_focus, "an empty panel takes the focus")
         for panel in PANELS:
             app.inside.show(View("images"), panel)
             await until(pilot, lambda: len(view.query(".body")) == 1 and view.query_one(".body").region.height > 3, type(panel).__name__)

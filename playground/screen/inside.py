@@ -69,6 +69,8 @@ class Inside(Vertical):
         """The card's panels; those whose answers the stage shows as well come last."""
         self.chosen = 0
         """Position of the chosen panel among them."""
+        self._first = 0
+        """The one from which onwards they are shown; the focus may be on a later one."""
         self._views: dict[str, PanelView] = {}
         self._options: dict[str, Any] = {}
         self._told: tuple[str, ...] = ()
@@ -135,7 +137,7 @@ class Inside(Vertical):
         position = max(0, min(len(self.panels) - 1, position))
         focus = self.screen.focused is not None and self in self.screen.focused.ancestors
         maximised = self.screen.maximized
-        self.chosen = position
+        self.chosen = self._first = position
         self._arrange()
         view = self._views.get(self.panels[position].name)
         if view is None:
@@ -155,7 +157,10 @@ class Inside(Vertical):
         width, height = self.size.width, self.size.height - len(self._titles._lay(self.size.width))
         columns = 2 if width >= TWO_COLUMNS and len(self.panels) > 1 else 1
         rows = [panel.rows + AROUND for panel in self.panels]
-        shown, heights = fitting(rows, self.chosen, height, columns)
+        shown, heights = fitting(rows, self._first, height, columns)
+        if self.chosen not in shown:
+            self._first = self.chosen
+            shown, heights = fitting(rows, self._first, height, columns)
         for position in shown:
             self._mount(position)
         for position, panel in enumerate(self.panels):

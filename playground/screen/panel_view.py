@@ -261,8 +261,7 @@ def _explanation(card: PanelCard, own: Collection[Field]) -> str:
     for position, field in enumerate(own):
         keys = ("[ and ]", "{ and }")[position] if position < 2 else "e"
         bounds = f"; {field.bounds}" if field.bounds else ""
-        lines.append(
-            f"{words(field)}: {_lower(field.doc)}{bounds} Keys: {keys}; e types a value. It starts at {show(field.default) or 'nothing'}."
-        )
-    lines.append("? closes this · m gives the panel the whole screen")
+        start = show(field.default) or "nothing"
+        lines.append(f"{words(field)} ({keys}): {_lower(field.doc)} Starts at {start}{bounds}.")
+    lines.append("? closes this, m gives the panel the whole window" + (", e types an option's value." if own else "."))
     return "\n\n".join(lines)
