@@ -95,7 +95,7 @@ class Inside(Vertical):
         self._options = dict(options)
         for view in self._views.values():
             view.set_options(options)
-        return [View(card.name, _known(card, options)) for card in self.visible()]
+        return [View(card.name, _known(card, options)) for card in self.seen()]
 
     def show(self, view: View, panel: AnyPanel) -> None:
         """Show the answer to one of `views`."""
@@ -107,7 +107,7 @@ class Inside(Vertical):
         if view.panel in self._views:
             self._views[view.panel].fail(words, view.options)
 
-    def visible(self) -> list[PanelCard]:
+    def seen(self) -> list[PanelCard]:
         """The cards of the panels that can be seen now."""
         if not self.is_attached or not all(node.display for node in self.ancestors_with_self if isinstance(node, Widget)):
             return []
@@ -196,7 +196,7 @@ class Inside(Vertical):
         self._titles.show(groups)
 
     def _tell(self) -> None:
-        visible = tuple(card.name for card in self.visible())
+        visible = tuple(card.name for card in self.seen())
         if visible != self._told:
             self._told = visible
             self.post_message(self.ViewsChanged(self))

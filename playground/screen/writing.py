@@ -66,7 +66,7 @@ class Writer:
 
     def _asked_with(self, text: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """One word behind `text`; random numbers of its own, or the same text would always go on the same way."""
-        asked = {}
+        asked: dict[str, Any] = {}
         for field in self.fields:
             if field.name == self._prompt:
                 asked[field.name] = text
