@@ -109,7 +109,9 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], what: str) 
 
 
 def grid(count: int = 6) -> ImageGrid:
-    return ImageGrid(images=Array.of(np.zeros((count, 8, 8), "f4")), labels=[str(n) for n in range(count)], ids=[100 + n for n in range(count)])
+    return ImageGrid(
+        images=Array.of(np.zeros((count, 8, 8), "f4")), labels=[str(n) for n in range(count)], ids=[100 + n for n in range(count)]
+    )
 
 
 def hint(view: PanelView) -> str:

@@ -89,8 +89,12 @@ class Model:
             self.words += 1
             return Tokens(words=[f"w{self.words}"], values=[0.25], text=f" w{self.words}")
         drawing = options.get("drawing", "")
-        values = [0.9 if (drawing and digit == 1) or (not drawing and digit == options.get("image", 0) % 10) else 0.01 for digit in range(10)]
-        return Bars(labels=[str(digit) for digit in range(10)], values=values, percent=True, chosen=values.index(max(values)), caption="seen")
+        values = [
+            0.9 if (drawing and digit == 1) or (not drawing and digit == options.get("image", 0) % 10) else 0.01 for digit in range(10)
+        ]
+        return Bars(
+            labels=[str(digit) for digit in range(10)], values=values, percent=True, chosen=values.index(max(values)), caption="seen"
+        )
 
 
 class StageApp(App[None]):

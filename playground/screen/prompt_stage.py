@@ -16,7 +16,6 @@ from textual.widgets import Input
 import widgets
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
-from playground.engine.settings import Field, fields
 from playground.screen.flow import Flow
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, Passage, clean
@@ -24,7 +23,7 @@ from playground.screen.prompt_line import PromptLine
 from playground.screen.prompt_rows import ActionRow, BranchRows
 from playground.screen.prompt_words import Word, words_of
 from playground.screen.stage import NO_MODEL, ActionStage, Ask
-from playground.screen.writing import FULL, Writer
+from playground.screen.writing import FULL, Writer, length_of
 
 WIDE = 100
 """Cells from which there is room for the figure beside the options."""
@@ -47,7 +46,7 @@ class PromptStage(ActionStage):
     LOW: ClassVar[int] = 10
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
-        super().__init__(card, options, "Prompt", _length(card), id=id)
+        super().__init__(card, options, "Prompt", length_of(card), id=id)
         self.passage = Passage(clean(str(options.get(self.option.name, self.option.default))))
         options[self.option.name] = self.passage.text
         self._writer = Writer(self.passage, card.panel(self.stage.generate), self.option.name) if self.stage.generate else None
@@ -242,8 +241,7 @@ class PromptStage(ActionStage):
     @on(PromptLine.Shortened)
     def _paste_shortened(self, event: PromptLine.Shortened) -> None:
         event.stop()
-        words = f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the text may hold {LONGEST:,}"
-        self.say(words)
+        self.say(f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the text may hold {LONGEST:,}")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -269,6 +267,10 @@ class PromptStage(ActionStage):
         else:
             getattr(self, "action_" + event.target)()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are named where they mean something."""
+        return {"write": not self._line.has_focus, "switch": len(self.passage.branches) > 1}.get(action, True)
+
     # --- drawing ------------------------------------------------------------------------------------------------------------------
 
     def _text_changed(self, *, following: bool = True, from_line: bool = False) -> None:
@@ -291,15 +293,11 @@ class PromptStage(ActionStage):
         self._draw_actions()
 
     def _draw_branches(self) -> None:
+        before = self._branches.display
         self._branches.show_for(self.passage, self.size.height // 3)
+        if self._branches.display != before:
+            self.refresh_bindings()
 
     def _draw_actions(self) -> None:
         writing = self._writer is not None and self._writer.writing
         self._actions.show_for(self.passage, can_write=self._writer is not None, writing=writing)
-
-
-def _length(card: Card) -> list[Field]:
-    """The option for how many words are written at a time, where the generating panel has it."""
-    if card.stage is None or not card.stage.generate:
-        return []
-    return [field for field in fields(card.panel(card.stage.generate).options) if field.name == "words"]

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from playground.engine.card import PanelCard
+from playground.engine.card import Card, PanelCard
 from playground.engine.panels import Tokens
-from playground.engine.settings import fields
+from playground.engine.settings import Field, fields
 from playground.runs.client import RunError
 from playground.screen.passage import LONGEST, Passage
 from playground.screen.prompt_words import continuation
@@ -77,3 +77,10 @@ class Writer:
             elif field.name in options:
                 asked[field.name] = options[field.name]
         return asked
+
+
+def length_of(card: Card) -> list[Field]:
+    """The option for how many words are written at a time, where the generating panel has it."""
+    if card.stage is None or not card.stage.generate:
+        return []
+    return [field for field in fields(card.panel(card.stage.generate).options) if field.name == "words"]
