@@ -62,9 +62,9 @@ def test_the_best_evaluation_follows_the_direction_of_the_metric() -> None:
     lower, higher = History("m", "lower"), History("m", "higher")
     lower.add(events)
     higher.add(events)
-    assert lower.best == (20, 1.0)
-    assert higher.best == (10, 3.0)
-    assert History("m").best is None
+    assert lower.best() == (20, 1.0)
+    assert higher.best() == (10, 3.0)
+    assert History("m").best() is None
 
 
 def test_how_a_run_stands() -> None:

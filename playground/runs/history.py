@@ -155,13 +155,12 @@ class History:
         steps = self.settings.get("steps")
         return steps if isinstance(steps, int) else None
 
-    @property
-    def best(self) -> tuple[int, float] | None:
-        """(step, value) of the best evaluation of the card's metric."""
-        series = self.held_out.get(self.metric)
+    def best(self, metric: str = "", better: Literal["higher", "lower"] | None = None) -> tuple[int, float] | None:
+        """(step, value) of the best evaluation, of the card's own metric by default."""
+        series = self.held_out.get(metric or self.metric)
         if series is None or not len(series) or np.isnan(series.y).all():
             return None
-        at = int(np.nanargmax(series.y) if self.better == "higher" else np.nanargmin(series.y))
+        at = int(np.nanargmax(series.y) if (better or self.better) == "higher" else np.nanargmin(series.y))
         return int(series.x[at]), float(series.y[at])
 
     def _take(self, event: DurableEvent) -> None:

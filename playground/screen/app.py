@@ -147,12 +147,14 @@ class PlaygroundApp(App[None]):
         self._frame_due = now + frame - TICK_SECONDS / 2
         tabs = list(self.query(ArchitectureTab))
         for tab in tabs:
-            if tab.card.name == self.opened:
+            if tab.card.name == self.opened and not self.covered:
                 tab.renew()
             elif now >= self._poll_due:
                 tab.link.poll()
         if now >= self._poll_due:
             self._poll_due = now + 1.0
+            if self.covered:
+                return
             signs = {"training": "▶", "paused": "‖", "failed": "✗"}
             self.query_one(TabBar).marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
@@ -160,7 +162,14 @@ class PlaygroundApp(App[None]):
         self._show_device()
         self._frame_due = 0.0 if self.tab.link.state != "training" else self._frame_due
 
+    @property
+    def covered(self) -> bool:
+        """Under a dialog nothing needs drawing."""
+        return len(self.screen_stack) > 1
+
     def _show_device(self) -> None:
+        if self.covered:
+            return
         status = self.tab.link.status if self.query(f"#tab-{self.opened}") else None
         parts = []
         if status is not None and status.device:

@@ -40,17 +40,22 @@ class Chart(Vertical):
         train, held_out = history.training.get(card.train), history.held_out.get(card.held_out)
         if train is not None and len(train):
             curves.append(Curve(_words(card.train), train.x, train.y, colour="train"))
-            figure = f"{_words(card.train)} {measure(train.last, percent=card.percent)}"
         if held_out is not None and len(held_out):
             curves.append(
                 Curve(_words(card.held_out), held_out.x, held_out.y, colour="held_out", style="dots" if len(held_out) < 2 else "line")
             )
-            figure = f"{_words(card.held_out)} {measure(held_out.last, percent=card.percent)}"
+            figure = self._best(history)
         if card.held_out:
             guides = [Guide(name, value) for name, value in history.baselines.get(card.held_out, {}).items()]
         marks = [Mark(step, words) for step, words in history.marks]
         self.query_one(LineChart).show(curves, guides, marks)
         self.query_one(TitleLine).figure = figure
+
+    def _best(self, history: History) -> str:
+        """The best evaluation so far, and when; the newest values stand in the chart's own legend."""
+        better = history.better if self.card.held_out == history.metric else "higher" if self.card.percent else "lower"
+        best = history.best(self.card.held_out, better)
+        return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
 
 
 class ChartColumn(Vertical):

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 PRESET = "preset"
-LABEL = 13
+LABEL = 14
 """Cells of the label, its leading blank included."""
 
 

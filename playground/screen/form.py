@@ -22,7 +22,7 @@ from playground.engine.settings import Field, SettingsError
 from playground.screen.field_rows import PRESET, FieldRows, Row
 
 
-class FieldScroll(VerticalScroll):
+class FieldScroll(VerticalScroll, inherit_bindings=False):
     """Holds the rows; has the focus while nothing is edited."""
 
     can_focus = True

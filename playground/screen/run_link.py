@@ -23,6 +23,9 @@ from playground.screen.peer import Peer, PeerDied
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 """Steps per second to hold training down to; 0: no limit."""
 
+PANEL_RATE = 2.0
+"""How often a second a watched panel may come: often enough to see it learn, seldom enough not to hold training up."""
+
 COMPLETE = ("steps", "minutes", "until")
 """Reasons for which a run is over; for any other one it can be gone on with."""
 
@@ -324,7 +327,7 @@ class RunLink:
         if speaker is not None and speaker.client is not None:
             # only the newest wish is answered; a late reply to a former one is dropped
             with contextlib.suppress(RunError):
-                self._watched = {speaker.client.watch(self._views): list(self._views)}
+                self._watched = {speaker.client.watch(self._views, PANEL_RATE): list(self._views)}
 
     def _heard(self, event: LiveEvent) -> None:
         match event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from playground.screen.stage import ActionStage
 
 WIDE = (110, 30)
 """Columns and rows from which everything is seen at once."""
+CHART_SECONDS = 0.5
+"""Between two drawings of the curves while training; they are the most that goes to the terminal."""
 LEAST = (58, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
@@ -71,6 +74,7 @@ class ArchitectureTab(Vertical):
         self._settings = settings
         self._fresh: dict[str, tuple[View, AnyPanel]] = {}
         self._answering: object = None
+        self._charts_due = 0.0
         self._renewed_at = -1
         self._told: Failed | None = None
         self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
@@ -106,6 +110,7 @@ class ArchitectureTab(Vertical):
         small = columns < LEAST[0] or rows < LEAST[1]
         self.set_class(wide, "-wide")
         self.set_class(small, "-small")
+        self.set_class(rows >= 36, "-high")
         self.set_class(rows >= 50, "-tall")
         if small:
             words = f"This window has {self.app.size.width} columns and {self.app.size.height} rows.\nThe playground needs {LEAST[0] + 2} and {LEAST[1] + 2}."
@@ -146,7 +151,10 @@ class ArchitectureTab(Vertical):
         """Draw what has changed since the last call."""
         link, history = self.link, self.link.history
         link.poll()
-        self.query_one(ChartColumn).show(history)
+        now = time.monotonic()
+        if link.state != "training" or now >= self._charts_due:
+            self._charts_due = now + CHART_SECONDS - 0.05
+            self.query_one(ChartColumn).show(history)
         self.query_one(RunBar).show(self.standing())
         fresh, self._fresh = self._fresh, {}
         inside = self.query_one(Inside)

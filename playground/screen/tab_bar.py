@@ -48,8 +48,8 @@ class TabBar(Widget):
         parts: list[Content] = [Content.styled("‹ ", "$text-muted")] if first else []
         at, self._spans = 2 if first else 0, []
         for name in names[first:last]:
-            style = "bold $text reverse" if name == self.active else "$text-muted"
-            parts.append(Content.styled(f" {labels[name]} ", style))
+            style = "bold underline" if name == self.active else "$text-muted"
+            parts += [Content(" "), Content.styled(labels[name], style), Content(" ")]
             self._spans.append((at, at + need[name], name))
             at += need[name]
         if last < len(names):

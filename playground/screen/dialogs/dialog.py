@@ -53,7 +53,10 @@ class ChoiceRow(Widget, can_focus=True):
 
 
 class Dialog(ModalScreen[R]):
-    """Base of the dialogs. A subclass names `title`, `choices` and composes its words in `body`."""
+    """Base of the dialogs. A subclass names `heading`, `choices` and composes its words in `body`.
+
+    The ground is opaque: through a translucent one Textual would send the whole screen again whenever anything below it changes.
+    """
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [

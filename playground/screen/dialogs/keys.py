@@ -18,7 +18,7 @@ class KeysScreen(ModalScreen[None]):
     """`focused`: a title, what it is in words, and its keys with their meaning."""
 
     DEFAULT_CSS = """
-    KeysScreen { align: center middle; background: $background 60%; }
+    KeysScreen { align: center middle; background: $background; }
     KeysScreen VerticalScroll { width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1; }
     KeysScreen Static { height: auto; }
     """

@@ -38,9 +38,8 @@ class LeaveDialog(Dialog[Leaving | None]):
         lines = [Content.assemble((name, "bold"), f"  {stands}") for name, stands in self.runs]
         back = f"dlplay attach {self.runs[0][0]}"
         yield Static(Content("\n").join(lines), classes="dialog-words")
-        yield Static(
-            Content.styled(f"\nWhat is kept goes on without a screen; come back with: {back}", "$text-muted"), classes="dialog-words"
-        )
+        words = Content.assemble(("\nWhat is kept goes on without a screen. Come back with\n", "$text-muted"), back)
+        yield Static(words, classes="dialog-words")
 
     def action_keep(self) -> None:
         self.dismiss("keep")

@@ -35,7 +35,10 @@ class LoadDialog(Dialog[Loading | None]):
     """One row each: name, kind or state, steps, the metric, how old."""
 
     DEFAULT_CSS = """
-    LoadDialog OptionList { height: auto; max-height: 20; background: transparent; border: none; padding: 0; }
+    LoadDialog OptionList, LoadDialog OptionList:focus {
+        height: auto; max-height: 20; background: transparent; border: none; padding: 0; text-wrap: nowrap; text-overflow: ellipsis;
+    }
+    LoadDialog .option-list--option-highlighted { background: $boost; color: $foreground; text-style: bold; }
     LoadDialog .dialog { width: 92; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
@@ -88,7 +91,7 @@ class LoadDialog(Dialog[Loading | None]):
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
         percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
-        return Content.assemble((f"{name:<20.20}", "bold"), f" {state:<12}{steps:>17}  {metric:<24}", (f"{old:>10}", "$text-muted"))
+        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<23}", (f"{steps:>15} {old:>11}", "$text-muted"))
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):

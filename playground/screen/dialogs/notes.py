@@ -16,7 +16,7 @@ class NotesScreen(ModalScreen[None]):
     """The notes as a page that scrolls."""
 
     DEFAULT_CSS = """
-    NotesScreen { align: center middle; background: $background 60%; }
+    NotesScreen { align: center middle; background: $background; }
     NotesScreen VerticalScroll { width: 100; max-width: 96%; height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1; }
     NotesScreen Markdown { background: transparent; padding: 0; margin: 0; }
     """
