@@ -1,0 +1,244 @@
+"""Labelled horizontal bars, to compare and to pick from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import var
+
+from widgets.palette import Palette
+from widgets.surface import Row, Surface, status_row
+from widgets.text import aligned, fit, plain, width_of
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+class Bars(Surface):
+    """One bar for each label. Enter, a click or (when `numbered`) a digit posts `Selected`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("enter", "select", "Select", show=False),
+    ]
+
+    numbered: var[bool] = var(False, init=False)
+    """Number the bars 1 to 9, then 0, and take these digits as keys."""
+
+    class Selected(Message):
+        """A bar was chosen."""
+
+        def __init__(self, widget: Bars, index: int) -> None:
+            super().__init__()
+            self.widget, self.index = widget, index
+
+        @property
+        def control(self) -> Bars:
+            """The bars."""
+            return self.widget
+
+    def __init__(
+        self,
+        *,
+        numbered: bool = False,
+        empty: str = "nothing to show yet",
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.set_reactive(Bars.numbered, numbered)
+        self.labels: list[str] = []
+        self.values: list[float] = []
+        self.cursor = 0
+        self.chosen: int | None = None
+        self._second: list[float] = []
+        self._names: list[str] = []
+        self._high: float | None = None
+        self._percent = self._log = False
+        self._first = 0
+        self._top = 0
+        self._seen = 0
+
+    def watch_numbered(self) -> None:
+        """The numbers come or go."""
+        self.repaint()
+
+    def show(
+        self,
+        labels: Sequence[str],
+        values: Sequence[float],
+        high: float | None = None,
+        percent: bool = False,
+        log: bool = False,
+        second: Sequence[float] = (),
+        names: Sequence[str] = (),
+        chosen: int | None = None,
+    ) -> None:
+        """Show bars up to `high` (default: the largest value); `second` gives each a tick mark to compare with, `names` say what the two are."""
+        count = min(len(labels), len(values))
+        self.labels, self.values = [plain(label) for label in labels[:count]], [float(v) for v in values[:count]]
+        self._second, self._names = [float(v) for v in second], [plain(n) for n in names]
+        self._high, self._percent, self._log, self.chosen = high, percent, log, chosen
+        self.cursor = min(self.cursor, max(0, count - 1))
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """A legend when there are two series, the bars, and a last line when not all are seen."""
+        if not self.values:
+            self._seen = 0
+            return []
+        rows: list[Row] = []
+        if len(self._names) > 1 and height > 3:
+            rows.append(
+                [
+                    Segment("█ ", palette.style("0")),
+                    Segment(self._names[0], palette.style("muted")),
+                    Segment("   ┃ ", palette.style("held_out", bold=True)),
+                    Segment(self._names[1], palette.style("muted")),
+                ]
+            )
+        self._top = len(rows)
+        room = height - self._top
+        self._seen = len(self.values) if len(self.values) <= room else max(1, room - 1)
+        self._first = max(0, min(self._first, len(self.values) - self._seen))
+        figures = aligned(self.values, self._percent)
+        number = 2 if self.numbered else 0
+        figure_width = max(len(f) for f in figures)
+        label_width = width_of(self.labels, max(3, (width - figure_width - number) // 3))
+        bar_width = width - label_width - figure_width - number - 3
+        if bar_width < 3:
+            label_width, bar_width = max(1, width - figure_width - number - 2), 0
+        low, high = self._bounds()
+        for i in range(self._first, self._first + self._seen):
+            rows.append(self._bar(i, label_width, bar_width, fit(figures[i], figure_width, right=True), low, high, palette))
+        hidden = len(self.values) - self._first - self._seen
+        if self._seen < len(self.values) and len(rows) < height:
+            words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} more ↓" if hidden else "") if w)
+            rows.append(status_row("", width, palette, words))
+        return rows
+
+    def _bounds(self) -> tuple[float, float]:
+        """Values at the bar's left and right end; on a log scale their decimal logarithms."""
+        values = [v for v in (*self.values, *self._second) if math.isfinite(v)]
+        if self._log:
+            positive = [v for v in values if v > 0] or [1.0]
+            high = self._high if self._high and self._high > 0 else max(positive)
+            return math.floor(math.log10(min(positive)) - 1e-9), math.log10(high)
+        high = max([v for v in values if v > 0], default=0.0) if self._high is None else self._high
+        low = min([v for v in values if v < 0], default=0.0)
+        return (low, high) if high > low else (low, low + 1.0)
+
+    def _share(self, value: float, low: float, high: float) -> float:
+        if not math.isfinite(value):
+            return 1.0 if value > 0 else 0.0
+        if self._log:
+            if value <= 0:
+                return 0.0
+            value = math.log10(value)
+        return min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 1.0
+
+    def _bar(self, index: int, label_width: int, bar_width: int, number: str, low: float, high: float, palette: Palette) -> Row:
+        chosen = index == self.chosen
+        here = self.has_focus and index == self.cursor
+        row: Row = [Segment("▸" if chosen else " ", palette.style("accent", bold=True))]
+        if self.numbered:
+            digit = str((index + 1) % 10) if index < 10 else " "
+            row.append(Segment(digit + " ", palette.style("accent" if index < 10 else "faint")))
+        row.append(Segment(fit(self.labels[index], label_width), palette.style("accent" if here else "text", bold=chosen, reverse=here)))
+        if bar_width:
+            row.append(Segment(" ", palette.blank))
+            row += self._bar_cells(index, bar_width, low, high, palette)
+        row.append(Segment(" ", palette.blank))
+        row.append(Segment(number, palette.style("text" if chosen or here else "muted", bold=chosen)))
+        return row
+
+    def _bar_cells(self, index: int, width: int, low: float, high: float, palette: Palette) -> Row:
+        value = self.values[index]
+        zero = self._share(0.0, low, high) if low < 0 and not self._log else 0.0
+        end = self._share(value, low, high)
+        name = "held_out" if index == self.chosen else "0"
+        style = palette.style(name)
+        start8, end8 = sorted((round(zero * width * 8), round(end * width * 8)))
+        cells: list[tuple[str, bool]] = []
+        for cell in range(width):
+            a, b = max(start8, cell * 8) - cell * 8, min(end8, cell * 8 + 8) - cell * 8
+            if b <= a:
+                cells.append((" ", False))
+            elif a == 0:
+                cells.append((_EIGHTHS[b], False))
+            else:  # filled to the right of `a`: the complement, reversed
+                cells.append((_EIGHTHS[a], True))
+        row = [Segment(c, Palette.inverse(style) if inverse else style) for c, inverse in cells]
+        if zero:
+            at = min(width - 1, round(zero * width * 8) // 8)
+            if row[at].text == " ":
+                row[at] = Segment("│", palette.style("faint"))
+        if index < len(self._second):
+            at = min(width - 1, int(self._share(self._second[index], low, high) * width))
+            row[at] = Segment("┃", palette.style("held_out", bold=True))
+        return _joined(row)
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor, and scroll to it."""
+        if self.values:
+            self.cursor = min(max(self.cursor + by, 0), len(self.values) - 1)
+            self._first = min(max(self._first, self.cursor - self._seen + 1), self.cursor)
+            self.repaint()
+
+    def action_select(self) -> None:
+        """Choose the bar under the cursor."""
+        self._pick(self.cursor)
+
+    def _pick(self, index: int) -> None:
+        if 0 <= index < len(self.values):
+            self.cursor = index
+            self.repaint()
+            self.post_message(self.Selected(self, index))
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit picks a numbered bar."""
+        if self.numbered and event.key.isdecimal() and len(event.key) == 1:
+            index = (int(event.key) - 1) % 10
+            if index < len(self.values):
+                event.stop()
+                event.prevent_default()
+                self._pick(index)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the bar that was clicked."""
+        line = event.get_content_offset_capture(self).y - self._top
+        if 0 <= line < self._seen:
+            self._pick(self._first + line)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Later bars."""
+        self._scroll(event, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Earlier bars."""
+        self._scroll(event, -1)
+
+    def _scroll(self, event: events.MouseEvent, by: int) -> None:
+        first = max(0, min(self._first + by, len(self.values) - self._seen))
+        if first != self._first:
+            event.stop()
+            self._first = first
+            self.repaint()
+
+
+def _joined(row: Row) -> Row:
+    """Neighbours of one style as one segment."""
+    result: Row = []
+    for segment in row:
+        if result and result[-1].style is segment.style:
+            result[-1] = Segment(result[-1].text + segment.text, segment.style)
+        else:
+            result.append(segment)
+    return result

@@ -1,0 +1,77 @@
+"""A grid of characters, each in one style: what braille dots, markers and words are drawn on before they become rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.segment import Segment
+from rich.style import Style
+
+from widgets.curves import braille
+
+Row = list[Segment]
+
+_SPACE = 0x20
+_BRAILLE = 0x2800
+
+
+class Canvas:
+    """`height` x `width` cells, blank at first. Later drawing lies over earlier drawing; braille dots of both stay."""
+
+    def __init__(self, height: int, width: int, blank: Style) -> None:
+        self.height, self.width = height, width
+        self._codes = np.full((height, width), _SPACE, dtype=np.uint32)
+        self._style_of = np.zeros((height, width), dtype=np.int16)
+        self._styles: list[Style] = [blank]
+        self._quiet = np.zeros((height, width), dtype=bool)
+
+    def _index(self, style: Style) -> int:
+        for i, known in enumerate(self._styles):
+            if known is style:
+                return i
+        self._styles.append(style)
+        return len(self._styles) - 1
+
+    def dots(self, grid: NDArray[np.bool_], style: Style, quiet: bool = False) -> None:
+        """Draw dots (4 x height, 2 x width). Quiet dots give way to whatever is drawn over them."""
+        pattern = braille(grid).astype(np.uint32)
+        hit = pattern > 0
+        under = (self._codes >= _BRAILLE) & (self._codes < _BRAILLE + 256) & ~self._quiet
+        old = np.where(under, self._codes - _BRAILLE, 0)
+        self._codes = np.where(hit, _BRAILLE + (pattern | old), self._codes)
+        self._style_of[hit] = self._index(style)
+        self._quiet = np.where(hit, quiet, self._quiet)
+
+    def put(self, row: int, column: int, text: str, style: Style, only_blank: bool = False) -> None:
+        """Write text (of single-cell characters), cut at the edges; `only_blank` leaves alone what is already drawn."""
+        if not 0 <= row < self.height:
+            return
+        index = self._index(style)
+        for i, character in enumerate(text, start=column):
+            if 0 <= i < self.width and not (only_blank and self._codes[row, i] != _SPACE):
+                self._codes[row, i] = ord(character)
+                self._style_of[row, i] = index
+
+    def paint(self, cells: NDArray[np.bool_], character: str, style: Style) -> None:
+        """Write one character in many cells (a mask of the canvas' shape)."""
+        self._codes[cells] = ord(character)
+        self._style_of[cells] = self._index(style)
+
+    def free(self, row: int, column: int, length: int) -> bool:
+        """True when nothing is drawn in these cells and they lie inside."""
+        return (
+            0 <= row < self.height
+            and column >= 0
+            and column + length <= self.width
+            and bool((self._codes[row, column : column + length] == _SPACE).all())
+        )
+
+    def rows(self) -> list[Row]:
+        """As rows of segments, neighbours of one style together."""
+        result: list[Row] = []
+        styles = self._styles
+        for codes, owners in zip(self._codes, self._style_of, strict=True):
+            text = codes.tobytes().decode("utf-32-le" if codes.dtype.byteorder != ">" else "utf-32-be")
+            edges = [0, *(np.flatnonzero(owners[1:] != owners[:-1]) + 1).tolist(), len(text)]
+            result.append([Segment(text[a:b], styles[owners[a]]) for a, b in zip(edges, edges[1:], strict=False) if b > a])
+        return result

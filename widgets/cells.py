@@ -1,0 +1,113 @@
+"""Matrices and pictures as rows of half blocks: two pixels in a cell, or shade characters where colours are few."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+
+from widgets.palette import Palette, Scale
+
+Row = list[Segment]
+
+
+def fit_size(height: int, width: int, rows: int, columns: int) -> tuple[int, int]:
+    """Pixels (height, width) at which a picture fills `rows` x `columns` cells with its aspect kept (two pixels a cell, one above the other);
+    a whole multiple of the picture where it can be enlarged at least twice."""
+    if height < 1 or width < 1 or rows < 1 or columns < 1:
+        return 0, 0
+    scale = min(2 * rows / height, columns / width)
+    if scale >= 2:
+        scale = int(scale)
+    return max(1, min(2 * rows, round(height * scale))), max(1, min(columns, round(width * scale)))
+
+
+def resample(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+    """An image (h, w, ...) at another size: each pixel repeated where it grows, the mean over the area where it shrinks."""
+    for axis, size in ((0, height), (1, width)):
+        have = image.shape[axis]
+        if size == have:
+            continue
+        if size > have:
+            image = np.take(image, np.arange(size) * have // size, axis=axis)
+        else:
+            edges = np.arange(size) * have // size
+            sums = np.add.reduceat(image.astype(np.float64), edges, axis=axis)
+            counts = np.diff(np.append(edges, have)).reshape((-1, 1, 1)[: image.ndim] if axis == 0 else ((1, -1, 1)[: image.ndim]))
+            image = sums / counts
+    return image
+
+
+def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:
+    """Rows of cells for levels (height, width): pixel pairs one above the other; equal neighbours share a segment."""
+    if levels.shape[0] % 2:
+        levels = np.vstack([levels, np.full((1, levels.shape[1]), scale.nothing)])
+    top, bottom = levels[0::2], levels[1::2]
+    if palette.shaded:
+        return _shade_rows(top, bottom, scale, palette)
+    rows: list[Row] = []
+    width = levels.shape[1]
+    codes = top * 64 + bottom
+    starts = codes[:, 1:] != codes[:, :-1]
+    for y in range(len(top)):
+        edges = [0, *(np.flatnonzero(starts[y]) + 1).tolist(), width] if width else []
+        line = codes[y].tolist()
+        row: Row = []
+        for start, end in zip(edges, edges[1:], strict=False):
+            a, b = divmod(line[start], 64)
+            row.append(Segment((" " if a == b else "▀") * (end - start), scale.pair(a, b)))
+        rows.append(row)
+    return rows
+
+
+def _shade_rows(top: NDArray[np.intp], bottom: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:
+    """One shade character a cell: the mean of the two pixels; half a cell that holds nothing does not count."""
+    both = np.where(bottom == scale.nothing, top, np.where(top == scale.nothing, bottom, (top + bottom) // 2))
+    style = palette.style("text")
+    shades = scale.shades
+    return [[Segment("".join(shades[i] for i in line), style)] for line in both.tolist()]
+
+
+@lru_cache(maxsize=16384)
+def _rgb_style(top: int, bottom: int) -> Style:
+    return Style(
+        color=Color.from_rgb(top >> 16, top >> 8 & 255, top & 255),
+        bgcolor=Color.from_rgb(bottom >> 16, bottom >> 8 & 255, bottom & 255),
+    )
+
+
+def rgb_rows(pixels: NDArray[np.generic], palette: Palette) -> list[Row]:
+    """Rows of cells for colours (height, width, 3) u1, rounded to 32 levels a channel so that styles can be kept; greys as shade characters without colour."""
+    image = np.clip(np.rint(pixels.astype(np.float64)), 0, 255).astype(np.int64)
+    if image.shape[0] % 2:
+        edge = np.broadcast_to(np.array(palette.background, dtype=np.int64), (1, image.shape[1], 3))
+        image = np.concatenate([image, edge])
+    if palette.mode == "mono":
+        grey = image @ np.array([0.2126, 0.7152, 0.0722])
+        mean = np.rint((grey[0::2] + grey[1::2]) / 2 / 255 * (len(palette.levels.colours) - 2)).astype(np.intp)
+        style = palette.style("text")
+        return [[Segment("".join(palette.levels.shades[i] for i in line), style)] for line in mean.tolist()]
+    image = image & 0xF8 | image >> 5
+    packed = image[..., 0] << 16 | image[..., 1] << 8 | image[..., 2]
+    top, bottom = packed[0::2], packed[1::2]
+    starts = (top[:, 1:] != top[:, :-1]) | (bottom[:, 1:] != bottom[:, :-1])
+    width = image.shape[1]
+    rows: list[Row] = []
+    for y in range(len(top)):
+        edges = [0, *(np.flatnonzero(starts[y]) + 1).tolist(), width]
+        upper, lower = top[y].tolist(), bottom[y].tolist()
+        row: Row = []
+        for start, end in zip(edges, edges[1:], strict=False):
+            a, b = upper[start], lower[start]
+            row.append(Segment((" " if a == b else "▀") * (end - start), _rgb_style(a, b)))
+        rows.append(row)
+    return rows
+
+
+def beside(left: Row, right: Row, gap: int, palette: Palette) -> Row:
+    """Two rows with `gap` blank cells between."""
+    return [*left, Segment(" " * gap, palette.blank), *right] if gap else [*left, *right]

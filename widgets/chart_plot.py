@@ -1,0 +1,265 @@
+"""How a line chart is drawn: limits, legend, axes, guides, marks and curves on a canvas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
+from widgets.canvas import Canvas
+from widgets.curves import Columns, columns, dots
+from widgets.palette import Palette
+from widgets.surface import Row, pieces
+from widgets.text import figure, fit, plain
+
+if TYPE_CHECKING:
+    from widgets.line_chart import LineChart
+
+_DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
+_GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
+_MARKER = "•"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Where the plot stands and what part of the data it shows."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    gutter: int
+    width: int
+    height: int
+    log: bool
+
+    def row(self, value: float) -> int:
+        """The row of dots of a value (0 is the top one; outside when the value is)."""
+        low, high = self.bottom, self.top
+        if self.log:
+            if value <= 0:
+                return 4 * self.height
+            value, low, high = math.log10(value), math.log10(low), math.log10(high)
+        return round((high - value) / (high - low) * (4 * self.height - 1))
+
+    def column(self, x: float) -> int:
+        """The column of cells of an x."""
+        return math.floor((x - self.left) / (self.right - self.left) * self.width)
+
+
+def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[Plot, list[Row]]:
+    """The plot and all rows of the widget."""
+    left, right = chart.limits
+    plot_height = max(1, height - 2)
+    # a first guess of the gutter decides the ticks, which decide the gutter
+    probe = max(1, width - 8)
+    spans = [_span(chart, i, left, right, 2 * probe) for i in range(len(chart.curves))]
+    bottom, top = _limits(chart, spans)
+    most = max(1, min(8, plot_height // 3))
+    ticks = log_ticks(bottom, top, most) if chart.log_scale else linear_ticks(bottom, top, most)
+    labels = tick_labels(ticks, chart.percent)
+    gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
+    if width - gutter < 6:
+        gutter, labels, ticks = 0, [], []
+    plot = Plot(left, right, bottom, top, gutter, max(1, width - gutter), plot_height, chart.log_scale)
+    canvas = Canvas(plot.height, plot.width, palette.blank)
+    _curves(chart, plot, canvas, palette)
+    _marks(chart, plot, canvas, palette)
+    _cursor(chart, plot, canvas, palette)
+    _guides(chart, plot, canvas, palette)
+    rows = canvas.rows()
+    if gutter:
+        rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
+    if height >= 2:
+        rows.insert(0, _legend(chart, width, palette))
+    if height >= 3:
+        rows.append(_x_axis(chart, plot, width, palette))
+    return plot, rows
+
+
+def _span(chart: LineChart, index: int, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
+    x, y, piece, soft = chart.prepared(index)
+    line = chart.curves[index].style == "line"
+    return columns(x, soft if smoothed else y, piece, left, right, count, line)
+
+
+def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float]:
+    """Limits of y: the curves decide; a guide is taken in where that leaves the curves at least 60 % of the height."""
+    lows = [float(np.nanmin(s.low)) for s in spans if not np.isnan(s.low).all()]
+    highs = [float(np.nanmax(s.high)) for s in spans if not np.isnan(s.high).all()]
+    if not lows:
+        return (0.1, 1.0) if chart.log_scale else (0.0, 1.0)
+    low, high = min(lows), max(highs)
+    for guide in chart.guides:
+        if not math.isfinite(guide.value) or (chart.log_scale and guide.value <= 0):
+            continue
+        new_low, new_high = min(low, guide.value), max(high, guide.value)
+        have, need = (math.log(high / low), math.log(new_high / new_low)) if chart.log_scale else (high - low, new_high - new_low)
+        if have >= 0.6 * need:
+            low, high = new_low, new_high
+    return log_limits(low, high) if chart.log_scale else linear_limits(low, high)
+
+
+def _dash(chart: LineChart, index: int) -> int:
+    """Which dash pattern a line has: its position among the lines."""
+    return sum(curve.style == "line" for curve in chart.curves[:index]) % len(_DASHES)
+
+
+def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    for index, curve in enumerate(chart.curves):
+        span = _span(chart, index, plot.left, plot.right, 2 * plot.width)
+        grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
+        if curve.style == "dots" or len(chart.prepared(index)[0]) == 1:
+            cells = grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3))
+            canvas.paint(cells, _MARKER, palette.style(curve.colour, bold=True))
+            continue
+        on, off = _DASHES[_dash(chart, index)]
+        if off:
+            grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
+        if chart.smoothing > 0:
+            canvas.dots(grid, palette.style(curve.colour, dim=True), quiet=True)
+            soft = _span(chart, index, plot.left, plot.right, 2 * plot.width, smoothed=True)
+            grid = dots(soft, plot.bottom, plot.top, plot.height, plot.log)
+        canvas.dots(grid, palette.style(curve.colour))
+
+
+def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    """Dashes where no curve runs, and the names at the right end; a guide out of sight is named at the edge with an arrow."""
+    style, words = palette.style("guide", dim=True), palette.style("guide")
+    inside: list[tuple[int, str]] = []
+    outside: dict[int, int] = {}
+    for guide in sorted(chart.guides, key=lambda g: -g.value):
+        if not math.isfinite(guide.value):
+            continue
+        label = plain(f"{guide.name} {figure(guide.value, chart.percent)}")
+        dot = plot.row(guide.value)
+        if 0 <= dot < 4 * plot.height:
+            grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
+            grid[dot] = np.arange(2 * plot.width) % 6 < 3
+            blank = np.array([[canvas.free(dot // 4, c, 1) for c in range(plot.width)]]).repeat(2, axis=1)
+            grid[dot] &= blank[0]
+            canvas.dots(grid, style, quiet=True)
+            inside.append((dot // 4, label))
+        else:
+            row = 0 if dot < 0 else plot.height - 1
+            label = ("↑ " if dot < 0 else "↓ ") + label
+            end = outside.get(row, plot.width)
+            if end - len(label) >= 0:
+                canvas.put(row, end - len(label), label, words)
+                outside[row] = end - len(label) - 2
+    for row, label in inside:
+        _name(canvas, row, fit(label, min(len(label), plot.width)), words)
+
+
+def _name(canvas: Canvas, row: int, label: str, style: object) -> None:
+    """Put a guide's name near the right end, above its line or else below, where it covers nothing; else beside it, over the dashes."""
+    from rich.style import Style
+
+    assert isinstance(style, Style)
+    for start in range(canvas.width - len(label), canvas.width // 3, -4):
+        for candidate in (row - 1, row + 1):
+            if canvas.free(candidate, start, len(label)):
+                canvas.put(candidate, start, label, style)
+                return
+    canvas.put(row, canvas.width - len(label), label, style)
+
+
+def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    style = palette.style("mark", dim=True)
+    for mark in chart.marks:
+        column = plot.column(mark.x)
+        if 0 <= column < plot.width:
+            for row in range(plot.height):
+                canvas.put(row, column, "┊", style, only_blank=True)
+            label = plain(mark.label)
+            for row in range(plot.height):
+                if canvas.free(row, column + 1, len(label) + 1):
+                    canvas.put(row, column + 1, label, palette.style("mark"))
+                    break
+
+
+def _cursor(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    at = chart.cursor
+    if at is None or not 0 <= plot.column(at) < plot.width:
+        return
+    style = palette.style("accent")
+    for row in range(plot.height):
+        canvas.put(row, plot.column(at), "│", style, only_blank=True)
+    for index, curve in enumerate(chart.curves):
+        point = _nearest(chart, index, at)
+        if point is not None and plot.left <= point[0] <= plot.right:
+            canvas.put(plot.row(point[2]) // 4, min(plot.width - 1, plot.column(point[0])), "◆", palette.style(curve.colour, bold=True))
+
+
+def _nearest(chart: LineChart, index: int, at: float) -> tuple[float, float, float] | None:
+    """x, y and smoothed y of the point nearest to `at`."""
+    x, y, _, soft = chart.prepared(index)
+    if not len(x):
+        return None
+    i = int(np.searchsorted(x, at))
+    if i == len(x) or (i > 0 and at - x[i - 1] < x[i] - at):
+        i -= 1
+    return float(x[i]), float(y[i]), float(soft[i])
+
+
+def _legend(chart: LineChart, width: int, palette: Palette) -> Row:
+    """Line shape, name and value of every curve: at the cursor, else the newest."""
+    at = chart.cursor
+    row: Row = []
+    if at is not None:
+        points = [p for i in range(len(chart.curves)) if (p := _nearest(chart, i, at)) is not None]
+        row.append(Segment(f"{chart.x_title} {figure(min(points, key=lambda p: abs(p[0] - at))[0])}  ", palette.style("accent", bold=True)))
+    for index, curve in enumerate(chart.curves):
+        x, y, _, soft = chart.prepared(index)
+        glyph = _MARKER * 2 if curve.style == "dots" else _GLYPHS[_dash(chart, index)]
+        point = _nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
+        value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)
+        if point is not None and chart.smoothing > 0 and curve.style == "line":
+            value += f" ~{figure(float(point[2]), chart.percent)}"
+        row.append(Segment(glyph + " ", palette.style(curve.colour, bold=True)))
+        row.append(Segment(plain(curve.name) + " ", palette.style("muted")))
+        row.append(Segment(value + "   ", palette.style("text")))
+    state = " · ".join(
+        word
+        for word in (
+            "log" if chart.log_scale else "",
+            f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
+            "zoomed" if chart.zoomed else "",
+        )
+        if word
+    )
+    used = sum(cell_len(segment.text) for segment in row)
+    if state and used + len(state) <= width:
+        row.append(Segment(fit(state, width - used, right=True), palette.style("faint")))
+    return row
+
+
+def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette) -> list[Row]:
+    by_row = {plot.row(tick) // 4: label for tick, label in zip(ticks, labels, strict=True) if 0 <= plot.row(tick) < 4 * plot.height}
+    muted, faint = palette.style("muted"), palette.style("faint")
+    rows: list[Row] = []
+    for y in range(plot.height):
+        label = by_row.get(y)
+        rows.append([Segment(fit(label or "", plot.gutter - 1, right=True), muted), Segment("┤" if label else "│", faint)])
+    return rows
+
+
+def _x_axis(chart: LineChart, plot: Plot, width: int, palette: Palette) -> Row:
+    ticks = linear_ticks(plot.left, plot.right, max(1, plot.width // 14))
+    title = plain(chart.x_title)
+    room = width - len(title) - 1
+    parts: list[tuple[int, str, str]] = [(width - len(title), title, "muted")] if room > 12 else []
+    free = 0
+    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        start = plot.gutter + min(plot.width - 1, plot.column(tick)) - len(label) // 2
+        start = max(0, start)
+        if start >= free and start + len(label) <= (room if parts and parts[0][1] == title else width):
+            parts.append((start, label, "muted"))
+            free = start + len(label) + 2
+    return pieces(parts, width, palette)

@@ -1,0 +1,312 @@
+"""A matrix as coloured cells, with labels, a cell cursor that reads out values, and a colour bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from widgets.cells import level_rows, resample
+from widgets.palette import Palette, Scale, to_levels
+from widgets.surface import Row, Surface
+from widgets.text import figure, fit, plain, width_of
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the values stand: `left`, `top` in cells; each value `wide` cells by `tall` half cells; or many values to a cell (`shrunk`)."""
+
+    left: int
+    top: int
+    wide: int
+    tall: int
+    pixel_rows: int
+    pixel_columns: int
+    shrunk: bool
+
+    def at(self, x: int, y: int, rows: int, columns: int) -> tuple[int, int] | None:
+        """The value (row, column) under a cell of the widget."""
+        px, py = x - self.left, 2 * (y - self.top)
+        if not (0 <= px < self.pixel_columns and 0 <= py < self.pixel_rows):
+            return None
+        return py * rows // self.pixel_rows, px * columns // self.pixel_columns
+
+
+class HeatMap(Surface):
+    """A matrix (rows, columns). Arrows move the cursor, enter or a click posts `Selected`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(0, -1)", "Left", show=False),
+        Binding("right", "move(0, 1)", "Right", show=False),
+        Binding("up", "move(-1, 0)", "Up", show=False),
+        Binding("down", "move(1, 0)", "Down", show=False),
+        Binding("enter", "select", "Select", show=False),
+    ]
+
+    class Selected(Message):
+        """A value was chosen."""
+
+        def __init__(self, widget: HeatMap, row: int, column: int) -> None:
+            super().__init__()
+            self.widget, self.row, self.column = widget, row, column
+
+        @property
+        def control(self) -> HeatMap:
+            """The heat map."""
+            return self.widget
+
+    def __init__(
+        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.values: NDArray[np.float64] = np.zeros((0, 0))
+        self.cursor: tuple[int, int] | None = None
+        self._hover: tuple[int, int] | None = None
+        self._grid: Grid | None = None
+        self._rows: list[str] = []
+        self._columns: list[str] = []
+        self._titles = ("", "")
+        self._signed = self._counts = False
+        self._range = (0.0, 1.0)
+
+    def show(
+        self,
+        values: ArrayLike,
+        rows: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        row_title: str = "",
+        column_title: str = "",
+        signed: bool = False,
+        low: float | None = None,
+        high: float | None = None,
+        counts: bool = False,
+    ) -> None:
+        """Show a matrix. Colours run from `low` to `high` (default: smallest and largest); `signed`: symmetric about zero.
+
+        Raises `ValueError` when `values` is not a matrix.
+        """
+        matrix = np.asarray(values, dtype=np.float64)
+        if matrix.ndim != 2:
+            raise ValueError(f"a heat map shows a matrix, not an array of shape {matrix.shape}; reshape it to (rows, columns)")
+        if matrix.shape != self.values.shape:
+            self.cursor = self._hover = None
+        self.values = matrix
+        self._rows, self._columns = [plain(r) for r in rows], [plain(c) for c in columns]
+        self._titles, self._signed, self._counts = (row_title, column_title), signed, counts
+        finite = matrix[np.isfinite(matrix)]
+        least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        self._range = (least if low is None else low, most if high is None else high)
+        if signed:
+            end = max(abs(self._range[0]), abs(self._range[1]))
+            self._range = (-end, end)
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """Column labels, the matrix with row labels, and the line with readout and colour bar."""
+        if not self.values.size:
+            self._grid = None
+            return []
+        label_width, head = self._margins(width, height)
+        self._grid = grid = self._layout(width, height, label_width, head)
+        scale = palette.signed if self._signed else palette.levels
+        matrix = self.values
+        if grid.shrunk:
+            matrix = np.asarray(
+                resample(matrix, min(matrix.shape[0], grid.pixel_rows), min(matrix.shape[1], grid.pixel_columns)), dtype=np.float64
+            )
+        levels = to_levels(matrix, *self._range, signed=self._signed)
+        pixels = np.asarray(resample(levels, grid.pixel_rows, grid.pixel_columns), dtype=np.intp)
+        body = level_rows(pixels, scale, palette)
+        if self._counts and not grid.shrunk:
+            self._print_counts(body, levels, grid, scale, palette)
+        self._draw_cursor(body, levels, grid, scale, palette)
+        rows = self._column_labels(grid, head, palette)
+        rows += [[Segment(self._row_label(y, grid, label_width), self._label_style(y, grid, palette)), *row] for y, row in enumerate(body)]
+        rows = rows[: height - 1] if height > 1 else rows
+        rows += [[] for _ in range(height - 1 - len(rows))]
+        return [*rows, self._status(width, palette)] if height > 1 else rows
+
+    # Layout
+
+    def _margins(self, width: int, height: int) -> tuple[int, int]:
+        """Cells for row labels (0: none) and lines for column labels."""
+        rows, columns = self.values.shape
+        label_width = width_of(self._rows, max(3, width // 4)) + 1 if self._rows and width >= 12 and rows <= 2 * height else 0
+        head = 0
+        if self._columns and height >= 5 and columns <= width - label_width:
+            longest = width_of(self._columns, 99)
+            per = (width - label_width) // max(1, columns)
+            head = 1 if longest <= max(1, per - 1) or longest == 1 else min(longest, max(1, height // 4))
+        return label_width, head
+
+    def _layout(self, width: int, height: int, label_width: int, head: int) -> Grid:
+        rows, columns = self.values.shape
+        room_x, room_y = max(1, width - label_width), 2 * max(1, height - head - (height > 1))
+        if rows > room_y or columns > room_x:
+            pixel_rows = min(rows, room_y) if rows > room_y else rows * max(1, min(room_y // rows, 1))
+            return Grid(label_width, head, 1, 1, pixel_rows, min(columns, room_x), True)
+        tall = room_y // rows
+        tall = tall if tall < 2 else tall - tall % 2
+        wide = room_x // columns
+        text = max(
+            width_of(self._columns, 12) if head == 1 else 0,
+            max((len(f"{v:.0f}") for v in self.values.flat), default=0) + 1 if self._counts else 0,
+        )
+        wide = min(wide, max(2 * tall, text + 1, 2))
+        tall = min(tall, max(2, wide)) if tall >= 2 else tall
+        tall = tall if tall < 2 else tall - tall % 2
+        return Grid(label_width, head, wide, tall, rows * tall, columns * wide, False)
+
+    def _row_label(self, y: int, grid: Grid, label_width: int) -> str:
+        if not label_width:
+            return ""
+        rows = self.values.shape[0]
+        first = 2 * y * rows // grid.pixel_rows
+        middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
+        label = self._rows[first] if middle and first < len(self._rows) else ""
+        return fit(label, label_width - 1, right=True) + " "
+
+    def _label_style(self, y: int, grid: Grid, palette: Palette):  # type: ignore[no-untyped-def]
+        at = self._at()
+        here = at is not None and 2 * y * self.values.shape[0] // grid.pixel_rows == at[0]
+        return palette.style("accent", bold=True) if here else palette.style("muted")
+
+    def _column_labels(self, grid: Grid, head: int, palette: Palette) -> list[Row]:
+        if not head:
+            return []
+        columns = self.values.shape[1]
+        at = self._at()
+        rows: list[Row] = []
+        for line in range(head):
+            row: Row = [Segment(" " * grid.left, palette.blank)]
+            for column in range(columns):
+                label = self._columns[column] if column < len(self._columns) else ""
+                if head > 1:  # written downwards
+                    label = fit(label, head)[line : line + 1]
+                shown = fit(label, grid.wide) if grid.wide > 1 else label[:1] or " "
+                style = palette.style("accent", bold=True) if at and at[1] == column else palette.style("muted")
+                row.append(Segment(shown.center(grid.wide) if head > 1 else fit(label.center(grid.wide), grid.wide), style))
+            rows.append(row)
+        return rows
+
+    # Drawing over the cells
+
+    def _overlay(self, row: Row, start: int, text: str, style: object) -> Row:
+        """The row with text from `start` on."""
+        from rich.style import Style
+        from textual.strip import Strip
+
+        assert isinstance(style, Style)
+        strip = Strip(row)
+        before, _, after = (
+            strip.divide([start, start + len(text), strip.cell_length])
+            if start + len(text) < strip.cell_length
+            else (
+                *strip.divide([start, strip.cell_length]),
+                Strip([]),
+            )
+        )
+        return [*before, Segment(text, style), *after]
+
+    def _print_counts(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
+        rows, columns = self.values.shape
+        if grid.tall < 2:
+            return
+        for r in range(rows):
+            y = (r * grid.tall + (grid.tall - 1) // 2) // 2
+            for c in range(columns):
+                value = self.values[r, c]
+                text = figure(float(value)) if np.isfinite(value) and value else ""
+                if not text or len(text) > grid.wide:
+                    continue
+                style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
+                start = c * grid.wide + (grid.wide - len(text)) // 2
+                body[y] = self._overlay(body[y], start, text, style)
+
+    def _draw_cursor(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
+        at = self._at()
+        if at is None or (self._hover is None and not self.has_focus):
+            return
+        rows, columns = self.values.shape
+        y = (at[0] * grid.pixel_rows // rows + max(0, grid.tall - 1) // 2) // 2
+        start = at[1] * grid.pixel_columns // columns
+        level = int(
+            levels[min(at[0] * levels.shape[0] // rows, levels.shape[0] - 1), min(at[1] * levels.shape[1] // columns, levels.shape[1] - 1)]
+        )
+        style = palette.style("accent", bold=True) if palette.shaded else scale.text(level, bold=True)
+        if grid.wide < 3:
+            body[y] = self._overlay(body[y], start, "◆", style)
+        else:
+            body[y] = self._overlay(body[y], start, "[", style)
+            body[y] = self._overlay(body[y], start + grid.wide - 1, "]", style)
+
+    def _at(self) -> tuple[int, int] | None:
+        return self._hover or self.cursor
+
+    def _status(self, width: int, palette: Palette) -> Row:
+        at = self._at()
+        low, high = (figure(v) for v in self._range)
+        count = min(16, max(0, width - len(low) - len(high) - 3) // 2)
+        bar: Row = []
+        if count >= 4 and width >= 24:
+            scale = palette.signed if self._signed else palette.levels
+            ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
+            muted = palette.style("muted")
+            bar = [Segment(f" {low} ", muted), *level_rows(ramp, scale, palette)[0], Segment(f" {high}", muted)]
+        room = width - sum(len(s.text) for s in bar)
+        if at is not None:
+            row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
+            return [Segment(fit(f"{row} → {column}: {figure(float(self.values[at]))}", room), palette.style("text")), *bar]
+        shape = self.values.shape
+        titles = " · ".join(t for t in (self._titles[0] and f"↓ {self._titles[0]}", self._titles[1] and f"→ {self._titles[1]}") if t)
+        grid = self._grid
+        if grid is not None and grid.shrunk:
+            titles = f"{titles} · " * bool(titles) + f"{shape[0]} x {shape[1]}, means of neighbours"
+        return [Segment(fit(plain(titles), room), palette.style("muted")), *bar]
+
+    # Keys and mouse
+
+    def action_move(self, down: int, right: int) -> None:
+        """Move the cursor by one value; the first move shows it."""
+        if not self.values.size:
+            return
+        rows, columns = self.values.shape
+        row, column = (self.cursor[0] + down, self.cursor[1] + right) if self.cursor else (0, 0)
+        self.cursor = (min(max(row, 0), rows - 1), min(max(column, 0), columns - 1))
+        self._hover = None
+        self.repaint()
+
+    def action_select(self) -> None:
+        """Choose the value under the cursor."""
+        if self.cursor:
+            self.post_message(self.Selected(self, *self.cursor))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Read out the value under the pointer."""
+        offset = event.get_content_offset_capture(self)
+        hover = self._grid.at(offset.x, offset.y, *self.values.shape) if self._grid else None
+        if hover != self._hover:
+            self._hover = hover
+            self.repaint()
+
+    def on_leave(self) -> None:
+        """The pointer reads out no more."""
+        if self._hover is not None:
+            self._hover = None
+            self.repaint()
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the value that was clicked."""
+        offset = event.get_content_offset_capture(self)
+        at = self._grid.at(offset.x, offset.y, *self.values.shape) if self._grid else None
+        if at is not None:
+            self.cursor = at
+            self.repaint()
+            self.post_message(self.Selected(self, *at))

@@ -1,0 +1,235 @@
+"""Colours that carry meaning: levels for magnitudes, a diverging scale, a colour-blind-safe set; and what stands for them without colour.
+
+Sources: the levels follow viridis (van der Walt and Smith, 2015); curves and classes use the set of Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.color import Color
+from rich.style import Style
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+
+RGB = tuple[int, int, int]
+Mode = Literal["full", "256", "16", "mono"]
+
+LEVELS = 32
+"""Levels of a magnitude."""
+SIGNED_LEVELS = 33
+"""Levels of a signed value; the middle one is zero."""
+MARKERS = "●▲■◆▼✚○△□◇"
+"""Shapes of groups, so that colour is never alone."""
+
+_VIRIDIS: tuple[RGB, ...] = (
+    (68, 1, 84), (72, 40, 120), (62, 73, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
+)  # fmt: skip
+_ON_DARK: dict[str, RGB] = {
+    "train": (86, 180, 233), "held_out": (240, 165, 20), "guide": (160, 160, 160), "mark": (204, 121, 167),
+    "0": (86, 180, 233), "1": (240, 165, 20), "2": (0, 178, 130), "3": (240, 228, 66), "4": (226, 104, 28),
+    "5": (212, 130, 176), "6": (60, 140, 220), "7": (190, 190, 190), "8": (150, 110, 220), "9": (160, 120, 70),
+}  # fmt: skip
+_ON_LIGHT: dict[str, RGB] = {
+    "train": (0, 114, 178), "held_out": (190, 100, 0), "guide": (110, 110, 110), "mark": (170, 70, 130),
+    "0": (0, 114, 178), "1": (190, 120, 0), "2": (0, 130, 95), "3": (150, 138, 0), "4": (200, 80, 0),
+    "5": (180, 90, 140), "6": (30, 90, 190), "7": (90, 90, 90), "8": (110, 70, 190), "9": (120, 80, 40),
+}  # fmt: skip
+_UNDER_ZERO: RGB = (70, 160, 240)
+_OVER_ZERO: RGB = (245, 150, 40)
+_SHADES = " ░▒▓█"
+_SHADES_UNDER_ZERO = " ·-=≡"
+
+
+def blend(a: RGB, b: RGB, share: float) -> RGB:
+    """`a` with `share` (0..1) of `b`."""
+    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+
+
+def luminance(colour: RGB) -> float:
+    """How bright a colour looks, 0..1 (Rec. 709 weights on gamma-coded values: good enough to choose black or white text)."""
+    return (0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]) / 255
+
+
+def _ramp(anchors: tuple[RGB, ...], count: int) -> tuple[RGB, ...]:
+    at = np.linspace(0, len(anchors) - 1, count)
+    channels = [np.interp(at, range(len(anchors)), [anchor[channel] for anchor in anchors]) for channel in range(3)]
+    return tuple((round(r), round(g), round(b)) for r, g, b in zip(*channels, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """A table of colours for levels, with the styles of every pair of levels and the characters that stand for them without colour."""
+
+    colours: tuple[RGB, ...]
+    """One for each level, then the background's (index -1), for half a cell that holds nothing."""
+    shades: str
+    """One character for each level but the last."""
+    _pairs: dict[tuple[int, int], Style] = field(default_factory=dict)
+    _texts: dict[tuple[int, bool], Style] = field(default_factory=dict)
+
+    @property
+    def nothing(self) -> int:
+        """The index of the background."""
+        return len(self.colours) - 1
+
+    def pair(self, top: int, bottom: int) -> Style:
+        """Style of a `▀` whose upper half shows level `top` and whose lower half shows level `bottom`."""
+        style = self._pairs.get((top, bottom))
+        if style is None:
+            style = self._pairs[top, bottom] = Style(
+                color=Color.from_rgb(*self.colours[top]), bgcolor=Color.from_rgb(*self.colours[bottom])
+            )
+        return style
+
+    def text(self, level: int, bold: bool = False) -> Style:
+        """Style of readable text on a cell of that level."""
+        style = self._texts.get((level, bold))
+        if style is None:
+            ground = self.colours[level]
+            ink: RGB = (0, 0, 0) if luminance(ground) > 0.45 else (255, 255, 255)
+            style = self._texts[level, bold] = Style(color=Color.from_rgb(*ink), bgcolor=Color.from_rgb(*ground), bold=bold)
+        return style
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """All colours of a widget on its background. Get one with `Palette.of(widget)`; equal surroundings share one."""
+
+    background: RGB
+    foreground: RGB
+    accent: RGB
+    mode: Mode
+    levels: Scale
+    signed: Scale
+    _styles: dict[tuple[str, bool, bool, bool], Style] = field(default_factory=dict)
+
+    @property
+    def shaded(self) -> bool:
+        """True when magnitudes are shown with shade characters, since the terminal has too few colours (or was asked for none)."""
+        return self.mode in ("16", "mono")
+
+    @property
+    def dark(self) -> bool:
+        """True on a dark background."""
+        return luminance(self.background) < 0.5
+
+    def colour(self, name: str) -> RGB:
+        """A named colour: text, muted, faint, accent, background, train, held_out, guide, mark, or a class "0".."9" (taken modulo 10)."""
+        match name:
+            case "text":
+                return self.foreground
+            case "muted":
+                return blend(self.foreground, self.background, 0.38)
+            case "faint":
+                return blend(self.foreground, self.background, 0.68)
+            case "accent":
+                return self.accent
+            case "background":
+                return self.background
+        table = _ON_DARK if self.dark else _ON_LIGHT
+        if name.isdecimal():
+            name = str(int(name) % 10)
+        return table.get(name, self.foreground)
+
+    def style(self, name: str, bold: bool = False, dim: bool = False, reverse: bool = False) -> Style:
+        """Style of text in a named colour on the widget's background; `dim` blends it towards the background."""
+        key = (name, bold, dim, reverse)
+        style = self._styles.get(key)
+        if style is None:
+            colour = self.colour(name)
+            if dim:
+                colour = blend(colour, self.background, 0.6)
+            pair = (self.background, colour) if reverse else (colour, self.background)
+            # without colours only the attribute itself is sure to be seen
+            attribute = reverse and self.shaded
+            if attribute:
+                pair = (colour, self.background)
+            style = Style(color=Color.from_rgb(*pair[0]), bgcolor=Color.from_rgb(*pair[1]), bold=bold, reverse=attribute or None)
+            self._styles[key] = style
+        return style
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def inverse(style: Style) -> Style:
+        """The same style with ink and ground exchanged."""
+        return style + Style(reverse=True)
+
+    @property
+    def blank(self) -> Style:
+        """Style of empty space."""
+        return self.style("text")
+
+    @classmethod
+    def of(cls, widget: DOMNode) -> Palette:
+        """The palette for a widget's background and theme and for what the terminal can show."""
+        colours = widget.app.theme_variables
+        ground = widget.background_colors[1].rgb
+        dark = luminance(ground) < 0.5
+        return palette(
+            ground, (224, 224, 224) if dark else (32, 32, 32), _theme_colour(colours.get("accent", ""), dark), terminal_mode(widget)
+        )
+
+
+def _theme_colour(name: str, dark: bool) -> RGB:
+    from textual.color import Color as ThemeColour
+    from textual.color import ColorParseError
+
+    try:
+        return ThemeColour.parse(name).rgb
+    except ColorParseError:
+        return _ON_DARK["held_out"] if dark else _ON_LIGHT["held_out"]
+
+
+def terminal_mode(widget: DOMNode) -> Mode:
+    """What the terminal can show: mono when the user asked for no colour."""
+    if widget.app.no_color:
+        return "mono"
+    return {"256": "256", "standard": "16", "windows": "16"}.get(widget.app.console.color_system or "", "full")  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=64)
+def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palette:
+    """The palette for given surroundings; the same object each time."""
+    nothing = (background,)
+    half = SIGNED_LEVELS // 2
+    under = tuple(blend(background, _UNDER_ZERO, (half - i) / half) for i in range(half))
+    over = tuple(blend(background, _OVER_ZERO, (i + 1) / half) for i in range(half))
+    shades = "".join(_SHADES[round(i / (LEVELS - 1) * 4)] for i in range(LEVELS))
+    steps = (
+        [_SHADES_UNDER_ZERO[round((half - i) / half * 4)] for i in range(half)]
+        + [" "]
+        + [_SHADES[round((i + 1) / half * 4)] for i in range(half)]
+    )
+    return Palette(
+        background,
+        foreground,
+        accent,
+        mode,
+        Scale(_ramp(_VIRIDIS, LEVELS) + nothing, shades + " "),
+        Scale((*under, background, *over, background), "".join(steps) + " "),
+    )
+
+
+def level_style(palette: Palette, level: int, signed: bool = False) -> Style:
+    """Style of a full cell at a level (0..31, or 0..32 when signed, 16 being zero)."""
+    return (palette.signed if signed else palette.levels).pair(level, level)
+
+
+def to_levels(values: ArrayLike, low: float, high: float, signed: bool = False) -> NDArray[np.intp]:
+    """Values as indices of a `Scale`; signed values are scaled by the larger of |low|, |high|; what is not finite becomes the background (last index)."""
+    array = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(array)
+    count = SIGNED_LEVELS if signed else LEVELS
+    if signed:
+        high = max(abs(low), abs(high))
+        low = -high
+    span = high - low
+    share = np.full(array.shape, 0.5 if signed else 0.0) if not span > 0 else (np.where(finite, array, low) - low) / span
+    index = np.rint(np.clip(share, 0, 1) * (count - 1)).astype(np.intp)
+    return np.where(finite, index, count)

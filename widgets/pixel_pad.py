@@ -1,0 +1,216 @@
+"""A pad to draw a small picture on, with mouse or keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from widgets.cells import level_rows, resample
+from widgets.palette import Palette, to_levels
+from widgets.surface import Row, Surface
+from widgets.text import fit
+
+_NEIGHBOURS = 0.35
+"""Share of the ink that the four neighbours of a dot get."""
+
+
+class PixelPad(Surface):
+    """Drawing: the left button inks, the right button or shift erases; with keys, arrows move, space puts the pen down or lifts it, d dots, x erases, c clears."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(0, -1)", "Left", show=False),
+        Binding("right", "move(0, 1)", "Right", show=False),
+        Binding("up", "move(-1, 0)", "Up", show=False),
+        Binding("down", "move(1, 0)", "Down", show=False),
+        Binding("space", "toggle_pen", "Pen down or up", show=False),
+        Binding("d", "dot", "Dot", show=False),
+        Binding("x", "toggle_eraser", "Ink or erase", show=False),
+        Binding("c", "clear", "Clear", show=False),
+    ]
+
+    class Changed(Message):
+        """The drawing changed."""
+
+        def __init__(self, widget: PixelPad, pixels: NDArray[np.float64]) -> None:
+            super().__init__()
+            self.widget, self.pixels = widget, pixels
+
+        @property
+        def control(self) -> PixelPad:
+            """The pad."""
+            return self.widget
+
+    def __init__(
+        self, rows: int, columns: int, levels: float = 16, *, name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.levels = float(levels)
+        self._ink = np.zeros((rows, columns))
+        self.cursor = (rows // 2, columns // 2)
+        self.pen_down = False
+        self.erasing = False
+        self._stroke: tuple[int, int] | None = None
+        self._box = (0, 0, 1, 1)  # left, top, pixel rows, pixel columns
+
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """A copy of the drawing (rows, columns), 0 to `levels`."""
+        return self._ink.copy()
+
+    def set(self, pixels: ArrayLike) -> None:
+        """Replace the drawing (no message). Raises `ValueError` when the shape differs."""
+        array = np.asarray(pixels, dtype=np.float64)
+        if array.shape != self._ink.shape:
+            raise ValueError(f"the pad holds {self._ink.shape[0]} x {self._ink.shape[1]} pixels, not {array.shape}")
+        self._ink = np.clip(np.nan_to_num(array), 0, self.levels)
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The pixels, as large as fits, and one line about the pen."""
+        rows, columns = self._ink.shape
+        room = height - 1 if height > 2 else height
+        scale = min(width / columns, 2 * room / rows)
+        if scale >= 2:
+            scale = int(scale) - int(scale) % 2  # whole cells
+        tall, wide = (int(rows * scale), int(columns * scale)) if scale >= 1 else (max(1, min(rows, 2 * room)), max(1, min(columns, width)))
+        left, top = (width - wide) // 2, 0
+        self._box = (left, top, tall, wide)
+        levels = np.asarray(resample(to_levels(self._ink, 0, self.levels), tall, wide)).astype(np.intp)
+        body = [[Segment(" " * left, palette.blank), *row] for row in level_rows(levels, palette.levels, palette)]
+        if palette.shaded:
+            body = [[Segment(s.text.replace(" ", "·") if i else s.text, s.style) for i, s in enumerate(row)] for row in body]
+        if self.has_focus:
+            self._draw_cursor(body, palette)
+        body = body[:room] + [[] for _ in range(room - len(body))]
+        return [*body, self._status(width, palette)] if room < height else body
+
+    def _draw_cursor(self, body: list[Row], palette: Palette) -> None:
+        from textual.strip import Strip
+
+        left, top, tall, wide = self._box
+        rows, columns = self._ink.shape
+        y = top + (self.cursor[0] * tall // rows) // 2 + max(0, (tall // rows // 2 - 1) // 2)
+        x = left + self.cursor[1] * wide // columns
+        size = max(1, wide // columns)
+        level = int(to_levels(self._ink[self.cursor], 0, self.levels))
+        style = palette.style("accent", bold=True) if palette.shaded else palette.levels.text(level, bold=True)
+        text = ("◉" if self.pen_down else "◎") if size < 2 else ("◖◗" if self.pen_down else "[]").center(size)
+        if 0 <= y < len(body):
+            strip = Strip(body[y])
+            if x + len(text) <= strip.cell_length:
+                body[y] = [*strip.crop(0, x), Segment(text, style), *strip.crop(x + len(text))]
+
+    def _status(self, width: int, palette: Palette) -> Row:
+        tool = "eraser" if self.erasing else "pen"
+        words = (
+            f"{tool} {'down' if self.pen_down else 'up'} · space {'lifts' if self.pen_down else 'draws'} · x {'pen' if self.erasing else 'eraser'} · c clears"
+            if self.has_focus
+            else "draw with the mouse, or focus and use arrows and space"
+        )
+        return [Segment(fit(words, width), palette.style("muted"))]
+
+    # Ink
+
+    def _dab(self, row: int, column: int, erase: bool) -> None:
+        """Full ink at a pixel, some on its neighbours; or take ink away likewise."""
+        rows, columns = self._ink.shape
+        for down, right, share in ((0, 0, 1.0), (0, 1, _NEIGHBOURS), (0, -1, _NEIGHBOURS), (1, 0, _NEIGHBOURS), (-1, 0, _NEIGHBOURS)):
+            r, c = row + down, column + right
+            if 0 <= r < rows and 0 <= c < columns:
+                change = -self.levels * share if erase else self.levels * share
+                if not erase and share < 1:  # ink at the edge of a stroke does not pile up
+                    self._ink[r, c] = max(self._ink[r, c], min(self.levels, self._ink[r, c] * 0.5 + change))
+                else:
+                    self._ink[r, c] = min(self.levels, max(0.0, self._ink[r, c] + change))
+
+    def _line(self, start: tuple[int, int], end: tuple[int, int], erase: bool) -> None:
+        """Dabs along a line, without its start."""
+        steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
+        for i in range(1, steps + 1):
+            self._dab(round(start[0] + (end[0] - start[0]) * i / steps), round(start[1] + (end[1] - start[1]) * i / steps), erase)
+
+    def _changed(self) -> None:
+        self.repaint()
+        self.post_message(self.Changed(self, self.pixels))
+
+    # Keys
+
+    def action_move(self, down: int, right: int) -> None:
+        """Move the cursor; draw when the pen is down."""
+        rows, columns = self._ink.shape
+        self.cursor = (min(max(self.cursor[0] + down, 0), rows - 1), min(max(self.cursor[1] + right, 0), columns - 1))
+        if self.pen_down:
+            self._dab(*self.cursor, self.erasing)
+            self._changed()
+        else:
+            self.repaint()
+
+    def action_toggle_pen(self) -> None:
+        """Pen down (which dabs) or up."""
+        self.pen_down = not self.pen_down
+        if self.pen_down:
+            self._dab(*self.cursor, self.erasing)
+            self._changed()
+        else:
+            self.repaint()
+
+    def action_dot(self) -> None:
+        """One dab."""
+        self._dab(*self.cursor, self.erasing)
+        self._changed()
+
+    def action_toggle_eraser(self) -> None:
+        """Ink or eraser."""
+        self.erasing = not self.erasing
+        self.repaint()
+
+    def action_clear(self) -> None:
+        """An empty pad, pen up."""
+        self._ink[:] = 0
+        self.pen_down = self.erasing = False
+        self._changed()
+
+    # Mouse
+
+    def _pixel_at(self, event: events.MouseEvent) -> tuple[int, int] | None:
+        left, top, tall, wide = self._box
+        offset = event.get_content_offset_capture(self)
+        rows, columns = self._ink.shape
+        x, y = offset.x - left, 2 * (offset.y - top)
+        if not (0 <= x < wide and 0 <= y < tall):
+            return None
+        return y * rows // tall, x * columns // wide
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """A stroke begins."""
+        at = self._pixel_at(event)
+        if at is not None:
+            self.capture_mouse()
+            self._stroke = self.cursor = at
+            self._dab(*at, self._erases(event))
+            self._changed()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The stroke goes on, without holes however fast the pointer moves."""
+        if self._stroke is None or not event.button:
+            return
+        at = self._pixel_at(event)
+        if at is not None and at != self._stroke:
+            self._line(self._stroke, at, self._erases(event))
+            self._stroke = self.cursor = at
+            self._changed()
+
+    def on_mouse_up(self) -> None:
+        """The stroke ends."""
+        if self._stroke is not None:
+            self._stroke = None
+            self.release_mouse()
+
+    def _erases(self, event: events.MouseEvent) -> bool:
+        return self.erasing or event.button == 3 or event.shift

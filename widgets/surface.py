@@ -1,0 +1,126 @@
+"""What all widgets here share: rows painted once, compared with those on the screen, and only the changed ones sent again."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from widgets.palette import Palette
+from widgets.text import fit
+
+Row = list[Segment]
+
+
+class Surface(Widget, can_focus=True):
+    """A widget drawn through the Line API. A subclass says what its rows are (`paint`) and calls `repaint` when they may have changed."""
+
+    DEFAULT_CSS: ClassVar[str] = """
+    Surface { height: 1fr; width: 1fr; min-height: 1; }
+    """
+
+    empty: str = "nothing to show yet"
+    """What an empty widget says: what will appear, and which key makes it appear."""
+
+    def __init__(self, *, empty: str | None = None, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        if empty is not None:
+            self.empty = empty
+        self._strips: list[Strip] = []
+        self._painted_for: tuple[int, int, int, bool] | None = None
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The rows, each a list of styled segments; short ones are padded, long ones cut. An empty list shows the `empty` text."""
+        raise NotImplementedError
+
+    def repaint(self) -> None:
+        """Paint again and send the rows that differ. Before the widget has a size, and while it is not shown, nothing is painted."""
+        width, height = self.size
+        if not self.is_attached or not width or not height or not self.display:
+            self._painted_for = None
+            return
+        before, key = self._strips, self._painted_for
+        self._paint_all()
+        if key != self._painted_for or len(before) != len(self._strips):
+            self.refresh()
+            return
+        changed = [Region(0, y, width, 1) for y, (old, new) in enumerate(zip(before, self._strips, strict=True)) if old != new]
+        for y, (old, new) in enumerate(zip(before, self._strips, strict=True)):
+            if old == new:
+                self._strips[y] = old  # keeps what it has cached
+        if changed:
+            gutter = self.gutter
+            self.refresh(*(region.translate((gutter.left, gutter.top)) for region in changed))
+
+    def _key(self) -> tuple[int, int, int, bool]:
+        return (*self.size, id(Palette.of(self)), self.has_focus)
+
+    def _paint_all(self) -> None:
+        width, height = self.size
+        palette = Palette.of(self)
+        self._painted_for = self._key()
+        rows = self.paint(width, height, palette)[:height] or message_rows(self.empty, width, height, palette)
+        blank = palette.blank
+        strips = [Strip(row).adjust_cell_length(width, blank) for row in rows]
+        self._strips = strips + [Strip.blank(width, blank)] * (height - len(strips))
+
+    def render_line(self, y: int) -> Strip:
+        """The row `y` as it was painted last."""
+        if self._painted_for is None or self._painted_for[:2] != self.size:
+            self._paint_all()
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, Palette.of(self).blank)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """All rows of a region; paints first when size, theme, background or focus have changed since."""
+        if self._painted_for != self._key():
+            self._paint_all()
+            self._styles_cache.clear()
+        return super().render_lines(crop)
+
+    def on_focus(self) -> None:
+        """The cursor is seen only while the widget has the focus."""
+        self.repaint()
+
+    def on_blur(self) -> None:
+        """The cursor is seen only while the widget has the focus."""
+        self.repaint()
+
+
+def message_rows(message: str, width: int, height: int, palette: Palette) -> list[Row]:
+    """A quiet message in the middle, wrapped at words."""
+    lines: list[str] = []
+    line = ""
+    for word in message.split():
+        if line and len(line) + 1 + len(word) > max(1, width - 2):
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    lines = [*lines, line][:height]
+    style = palette.style("muted")
+    top: list[Row] = [[] for _ in range((height - len(lines)) // 2)]
+    return top + [[Segment(fit(" " * max(0, (width - len(line)) // 2) + line, width), style)] for line in lines]
+
+
+def status_row(left: str, width: int, palette: Palette, right: str = "", strong: bool = False) -> Row:
+    """The line under a widget: a readout at the left, what is out of sight at the right."""
+    right = right and f" {right}"
+    room = max(0, width - len(right))
+    return [Segment(fit(left, room), palette.style("text" if strong else "muted")), Segment(right, palette.style("muted"))]
+
+
+def pieces(segments: list[tuple[int, str, str]], width: int, palette: Palette) -> Row:
+    """A row from `(column, text, colour name)` that do not overlap, spaces between."""
+    row: Row = []
+    at = 0
+    for column, text, name in sorted(segments):
+        if column < at or column >= width:
+            continue
+        if column > at:
+            row.append(Segment(" " * (column - at), palette.blank))
+        row.append(Segment(text, palette.style(name)))
+        at = column + len(text)
+    return row

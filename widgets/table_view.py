@@ -1,0 +1,166 @@
+"""Rows of text in aligned columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from widgets.palette import Palette, to_levels
+from widgets.surface import Row, Surface, status_row
+from widgets.text import fit, plain
+
+
+class TableView(Surface):
+    """A table. Up and down move the cursor row, enter or a click posts `Selected`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("enter", "select", "Select", show=False),
+    ]
+
+    class Selected(Message):
+        """A row was chosen."""
+
+        def __init__(self, widget: TableView, row: int) -> None:
+            super().__init__()
+            self.widget, self.row = widget, row
+
+        @property
+        def control(self) -> TableView:
+            """The table."""
+            return self.widget
+
+    def __init__(
+        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.columns: list[str] = []
+        self.rows: list[list[str]] = []
+        self.cursor = 0
+        self._right: set[int] = set()
+        self._shades: NDArray[np.intp] | None = None
+        self._first = 0
+        self._seen = 0
+
+    def show(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), shades: ArrayLike | None = None
+    ) -> None:
+        """Show rows of text; `right` names the columns aligned right; `shades` (rows, columns) in 0..1 tints cells, NaN leaves one plain."""
+        self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
+        self._right = set(right)
+        self._shades = None if shades is None else to_levels(shades, 0, 1)
+        if self._shades is not None and self._shades.ndim != 2:
+            raise ValueError(f"shades are a matrix (rows, columns), not an array of shape {self._shades.shape}")
+        self.cursor = min(self.cursor, max(0, len(self.rows) - 1))
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The head, the rows that fit, and a last line when not all do."""
+        if not self.columns and not self.rows:
+            return []
+        widths = self._widths(width - 1, palette)
+        rows: list[Row] = []
+        if height >= 2 and self.columns:
+            rows.append([Segment(" ", palette.blank), *self._cells(self.columns, widths, palette, None)])
+        room = height - len(rows)
+        self._seen = len(self.rows) if len(self.rows) <= room else max(1, room - 1)
+        self._first = max(0, min(self._first, len(self.rows) - self._seen))
+        for index in range(self._first, min(len(self.rows), self._first + self._seen)):
+            here = self.has_focus and index == self.cursor
+            rows.append(
+                [Segment("▸" if here else " ", palette.style("accent", bold=True)), *self._cells(self.rows[index], widths, palette, index)]
+            )
+        if len(self.rows) > self._seen and len(rows) < height:
+            hidden = len(self.rows) - self._first - self._seen
+            words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} more ↓" if hidden else "") if w)
+            rows.append(status_row("", width, palette, words))
+        return rows
+
+    def _widths(self, width: int, palette: Palette) -> list[int]:
+        """Cells for each column: its widest text; when they do not fit, the widest ones give way."""
+        count = max([len(self.columns), *(len(row) for row in self.rows)])
+        extra = 1 if palette.shaded and self._shades is not None else 0
+        widths = [max([cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)], default=0) + extra for i in range(count)]
+        over = sum(widths) + 2 * (count - 1) - width
+        while over > 0 and max(widths) > 3:
+            widest = widths.index(max(widths))
+            second = max([w for w in widths if w < widths[widest]], default=3)
+            cut = max(1, min(over, widths[widest] - max(3, second)))
+            widths[widest] -= cut
+            over -= cut
+        return widths
+
+    def _cells(self, cells: Sequence[str], widths: list[int], palette: Palette, index: int | None) -> Row:
+        row: Row = []
+        here = index is not None and self.has_focus and index == self.cursor
+        style = palette.style("muted") if index is None else palette.style("accent" if here else "text", bold=here)
+        for i, width in enumerate(widths):
+            text = cells[i] if i < len(cells) else ""
+            level = self._level(index, i, palette)
+            ink = style
+            if level is not None:
+                if palette.shaded:
+                    text = palette.levels.shades[level] + text
+                else:
+                    ink = palette.levels.text(level, bold=here)
+            row.append(Segment(fit(text, width, right=i in self._right), ink))
+            row.append(Segment("  ", palette.blank))
+        return row[:-1]
+
+    def _level(self, index: int | None, column: int, palette: Palette) -> int | None:
+        shades = self._shades
+        if shades is None or index is None or index >= shades.shape[0] or column >= shades.shape[1]:
+            return None
+        level = int(shades[index, column])
+        return None if level == palette.levels.nothing else level
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by some rows, and scroll to it."""
+        if self.rows:
+            self.cursor = min(max(self.cursor + by, 0), len(self.rows) - 1)
+            self._first = min(max(self._first, self.cursor - self._seen + 1), self.cursor)
+            self.repaint()
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor by what is seen at once."""
+        self.action_move(by * max(1, self._seen - 1))
+
+    def action_select(self) -> None:
+        """Choose the row at the cursor."""
+        if self.rows:
+            self.post_message(self.Selected(self, self.cursor))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the row that was clicked."""
+        head = 1 if self.size.height >= 2 and self.columns else 0
+        line = event.get_content_offset_capture(self).y - head
+        if 0 <= line < self._seen and self._first + line < len(self.rows):
+            self.cursor = self._first + line
+            self.repaint()
+            self.post_message(self.Selected(self, self.cursor))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Later rows."""
+        self._scroll(event, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Earlier rows."""
+        self._scroll(event, -1)
+
+    def _scroll(self, event: events.MouseEvent, by: int) -> None:
+        first = max(0, min(self._first + by, len(self.rows) - self._seen))
+        if first != self._first:
+            event.stop()
+            self._first = first
+            self.repaint()

@@ -1,0 +1,73 @@
+"""Labels and figures of fixed width: truncated with an ellipsis, control characters made harmless, at most four significant digits."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+from rich.cells import cell_len, set_cell_size
+
+_VISIBLE = {"\n": "↵", "\r": "↵", "\t": "→"}
+
+
+def plain(text: str) -> str:
+    """Text that cannot disturb a terminal: line breaks and tabs become arrows, other control characters a middle dot."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_VISIBLE.get(c, "·") if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
+
+
+def fit(text: str, width: int, right: bool = False) -> str:
+    """Exactly `width` cells of text: padded (to the left when `right`), or cut with `…`."""
+    text = plain(text)
+    if width <= 0:
+        return ""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def width_of(texts: list[str], most: int) -> int:
+    """Cells that the widest text takes, at most `most`."""
+    return min(most, max((cell_len(plain(text)) for text in texts), default=0))
+
+
+def figure(value: float | None, percent: bool = False, unit: str = "") -> str:
+    """A number with at most four significant digits; `percent` takes a share (0..1); what is not a number is a dash."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if percent:
+        return _digits(value * 100, 1) + " %"
+    return _digits(value) + (f" {unit}" if unit else "")
+
+
+def _digits(value: float, places: int | None = None) -> str:
+    size = abs(value)
+    if size >= 1e7 or 0 < size < 1e-4:
+        if places is None:
+            return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        if size < 1e-4:
+            return f"{0:.{places}f}"
+    if places is not None:
+        return f"{value:,.{places}f}"
+    if size >= 1000 or size == round(size):
+        return f"{value:,.0f}"
+    if size >= 1:
+        return f"{value:.{3 - int(math.log10(size))}f}"
+    return f"{value:.4f}" if size >= 0.1 else f"{value:.{3 - math.floor(math.log10(size))}f}"[:7]
+
+
+def aligned(values: list[float], percent: bool = False) -> list[str]:
+    """Figures for one column: the same number of decimals in each, as many as the largest allows within four significant digits."""
+    finite = [abs(v) * (100 if percent else 1) for v in values if math.isfinite(v)]
+    largest = max(finite, default=0.0)
+    if percent:
+        return [figure(v, percent=True) for v in values]
+    if largest and (largest >= 1e7 or largest < 1e-3):
+        return [figure(v) if not math.isfinite(v) else f"{v:.2e}" for v in values]
+    whole = all(v == round(v) for v in finite)
+    places = 0 if whole or largest >= 1000 else 3 - (int(math.log10(largest)) if largest >= 1 else 0)
+    return [figure(v) if not math.isfinite(v) else f"{v:,.{places}f}" for v in values]

@@ -1,0 +1,187 @@
+"""Words in reading order, each shaded by a value between 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from widgets.palette import LEVELS, Palette, to_levels
+from widgets.surface import Row, Surface, status_row
+from widgets.text import figure, fit, plain
+
+
+class TokenStrip(Surface):
+    """Wrapped words. Left and right move the cursor, which reads out a note; enter or a click posts `Selected`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Left", show=False),
+        Binding("right", "move(1)", "Right", show=False),
+        Binding("up", "move_line(-1)", "Up", show=False),
+        Binding("down", "move_line(1)", "Down", show=False),
+        Binding("home", "move(-100000)", "First", show=False),
+        Binding("end", "move(100000)", "Last", show=False),
+        Binding("enter", "select", "Select", show=False),
+    ]
+
+    class Selected(Message):
+        """A word was chosen."""
+
+        def __init__(self, widget: TokenStrip, index: int) -> None:
+            super().__init__()
+            self.widget, self.index = widget, index
+
+        @property
+        def control(self) -> TokenStrip:
+            """The strip."""
+            return self.widget
+
+    def __init__(
+        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.words: list[str] = []
+        self.cursor = 0
+        self.selected: int | None = None
+        self._values: list[float | None] = []
+        self._notes: list[str] = []
+        self._hover: int | None = None
+        self._places: list[tuple[int, int, int]] = []  # line, column, width of each word
+        self._first = 0
+
+    def show(self, words: Sequence[str], values: Sequence[float | None], notes: Sequence[str] = (), selected: int | None = None) -> None:
+        """Show words; a value of None leaves a word dim and without shade."""
+        self.words, self._values, self._notes, self.selected = [plain(w) for w in words], list(values), [plain(n) for n in notes], selected
+        self.cursor = min(self.cursor, max(0, len(self.words) - 1))
+        self._hover = None
+        if selected is not None and not self.has_focus:
+            self.cursor = min(selected, max(0, len(self.words) - 1))
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The words, and the note of the one at the cursor."""
+        if not self.words:
+            return []
+        self._wrap(width, palette)
+        lines = self._places[-1][0] + 1
+        room = max(1, height - 1)
+        at = self._places[self._at()][0] if (self.has_focus or self._hover is not None or self.selected is not None) else lines - 1
+        if not self._first <= at < self._first + room:
+            self._first = at if at < self._first else at - room + 1
+        self._first = max(0, min(self._first, lines - room))
+        rows: list[Row] = [[] for _ in range(min(room, lines - self._first))]
+        ends = [0] * len(rows)
+        levels = to_levels(np.array([np.nan if v is None else v for v in self._values], dtype=np.float64), 0, 1)
+        for index, (line, column, _) in enumerate(self._places):
+            y = line - self._first
+            if 0 <= y < len(rows):
+                if column > ends[y]:
+                    rows[y].append(Segment(" " * (column - ends[y]), palette.blank))
+                segment = self._word(index, int(levels[index]) if index < len(levels) else LEVELS, width, palette)
+                rows[y].append(segment)
+                ends[y] = column + cell_len(segment.text)
+        if height < 2:
+            return rows
+        rows += [[] for _ in range(height - 1 - len(rows))]
+        hidden = lines - self._first - room
+        words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} lines more ↓" if hidden > 0 else "") if w)
+        return [*rows, status_row(self._note(), width, palette, words, strong=True)]
+
+    def _shown(self, index: int, palette: Palette) -> str:
+        word = self.words[index] or "∅"
+        if palette.shaded:
+            value = self._values[index] if index < len(self._values) else None
+            return (palette.levels.shades[int(to_levels(value, 0, 1))] if value is not None else " ") + word
+        return word
+
+    def _wrap(self, width: int, palette: Palette) -> None:
+        self._places = []
+        line = column = 0
+        for index in range(len(self.words)):
+            length = min(width, cell_len(self._shown(index, palette)) + (0 if palette.shaded else 2))
+            if column and column + length > width:
+                line, column = line + 1, 0
+            self._places.append((line, column, length))
+            column += length + 1
+
+    def _word(self, index: int, level: int, width: int, palette: Palette) -> Segment:
+        _, _, length = self._places[index]
+        here = index == self._hover or (self.has_focus and index == self.cursor)
+        chosen = index == self.selected
+        word = self._shown(index, palette)
+        text = word if palette.shaded else f"{'▸' if chosen else ' '}{word} "
+        text = fit(text, length)
+        if level >= LEVELS or palette.shaded:
+            style = palette.style("accent" if here or chosen else "text" if level < LEVELS else "muted", bold=chosen, reverse=here)
+        elif here:
+            style = palette.style("accent", bold=True, reverse=True)
+        else:
+            style = palette.levels.text(level, bold=chosen)
+        return Segment(text, style)
+
+    def _at(self) -> int:
+        return self._hover if self._hover is not None else self.cursor
+
+    def _note(self) -> str:
+        if self._hover is None and not self.has_focus and self.selected is None:
+            return ""
+        index = self._at()
+        if index < len(self._notes) and self._notes[index]:
+            return self._notes[index]
+        value = self._values[index] if index < len(self._values) else None
+        return self.words[index] + (f"  {figure(value, percent=True)}" if value is not None else "")
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by some words."""
+        if self.words:
+            self.cursor, self._hover = min(max(self.cursor + by, 0), len(self.words) - 1), None
+            self.repaint()
+
+    def action_move_line(self, by: int) -> None:
+        """Move the cursor to the word above or below."""
+        if not self._places or self.cursor >= len(self._places):
+            return
+        line, column, _ = self._places[self.cursor]
+        others = [(abs(c - column), i) for i, (place, c, _) in enumerate(self._places) if place == line + by]
+        if others:
+            self.cursor, self._hover = min(others)[1], None
+            self.repaint()
+
+    def action_select(self) -> None:
+        """Choose the word at the cursor."""
+        if self.words:
+            self.post_message(self.Selected(self, self.cursor))
+
+    def _word_at(self, event: events.MouseEvent) -> int | None:
+        offset = event.get_content_offset_capture(self)
+        for index, (line, column, length) in enumerate(self._places):
+            if line == offset.y + self._first and column <= offset.x < column + length:
+                return index
+        return None
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Read out the word under the pointer."""
+        hover = self._word_at(event)
+        if hover != self._hover:
+            self._hover = hover
+            self.repaint()
+
+    def on_leave(self) -> None:
+        """The pointer reads out no more."""
+        if self._hover is not None:
+            self._hover = None
+            self.repaint()
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the word that was clicked."""
+        index = self._word_at(event)
+        if index is not None:
+            self.cursor = index
+            self.repaint()
+            self.post_message(self.Selected(self, index))
