@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import functools
 import inspect
 import json
 import math
@@ -142,9 +141,18 @@ def show(value: Any) -> str:
     return str(value)
 
 
-@functools.cache
 def fields(settings_type: type[Options]) -> tuple[Field, ...]:
     """The fields of a settings type: an architecture's own first, in their written order, then the common ones."""
+    known = _FIELDS.get(settings_type)
+    if known is None:
+        known = _FIELDS[settings_type] = _find_fields(settings_type)
+    return known
+
+
+_FIELDS: dict[type[Options], tuple[Field, ...]] = {}
+
+
+def _find_fields(settings_type: type[Options]) -> tuple[Field, ...]:
     docs = _field_docs(settings_type)
     hints = typing.get_type_hints(settings_type, include_extras=True)
     found = [_field(item, hints[item.name], docs.get(item.name, "")) for item in dataclasses.fields(settings_type)]
