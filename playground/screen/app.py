@@ -106,7 +106,7 @@ class PlaygroundApp(App[None]):
             await switcher.add_content(tab, set_current=True)
             self._begin(tab, wishes)
         switcher.current = f"tab-{name}"
-        self._focus_first(self.tab)
+        self.call_after_refresh(self._focus_first, self.tab)
         self._show_device()
         self._frame_due = 0.0
 

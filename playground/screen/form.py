@@ -48,6 +48,7 @@ class SettingsForm(Vertical):
         Binding("left", "cycle(-1)", "choose", key_display="←→"),
         Binding("right", "cycle(1)", "next choice", show=False),
         Binding("backspace,delete", "default", "default", key_display="⌫"),
+        Binding("escape", "leave_row", "leave the field"),
     ]
 
     @dataclasses.dataclass
@@ -117,7 +118,7 @@ class SettingsForm(Vertical):
 
     def draw(self) -> None:
         """Show what has changed."""
-        if not self.is_mounted:
+        if not self.children:
             return
         rows = self.rows()
         split = self.cursor if self.editing else len(rows)
@@ -141,7 +142,11 @@ class SettingsForm(Vertical):
             return Content.styled(self.problem, "$text-error")
         when = "takes effect at the next step" if field.live else "takes effect on reset"
         facts = [field.bounds, f"default {typed.show(field.default) or 'empty'}", when]
-        return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$text-disabled"))
+        return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$foreground 40%"))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a row is edited its keys belong to the editor."""
+        return not (self.editing and action in ("move", "edit", "cycle", "default")) and (self.editing or action != "leave_row")
 
     # --- moving and changing ------------------------------------------------------------------------------------------------------
 
@@ -273,13 +278,13 @@ class SettingsForm(Vertical):
         self.query_one("#form-scroll").focus()
         self.draw()
 
+    def action_leave_row(self) -> None:
+        self.close_editor()
+
     def on_key(self, event: events.Key) -> None:
         if not self.editing:
             return
-        if event.key == "escape":
-            event.stop()
-            self.close_editor()
-        elif event.key in ("up", "down"):
+        if event.key in ("up", "down"):
             event.stop()
             if self.put(self._here(), self.query_one("#editor-input", Input).value):
                 self.close_editor()

@@ -7,6 +7,7 @@ from textual import events
 from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Input
 
 from playground.screen.keys import ACTIONS
 
@@ -27,6 +28,7 @@ class KeyHints(Widget):
 
     def renew(self) -> None:
         """Ask what the keys do now."""
+        typing = isinstance(self.screen.focused, Input)
         ranks = {action.name: action.footer for action in ACTIONS}
         own: list[tuple[int, str, str, ActiveBinding]] = []
         near: list[tuple[str, str, ActiveBinding]] = []
@@ -35,8 +37,10 @@ class KeyHints(Widget):
             binding = active.binding
             if not binding.show or not active.enabled or (id(active.node), binding.action) in seen:
                 continue
+            if typing and not _works_while_typing(binding.key):
+                continue
             seen.add((id(active.node), binding.action))
-            shown = binding.key_display or self.app.get_key_display(binding)
+            shown = binding.key if typing else binding.key_display or self.app.get_key_display(binding)
             if active.node is self.app:
                 own.append((ranks.get(binding.action, 99), shown, binding.description, active))
             else:
@@ -54,7 +58,7 @@ class KeyHints(Widget):
             need = cell_len(shown) + 1 + cell_len(words)
             if at + need > width:
                 continue
-            parts += [Content.styled(shown, "bold $text-accent"), Content.styled(f" {words}", "$text-muted"), Content("  ")]
+            parts += [Content.styled(shown, "bold $text-accent"), Content.styled(f" {words}", "$foreground 60%"), Content("  ")]
             self._spans.append((at, at + need, active))
             at += need + 2
         return Content("").join(parts)
@@ -63,3 +67,8 @@ class KeyHints(Widget):
         for start, stop, active in self._spans:
             if start <= event.x - 1 < stop:
                 await self.app.run_action(active.binding.action, active.node)
+
+
+def _works_while_typing(key: str) -> bool:
+    """A key that does not write a character into the field."""
+    return key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "f1", "up", "down", "tab")

@@ -64,16 +64,6 @@ class Peer:
             self._closing = asyncio.get_running_loop().create_task(self.client.close())
             self.client = None
 
-    async def ended(self, patience: float = 10.0) -> bool:
-        """Wait until the connection has broken (the process is gone); False when it still stands after `patience` seconds."""
-        deadline = asyncio.get_running_loop().time() + patience
-        while self.client is not None and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(RETRY_SECONDS)
-        if self.process is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.process.wait(), 2.0)
-        return self.client is None
-
     def last_words(self) -> str:
         """The end of what the process wrote, without a traceback's frames: one or two lines that say why it ended."""
         lines = [line.rstrip() for line in (self.process.last_words() if self.process else "").splitlines() if line.strip()]

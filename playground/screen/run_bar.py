@@ -13,13 +13,14 @@ from playground.engine.card import Card
 from playground.screen import numbers
 
 STATES = {
-    "empty": ("○", "nothing yet", "$text-muted"),
-    "opening": ("◌", "opening", "$text-muted"),
-    "exploring": ("○", "ready", "$text-muted"),
+    "empty": ("○", "nothing yet", "$foreground 60%"),
+    "opening": ("◌", "opening", "$foreground 60%"),
+    "exploring": ("○", "ready", "$foreground 60%"),
     "starting": ("◌", "starting", "$text-warning"),
     "training": ("▶", "training", "$text-success"),
     "paused": ("‖", "paused", "$text-warning"),
     "finished": ("■", "finished", "$text-success"),
+    "stopped": ("□", "stopped", "$text-warning"),
     "interrupted": ("□", "interrupted", "$text-warning"),
     "failed": ("✗", "failed", "$text-error"),
 }
@@ -76,7 +77,7 @@ class RunBar(Widget):
             parts += self._numbers(standing, width)
         else:
             looking = f"{standing.looking_at} answers; " if standing.looking_at else ""
-            parts.append(Content.styled(f"{looking}space trains from fresh weights, o opens a model or a run", "$text-muted"))
+            parts.append(Content.styled(f"{looking}space trains from fresh weights, o opens a model or a run", "$foreground 60%"))
         line = parts[0]
         for part in parts[1:]:
             if line.cell_length + 2 + part.cell_length <= width:
@@ -92,15 +93,15 @@ class RunBar(Widget):
             done = min(standing.step / total, 1.0)
             full = int(done * cells)
             half = "╸" if done * cells - full >= 0.5 else ""
-            parts.append(Content.assemble(("━" * full + half, "$primary"), ("─" * (cells - full - len(half)), "$text-disabled")))
+            parts.append(Content.assemble(("━" * full + half, "$primary"), ("─" * (cells - full - len(half)), "$foreground 40%")))
         for name, value in (standing.held_out, standing.train):
             if name:
-                parts.append(Content.assemble((name + " ", "$text-muted"), (f"{value:>8}", "bold")))
+                parts.append(Content.assemble((name + " ", "$foreground 60%"), (f"{value:>8}", "bold")))
         speed = numbers.rate(standing.steps_per_second) if standing.state == "training" else "–"
         limit = f" of {standing.limit:,.0f}" if standing.limit else ""
-        parts.append(Content.assemble(f"{speed:>6}{limit}", (" steps/s", "$text-muted")))
+        parts.append(Content.assemble(f"{speed:>6}{limit}", (" steps/s", "$foreground 60%")))
         if standing.saved_at is not None:
-            parts.append(Content.styled(f"saved {numbers.ago(time.time() - standing.saved_at):>6} ago", "$text-muted"))
+            parts.append(Content.styled(f"saved {numbers.ago(time.time() - standing.saved_at):>6} ago", "$foreground 60%"))
         return parts
 
     async def on_click(self, event: events.Click) -> None:

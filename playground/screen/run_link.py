@@ -26,6 +26,7 @@ SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 PANEL_RATE = 2.0
 """How often a second a watched panel may come: often enough to see it learn, seldom enough not to hold training up."""
 
+OVER = ("finished", "stopped", "failed")
 COMPLETE = ("steps", "minutes", "until")
 """Reasons for which a run is over; for any other one it can be gone on with."""
 
@@ -73,10 +74,12 @@ class RunLink:
         """One of the run bar's states."""
         if self._starting:
             return "starting"
+        finished = self.history.finished
         if self.attached:
-            return self.status.state if self.status else "starting"
+            stopped = finished is not None and finished.reason not in COMPLETE
+            state = self.status.state if self.status else "starting"
+            return "stopped" if state == "finished" and stopped else state
         if self.run is not None:
-            finished = self.history.finished
             return "failed" if self.history.failure else "finished" if finished and finished.reason in COMPLETE else "interrupted"
         if self._opening:
             return "opening"
@@ -227,14 +230,18 @@ class RunLink:
         self._forget()
 
     async def end(self, patience: float = 20.0) -> bool:
-        """Save and end the run; False when it goes on after `patience` seconds."""
-        peer = self._peer
-        if peer is None or not peer.connected:
-            return True
-        self.send(Stop())
-        gone = await peer.ended(patience)
+        """Save and end the run, whose process then waits for its last client to leave; False when it goes on after `patience` seconds."""
+        deadline = asyncio.get_running_loop().time() + patience
+        asked = False
+        while self._starting or (self.attached and self.state not in OVER):
+            if self.attached and not asked:
+                asked = True
+                self.send(Stop())
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.05)
         self.poll()
-        return gone
+        return True
 
     def close(self) -> None:
         """Let go of every process."""
@@ -260,7 +267,7 @@ class RunLink:
         state = self.state
         if state == "training":
             await self.command(Pause())
-        elif state in ("paused", "finished") and self.attached:
+        elif state in ("paused", "finished", "stopped") and self.attached:
             await self.command(Resume())
         elif self.run is not None and state in ("interrupted", "finished", "failed"):
             await self.go_on()

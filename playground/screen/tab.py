@@ -71,36 +71,34 @@ class ArchitectureTab(Vertical):
         self.origin = origin
         """The checkpoint that the next run starts from; empty for fresh weights."""
         self.options: dict[str, Any] = dict(options or {})
-        self._settings = settings
         self._fresh: dict[str, tuple[View, AnyPanel]] = {}
         self._answering: object = None
+        self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
+        self._page_bar = PageBar(self._pages)
+        self.form = SettingsForm(card, settings)
+        self._charts = ChartColumn(card)
+        self.inside = Inside(card)
+        self.stage = _stage(card, self.options) if card.stage is not None else None
+        self._too_small = Static(id="too-small")
+        self._run_bar = RunBar(card)
         self._charts_due = 0.0
         self._renewed_at = -1
         self._told: Failed | None = None
-        self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
 
     def compose(self) -> ComposeResult:
-        yield PageBar(self._pages)
+        yield self._page_bar
         with Horizontal(id="upper"):
-            yield SettingsForm(self.card, self._settings)
-            yield ChartColumn(self.card)
-            yield Inside(self.card)
-        if self.card.stage is not None:
-            yield _stage(self.card, self.options)
-        yield Static(id="too-small")
-        yield RunBar(self.card)
+            yield self.form
+            yield self._charts
+            yield self.inside
+        if self.stage is not None:
+            yield self.stage
+        yield self._too_small
+        yield self._run_bar
 
     def on_mount(self) -> None:
-        self.query_one(ChartColumn).show(self.link.history)
+        self._charts.show(self.link.history)
         self._watch_page()
-
-    @property
-    def form(self) -> SettingsForm:
-        return self.query_one(SettingsForm)
-
-    @property
-    def stage(self) -> ActionStage | None:
-        return next(iter(self.query(ActionStage)), None)
 
     # --- the room there is --------------------------------------------------------------------------------------------------------
 
@@ -114,7 +112,7 @@ class ArchitectureTab(Vertical):
         self.set_class(rows >= 50, "-tall")
         if small:
             words = f"This window has {self.app.size.width} columns and {self.app.size.height} rows.\nThe playground needs {LEAST[0] + 2} and {LEAST[1] + 2}."
-            self.query_one("#too-small", Static).update(words)
+            self._too_small.update(words)
         self.call_after_refresh(self._views_changed)
 
     def watch_page(self) -> None:
@@ -124,7 +122,7 @@ class ArchitectureTab(Vertical):
     def _watch_page(self) -> None:
         for number, _ in self._pages:
             self.set_class(self.page == number, f"-page-{number}")
-        self.query_one(PageBar).page = self.page
+        self._page_bar.page = self.page
         self.call_after_refresh(self._views_changed)
 
     def show_page(self, number: str) -> None:
@@ -149,15 +147,17 @@ class ArchitectureTab(Vertical):
 
     def renew(self) -> None:
         """Draw what has changed since the last call."""
+        if not self._run_bar.is_attached:
+            return
         link, history = self.link, self.link.history
         link.poll()
         now = time.monotonic()
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
-            self.query_one(ChartColumn).show(history)
-        self.query_one(RunBar).show(self.standing())
+            self._charts.show(history)
+        self._run_bar.show(self.standing())
         fresh, self._fresh = self._fresh, {}
-        inside = self.query_one(Inside)
+        inside = self.inside
         for view, panel in fresh.values():
             inside.show(view, panel)
         if history.failure is not None and history.failure is not self._told:
@@ -345,7 +345,7 @@ class ArchitectureTab(Vertical):
 
     def _views_changed(self) -> None:
         if self.is_attached:
-            self.link.watch(self.query_one(Inside).views(self.options))
+            self.link.watch(self.inside.views(self.options))
 
 
 def _stage(card: Card, options: dict[str, Any]) -> ActionStage:

@@ -45,17 +45,17 @@ class TabBar(Widget):
                 first += 1
             else:
                 last -= 1
-        parts: list[Content] = [Content.styled("‹ ", "$text-muted")] if first else []
+        parts: list[Content] = [Content.styled("‹ ", "$foreground 60%")] if first else []
         at, self._spans = 2 if first else 0, []
         for name in names[first:last]:
-            style = "bold underline" if name == self.active else "$text-muted"
+            style = "bold underline" if name == self.active else "$foreground 60%"
             parts += [Content(" "), Content.styled(labels[name], style), Content(" ")]
             self._spans.append((at, at + need[name], name))
             at += need[name]
         if last < len(names):
-            parts.append(Content.styled(" ›", "$text-muted"))
+            parts.append(Content.styled(" ›", "$foreground 60%"))
             at += 2
-        parts += [Content(" " * max(width - at - len(device) - 1, 0)), Content.styled(device, "$text-muted")]
+        parts += [Content(" " * max(width - at - len(device) - 1, 0)), Content.styled(device, "$foreground 60%")]
         return Content("").join(parts)
 
     def on_click(self, event: events.Click) -> None:

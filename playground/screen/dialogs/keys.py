@@ -38,7 +38,7 @@ class KeysScreen(ModalScreen[None]):
             yield Static(Content("\n").join(_row(action.shown, action.help) for action in ACTIONS))
             yield Static(
                 Content.styled(
-                    "\ntab and shift+tab go from part to part; escape leaves a field; the mouse does all of this as well", "$text-muted"
+                    "\ntab and shift+tab go from part to part; escape leaves a field; the mouse does all of this as well", "$foreground 60%"
                 )
             )
 

@@ -38,7 +38,7 @@ class LeaveDialog(Dialog[Leaving | None]):
         lines = [Content.assemble((name, "bold"), f"  {stands}") for name, stands in self.runs]
         back = f"dlplay attach {self.runs[0][0]}"
         yield Static(Content("\n").join(lines), classes="dialog-words")
-        words = Content.assemble(("\nWhat is kept goes on without a screen. Come back with\n", "$text-muted"), back)
+        words = Content.assemble(("\nWhat is kept goes on without a screen. Come back with\n", "$foreground 60%"), back)
         yield Static(words, classes="dialog-words")
 
     def action_keep(self) -> None:

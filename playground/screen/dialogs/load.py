@@ -91,7 +91,7 @@ class LoadDialog(Dialog[Loading | None]):
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
         percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
-        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<23}", (f"{steps:>15} {old:>11}", "$text-muted"))
+        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<23}", (f"{steps:>15} {old:>11}", "$foreground 60%"))
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):

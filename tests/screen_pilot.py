@@ -1,0 +1,59 @@
+"""The playground in a test: opened without a terminal and without processes, looked at as text, waited for by condition."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from playground.screen.app import PlaygroundApp
+from playground.screen.run_link import RunLink
+
+
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until `condition()` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def opened(runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, **wishes: Any) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
+    """The playground with its first tab on the screen. `explore`: a shipped model is opened as well, in a process of its own."""
+
+    async def nothing(link: RunLink, origin: str = "") -> None:
+        return None
+
+    kept = RunLink.explore
+    if not explore:
+        RunLink.explore = nothing  # type: ignore[method-assign]
+    try:
+        app = PlaygroundApp(runs_dir=runs_dir, config_path=runs_dir / "config" / "screen.json", **wishes)
+        async with app.run_test(size=size) as pilot:
+            await until(lambda: app.query(f"#tab-{app.opened}"))
+            await until(lambda: "nothing yet" in screen_text(app) or "columns and" in screen_text(app))
+            if size[0] >= 110:
+                await until(lambda: app.tab.form.region.width)
+            yield app, pilot
+    finally:
+        RunLink.explore = kept  # type: ignore[method-assign]
+
+
+def screen_text(app: PlaygroundApp) -> str:
+    """What stands on the screen, line by line."""
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines[:height])
+
+
+def part_text(app: PlaygroundApp, selector: str) -> str:
+    """What stands in the one part of the screen that `selector` finds, as running text."""
+    region = app.screen.query_one(selector).region
+    lines = screen_text(app).splitlines()[region.y : region.bottom]
+    return " ".join(" ".join(line[region.x : region.right] for line in lines).split())

@@ -1,0 +1,191 @@
+"""The screen's shell: tabs, pages, keys, palette, dialogs, theme."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from playground.engine.commands import AnyCommand
+from playground.engine.events import Failed, Started
+from playground.screen.keys import ACTIONS
+from playground.screen.run_link import RunLink
+from tests.screen_pilot import opened, part_text, screen_text, until
+
+
+async def test_a_wide_window_shows_everything_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        for words in ("Settings", "Loss", "Accuracy", "Held-out images", "Draw", "train/pause"):
+            await until(lambda words=words: words in screen_text(app))  # type: ignore[misc]
+        assert "space starts training" in part_text(app, "ChartColumn")
+
+
+async def test_a_narrow_window_has_pages(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="convnet") as (app, pilot):
+        await until(lambda: "2 curves" in screen_text(app))
+        assert "Loss" in screen_text(app)
+        await pilot.press("1")
+        await until(lambda: "preset" in screen_text(app) and "Loss" not in screen_text(app))
+        await pilot.press("3")
+        await until(lambda: "Confusion" in screen_text(app) and "preset" not in screen_text(app))
+        await pilot.press("4")
+        await until(lambda: "Draw" in screen_text(app) and "Confusion" not in screen_text(app))
+        await pilot.click("PageBar", offset=(18, 0))
+        await until(lambda: "Loss" in screen_text(app))
+
+
+async def test_a_tiny_window_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path, (50, 12), tab="convnet") as (app, pilot):
+        await until(lambda: "50 columns and 12 rows" in screen_text(app))
+        await pilot.resize_terminal(140, 42)
+        await until(lambda: "Settings" in screen_text(app) and "columns and" not in screen_text(app))
+
+
+async def test_tabs_by_key_and_mouse(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await pilot.press("ctrl+right")
+        await until(lambda: app.opened == "gpt" and "vocab size" in screen_text(app))
+        await pilot.press("<")
+        await until(lambda: app.opened == "convnet" and "vocab size" not in screen_text(app))
+        await pilot.click("TabBar", offset=(11, 0))
+        await until(lambda: app.opened == "gpt")
+
+
+async def test_every_action_is_in_the_palette(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, _):
+        found = {command.help for command in app.get_system_commands(app.screen)}
+        assert {action.help for action in ACTIONS if action.name != "command_palette"} <= found
+        for action in ACTIONS:
+            name = action.name.partition("(")[0]
+            assert hasattr(app, f"action_{name}"), name
+
+
+async def test_every_key_stands_in_the_help(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("f1")
+        await until(lambda: "The playground" in screen_text(app))
+        assert "Start training with the settings of the form" in screen_text(app)
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        line = next(iter(app.tab.stage.query(Input)))
+        line.value = ""
+        line.focus()
+        await until(lambda: app.focused is line)
+        await pilot.press("q", "s", "space", "r")
+        assert line.value == "qs r"
+        assert len(app.screen_stack) == 1
+        hints = screen_text(app).splitlines()[-1]
+        assert "ctrl+q leave" in hints
+        assert " s step" not in hints
+        await pilot.press("escape")
+        await until(lambda: app.focused is not line)
+
+
+async def test_leaving_an_idle_playground_asks_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("q")
+        await until(lambda: app._exit)
+
+
+async def test_leaving_while_something_trains_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        monkeypatch.setattr(RunLink, "busy", property(lambda link: True))
+        ended: list[RunLink] = []
+
+        async def end(link: RunLink, patience: float = 0.0) -> bool:
+            ended.append(link)
+            return True
+
+        monkeypatch.setattr(RunLink, "end", end)
+        await pilot.press("q")
+        await until(lambda: "stop and save" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        assert not app._exit
+        await pilot.press("q")
+        await until(lambda: "stop and save" in screen_text(app))
+        await pilot.press("s")
+        await until(lambda: app._exit)
+        assert ended == [app.tab.link]
+
+
+async def test_keeping_a_run_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        monkeypatch.setattr(RunLink, "busy", property(lambda link: True))
+        sent: list[AnyCommand] = []
+        monkeypatch.setattr(RunLink, "send", lambda link, command: sent.append(command))
+        await pilot.press("q")
+        await until(lambda: "keep it going" in screen_text(app))
+        await pilot.press("k")
+        await until(lambda: app._exit)
+        assert sent == []
+
+
+async def test_the_chosen_theme_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("ctrl+t")
+        await until(lambda: app.theme == "playground-light")
+        kept = tmp_path / "config" / "screen.json"
+        await until(kept.exists)
+        assert json.loads(kept.read_text()) == {"theme": "playground-light"}
+    async with opened(tmp_path) as (app, _):
+        assert app.theme == "playground-light"
+
+
+async def test_a_failure_is_told_in_words_that_can_be_copied(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        started = Started(architecture="convnet", name="convnet-1", settings={}, device="cpu", device_name="", threads=1, parameters=1, data="")
+        failed = Failed(step=7, what="the loss is not finite [x]", why="at step 7 it was nan", remedy="lower lr")
+        app.tab.link.history.add([started, failed])
+        await until(lambda: "the loss is not finite [x]" in screen_text(app))
+        await until(lambda: "at step 7 it was nan" in screen_text(app) and "Lower lr" in screen_text(app))
+        await pilot.press("c")
+        await until(lambda: "at step 7 it was nan" in app.clipboard)
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_the_speed_has_notches(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("minus")
+        assert app.tab.link.limit == 1000.0
+        await pilot.press("minus", "minus")
+        assert app.tab.link.limit == 200.0
+        await pilot.press("plus", "plus", "plus", "plus")
+        assert app.tab.link.limit == 0.0
+
+
+def test_the_screen_never_loads_torch(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, sys
+from pathlib import Path
+from playground.screen.app import PlaygroundApp
+from playground.screen.run_link import RunLink
+
+async def nothing(link, origin=""): pass
+RunLink.explore = nothing
+
+async def main():
+    app = PlaygroundApp(runs_dir=Path({str(tmp_path)!r}), config_path=Path({str(tmp_path)!r}) / "screen.json")
+    async with app.run_test(size=(140, 42)) as pilot:
+        for name in app.cards:
+            app.open_tab(name)
+            while not app.query(f"#tab-{{name}}"):
+                await asyncio.sleep(0.01)
+            for key in ("n", "escape", "o", "escape", "f1", "escape"):
+                await pilot.press(key)
+    heavy = [name for name in ("torch", "sklearn", "scipy", "gymnasium") if name in sys.modules]
+    assert not heavy, heavy
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]

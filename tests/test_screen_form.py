@@ -1,0 +1,128 @@
+"""The settings form: bounds in words as you type, choices, presets, what waits for a reset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.widgets import Input
+
+from playground.screen.app import PlaygroundApp
+from playground.screen.form import SettingsForm
+from tests.screen_pilot import opened, part_text, until
+
+
+def go_to(form: SettingsForm, name: str) -> None:
+    form.cursor = 1 + list(form.fields).index(name)
+    form.query_one("#form-scroll").focus()
+    form.draw()
+
+
+def editor(app: PlaygroundApp) -> Input:
+    return app.tab.form.query_one("#editor-input", Input)
+
+
+async def test_a_value_out_of_bounds_is_told_while_it_is_typed(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        go_to(form, "lr")
+        await pilot.press("enter")
+        await until(lambda: editor(app).has_focus)
+        await pilot.press(*"1e9")
+        await until(lambda: "out of bounds" in part_text(app, "SettingsForm"))
+        await pilot.press("enter")
+        assert form.editing
+        assert form.values["lr"] == form.fields["lr"].default
+        await pilot.press("escape")
+        await until(lambda: not form.editing)
+        assert "out of bounds" not in part_text(app, "SettingsForm")
+        assert form.values["lr"] == form.fields["lr"].default
+
+
+async def test_a_good_value_is_taken_with_enter(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        go_to(form, "batch")
+        await pilot.press("enter")
+        await until(lambda: editor(app).has_focus)
+        await pilot.press(*"17", "enter")
+        await until(lambda: not form.editing)
+        assert form.values["batch"] == 17
+        assert form.settings.batch == 17  # type: ignore[attr-defined]
+        await pilot.press("backspace")
+        assert form.values["batch"] == form.fields["batch"].default
+
+
+async def test_what_is_typed_is_not_markup(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        go_to(app.tab.form, "batch")
+        await pilot.press("enter")
+        await until(lambda: editor(app).has_focus)
+        editor(app).value = "[/red]"
+        await until(lambda: "[/red]" in app.tab.form.problem)
+        await pilot.press("enter", "escape")
+        await until(lambda: not app.tab.form.editing)
+
+
+async def test_choices_cycle_with_the_arrows_and_the_mouse(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        choices = list(form.fields["norm"].choices)
+        go_to(form, "norm")
+        before = form.values["norm"]
+        await pilot.press("right")
+        assert form.values["norm"] == choices[(choices.index(before) + 1) % len(choices)]
+        await pilot.press("left")
+        assert form.values["norm"] == before
+        row = 1 + list(form.fields).index("norm")
+        await pilot.click("#rows-above", offset=(14, row))  # ‹
+        await until(lambda: form.values["norm"] == choices[choices.index(before) - 1])
+
+
+async def test_a_click_on_a_value_edits_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        row = 1 + list(app.tab.form.fields).index("batch")
+        await pilot.click("#rows-above", offset=(15, row))
+        await until(lambda: editor(app).has_focus)
+        assert editor(app).value == str(app.tab.form.values["batch"])
+
+
+async def test_a_preset_sets_its_values_and_says_why(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        form.query_one("#form-scroll").focus()
+        await pilot.press("home", "right")
+        name = next(iter(form.card.presets))
+        assert form.preset == name
+        for field, value in form.card.presets[name].values.items():
+            assert form.values[field] == value
+        first_word = form.card.presets[name].why.split()[0]
+        await until(lambda: first_word in part_text(app, "#form-words"))
+        await pilot.press("ctrl+r")
+        await until(lambda: form.preset == "")
+        assert form.values == {field.name: field.default for field in form.fields.values()}
+
+
+async def test_the_row_under_the_cursor_says_what_it_does(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        go_to(app.tab.form, "seed")
+        await until(lambda: "the same seed gives the same initial weights" in part_text(app, "#form-words"))
+        await pilot.press("down", "up", "pagedown", "end", "home")
+        assert app.tab.form.cursor == 0
+
+
+async def test_a_change_in_mid_run_says_when_it_takes_effect(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        form = app.tab.form
+        form.show_running({**form.values})
+        assert form.waiting == []
+        form.put("batch", "17")
+        form.put("steps", "99")
+        assert sorted(form.waiting) == ["batch", "steps"]
+        await until(lambda: "Settings 1 on reset" in part_text(app, "#form-title"))
+        await until(lambda: "17 on reset" in part_text(app, "#rows-above") and "99 next step" in part_text(app, "#rows-above"))
+
+
+async def test_settings_given_on_the_command_line_stand_in_the_form(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings={"steps": 321, "batch": 9}) as (app, _):
+        assert (app.tab.form.values["steps"], app.tab.form.values["batch"]) == (321, 9)
+        await until(lambda: "321 steps" in part_text(app, "#rows-above"))
