@@ -18,7 +18,7 @@ from playground.engine.errors import DataError
 from playground.engine.settings import SettingsError, field, make, parse, read_file, to_dict
 from playground.flags import absolute, question_fields, with_flags
 from playground.runs import directory
-from playground.runs.directory import RunNameError
+from playground.runs.directory import RunNameError, SpecError
 from playground.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(" ".join(str(error).split()), USAGE)
     except Held as error:
         return _refuse(str(error), HELD)
-    except (SettingsError, DataError, CheckpointError, RunNameError) as error:
+    except (SettingsError, DataError, CheckpointError, RunNameError, SpecError) as error:
         return _refuse(str(error), USAGE)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -84,12 +84,12 @@ def _unbuilt() -> int:
 
 def playground(*, runs_dir: RunsDir = None) -> int:
     """Open the playground."""
-    return _screen(tab=None, runs_dir=directory.runs_dir(runs_dir))
+    return _screen(tab=None, runs_dir=directory.default_runs_dir(runs_dir))
 
 
 def architecture(card: Card, given: dict[str, Any]) -> int:
     """`dlplay ARCH`: the playground at this tab, or with --headless the same run without a screen."""
-    runs_dir = directory.runs_dir(_path(given.get("runs_dir")))
+    runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, absolute(item, given[item.name])) for item in question_fields(card) if item.name in given}
     if not headless:
@@ -123,13 +123,13 @@ def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
     """List the runs, the newest first."""
     from playground.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.runs_dir(runs_dir)), as_json)
+    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json)
     return 0
 
 
 def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     """Open a run on the screen: its curves so far, then live."""
-    folder = directory.runs_dir(runs_dir)
+    folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
     return _screen(tab=run.spec.architecture, runs_dir=folder, attach=run.name)
 
@@ -138,7 +138,7 @@ def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     """Save a run and end it."""
     from playground.runs import launch
 
-    run = directory.find(directory.runs_dir(runs_dir), name)
+    run = directory.find(directory.default_runs_dir(runs_dir), name)
     print(launch.stop_run(run))
     return 0
 
@@ -156,7 +156,7 @@ def resume(
     runs_dir: RunsDir = None,
 ) -> int:
     """Go on with a run from its last checkpoint."""
-    folder = directory.runs_dir(runs_dir)
+    folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
     card = architectures.card(run.spec.architecture)
     given = {"steps": steps, "minutes": minutes, "until": until}
@@ -171,7 +171,7 @@ def resume(
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
     """Delete runs with everything they saved."""
-    folder = directory.runs_dir(runs_dir)
+    folder = directory.default_runs_dir(runs_dir)
     for run in [directory.find(folder, name) for name in names]:
         directory.remove(run)
         print(f"removed {run.name}")

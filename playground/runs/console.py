@@ -111,7 +111,13 @@ class PlainLines:
         return lines
 
 
-ENDS = {"steps": "finished", "minutes": "ended by --minutes", "until": "reached --until", "stopped": "stopped", "interrupted": "interrupted, saved"}
+ENDS = {
+    "steps": "finished",
+    "minutes": "ended by --minutes",
+    "until": "reached --until",
+    "stopped": "stopped",
+    "interrupted": "interrupted, saved",
+}
 
 
 class LiveLine(PlainLines):
@@ -181,5 +187,3 @@ def _figures(metrics: dict[str, float]) -> str:
 
 def _methods(values: dict[str, float]) -> str:
     return ", ".join(f"{method} {figure(value)}" for method, value in values.items())
-
-

@@ -33,7 +33,9 @@ def find(text: str, runs_dir: Path, architecture: str = "") -> Checkpoint:
         raise SettingsError(f"--from {text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
     found = str(checkpoint.meta.get("architecture", ""))
     if architecture and found != architecture:
-        raise SettingsError(f"--from {text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}")
+        raise SettingsError(
+            f"--from {text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}"
+        )
     return checkpoint
 
 

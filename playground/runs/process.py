@@ -31,7 +31,6 @@ from playground.runs.lock import RunLock
 from playground.runs.server import Server
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
-KEPT_CHECKPOINTS = 3
 
 
 class RunOutlet:
@@ -53,7 +52,9 @@ class RunOutlet:
         self.console.show(self.journal.append(event))
 
 
-def run(directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None) -> int:
+def run(
+    directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None
+) -> int:
     """Train a run from where it stands to its end; returns the exit status.
 
     `overrides` are settings given anew for a run that is resumed. Raises `Held` when another process has the run, and `SettingsError`,
@@ -81,7 +82,7 @@ def run(directory: RunDirectory, new_console: Callable[[], Console], *, paused: 
             card,
             task,
             outlet,
-            lambda: save(directory, card, task, progress, values),
+            lambda: save(directory, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
             device_name=device_name,
@@ -101,7 +102,9 @@ def run(directory: RunDirectory, new_console: Callable[[], Console], *, paused: 
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
 
-def save(directory: RunDirectory, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]) -> tuple[str, int]:
+def save(
+    directory: RunDirectory, journal: Journal, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]
+) -> tuple[str, int]:
     """Write a checkpoint; returns its name and its size in bytes. Raises `OSError` when the disk refuses."""
     tensors, plain = flatten(task.state_dict())
     meta = {
@@ -120,8 +123,8 @@ def save(directory: RunDirectory, card: Card, task: Task[Any], progress: Progres
         "device": task.device.type,
         "versions": versions(),
     }
+    journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
     saved = directory.store.save(task.step, _arrays(task.weights()), _arrays(tensors), meta)
-    directory.store.prune(KEPT_CHECKPOINTS)
     return saved.name, saved.bytes
 
 
@@ -139,7 +142,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
-def _build(card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]) -> tuple[Task[Any], Progress, str]:
+def _build(
+    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]
+) -> tuple[Task[Any], Progress, str]:
     spec = directory.spec
     values = dict(checkpoint.meta["settings"] if checkpoint else spec.settings) | overrides
     settings = make(card.settings, values, lenient=True)
@@ -212,7 +217,12 @@ def _tell_unforeseen(outlet: RunOutlet, task: Task[Any], error: Exception) -> No
     with contextlib.suppress(OSError):
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         outlet.record(
-            Failed(step=task.step, what="an error that dlplay did not foresee", why=why, remedy="the log in the run's folder has the details; resume the run to go on from its last checkpoint")
+            Failed(
+                step=task.step,
+                what="an error that dlplay did not foresee",
+                why=why,
+                remedy="the log in the run's folder has the details; resume the run to go on from its last checkpoint",
+            )
         )
 
 
@@ -238,5 +248,3 @@ def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
 
 def _tensors(arrays: Any) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-
-

@@ -1,0 +1,226 @@
+"""The safetensors format, read under bounds: nothing is allocated before the header has been found sound.
+
+A file is an 8-byte little-endian header length, a JSON header `{name: {"dtype", "shape", "data_offsets"}}` and the tensors' bytes. The
+reader here trusts none of it: it takes regular files only and checks lengths, names, types, sizes and offsets before it reads any data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEADER_LIMIT = 1 << 20
+TENSOR_LIMIT = 4096
+DATA_LIMIT = 512 << 20
+RANK_LIMIT = 16
+
+Tensors = Mapping[str, NDArray[Any]]
+Signature = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_NAME = re.compile(r"[A-Za-z0-9._/-]{1,200}")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: the words name the file, what is wrong with it and the bound."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def write_tensors(tensors: Tensors) -> bytes:
+    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse."""
+    from safetensors.numpy import save  # here, so that a listing of runs need not load it
+
+    if len(tensors) > TENSOR_LIMIT:
+        raise CheckpointError(f"{len(tensors):,} tensors do not fit in a checkpoint; the limit is {TENSOR_LIMIT:,}")
+    known = set(DTYPES.values())
+    for name, array in tensors.items():
+        _check_name(name, "the checkpoint")
+        if array.dtype not in known:
+            raise CheckpointError(f"tensor {name} is {array.dtype}; a checkpoint takes {_known_dtypes()}")
+    if (total := sum(array.nbytes for array in tensors.values())) > DATA_LIMIT:
+        raise CheckpointError(f"the tensors take {total:,} bytes; the limit is {DATA_LIMIT:,}")
+    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)})
+    if (length := int.from_bytes(data[:8], "little")) > HEADER_LIMIT:
+        raise CheckpointError(f"the tensors' names and shapes take {length:,} bytes; the limit is {HEADER_LIMIT:,}")
+    return data
+
+
+def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None) -> dict[str, NDArray[Any]]:
+    """Every tensor of the file by name, as writable arrays. Raises `CheckpointError`.
+
+    With `sha256` (hexadecimal) the file must have that digest; it is checked over the very bytes that the arrays are made of.
+    """
+    with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
+        header, entries = _read_header(fd, size, path, limit_bytes)
+        data = np.empty(size - len(header), np.uint8)
+        _read_into(fd, data.data, path)
+    if sha256 is not None:
+        digest = hashlib.sha256(header)
+        digest.update(data.data)
+        if digest.hexdigest() != sha256:
+            raise CheckpointError(f"{path} has been altered: its sha256 is {digest.hexdigest()[:16]}… where {sha256[:16]}… is on record")
+    return {entry.name: _tensor(entry, data, path) for entry in entries}
+
+
+def signature(path: Path, limit_bytes: int = DATA_LIMIT) -> Signature:
+    """Shape and dtype of every tensor, from the header alone. Raises `CheckpointError`."""
+    with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
+        _, entries = _read_header(fd, size, path, limit_bytes)
+    return {entry.name: (entry.shape, entry.dtype) for entry in entries}
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, limit_bytes: int) -> Iterator[tuple[int, int]]:
+    """A file descriptor and the size of a regular file of at most `limit_bytes`; links are not followed. Raises `CheckpointError`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # non-blocking: a FIFO must not hold us up
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} is not a path: {error}") from None
+    except OSError as error:
+        why = "it is a link, and links are not followed" if path.is_symlink() else error.strerror or str(error)
+        raise CheckpointError(f"cannot read {path}: {why}") from None
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise CheckpointError(f"{path} is not a regular file")
+        if facts.st_size > limit_bytes:
+            raise CheckpointError(f"{path} holds {facts.st_size:,} bytes; the limit is {limit_bytes:,}")
+        yield fd, facts.st_size
+    finally:
+        os.close(fd)
+
+
+def read_bytes(path: Path, limit_bytes: int) -> bytes:
+    """A small regular file. Raises `CheckpointError`."""
+    with open_regular(path, limit_bytes) as (fd, size):
+        data = bytearray(size)
+        _read_into(fd, memoryview(data), path)
+    return bytes(data)
+
+
+def _read_into(fd: int, view: memoryview, path: Path) -> None:
+    filled = 0
+    while filled < len(view):
+        try:
+            count = os.readv(fd, [view[filled : filled + (1 << 26)]])
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+        if count == 0:
+            raise CheckpointError(f"{path} ends after {filled:,} bytes where {len(view):,} were expected")
+        filled += count
+
+
+def _read_header(fd: int, size: int, path: Path, limit_bytes: int) -> tuple[bytes, list[_Entry]]:
+    """The raw header with its length, and its entries, which cover the data exactly, in the order of their bytes."""
+    if size < 8:
+        raise CheckpointError(f"{path} is cut off: it holds {size} bytes, fewer than a header's length takes")
+    head = bytearray(8)
+    _read_into(fd, memoryview(head), path)
+    length = int.from_bytes(head, "little")
+    if length > HEADER_LIMIT:
+        raise CheckpointError(f"{path} claims a header of {length:,} bytes; the limit is {HEADER_LIMIT:,}")
+    if length > size - 8:
+        raise CheckpointError(f"{path} is cut off: its header takes {length:,} bytes and only {size - 8:,} follow")
+    body = bytearray(length)
+    _read_into(fd, memoryview(body), path)
+    return bytes(head + body), _parse_header(bytes(body), size - 8 - length, path, limit_bytes)
+
+
+def _parse_header(body: bytes, data_bytes: int, path: Path, limit_bytes: int) -> list[_Entry]:
+    try:
+        table = json.loads(body, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"the header of {path} is not JSON: {str(error)[:100]}") from None
+    if not isinstance(table, dict):
+        raise CheckpointError(f"the header of {path} is not a table of tensors")
+    table.pop("__metadata__", None)
+    if len(table) > TENSOR_LIMIT:
+        raise CheckpointError(f"{path} lists {len(table):,} tensors; the limit is {TENSOR_LIMIT:,}")
+    entries = sorted((_entry(name, fields, path) for name, fields in table.items()), key=lambda entry: (entry.begin, entry.end))
+    at = 0
+    for entry in entries:
+        if entry.begin != at:
+            raise CheckpointError(f"{path} has {'an overlap' if entry.begin < at else 'a hole'} in its data before tensor {entry.name}")
+        at = entry.end
+    if at != data_bytes:
+        raise CheckpointError(f"{path} holds {data_bytes:,} bytes of data where its header lists {at:,}")
+    if data_bytes > limit_bytes:
+        raise CheckpointError(f"the tensors of {path} take {data_bytes:,} bytes; the limit is {limit_bytes:,}")
+    return entries
+
+
+def _entry(name: str, fields: Any, path: Path) -> _Entry:
+    _check_name(name, str(path))
+    if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
+        raise CheckpointError(f"{path} does not give a dtype, a shape and offsets for tensor {name}")
+    code, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if code == "BF16":
+        raise CheckpointError(f"tensor {name} of {path} is bfloat16, which numpy does not have; save it as F32 or F16")
+    if not isinstance(code, str) or code not in DTYPES:
+        raise CheckpointError(f"tensor {name} of {path} is {str(code)[:20]!r}; a checkpoint takes {_known_dtypes()}")
+    if not _whole_numbers(shape) or len(shape) > RANK_LIMIT:
+        raise CheckpointError(f"tensor {name} of {path} has no proper shape")
+    if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise CheckpointError(f"tensor {name} of {path} has no proper offsets")
+    wanted = math.prod(shape) * DTYPES[code].itemsize
+    if offsets[1] - offsets[0] != wanted:
+        found = f"{offsets[1] - offsets[0]:,}"
+        raise CheckpointError(f"tensor {name} of {path} has {found} bytes where its shape {tuple(shape)} needs {wanted:,}")
+    return _Entry(name, DTYPES[code], tuple(shape), offsets[0], offsets[1])
+
+
+def _tensor(entry: _Entry, data: NDArray[np.uint8], path: Path) -> NDArray[Any]:
+    raw = data[entry.begin : entry.end]
+    if entry.dtype.kind == "b" and raw.size and int(raw.max()) > 1:
+        raise CheckpointError(f"tensor {entry.name} of {path} is BOOL and holds a byte that is neither 0 nor 1")
+    if entry.begin % entry.dtype.itemsize:  # a foreign writer may not align; tensor libraries want it aligned
+        raw = raw.copy()
+    return raw.view(entry.dtype).reshape(entry.shape)
+
+
+def _check_name(name: str, where: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise CheckpointError(f"{where} names a tensor {name[:40]!r}; names are 1 to 200 letters, digits and ._/-")
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 62 for item in value)
+
+
+def _known_dtypes() -> str:
+    return ", ".join(DTYPES)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name stands in it twice")
+    return table

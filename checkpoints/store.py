@@ -1,0 +1,297 @@
+"""A folder of checkpoints, `step-N` each: saved atomically, verified when read, the newest sound one found again after any crash.
+
+A checkpoint holds `weights.safetensors`, `state.safetensors` (optimisers, generators, data position) and `meta.json`, which carries the
+sha256 of both and a checksum over itself. It is staged as `.tmp-PID-N`, brought to the disk with fsync, and only then renamed, so that
+whatever is called `step-N` is whole. Saving, pruning and cleaning are for the holder of the run's lock; reading is for anyone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checkpoints.format import DATA_LIMIT, CheckpointError, Tensors, read_bytes, read_tensors, write_tensors
+
+FORMAT = 1
+META_LIMIT = 8 << 20
+WEIGHTS = "weights.safetensors"
+STATE = "state.safetensors"
+META = "meta.json"
+KEEP = 3
+
+_STEP = re.compile(r"step-(0|[1-9][0-9]{0,17})")
+_STALE = re.compile(r"\.tmp-[0-9]+-[0-9]+")
+_ASIDE = re.compile(r"\.was-[0-9]+-(0|[1-9][0-9]{0,17})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What `Store.save` wrote."""
+
+    name: str
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `meta.json` says, its own checksum verified."""
+
+    step: int
+    meta: dict[str, Any]
+    """As given to `save`."""
+    files: dict[str, str]
+    """sha256 by file name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every byte was verified."""
+
+    path: Path
+    step: int
+    meta: dict[str, Any]
+    weights: dict[str, NDArray[Any]]
+    tensors: dict[str, NDArray[Any]]
+    """The tensors of the training state; empty in a shipped model."""
+
+
+class Store:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def save(self, step: int, weights: Tensors, tensors: Tensors, meta: Mapping[str, Any], keep: int = KEEP) -> Saved:
+        """Write `step-N`, replacing one of that name, then prune to `keep`.
+
+        Checkpoints of later steps go as well: they belong to a course that was left when the run was resumed before them. Raises
+        `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints are whole then.
+        """
+        files = {WEIGHTS: write_tensors(_without_nan(weights)), STATE: write_tensors(tensors)}
+        files[META] = _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
+        if not self.directory.is_dir():
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sync_folder(self.directory.parent)
+        staging = self.directory / f".tmp-{os.getpid()}-{step}"
+        try:
+            write_folder(staging, files)
+            self._put_in_place(staging, step)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        self.prune(keep, last=step)
+        return Saved(f"step-{step}", sum(len(data) for data in files.values()))
+
+    def _put_in_place(self, staging: Path, step: int) -> None:
+        target, aside = self.directory / f"step-{step}", self.directory / f".was-{os.getpid()}-{step}"
+        replaces = os.path.lexists(target)
+        if replaces:  # a folder that is not empty cannot be renamed over: for an instant the old one answers to its other name
+            target.rename(aside)
+        try:
+            staging.rename(target)
+        except BaseException:
+            if replaces:
+                aside.rename(target)
+            raise
+        _sync_folder(self.directory)
+        if replaces:
+            self._remove(aside)
+
+    def names(self) -> list[str]:
+        """The checkpoints' names, oldest step first; they are not verified."""
+        return [f"step-{step}" for step in self._steps()]
+
+    def open(self, name: str) -> Checkpoint:
+        """The checkpoint `step-N` of this store. Raises `CheckpointError`."""
+        if not _STEP.fullmatch(name):
+            raise CheckpointError(f"{name[:80]!r} is not a checkpoint's name; they are called step-N, and here are {self._known()}")
+        path = self.directory / name
+        if path.is_symlink():
+            raise CheckpointError(f"{path} is a link, and links are not followed")
+        if not path.is_dir():
+            raise CheckpointError(f"there is no checkpoint {name} in {self.directory}; here are {self._known()}")
+        checkpoint = load(path)
+        if f"step-{checkpoint.step}" != name:
+            raise CheckpointError(f"{path} holds step {checkpoint.step}: it has been renamed")
+        return checkpoint
+
+    def newest(self, max_step: int | None = None) -> tuple[Checkpoint | None, list[str]]:
+        """The checkpoint of the latest step (up to `max_step`) that verifies, and a line for each one that was refused on the way."""
+        problems: list[str] = []
+        found = [(step, self.directory / f"step-{step}") for step in self._steps()] + list(self._asides())
+        for step, path in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True):
+            if max_step is not None and step > max_step:
+                continue
+            try:
+                if path.is_symlink():
+                    raise CheckpointError(f"{path} is a link, and links are not followed")
+                checkpoint = load(path)
+                if checkpoint.step != step:
+                    raise CheckpointError(f"{path} holds step {checkpoint.step}: it has been renamed")
+                return checkpoint, problems
+            except CheckpointError as error:
+                problems.append(str(error))
+        return None, problems
+
+    def prune(self, keep: int = KEEP, last: int | None = None) -> None:
+        """Remove all but the `keep` latest checkpoints; with `last`, those of later steps as well. Touches `step-N` folders only."""
+        steps = self._steps()
+        current = [step for step in steps if last is None or step <= last]
+        for step in [*current[: -max(keep, 1)], *(step for step in steps if last is not None and step > last)]:
+            self._remove(self.directory / f"step-{step}")
+
+    def discard_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps: the run goes on from `step`, and what came after no longer counts."""
+        for other in self._steps():
+            if other > step:
+                self._remove(self.directory / f"step-{other}")
+
+    def clean(self) -> None:
+        """Clear away what a killed save or prune left behind. Only for the holder of the run's lock."""
+        for step, aside in list(self._asides()):
+            target = self.directory / f"step-{step}"
+            if os.path.lexists(target):
+                self._remove(aside)
+            else:  # killed between the two renames of a replacement
+                aside.rename(target)
+        for entry in _folders(self.directory):
+            if _STALE.fullmatch(entry):
+                shutil.rmtree(self.directory / entry, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        """Out of sight by one rename, so that a half-removed checkpoint is never mistaken for a damaged one; then for good."""
+        gone = self.directory / f".tmp-{os.getpid()}-{path.name.rpartition('-')[2]}"
+        shutil.rmtree(gone, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def _steps(self) -> list[int]:
+        return sorted(int(match[1]) for entry in _folders(self.directory) if (match := _STEP.fullmatch(entry)))
+
+    def _asides(self) -> Iterator[tuple[int, Path]]:
+        for entry in _folders(self.directory):
+            if match := _ASIDE.fullmatch(entry):
+                yield int(match[1]), self.directory / entry
+
+    def _known(self) -> str:
+        return ", ".join(self.names()) or "none"
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint in the folder `path`, wherever it lies; it may lack the training state. Raises `CheckpointError`."""
+    record = read_record(path)
+    if WEIGHTS not in record.files:
+        raise CheckpointError(f"{path / META} lists no {WEIGHTS}")
+    weights = read_tensors(path / WEIGHTS, DATA_LIMIT, record.files[WEIGHTS])
+    tensors = read_tensors(path / STATE, DATA_LIMIT, record.files[STATE]) if STATE in record.files else {}
+    return Checkpoint(path, record.step, record.meta, dict(_without_nan(weights, str(path))), tensors)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """The meta of the checkpoint in the folder `path`, its checksum verified but not the tensors'. Raises `CheckpointError`."""
+    return read_record(path).meta
+
+
+def read_record(path: Path) -> Record:
+    """What `meta.json` in the folder `path` says. Raises `CheckpointError`."""
+    file = path / META
+    try:
+        content = json.loads(read_bytes(file, META_LIMIT))
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is not JSON: {str(error)[:100]}") from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"{file} is not a checkpoint's meta.json")
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{file} has format {str(content['format'])[:20]}; this version reads format {FORMAT}: install a newer dlplay"
+        )
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise CheckpointError(f"{file} has been altered: its checksum does not fit")
+    step, meta, files = content.get("step"), content.get("meta"), content.get("files")
+    if type(step) is not int or step < 0 or not isinstance(meta, dict) or not isinstance(files, dict):
+        raise CheckpointError(f"{file} lacks its step, meta or files")
+    if not files.keys() <= {WEIGHTS, STATE} or not all(isinstance(digest, str) for digest in files.values()):
+        raise CheckpointError(f"{file} lists files that a checkpoint does not have")
+    return Record(step, meta, files)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A new folder with these files, all of it on the disk when this returns. Raises `OSError`."""
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    for name, data in files.items():
+        fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    _sync_folder(folder)
+
+
+def encode_meta(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> bytes:
+    """`meta.json` for these files. Raises `CheckpointError`."""
+    return _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
+
+
+def _encode_meta(step: int, digests: Mapping[str, str], meta: Mapping[str, Any]) -> bytes:
+    if step < 0:
+        raise CheckpointError(f"step {step} cannot be saved; steps count from 0")
+    content: dict[str, Any] = {"format": FORMAT, "step": step, "files": dict(digests), "meta": dict(meta)}
+    try:
+        content["checksum"] = _checksum(content)
+        data = json.dumps(content, sort_keys=True, indent=1).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the checkpoint's meta is not JSON: {error}") from None
+    if len(data) > META_LIMIT:
+        raise CheckpointError(f"the checkpoint's meta takes {len(data):,} bytes; the limit is {META_LIMIT:,}")
+    return data
+
+
+def _checksum(content: Any) -> str:
+    try:
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    except RecursionError:
+        raise CheckpointError("the checkpoint's meta is nested too deeply") from None
+
+
+def _without_nan(weights: Tensors, where: str = "the model") -> Tensors:
+    """Weights that are no numbers train and show nothing; infinities may be meant (a mask)."""
+    for name, array in weights.items():
+        if array.dtype.kind == "f" and bool(np.isnan(array).any()):
+            raise CheckpointError(f"weight {name} of {where} holds values that are not a number (NaN)")
+    return weights
+
+
+def _folders(directory: Path) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

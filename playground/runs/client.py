@@ -1,0 +1,142 @@
+"""A screen's or a script's end of a run's socket, for asyncio. The curves come from the journal; this is for commands and panels."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from playground.engine.commands import AnyCommand, Ask, View, Watch
+from playground.engine.events import Answered, LiveEvent
+from playground.engine.panels import AnyPanel
+from playground.runs.wire import Decoder, WireError, encode, peer_uid, short_path
+
+OnEvent = Callable[[LiveEvent], None]
+OnClosed = Callable[[str], None]
+_RECEIVE = 1 << 18
+
+
+class RunError(Exception):
+    """What was asked was refused, or the run does not answer; in words."""
+
+
+class RunClient:
+    """One connection to a run. `on_event` gets every `Shown` and `Status`, and an `Answered` that nobody waits for; `on_closed` is
+    called once when the connection ends by itself, with the reason in words (empty when the run just went away)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_event: OnEvent, on_closed: OnClosed) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._on_event = on_event
+        self._on_closed = on_closed
+        self._waiting: dict[int, asyncio.Future[Answered]] = {}
+        self._last_id = 0
+        self.closed = False
+        self._task = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def connect(
+        cls,
+        socket_path: Path,
+        on_event: OnEvent = lambda event: None,
+        on_closed: OnClosed = lambda reason: None,
+        timeout: float = 10.0,
+    ) -> RunClient:
+        """Raises `RunError` when no run listens there."""
+        try:
+            with short_path(socket_path) as path:
+                reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), timeout)
+        except TimeoutError:
+            raise RunError(f"the run {socket_path.parent.name} did not answer within {timeout:g} s") from None
+        except OSError as error:
+            raise RunError(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
+        if (uid := peer_uid(writer.get_extra_info("socket"))) != os.geteuid():
+            writer.close()
+            raise RunError(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
+        return cls(reader, writer, on_event, on_closed)
+
+    async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0) -> AnyPanel:
+        """One panel, now. Raises `RunError`."""
+        answer = await self.command(Ask(panel=panel, options=dict(options or {})), timeout)
+        if answer is None:
+            raise RunError(f"the run answered without the panel {panel}")
+        return answer
+
+    async def command(self, command: AnyCommand, timeout: float = 10.0) -> AnyPanel | None:
+        """Send and wait for the reply, which may carry a panel. Raises `RunError` with the run's words, or when none comes."""
+        number = self._next_id()
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self.send(msgspec.structs.replace(command, id=number))
+            answer = await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            raise RunError(f"the run did not answer within {timeout:g} s; it may be in a long step or evaluation") from None
+        finally:
+            self._waiting.pop(number, None)
+        if answer.error:
+            raise RunError(answer.error)
+        return answer.panel
+
+    def send(self, command: AnyCommand) -> None:
+        """Send without waiting for a reply. Raises `RunError` when the connection is closed, or the command too large."""
+        if self.closed:
+            raise RunError("the run is gone")
+        try:
+            self._writer.write(encode(command))
+        except WireError as error:
+            raise RunError(str(error)) from None
+
+    def watch(self, views: Sequence[View], rate: float = 4.0) -> int:
+        """Keep these panels coming; the number returned stands in the `watch` of every `Shown` that belongs to them. Raises `RunError`."""
+        number = self._next_id()
+        self.send(Watch(id=number, views=list(views), rate=rate))
+        return number
+
+    async def close(self) -> None:
+        """Hang up; `on_closed` is not called. Harmless when closed already."""
+        self._on_closed = lambda reason: None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._end("")
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _listen(self) -> None:
+        decoder: Decoder[LiveEvent] = Decoder(LiveEvent)
+        reason = ""
+        try:
+            while data := await self._reader.read(_RECEIVE):
+                for event in decoder.feed(data):
+                    self._deliver(event)
+        except WireError as error:
+            reason = f"the run sent {error}"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        self._end(reason)
+
+    def _deliver(self, event: LiveEvent) -> None:
+        if isinstance(event, Answered) and (future := self._waiting.pop(event.id, None)) is not None:
+            if not future.done():
+                future.set_result(event)
+        else:
+            self._on_event(event)
+
+    def _end(self, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._writer.close()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(RunError("the run went away before it answered"))
+        self._waiting.clear()
+        self._on_closed(reason)

@@ -1,0 +1,248 @@
+"""A run's directory: where runs live, how they are named, made, found, listed and removed.
+
+RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
+              events.jsonl   the journal
+              checkpoints/   step-N folders
+              lock           held by the run's process
+              socket         the run's ear while it lives
+              log.txt        what the process printed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import itertools
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from playground.runs.lock import RunLock, holder
+
+if TYPE_CHECKING:
+    from checkpoints.store import Store
+
+SPEC_LIMIT = 1 << 20
+_NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+_EXPLORE = re.compile(r"\.explore-([0-9]{1,10})")
+_HIDDEN = re.compile(r"\.(?:new|gone)-([0-9]{1,10})-.*")
+
+
+class RunNameError(ValueError):
+    """A run's name that cannot be used, or no run of that name; in words with the nearest name."""
+
+
+class SpecError(ValueError):
+    """A run's `run.json` that cannot be read."""
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was started with; written once."""
+
+    architecture: str
+    settings: dict[str, Any]
+    origin: str = ""
+    """The checkpoint the weights came from, as it was given; empty for fresh weights."""
+    created: float = 0.0
+    """Seconds since the epoch."""
+    format: Literal[1] = 1
+
+
+class RunDirectory:
+    """The directory of one run. Making the object touches no disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The run's name, such as gpt-1."""
+        return self.path.name
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal of durable events."""
+        return self.path / "events.jsonl"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock that the run's process holds."""
+        return self.path / "lock"
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket of the living run."""
+        return self.path / "socket"
+
+    @property
+    def log_path(self) -> Path:
+        """What the run's process printed, for a person to read."""
+        return self.path / "log.txt"
+
+    @property
+    def store(self) -> Store:
+        """The run's checkpoints."""
+        from checkpoints.store import Store  # here, since it loads numpy
+
+        return Store(self.path / "checkpoints")
+
+    @property
+    def spec(self) -> Spec:
+        """What the run was started with. Raises `SpecError`."""
+        return _read_spec(self.path / "run.json")
+
+    @classmethod
+    def explore(cls, runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "") -> RunDirectory:
+        """A directory for a process that only answers questions: `.explore-PID`, never listed. Clears away those of dead processes."""
+        clean(runs_dir)
+        run = cls(explore_path(runs_dir))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(run.path)
+        spec = Spec(architecture=architecture, settings=settings, origin=origin, created=time.time())
+        with _staged(runs_dir, spec) as draft:
+            draft.rename(run.path)
+        return run
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+
+def default_runs_dir(override: Path | str | None = None) -> Path:
+    """RUNS_DIR: `override`, or `runs` in the platform's data folder."""
+    if override is not None:
+        return Path(override).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"
+
+
+def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
+    """Where the explore process `pid` (this one) has its socket."""
+    return runs_dir / f".explore-{os.getpid() if pid is None else pid}"
+
+
+def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
+    """A new run: `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears at once and complete. Raises `RunNameError` and `OSError`."""
+    check_name(name if name is not None else f"{architecture}-1")
+    spec = Spec(architecture=architecture, settings=settings, origin=origin, created=time.time())
+    with _staged(runs_dir, spec) as draft:
+        candidates = (
+            [name] if name is not None else (f"{architecture}-{n}" for n in itertools.count(_last_number(runs_dir, architecture) + 1))
+        )
+        for candidate in candidates:
+            try:
+                draft.rename(runs_dir / candidate)  # atomic; refused where a run stands, since its folder is not empty
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise
+                continue
+            return RunDirectory(runs_dir / candidate)
+    raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
+
+
+def find(runs_dir: Path, name: str) -> RunDirectory:
+    """The run called `name`. Raises `RunNameError` with the nearest name."""
+    check_name(name)
+    path = runs_dir / name
+    if path.is_symlink():
+        raise RunNameError(f"{path} is a link, and links are not followed")
+    if not (path / "run.json").is_file():
+        known = names(runs_dir)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}" if known else "there are none yet"
+        raise RunNameError(f"there is no run {name!r} in {runs_dir}; {hint}")
+    return RunDirectory(path)
+
+
+def names(runs_dir: Path) -> list[str]:
+    """Every run's name, `gpt-2` before `gpt-10`."""
+    try:
+        with os.scandir(runs_dir) as entries:
+            found = [entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
+
+
+def remove(run: RunDirectory) -> None:
+    """Delete the run with its checkpoints and journal. Raises `Held` when a process holds it."""
+    with RunLock(run.lock_path):
+        gone = run.path.parent / f".gone-{os.getpid()}-{run.name}"
+        run.path.rename(gone)
+        shutil.rmtree(gone)
+
+
+def clean(runs_dir: Path) -> None:
+    """Clear away the hidden folders of processes that are gone."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_dir) as entries:
+        for entry in entries:
+            match = _EXPLORE.fullmatch(entry.name) or _HIDDEN.fullmatch(entry.name)
+            if match and entry.is_dir(follow_symlinks=False) and not _exists(int(match[1])) and holder(Path(entry.path) / "lock") is None:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def check_name(name: str) -> None:
+    """Raises `RunNameError` unless `name` can be a run's name."""
+    if not _NAME.fullmatch(name):
+        raise RunNameError(f"{name[:80]!r} cannot be a run's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")
+
+
+@contextlib.contextmanager
+def _staged(runs_dir: Path, spec: Spec) -> Iterator[Path]:
+    """A hidden folder, 0700, that holds the spec, to be renamed; gone afterwards if it was not."""
+    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=runs_dir))
+    try:
+        with (draft / "run.json").open("xb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _read_spec(path: Path) -> Spec:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(SPEC_LIMIT + 1)
+        if len(data) > SPEC_LIMIT:
+            raise SpecError(f"{path} is larger than {SPEC_LIMIT:,} bytes")
+        return msgspec.json.decode(data, type=Spec)
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror or error}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SpecError(f"{path} is not a run's description: {error}") from None
+
+
+def _last_number(runs_dir: Path, architecture: str) -> int:
+    """The highest number in use, so that a name is not given again while a later one stands."""
+    pattern = re.compile(re.escape(architecture) + r"-([1-9][0-9]{0,8})")
+    try:
+        return max((int(match[1]) for path in runs_dir.iterdir() if (match := pattern.fullmatch(path.name))), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,239 @@
+"""A run's journal: every durable event, one JSON line each, appended by one writer and read by anyone, while it grows or years later.
+
+A line is whole or it is not there: a short write is finished or taken back, and what a killed writer left unfinished is cut when the
+next one opens the file. Readers ignore an unfinished last line and skip a damaged one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import msgspec
+
+from playground.engine.events import DurableEvent, Evaluated, Event, Started, Stepped
+
+LINE_LIMIT = 1 << 20
+"""Bytes of one line, its newline included."""
+
+_CHUNK = 1 << 18
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[DurableEvent] = msgspec.json.Decoder(DurableEvent)
+
+E = TypeVar("E", bound=Event)
+
+
+class JournalFull(OSError):  # noqa: N818 (what happened, in the words of the run)
+    """The disk is full: nothing of the event was written, and it can be appended again once there is space."""
+
+
+class Journal:
+    """The writer; only for the holder of the run's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create, cut an unfinished last line, and go on counting after the last whole one. Raises `OSError`."""
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.seq = 0
+        """The `seq` that the next event gets."""
+        try:
+            self._size = _whole_size(self._fd)
+            self._torn = self._size != os.fstat(self._fd).st_size
+            self._cut()
+            self.seq = _next_seq(self._fd, self._size, path)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def append(self, event: E) -> E:
+        """Write the event, as it is returned: with its `seq`, and with the time unless it has one.
+
+        Raises `JournalFull`, other `OSError`s, and `ValueError` for a line over 1 MiB; nothing is written then and no `seq` is used up.
+        """
+        self._cut()
+        stamped = msgspec.structs.replace(event, seq=self.seq, time=event.time or time.time())
+        line = _encoder.encode(stamped) + b"\n"
+        if len(line) > LINE_LIMIT:
+            raise ValueError(f"an event of {len(line):,} bytes does not fit in the journal; the limit is {LINE_LIMIT:,}")
+        self._torn = True
+        try:
+            view = memoryview(line)
+            while view:  # a disk that fills up takes a part without an error
+                view = view[os.write(self._fd, view) :]
+        except BaseException as error:
+            self._cut()
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise JournalFull(error.errno, f"the disk is full: {os.strerror(error.errno)}", str(self.path)) from None
+            raise
+        self._torn = False
+        self._size += len(line)
+        self.seq += 1
+        return stamped
+
+    def _cut(self) -> None:
+        """Back to the last whole line."""
+        if self._torn:
+            os.ftruncate(self._fd, self._size)
+            self._torn = False
+
+    def sync(self) -> None:
+        """Wait until all of it is on the disk; before a checkpoint is saved, so that no checkpoint is ahead of its journal."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Harmless when closed already."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class JournalReader:
+    """Follows a journal, which need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged = 0
+        """Lines that were skipped because they could not be read."""
+        self._offset = 0
+        self._skipping = False
+
+    def read(self) -> list[DurableEvent]:
+        """The events since the last call."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return []
+        try:
+            if os.fstat(fd).st_size < self._offset:  # not the file it was
+                self._offset, self._skipping = 0, False
+            events: list[DurableEvent] = []
+            rest = b""
+            while chunk := os.pread(fd, _CHUNK, self._offset + len(rest)):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._offset += len(line) + 1
+                    self._take(line, events)
+                if len(rest) >= LINE_LIMIT:  # no line of ours: leave it out without keeping it
+                    self._offset += len(rest)
+                    self._skipping, rest = True, b""
+            return events
+        finally:
+            os.close(fd)
+
+    def _take(self, line: bytes, events: list[DurableEvent]) -> None:
+        if self._skipping:
+            self._skipping = False
+            self.damaged += 1
+            return
+        try:
+            events.append(decode(line))
+        except ValueError:
+            self.damaged += 1
+
+
+def decode(line: bytes) -> DurableEvent:
+    """One line as an event. Numbers that JSON cannot hold (NaN, infinities) come back as None, or as NaN where a number must stand.
+
+    Raises `ValueError`.
+    """
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        event = json.loads(line)
+        if not isinstance(event, dict) or not isinstance(event.get("metrics"), dict):
+            raise
+        found: DurableEvent = msgspec.convert(_with_nan(event), DurableEvent)
+        return found
+    except RecursionError:
+        raise ValueError("an event nested too deeply") from None
+
+
+def history(path: Path) -> list[DurableEvent]:
+    """The journal's events, each step once: what a later `Started` goes back behind no longer counts, and of several evaluations of
+    one step the newest stands."""
+    return supersede(JournalReader(path).read())
+
+
+def supersede(events: Iterable[DurableEvent]) -> list[DurableEvent]:
+    """As `history`, from events that were read already."""
+    kept: list[DurableEvent] = []
+    for event in events:
+        if isinstance(event, Started):
+            kept = [cut for other in kept if (cut := _up_to(other, event.step)) is not None]
+        elif isinstance(event, Evaluated):
+            kept = (
+                [other for other in kept if not (isinstance(other, Evaluated) and other.step == event.step)]
+                if _repeats(kept, event)
+                else kept
+            )
+        kept.append(event)
+    return kept
+
+
+def _repeats(kept: list[DurableEvent], event: Evaluated) -> bool:
+    """Whether that step was evaluated already; looks back no further than its step goes."""
+    for other in reversed(kept):
+        if other.step < event.step:
+            return False
+        if isinstance(other, Evaluated) and other.step == event.step:
+            return True
+    return False
+
+
+def _up_to(event: DurableEvent, step: int) -> DurableEvent | None:
+    if event.step <= step:
+        return event
+    if isinstance(event, Stepped) and event.first <= step:
+        count = step - event.first + 1
+        return msgspec.structs.replace(event, step=step, metrics={name: values[:count] for name, values in event.metrics.items()})
+    return None
+
+
+def _with_nan(event: dict[str, Any]) -> dict[str, Any]:
+    metrics = {name: float("nan") if value is None else value for name, value in event["metrics"].items()}
+    return {**event, "metrics": metrics}
+
+
+def _whole_size(fd: int) -> int:
+    """Bytes up to the end of the last whole line."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        begin = max(0, end - _CHUNK)
+        found = os.pread(fd, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def tail(fd: int, size: int, limit: int) -> list[bytes]:
+    """The whole lines within the last `limit` bytes of the first `size`, oldest first."""
+    begin = max(0, size - limit)
+    lines = os.pread(fd, size - begin, begin).split(b"\n")[:-1]
+    return lines[1:] if begin else lines
+
+
+def _next_seq(fd: int, size: int, path: Path) -> int:
+    for limit in (1 << 14, 4 * LINE_LIMIT):
+        for after, line in enumerate(reversed(tail(fd, size, limit))):
+            try:
+                return decode(line).seq + 1 + after
+            except ValueError:
+                continue
+        if limit >= size:
+            break
+    events = JournalReader(path).read() if size else []  # megabytes of damage at the end: count from the start
+    return max((event.seq for event in events), default=-1) + 1

@@ -1,0 +1,159 @@
+"""Starting a run's process, so that it outlives whoever started it, and stopping one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from playground.engine.commands import Stop
+from playground.runs.client import RunError
+from playground.runs.directory import RunDirectory
+from playground.runs.lock import Holder, holder
+from playground.runs.wire import encode, short_path
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Process(subprocess.Popen[bytes]):
+    """Of asyncio's own subprocesses the event loop kills the living ones when it closes; ours are to live on without a word."""
+
+    def __del__(self, *args: Any) -> None:
+        with contextlib.suppress(Exception):
+            self.poll()
+
+
+class Launched:
+    """A process that was started here. It goes on when this one ends."""
+
+    def __init__(self, process: _Process, log_path: Path) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.log_path = log_path
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; -N when signal N killed it."""
+        return self._process.poll()
+
+    async def wait(self) -> int:
+        """Until it has ended, without holding anything up."""
+        delay = 0.005
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.1)
+        return code
+
+    def wait_blocking(self, timeout: float | None = None) -> int:
+        """Raises `subprocess.TimeoutExpired`."""
+        return self._process.wait(timeout)
+
+    def last_words(self, lines: int = 20) -> str:
+        """The end of its log, control characters left out: for a failure that it could not report otherwise."""
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
+                text = file.read(16_384).decode(errors="replace")
+        except OSError:
+            return ""
+        kept = "".join(c for c in text if c == "\n" or c.isprintable())
+        return "\n".join(kept.strip().splitlines()[-lines:])
+
+
+def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
+    """Start `dlplay ARGUMENTS` as a session of its own, its output appended to the log. Raises `OSError`."""
+    log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        process = _Process(
+            [sys.executable, "-P", "-m", "playground", *arguments],  # -P: a folder called playground where we stand is not ours
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(),
+        )
+    finally:
+        os.close(log)
+    return Launched(process, log_path)
+
+
+async def launch(arguments: Sequence[str], log_path: Path) -> Launched:
+    """As `launch_blocking`, off the event loop's thread."""
+    return await asyncio.to_thread(launch_blocking, arguments, log_path)
+
+
+def _environment() -> dict[str, str]:
+    """With this very package to be found, also in a checkout that is not installed."""
+    environment = dict(os.environ)
+    if not {"site-packages", "dist-packages"} & set(_ROOT.parts):
+        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    return environment
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and not just its remains."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return True
+
+
+def stop_run(run: RunDirectory, timeout: float = 60.0) -> bool:
+    """End the run after a last checkpoint, and wait until it is free; False when nobody held it.
+
+    It is asked over its socket, or by SIGTERM when it does not listen. Raises `RunError` when it goes on after `timeout` seconds.
+    """
+    held = holder(run.lock_path)
+    if held is None:
+        return False
+    deadline = time.monotonic() + timeout
+    connection = _ask_to_stop(run.socket_path)
+    try:
+        if connection is None:
+            _terminate(held)
+        delay = 0.01
+        while (now := holder(run.lock_path)) is not None and now.pid in (0, held.pid):
+            if time.monotonic() > deadline:
+                raise RunError(f"run {run.name} did not stop within {timeout:g} s; process {held.pid} still holds it: kill {held.pid}")
+            time.sleep(delay)
+            delay = min(delay * 2, 0.1)
+    finally:
+        if connection is not None:
+            connection.close()
+    return True
+
+
+def _ask_to_stop(socket_path: Path) -> socket.socket | None:
+    """The connection, to be kept open until the run has ended; None when nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5.0)
+    try:
+        with short_path(socket_path) as path:
+            connection.connect(path)
+        connection.sendall(encode(Stop()))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _terminate(held: Holder) -> None:
+    if held.pid > 1 and held.pid != os.getpid():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(held.pid, signal.SIGTERM)

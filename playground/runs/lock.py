@@ -1,0 +1,115 @@
+"""One writer a run: an advisory lock (`flock`) on a file in the run's directory, which the kernel frees when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+_PATIENCE = 0.2
+"""Seconds that a taken lock is tried again: someone who merely asks `holder` takes it for an instant."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """The process that holds a run; `pid` is 0 when it has not written its name yet."""
+
+    pid: int
+    command: str
+
+
+class Held(RuntimeError):  # noqa: N818 (what is the case, in the words of the run)
+    """The run is held by another process."""
+
+    def __init__(self, holder: Holder, name: str) -> None:
+        command = f" ({holder.command})" if holder.command else ""
+        super().__init__(f"run {name} is held by process {holder.pid}{command}; attach to it, or stop it first: dlplay stop {name}")
+        self.holder = holder
+        self.pid = holder.pid
+
+
+class RunLock:
+    """Exclusive hold on a run, as a context manager or with `acquire` and `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Raises `Held` when another process has it, and `OSError` when the run's directory is gone."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(fd), self.path.stat()):
+                    break
+                os.close(fd)  # the run was removed and made again meanwhile: that lock is on a file nobody sees
+            except BlockingIOError:
+                holder = _read_holder(fd)
+                os.close(fd)
+                if time.monotonic() > deadline:
+                    raise Held(holder, self.path.parent.name) from None
+                time.sleep(0.01)
+            except BaseException:
+                os.close(fd)
+                raise
+        self._fd = fd
+        os.register_at_fork(after_in_child=self._forget)
+        command = " ".join(sys.argv).replace("\n", " ")[:500]
+        with contextlib.suppress(OSError):  # a full disk must not keep a run from being taken up
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()} {command}\n".encode(errors="replace"), 0)
+
+    def release(self) -> None:
+        """Free at once; harmless when it is not held."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            self._forget()
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the run."""
+        return self._fd >= 0
+
+    def _forget(self) -> None:
+        """Close without unlocking explicitly: in a forked child that would free the parent's lock."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> RunLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+
+def holder(path: Path) -> Holder | None:
+    """The process that holds the lock at `path`; None when it is free or there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return _read_holder(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _read_holder(fd: int) -> Holder:
+    text = os.pread(fd, 1024, 0).decode(errors="replace")
+    pid, _, command = text.strip().partition(" ")
+    return Holder(int(pid) if pid.isdecimal() and len(pid) < 12 else 0, "".join(c if c.isprintable() else " " for c in command))

@@ -1,0 +1,272 @@
+"""The run's ear and mouth: a Unix socket that takes commands and sends live events, without training ever waiting for a client.
+
+One thread does all input and output. The training thread only takes from a queue what has arrived and leaves on one what is to be sent.
+For each client only the newest `Shown` of a view and the newest `Status` are kept; an `Answered` is kept until it is taken. A client
+that sends nonsense, takes nothing for ten seconds while something waits for it, or belongs to another user, is dropped.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import selectors
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+
+from playground.engine.commands import AnyCommand, Watch
+from playground.engine.events import Answered, LiveEvent
+from playground.runs.channel import Channel, ChannelError, Outgoing
+from playground.runs.wire import peer_uid, short_path
+
+CLIENT_LIMIT = 32
+STALL_SECONDS = 10.0
+VIEW_LIMIT = 32
+INBOX_LIMIT = 1024
+"""Commands of one client that may wait for the training thread."""
+
+_NOTHING: list[tuple[int, AnyCommand]] = []
+
+
+class ServerError(OSError):
+    """The socket cannot be made where it should be, in words."""
+
+
+class Server:
+    """Make it, `start` it, `poll` it between two steps, `close` it. All but `start` and `close` cost the caller microseconds."""
+
+    def __init__(self, socket_path: Path, *, stall_seconds: float = STALL_SECONDS) -> None:
+        self.socket_path = socket_path
+        self.stall_seconds = stall_seconds
+        self.clients: frozenset[int] = frozenset()
+        """Who is attached."""
+        self._channels: dict[int, Channel] = {}
+        self._inbox: collections.deque[tuple[int, AnyCommand]] = collections.deque()
+        self._outbox: collections.deque[tuple[int | None, Outgoing]] = collections.deque()
+        self._arrived = threading.Event()
+        self._closing = False
+        self._flush_until = 0.0
+        self._resume_accept = 0.0
+        self._listening = False
+        self._last_id = 0
+        self._selector = selectors.DefaultSelector()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Open the socket, 0600, in a folder that is ours, 0700. The caller holds the run's lock. Raises `ServerError` and `OSError`."""
+        check_folder(self.socket_path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(self.socket_path).st_mode):
+                raise ServerError(f"{self.socket_path} is in the way: it is no socket")
+            self.socket_path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        former = os.umask(0o177)
+        try:
+            with short_path(self.socket_path) as path:
+                listener.bind(path)
+        except BaseException:
+            listener.close()
+            raise
+        finally:
+            os.umask(former)
+        self.socket_path.chmod(0o600)
+        self._inode = os.lstat(self.socket_path).st_ino
+        listener.listen(CLIENT_LIMIT)
+        listener.setblocking(False)
+        self._listener = listener
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        self._listen(True)
+        self._thread = threading.Thread(target=self._run, name="run socket", daemon=True)
+        self._thread.start()
+
+    # --- for the training thread ----------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = 0) -> list[tuple[int, AnyCommand]]:
+        """The commands that have arrived, each with its client. 0: at once. Otherwise wait for one, up to `timeout` seconds (None: as
+        long as it takes)."""
+        if not self._inbox:
+            if timeout == 0:
+                return _NOTHING
+            self._arrived.clear()
+            if not self._inbox and not self._arrived.wait(timeout):
+                return _NOTHING
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                client, command = self._inbox.popleft()
+                if channel := self._channels.get(client):
+                    channel.taken += 1
+                taken.append((client, command))
+        return taken
+
+    def reply(self, client: int, event: LiveEvent) -> None:
+        """Send to one client; nothing happens when it is gone."""
+        if client in self.clients:
+            self._outbox.append((client, Outgoing(event)))
+            self._wake()
+
+    def broadcast(self, event: LiveEvent) -> None:
+        """Send to all clients."""
+        if self.clients:
+            self._outbox.append((None, Outgoing(event)))
+            self._wake()
+
+    def close(self, flush_seconds: float = 1.0) -> None:
+        """Send what still waits, for at most `flush_seconds`, then end. Harmless when closed already."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._flush_until = time.monotonic() + flush_seconds
+        self._closing = True
+        self._wake()
+        thread.join()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: a wake-up is under way already
+            self._wake_in.send(b"\0")
+
+    # --- the thread ------------------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not (self._closing and self._flushed()):
+                self._turn()
+        finally:
+            self._shut()
+
+    def _flushed(self) -> bool:
+        waiting = self._outbox or any(channel.waiting for channel in self._channels.values())
+        return not waiting or time.monotonic() > self._flush_until
+
+    def _turn(self) -> None:
+        for key, mask in self._selector.select(self._patience()):
+            if key.fileobj is self._wake_out:
+                with contextlib.suppress(OSError):
+                    self._wake_out.recv(4096)
+            elif key.fileobj is self._listener:
+                self._accept()
+            else:
+                self._serve(key.data, mask)
+        self._distribute()
+        now = time.monotonic()
+        if not self._listening and not self._closing and now >= self._resume_accept:
+            self._listen(True)
+        for channel in list(self._channels.values()):
+            if channel.waiting and now - channel.moved > self.stall_seconds:
+                self._drop(channel)
+
+    def _patience(self) -> float | None:
+        now = time.monotonic()
+        deadlines = [channel.moved + self.stall_seconds for channel in self._channels.values() if channel.waiting]
+        if not self._listening and not self._closing:
+            deadlines.append(self._resume_accept)
+        if self._closing:
+            deadlines.append(self._flush_until)
+        return max(0.0, min(deadlines) - now) + 0.001 if deadlines else None
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # out of file descriptors, most likely: leave the rest in the queue for a while
+            self._listen(False)
+            self._resume_accept = time.monotonic() + 0.5
+            return
+        try:
+            if self._closing or len(self._channels) >= CLIENT_LIMIT or peer_uid(connection) != os.geteuid():
+                connection.close()
+                return
+            connection.setblocking(False)
+        except OSError:
+            connection.close()
+            return
+        self._last_id += 1
+        channel = Channel(self._last_id, connection)
+        self._channels[channel.id] = channel
+        self._selector.register(connection, selectors.EVENT_READ, channel)
+        self.clients = frozenset(self._channels)
+
+    def _listen(self, on: bool) -> None:
+        if on != self._listening:
+            self._listening = on
+            if on:
+                self._selector.register(self._listener, selectors.EVENT_READ)
+            else:
+                self._selector.unregister(self._listener)
+
+    def _serve(self, channel: Channel, mask: int) -> None:
+        if channel.id not in self._channels:
+            return
+        try:
+            if mask & selectors.EVENT_WRITE:
+                channel.send()
+            if mask & selectors.EVENT_READ:
+                for command in channel.receive():
+                    self._take(channel, command)
+            self._select(channel)
+        except (ChannelError, OSError):
+            self._drop(channel)
+
+    def _take(self, channel: Channel, command: AnyCommand) -> None:
+        if isinstance(command, Watch) and len(command.views) > VIEW_LIMIT:
+            words = f"{len(command.views):,} panels cannot be watched at once; the limit is {VIEW_LIMIT}"
+            channel.put(Outgoing(Answered(id=command.id, error=words)))
+            return
+        if channel.received - channel.taken >= INBOX_LIMIT:
+            raise ChannelError(f"more than {INBOX_LIMIT:,} commands wait")
+        channel.received += 1
+        self._inbox.append((channel.id, command))
+        self._arrived.set()
+
+    def _distribute(self) -> None:
+        while self._outbox:
+            client, outgoing = self._outbox.popleft()
+            for channel in list(self._channels.values()) if client is None else filter(None, [self._channels.get(client)]):
+                try:
+                    channel.put(outgoing)
+                    self._select(channel)
+                except (ChannelError, OSError):
+                    self._drop(channel)
+
+    def _select(self, channel: Channel) -> None:
+        """Ask for what the channel needs next, and drop it when it has ended."""
+        if channel.ended:
+            self._drop(channel)
+            return
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.waiting else 0)
+        if events != self._selector.get_key(channel.connection).events:
+            self._selector.modify(channel.connection, events, channel)
+
+    def _drop(self, channel: Channel) -> None:
+        if self._channels.pop(channel.id, None) is not None:
+            self.clients = frozenset(self._channels)
+            self._selector.unregister(channel.connection)
+            channel.connection.close()
+
+    def _shut(self) -> None:
+        for channel in list(self._channels.values()):
+            self._drop(channel)
+        for end in (self._listener, self._wake_in, self._wake_out):
+            end.close()
+        self._selector.close()
+        with contextlib.suppress(OSError):
+            if os.lstat(self.socket_path).st_ino == self._inode:
+                self.socket_path.unlink()
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `ServerError` unless the folder belongs to us and to nobody else."""
+    facts = os.lstat(folder)
+    if not stat.S_ISDIR(facts.st_mode):
+        raise ServerError(f"{folder} is not a folder (links are not followed)")
+    if facts.st_uid != os.geteuid():
+        raise ServerError(f"{folder} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); no socket is opened there")
+    if facts.st_mode & 0o077:
+        raise ServerError(f"{folder} is open to others (mode {stat.S_IMODE(facts.st_mode):04o}); make it yours alone: chmod 700 '{folder}'")
