@@ -24,7 +24,9 @@ async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, **wishes: Any) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
+async def opened(
+    runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, **wishes: Any
+) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
     """The playground with its first tab on the screen. `explore`: a shipped model is opened as well, in a process of its own."""
 
     async def nothing(link: RunLink, origin: str = "") -> None:
@@ -35,9 +37,9 @@ async def opened(runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: 
         RunLink.explore = nothing  # type: ignore[method-assign]
     try:
         app = PlaygroundApp(runs_dir=runs_dir, config_path=runs_dir / "config" / "screen.json", **wishes)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await until(lambda: app.query(f"#tab-{app.opened}"))
-            await until(lambda: "nothing yet" in screen_text(app) or "columns and" in screen_text(app))
+            await until(lambda: "train/pause" in screen_text(app) or "columns and" in screen_text(app))
             if size[0] >= 110:
                 await until(lambda: app.tab.form.region.width)
             yield app, pilot
@@ -47,13 +49,15 @@ async def opened(runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: 
 
 def screen_text(app: PlaygroundApp) -> str:
     """What stands on the screen, line by line."""
-    width, height = app.size
     lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in lines[:height])
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines[: app.size.height])
 
 
 def part_text(app: PlaygroundApp, selector: str) -> str:
     """What stands in the one part of the screen that `selector` finds, as running text."""
-    region = app.screen.query_one(selector).region
+    found = app.screen.query(selector)
+    if not found:
+        return ""
+    region = found.first().region
     lines = screen_text(app).splitlines()[region.y : region.bottom]
     return " ".join(" ".join(line[region.x : region.right] for line in lines).split())

@@ -142,7 +142,9 @@ async def test_the_chosen_theme_is_kept(tmp_path: Path) -> None:
 
 async def test_a_failure_is_told_in_words_that_can_be_copied(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
-        started = Started(architecture="convnet", name="convnet-1", settings={}, device="cpu", device_name="", threads=1, parameters=1, data="")
+        started = Started(
+            architecture="convnet", name="convnet-1", settings={}, device="cpu", device_name="", threads=1, parameters=1, data=""
+        )
         failed = Failed(step=7, what="the loss is not finite [x]", why="at step 7 it was nan", remedy="lower lr")
         app.tab.link.history.add([started, failed])
         await until(lambda: "the loss is not finite [x]" in screen_text(app))

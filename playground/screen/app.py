@@ -59,12 +59,12 @@ class PlaygroundApp(App[None]):
         self.runs_dir = runs_dir
         self.opened = tab if tab in self.cards else next(iter(self.cards))
         self._wishes: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
-        self._attach, self._resume = attach, resume
+        self._wanted_run, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
         self._hangup = Hangup(self)
         self._frame_due = 0.0
         self._poll_due = 0.0
-        self._troubles: list[tuple[str, str, str]] = []
+        self._troubles: list[ArchitectureTab.Trouble] = []
         for theme in (themes.DARK, themes.LIGHT):
             self.register_theme(theme)
         chosen = themes.remembered(self._config_path)
@@ -118,12 +118,12 @@ class PlaygroundApp(App[None]):
 
     @work(group="begin")
     async def _begin(self, tab: ArchitectureTab, wishes: Mapping[str, Any]) -> None:
-        name, self._attach = self._attach, None
+        name, self._wanted_run = self._wanted_run, None
         try:
             if name is not None:
-                await tab.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
+                await tab.steering.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
             else:
-                await tab.begin()
+                await tab.steering.explore()
         except RunNameError as error:
             tab.trouble("There is no such run", str(error), "o lists what there is")
 
@@ -181,7 +181,7 @@ class PlaygroundApp(App[None]):
     # --- troubles -----------------------------------------------------------------------------------------------------------------
 
     def on_architecture_tab_trouble(self, event: ArchitectureTab.Trouble) -> None:
-        self._troubles.append((event.title, event.words, event.remedy))
+        self._troubles.append(event)
         if len(self._troubles) == 1:
             self._tell_troubles()
 
@@ -190,32 +190,36 @@ class PlaygroundApp(App[None]):
         from playground.screen.dialogs.failure import FailureDialog
 
         while self._troubles:
-            await self.push_screen_wait(FailureDialog(*self._troubles[0]))
+            trouble = self._troubles[0]
+            offer = trouble.offer
+            accepted = await self.push_screen_wait(FailureDialog(trouble.title, trouble.words, trouble.remedy, offer[0] if offer else ""))
             del self._troubles[0]
+            if accepted and offer:
+                await offer[1]()
 
     # --- actions, in the order of their table -------------------------------------------------------------------------------------
 
     @work(group="run")
     async def action_train(self) -> None:
-        await self.tab.train()
+        await self.tab.steering.train()
 
     @work(group="run")
     async def action_step_once(self) -> None:
-        await self.tab.step_once()
+        await self.tab.steering.step_once()
 
     @work(group="run")
     async def action_reset(self) -> None:
-        await self.tab.start_over(paused=True)
+        await self.tab.steering.start_over(paused=True)
 
     def action_faster(self) -> None:
-        self.tab.change_speed(1)
+        self.tab.steering.change_speed(1)
 
     def action_slower(self) -> None:
-        self.tab.change_speed(-1)
+        self.tab.steering.change_speed(-1)
 
     @work(group="run")
     async def action_save(self) -> None:
-        await self.tab.save()
+        await self.tab.steering.save()
 
     @work(group="run")
     async def action_stop(self) -> None:
@@ -228,7 +232,7 @@ class PlaygroundApp(App[None]):
         tab = self.tab
         chosen = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
         if chosen is not None:
-            await tab.load(chosen.name, run=chosen.kind == "run", train=chosen.how == "train")
+            await tab.steering.load(chosen.name, run=chosen.kind == "run", train=chosen.how == "train")
 
     def action_notes(self) -> None:
         from playground.screen.dialogs.notes import NotesScreen
@@ -302,7 +306,7 @@ class PlaygroundApp(App[None]):
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         for act in self.tab.card.actions:
-            yield SystemCommand(act.title, act.help, partial(self.tab.act, act.name))
+            yield SystemCommand(act.title, act.help, partial(self.tab.steering.act, act.name))
         yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
 
     def exit(self, *args: Any, **options: Any) -> None:

@@ -29,7 +29,9 @@ class PageBar(Widget):
         parts: list[Content] = []
         for number, name in self._pages:
             here = number == self.page
-            parts.append(Content.assemble((f" {number} ", "$text-accent"), (f"{name}", "bold underline" if here else "$foreground 60%"), "  "))
+            parts.append(
+                Content.assemble((f" {number} ", "$text-accent"), (f"{name}", "bold underline" if here else "$foreground 60%"), "  ")
+            )
         return Content("").join(parts)
 
     def on_click(self, event: events.Click) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from playground.engine.events import LiveEvent
-from playground.runs.client import RunClient, RunError
+from playground.runs.client import NotListening, RunClient, RunError
 from playground.runs.directory import RunDirectory
 from playground.runs.launch import Launched, launch
 
@@ -30,7 +30,6 @@ class Peer:
         self._on_event = on_event
         self._on_closed = on_closed
         self._left = False
-        self._closing: asyncio.Task[None] | None = None
 
     async def launch(self, arguments: list[str]) -> None:
         """Start `dlplay ARGUMENTS` and connect to it. Raises `PeerDied` and `OSError`."""
@@ -44,13 +43,15 @@ class Peer:
             try:
                 self.client = await RunClient.connect(self.directory.socket_path, self._on_event, self._closed)
                 return
-            except (RunError, OSError):
+            except NotListening:
                 if self._left:
                     raise PeerDied("") from None
                 if self.process is not None and self.process.returncode is not None:
                     raise PeerDied(self.last_words()) from None
                 if asyncio.get_running_loop().time() > deadline:
                     raise PeerDied(f"nothing answers at {self.directory.socket_path}") from None
+            except RunError as error:
+                raise PeerDied(str(error)) from None
             await asyncio.sleep(RETRY_SECONDS)
 
     @property
@@ -61,7 +62,7 @@ class Peer:
         """Let go of the process, which goes on by itself."""
         self._left = True
         if self.client is not None:
-            self._closing = asyncio.get_running_loop().create_task(self.client.close())
+            self.client.close()
             self.client = None
 
     def last_words(self) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from playground.engine import settings as typed
 from playground.engine.card import Card
-from playground.engine.commands import Act, View
+from playground.engine.commands import View
 from playground.engine.events import Failed
 from playground.engine.panels import AnyPanel
-from playground.engine.settings import SettingsError
 from playground.screen.charts import ChartColumn
 from playground.screen.form import SettingsForm
 from playground.screen.inside import Inside
@@ -29,6 +26,7 @@ from playground.screen.page_bar import PageBar
 from playground.screen.run_bar import RunBar, Standing
 from playground.screen.run_link import RunLink
 from playground.screen.stage import ActionStage
+from playground.screen.steering import Steering
 
 WIDE = (110, 30)
 """Columns and rows from which everything is seen at once."""
@@ -36,6 +34,9 @@ CHART_SECONDS = 0.5
 """Between two drawings of the curves while training; they are the most that goes to the terminal."""
 LEAST = (58, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
+
+Offer = tuple[str, Callable[[], Awaitable[None]]]
+"""A way out that is offered as a choice: its words, and what does it."""
 
 
 class ArchitectureTab(Vertical):
@@ -52,9 +53,9 @@ class ArchitectureTab(Vertical):
     class Trouble(Message):
         """Something a person has to know of."""
 
-        def __init__(self, title: str, words: str, remedy: str) -> None:
+        def __init__(self, title: str, words: str, remedy: str, offer: Offer | None = None) -> None:
             super().__init__()
-            self.title, self.words, self.remedy = title, words, remedy
+            self.title, self.words, self.remedy, self.offer = title, words, remedy, offer
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class ArchitectureTab(Vertical):
         super().__init__(id=f"tab-{card.name}", classes="tab")
         self.card = card
         self.link = RunLink(card, runs_dir, self)
-        self.origin = origin
-        """The checkpoint that the next run starts from; empty for fresh weights."""
         self.options: dict[str, Any] = dict(options or {})
         self._fresh: dict[str, tuple[View, AnyPanel]] = {}
         self._answering: object = None
         self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
+        self.steering = Steering(self.link, self.form, lambda words: self.app.notify(words, timeout=4), self.trouble)
+        self.steering.origin = origin
         self._charts = ChartColumn(card)
         self.inside = Inside(card)
         self.stage = _stage(card, self.options) if card.stage is not None else None
@@ -162,7 +163,7 @@ class ArchitectureTab(Vertical):
             inside.show(view, panel)
         if history.failure is not None and history.failure is not self._told:
             self._told = history.failure
-            self.trouble(f"The run failed: {history.failure.what}", history.failure.why, history.failure.remedy)
+            self._tell_failure(history.failure)
         self.form.show_running(history.settings if history.started and link.run is not None else None)
         stage = self.stage
         if stage is not None:
@@ -172,6 +173,11 @@ class ArchitectureTab(Vertical):
             if history.step != self._renewed_at:
                 self._renewed_at = history.step
                 stage.renew()
+
+    def _tell_failure(self, failure: Failed) -> None:
+        smaller = "batch" in self.form.values and "memory" in failure.what
+        offer = ("start from the last checkpoint with half the batch", self.steering.start_smaller) if smaller else None
+        self.post_message(self.Trouble(f"The run failed: {failure.what}", failure.why, failure.remedy, offer))
 
     def standing(self) -> Standing:
         """What the run bar shows."""
@@ -213,110 +219,6 @@ class ArchitectureTab(Vertical):
         self.post_message(self.Trouble(title, words, remedy))
 
     # --- what a person does -------------------------------------------------------------------------------------------------------
-
-    async def train(self) -> None:
-        """Start a run when there is none, else pause it or go on."""
-        link = self.link
-        if link.state in ("starting", "opening"):
-            return
-        if link.run is None:
-            await self.start_over(paused=False)
-        elif link.state == "finished" and not self._more_steps():
-            steps = link.history.steps or 0
-            words = f"All {steps:,} steps are done. Raise steps in the settings to train on, or press r to start over."
-            self.app.notify(words, title="Finished")
-        else:
-            await link.train_or_pause()
-
-    def _more_steps(self) -> bool:
-        """Whether the settings allow for more than was trained."""
-        history = self.link.history
-        return bool(history.steps is None or history.steps > history.step)
-
-    async def start_over(self, *, paused: bool) -> None:
-        """A new run with the form's settings; the former one is saved, ended and kept on disk."""
-        self.form.close_editor()
-        try:
-            settings = self.form.settings
-        except SettingsError as error:
-            self.trouble("These settings cannot be used", str(error), "correct them in the form, or choose a preset")
-            return
-        if not await self.link.end():
-            self.trouble(
-                "The run does not end",
-                "It may be in a long step or evaluation.",
-                "try again, or stop it from another terminal: dlplay stop NAME",
-            )
-            return
-        await self.link.start(typed.to_dict(settings), self.origin, paused=paused)
-
-    async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
-        """Show a run, live or from its journal."""
-        await self.link.attach(name, resume=resume, overrides=overrides)
-        if self.link.history.settings:
-            self.form.adopt(self.link.history.settings)
-
-    async def begin(self) -> None:
-        """What happens when the tab is opened: a shipped model can be asked at once."""
-        await self.link.explore(self.origin)
-
-    async def step_once(self) -> None:
-        """One step of the run, or of a new one."""
-        link = self.link
-        if link.run is None:
-            await self.start_over(paused=True)
-        elif not link.attached and link.state in ("interrupted", "finished", "failed"):
-            await link.go_on(paused=True)
-        await link.step_once()
-
-    def change_speed(self, by: int) -> None:
-        """One notch quicker or slower."""
-        limit = self.link.speed(by)
-        self.app.notify(f"at most {limit:,.0f} steps per second" if limit else "full speed", timeout=2)
-
-    async def save(self) -> None:
-        """Write a checkpoint now."""
-        if not self.link.attached:
-            self.app.notify("nothing trains here; space starts", timeout=3)
-            return
-        if await self.link.save():
-            self.link.poll()
-            self.app.notify(f"saved at step {self.link.history.saved_step or 0:,}", timeout=3)
-
-    async def load(self, name: str, *, run: bool, train: bool) -> None:
-        """Open a shipped model or a run; `train` starts a new run from its weights."""
-        if not await self.link.end():
-            self.trouble("The run does not end", "It may be in a long step or evaluation.", "try again")
-            return
-        if run and not train:
-            self.origin = ""
-            await self.attach(name)
-            return
-        if not await self._adopt_checkpoint(name):
-            return
-        self.link.leave()
-        self.origin = name if train else ""
-        if train:
-            await self.start_over(paused=False)
-        else:
-            await self.link.explore(name)
-
-    async def _adopt_checkpoint(self, name: str) -> bool:
-        """Weights fit only the settings they were trained with."""
-        from checkpoints.format import CheckpointError
-        from playground.runs import origin
-
-        try:
-            checkpoint = await asyncio.to_thread(origin.find, name, self.link.runs_dir, self.card.name)
-        except (SettingsError, CheckpointError) as error:
-            self.trouble(f"{name} cannot be opened", str(error), "choose another one")
-            return False
-        self.form.adopt(self.form.values | origin.settings_of(self.card, checkpoint))
-        return True
-
-    async def act(self, name: str) -> None:
-        """One of the architecture's own actions."""
-        await self.link.command(Act(action=name))
 
     @on(SettingsForm.Changed)
     async def _setting_changed(self, event: SettingsForm.Changed) -> None:

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from checkpoints import shipped
 from checkpoints.format import CheckpointError
 from playground.engine.card import Card
-from playground.runs.summary import listing
+from playground.runs.directory import listing
 from playground.screen import numbers
 from playground.screen.dialogs.dialog import Choice, Dialog
 

@@ -1,0 +1,111 @@
+"""The screen and a run: started, steered, killed, resumed, left; replayed from its journal; refused in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from playground.engine.events import Applied, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from playground.runs import directory
+from playground.runs.journal import Journal
+from playground.runs.lock import holder
+from tests.screen_pilot import opened, part_text, screen_text, until
+
+QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
+
+
+async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.step > 100)
+        await until(lambda: "test accuracy" in part_text(app, "RunBar") and "▶ training" in part_text(app, "RunBar"))
+        await until(lambda: "▶" in part_text(app, "TabBar"))
+        await until(lambda: "truly" in part_text(app, "Inside"))  # a panel answered
+
+        # a live setting takes effect at once and is marked
+        app.tab.form.put("eval_every", "40")
+        await until(lambda: (link.history.settings["eval_every"], [words for _, words in link.history.marks]) == (40, ["eval every 40"]))
+        app.tab.form.put("batch", "8")
+        await until(lambda: "1 on reset" in part_text(app, "#form-title"))
+
+        # pause holds it, a single step is one step
+        await pilot.press("space")
+        await until(lambda: link.state == "paused")
+        await until(lambda: link.history.paused)
+        before = link.history.step
+        await pilot.press("s")
+        await until(lambda: link.history.step == before + 1)
+        await pilot.press("ctrl+s")
+        await until(lambda: link.history.saved_step == before + 1)
+
+        # killed: told in words, with what to do
+        assert link.history.started is not None
+        os.kill(link.history.started.pid, signal.SIGKILL)
+        await until(lambda: "killed by signal 9 (SIGKILL)" in part_text(app, ".dialog"))
+        assert f"checkpoint is of step {before + 1:,}" in part_text(app, ".dialog")
+        await pilot.press("escape")
+        await until(lambda: "interrupted" in part_text(app, "RunBar"))
+
+        # and it goes on from there
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.step > before + 10)
+        steps = link.history.training["train_loss"].x
+        assert np.array_equal(steps, np.arange(1, len(steps) + 1))
+
+        # reset ends it, keeps it, and starts afresh, paused, with the settings of the form
+        run = link.run
+        await pilot.press("r")
+        await until(lambda: link.run is not None and run is not None and link.run.name != run.name and link.state == "paused", 90)
+        assert link.history.step == 0
+        assert link.history.settings["batch"] == 8
+        assert directory.names(tmp_path) == ["convnet-1", "convnet-2"]
+
+        # leaving asks, and what is stopped is gone
+        await pilot.press("q")
+        await until(lambda: "stop and save" in screen_text(app))
+        await pilot.press("s")
+        await until(lambda: app._exit)
+    await until(lambda: all(holder(tmp_path / name / "lock") is None for name in ("convnet-1", "convnet-2")))
+
+
+async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
+        await pilot.press("space")
+        await until(lambda: "could not start" in screen_text(app))
+        assert "nowhere" in screen_text(app)
+        assert "Traceback" not in screen_text(app)
+        await pilot.press("escape")
+        await until(lambda: "nothing yet" in part_text(app, "RunBar"))
+        assert directory.names(tmp_path) == []
+
+
+async def test_a_finished_run_is_replayed_from_its_journal(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "convnet", {"steps": 300})
+    with Journal(run.journal_path) as journal:
+        started = Started(
+            architecture="convnet", name=run.name, settings={"steps": 300, "batch": 21}, device="cpu", device_name="CPU", threads=1,
+            parameters=10, data="digits",
+        )  # fmt: skip
+        journal.append(started)
+        journal.append(Baselines(values={"test_accuracy": {"coin": 0.5}}))
+        for first in range(1, 300, 50):
+            losses: list[float | None] = [1.0 / (first + i) for i in range(50)]
+            journal.append(Stepped(first=first, step=first + 49, metrics={"train_loss": losses}, seconds=1.0))
+            journal.append(Evaluated(step=first + 49, metrics={"test_accuracy": 0.5 + first / 1000, "test_loss": 1.0 / first}))
+        journal.append(Applied(step=200, what="lr", value=0.5, before=0.1))
+        journal.append(Saved(step=300, checkpoint="step-300", bytes=1))
+        journal.append(
+            Finished(step=300, reason="steps", metrics={"test_accuracy": 0.751}, baselines={}, steps_per_second=9.0, seconds=1.0)
+        )
+    async with opened(tmp_path, tab="convnet", attach=run.name) as (app, pilot):
+        await until(lambda: "■ finished" in part_text(app, "RunBar"))
+        assert "300 / 300" in part_text(app, "RunBar")
+        await until(lambda: "best 75.10 % at step 300" in screen_text(app))
+        assert "coin 50" in part_text(app, "ChartColumn")
+        assert app.tab.form.values["batch"] == 21
+        await pilot.press("space")  # nothing is left to train: says how to go on
+        await until(lambda: "All 300 steps are done" in screen_text(app))
