@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -69,4 +69,5 @@ def _allot(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) ->
         lucky = rng.choice(tied, size=min(len(tied), left), replace=False)
         places[lucky] += 1
         left -= len(lucky)
-    return places.astype(np.int64)
+    whole: NDArray[np.int64] = places.astype(np.int64)
+    return whole

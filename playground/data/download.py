@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from playground.data.bounded import MIB, named, open_regular, size
 from playground.data.idx import read_idx_folder
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playground.data.bounded import MIB, clean, named, read_bytes
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 MAX_IMAGES = 100_000
 MAX_SIDE = 4096

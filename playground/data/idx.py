@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import struct
 from pathlib import Path
 
@@ -11,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playground.data.bounded import MIB, named, open_maybe_gzip, size
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
-MAX_BYTES = 1024 * MIB
-MAX_CLASSES = 1000
+MAX_BYTES = 512 * MIB
 
 _PAIRS = (("train-images-idx3-ubyte", "train-labels-idx1-ubyte"), ("images.idx", "labels.idx"))
 _TEST_PAIR = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -28,12 +28,6 @@ class IdxImages:
     labels: NDArray[np.int64]  # (count,)
     test_images: NDArray[np.uint8] | None
     test_labels: NDArray[np.int64] | None
-
-    @property
-    def classes(self) -> int:
-        """Number of classes: one more than the largest label."""
-        highest = int(self.labels.max())
-        return 1 + (highest if self.test_labels is None else max(highest, int(self.test_labels.max())))
 
 
 def read_idx(path: Path, dimensions: tuple[int, ...], limit: int = MAX_BYTES) -> NDArray[np.uint8]:
@@ -51,6 +45,8 @@ def read_idx(path: Path, dimensions: tuple[int, ...], limit: int = MAX_BYTES) ->
         count = math.prod(shape)
         if count > limit:
             raise DataError(f"{named(path)} says it holds {size(count)}; at most {size(limit)} are read, so use fewer or smaller images")
+        if not path.name.endswith(".gz") and os.fstat(file.fileno()).st_size < file.tell() + count:
+            raise DataError(f"{named(path)} ends too early: its header says it holds {size(count)}; copy it again")
         data = _exactly(file.read(count), count, path)
         if file.read(1):
             raise DataError(f"{named(path)} holds more than its header says ({size(count)}); it is damaged or no IDX file")
@@ -94,7 +90,7 @@ def _read_pair(folder: Path, pair: tuple[str, str]) -> tuple[NDArray[np.uint8], 
         images = images[:, None]
     elif images.shape[3] == 3:  # colour as (count, height, width, 3)
         images = images.transpose(0, 3, 1, 2)
-    if images.shape[1] not in (1, 3) or not (1 <= min(images.shape[2:]) and max(images.shape[2:]) <= 256):
+    if images.shape[1] not in (1, 3) or min(images.shape[2:]) < 1 or max(images.shape[2:]) > 256:
         raise DataError(f"{named(images_path)}: images of shape {images.shape[1:]} cannot be used; 1 or 3 channels and at most 256x256 can")
     return np.ascontiguousarray(images), labels.astype(np.int64)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import named
+from playground.data.bounded import clean, named
 from playground.data.digits import load_digits, stratified_split
 from playground.data.download import SETS, download_set
 from playground.data.folders import read_folder
 from playground.data.idx import find_idx, read_idx_folder
-from playground.engine.task import DataError
+from playground.engine.errors import DataError
 
 NAMES = ("digits", *SETS)
 """The data sets that are known by name; anything else is a path."""
@@ -52,7 +52,7 @@ class ImageData:
         """Names the pictures, their classes and the split: equal only when all of them are."""
         digest = hashlib.sha256(repr((self.classes, self.full, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:32]
 
 
@@ -73,16 +73,30 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"
         found = "is not a folder" if path.exists() else "is neither a known data set nor a folder"
         raise DataError(f"--data {named(path)} {found}; {hint}")
+    name = clean(path.resolve().name) or "own images"
     if find_idx(path):
         idx = read_idx_folder(path)
-        classes = tuple(str(label) for label in range(idx.classes))
-        if idx.test_images is not None and idx.test_labels is not None:
-            return ImageData(path.name, classes, 255, idx.images, idx.labels, idx.test_images, idx.test_labels)
-        return _split(path.name, idx.images, idx.labels, classes, full=255)
+        if idx.test_images is None or idx.test_labels is None:
+            labels, classes = _classes(idx.labels)
+            return _split(name, idx.images, labels, classes, full=255)
+        labels, classes = _classes(np.concatenate([idx.labels, idx.test_labels]))
+        count = len(idx.labels)
+        return ImageData(name, classes, 255, idx.images, labels[:count], idx.test_images, labels[count:])
     images, labels, names = read_folder(path, image_size)
-    return _split(path.name, images, labels, names, full=255)
+    return _split(name, images, labels, names, full=255)
+
+
+def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels counted from 0 without gaps, and the numbers they had as names."""
+    numbers, positions = np.unique(labels, return_inverse=True)
+    return positions.astype(np.int64), tuple(str(number) for number in numbers)
 
 
 def _split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], full: int) -> ImageData:
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() < 2:
+        raise DataError(
+            f"class {classes[int(counts.argmin())]} of {name} has 1 image; a class needs 2 or more, so that one can be held out"
+        )
     train, test = stratified_split(labels)
     return ImageData(name, classes, full, images[train], labels[train], images[test], labels[test])

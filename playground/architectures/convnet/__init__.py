@@ -61,7 +61,7 @@ class ConvNetSettings(Settings):
     """Images in one step."""
 
     augment: bool = False
-    """Change training images at random: grey ones are shifted and turned a little, colour ones shifted and mirrored."""
+    """Change training images at random: grey ones are moved, turned, slanted and inked otherwise, colour ones shifted and mirrored."""
 
     steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 1500
     """Training ends after this many steps."""
@@ -109,8 +109,8 @@ card = Card(
             "probabilities",
             "Class probabilities",
             "What the net takes the image or drawing for; the bars add up to 100 %.",
-            "The softmax of the logits. A net can be sure and wrong: look at the worst mistakes. A drawing is first brought to the size and "
-            "place of the training images, as post offices do; the panel Input shows the result.",
+            "The softmax of the logits. A net can be sure and wrong: look at the worst mistakes. A drawing is first brought to the size "
+            "and place of the training images, as post offices do; the panel Input shows the result.",
             ImageOptions,
             rows=10,
         ),
@@ -134,8 +134,8 @@ card = Card(
             "kernels",
             "Kernels",
             "What each channel of a layer looks for: positive cells want light there, negative ones dark.",
-            "The weights of the convolution, one small picture for each output channel, as the forward pass uses them. They begin as noise; "
-            "watch edges and spots appear in the first layer. Deeper layers have one kernel for each input channel: choose it.",
+            "The weights of the convolution, one small picture for each output channel, as the forward pass uses them. They begin as "
+            "noise; watch edges and spots appear in the first layer. Deeper layers have one kernel for each input channel: choose it.",
             KernelOptions,
         ),
         PanelCard(

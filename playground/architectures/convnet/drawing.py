@@ -28,7 +28,7 @@ def parse_drawing(text: str) -> NDArray[np.float32]:
         raise SettingsError(f"--drawing {text[:40]!r} holds something that is no number; {form}", "drawing") from None
     if not (np.isfinite(ink).all() and ink.min() >= 0 and ink.max() <= FULL_INK):
         raise SettingsError(f"--drawing holds numbers outside of 0 to 16; {form}", "drawing")
-    return ink / FULL_INK
+    return ink / np.float32(FULL_INK)
 
 
 def has_ink(text: str) -> bool:
@@ -39,8 +39,8 @@ def has_ink(text: str) -> bool:
 def place(ink: NDArray[np.float32], shape: tuple[int, int, int], margin: float, full: int) -> Tensor:
     """A drawing as an input (1, C, H, W) with cells from 0 to `full`.
 
-    The ink's bounding box is scaled to fill the height or width up to `margin` (a share of the side that stays free all around), keeping its
-    proportions, and centred, as the digits of both NIST sets were.
+    The ink's bounding box is scaled to fill the height or width up to `margin` (a share of the side that stays free all around), keeping
+    its proportions, and centred, as the digits of both NIST sets were.
     """
     channels, height, width = shape
     rows, columns = np.flatnonzero(ink.max(1) > 0), np.flatnonzero(ink.max(0) > 0)

@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from playground.architectures.convnet import ConvNetSettings, check_depth
+from playground.architectures.convnet.augmentation import augment
 from playground.architectures.convnet.baselines import measure_baselines
 from playground.architectures.convnet.model import ConvNet
 from playground.architectures.convnet.panels import ConvNetPanels
 from playground.data.batches import Batches
 from playground.data.images import load_images
-from playground.engine.task import DataError, Task
+from playground.engine.errors import DataError
+from playground.engine.task import Task
 
 EVALUATED_AT_ONCE = 1000
 
@@ -28,11 +30,8 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
     def __init__(self, settings: ConvNetSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
         self.images = load_images(settings.data, settings.image_size)
-        if assets is not None and (assets["shape"] != list(self.images.shape) or len(assets["classes"]) != len(self.images.classes)):
-            raise DataError(
-                f"the checkpoint's net takes images of shape {tuple(assets['shape'])} in {len(assets['classes'])} classes, and {settings.data} has "
-                f"{self.images.shape} in {len(self.images.classes)}; use --data {assets['data']}"
-            )
+        if assets is not None:
+            self._check_assets(assets)
         check_depth(settings, min(self.images.shape[1:]))
         self.data = self.images.words
         self.train_images, self.train_labels = self._resident(self.images.train_images), self._resident(self.images.train_labels)
@@ -62,12 +61,21 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
     def _resident(self, array: Any) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
+    def _check_assets(self, assets: dict[str, Any]) -> None:
+        """Raises `DataError` unless a checkpoint's net fits the data."""
+        own = (list(self.images.shape), len(self.images.classes))
+        if own != (list(assets["shape"]), len(assets["classes"])):
+            raise DataError(
+                f"the checkpoint's net takes images of shape {tuple(assets['shape'])} in {len(assets['classes'])} classes, "
+                f"and {self.images.name} has {self.images.shape} in {len(self.images.classes)}; use --data {assets['data']}"
+            )
+
     def train_step(self) -> dict[str, Tensor]:
         """One batch."""
         indices = self.batches.next()  # (B,)
         images, labels = self.train_images[indices].float(), self.train_labels[indices]  # (B, C, H, W), (B,)
         if self.settings.augment:
-            images = augment(images, self.generators["augment"])
+            images = augment(images, self.images.full, self.generators["augment"])
         logits = self.model(images)  # (B, classes)
         loss = F.cross_entropy(logits, labels)
         self._set_rates()
@@ -87,14 +95,14 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss in nats and share of right answers, over all held-out images."""
-        loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
-        for images, labels in zip(self.test_images.split(EVALUATED_AT_ONCE), self.test_labels.split(EVALUATED_AT_ONCE), strict=True):
+        losses, right = [], []
+        for first in range(0, len(self.test_labels), EVALUATED_AT_ONCE):
+            images, labels = self.test_images[first : first + EVALUATED_AT_ONCE], self.test_labels[first : first + EVALUATED_AT_ONCE]
             logits = self.model(images.float())
-            loss += F.cross_entropy(logits, labels, reduction="sum")
-            right += (logits.argmax(1) == labels).sum()
+            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+            right.append((logits.argmax(1) == labels).sum())
         count = len(self.test_labels)
-        return {"test_loss": loss.item() / count, "test_accuracy": right.item() / count}
+        return {"test_loss": math.fsum(torch.stack(losses).tolist()) / count, "test_accuracy": sum(torch.stack(right).tolist()) / count}
 
     def change(self, settings: ConvNetSettings) -> None:
         """Rates are read at every step; dropout is told to its module."""
@@ -162,24 +170,3 @@ def schedule(kind: str, progress: float) -> float:
             return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
         return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
     return 1.0
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Training images (B, C, H, W), each moved at random.
-
-    Grey ones are turned by up to 12 degrees, scaled by up to 8 % and shifted by up to 8 % of their side (digits and clothes are still what
-    they were); colour ones are shifted by up to an eighth of their side and mirrored half of the time.
-    """
-    count, channels = images.shape[:2]
-    draw = (torch.rand(4, count, generator=generator) * 2 - 1).to(images.device, non_blocking=True)  # (4, B) in -1..1
-    zero = torch.zeros_like(draw[0])
-    if channels == 1:
-        angle, scale = draw[0] * math.radians(12), 1 + 0.08 * draw[1]
-        cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-        theta = torch.stack([cos, -sin, draw[2] * 0.16, sin, cos, draw[3] * 0.16], 1)
-    else:
-        mirror = torch.where(draw[0] < 0, -1.0, 1.0)
-        theta = torch.stack([mirror, zero, draw[2] * 0.25, zero, torch.ones_like(zero), draw[3] * 0.25], 1)
-    grid = F.affine_grid(theta.view(count, 2, 3), list(images.shape), align_corners=False)
-    padding = "zeros" if channels == 1 else "reflection"
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
