@@ -10,7 +10,8 @@ from textual.widgets import Label
 import widgets
 from widgets import Bars, Curve, FrameView, Guide, HeatMap, ImageGrid, LineChart, Mark, PixelPad, Scatter, TableView, TokenStrip
 
-WORDS = "The tower is 324 metres tall , about the same height as an 81-storey building , and the tallest structure in Paris .".split()
+TEXT = "The tower is 324 metres tall , about the same height as an 81-storey building , and the tallest structure in Paris ."
+WORDS = TEXT.split()
 
 
 class Gallery(App[None]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _ENDS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -76,7 +77,7 @@ def tick_labels(ticks: list[float], percent: bool = False) -> list[str]:
     if not values:
         return []
     largest = max(abs(v) for v in values)
-    steps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(values)]
     step = min((abs(s) for s in steps if s), default=largest or 1.0)
     if largest >= 1e6 or (0 < largest < 1e-3):
         return [_scientific(v) for v in values]

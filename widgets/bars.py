@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from widgets.palette import Palette
-from widgets.surface import Row, Surface, status_row
+from widgets.surface import Row, Surface, out_of_sight, status_row
 from widgets.text import aligned, fit, plain, width_of
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -81,7 +81,7 @@ class Bars(Surface):
         names: Sequence[str] = (),
         chosen: int | None = None,
     ) -> None:
-        """Show bars up to `high` (default: the largest value); `second` gives each a tick mark to compare with, `names` say what the two are."""
+        """Show bars up to `high` (default: the largest value); `second` marks a value to compare with, `names` say what the two are."""
         count = min(len(labels), len(values))
         self.labels, self.values = [plain(label) for label in labels[:count]], [float(v) for v in values[:count]]
         self._second, self._names = [float(v) for v in second], [plain(n) for n in names]
@@ -120,7 +120,7 @@ class Bars(Surface):
             rows.append(self._bar(i, label_width, bar_width, fit(figures[i], figure_width, right=True), low, high, palette))
         hidden = len(self.values) - self._first - self._seen
         if self._seen < len(self.values) and len(rows) < height:
-            words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} more ↓" if hidden else "") if w)
+            words = out_of_sight(self._first, hidden)
             rows.append(status_row("", width, palette, words))
         return rows
 
@@ -150,7 +150,7 @@ class Bars(Surface):
         row: Row = [Segment("▸" if chosen else " ", palette.style("accent", bold=True))]
         if self.numbered:
             digit = str((index + 1) % 10) if index < 10 else " "
-            row.append(Segment(digit + " ", palette.style("accent" if index < 10 else "faint")))
+            row.append(Segment(digit + " ", palette.style("accent" if self.has_focus else "muted")))
         row.append(Segment(fit(self.labels[index], label_width), palette.style("accent" if here else "text", bold=chosen, reverse=here)))
         if bar_width:
             row.append(Segment(" ", palette.blank))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
@@ -73,5 +75,5 @@ class Canvas:
         for codes, owners in zip(self._codes, self._style_of, strict=True):
             text = codes.tobytes().decode("utf-32-le" if codes.dtype.byteorder != ">" else "utf-32-be")
             edges = [0, *(np.flatnonzero(owners[1:] != owners[:-1]) + 1).tolist(), len(text)]
-            result.append([Segment(text[a:b], styles[owners[a]]) for a, b in zip(edges, edges[1:], strict=False) if b > a])
+            result.append([Segment(text[a:b], styles[owners[a]]) for a, b in pairwise(edges) if b > a])
         return result

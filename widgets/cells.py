@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ Row = list[Segment]
 
 
 def fit_size(height: int, width: int, rows: int, columns: int) -> tuple[int, int]:
-    """Pixels (height, width) at which a picture fills `rows` x `columns` cells with its aspect kept (two pixels a cell, one above the other);
+    """Pixels (height, width) at which a picture fills `rows` x `columns` cells with its aspect kept (two pixels a cell);
     a whole multiple of the picture where it can be enlarged at least twice."""
     if height < 1 or width < 1 or rows < 1 or columns < 1:
         return 0, 0
@@ -57,7 +58,7 @@ def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list
         edges = [0, *(np.flatnonzero(starts[y]) + 1).tolist(), width] if width else []
         line = codes[y].tolist()
         row: Row = []
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             a, b = divmod(line[start], 64)
             row.append(Segment((" " if a == b else "▀") * (end - start), scale.pair(a, b)))
         rows.append(row)
@@ -81,7 +82,9 @@ def _rgb_style(top: int, bottom: int) -> Style:
 
 
 def rgb_rows(pixels: NDArray[np.generic], palette: Palette) -> list[Row]:
-    """Rows of cells for colours (height, width, 3) u1, rounded to 32 levels a channel so that styles can be kept; greys as shade characters without colour."""
+    """Rows of cells for colours (height, width, 3) u1, rounded to 32 levels a channel so that styles can be kept.
+
+    Without colour: the brightness as shade characters."""
     image = np.clip(np.rint(pixels.astype(np.float64)), 0, 255).astype(np.int64)
     if image.shape[0] % 2:
         edge = np.broadcast_to(np.array(palette.background, dtype=np.int64), (1, image.shape[1], 3))
@@ -101,7 +104,7 @@ def rgb_rows(pixels: NDArray[np.generic], palette: Palette) -> list[Row]:
         edges = [0, *(np.flatnonzero(starts[y]) + 1).tolist(), width]
         upper, lower = top[y].tolist(), bottom[y].tolist()
         row: Row = []
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             a, b = upper[start], lower[start]
             row.append(Segment((" " if a == b else "▀") * (end - start), _rgb_style(a, b)))
         rows.append(row)

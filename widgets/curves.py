@@ -1,4 +1,4 @@
-"""From points to braille dots: smoothing, and one interval for each column of dots, so that cost and truth do not depend on the number of points."""
+"""From points to braille dots: smoothing, and one interval for each column of dots, so that no extreme is lost however many points there are."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Columns:
 
 
 def columns(x: Floats, y: Floats, piece: NDArray[np.intp], left: float, right: float, count: int, line: bool) -> Columns:
-    """Lowest and highest value in each of `count` equal columns over `left..right`; lines reach across empty columns and meet their neighbours half-way."""
+    """Lowest and highest value in each of `count` equal columns over `left..right`; lines reach across empty columns."""
     low, high = np.full(count, np.nan), np.full(count, np.nan)
     width = (right - left) / count
     if not len(x) or not width > 0:
@@ -136,4 +136,5 @@ def braille(grid: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Braille patterns (rows, columns) as numbers 0..255 of dots (4 x rows, 2 x columns)."""
     height, width = grid.shape
     quads = grid.reshape(height // 4, 4, width // 2, 2).astype(np.int64)
-    return np.einsum("rick,ik->rc", quads, _DOT_BITS)
+    patterns: NDArray[np.int64] = np.einsum("rick,ik->rc", quads, _DOT_BITS)
+    return patterns

@@ -28,7 +28,7 @@ class FrameView(Surface):
         """The picture, centred."""
         if not self.pixels.size:
             return []
-        tall, wide = fit_size(*self.pixels.shape[:2], height, width)
+        tall, wide = fit_size(self.pixels.shape[0], self.pixels.shape[1], height, width)
         rows = rgb_rows(resample(self.pixels, tall, wide), palette)
         left = Segment(" " * ((width - wide) // 2), palette.blank)
         return [[] for _ in range((height - len(rows)) // 2)] + [[left, *row] for row in rows]

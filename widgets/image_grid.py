@@ -15,7 +15,7 @@ from textual.message import Message
 
 from widgets.cells import level_rows, resample, rgb_rows
 from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, status_row
+from widgets.surface import Row, Surface, out_of_sight, status_row
 from widgets.text import fit, plain
 
 
@@ -91,17 +91,15 @@ class ImageGrid(Surface):
             return []
         self._layout = layout = self._fit(width, height)
         total_rows = -(-len(self.images) // layout.per_row)
-        at = self.cursor // layout.per_row
         self._first = max(0, min(self._first, total_rows - layout.seen))
         rows: list[Row] = []
         for grid_row in range(self._first, min(total_rows, self._first + layout.seen)):
             first = grid_row * layout.per_row
             rows += self._image_row(range(first, min(len(self.images), first + layout.per_row)), layout, palette)
-        del at
         hidden = len(self.images) - (self._first + layout.seen) * layout.per_row
         above = self._first * layout.per_row
         if hidden > 0 or above > 0:
-            words = "  ".join(w for w in (f"{above} above ↑" if above else "", f"{hidden} more ↓" if hidden > 0 else "") if w)
+            words = out_of_sight(above, hidden)
             rows = rows[: height - 1] + [[] for _ in range(height - 1 - len(rows))]
             rows.append(status_row("", width, palette, words))
         return rows

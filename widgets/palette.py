@@ -27,8 +27,10 @@ SIGNED_LEVELS = 33
 MARKERS = "●▲■◆▼✚○△□◇"
 """Shapes of groups, so that colour is never alone."""
 
+# the low end is darker than viridis, so that an empty picture is quiet on a dark ground
 _VIRIDIS: tuple[RGB, ...] = (
-    (68, 1, 84), (72, 40, 120), (62, 73, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
+    (42, 8, 62), (70, 36, 112), (62, 73, 137), (49, 104, 142), (38, 130, 142),
+    (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
 )  # fmt: skip
 _ON_DARK: dict[str, RGB] = {
     "train": (86, 180, 233), "held_out": (240, 165, 20), "guide": (160, 160, 160), "mark": (204, 121, 167),
@@ -222,7 +224,7 @@ def level_style(palette: Palette, level: int, signed: bool = False) -> Style:
 
 
 def to_levels(values: ArrayLike, low: float, high: float, signed: bool = False) -> NDArray[np.intp]:
-    """Values as indices of a `Scale`; signed values are scaled by the larger of |low|, |high|; what is not finite becomes the background (last index)."""
+    """Values as indices of a `Scale`; signed ones by the larger of |low|, |high|; what is not finite becomes the background (last index)."""
     array = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(array)
     count = SIGNED_LEVELS if signed else LEVELS

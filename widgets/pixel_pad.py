@@ -13,7 +13,7 @@ from textual.message import Message
 
 from widgets.cells import level_rows, resample
 from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface
+from widgets.surface import Row, Surface, overlay
 from widgets.text import fit
 
 _NEIGHBOURS = 0.35
@@ -21,7 +21,10 @@ _NEIGHBOURS = 0.35
 
 
 class PixelPad(Surface):
-    """Drawing: the left button inks, the right button or shift erases; with keys, arrows move, space puts the pen down or lifts it, d dots, x erases, c clears."""
+    """Drawing: the left button inks, the right button or shift erases.
+
+    With keys, arrows move, space puts the pen down or lifts it, d dots, x erases, c clears.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(0, -1)", "Left", show=False),
@@ -77,7 +80,7 @@ class PixelPad(Surface):
         room = height - 1 if height > 2 else height
         scale = min(width / columns, 2 * room / rows)
         if scale >= 2:
-            scale = int(scale) - int(scale) % 2  # whole cells
+            scale = int(scale)
         tall, wide = (int(rows * scale), int(columns * scale)) if scale >= 1 else (max(1, min(rows, 2 * room)), max(1, min(columns, width)))
         left, top = (width - wide) // 2, 0
         self._box = (left, top, tall, wide)
@@ -91,29 +94,26 @@ class PixelPad(Surface):
         return [*body, self._status(width, palette)] if room < height else body
 
     def _draw_cursor(self, body: list[Row], palette: Palette) -> None:
-        from textual.strip import Strip
-
         left, top, tall, wide = self._box
         rows, columns = self._ink.shape
-        y = top + (self.cursor[0] * tall // rows) // 2 + max(0, (tall // rows // 2 - 1) // 2)
+        first, last = (-(-(self.cursor[0] + below) * tall // rows) for below in (0, 1))  # half rows of the pixel
+        y = top + min((first + 1) // 2 + max(0, (last - first) // 2 - 1) // 2, len(body) - 1)
         x = left + self.cursor[1] * wide // columns
         size = max(1, wide // columns)
         level = int(to_levels(self._ink[self.cursor], 0, self.levels))
         style = palette.style("accent", bold=True) if palette.shaded else palette.levels.text(level, bold=True)
-        text = ("◉" if self.pen_down else "◎") if size < 2 else ("◖◗" if self.pen_down else "[]").center(size)
-        if 0 <= y < len(body):
-            strip = Strip(body[y])
-            if x + len(text) <= strip.cell_length:
-                body[y] = [*strip.crop(0, x), Segment(text, style), *strip.crop(x + len(text))]
+        if size < 2:
+            body[y] = overlay(body[y], x, "●" if self.pen_down else "○", style)
+        else:
+            body[y] = overlay(body[y], x, "▶" if self.pen_down else "[", style)
+            body[y] = overlay(body[y], x + size - 1, "◀" if self.pen_down else "]", style)
 
     def _status(self, width: int, palette: Palette) -> Row:
-        tool = "eraser" if self.erasing else "pen"
-        words = (
-            f"{tool} {'down' if self.pen_down else 'up'} · space {'lifts' if self.pen_down else 'draws'} · x {'pen' if self.erasing else 'eraser'} · c clears"
-            if self.has_focus
-            else "draw with the mouse, or focus and use arrows and space"
-        )
-        return [Segment(fit(words, width), palette.style("muted"))]
+        if not self.has_focus:
+            return [Segment(fit("draw with the mouse, or with arrows and space", width), palette.style("muted"))]
+        pen = "eraser" if self.erasing else "pen"
+        space = f"space {'lifts' if self.pen_down else 'lowers'} the {pen}"
+        return [Segment(fit(f"{space} · x {'inks' if self.erasing else 'erases'} · c clears", width), palette.style("muted"))]
 
     # Ink
 

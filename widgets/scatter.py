@@ -73,9 +73,9 @@ class Scatter(Surface):
         x_title: str = "",
         y_title: str = "",
     ) -> None:
-        """Show points; `background` (rows, columns), top row first, fills the `bounds` (left, right, bottom, top; default: around the points).
+        """Show points; `background` (rows, columns), top row first, fills the `bounds`.
 
-        Raises `ValueError` for arrays of another shape.
+        `bounds` are left, right, bottom, top; by default they lie around the points. Raises `ValueError` for arrays of another shape.
         """
         array = np.asarray(points, dtype=np.float64)
         if array.size == 0:
@@ -144,7 +144,7 @@ class Scatter(Surface):
         order = range(len(self._labels)) if at is None else sorted(range(len(self._labels)), key=lambda i: i != at)
         for i in order:
             if i < len(self._cells) and self._labels[i] and self._cells[i, 0] >= 0:
-                _label(drawn, *self._cells[i].tolist(), self._labels[i], columns, "accent" if i == at else "muted")
+                _label(drawn, int(self._cells[i, 0]), int(self._cells[i, 1]), self._labels[i], columns, "accent" if i == at else "muted")
         return drawn
 
     def _group(self, index: int) -> int:
@@ -173,9 +173,8 @@ class Scatter(Surface):
         at = self._at()
         if at is None or at >= len(self.points):
             left, right, bottom, top = self._bounds
-            words = (
-                f"{self._titles[0] or 'x'} {figure(left)} to {figure(right)} · {self._titles[1] or 'y'} {figure(bottom)} to {figure(top)}"
-            )
+            ends = [figure(float(f"{end:.2g}"), short=True) for end in (left, right, bottom, top)]
+            words = f"→ {self._titles[0] or 'x'} {ends[0]} to {ends[1]} · ↑ {self._titles[1] or 'y'} {ends[2]} to {ends[3]}"
             return [Segment(fit(words, width), palette.style("muted"))]
         group = self._group(at)
         parts = [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -94,7 +96,7 @@ def message_rows(message: str, width: int, height: int, palette: Palette) -> lis
     lines: list[str] = []
     line = ""
     for word in message.split():
-        if line and len(line) + 1 + len(word) > max(1, width - 2):
+        if line and cell_len(line) + 1 + cell_len(word) > max(1, width - 2):
             lines.append(line)
             line = word
         else:
@@ -110,6 +112,22 @@ def status_row(left: str, width: int, palette: Palette, right: str = "", strong:
     right = right and f" {right}"
     room = max(0, width - len(right))
     return [Segment(fit(left, room), palette.style("text" if strong else "muted")), Segment(right, palette.style("muted"))]
+
+
+def out_of_sight(above: int, below: int, what: str = "") -> str:
+    """Words for what scrolling would show: `3 above ↑  12 more ↓`."""
+    return "  ".join(
+        words for words in (f"{above}{what} above ↑" if above > 0 else "", f"{below}{what} more ↓" if below > 0 else "") if words
+    )
+
+
+def overlay(row: Row, start: int, text: str, style: Style) -> Row:
+    """The row with text written over it from cell `start` on; as it was when the text does not fit."""
+    strip = Strip(row)
+    end = start + cell_len(text)
+    if start < 0 or end > strip.cell_length:
+        return row
+    return [*(strip.crop(0, start) if start else ()), Segment(text, style), *(strip.crop(end) if end < strip.cell_length else ())]
 
 
 def pieces(segments: list[tuple[int, str, str]], width: int, palette: Palette) -> Row:

@@ -14,8 +14,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, status_row
+from widgets.surface import Row, Surface, out_of_sight, status_row
 from widgets.text import fit, plain
+
+
+_LEAST = 8
+"""Cells that a column of words keeps when there is too little room."""
 
 
 class TableView(Surface):
@@ -24,6 +28,8 @@ class TableView(Surface):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
         Binding("down", "move(1)", "Down", show=False),
+        Binding("left", "shift(-1)", "Columns left", show=False),
+        Binding("right", "shift(1)", "Columns right", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("enter", "select", "Select", show=False),
@@ -51,12 +57,13 @@ class TableView(Surface):
         self._right: set[int] = set()
         self._shades: NDArray[np.intp] | None = None
         self._first = 0
+        self._left = 0
         self._seen = 0
 
     def show(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), shades: ArrayLike | None = None
     ) -> None:
-        """Show rows of text; `right` names the columns aligned right; `shades` (rows, columns) in 0..1 tints cells, NaN leaves one plain."""
+        """Show rows of text; columns in `right` are aligned right; `shades` (rows, columns) in 0..1 tint cells, NaN leaves one plain."""
         self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
         self._right = set(right)
         self._shades = None if shades is None else to_levels(shades, 0, 1)
@@ -74,31 +81,44 @@ class TableView(Surface):
         if height >= 2 and self.columns:
             rows.append([Segment(" ", palette.blank), *self._cells(self.columns, widths, palette, None)])
         room = height - len(rows)
-        self._seen = len(self.rows) if len(self.rows) <= room else max(1, room - 1)
+        hidden_columns = sum(w == 0 for w in widths)
+        self._seen = len(self.rows) if len(self.rows) + bool(hidden_columns) <= room else max(1, room - 1)
         self._first = max(0, min(self._first, len(self.rows) - self._seen))
         for index in range(self._first, min(len(self.rows), self._first + self._seen)):
             here = self.has_focus and index == self.cursor
             rows.append(
                 [Segment("▸" if here else " ", palette.style("accent", bold=True)), *self._cells(self.rows[index], widths, palette, index)]
             )
-        if len(self.rows) > self._seen and len(rows) < height:
-            hidden = len(self.rows) - self._first - self._seen
-            words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} more ↓" if hidden else "") if w)
+        words = out_of_sight(self._first, len(self.rows) - self._first - self._seen)
+        if hidden_columns:
+            words = f"{hidden_columns} more columns ← →  {words}".rstrip()
+        if words and len(rows) < height:
+            rows += [[] for _ in range(height - 1 - len(rows))]
             rows.append(status_row("", width, palette, words))
         return rows
 
     def _widths(self, width: int, palette: Palette) -> list[int]:
-        """Cells for each column: its widest text; when they do not fit, the widest ones give way."""
+        """Cells for each column: its widest text; when they do not fit, words give way first, then columns at the right (0: not seen)."""
         count = max([len(self.columns), *(len(row) for row in self.rows)])
         extra = 1 if palette.shaded and self._shades is not None else 0
         widths = [max([cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)], default=0) + extra for i in range(count)]
+        self._left = max(0, min(self._left, count - 1))
+        words = [i for i in range(count) if i not in self._right]
         over = sum(widths) + 2 * (count - 1) - width
-        while over > 0 and max(widths) > 3:
-            widest = widths.index(max(widths))
-            second = max([w for w in widths if w < widths[widest]], default=3)
-            cut = max(1, min(over, widths[widest] - max(3, second)))
-            widths[widest] -= cut
-            over -= cut
+        while over > 0 and words and max(widths[i] for i in words) > _LEAST:
+            widest = max(words, key=lambda i: widths[i])
+            widths[widest] -= 1
+            over -= 1
+        if over <= 0:
+            self._left = 0
+            return widths
+        used = 0
+        for i in range(count):
+            fits = i >= self._left and (used == 0 or used + widths[i] <= width)
+            widths[i] = min(widths[i], width - used) if fits else 0
+            used += widths[i] + 2 if fits else 0
+            if i >= self._left and not fits:
+                used = width  # what follows would stand in the wrong place
         return widths
 
     def _cells(self, cells: Sequence[str], widths: list[int], palette: Palette, index: int | None) -> Row:
@@ -106,6 +126,8 @@ class TableView(Surface):
         here = index is not None and self.has_focus and index == self.cursor
         style = palette.style("muted") if index is None else palette.style("accent" if here else "text", bold=here)
         for i, width in enumerate(widths):
+            if not width:
+                continue
             text = cells[i] if i < len(cells) else ""
             level = self._level(index, i, palette)
             ink = style
@@ -135,6 +157,11 @@ class TableView(Surface):
     def action_page(self, by: int) -> None:
         """Move the cursor by what is seen at once."""
         self.action_move(by * max(1, self._seen - 1))
+
+    def action_shift(self, by: int) -> None:
+        """Show other columns when not all fit."""
+        self._left += by
+        self.repaint()
 
     def action_select(self) -> None:
         """Choose the row at the cursor."""

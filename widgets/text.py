@@ -33,31 +33,34 @@ def width_of(texts: list[str], most: int) -> int:
     return min(most, max((cell_len(plain(text)) for text in texts), default=0))
 
 
-def figure(value: float | None, percent: bool = False, unit: str = "") -> str:
-    """A number with at most four significant digits; `percent` takes a share (0..1); what is not a number is a dash."""
+def figure(value: float | None, percent: bool = False, unit: str = "", short: bool = False) -> str:
+    """A number with at most four significant digits; `percent` takes a share (0..1); what is not a number is a dash.
+
+    `short` leaves out zeros at the end, for numbers that stand still.
+    """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    if percent:
-        return _digits(value * 100, 1) + " %"
-    return _digits(value) + (f" {unit}" if unit else "")
+    text = f"{value * 100:,.1f}" if percent else _digits(value)
+    if short and "." in text and "e" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} %" if percent else f"{text} {unit}" if unit else text
 
 
-def _digits(value: float, places: int | None = None) -> str:
-    size = abs(value)
+def _digits(value: float) -> str:
+    rounded = float(f"{value:.4g}")
+    size = abs(rounded)
     if size >= 1e7 or 0 < size < 1e-4:
-        if places is None:
-            return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-        if size < 1e-4:
-            return f"{0:.{places}f}"
-    if places is not None:
-        return f"{value:,.{places}f}"
+        return _power(value, 2)
     if size >= 1000 or size == round(size):
         return f"{value:,.0f}"
-    if size >= 1:
-        return f"{value:.{3 - int(math.log10(size))}f}"
-    return f"{value:.4f}" if size >= 0.1 else f"{value:.{3 - math.floor(math.log10(size))}f}"[:7]
+    return f"{rounded:.{min(6, 3 - math.floor(math.log10(size)))}f}"
+
+
+def _power(value: float, places: int) -> str:
+    mantissa, exponent = f"{value:.{places}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def aligned(values: list[float], percent: bool = False) -> list[str]:
@@ -67,7 +70,7 @@ def aligned(values: list[float], percent: bool = False) -> list[str]:
     if percent:
         return [figure(v, percent=True) for v in values]
     if largest and (largest >= 1e7 or largest < 1e-3):
-        return [figure(v) if not math.isfinite(v) else f"{v:.2e}" for v in values]
+        return [figure(v) if not math.isfinite(v) else _power(v, 2) for v in values]
     whole = all(v == round(v) for v in finite)
     places = 0 if whole or largest >= 1000 else 3 - (int(math.log10(largest)) if largest >= 1 else 0)
     return [figure(v) if not math.isfinite(v) else f"{v:,.{places}f}" for v in values]

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from widgets.palette import LEVELS, Palette, to_levels
-from widgets.surface import Row, Surface, status_row
+from widgets.surface import Row, Surface, out_of_sight, status_row
 from widgets.text import figure, fit, plain
 
 
@@ -90,7 +90,7 @@ class TokenStrip(Surface):
             return rows
         rows += [[] for _ in range(height - 1 - len(rows))]
         hidden = lines - self._first - room
-        words = "  ".join(w for w in (f"{self._first} above ↑" if self._first else "", f"{hidden} lines more ↓" if hidden > 0 else "") if w)
+        words = out_of_sight(self._first, hidden, " lines")
         return [*rows, status_row(self._note(), width, palette, words, strong=True)]
 
     def _shown(self, index: int, palette: Palette) -> str:
