@@ -180,7 +180,7 @@ async def main():
     async with app.run_test(size=(140, 42)) as pilot:
         for name in app.cards:
             app.open_tab(name)
-            while not app.query(f"#tab-{{name}}"):
+            while name not in app.tabs:
                 await asyncio.sleep(0.01)
             for key in ("n", "escape", "o", "escape", "f1", "escape"):
                 await pilot.press(key)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import App, ComposeResult, SystemCommand
@@ -17,20 +18,24 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from playground import architectures
-from playground.runs.directory import RunNameError
 from playground.screen import numbers, themes
 from playground.screen.hangup import Hangup
 from playground.screen.key_hints import KeyHints
 from playground.screen.keys import ACTIONS, bindings
-from playground.screen.tab import ArchitectureTab
 from playground.screen.tab_bar import TabBar
 from playground.screen.terminal import PacedDriver
+
+if TYPE_CHECKING:
+    from playground.screen.tab import ArchitectureTab
 
 TICK_SECONDS = 0.1
 FRAME_SECONDS = 0.25
 """Between two repaints while something trains, on a terminal that takes them readily."""
 SLOWEST_FRAME_SECONDS = 2.0
 STOP_SECONDS = 60.0
+
+
+_TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"leave", "help", "command_palette", "next_theme", "maximise"}
 
 
 class PlaygroundApp(App[None]):
@@ -57,11 +62,14 @@ class PlaygroundApp(App[None]):
         super().__init__(driver_class=None)
         self.cards = architectures.cards()
         self.runs_dir = runs_dir
+        self.tabs: dict[str, ArchitectureTab] = {}
+        """Those that were opened."""
         self.opened = tab if tab in self.cards else next(iter(self.cards))
         self._wishes: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
         self._wanted_run, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
         self._hangup = Hangup(self)
+        self._building = asyncio.Lock()
         self._frame_due = 0.0
         self._poll_due = 0.0
         self._troubles: list[ArchitectureTab.Trouble] = []
@@ -84,14 +92,18 @@ class PlaygroundApp(App[None]):
 
     def on_mount(self) -> None:
         self._hangup.listen()
-        self.open_tab(self.opened)
+        self.call_after_refresh(self.open_tab, self.opened)  # the first paint does not wait for what a tab needs
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))
 
     @property
     def tab(self) -> ArchitectureTab:
         """The tab that is seen."""
-        return self.query_one(f"#tab-{self.opened}", ArchitectureTab)
+        return self.tabs[self.opened]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What concerns a tab has to wait until there is one."""
+        return self.opened in self.tabs or action not in _TAB_ACTIONS
 
     @work(group="tabs")
     async def open_tab(self, name: str) -> None:
@@ -99,16 +111,25 @@ class PlaygroundApp(App[None]):
         self.opened = name
         self.query_one(TabBar).active = name
         switcher = self.query_one(ContentSwitcher)
-        first = not self.query(f"#tab-{name}")
-        if first:
-            wishes, self._wishes = self._wishes, {}
-            tab = ArchitectureTab(self.cards[name], self.runs_dir, **wishes)
-            await switcher.add_content(tab, set_current=True)
-            self._begin(tab, wishes)
+        async with self._building:
+            if name not in self.tabs:
+                await self._build_tab(name, switcher)
         switcher.current = f"tab-{name}"
-        self.call_after_refresh(self._focus_first, self.tab)
+        self.call_after_refresh(self._focus_first, self.tabs[name])
         self._show_device()
+        self.refresh_bindings()
         self._frame_due = 0.0
+
+    async def _build_tab(self, name: str, switcher: ContentSwitcher) -> None:
+        from playground.screen.tab import ArchitectureTab
+
+        wishes, self._wishes = self._wishes, {}
+        tab = ArchitectureTab(self.cards[name], self.runs_dir, **wishes)
+        tab.fit(self.size.width, self.size.height - 2)
+        with self.batch_update():  # drawn once, not part by part
+            await switcher.add_content(tab, set_current=True)
+        self.tabs[name] = tab
+        self._begin(tab, wishes)
 
     def _focus_first(self, tab: ArchitectureTab) -> None:
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
@@ -118,6 +139,8 @@ class PlaygroundApp(App[None]):
 
     @work(group="begin")
     async def _begin(self, tab: ArchitectureTab, wishes: Mapping[str, Any]) -> None:
+        from playground.runs.directory import RunNameError
+
         name, self._wanted_run = self._wanted_run, None
         try:
             if name is not None:
@@ -145,7 +168,7 @@ class PlaygroundApp(App[None]):
         if now < self._frame_due:
             return
         self._frame_due = now + frame - TICK_SECONDS / 2
-        tabs = list(self.query(ArchitectureTab))
+        tabs = list(self.tabs.values())
         for tab in tabs:
             if tab.card.name == self.opened and not self.covered:
                 tab.renew()
@@ -170,7 +193,7 @@ class PlaygroundApp(App[None]):
     def _show_device(self) -> None:
         if self.covered:
             return
-        status = self.tab.link.status if self.query(f"#tab-{self.opened}") else None
+        status = self.tab.link.status if self.opened in self.tabs else None
         parts = []
         if status is not None and status.device:
             parts = [f"{status.device}  {status.device_name}".strip()]
@@ -255,7 +278,7 @@ class PlaygroundApp(App[None]):
     async def action_leave(self) -> None:
         from playground.screen.dialogs.leave import LeaveDialog
 
-        tabs = [tab for tab in self.query(ArchitectureTab) if tab.link.busy]
+        tabs = [tab for tab in self.tabs.values() if tab.link.busy]
         if tabs:
             runs = [
                 (tab.link.run.name if tab.link.run else tab.card.title, f"{tab.link.state} at step {tab.link.history.step:,}")
@@ -305,14 +328,18 @@ class PlaygroundApp(App[None]):
                 yield SystemCommand(f"{action.words} ({action.shown})", action.help, partial(self.run_action, action.name))
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
-        for act in self.tab.card.actions:
-            yield SystemCommand(act.title, act.help, partial(self.tab.steering.act, act.name))
+        for act in self.cards[self.opened].actions:
+            yield SystemCommand(act.title, act.help, partial(self._act, act.name))
         yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
+
+    @work(group="run")
+    async def _act(self, name: str) -> None:
+        await self.tab.steering.act(name)
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Let go of every process; those that train go on by themselves."""
         with contextlib.suppress(Exception):
-            for tab in self.query(ArchitectureTab):
+            for tab in self.tabs.values():
                 tab.link.close()
         super().exit(*args, **options)
 
@@ -327,7 +354,7 @@ def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
     """Of what is focused: its title, what it is, and its keys."""
     title, words, keys = "", "", []
     for node in focused.ancestors_with_self if focused is not None else ():
-        if isinstance(node, (ArchitectureTab, Screen)) or not isinstance(node, Widget):
+        if isinstance(node, Screen) or node.has_class("tab") or not isinstance(node, Widget):
             break
         card = getattr(node, "card", None)
         title = title or getattr(card, "title", "") or ""

@@ -48,7 +48,9 @@ class Steering:
         if wanted["steps"] <= history.step:
             self._say(f"All {history.step:,} steps are done. Raise steps in the settings to train on, or press r to start over.")
         elif reason != "steps" and reason not in changed and not self.link.attached:
-            self._say(f"It ended by {reason} {show(wanted[reason])}. Change {reason} in the settings to train on, or press r to start over.")
+            self._say(
+                f"It ended by {reason} {show(wanted[reason])}. Change {reason} in the settings to train on, or press r to start over."
+            )
         elif self.link.attached:
             await self.link.train_or_pause()
         else:

@@ -32,7 +32,7 @@ WIDE = (110, 30)
 """Columns and rows from which everything is seen at once."""
 CHART_SECONDS = 0.5
 """Between two drawings of the curves while training; they are the most that goes to the terminal."""
-LEAST = (58, 14)
+LEAST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
 Offer = tuple[str, Callable[[], Awaitable[None]]]
@@ -104,17 +104,19 @@ class ArchitectureTab(Vertical):
     # --- the room there is --------------------------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        columns, rows = self.size
-        wide = columns >= WIDE[0] and rows >= WIDE[1] - 2
+        self.fit(*self.size)
+        self.call_after_refresh(self._views_changed)
+
+    def fit(self, columns: int, rows: int) -> None:
+        """Arrange the parts for a tab of this size."""
         small = columns < LEAST[0] or rows < LEAST[1]
-        self.set_class(wide, "-wide")
+        self.set_class(columns >= WIDE[0] and rows >= WIDE[1] - 2, "-wide")
         self.set_class(small, "-small")
         self.set_class(rows >= 36, "-high")
         self.set_class(rows >= 50, "-tall")
         if small:
-            words = f"This window has {self.app.size.width} columns and {self.app.size.height} rows.\nThe playground needs {LEAST[0] + 2} and {LEAST[1] + 2}."
-            self._too_small.update(words)
-        self.call_after_refresh(self._views_changed)
+            here = f"This window has {columns} columns and {rows + 2} rows."
+            self._too_small.update(f"{here}\nThe playground needs {LEAST[0]} and {LEAST[1] + 2}.")
 
     def watch_page(self) -> None:
         if self.is_mounted:
