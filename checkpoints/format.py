@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checkpoints import CheckpointError
+
 HEADER_LIMIT = 1 << 20
 TENSOR_LIMIT = 4096
 DATA_LIMIT = 512 << 20
@@ -39,10 +41,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
 }
 _NAME = re.compile(r"[A-Za-z0-9._/-]{1,200}")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: the words name the file, what is wrong with it and the bound."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints.format import CheckpointError, read_bytes, write_tensors
+from checkpoints import CheckpointError
+from checkpoints.format import read_bytes, write_tensors
 from checkpoints.store import META, WEIGHTS, Checkpoint, encode_meta, load, read_record, write_folder
 
 PRETRAINED = Path(__file__).parent / "pretrained"

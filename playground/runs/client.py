@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,10 @@ _RECEIVE = 1 << 18
 
 class RunError(Exception):
     """What was asked was refused, or the run does not answer; in words."""
+
+
+class NotListening(RunError, OSError):  # noqa: N818 (what is the case, in the words of the run)
+    """No run can be reached at that socket, now."""
 
 
 class RunClient:
@@ -47,17 +50,17 @@ class RunClient:
         on_closed: OnClosed = lambda reason: None,
         timeout: float = 10.0,
     ) -> RunClient:
-        """Raises `RunError` when no run listens there."""
+        """Raises `NotListening`."""
         try:
             with short_path(socket_path) as path:
                 reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), timeout)
         except TimeoutError:
-            raise RunError(f"the run {socket_path.parent.name} did not answer within {timeout:g} s") from None
+            raise NotListening(f"the run {socket_path.parent.name} did not answer within {timeout:g} s") from None
         except OSError as error:
-            raise RunError(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
+            raise NotListening(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
         if (uid := peer_uid(writer.get_extra_info("socket"))) != os.geteuid():
             writer.close()
-            raise RunError(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
+            raise NotListening(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
         return cls(reader, writer, on_event, on_closed)
 
     async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0) -> AnyPanel:
@@ -98,12 +101,10 @@ class RunClient:
         self.send(Watch(id=number, views=list(views), rate=rate))
         return number
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Hang up; `on_closed` is not called. Harmless when closed already."""
         self._on_closed = lambda reason: None
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
         self._end("")
 
     def _next_id(self) -> int:

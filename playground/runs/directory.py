@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from playground.runs.lock import RunLock, holder
+from playground.runs.summary import Summary, summarise
 
 if TYPE_CHECKING:
     from checkpoints.store import Store
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 SPEC_LIMIT = 1 << 20
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-_EXPLORE = re.compile(r"\.explore-([0-9]{1,10})")
-_HIDDEN = re.compile(r"\.(?:new|gone)-([0-9]{1,10})-.*")
+_HIDDEN = re.compile(r"\.(?:new|gone|explore)-([0-9]{1,10})-.*")
+_FORGOTTEN_SECONDS = 600
 
 
 class RunNameError(ValueError):
@@ -100,18 +101,6 @@ class RunDirectory:
         """What the run was started with. Raises `SpecError`."""
         return _read_spec(self.path / "run.json")
 
-    @classmethod
-    def explore(cls, runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "") -> RunDirectory:
-        """A directory for a process that only answers questions: `.explore-PID`, never listed. Clears away those of dead processes."""
-        clean(runs_dir)
-        run = cls(explore_path(runs_dir))
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(run.path)
-        spec = Spec(architecture=architecture, settings=settings, origin=origin, created=time.time())
-        with _staged(runs_dir, spec) as draft:
-            draft.rename(run.path)
-        return run
-
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 
@@ -125,9 +114,11 @@ def default_runs_dir(override: Path | str | None = None) -> Path:
     return Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"
 
 
-def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
-    """Where the explore process `pid` (this one) has its socket."""
-    return runs_dir / f".explore-{os.getpid() if pid is None else pid}"
+def explore(runs_dir: Path) -> RunDirectory:
+    """A hidden directory, never listed, for a process that only answers questions. Clears away those that are no longer in use."""
+    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clean(runs_dir)
+    return RunDirectory(Path(tempfile.mkdtemp(prefix=f".explore-{os.getpid()}-", dir=runs_dir)))
 
 
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
@@ -173,21 +164,40 @@ def names(runs_dir: Path) -> list[str]:
     return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
 
 
+def listing(runs_dir: Path) -> list[Summary]:
+    """Every run of the folder, in the order of their names; one that cannot be read is listed with its problem."""
+    return [summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
+
+
+def summary(run: RunDirectory) -> Summary:
+    """The run in one line, from the end of its journal alone."""
+    architecture, steps, created, problem = "", 0, 0.0, ""
+    try:
+        spec = run.spec
+        architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
+    except (SpecError, ValueError, TypeError) as error:
+        problem = str(error)
+    return summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+
+
 def remove(run: RunDirectory) -> None:
     """Delete the run with its checkpoints and journal. Raises `Held` when a process holds it."""
     with RunLock(run.lock_path):
         gone = run.path.parent / f".gone-{os.getpid()}-{run.name}"
-        run.path.rename(gone)
+        run.path.rename(gone)  # out of sight at once, so that no half of a run is ever listed
         shutil.rmtree(gone)
 
 
 def clean(runs_dir: Path) -> None:
-    """Clear away the hidden folders of processes that are gone."""
+    """Clear away the hidden folders that nobody uses any more: not held, and their maker is gone or has forgotten them."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_dir) as entries:
         for entry in entries:
-            match = _EXPLORE.fullmatch(entry.name) or _HIDDEN.fullmatch(entry.name)
-            if match and entry.is_dir(follow_symlinks=False) and not _exists(int(match[1])) and holder(Path(entry.path) / "lock") is None:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            match = _HIDDEN.fullmatch(entry.name)
+            if match is None or not entry.is_dir(follow_symlinks=False) or holder(Path(entry.path) / "lock") is not None:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if not _exists(int(match[1])) or time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN_SECONDS:
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def check_name(name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from playground.engine.commands import Stop
 from playground.runs.client import RunError
-from playground.runs.directory import RunDirectory
+from playground.runs.directory import RunDirectory, summary
 from playground.runs.lock import Holder, holder
 from playground.runs.wire import encode, short_path
 
@@ -114,14 +114,14 @@ def alive(pid: int) -> bool:
     return True
 
 
-def stop_run(run: RunDirectory, timeout: float = 60.0) -> bool:
-    """End the run after a last checkpoint, and wait until it is free; False when nobody held it.
+def stop_run(run: RunDirectory, timeout: float = 60.0) -> str:
+    """End the run after a last checkpoint, and wait until it is free; returns what happened in words.
 
     It is asked over its socket, or by SIGTERM when it does not listen. Raises `RunError` when it goes on after `timeout` seconds.
     """
     held = holder(run.lock_path)
     if held is None:
-        return False
+        return f"run {run.name} is not running"
     deadline = time.monotonic() + timeout
     connection = _ask_to_stop(run.socket_path)
     try:
@@ -136,7 +136,7 @@ def stop_run(run: RunDirectory, timeout: float = 60.0) -> bool:
     finally:
         if connection is not None:
             connection.close()
-    return True
+    return f"stopped run {run.name} at step {summary(run).step:,}"
 
 
 def _ask_to_stop(socket_path: Path) -> socket.socket | None:

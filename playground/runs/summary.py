@@ -1,16 +1,16 @@
-"""What `dlplay runs` tells of every run, from the tail of its journal and its lock alone."""
+"""What a list of runs tells of one, from the tail of its journal and its lock alone."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Started
-from playground.runs.directory import RunDirectory, SpecError, names
 from playground.runs.journal import decode, tail
 from playground.runs.lock import holder
 
@@ -41,48 +41,40 @@ class Summary:
     """Why it cannot be read, or why it failed."""
 
 
-def listing(runs_dir: Path) -> list[Summary]:
-    """Every run of the folder, in the order of their names; one that cannot be read is listed with its problem."""
-    return [summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
-
-
-def summary(run: RunDirectory) -> Summary:
-    """One run's line."""
-    held = holder(run.lock_path)
-    architecture, steps, modified, problem = "?", 0, 0.0, ""
-    try:
-        spec = run.spec
-        architecture, modified = spec.architecture, spec.created
-        steps = _whole(spec.settings.get("steps"))
-    except SpecError as error:
-        problem = str(error)
-    events: list[DurableEvent] = []
-    try:
-        fd = os.open(run.journal_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        pass
-    else:
-        try:
-            facts = os.fstat(fd)
-            modified = facts.st_mtime
-            for limit in _TAILS:
-                events = _decoded(tail(fd, facts.st_size, limit))
-                if facts.st_size <= limit or any(isinstance(event, (Evaluated, Finished)) for event in events):
-                    break
-        finally:
-            os.close(fd)
+def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
+    """One run's line: what its description says, brought up to date by the end of its journal and by its lock."""
+    held = holder(lock_path)
+    events, modified = _last_events(journal_path)
     state, why = _state(events, held is not None)
     return Summary(
-        name=run.name,
+        name=name,
         architecture=architecture,
         state=state,
         step=events[-1].step if events else 0,
         steps=_steps(events) or steps,
         metrics=_metrics(events),
         held_by=held.pid if held else None,
-        modified=modified,
+        modified=modified or created,
         problem=problem or why,
     )
+
+
+def _last_events(path: Path) -> tuple[list[DurableEvent], float]:
+    """The journal's last events and the time it was written last; nothing for one that cannot be read."""
+    events: list[DurableEvent] = []
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return events, 0.0
+    try:
+        facts = os.fstat(fd)
+        for limit in _TAILS if stat.S_ISREG(facts.st_mode) else ():
+            events = _decoded(tail(fd, facts.st_size, limit))
+            if facts.st_size <= limit or any(isinstance(event, (Evaluated, Finished)) for event in events):
+                break
+        return events, facts.st_mtime
+    finally:
+        os.close(fd)
 
 
 def _decoded(lines: Iterable[bytes]) -> list[DurableEvent]:
