@@ -40,7 +40,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     """A command for cyclopts: calls `run(card, given)` with the flags that were typed, and only those."""
 
     def command(**given: Any) -> int:
-        return run(card, {name: value for name, value in given.items() if value is not None})
+        return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
 
     parameters = [_setting(item, RUN if item.name in COMMON else MODEL) for item in fields(card.settings)]
     parameters += [_setting(item, ASK) for item in question_fields(card)]
@@ -71,7 +71,7 @@ def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
         parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative=None if group is not HOW else "")
     else:
         parameter = Parameter(name=flag, help=help_, show_default=False, group=group, converter=_as_typed, allow_leading_hyphen=True, show_choices=False)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, parameter], default=None)
+    return inspect.Parameter(name + "_", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, parameter], default=None)
 
 
 def _as_typed(type_: Any, tokens: Any) -> str:

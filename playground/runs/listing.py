@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from playground.runs.console import figure, say
-from playground.runs.directory import Summary
+from playground.runs.summary import Summary
 
 
 def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
