@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 SPEC_LIMIT = 1 << 20
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-_HIDDEN = re.compile(r"\.(?:new|gone|explore)-([0-9]{1,10})-.*")
-_FORGOTTEN_SECONDS = 600
+_HIDDEN = re.compile(r"\.(?:new|gone|explore)-([0-9]{1,10})(?:-.*)?")
 
 
 class RunNameError(ValueError):
@@ -114,11 +113,9 @@ def default_runs_dir(override: Path | str | None = None) -> Path:
     return Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"
 
 
-def explore(runs_dir: Path) -> RunDirectory:
-    """A hidden directory, never listed, for a process that only answers questions. Clears away those that are no longer in use."""
-    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clean(runs_dir)
-    return RunDirectory(Path(tempfile.mkdtemp(prefix=f".explore-{os.getpid()}-", dir=runs_dir)))
+def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
+    """A hidden folder of the process `pid` (this one), never listed, below which processes that only answer questions have theirs."""
+    return runs_dir / f".explore-{os.getpid() if pid is None else pid}"
 
 
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
@@ -189,15 +186,14 @@ def remove(run: RunDirectory) -> None:
 
 
 def clean(runs_dir: Path) -> None:
-    """Clear away the hidden folders that nobody uses any more: not held, and their maker is gone or has forgotten them."""
+    """Clear away the hidden folders whose maker is gone and which nobody holds."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_dir) as entries:
         for entry in entries:
             match = _HIDDEN.fullmatch(entry.name)
-            if match is None or not entry.is_dir(follow_symlinks=False) or holder(Path(entry.path) / "lock") is not None:
+            if match is None or not entry.is_dir(follow_symlinks=False) or _exists(int(match[1])):
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                if not _exists(int(match[1])) or time.time() - entry.stat(follow_symlinks=False).st_mtime > _FORGOTTEN_SECONDS:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+            if all(holder(lock) is None for lock in (Path(entry.path) / "lock", *Path(entry.path).glob("*/lock"))):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def check_name(name: str) -> None:

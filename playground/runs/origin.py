@@ -10,7 +10,7 @@ from checkpoints import shipped, store
 from checkpoints.store import Checkpoint
 from playground.engine.card import Card
 from playground.engine.settings import COMMON, SettingsError, fields
-from playground.runs import directory, summary
+from playground.runs import directory
 
 
 def find(text: str, runs_dir: Path, architecture: str = "") -> Checkpoint:
@@ -27,7 +27,7 @@ def find(text: str, runs_dir: Path, architecture: str = "") -> Checkpoint:
     elif path.is_dir():
         checkpoint = store.load(path)
     else:
-        names = [*known, *(item.name for item in summary.listing(runs_dir))]
+        names = [*known, *(item.name for item in directory.listing(runs_dir))]
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none yet'}"
         raise SettingsError(f"--from {text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
