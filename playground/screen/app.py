@@ -35,6 +35,8 @@ SLOWEST_FRAME_SECONDS = 2.0
 STOP_SECONDS = 60.0
 
 
+MAXIMISED = ("PanelView", "Chart", "ActionStage", "SettingsForm")
+"""The parts of a tab that can fill the window."""
 _TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"leave", "help", "command_palette", "next_theme", "maximise"}
 
 
@@ -45,6 +47,7 @@ class PlaygroundApp(App[None]):
     TITLE = "dlplay"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings()
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
     SCROLL_SENSITIVITY_Y: ClassVar[float] = 2.0
 
     def __init__(
@@ -266,8 +269,11 @@ class PlaygroundApp(App[None]):
         focused = self.screen.focused
         if self.screen.maximized is not None:
             self.screen.minimize()
-        elif focused is not None:
-            self.screen.maximize(focused)
+            return
+        for node in focused.ancestors_with_self if focused is not None else ():
+            if isinstance(node, Widget) and set(MAXIMISED) & node._css_type_names:
+                self.screen.maximized = node
+                return
 
     def action_help(self) -> None:
         from playground.screen.dialogs.keys import KeysScreen
@@ -352,14 +358,15 @@ def _notes_path(task: str) -> Path:
 
 def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
     """Of what is focused: its title, what it is, and its keys."""
-    title, words, keys = "", "", []
+    title, words = "", ""
+    names: dict[str, list[str]] = {}
     for node in focused.ancestors_with_self if focused is not None else ():
         if isinstance(node, Screen) or node.has_class("tab") or not isinstance(node, Widget):
             break
         card = getattr(node, "card", None)
         title = title or getattr(card, "title", "") or ""
         words = words or getattr(card, "help", "") or ""
-        for binding in {id(binding): binding for _, binding in node._bindings}.values():
-            shown = binding.key_display or binding.key.replace("_", " ")
-            keys.append((shown, binding.description))
-    return title, words, [key for key in dict.fromkeys(keys) if key[1]]
+        for _, binding in node._bindings:
+            if binding.description:
+                names.setdefault(binding.description, []).append(binding.key_display or node.app.get_key_display(binding))
+    return title, words, [(" ".join(dict.fromkeys(shown)), description) for description, shown in names.items()]

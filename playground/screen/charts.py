@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
 
 from playground.engine.card import Card, ChartCard
 from playground.runs.history import History
@@ -59,19 +64,27 @@ class Chart(Vertical):
 
 
 class ChartColumn(Vertical):
-    """All charts of a card, one below the other, as many as fit."""
+    """The card's charts one below the other, as many as fit; where some do not, a line says so and two keys go through them."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("comma", "go(-1)", "chart before", show=False),
+        Binding("full_stop", "go(1)", "next chart", show=False),
+    ]
 
     def __init__(self, card: Card, id: str | None = None) -> None:
         super().__init__(id=id)
         self.card = card
+        self.first = 0
+        """Position of the first chart that is shown."""
+        self._charts = [Chart(chart) for chart in card.charts]
+        self._more = Static(id="more-charts")
         self._history: History | None = None
         self._drawn: tuple[int, int] = (-1, -1)
 
     def compose(self) -> ComposeResult:
-        for chart in self.card.charts:
-            yield Chart(chart)
+        yield from self._charts
+        yield self._more
 
     def show(self, history: History) -> None:
         """Draw what has changed in the history since the last call."""
@@ -79,14 +92,38 @@ class ChartColumn(Vertical):
         drawn = (id(history), history.revision)
         if drawn != self._drawn and self.is_mounted and self.size.height:
             self._drawn = drawn
-            for chart in self.query(Chart):
+            for chart in self._charts:
                 if chart.display:
                     chart.show(history)
 
     def on_resize(self) -> None:
-        fit = max(self.size.height // LEAST_ROWS, 1)
-        for position, chart in enumerate(self.query(Chart)):
-            chart.display = position < fit
+        self._arrange()
+
+    def action_go(self, by: int) -> None:
+        """Show the charts from the next one, or the one before."""
+        focused = any(chart.has_focus_within for chart in self._charts)
+        self.first += by
+        self._arrange()
+        if focused:
+            self._charts[self.first].query_one(LineChart).focus()
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self._more:
+            shown = sum(chart.display for chart in self._charts)
+            self.first = (self.first + 1) % (len(self._charts) - shown + 1)
+            self._arrange()
+
+    def _arrange(self) -> None:
+        count, height = len(self._charts), self.size.height
+        fit = min(max(height // LEAST_ROWS, 1), count)
+        if fit < count:
+            fit = max((height - 1) // LEAST_ROWS, 1)
+        self.first = min(max(self.first, 0), count - fit)
+        for position, chart in enumerate(self._charts):
+            chart.display = self.first <= position < self.first + fit
+        self._more.display = fit < count
+        others = [chart.card.title for chart in self._charts if not chart.display]
+        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (f"{', '.join(others)}", "$foreground 60%")))
         self._drawn = (-1, -1)
         if self._history is not None:
             self.call_after_refresh(self.show, self._history)

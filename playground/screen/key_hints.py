@@ -11,6 +11,10 @@ from textual.widgets import Input
 
 from playground.screen.keys import ACTIONS
 
+GAP = 2
+LAST = ("help", "leave")
+Hint = tuple[str, str, ActiveBinding]
+
 
 class KeyHints(Widget):
     """First the keys of what is focused, then those of the playground, as many as fit."""
@@ -51,16 +55,25 @@ class KeyHints(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        width, at = self.content_size.width, 0
+        """As many as fit; how to get help and how to leave always do, at the right."""
+        width = self.content_size.width
+        last = [hint for hint in self._hints if hint[2].binding.action in LAST]
+        room = width - sum(_width(hint) for hint in last)
+        first, used = [], 0
+        for hint in self._hints:
+            if hint not in last and used + _width(hint) <= room:
+                first.append(hint)
+                used += _width(hint)
+        self._spans, at = [], 0
         parts: list[Content] = []
-        self._spans = []
-        for shown, words, active in self._hints:
-            need = cell_len(shown) + 1 + cell_len(words)
-            if at + need > width:
-                continue
-            parts += [Content.styled(shown, "bold $text-accent"), Content.styled(f" {words}", "$foreground 60%"), Content("  ")]
-            self._spans.append((at, at + need, active))
-            at += need + 2
+        for hint in [*first, *last]:
+            if last and hint is last[0] and room > used:
+                at += room - used
+                parts.append(Content(" " * (room - used)))
+            shown, words, active = hint
+            self._spans.append((at, at + _width(hint) - GAP, active))
+            parts += [Content.styled(shown, "bold $text-accent"), Content.styled(f" {words}", "$foreground 60%"), Content(" " * GAP)]
+            at += _width(hint)
         return Content("").join(parts)
 
     async def on_click(self, event: events.Click) -> None:
@@ -72,3 +85,7 @@ class KeyHints(Widget):
 def _works_while_typing(key: str) -> bool:
     """A key that does not write a character into the field."""
     return key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "f1", "up", "down", "tab")
+
+
+def _width(hint: Hint) -> int:
+    return cell_len(hint[0]) + 1 + cell_len(hint[1]) + GAP

@@ -33,7 +33,7 @@ ACTIONS = (
     Action("load", "o", "load", "o", "Open a shipped model or one of your runs", 8),
     Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 6),
     Action("maximise", "m", "maximise", "m", "The focused panel over the whole window; escape brings the others back", 7),
-    Action("help", "f1,question_mark", "help", "?", "What is focused, and every key", 10),
+    Action("help", "f1,question_mark", "help", "f1", "What is focused, and every key", 10),
     Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 11),
     Action("leave", "q,ctrl+q", "leave", "q", "Leave the playground; training can go on without it", 12),
     Action("stop", "ctrl+x", "stop", "ctrl+x", "End this run after a last checkpoint"),

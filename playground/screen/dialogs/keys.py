@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -32,10 +34,10 @@ class KeysScreen(ModalScreen[None]):
         with VerticalScroll():
             if self.heading:
                 yield Static(Content.assemble((self.heading, "bold $text-accent"), f"\n{self.words}" if self.words else ""))
-                yield Static(Content("\n").join(_row(key, words) for key, words in self.keys))
+                yield Static(_table(self.keys))
                 yield Static("")
             yield Static(Content.styled("The playground", "bold $text-accent"))
-            yield Static(Content("\n").join(_row(action.shown, action.help) for action in ACTIONS))
+            yield Static(_table([(action.shown, action.help) for action in ACTIONS]))
             yield Static(
                 Content.styled(
                     "\ntab and shift+tab go from part to part; escape leaves a field; the mouse does all of this as well", "$foreground 60%"
@@ -46,5 +48,10 @@ class KeysScreen(ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
 
-def _row(key: str, words: str) -> Content:
-    return Content.assemble((f"{key:>9}  ", "bold"), words)
+def _table(rows: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", no_wrap=True, style="bold", min_width=10)
+    table.add_column()
+    for key, words in rows:
+        table.add_row(Text(key), Text(words))
+    return table

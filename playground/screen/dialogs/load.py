@@ -38,7 +38,7 @@ class LoadDialog(Dialog[Loading | None]):
     LoadDialog OptionList, LoadDialog OptionList:focus {
         height: auto; max-height: 20; background: transparent; border: none; padding: 0; text-wrap: nowrap; text-overflow: ellipsis;
     }
-    LoadDialog .option-list--option-highlighted { background: $boost; color: $foreground; text-style: bold; }
+    LoadDialog OptionList:focus > .option-list--option-highlighted { background: $boost; color: $foreground; text-style: bold; }
     LoadDialog .dialog { width: 92; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
@@ -82,7 +82,7 @@ class LoadDialog(Dialog[Loading | None]):
         for run in sorted(listing(self.runs_dir), key=lambda run: -run.modified):
             if run.architecture == self.card.name:
                 self._kinds[run.name] = "run"
-                steps = f"{numbers.count(run.step)} / {numbers.count(run.steps)}"
+                steps = f"{numbers.count(run.step)}/{numbers.count(run.steps)}"
                 old = f"{numbers.ago(time.time() - run.modified)} ago"
                 options.append(Option(self._row(run.name, run.state, steps, run.metrics, old), id=run.name))
         return options
@@ -91,7 +91,7 @@ class LoadDialog(Dialog[Loading | None]):
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
         percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
-        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<23}", (f"{steps:>15} {old:>11}", "$foreground 60%"))
+        return Content.assemble((f"{name:<14.14}", "bold"), f" {state:<12}{metric:<22}", (f"{steps:>13}{old:>10}", "$foreground 60%"))
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):
