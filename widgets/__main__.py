@@ -59,6 +59,8 @@ class Gallery(App[None]):
 
     def advance(self) -> None:
         """Show a little more training."""
+        if not self.query(LineChart):  # leaving
+            return
         rng = self.random
         for _ in range(20):
             self.step += 1

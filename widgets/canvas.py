@@ -26,6 +26,7 @@ class Canvas:
         self._style_of = np.zeros((height, width), dtype=np.int16)
         self._styles: list[Style] = [blank]
         self._quiet = np.zeros((height, width), dtype=bool)
+        self._kept = np.zeros((height, width), dtype=bool)
 
     def _index(self, style: Style) -> int:
         for i, known in enumerate(self._styles):
@@ -37,15 +38,15 @@ class Canvas:
     def dots(self, grid: NDArray[np.bool_], style: Style, quiet: bool = False) -> None:
         """Draw dots (4 x height, 2 x width). Quiet dots give way to whatever is drawn over them."""
         pattern = braille(grid).astype(np.uint32)
-        hit = pattern > 0
+        hit = (pattern > 0) & ~self._kept
         under = (self._codes >= _BRAILLE) & (self._codes < _BRAILLE + 256) & ~self._quiet
         old = np.where(under, self._codes - _BRAILLE, 0)
         self._codes = np.where(hit, _BRAILLE + (pattern | old), self._codes)
         self._style_of[hit] = self._index(style)
         self._quiet = np.where(hit, quiet, self._quiet)
 
-    def put(self, row: int, column: int, text: str, style: Style, only_blank: bool = False) -> None:
-        """Write text (of single-cell characters), cut at the edges; `only_blank` leaves alone what is already drawn."""
+    def put(self, row: int, column: int, text: str, style: Style, only_blank: bool = False, keep: bool = False) -> None:
+        """Write text (of single-cell characters), cut at the edges; `only_blank`: not over other things; `keep`: nothing over it."""
         if not 0 <= row < self.height:
             return
         index = self._index(style)
@@ -53,20 +54,28 @@ class Canvas:
             if 0 <= i < self.width and not (only_blank and self._codes[row, i] != _SPACE):
                 self._codes[row, i] = ord(character)
                 self._style_of[row, i] = index
+                self._kept[row, i] |= keep
 
     def paint(self, cells: NDArray[np.bool_], character: str, style: Style) -> None:
         """Write one character in many cells (a mask of the canvas' shape)."""
+        cells = cells & ~self._kept
         self._codes[cells] = ord(character)
         self._style_of[cells] = self._index(style)
 
+    def blank(self, row: int) -> NDArray[np.bool_]:
+        """Which cells of a row hold nothing (width,)."""
+        return np.asarray(self._codes[row] == _SPACE)
+
     def free(self, row: int, column: int, length: int) -> bool:
         """True when nothing is drawn in these cells and they lie inside."""
-        return (
-            0 <= row < self.height
-            and column >= 0
-            and column + length <= self.width
-            and bool((self._codes[row, column : column + length] == _SPACE).all())
-        )
+        return self._inside(row, column, length) and bool((self._codes[row, column : column + length] == _SPACE).all())
+
+    def unnamed(self, row: int, column: int, length: int) -> bool:
+        """True when no name is written in these cells and they lie inside."""
+        return self._inside(row, column, length) and not bool(self._kept[row, column : column + length].any())
+
+    def _inside(self, row: int, column: int, length: int) -> bool:
+        return 0 <= row < self.height and column >= 0 and column + length <= self.width
 
     def rows(self) -> list[Row]:
         """As rows of segments, neighbours of one style together."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from widgets.canvas import Canvas
@@ -61,7 +62,7 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     probe = max(1, width - 8)
     spans = [_span(chart, i, left, right, 2 * probe) for i in range(len(chart.curves))]
     bottom, top = _limits(chart, spans)
-    most = max(1, min(8, plot_height // 3))
+    most = max(1, min(8, plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, most) if chart.log_scale else linear_ticks(bottom, top, most)
     labels = tick_labels(ticks, chart.percent)
     gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
@@ -70,6 +71,7 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     plot = Plot(left, right, bottom, top, gutter, max(1, width - gutter), plot_height, chart.log_scale)
     canvas = Canvas(plot.height, plot.width, palette.blank)
     _curves(chart, plot, canvas, palette)
+    _outside(chart, plot, canvas, palette)
     _marks(chart, plot, canvas, palette)
     _cursor(chart, plot, canvas, palette)
     _guides(chart, plot, canvas, palette)
@@ -116,7 +118,7 @@ def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
         span = _span(chart, index, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if curve.style == "dots" or len(chart.prepared(index)[0]) == 1:
-            cells = grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3))
+            cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
             canvas.paint(cells, _MARKER, palette.style(curve.colour, bold=True))
             continue
         on, off = _DASHES[_dash(chart, index)]
@@ -129,59 +131,61 @@ def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
         canvas.dots(grid, palette.style(curve.colour))
 
 
+def _outside(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    """Guides out of sight, named at the edge with an arrow; those that find no room beside the others are left out."""
+    ends = {True: plot.width, False: plot.width}
+    for guide in sorted(chart.guides, key=lambda g: g.value):
+        dot = plot.row(guide.value) if math.isfinite(guide.value) else 0
+        if 0 <= dot < 4 * plot.height:
+            continue
+        above = dot < 0
+        label = f"{'↑' if above else '↓'} {plain(guide.name)} {figure(guide.value, chart.percent, short=True)}"
+        start = ends[above] - len(label)
+        if start >= 0:
+            canvas.put(0 if above else plot.height - 1, start, label, palette.style("guide"), keep=True)
+            ends[above] = start - 2
+
+
 def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Dashes where no curve runs, and the names at the right end; a guide out of sight is named at the edge with an arrow."""
+    """Dashes where no curve runs, and the names near the right end."""
     style, words = palette.style("guide", dim=True), palette.style("guide")
     inside: list[tuple[int, str]] = []
-    outside: dict[int, int] = {}
     for guide in sorted(chart.guides, key=lambda g: -g.value):
-        if not math.isfinite(guide.value):
-            continue
-        label = plain(f"{guide.name} {figure(guide.value, chart.percent)}")
-        dot = plot.row(guide.value)
+        dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
         if 0 <= dot < 4 * plot.height:
             grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-            grid[dot] = np.arange(2 * plot.width) % 6 < 3
-            blank = np.array([[canvas.free(dot // 4, c, 1) for c in range(plot.width)]]).repeat(2, axis=1)
-            grid[dot] &= blank[0]
+            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.blank(dot // 4).repeat(2)
             canvas.dots(grid, style, quiet=True)
-            inside.append((dot // 4, label))
-        else:
-            row = 0 if dot < 0 else plot.height - 1
-            label = ("↑ " if dot < 0 else "↓ ") + label
-            end = outside.get(row, plot.width)
-            if end - len(label) >= 0:
-                canvas.put(row, end - len(label), label, words)
-                outside[row] = end - len(label) - 2
+            inside.append((dot // 4, plain(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")))
     for row, label in inside:
         _name(canvas, row, fit(label, min(len(label), plot.width)), words)
 
 
-def _name(canvas: Canvas, row: int, label: str, style: object) -> None:
-    """Put a guide's name near the right end, above its line or else below, where it covers nothing; else beside it, over the dashes."""
-    from rich.style import Style
-
-    assert isinstance(style, Style)
-    for start in range(canvas.width - len(label), canvas.width // 3, -4):
-        for candidate in (row - 1, row + 1):
-            if canvas.free(candidate, start, len(label)):
-                canvas.put(candidate, start, label, style)
-                return
-    canvas.put(row, canvas.width - len(label), label, style)
+def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
+    """Write a guide's name near the right end, above or below its line, where it covers nothing; else over curves, never over names."""
+    last = canvas.width - len(label)
+    for candidates, free in (((row - 1, row + 1), canvas.free), ((row, row - 1, row + 1), canvas.unnamed)):
+        for start in range(last, -1, -4):
+            for candidate in candidates:
+                if free(candidate, start, len(label)):
+                    canvas.put(candidate, start, label, style, keep=True)
+                    return
 
 
 def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     style = palette.style("mark", dim=True)
     for mark in chart.marks:
         column = plot.column(mark.x)
-        if 0 <= column < plot.width:
-            for row in range(plot.height):
-                canvas.put(row, column, "┊", style, only_blank=True)
-            label = plain(mark.label)
-            for row in range(plot.height):
-                if canvas.free(row, column + 1, len(label) + 1):
-                    canvas.put(row, column + 1, label, palette.style("mark"))
-                    break
+        if not 0 <= column < plot.width:
+            continue
+        for row in range(plot.height):
+            canvas.put(row, column, "┊", style, only_blank=True)
+        label = plain(mark.label)
+        places = ((row, start) for row in range(plot.height) for start in (column + 1, column - len(label)))
+        for row, start in places:
+            if canvas.free(row, start, len(label)):
+                canvas.put(row, start, label, palette.style("mark"), keep=True)
+                break
 
 
 def _cursor(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
@@ -209,34 +213,50 @@ def _nearest(chart: LineChart, index: int, at: float) -> tuple[float, float, flo
 
 
 def _legend(chart: LineChart, width: int, palette: Palette) -> Row:
-    """Line shape, name and value of every curve: at the cursor, else the newest."""
+    """Line shape, name and value of every curve: at the cursor, else the newest. Where it is too long, what matters less is left out."""
     at = chart.cursor
-    row: Row = []
+    head: Row = []
     if at is not None:
         points = [p for i in range(len(chart.curves)) if (p := _nearest(chart, i, at)) is not None]
-        row.append(Segment(f"{chart.x_title} {figure(min(points, key=lambda p: abs(p[0] - at))[0])}  ", palette.style("accent", bold=True)))
-    for index, curve in enumerate(chart.curves):
-        x, y, _, soft = chart.prepared(index)
-        glyph = _MARKER * 2 if curve.style == "dots" else _GLYPHS[_dash(chart, index)]
-        point = _nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
-        value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)
-        if point is not None and chart.smoothing > 0 and curve.style == "line":
-            value += f" ~{figure(float(point[2]), chart.percent)}"
-        row.append(Segment(glyph + " ", palette.style(curve.colour, bold=True)))
-        row.append(Segment(plain(curve.name) + " ", palette.style("muted")))
-        row.append(Segment(value + "   ", palette.style("text")))
-    state = " · ".join(
-        word
-        for word in (
-            "log" if chart.log_scale else "",
-            f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
-            "zoomed" if chart.zoomed else "",
-        )
-        if word
+        step = figure(min(points, key=lambda p: abs(p[0] - at))[0]) if points else figure(at)
+        head.append(Segment(f"{plain(chart.x_title)} {step}  ", palette.style("accent", bold=True)))
+    row: Row = []
+    for detail in (3, 2, 1, 0):
+        row = head + [segment for i in range(len(chart.curves)) for segment in _entry(chart, i, at, detail, palette)]
+        if _length(row) <= width + 2:  # two cells of space at the end may go
+            break
+    states = (
+        "log" if chart.log_scale else "",
+        f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
+        "zoomed" if chart.zoomed else "",
     )
-    used = sum(cell_len(segment.text) for segment in row)
+    state = " · ".join(word for word in states if word)
+    used = _length(row)
     if state and used + len(state) <= width:
         row.append(Segment(fit(state, width - used, right=True), palette.style("faint")))
+    return row
+
+
+def _length(row: Row) -> int:
+    return sum(cell_len(segment.text) for segment in row)
+
+
+def _entry(chart: LineChart, index: int, at: float | None, detail: int, palette: Palette) -> Row:
+    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, 0: the name alone, cut."""
+    curve = chart.curves[index]
+    dots = curve.style == "dots"
+    glyph = _MARKER * 2 if dots else _GLYPHS[_dash(chart, index)]
+    row = [Segment(glyph + " ", palette.style(curve.colour, bold=True))]
+    if detail != 1:
+        name = plain(curve.name)
+        row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
+    if detail:
+        x, y, _, soft = chart.prepared(index)
+        point = _nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
+        value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)
+        if detail > 2 and point is not None and chart.smoothing > 0 and not dots:
+            value += f" ~{figure(float(point[2]), chart.percent)}"
+        row.append(Segment(value + "  ", palette.style("text")))
     return row
 
 

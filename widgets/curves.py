@@ -1,4 +1,4 @@
-"""From points to braille dots: smoothing, and one interval for each column of dots, so that no extreme is lost however many points there are."""
+"""From points to braille dots: smoothing, and one interval for each column of dots, so that no extreme is lost."""
 
 from __future__ import annotations
 

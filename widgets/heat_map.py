@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from widgets.cells import level_rows, resample
+from widgets.heat_map_layout import Grid, layout, margins
 from widgets.palette import Palette, Scale, to_levels
-from widgets.surface import Row, Surface
-from widgets.text import figure, fit, plain, width_of
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the values stand: `left`, `top` in cells; each value `wide` cells by `tall` half cells; or many values to a cell (`shrunk`)."""
-
-    left: int
-    top: int
-    wide: int
-    tall: int
-    pixel_rows: int
-    pixel_columns: int
-    shrunk: bool
-
-    def at(self, x: int, y: int, rows: int, columns: int) -> tuple[int, int] | None:
-        """The value (row, column) under a cell of the widget."""
-        px, py = x - self.left, 2 * (y - self.top)
-        if not (0 <= px < self.pixel_columns and 0 <= py < self.pixel_rows):
-            return None
-        return py * rows // self.pixel_rows, px * columns // self.pixel_columns
+from widgets.surface import Row, Surface, overlay
+from widgets.text import figure, fit, plain
 
 
 class HeatMap(Surface):
@@ -113,8 +94,9 @@ class HeatMap(Surface):
         if not self.values.size:
             self._grid = None
             return []
-        label_width, head = self._margins(width, height)
-        self._grid = grid = self._layout(width, height, label_width, head)
+        label_width, head = margins(self.values.shape, self._rows, self._columns, width, height)
+        text = max((len(figure(float(v))) for v in self.values.flat), default=0) if self._counts and self.values.size <= 4096 else 0
+        self._grid = grid = layout(self.values.shape, width, height, label_width, head, text)
         scale = palette.signed if self._signed else palette.levels
         matrix = self.values
         if grid.shrunk:
@@ -133,36 +115,7 @@ class HeatMap(Surface):
         rows += [[] for _ in range(height - 1 - len(rows))]
         return [*rows, self._status(width, palette)] if height > 1 else rows
 
-    # Layout
-
-    def _margins(self, width: int, height: int) -> tuple[int, int]:
-        """Cells for row labels (0: none) and lines for column labels."""
-        rows, columns = self.values.shape
-        label_width = width_of(self._rows, max(3, width // 4)) + 1 if self._rows and width >= 12 and rows <= 2 * height else 0
-        head = 0
-        if self._columns and height >= 5 and columns <= width - label_width:
-            longest = width_of(self._columns, 99)
-            per = (width - label_width) // max(1, columns)
-            head = 1 if longest <= max(1, per - 1) or longest == 1 else min(longest, max(1, height // 4))
-        return label_width, head
-
-    def _layout(self, width: int, height: int, label_width: int, head: int) -> Grid:
-        rows, columns = self.values.shape
-        room_x, room_y = max(1, width - label_width), 2 * max(1, height - head - (height > 1))
-        if rows > room_y or columns > room_x:
-            pixel_rows = min(rows, room_y) if rows > room_y else rows * max(1, min(room_y // rows, 1))
-            return Grid(label_width, head, 1, 1, pixel_rows, min(columns, room_x), True)
-        tall = room_y // rows
-        tall = tall if tall < 2 else tall - tall % 2
-        wide = room_x // columns
-        text = max(
-            width_of(self._columns, 12) if head == 1 else 0,
-            max((len(f"{v:.0f}") for v in self.values.flat), default=0) + 1 if self._counts else 0,
-        )
-        wide = min(wide, max(2 * tall, text + 1, 2))
-        tall = min(tall, max(2, wide)) if tall >= 2 else tall
-        tall = tall if tall < 2 else tall - tall % 2
-        return Grid(label_width, head, wide, tall, rows * tall, columns * wide, False)
+    # Labels
 
     def _row_label(self, y: int, grid: Grid, label_width: int) -> str:
         if not label_width:
@@ -173,7 +126,7 @@ class HeatMap(Surface):
         label = self._rows[first] if middle and first < len(self._rows) else ""
         return fit(label, label_width - 1, right=True) + " "
 
-    def _label_style(self, y: int, grid: Grid, palette: Palette):  # type: ignore[no-untyped-def]
+    def _label_style(self, y: int, grid: Grid, palette: Palette) -> Style:
         at = self._at()
         here = at is not None and 2 * y * self.values.shape[0] // grid.pixel_rows == at[0]
         return palette.style("accent", bold=True) if here else palette.style("muted")
@@ -198,23 +151,6 @@ class HeatMap(Surface):
 
     # Drawing over the cells
 
-    def _overlay(self, row: Row, start: int, text: str, style: object) -> Row:
-        """The row with text from `start` on."""
-        from rich.style import Style
-        from textual.strip import Strip
-
-        assert isinstance(style, Style)
-        strip = Strip(row)
-        before, _, after = (
-            strip.divide([start, start + len(text), strip.cell_length])
-            if start + len(text) < strip.cell_length
-            else (
-                *strip.divide([start, strip.cell_length]),
-                Strip([]),
-            )
-        )
-        return [*before, Segment(text, style), *after]
-
     def _print_counts(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
         rows, columns = self.values.shape
         if grid.tall < 2:
@@ -223,12 +159,12 @@ class HeatMap(Surface):
             y = (r * grid.tall + (grid.tall - 1) // 2) // 2
             for c in range(columns):
                 value = self.values[r, c]
-                text = figure(float(value)) if np.isfinite(value) and value else ""
+                text = figure(float(value), short=True) if np.isfinite(value) and value else ""
                 if not text or len(text) > grid.wide:
                     continue
                 style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
                 start = c * grid.wide + (grid.wide - len(text)) // 2
-                body[y] = self._overlay(body[y], start, text, style)
+                body[y] = overlay(body[y], start, text, style)
 
     def _draw_cursor(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
         at = self._at()
@@ -242,17 +178,17 @@ class HeatMap(Surface):
         )
         style = palette.style("accent", bold=True) if palette.shaded else scale.text(level, bold=True)
         if grid.wide < 3:
-            body[y] = self._overlay(body[y], start, "◆", style)
+            body[y] = overlay(body[y], start, "◆", style)
         else:
-            body[y] = self._overlay(body[y], start, "[", style)
-            body[y] = self._overlay(body[y], start + grid.wide - 1, "]", style)
+            body[y] = overlay(body[y], start, "[", style)
+            body[y] = overlay(body[y], start + grid.wide - 1, "]", style)
 
     def _at(self) -> tuple[int, int] | None:
         return self._hover or self.cursor
 
     def _status(self, width: int, palette: Palette) -> Row:
         at = self._at()
-        low, high = (figure(v) for v in self._range)
+        low, high = (figure(v, short=True) for v in self._range)
         count = min(16, max(0, width - len(low) - len(high) - 3) // 2)
         bar: Row = []
         if count >= 4 and width >= 24:
@@ -263,7 +199,7 @@ class HeatMap(Surface):
         room = width - sum(len(s.text) for s in bar)
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
-            return [Segment(fit(f"{row} → {column}: {figure(float(self.values[at]))}", room), palette.style("text")), *bar]
+            return [Segment(fit(f"{row} → {column}: {figure(float(self.values[at]), short=True)}", room), palette.style("text")), *bar]
         shape = self.values.shape
         titles = " · ".join(t for t in (self._titles[0] and f"↓ {self._titles[0]}", self._titles[1] and f"→ {self._titles[1]}") if t)
         grid = self._grid

@@ -224,7 +224,7 @@ def level_style(palette: Palette, level: int, signed: bool = False) -> Style:
 
 
 def to_levels(values: ArrayLike, low: float, high: float, signed: bool = False) -> NDArray[np.intp]:
-    """Values as indices of a `Scale`; signed ones by the larger of |low|, |high|; what is not finite becomes the background (last index)."""
+    """Values as indices of a `Scale`; signed ones by the larger of |low|, |high|; what is not finite becomes the last index."""
     array = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(array)
     count = SIGNED_LEVELS if signed else LEVELS

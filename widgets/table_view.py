@@ -17,7 +17,6 @@ from widgets.palette import Palette, to_levels
 from widgets.surface import Row, Surface, out_of_sight, status_row
 from widgets.text import fit, plain
 
-
 _LEAST = 8
 """Cells that a column of words keeps when there is too little room."""
 

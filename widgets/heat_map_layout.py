@@ -1,0 +1,55 @@
+"""Where the values of a heat map stand: margins for labels, and whole cells or half cells for each value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from widgets.text import width_of
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the values stand: `left`, `top` in cells; each value `wide` cells by `tall` half cells; or many values to a cell (`shrunk`)."""
+
+    left: int
+    top: int
+    wide: int
+    tall: int
+    pixel_rows: int
+    pixel_columns: int
+    shrunk: bool
+
+    def at(self, x: int, y: int, rows: int, columns: int) -> tuple[int, int] | None:
+        """The value (row, column) under a cell of the widget."""
+        px, py = x - self.left, 2 * (y - self.top)
+        if not (0 <= px < self.pixel_columns and 0 <= py < self.pixel_rows):
+            return None
+        return py * rows // self.pixel_rows, px * columns // self.pixel_columns
+
+
+def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: int, height: int) -> tuple[int, int]:
+    """Cells for row labels (0: none) and lines for column labels (more than one: written downwards)."""
+    label_width = width_of(rows, max(3, width // 4)) + 1 if rows and width >= 12 and shape[0] <= 2 * height else 0
+    head = 0
+    if columns and height >= 5 and shape[1] <= width - label_width:
+        longest = width_of(columns, 99)
+        room = (width - label_width) // max(1, shape[1])
+        head = 1 if longest <= max(1, room - 1) else min(longest, max(1, height // 4))
+    return label_width, head
+
+
+def layout(shape: tuple[int, ...], width: int, height: int, label_width: int, head: int, text: int) -> Grid:
+    """The largest whole cells that fit, about square, but at least `text` wide for printed numbers; else means of neighbours."""
+    rows, columns = shape
+    room_x, room_y = max(1, width - label_width), 2 * max(1, height - head - (height > 1))
+    if rows > room_y or columns > room_x:
+        return Grid(label_width, head, 1, 1, min(rows, room_y), min(columns, room_x), True)
+    tall = _even(room_y // rows)
+    wide = min(room_x // columns, max(2 * tall, text + 1, 2))
+    tall = _even(min(tall, max(2, wide)))
+    return Grid(label_width, head, wide, tall, rows * tall, columns * wide, False)
+
+
+def _even(halves: int) -> int:
+    """Whole cells where there is at least one."""
+    return halves if halves < 2 else halves - halves % 2
