@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
 _GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
 _MARKER = "•"
+_ROOMY = 6
+"""Rows from which names may lie over curves; in a lower plot they would hide them."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
 def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
     """Write a guide's name near the right end, above or below its line, where it covers nothing; else over curves, never over names."""
     last = canvas.width - len(label)
-    for candidates, free in (((row - 1, row + 1), canvas.free), ((row, row - 1, row + 1), canvas.unnamed)):
+    over = [((row, row - 1, row + 1), canvas.unnamed)] if canvas.height >= _ROOMY else []
+    for candidates, free in [((row - 1, row + 1), canvas.free), *over]:
         for start in range(last, -1, -4):
             for candidate in candidates:
                 if free(candidate, start, len(label)):
@@ -180,7 +183,7 @@ def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> No
             continue
         for row in range(plot.height):
             canvas.put(row, column, "┊", style, only_blank=True)
-        label = plain(mark.label)
+        label = plain(mark.label) if plot.height >= _ROOMY else ""
         places = ((row, start) for row in range(plot.height) for start in (column + 1, column - len(label)))
         for row, start in places:
             if canvas.free(row, start, len(label)):

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -160,7 +161,7 @@ class HeatMap(Surface):
             for c in range(columns):
                 value = self.values[r, c]
                 text = figure(float(value), short=True) if np.isfinite(value) and value else ""
-                if not text or len(text) > grid.wide:
+                if not text or len(text) > grid.wide - palette.shaded:
                     continue
                 style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
                 start = c * grid.wide + (grid.wide - len(text)) // 2
@@ -187,25 +188,28 @@ class HeatMap(Surface):
         return self._hover or self.cursor
 
     def _status(self, width: int, palette: Palette) -> Row:
-        at = self._at()
+        words, strong = self._words()
         low, high = (figure(v, short=True) for v in self._range)
         count = min(16, max(0, width - len(low) - len(high) - 3) // 2)
         bar: Row = []
-        if count >= 4 and width >= 24:
+        if count >= 4 and (not strong or cell_len(words) + count + len(low) + len(high) + 3 <= width):
             scale = palette.signed if self._signed else palette.levels
             ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
             muted = palette.style("muted")
             bar = [Segment(f" {low} ", muted), *level_rows(ramp, scale, palette)[0], Segment(f" {high}", muted)]
         room = width - sum(len(s.text) for s in bar)
+        return [Segment(fit(words, room), palette.style("text" if strong else "muted")), *bar]
+
+    def _words(self) -> tuple[str, bool]:
+        """The value at the cursor (and True), else what rows and columns are."""
+        at = self._at()
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
-            return [Segment(fit(f"{row} → {column}: {figure(float(self.values[at]), short=True)}", room), palette.style("text")), *bar]
-        shape = self.values.shape
-        titles = " · ".join(t for t in (self._titles[0] and f"↓ {self._titles[0]}", self._titles[1] and f"→ {self._titles[1]}") if t)
-        grid = self._grid
-        if grid is not None and grid.shrunk:
-            titles = f"{titles} · " * bool(titles) + f"{shape[0]} x {shape[1]}, means of neighbours"
-        return [Segment(fit(plain(titles), room), palette.style("muted")), *bar]
+            return f"{row} → {column}: {figure(float(self.values[at]), short=True)}", True
+        titles = [f"{arrow} {plain(title)}" for arrow, title in zip("↓→", self._titles, strict=True) if title]
+        if self._grid is not None and self._grid.shrunk:
+            titles.append(f"{self.values.shape[0]} x {self.values.shape[1]}, means of neighbours")
+        return " · ".join(titles), False
 
     # Keys and mouse
 

@@ -134,6 +134,8 @@ class Palette:
                 return self.accent
             case "background":
                 return self.background
+        if name == "held_out" and self.mode == "16":
+            return (255, 255, 85)  # orange would come out as red, which is for failures
         table = _ON_DARK if self.dark else _ON_LIGHT
         if name.isdecimal():
             name = str(int(name) % 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -49,13 +50,16 @@ class Surface(Widget, can_focus=True):
         if key != self._painted_for or len(before) != len(self._strips):
             self.refresh()
             return
-        changed = [Region(0, y, width, 1) for y, (old, new) in enumerate(zip(before, self._strips, strict=True)) if old != new]
+        left, top = self.gutter.left, self.gutter.top
+        regions = []
         for y, (old, new) in enumerate(zip(before, self._strips, strict=True)):
-            if old == new:
+            span = changed_cells(old, new)
+            if span is None:
                 self._strips[y] = old  # keeps what it has cached
-        if changed:
-            gutter = self.gutter
-            self.refresh(*(region.translate((gutter.left, gutter.top)) for region in changed))
+            else:
+                regions.append(Region(left + span[0], top + y, span[1] - span[0], 1))
+        if regions:
+            self.refresh(*regions)
 
     def _key(self) -> tuple[int, int, int, bool]:
         return (*self.size, id(Palette.of(self)), self.has_focus)
@@ -91,6 +95,29 @@ class Surface(Widget, can_focus=True):
         self.repaint()
 
 
+def changed_cells(old: Strip, new: Strip) -> tuple[int, int] | None:
+    """First and one past the last cell in which two strips of one width differ; None when they are equal."""
+    before, after = list(old), list(new)
+    if before == after:
+        return None
+    start = _shared(before, after, False)
+    return start, max(start + 1, new.cell_length - _shared(before, after, True))
+
+
+def _shared(before: Row, after: Row, from_end: bool) -> int:
+    """Cells that two different rows share at the start, or at the end."""
+    cells = 0
+    for a, b in zip(*((reversed(before), reversed(after)) if from_end else (before, after)), strict=False):
+        if a == b:
+            cells += a.cell_length
+            continue
+        if a.style == b.style:
+            texts = [a.text[::-1], b.text[::-1]] if from_end else [a.text, b.text]
+            cells += cell_len(commonprefix(texts))
+        break
+    return cells
+
+
 def message_rows(message: str, width: int, height: int, palette: Palette) -> list[Row]:
     """A quiet message in the middle, wrapped at words."""
     lines: list[str] = []
@@ -109,8 +136,8 @@ def message_rows(message: str, width: int, height: int, palette: Palette) -> lis
 
 def status_row(left: str, width: int, palette: Palette, right: str = "", strong: bool = False) -> Row:
     """The line under a widget: a readout at the left, what is out of sight at the right."""
-    right = right and f" {right}"
-    room = max(0, width - len(right))
+    right = fit(f" {right}", min(width, cell_len(right) + 1)) if right else ""
+    room = max(0, width - cell_len(right))
     return [Segment(fit(left, room), palette.style("text" if strong else "muted")), Segment(right, palette.style("muted"))]
 
 

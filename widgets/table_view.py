@@ -90,7 +90,7 @@ class TableView(Surface):
             )
         words = out_of_sight(self._first, len(self.rows) - self._first - self._seen)
         if hidden_columns:
-            words = f"{hidden_columns} more columns ← →  {words}".rstrip()
+            words = f"{words}  {hidden_columns} column{'s' * (hidden_columns > 1)} ← →".strip()
         if words and len(rows) < height:
             rows += [[] for _ in range(height - 1 - len(rows))]
             rows.append(status_row("", width, palette, words))
