@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import App, Parameter
+from cyclopts.completion.detect import ShellDetectionError
 
 from checkpoints import CheckpointError
 from playground import __version__, architectures
@@ -181,18 +182,22 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
 def install_completion(app: App) -> Callable[..., int]:
     """The command that installs shell completion for `app`."""
 
-    def install(shell: Annotated[Literal["bash", "zsh", "fish"] | None, Parameter(help="The shell; by default the one in use.")] = None) -> int:
+    def install(
+        shell: Annotated[Literal["bash", "zsh", "fish"] | None, Parameter(help="The shell; by default the one in use.")] = None,
+    ) -> int:
         """Install completion of commands, flags and values for your shell."""
         try:
             print(f"installed {app.install_completion(shell=shell)}; open a new shell to use it")
-        except cyclopts.ShellDetectionError:
+        except ShellDetectionError:
             raise SettingsError("cannot tell which shell you use; name it: dlplay install-completion bash") from None
         return 0
 
     return install
 
 
-def _train(run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None) -> int:
+def _train(
+    run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None
+) -> int:
     """Train in this process; a run that could not even begin leaves nothing behind."""
     from playground.runs import process
     from playground.runs.console import console
@@ -215,7 +220,11 @@ def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]
             import difflib
 
             near = difflib.get_close_matches(preset, card.presets, n=1)
-            raise SettingsError(f"--preset {preset}: {'did you mean ' + near[0] if near else 'known are ' + ', '.join(card.presets)}?".replace("known are", "known presets are"))
+            raise SettingsError(
+                f"--preset {preset}: {'did you mean ' + near[0] if near else 'known are ' + ', '.join(card.presets)}?".replace(
+                    "known are", "known presets are"
+                )
+            )
         values |= dict(card.presets[preset].values)
     if given.get("set_file"):
         values |= {field(card.settings, name).name: value for name, value in read_file(Path(given["set_file"]).expanduser()).items()}
@@ -245,9 +254,13 @@ def _path(text: str | None) -> Path | None:
 
 def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _refuse("the playground needs a terminal, and standard input or output is none; run without a screen: dlplay ARCH --headless", USAGE)
+        return _refuse(
+            "the playground needs a terminal, and standard input or output is none; run without a screen: dlplay ARCH --headless", USAGE
+        )
     if os.environ.get("TERM", "") in ("", "dumb"):
-        return _refuse(f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE)
+        return _refuse(
+            f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE
+        )
     from playground.screen.app import PlaygroundApp
 
     app = PlaygroundApp(tab=tab, runs_dir=runs_dir, **wishes)
@@ -258,5 +271,3 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
 def _refuse(words: str, status: int) -> int:
     print(f"dlplay: {words}", file=sys.stderr)
     return status
-
-

@@ -70,7 +70,9 @@ def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
     if kind is bool:
         parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative=None if group is not HOW else "")
     else:
-        parameter = Parameter(name=flag, help=help_, show_default=False, group=group, converter=_as_typed, allow_leading_hyphen=True, show_choices=False)
+        parameter = Parameter(
+            name=flag, help=help_, show_default=False, group=group, converter=_as_typed, allow_leading_hyphen=True, show_choices=False
+        )
     return inspect.Parameter(name + "_", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, parameter], default=None)
 
 

@@ -107,7 +107,9 @@ def test_looking_and_asking_change_no_weight() -> None:
 
 
 def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:
-    outlet = Memory({11: [cmd.Set(id=1, field="lr", value="0.2"), cmd.Set(id=2, field="width", value=2), cmd.Set(id=3, field="lr", value=-1)]})
+    outlet = Memory(
+        {11: [cmd.Set(id=1, field="lr", value="0.2"), cmd.Set(id=2, field="width", value=2), cmd.Set(id=3, field="lr", value=-1)]}
+    )
     task, outlet, _ = trained(outlet)
     [applied] = outlet.of(Applied)
     assert (applied.step, applied.what, applied.before, applied.value) == (10, "lr", 0.05, 0.2)

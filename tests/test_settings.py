@@ -33,7 +33,15 @@ class Example(Settings):
 def test_fields_carry_bounds_units_defaults_and_docs() -> None:
     assert [item.name for item in fields(Example)][:5] == ["lr", "norm", "channels", "augment", "text"]
     lr = field(Example, "lr")
-    assert (lr.kind, lr.low, lr.open_low, lr.high, lr.live, lr.doc, lr.flag) == ("float", 0, True, 10, True, "How far one step goes.", "--lr")
+    assert (lr.kind, lr.low, lr.open_low, lr.high, lr.live, lr.doc, lr.flag) == (
+        "float",
+        0,
+        True,
+        10,
+        True,
+        "How far one step goes.",
+        "--lr",
+    )
     assert field(Example, "eval-every").unit == "steps"
     assert field(Example, "steps").doc.startswith("Training ends")
 
@@ -95,7 +103,9 @@ def test_until_is_a_metric_a_comparison_and_a_number() -> None:
     assert parse_until("") is None
 
 
-@pytest.mark.parametrize(("text", "words"), [("[1]", "one object"), ("{", "not JSON"), ("[" * 60_000, "not JSON"), (" " * 70_000, "larger than 64 KiB")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("[1]", "one object"), ("{", "not JSON"), ("[" * 60_000, "not JSON"), (" " * 70_000, "larger than 64 KiB")]
+)
 def test_a_bad_settings_file_is_refused(tmp_path, text: str, words: str) -> None:
     path = tmp_path / "settings.json"
     path.write_text(text)

@@ -82,6 +82,8 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
+    """One architecture, as the command line and the screen know it."""
+
     name: str
     """As typed: `dlplay NAME`."""
     title: str
@@ -105,8 +107,8 @@ class Card:
         """Raises `KeyError`."""
         return {panel.name: panel for panel in self.panels}[name]
 
-    def load_task(self) -> type[Task]:
+    def load_task(self) -> type[Task[Any]]:
         """Import the task (and torch with it)."""
         module, _, name = self.task.partition(":")
-        task: type[Task] = getattr(importlib.import_module(module), name)
+        task: type[Task[Any]] = getattr(importlib.import_module(module), name)
         return task

@@ -8,16 +8,18 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Base of all commands."""
+
     id: int = 0
     """Chosen by the client; 0 asks for no reply."""
 
 
 class Pause(Command, frozen=True, kw_only=True):
-    pass
+    """Hold training up after the present step."""
 
 
 class Resume(Command, frozen=True, kw_only=True):
-    pass
+    """Train on."""
 
 
 class StepOnce(Command, frozen=True, kw_only=True):
@@ -52,6 +54,8 @@ class Ask(Command, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True):
+    """One panel with its options."""
+
     panel: str
     options: dict[str, Any] = {}
 
@@ -64,7 +68,7 @@ class Watch(Command, frozen=True, kw_only=True):
 
 
 class Save(Command, frozen=True, kw_only=True):
-    pass
+    """Write a checkpoint now."""
 
 
 class Stop(Command, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ def seed_everything(seed: int) -> None:
     import numpy as np
 
     torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # environments and libraries draw from the legacy generator
+    np.random.seed(seed)  # environments and libraries draw from the legacy generator
     random.seed(seed)
 
 

@@ -78,21 +78,27 @@ class Applied(Event, frozen=True, kw_only=True):
 
 
 class Saved(Event, frozen=True, kw_only=True):
+    """A checkpoint was written."""
+
     checkpoint: str
     """Folder name below the run's `checkpoints/`."""
     bytes: int
 
 
 class Paused(Event, frozen=True, kw_only=True):
+    """Training waits."""
+
     reason: str = ""
     """Empty when a person asked for it."""
 
 
 class Resumed(Event, frozen=True, kw_only=True):
-    pass
+    """Training goes on."""
 
 
 class Warned(Event, frozen=True, kw_only=True):
+    """Something a person should know; training goes on."""
+
     what: str
     why: str = ""
     remedy: str = ""
@@ -107,6 +113,8 @@ class Failed(Event, frozen=True, kw_only=True):
 
 
 class Finished(Event, frozen=True, kw_only=True):
+    """The run ended as it should."""
+
     reason: str
     """steps, minutes, until, stopped or interrupted."""
     metrics: dict[str, float]

@@ -1,4 +1,4 @@
-"""The training engine. It drives a `Task`, knows neither architecture nor screen, and speaks in events; it obeys commands between two steps."""
+"""The training engine: drives a `Task`, knows neither architecture nor screen, speaks in events, and obeys commands between two steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TrainingFailed(Exception):
         self.event = event
 
 
-class GaveUp(Exception):  # noqa: N818
+class GaveUp(Exception):
     """The run was told to stop while the disk did not take what it had to write."""
 
 
@@ -395,7 +395,9 @@ class Loop:
                     raise GaveUp(f"{reason}: could not {what}") from error
         if self._problem:
             waited, self._problem = time.monotonic() - began, ""
-            self.outlet.record(Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="it went on by itself"))
+            self.outlet.record(
+                Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="it went on by itself")
+            )
         return result
 
     def _status(self, state: str) -> None:

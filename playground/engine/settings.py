@@ -74,6 +74,7 @@ class Settings(Options):
     """Steps between two checkpoints."""
 
     def check(self) -> None:
+        """Raises `SettingsError`."""
         parse_until(self.until)
 
 
@@ -103,6 +104,7 @@ class Field:
 
     @property
     def flag(self) -> str:
+        """As typed on the command line, such as `--eval-every`."""
         return "--" + self.name.replace("_", "-")
 
     @property
@@ -118,13 +120,21 @@ class Field:
         low = "" if self.low is None else ("above " if self.open_low else "") + show(self.low)
         high = "" if self.high is None else ("below " if self.open_high else "") + show(self.high)
         if low and high:
-            return f"{low} to {high}" if not (self.open_low or self.open_high) else f"{low}, {high if self.open_high else 'at most ' + high}"
+            return (
+                f"{low} to {high}" if not (self.open_low or self.open_high) else f"{low}, {high if self.open_high else 'at most ' + high}"
+            )
         return f"at least {low}" if low and not self.open_low else low or (high if self.open_high else f"at most {high}")
 
     @property
     def expected(self) -> str:
         """What a value must look like, in words for an error."""
-        noun = {"int": "a whole number", "float": "a number", "bool": "true or false", "text": "text", "ints": "whole numbers with commas, such as 16,32"}
+        noun = {
+            "int": "a whole number",
+            "float": "a number",
+            "bool": "true or false",
+            "text": "text",
+            "ints": "whole numbers with commas, such as 16,32",
+        }
         if self.choices or self.kind == "bool":
             return self.bounds
         return noun[self.kind] + (f", {self.bounds}" if self.bounds else "") + (f" ({self.unit})" if self.unit else "")
@@ -256,7 +266,9 @@ def parse_until(text: str) -> tuple[str, str, float] | None:
             raise ValueError
         bound = float(match[3])
     except ValueError:
-        raise SettingsError(f"--until {text!r} is not a metric, a comparison and a number; write it like test_accuracy>=0.99", "until") from None
+        raise SettingsError(
+            f"--until {text!r} is not a metric, a comparison and a number; write it like test_accuracy>=0.99", "until"
+        ) from None
     return match[1], match[2], bound
 
 
@@ -317,7 +329,9 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
     extra: dict[str, Any] = {}
     for meta in metas:
         extra |= meta.extra or {}
-    bound = next((meta for meta in [*metas, *element_metas] if any(edge is not None for edge in (meta.ge, meta.gt, meta.le, meta.lt))), Meta())
+    bound = next(
+        (meta for meta in [*metas, *element_metas] if any(edge is not None for edge in (meta.ge, meta.gt, meta.le, meta.lt))), Meta()
+    )
     return Field(
         name=item.name,
         kind=kind,

@@ -82,11 +82,15 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, models: Mapping[str, 
 
 def random_state(device: torch.device) -> dict[str, Any]:
     """The state of every global generator that a step may draw from: torch's, the device's, numpy's and Python's."""
-    algorithm, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # type: ignore[misc]
+    twister: dict[str, Any] = np.random.get_state(legacy=False)
     version, internal, gauss_next = random.getstate()
     states: dict[str, Any] = {
         "torch": torch.get_rng_state(),
-        "numpy": {"keys": torch.from_numpy(keys.astype(np.int64)), "position": int(position), "gauss": [int(has_gauss), float(gauss)]},
+        "numpy": {
+            "keys": torch.from_numpy(twister["state"]["key"].astype(np.int64)),
+            "position": int(twister["state"]["pos"]),
+            "gauss": [int(twister["has_gauss"]), float(twister["gauss"])],
+        },
         "python": {"version": version, "keys": torch.tensor(internal, dtype=torch.int64), "gauss": gauss_next},
     }
     if device.type == "cuda":

@@ -24,7 +24,7 @@ class RunError(Exception):
     """What was asked was refused, or the run does not answer; in words."""
 
 
-class NotListening(RunError, OSError):  # noqa: N818 (what is the case, in the words of the run)
+class NotListening(RunError, OSError):
     """No run can be reached at that socket, now."""
 
 

@@ -30,7 +30,7 @@ _decoder: msgspec.json.Decoder[DurableEvent] = msgspec.json.Decoder(DurableEvent
 E = TypeVar("E", bound=Event)
 
 
-class JournalFull(OSError):  # noqa: N818 (what happened, in the words of the run)
+class JournalFull(OSError):
     """The disk is full: nothing of the event was written, and it can be appended again once there is space."""
 
 

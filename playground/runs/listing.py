@@ -24,7 +24,14 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("run", "left"), ("state", "left"), ("step", "right"), ("of", "right"), ("held out", "left"), ("changed", "right")):
+    for title, justify in (
+        ("run", "left"),
+        ("state", "left"),
+        ("step", "right"),
+        ("of", "right"),
+        ("held out", "left"),
+        ("changed", "right"),
+    ):
         table.add_column(title, justify="right" if justify == "right" else "left", no_wrap=True)
     for item in summaries:
         metrics = "  ".join(f"{name} {figure(value)}" for name, value in item.metrics.items())

@@ -23,7 +23,7 @@ class Holder:
     command: str
 
 
-class Held(RuntimeError):  # noqa: N818 (what is the case, in the words of the run)
+class Held(RuntimeError):
     """The run is held by another process."""
 
     def __init__(self, holder: Holder, name: str) -> None:

@@ -1,0 +1,37 @@
+"""Ship a trained model: `python -m checkpoints NAME CHECKPOINT_FOLDER "dlplay … the exact command" METRIC`."""
+
+import sys
+from pathlib import Path
+
+from checkpoints import CheckpointError, shipped, store
+
+
+def main() -> int:
+    """Add the model to `checkpoints/pretrained`; returns the exit status."""
+    if len(sys.argv) != 5:
+        print(__doc__, file=sys.stderr)
+        return 2
+    name, folder, command, metric = sys.argv[1:]
+    try:
+        checkpoint = store.load(Path(folder))
+        kept = ("architecture", "settings", "assets", "metrics", "baselines", "parameters", "data", "threads", "device", "versions", "step")
+        meta = {key: checkpoint.meta[key] for key in kept}
+        model = shipped.add(
+            name,
+            checkpoint,
+            architecture=meta["architecture"],
+            command=command,
+            metric=metric,
+            metrics=meta["metrics"],
+            baselines=meta["baselines"],
+            meta=meta,
+        )
+    except (CheckpointError, KeyError) as error:
+        print(f"checkpoints: {error}", file=sys.stderr)
+        return 1
+    print(f"{model.name}: {model.bytes:,} bytes, {metric} {model.value:.4g}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
