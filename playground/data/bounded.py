@@ -40,7 +40,10 @@ def read_bytes(path: Path, limit: int, *, follow: bool = True) -> bytes:
     """The whole file, at most `limit` bytes. Raises `DataError`."""
     with open_regular(path, follow=follow) as file:
         try:
-            data = file.read(limit + 1)
+            expected = min(limit, os.fstat(file.fileno()).st_size)  # a read allocates what it asks for
+            data = file.read(expected + 1)
+            if expected < len(data) <= limit:  # the file has grown since
+                data += file.read(limit + 1 - len(data))
         except OSError as error:
             raise DataError(f"cannot read {named(path)}: {error.strerror or error}") from None
     if len(data) > limit:
@@ -59,6 +62,11 @@ class GzipReader(io.RawIOBase):
     def readable(self) -> bool:
         """Always."""
         return True
+
+    def close(self) -> None:
+        """Close the compressed file too."""
+        self._file.close()
+        super().close()
 
     def read(self, count: int | None = -1) -> bytes:
         """At most `count` bytes, fewer only at the end. Raises `DataError` when the file is damaged or ends too early."""

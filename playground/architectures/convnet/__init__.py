@@ -63,9 +63,6 @@ class ConvNetSettings(Settings):
     augment: bool = False
     """Change training images at random: grey ones are moved, turned, slanted and inked otherwise, colour ones shifted and mirrored."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 1500
-    """Training ends after this many steps."""
-
     def check(self) -> None:
         """Raises `SettingsError` for settings that no net can be built from."""
         super().check()
@@ -179,7 +176,7 @@ card = Card(
     ),
     stage=Stage(kind="pad", panel="probabilities", option="drawing", size=(8, 8)),
     presets={
-        "digits": Preset({}, "1,500 steps on the embedded digits: more accurate than a nearest neighbour in under a minute."),
+        "digits": Preset({}, "2,000 steps on the embedded digits: more accurate than a nearest neighbour in under a minute."),
         "digits-augmented": Preset(
             {"augment": True, "steps": 4000, "channels": [32, 64]},
             "Shifted and turned digits make up for having only 1,437 of them; best for reading what you draw.",

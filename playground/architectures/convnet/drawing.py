@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,8 @@ from playground.engine.settings import SettingsError
 
 FULL_INK = 16
 MAX_SIDE = 64
+FRAMED = 2000
+"""Training images that the usual frame is taken from, at the most."""
 
 
 def parse_drawing(text: str) -> NDArray[np.float32]:
@@ -36,21 +40,43 @@ def has_ink(text: str) -> bool:
     return any(char in "123456789" for char in text)
 
 
-def place(ink: NDArray[np.float32], shape: tuple[int, int, int], margin: float, full: int) -> Tensor:
+class Frame(NamedTuple):
+    """The part of the training images that is usually inked, in cells."""
+
+    height: float
+    width: float
+    row: float
+    """Of its centre."""
+    column: float
+
+
+def usual_frame(images: NDArray[np.uint8]) -> Frame:
+    """The rows and columns with ink in a quarter or more of the images (N, C, H, W); the scanned digits fill 8 rows and 6 columns."""
+    inked = images[:FRAMED].max(1) > 0  # (N, H, W)
+    sides = []
+    for across in (2, 1):
+        used = np.flatnonzero(inked.any(across).mean(0) >= 0.25)
+        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, inked.shape[3 - across] - 1)
+        sides.append((last - first + 1.0, (first + last) / 2))
+    (height, row), (width, column) = sides
+    return Frame(height, width, row, column)
+
+
+def place(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int) -> Tensor:
     """A drawing as an input (1, C, H, W) with cells from 0 to `full`.
 
-    The ink's bounding box is scaled to fill the height or width up to `margin` (a share of the side that stays free all around), keeping
-    its proportions, and centred, as the digits of both NIST sets were.
+    The ink is centred on the frame and made as tall as it, and narrower where it would be wider, as scanned digits are before anybody
+    reads them; nothing is stretched to more than twice its proportions.
     """
     channels, height, width = shape
     rows, columns = np.flatnonzero(ink.max(1) > 0), np.flatnonzero(ink.max(0) > 0)
     if len(rows) == 0:
         return torch.zeros(1, *shape)
-    box = torch.from_numpy(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy())[None, None]  # (1, 1, h, w)
-    scale = min(height * (1 - 2 * margin) / box.shape[2], width * (1 - 2 * margin) / box.shape[3])
-    tall, wide = max(1, round(box.shape[2] * scale)), max(1, round(box.shape[3] * scale))
-    if (tall, wide) != tuple(box.shape[2:]):
-        box = F.interpolate(box, (tall, wide), mode="bilinear", align_corners=False, antialias=True)
-    top, left = (height - tall) // 2, (width - wide) // 2
-    placed = F.pad(box, (left, width - wide - left, top, height - tall - top))
+    tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    x_scale = min(frame.width / wide, frame.height / tall)
+    y_scale = min(frame.height / tall, 2 * x_scale)
+    y = (torch.arange(height) - frame.row) / y_scale + (rows[0] + rows[-1]) / 2  # the row of the drawing that is seen in each row
+    x = (torch.arange(width) - frame.column) / x_scale + (columns[0] + columns[-1]) / 2
+    grid = torch.stack(torch.meshgrid((2 * x + 1) / ink.shape[1] - 1, (2 * y + 1) / ink.shape[0] - 1, indexing="xy"), -1)  # (H, W, 2)
+    placed = F.grid_sample(torch.from_numpy(ink)[None, None], grid[None].float(), align_corners=False)
     return placed.clamp(0, 1).mul(full).repeat(1, channels, 1, 1)

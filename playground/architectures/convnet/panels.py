@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.convnet.drawing import has_ink, parse_drawing, place
+from playground.architectures.convnet.drawing import Frame, has_ink, parse_drawing, place
 from playground.architectures.convnet.model import ConvNet
 from playground.architectures.convnet.options import ImageOptions, KernelOptions, MapOptions, PickOptions, SaliencyOptions
 from playground.data.images import ImageData
@@ -40,6 +40,7 @@ class ConvNetPanels:
 
     model: ConvNet
     images: ImageData
+    frame: Frame
     train_images: Tensor
     train_labels: Tensor
     test_images: Tensor
@@ -190,8 +191,7 @@ class ConvNetPanels:
     def _look_at(self, options: ImageOptions) -> tuple[Tensor, str]:
         """The input (1, C, H, W) that is looked at, and what it is in words."""
         if has_ink(options.drawing):
-            margin = 0.0 if self.images.shape[1] <= 8 else 1 / 7
-            return place(parse_drawing(options.drawing), self.images.shape, margin, self.images.full).to(self.device), "your drawing"
+            return place(parse_drawing(options.drawing), self.images.shape, self.frame, self.images.full).to(self.device), "your drawing"
         if options.drawing:
             parse_drawing(options.drawing)
         self._check_image(options.image)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from playground.architectures.convnet import ConvNetSettings, check_depth
 from playground.architectures.convnet.augmentation import augment
 from playground.architectures.convnet.baselines import measure_baselines
+from playground.architectures.convnet.drawing import usual_frame
 from playground.architectures.convnet.model import ConvNet
 from playground.architectures.convnet.panels import ConvNetPanels
 from playground.data.batches import Batches
@@ -34,6 +35,7 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
             self._check_assets(assets)
         check_depth(settings, min(self.images.shape[1:]))
         self.data = self.images.words
+        self.frame = usual_frame(self.images.train_images)
         self.train_images, self.train_labels = self._resident(self.images.train_images), self._resident(self.images.train_labels)
         self.test_images, self.test_labels = self._resident(self.images.test_images), self._resident(self.images.test_labels)
         mean, std = cell_statistics(torch.from_numpy(self.images.train_images))

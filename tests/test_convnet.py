@@ -1,0 +1,541 @@
+"""The ConvNet: kernels against scipy, honest data, exact resumption, panels that disturb nothing, and the accuracy it must reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from scipy.signal import correlate2d
+
+from playground.architectures.convnet import ConvNetSettings, card
+from playground.architectures.convnet import task as task_module
+from playground.architectures.convnet.augmentation import augment
+from playground.architectures.convnet.drawing import Frame, parse_drawing, place, usual_frame
+from playground.architectures.convnet.model import ConvNet
+from playground.architectures.convnet.task import ConvNetTask, cell_statistics, schedule
+from playground.data.images import ImageData, load_images
+from playground.engine.errors import DataError
+from playground.engine.panels import Bars, HeatMap, ImageGrid
+from playground.engine.settings import SettingsError, make, to_dict
+from playground.engine.state import flatten, unflatten
+from playground.engine.task import looking
+
+CPU = torch.device("cpu")
+
+
+def build(**values: Any) -> ConvNetTask:
+    settings = make(ConvNetSettings, values)
+    torch.manual_seed(settings.seed)
+    task = ConvNetTask(settings, CPU)
+    task.model.train()
+    return task
+
+
+def train(task: ConvNetTask, steps: int) -> list[float]:
+    losses = []
+    for _ in range(steps):
+        losses.append(task.train_step()["train_loss"].item())
+        task.step += 1
+    return losses
+
+
+def evaluate(task: ConvNetTask) -> dict[str, float]:
+    with looking(task):
+        return task.evaluate()
+
+
+def ask(task: ConvNetTask, name: str, **options: Any) -> Any:
+    with looking(task):
+        return task.panel(name, make(card.panel(name).options, options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained() -> ConvNetTask:
+    """The default run."""
+    task = build()
+    train(task, task.settings.steps)
+    return task
+
+
+@pytest.fixture(scope="module")
+def augmented() -> ConvNetTask:
+    """The default run with augmentation."""
+    task = build(augment=True)
+    train(task, task.settings.steps)
+    return task
+
+
+# --- the net ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "stride", "none"])
+@pytest.mark.parametrize("norm", ["none", "batch", "group"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 9)])
+def test_every_kind_of_net_gives_one_logit_a_class(shape: tuple[int, int, int], norm: str, pooling: str) -> None:
+    net = ConvNet(shape, 7, (6, 9), 5, pooling, norm, "gelu")
+    maps, logits = net.trace(torch.rand(4, *shape))
+    assert logits.shape == (4, 7)
+    assert [block.pooling.shape[1] for block in maps] == [6, 9]
+    assert all(torch.isfinite(map_).all() for block in maps for map_ in block)
+
+
+def test_a_feature_map_is_the_correlation_with_its_kernels() -> None:
+    task = build(norm="none", channels="3,4", kernel=5, activation="tanh")
+    with torch.no_grad():
+        for block in task.model.blocks:
+            block.convolution.bias.uniform_(-1, 1)
+    cells = (task.images.test_images[7, 0].astype(np.float64) - task.model.mean.item()) / task.model.std.item()
+    kernels = [ask(task, "kernels", layer=0).images.numpy()]
+    first = ask(task, "maps", image=7, layer=0, after="convolution").images.numpy()
+    bias = task.model.blocks[0].convolution.bias.detach().numpy()
+    for channel in range(3):
+        expected = correlate2d(cells, kernels[0][channel], mode="same") + bias[channel]
+        assert np.allclose(first[channel], expected, atol=1e-4)
+    activated = ask(task, "maps", image=7, layer=0, after="activation").images.numpy()
+    assert np.allclose(activated, np.tanh(first), atol=1e-6)
+    pooled = ask(task, "maps", image=7, layer=0, after="pooling").images.numpy()
+    assert np.allclose(pooled, activated.reshape(3, 4, 2, 4, 2).max((2, 4)))
+    second = ask(task, "maps", image=7, layer=1, after="convolution").images.numpy()
+    deep = [ask(task, "kernels", layer=1, channel=channel).images.numpy() for channel in range(3)]
+    for out in range(4):
+        expected = sum(correlate2d(pooled[channel], deep[channel][out], mode="same") for channel in range(3))
+        assert np.allclose(second[out], expected + task.model.blocks[1].convolution.bias[out].item(), atol=1e-4)
+
+
+def test_equal_seeds_give_equal_first_weights_and_others_do_not() -> None:
+    one, two, other = (build(seed=seed).weights() for seed in (3, 3, 4))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["net/classifier.weight"], other["net/classifier.weight"])
+
+
+def test_an_untrained_net_is_undecided() -> None:
+    assert evaluate(build())["test_loss"] == pytest.approx(math.log(10), abs=0.1)
+
+
+# --- data -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_normalisation_comes_from_the_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load_images("digits")
+    expected = data.train_images.astype(np.float64)
+    task = build()
+    assert task.model.mean.item() == pytest.approx(expected.mean(), rel=1e-6)
+    assert task.model.std.item() == pytest.approx(expected.std(), rel=1e-5)
+    changed = dataclasses.replace(data, test_images=np.full_like(data.test_images, 16))
+    monkeypatch.setattr(task_module, "load_images", lambda *_: changed)
+    assert torch.equal(build().model.mean, task.model.mean)
+    assert "net/mean" in task.weights()
+
+
+def test_each_colour_is_normalised_by_itself() -> None:
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8) // torch.tensor([1, 2, 4], dtype=torch.uint8).view(3, 1, 1)
+    mean, std = cell_statistics(images)
+    assert torch.allclose(mean, images.float().mean((0, 2, 3)), rtol=1e-5)
+    assert torch.allclose(std, images.float().std((0, 2, 3), correction=0), rtol=1e-4)
+
+
+def test_augmentation_changes_training_images_and_keeps_their_cells_in_bounds() -> None:
+    data = load_images("digits")
+    images = torch.from_numpy(data.train_images[:256]).float()
+    changed = augment(images, 16, torch.Generator().manual_seed(0))
+    assert changed.shape == images.shape
+    assert (changed - images).abs().mean() > 0.5
+    assert changed.min() >= 0
+    assert changed.max() <= 16
+    assert torch.equal(changed, augment(images, 16, torch.Generator().manual_seed(0)))
+    centre = images.mean(0)[0]  # digits stay where digits are
+    assert torch.corrcoef(torch.stack([centre.flatten(), changed.mean(0)[0].flatten()]))[0, 1] > 0.95
+
+
+def test_half_of_the_colour_images_are_mirrored() -> None:
+    images = torch.arange(32.0).repeat(400, 3, 32, 1)
+    rising = augment(images, 255, torch.Generator().manual_seed(0))[:, 0, 16, 14:18].diff().mean(1) > 0
+    assert 0.4 < rising.float().mean() < 0.6
+
+
+# --- training ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_loss_falls_on_one_batch(optimizer: str) -> None:
+    task = build(optimizer=optimizer, lr=0.05 if optimizer == "sgd" else 3e-3, dropout=0, schedule="constant")
+    indices = task.batches.next()
+    task.batches.next = lambda: indices  # type: ignore[method-assign]
+    losses = train(task, 40)
+    assert losses[0] > 2
+    assert losses[-1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"augment": True}, {"optimizer": "sgd", "lr": 0.05, "norm": "group"}, {"optimizer": "adam", "schedule": "cosine", "batch": 200}],
+    ids=["adamw", "sgd", "adam"],
+)
+def test_a_saved_state_goes_on_to_the_bit(values: dict[str, Any]) -> None:
+    settings = {"steps": 60, "dropout": 0.3, **values}
+    through = build(**settings)
+    expected = train(through, 60)
+    interrupted = build(**settings)
+    losses = train(interrupted, 25)
+    for _ in range(2):  # two generations
+        tensors, plain = flatten(interrupted.state_dict())
+        weights = {name: value.clone() for name, value in interrupted.weights().items()}
+        saved = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}
+        plain = msgspec.json.decode(msgspec.json.encode(plain))
+        torch.rand(100)
+        interrupted = build(**{**settings, "seed": 0})
+        interrupted.load_weights(weights)
+        interrupted.load_state_dict(unflatten(saved, plain))
+        interrupted.model.train()
+        losses += train(interrupted, 15 if interrupted.step == 25 else 20)
+    assert losses == expected
+    final = interrupted.weights()
+    assert all(torch.equal(value, final[name]) for name, value in through.weights().items())
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    assert [schedule("constant", p) for p in (0, 0.5, 2)] == [1, 1, 1]
+    assert [schedule("cosine", p) for p in (0, 0.5, 1, 2)] == pytest.approx([1, 0.5, 0, 0])
+    assert [schedule("one-cycle", p) for p in (0, 0.3, 1, 2)] == pytest.approx([0.04, 1, 1e-4, 1e-4])
+    rates = [schedule("one-cycle", p / 1000) for p in range(1001)]
+    assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) < 0.006
+
+
+def test_live_settings_take_effect_at_the_next_step() -> None:
+    task = build(schedule="constant", dropout=0.5)
+    train(task, 1)
+    task.change(dataclasses.replace(task.settings, lr=0.123, momentum=0.5, weight_decay=0.7, dropout=0.0))
+    train(task, 1)
+    kernels, others = task.optimizer.param_groups
+    assert (kernels["lr"], kernels["betas"], kernels["weight_decay"], others["weight_decay"]) == (0.123, (0.5, 0.999), 0.7, 0.0)
+    assert all(p.ndim >= 2 for p in kernels["params"])
+    assert task.model.dropout.p == 0.0
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight() -> None:
+    task = build(norm="none")
+    before = {name: value.clone() for name, value in task.weights().items()}
+    task.train_images = task.train_images.float() * math.inf
+    train(task, 1)
+    assert task.not_finite.item() == 1
+    assert all(torch.equal(value, before[name]) for name, value in task.weights().items())
+
+
+def test_evaluation_is_deterministic_and_covers_every_held_out_image(trained: ConvNetTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(trained)
+    assert evaluate(trained) == first
+    with torch.no_grad():
+        trained.model.eval()
+        right = trained.model(trained.test_images.float()).argmax(1) == trained.test_labels
+        trained.model.train()
+    assert first["test_accuracy"] == right.sum().item() / 360
+    monkeypatch.setattr(task_module, "EVALUATED_AT_ONCE", 77)
+    assert evaluate(trained) == pytest.approx(first, rel=1e-6)
+
+
+# --- what it must reach -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_run_reads_held_out_digits(trained: ConvNetTask) -> None:
+    assert evaluate(trained)["test_accuracy"] >= 0.985
+
+
+def test_augmentation_makes_it_better_than_a_support_vector_machine(augmented: ConvNetTask) -> None:
+    baselines = augmented.baselines()["test_accuracy"]
+    assert baselines == pytest.approx({"logistic regression": 0.967, "nearest neighbour": 0.983, "SVC": 0.989}, abs=0.01)
+    assert evaluate(augmented)["test_accuracy"] >= max(0.990, *baselines.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "target"), [("digits", 0.985), ("digits-augmented", 0.990)])
+def test_five_seeds_reach_the_target_on_average(preset: str, target: float) -> None:
+    accuracies = []
+    for seed in range(5):
+        task = build(**card.presets[preset].values, seed=seed)
+        train(task, task.settings.steps)
+        accuracies.append(evaluate(task)["test_accuracy"])
+    assert np.mean(accuracies) >= target, accuracies
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------------------
+
+DRAWN = {
+    0: "..####.. .#....#. .#....#. .#....#. .#....#. .#....#. .#....#. ..####..",
+    1: "....#... ...##... ..#.#... ....#... ....#... ....#... ....#... ..#####.",
+    2: "..####.. .#....#. ......#. .....#.. ....#... ...#.... ..#..... .######.",
+    3: ".#####.. ......#. ......#. ..####.. ......#. ......#. ......#. .#####..",
+    4: ".#...#.. .#...#.. .#...#.. .######. .....#.. .....#.. .....#.. .....#..",
+    5: ".######. .#...... .#...... .#####.. ......#. ......#. ......#. .#####..",
+    6: "....#... ...#.... ..#..... ..###... ..#..#.. ..#..#.. ...##... ........",
+    7: ".######. ......#. .....#.. .....#.. ....#... ....#... ...#.... ...#....",
+    8: "..####.. .#....#. .#....#. ..####.. .#....#. .#....#. .#....#. ..####..",
+    9: "..###... .#...#.. .#...#.. ..####.. .....#.. .....#.. .....#.. .....#..",
+}
+
+
+def drawing(picture: str, edge: float) -> str:
+    """A digit as the pad's brush leaves it: full ink, and `edge` of it beside the stroke."""
+    ink = np.array([[16.0 * (cell == "#") for cell in row] for row in picture.split()])
+    around = np.pad(ink, 1)
+    beside = np.maximum.reduce([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
+    return ";".join(",".join(f"{cell:g}" for cell in row) for row in np.maximum(ink, edge * beside))
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.25, 0.5])
+def test_drawn_digits_are_read(augmented: ConvNetTask, edge: float) -> None:
+    decided = {digit: ask(augmented, "probabilities", drawing=drawing(picture, edge)).chosen for digit, picture in DRAWN.items()}
+    assert sum(digit == answer for digit, answer in decided.items()) >= 8, decided
+
+
+def test_a_small_digit_in_a_corner_is_brought_to_the_size_of_the_training_images() -> None:
+    frame = usual_frame(load_images("digits").train_images)
+    assert frame == (8, 6, 3.5, 3.5)
+    ink = np.zeros((8, 8), np.float32)
+    ink[1:5, 4:6] = 1
+    placed = place(ink, (1, 8, 8), frame, 16)[0, 0]
+    assert (placed[:, 3:5] == 16).all(1).tolist() == [False] + [True] * 6 + [False]
+    assert placed[:, 2:6].sum() > 0.85 * placed.sum()
+    assert placed[[0, 7]].amax(1).min() > 8
+    assert torch.allclose(placed, placed.flip(0))
+    assert torch.allclose(placed, placed.flip(1))
+    assert place(ink, (3, 28, 28), Frame(20, 20, 13.5, 13.5), 255).shape == (1, 3, 28, 28)
+    assert place(np.zeros((8, 8), np.float32), (1, 8, 8), frame, 16).abs().sum() == 0
+
+
+def test_a_drawing_that_fits_already_is_left_as_it_is() -> None:
+    ink = np.zeros((8, 8), np.float32)
+    ink[:, 1:7] = np.random.default_rng(0).uniform(0.1, 1, (8, 6))
+    assert torch.allclose(place(ink, (1, 8, 8), Frame(8, 6, 3.5, 3.5), 16)[0, 0], 16 * torch.from_numpy(ink), atol=1e-4)
+
+
+def test_a_drawing_wins_over_an_image_and_an_empty_one_does_not(trained: ConvNetTask) -> None:
+    image = ask(trained, "probabilities", image=5)
+    assert image.caption.startswith("held-out image 5, truly")
+    assert ask(trained, "probabilities", image=5, drawing=drawing(DRAWN[1], 0.2)).caption == "your drawing"
+    assert ask(trained, "probabilities", image=5, drawing=";".join(["0,0.0,0,0,0,0,0,0"] * 8)) == image
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,2;3", "rows of"),
+        ("1,x", "no number"),
+        ("1,17", "outside of 0 to 16"),
+        ("1,-1", "outside of 0 to 16"),
+        ("nan,1", "outside of 0 to 16"),
+        ("1,inf", "outside of 0 to 16"),
+        (",".join(["1"] * 65), "at most 64x64"),
+        ("1;;2", "no number"),
+        (";", "no number"),
+    ],
+)
+def test_a_drawing_that_is_none_is_refused_in_words(trained: ConvNetTask, text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as caught:
+        ask(trained, "probabilities", drawing=text)
+    assert caught.value.field == "drawing"
+
+
+def test_a_drawing_of_another_size_is_taken() -> None:
+    assert parse_drawing("0,16;8,0").tolist() == [[0, 1], [0.5, 0]]
+    assert parse_drawing(" 0, 16 ; 8, 0 ;").tolist() == [[0, 1], [0.5, 0]]
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_panel_answers_and_leaves_the_training_alone() -> None:
+    alone = build(steps=30, augment=True)
+    expected = train(alone, 10)
+    watched = build(steps=30, augment=True)
+    for loss in expected:
+        assert train(watched, 1) == [loss]
+        gradients = [p.grad for p in watched.model.parameters()]
+        for panel in card.panels:
+            first = ask(watched, panel.name)
+            assert ask(watched, panel.name) == first, panel.name
+            assert msgspec.msgpack.encode(first)
+        assert all(p.grad is before for p, before in zip(watched.model.parameters(), gradients, strict=True))
+        assert all(module.training for module in watched.model.modules())
+    assert all(torch.equal(value, alone.weights()[name]) for name, value in watched.weights().items())
+
+
+def test_the_panels_tell_what_the_net_does(trained: ConvNetTask) -> None:
+    accuracy = evaluate(trained)["test_accuracy"]
+    bars: Bars = ask(trained, "probabilities", image=3)
+    assert sum(bars.values) == pytest.approx(1, abs=1e-5)
+    counts = ask(trained, "confusion").values.numpy()
+    assert counts.sum() == 360
+    assert np.trace(counts) / 360 == pytest.approx(accuracy)
+    assert np.array_equal(counts.sum(1), np.bincount(trained.images.test_labels))
+    mistakes: ImageGrid = ask(trained, "mistakes")
+    assert len(mistakes.ids) == round(360 * (1 - accuracy))
+    for position, label in zip(mistakes.ids, mistakes.labels, strict=True):
+        true, _, decided = label.split()[:3]
+        assert true == str(trained.images.test_labels[position])
+        assert decided == str(ask(trained, "probabilities", image=position).chosen) != true
+    page: ImageGrid = ask(trained, "images", image=45)
+    assert page.ids[page.selected or 0] == 45
+    assert [page.ids[i] for i, wrong in enumerate(page.wrong) if wrong] == [i for i in sorted(mistakes.ids) if i in page.ids]
+    assert np.array_equal(page.images.numpy()[5], np.round(trained.images.test_images[45, 0] * (255 / 16)).astype(np.uint8))
+    norms: Bars = ask(trained, "norms")
+    assert norms.labels == ["layer 0", "layer 1", "classifier"]
+    assert norms.values[2] == pytest.approx(trained.model.classifier.weight.norm().item())
+
+
+def test_saliency_is_the_slope_of_the_logit() -> None:
+    task = build(activation="tanh", pooling="average", norm="group", kernel=5)  # smooth, so that there is one slope
+    shown: HeatMap = ask(task, "saliency", image=9, target=4)
+    net = task.model.double().eval()
+    image = task.test_images[9:10].double()
+    slopes = np.zeros((8, 8))
+    with torch.no_grad():
+        for row, column in np.ndindex(8, 8):
+            nudge = torch.zeros_like(image)
+            nudge[0, 0, row, column] = 1e-4
+            slopes[row, column] = (net(image + nudge)[0, 4] - net(image - nudge)[0, 4]).item() / 2e-4
+    assert np.allclose(shown.values.numpy(), np.abs(slopes), atol=1e-6)
+    assert shown.figure == "for 4"
+
+
+@pytest.mark.parametrize(
+    ("panel", "options", "words"),
+    [
+        ("probabilities", {"image": 360}, "held-out images are 0 to 359"),
+        ("images", {"image": 10_000_000}, "held-out images are 0 to 359"),
+        ("maps", {"layer": 2}, "layers are 0 to 1"),
+        ("kernels", {"layer": 7}, "layers are 0 to 1"),
+        ("kernels", {"layer": 1, "channel": 16}, "layer 1 has input channels 0 to 15"),
+        ("saliency", {"target": 10}, "there are 10 classes, 0 to 9"),
+        ("maps", {"after": "lunch"}, "convolution, activation or pooling"),
+        ("probabilities", {"image": -1}, "out of bounds"),
+    ],
+)
+def test_a_question_out_of_bounds_is_answered_with_the_bound(trained: ConvNetTask, panel: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        ask(trained, panel, **options)
+
+
+def test_the_last_of_everything_can_be_asked_for(trained: ConvNetTask) -> None:
+    for panel, options in {
+        "probabilities": {"image": 359},
+        "input": {"drawing": drawing(DRAWN[3], 0.3)},
+        "images": {"image": 359},
+        "kernels": {"layer": 1, "channel": 15},
+        "saliency": {"target": 9, "drawing": drawing(DRAWN[3], 0.3)},
+    }.items():
+        ask(trained, panel, **options)
+    for after in ("convolution", "activation", "pooling"):
+        assert len(ask(trained, "maps", layer=1, after=after, image=359).images.numpy()) == 32
+
+
+def colours(count: int = 2600, side: int = 12, train: int = 80) -> ImageData:
+    """Colour images of three classes, each of its own hue."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 100, (count, 3, side, side)).astype(np.uint8)
+    images[np.arange(count), labels] += 100
+    return ImageData("hues", ("red", "green", "blue"), 255, images[:train], labels[:train], images[train:], labels[train:])
+
+
+def test_colour_images_and_many_of_them_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "load_images", lambda *_: colours())
+    task = build(data="mine", channels="4,5,6", augment=True, batch=32, steps=60)
+    train(task, 60)
+    assert evaluate(task)["test_accuracy"] > 0.95
+    assert ask(task, "kernels").images.numpy().shape == (4, 3, 3, 3)
+    assert ask(task, "kernels", layer=1, channel=3).images.numpy().shape == (5, 3, 3)
+    assert ask(task, "input", image=2519).images.numpy().shape == (1, 12, 12, 3)
+    assert ask(task, "saliency").values.numpy().shape == (12, 12)
+    assert ask(task, "probabilities", drawing="0,16;16,0").labels == ["red", "green", "blue"]
+    shown = ask(task, "confusion")
+    assert shown.values.numpy().sum() == 2000
+    assert shown.caption == "Among 2,000 of the 2,520 held-out images"
+    assert ask(task, "mistakes").figure.endswith("of 2,000")
+
+
+# --- settings and checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"kernel": 4}, "--kernel 4 is even; use an odd number such as 5"),
+        ({"kernel": 13}, "use 1 to 11"),
+        ({"channels": "16,32,64,128"}, "halves 8x8 images to nothing; use at most 3 layers"),
+        ({"channels": "0"}, "channels"),
+        ({"channels": "16,a"}, "whole numbers with commas"),
+        ({"channels": ""}, "channels"),
+        ({"batch": 1}, "use --batch 2 or more, or --norm group"),
+        ({"lr": 0}, "above 0"),
+        ({"lr": "nan"}, "lr"),
+        ({"momentum": 1}, "momentum"),
+        ({"pooling": "mean"}, "max, average, stride or none"),
+        ({"optimizer": "adamx"}, "did you mean adam"),
+        ({"dropout": 0.96}, "dropout"),
+    ],
+)
+def test_settings_that_make_no_net_are_refused_in_words(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        make(ConvNetSettings, values)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average", "stride"])
+def test_the_deepest_net_that_is_let_through_can_be_built(pooling: str) -> None:
+    task = build(channels="4,4,4", pooling=pooling)
+    train(task, 1)
+    assert task.model.classifier.in_features == 4
+    train(build(channels=",".join(["2"] * 8), pooling="none", norm="group", batch=1), 1)
+
+
+def test_own_images_too_small_for_the_layers_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "load_images", lambda *_: colours(side=5))
+    with pytest.raises(SettingsError, match="halves 5x5 images to nothing; use at most 2 layers"):
+        build(data="mine", channels="4,4,4")
+
+
+def test_every_preset_can_be_used_and_says_why() -> None:
+    for name, preset in card.presets.items():
+        settings = make(ConvNetSettings, preset.values)
+        assert make(ConvNetSettings, to_dict(settings)) == settings
+        assert len(preset.why) > 30, name
+
+
+def test_a_checkpoint_of_other_images_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build()
+    assets = msgspec.json.decode(msgspec.json.encode(task.assets()))
+    assert ConvNetTask(task.settings, CPU, assets).parameters == task.parameters
+    monkeypatch.setattr(task_module, "load_images", lambda *_: colours())
+    with pytest.raises(
+        DataError, match=r"takes images of shape \(1, 8, 8\) in 10 classes, and hues has \(3, 12, 12\) in 3; use --data digits"
+    ):
+        ConvNetTask(task.settings, CPU, assets)
+
+
+def test_a_run_that_resumes_on_other_data_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build()
+    state = task.state_dict()
+    data = load_images("digits")
+    fewer = dataclasses.replace(data, train_images=data.train_images[:-1], train_labels=data.train_labels[:-1])
+    monkeypatch.setattr(task_module, "load_images", lambda *_: fewer)
+    with pytest.raises(DataError, match="1437 examples and the data 1436"):
+        build().load_state_dict(state)
+
+
+def test_the_baselines_key_names_the_data_and_the_split() -> None:
+    data = load_images("digits")
+    assert build().baselines_key() == build(seed=5, channels="4").baselines_key()
+    swapped = dataclasses.replace(data, test_labels=np.roll(data.test_labels, 1))
+    assert swapped.digest() != data.digest()

@@ -1,0 +1,459 @@
+"""Pictures from every origin: the embedded digits, IDX files, class folders, downloads; and what hostile ones may not do."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from playground.data import bounded, digits, download, folders, idx
+from playground.data.batches import Batches
+from playground.data.images import load_images
+from playground.engine.errors import DataError
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_idx_pair(folder: Path, images: np.ndarray, labels: np.ndarray, names: tuple[str, str] = ("images.idx", "labels.idx")) -> Path:
+    for name, array in zip(names, (images, labels), strict=True):
+        (folder / name).write_bytes(gzip.compress(idx_bytes(array)) if name.endswith(".gz") else idx_bytes(array))
+    return folder
+
+
+def write_picture(path: Path, size: tuple[int, int] = (12, 10), mode: str = "RGB", value: int = 100, kind: str = "PNG") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode == "L" else (value, 0, 255 - value)).save(path, kind)
+    return path
+
+
+# --- the embedded digits ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_digits_and_their_split_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    theirs = load_digits()
+    images, labels = digits.load_digits()
+    assert np.array_equal(images, theirs.images)
+    assert np.array_equal(labels, theirs.target)
+    train, test = train_test_split(np.arange(len(labels)), stratify=labels, test_size=0.2, random_state=0)
+    mine = digits.stratified_split(labels)
+    assert np.array_equal(mine[0], train)
+    assert np.array_equal(mine[1], test)
+    for seed in range(5):
+        uneven = np.random.default_rng(seed).choice(5, size=97 + seed, p=[0.5, 0.2, 0.15, 0.1, 0.05])
+        train, test = train_test_split(np.arange(len(uneven)), stratify=uneven, test_size=0.2, random_state=seed)
+        assert np.array_equal(np.concatenate(digits.stratified_split(uneven, seed=seed)), np.concatenate([train, test]))
+
+
+def test_loading_the_digits_does_not_import_scikit_learn() -> None:
+    code = "import sys; from playground.data.images import load_images; load_images('digits'); print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_no_image_is_on_both_sides_of_the_split() -> None:
+    data = load_images("digits")
+    assert data.shape == (1, 8, 8)
+    train, test = digits.stratified_split(digits.load_digits()[1])
+    assert not set(train) & set(test)
+    assert len(train) + len(test) == 1797
+    assert np.bincount(data.test_labels).min() >= 35
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "batch"), [(10, 3), (10, 10), (4, 9), (7, 1)])
+def test_every_example_comes_once_an_epoch_in_batches_of_one_size(count: int, batch: int) -> None:
+    batches = Batches(count, batch, torch.Generator().manual_seed(3), torch.device("cpu"))
+    seen = [batches.next() for _ in range(6 * count)]
+    assert {len(indices) for indices in seen} == {batch}
+    stream = torch.cat(seen)
+    epochs = stream[: len(stream) // count * count].view(-1, count)
+    assert (epochs.sort(1).values == torch.arange(count)).all()
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_the_order_goes_on_from_a_saved_position() -> None:
+    generator = torch.Generator().manual_seed(1)
+    batches = Batches(10, 4, generator, torch.device("cpu"))
+    batches.next()
+    saved, random = batches.state(), generator.get_state()
+    expected = [batches.next().tolist() for _ in range(9)]
+    other_generator = torch.Generator().manual_seed(99)
+    other = Batches(10, 4, other_generator, torch.device("cpu"))
+    other.load_state(saved)
+    other_generator.set_state(random)
+    assert [other.next().tolist() for _ in range(9)] == expected
+    with pytest.raises(ValueError, match="10 examples and the data 11"):
+        Batches(11, 4, generator, torch.device("cpu")).load_state(saved)
+
+
+# --- IDX files --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("images.idx", "labels.idx"), ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz")])
+def test_own_idx_files_are_read_and_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (50, 9, 7)), np.repeat([3, 5], 25)
+    data = load_images(str(write_idx_pair(tmp_path, images, labels, names)))
+    assert data.shape == (1, 9, 7)
+    assert data.classes == ("3", "5")
+    assert (len(data.train_labels), len(data.test_labels)) == (40, 10)
+    where = [int(np.flatnonzero((images == image[0]).all((1, 2)))[0]) for image in data.test_images]
+    assert [labels[position] for position in where] == [int(data.classes[label]) for label in data.test_labels]
+
+
+def test_held_out_idx_files_are_used_when_there(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    write_idx_pair(
+        tmp_path, rng.integers(0, 256, (6, 8, 8)), np.array([0, 1, 2] * 2), ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    )
+    held_out = rng.integers(0, 256, (3, 8, 8))
+    write_idx_pair(tmp_path, held_out, np.array([2, 0, 1]), ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"))
+    data = load_images(str(tmp_path))
+    assert np.array_equal(data.test_images[:, 0], held_out)
+    assert data.test_labels.tolist() == [2, 0, 1]
+    assert len(data.train_labels) == 6
+
+
+def hostile_idx(case: str) -> bytes:
+    image = idx_bytes(np.zeros((4, 8, 8)))
+    return {
+        "terabytes": b"\0\0\x08\x03" + struct.pack(">3I", 2**31, 2**20, 2**20),
+        "half a gigabyte that is not there": b"\0\0\x08\x03" + struct.pack(">3I", 8000, 256, 256),
+        "no header": b"\0\0",
+        "cut header": image[:9],
+        "cut": image[:-1],
+        "too long": image + b"x",
+        "floats": b"\0\0\x0d\x03" + image[4:],
+        "an image file": b"\x89PNG" + image[4:],
+        "labels": idx_bytes(np.zeros(4)),
+        "empty": b"",
+    }[case]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("terabytes", "at most 512 MiB"),
+        ("half a gigabyte that is not there", "ends too early"),
+        ("no header", "ends too early"),
+        ("cut header", "ends too early"),
+        ("cut", "ends too early"),
+        ("too long", "more than its header says"),
+        ("floats", "not an IDX file"),
+        ("an image file", "begins with 89 50 4e 47"),
+        ("labels", "with 3 or 4 axes"),
+        ("empty", "ends too early"),
+    ],
+)
+def test_damaged_and_hostile_idx_files_are_refused_in_words(tmp_path: Path, case: str, words: str, compressed: bool) -> None:
+    path = tmp_path / ("images.idx" + (".gz" if compressed else ""))
+    path.write_bytes(gzip.compress(hostile_idx(case)) if compressed else hostile_idx(case))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=words):
+            idx.read_idx(path, (3, 4))
+        assert tracemalloc.get_traced_memory()[1] < 2 * bounded.MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_is_read_no_further_than_its_header_says(tmp_path: Path) -> None:
+    path = tmp_path / "images.idx.gz"
+    path.write_bytes(gzip.compress(idx_bytes(np.zeros((4, 8, 8))) + bytes(200 * bounded.MIB), compresslevel=1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="more than its header says"):
+            idx.read_idx(path, (3, 4))
+        assert tracemalloc.get_traced_memory()[1] < 2 * bounded.MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_torn_gzip_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "images.idx.gz"
+    whole = gzip.compress(idx_bytes(np.random.default_rng(0).integers(0, 256, (40, 8, 8))))
+    for torn in (whole[:-20], whole[:500], b"\x1f\x8b\x08" + bytes(40), whole[:100] + b"\xff\x00" * 50 + whole[200:]):
+        path.write_bytes(torn)
+        with pytest.raises(DataError, match="in the middle|not a whole gzip"):
+            idx.read_idx(path, (3, 4))
+
+
+def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
+    write_idx_pair(tmp_path, np.zeros((4, 8, 8)), np.zeros(3))
+    with pytest.raises(DataError, match="holds 4 images and labels.idx 3 labels"):
+        load_images(str(tmp_path))
+    (tmp_path / "labels.idx").unlink()
+    with pytest.raises(DataError, match=r"lacks labels\.idx"):
+        load_images(str(tmp_path))
+    write_idx_pair(tmp_path, np.zeros((5, 8, 8)), np.array([0, 0, 0, 0, 7]))
+    with pytest.raises(DataError, match="class 7 of .* has 1 image; a class needs 2 or more"):
+        load_images(str(tmp_path))
+
+
+def test_devices_and_pipes_are_refused_without_waiting(tmp_path: Path) -> None:
+    write_idx_pair(tmp_path, np.zeros((4, 8, 8)), np.zeros(4))
+    (tmp_path / "images.idx").unlink()
+    os.mkfifo(tmp_path / "images.idx")
+    with pytest.raises(DataError, match="not a regular file"):
+        load_images(str(tmp_path))
+    with pytest.raises(DataError, match="not a regular file"):
+        bounded.read_bytes(Path("/dev/zero"), 100)
+    (tmp_path / "big").write_bytes(bytes(101))
+    with pytest.raises(DataError, match="larger than 100 bytes"):
+        bounded.read_bytes(tmp_path / "big", 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnsit", "did you mean mnist"),
+        ("/nowhere/at/all", "the path of a folder"),
+        ("/dev/zero", "is not a folder"),
+        ("a\0b\x1b[31m", "neither"),
+    ],
+)
+def test_unknown_data_is_named_with_a_way_out(name: str, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        load_images(name)
+    assert "\x1b" not in str(caught.value)
+
+
+# --- class folders ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_class_folders_becomes_classes(tmp_path: Path) -> None:
+    for number in range(5):
+        write_picture(tmp_path / "cat\x1b[31m" / f"{number}.png", value=20)
+        write_picture(tmp_path / "dog" / f"{number}.jpg", (40, 30), value=200, kind="JPEG")
+    (tmp_path / "dog" / "notes.txt").write_text("not a picture")
+    (tmp_path / "dog" / ".hidden.png").write_text("not a picture")
+    (tmp_path / "empty").mkdir()
+    data = load_images(str(tmp_path), 16)
+    assert data.classes == ("cat[31m", "dog")
+    assert data.shape == (3, 16, 16)
+    assert (len(data.train_labels), len(data.test_labels)) == (8, 2)
+    assert data.train_images[data.train_labels == 0][:, 0].max() == 20
+    assert "\x1b" not in data.words
+
+
+def test_grey_pictures_stay_grey_until_one_has_colour(tmp_path: Path) -> None:
+    for number in range(2):
+        write_picture(tmp_path / "a" / f"{number}.png", mode="L", value=7)
+        write_picture(tmp_path / "b" / f"{number}.png", mode="L", value=9)
+    images, labels, _ = folders.read_folder(tmp_path, 8)
+    assert images.shape == (4, 1, 8, 8)
+    assert images[labels == 1].min() == images[labels == 1].max() == 9
+    write_picture(tmp_path / "b" / "2.png")
+    assert folders.read_folder(tmp_path, 8)[0].shape == (5, 3, 8, 8)
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that says it is 60,000 x 60,000 pixels."""
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100_000))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bomb(), "cannot be read as a picture|at most 4096x4096"),
+        (b"no picture at all", "cannot be read as a picture"),
+        (b"", "cannot be read as a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot be read as a picture"),
+    ],
+    ids=["bomb", "text", "empty", "postscript"],
+)
+def test_bad_pictures_are_named_and_refused(tmp_path: Path, data: bytes, words: str) -> None:
+    write_picture(tmp_path / "a" / "1.png")
+    bad = tmp_path / "b" / "bad.png"
+    write_picture(bad)
+    bad.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=words) as caught:
+            folders.read_folder(tmp_path, 8)
+        assert tracemalloc.get_traced_memory()[1] < 8 * bounded.MIB
+    finally:
+        tracemalloc.stop()
+    assert "bad.png" in str(caught.value)
+
+
+def test_a_picture_cut_short_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    for cut in range(40, len(whole) - 64, 997):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(DataError, match="cannot be read as a picture"):
+            folders.read_picture(path, 8)
+
+
+def test_pictures_larger_than_the_cap_are_refused(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "wide.png", (4097, 1), "L")
+    with pytest.raises(DataError, match="4097x1 pixels; at most 4096x4096"):
+        folders.read_picture(path, 8)
+
+
+def test_links_and_pipes_in_a_class_folder_are_passed_over(tmp_path: Path) -> None:
+    secret = write_picture(tmp_path / "elsewhere.png")
+    for name in ("a", "b"):
+        for number in range(2):
+            write_picture(tmp_path / "data" / name / f"{number}.png")
+    (tmp_path / "data" / "a" / "link.png").symlink_to(secret)
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    os.mkfifo(tmp_path / "data" / "b" / "pipe.png")
+    images, _, names = folders.read_folder(tmp_path / "data", 8)
+    assert len(images) == 4
+    assert names == ("a", "b")
+    with pytest.raises(DataError, match="symbolic link"):
+        folders.read_picture(tmp_path / "data" / "a" / "link.png", 8)
+
+
+def test_too_much_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="holds 0 class folders"):
+        load_images(str(tmp_path))
+    for name in ("a", "b"):
+        for number in range(2):
+            write_picture(tmp_path / name / f"{number}.png")
+    monkeypatch.setattr(folders, "MAX_BYTES", 4 * 3 * 64 - 1)
+    with pytest.raises(DataError, match="smaller --image-size"):
+        folders.read_folder(tmp_path, 8)
+    monkeypatch.setattr(folders, "MAX_IMAGES", 3)
+    with pytest.raises(DataError, match="more than 3 pictures"):
+        folders.read_folder(tmp_path, 8)
+
+
+# --- downloads --------------------------------------------------------------------------------------------------------------------
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    asked: list[str] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a local server, and the folder it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    Quiet.asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_address[1]}/", folder
+        served.shutdown()
+        thread.join()
+
+
+def serve_mnist(address: str, folder: Path) -> download.RemoteSet:
+    """A small set of MNIST's form at the address, behind a mirror that does not answer."""
+    rng = np.random.default_rng(0)
+    files = []
+    for remote, shape in zip(download.SETS["mnist"].files, [(20, 28, 28), (20,), (10, 28, 28), (10,)], strict=True):
+        data = gzip.compress(idx_bytes(rng.integers(0, 10, shape)))
+        (folder / remote.name).write_bytes(data)
+        files.append(dataclasses.replace(remote, md5=hashlib.md5(data).hexdigest()))
+    return download.RemoteSet(("http://127.0.0.1:9/", address), tuple(files), tuple("0123456789"))
+
+
+def test_a_set_is_fetched_once_and_then_read_from_the_cache(server: tuple[str, Path], tmp_path: Path) -> None:
+    remote = serve_mnist(*server)
+    images, labels, test_images, test_labels = download.download_set("mnist", remote, tmp_path / "cache")
+    assert (images.shape, labels.shape, test_images.shape, test_labels.shape) == ((20, 1, 28, 28), (20,), (10, 1, 28, 28), (10,))
+    assert len(Quiet.asked) == 4
+    again = download.download_set("mnist", remote, tmp_path / "cache")
+    assert len(Quiet.asked) == 4
+    assert np.array_equal(again[0], images)
+    (tmp_path / "cache" / "mnist" / remote.files[0].name).write_bytes(b"torn")
+    assert np.array_equal(download.download_set("mnist", remote, tmp_path / "cache")[0], images)
+    assert len(Quiet.asked) == 5
+
+
+def test_data_that_is_not_the_publishers_is_not_kept(server: tuple[str, Path], tmp_path: Path) -> None:
+    remote = serve_mnist(*server)
+    (server[1] / remote.files[1].name).write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz gave other data than its publisher's"):
+        download.download_set("mnist", remote, tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache" / "mnist").iterdir()] == [remote.files[0].name]
+
+
+def test_an_endless_answer_is_cut_off(server: tuple[str, Path], tmp_path: Path) -> None:
+    (server[1] / "file").write_bytes(bytes(2 * bounded.MIB))
+    with pytest.raises(DataError, match="more than 1 MiB came"):
+        download.fetch(download.Remote("file", "0" * 32, bounded.MIB), (server[0],), tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_no_network_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot download file: .*refused.*check the network, or put the file into"):
+        download.fetch(download.Remote("file", "0" * 32), ("http://127.0.0.1:9/",), tmp_path)
+
+
+def cifar_archive(path: Path, side: int = 32, leave_out: str = "") -> np.ndarray:
+    """An archive of CIFAR-10's form with 2 images a file; returns all its records."""
+    rng = np.random.default_rng(0)
+    records = []
+    with tarfile.open(path, "w:gz") as archive:
+        for name in [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]:
+            record = rng.integers(0, 256, (2, 1 + 3 * side * side), dtype=np.uint8)
+            record[:, 0] %= 10
+            records.append(record)
+            if name != leave_out:
+                member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+                member.size = record.nbytes
+                archive.addfile(member, io.BytesIO(record.tobytes()))
+        link = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return np.concatenate(records)
+
+
+def test_cifar_is_read_without_unpacking_it(tmp_path: Path) -> None:
+    records = cifar_archive(tmp_path / "cifar.tar.gz")
+    images, labels, test_images, test_labels = download.read_cifar(tmp_path / "cifar.tar.gz")
+    assert images.shape == (10, 3, 32, 32)
+    assert np.array_equal(np.concatenate([labels, test_labels]), records[:, 0])
+    assert np.array_equal(test_images.reshape(2, -1), records[10:, 1:])
+    cifar_archive(tmp_path / "short.tar.gz", leave_out="test_batch.bin")
+    with pytest.raises(DataError, match=r"lacks test_batch\.bin"):
+        download.read_cifar(tmp_path / "short.tar.gz")
+    whole = (tmp_path / "cifar.tar.gz").read_bytes()
+    (tmp_path / "torn.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="not a whole tar archive"):
+        download.read_cifar(tmp_path / "torn.tar.gz")
