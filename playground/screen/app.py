@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from playground import architectures
 from playground.screen import numbers, themes
+from playground.screen.actions import ActingApp
 from playground.screen.hangup import Hangup
 from playground.screen.key_hints import KeyHints
 from playground.screen.keys import ACTIONS, bindings
@@ -32,16 +31,16 @@ TICK_SECONDS = 0.1
 FRAME_SECONDS = 0.25
 """Between two repaints while something trains, on a terminal that takes them readily."""
 SLOWEST_FRAME_SECONDS = 2.0
-STOP_SECONDS = 60.0
 
 
-MAXIMISED = ("PanelView", "Chart", "ActionStage", "SettingsForm")
-"""The parts of a tab that can fill the window."""
 _TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"leave", "help", "command_palette", "next_theme", "maximise"}
 
 
-class PlaygroundApp(App[None]):
-    """`tab` is the architecture to open; `settings`, `origin` and `options` are for it. `attach` names a run to show, `resume` goes on with it."""
+class PlaygroundApp(ActingApp):
+    """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
+
+    `attach` names a run to show, and `resume` goes on with it. `config_path` is where the choice of colours is kept.
+    """
 
     CSS_PATH = "app.tcss"
     TITLE = "dlplay"
@@ -89,20 +88,17 @@ class PlaygroundApp(App[None]):
     # --- building -----------------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
+        """Tabs above, keys below."""
         yield TabBar({card.name: card.title for card in self.cards.values()})
         yield ContentSwitcher(id="tabs")
         yield KeyHints()
 
     def on_mount(self) -> None:
+        """Paint first, build the tab then."""
         self._hangup.listen()
         self.call_after_refresh(self.open_tab, self.opened)  # the first paint does not wait for what a tab needs
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))
-
-    @property
-    def tab(self) -> ArchitectureTab:
-        """The tab that is seen."""
-        return self.tabs[self.opened]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What concerns a tab has to wait until there is one."""
@@ -132,7 +128,7 @@ class PlaygroundApp(App[None]):
         with self.batch_update():  # drawn once, not part by part
             await switcher.add_content(tab, set_current=True)
         self.tabs[name] = tab
-        self._begin(tab, wishes)
+        self.do(self._begin(tab, wishes))
 
     def _focus_first(self, tab: ArchitectureTab) -> None:
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
@@ -140,20 +136,15 @@ class PlaygroundApp(App[None]):
             if form.is_on_screen:
                 form.focus()
 
-    @work(group="begin")
     async def _begin(self, tab: ArchitectureTab, wishes: Mapping[str, Any]) -> None:
-        from playground.runs.directory import RunNameError
-
         name, self._wanted_run = self._wanted_run, None
-        try:
-            if name is not None:
-                await tab.steering.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
-            else:
-                await tab.steering.explore()
-        except RunNameError as error:
-            tab.trouble("There is no such run", str(error), "o lists what there is")
+        if name is not None:
+            await tab.steering.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
+        else:
+            await tab.steering.explore()
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
+        """A tab was clicked."""
         self.open_tab(event.name)
 
     # --- the one timer ------------------------------------------------------------------------------------------------------------
@@ -185,6 +176,7 @@ class PlaygroundApp(App[None]):
             self.query_one(TabBar).marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
     def on_architecture_tab_reported(self) -> None:
+        """The run stands otherwise than before: do not wait for the next frame."""
         self._show_device()
         self._frame_due = 0.0 if self.tab.link.state != "training" else self._frame_due
 
@@ -207,6 +199,7 @@ class PlaygroundApp(App[None]):
     # --- troubles -----------------------------------------------------------------------------------------------------------------
 
     def on_architecture_tab_trouble(self, event: ArchitectureTab.Trouble) -> None:
+        """Told one after the other."""
         self._troubles.append(event)
         if len(self._troubles) == 1:
             self._tell_troubles()
@@ -223,110 +216,6 @@ class PlaygroundApp(App[None]):
             if accepted and offer:
                 await offer[1]()
 
-    # --- actions, in the order of their table -------------------------------------------------------------------------------------
-
-    @work(group="run")
-    async def action_train(self) -> None:
-        await self.tab.steering.train()
-
-    @work(group="run")
-    async def action_step_once(self) -> None:
-        await self.tab.steering.step_once()
-
-    @work(group="run")
-    async def action_reset(self) -> None:
-        await self.tab.steering.start_over(paused=True)
-
-    def action_faster(self) -> None:
-        self.tab.steering.change_speed(1)
-
-    def action_slower(self) -> None:
-        self.tab.steering.change_speed(-1)
-
-    @work(group="run")
-    async def action_save(self) -> None:
-        await self.tab.steering.save()
-
-    @work(group="run")
-    async def action_stop(self) -> None:
-        await self.tab.link.end()
-
-    @work(group="dialog")
-    async def action_load(self) -> None:
-        from playground.screen.dialogs.load import LoadDialog
-
-        tab = self.tab
-        chosen = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
-        if chosen is not None:
-            await tab.steering.load(chosen.name, run=chosen.kind == "run", train=chosen.how == "train")
-
-    def action_notes(self) -> None:
-        from playground.screen.dialogs.notes import NotesScreen
-
-        self.push_screen(NotesScreen(_notes_path(self.tab.card.task)))
-
-    def action_maximise(self) -> None:
-        focused = self.screen.focused
-        if self.screen.maximized is not None:
-            self.screen.minimize()
-            return
-        for node in focused.ancestors_with_self if focused is not None else ():
-            if isinstance(node, Widget) and set(MAXIMISED) & node._css_type_names:
-                self.screen.maximized = node
-                return
-
-    def action_help(self) -> None:
-        from playground.screen.dialogs.keys import KeysScreen
-
-        self.push_screen(KeysScreen(*_about(self.screen.focused)))
-
-    @work(group="leave", exclusive=True)
-    async def action_leave(self) -> None:
-        from playground.screen.dialogs.leave import LeaveDialog
-
-        tabs = [tab for tab in self.tabs.values() if tab.link.busy]
-        if tabs:
-            runs = [
-                (tab.link.run.name if tab.link.run else tab.card.title, f"{tab.link.state} at step {tab.link.history.step:,}")
-                for tab in tabs
-            ]
-            answer = await self.push_screen_wait(LeaveDialog(runs))
-            if answer is None:
-                return
-            if answer == "stop":
-                self.notify("saving", title="Leaving", timeout=STOP_SECONDS)
-                for tab in tabs:
-                    await tab.link.end(STOP_SECONDS)
-        self.exit()
-
-    async def action_quit(self) -> None:
-        """Textual's own name for leaving."""
-        self.action_leave()
-
-    def action_help_quit(self) -> None:
-        """ctrl+c does not end the playground; say what does."""
-        self.notify("q leaves the playground", timeout=3)
-
-    def action_defaults(self) -> None:
-        self.tab.form.all_defaults()
-
-    def action_next_tab(self) -> None:
-        self._neighbour(1)
-
-    def action_previous_tab(self) -> None:
-        self._neighbour(-1)
-
-    def _neighbour(self, by: int) -> None:
-        names = list(self.cards)
-        self.open_tab(names[(names.index(self.opened) + by) % len(names)])
-
-    def action_next_theme(self) -> None:
-        known = [name for name in themes.CYCLE if name in self.available_themes]
-        self.theme = known[(known.index(self.theme) + 1) % len(known) if self.theme in known else 0]
-
-    def action_page(self, number: str) -> None:
-        self.tab.show_page(number)
-
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the table, every architecture, every action of the tab."""
         for action in ACTIONS:
@@ -335,12 +224,8 @@ class PlaygroundApp(App[None]):
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         for act in self.cards[self.opened].actions:
-            yield SystemCommand(act.title, act.help, partial(self._act, act.name))
+            yield SystemCommand(act.title, act.help, partial(self.act, act.name))
         yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
-
-    @work(group="run")
-    async def _act(self, name: str) -> None:
-        await self.tab.steering.act(name)
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Let go of every process; those that train go on by themselves."""
@@ -348,25 +233,3 @@ class PlaygroundApp(App[None]):
             for tab in self.tabs.values():
                 tab.link.close()
         super().exit(*args, **options)
-
-
-def _notes_path(task: str) -> Path:
-    """notes.md beside the task's module, found without importing it."""
-    package = importlib.util.find_spec(task.partition(":")[0].rpartition(".")[0])
-    return Path(package.origin if package is not None and package.origin else ".").parent / "notes.md"
-
-
-def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
-    """Of what is focused: its title, what it is, and its keys."""
-    title, words = "", ""
-    names: dict[str, list[str]] = {}
-    for node in focused.ancestors_with_self if focused is not None else ():
-        if isinstance(node, Screen) or node.has_class("tab") or not isinstance(node, Widget):
-            break
-        card = getattr(node, "card", None)
-        title = title or getattr(card, "title", "") or ""
-        words = words or getattr(card, "help", "") or ""
-        for _, binding in node._bindings:
-            if binding.description:
-                names.setdefault(binding.description, []).append(binding.key_display or node.app.get_key_display(binding))
-    return title, words, [(" ".join(dict.fromkeys(shown)), description) for description, shown in names.items()]

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Meta
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from playground.engine import settings as typed
 from playground.engine.card import Card
 from playground.engine.settings import Field, SettingsError
+from playground.screen.field_editor import FieldEditor
 from playground.screen.field_rows import PRESET, FieldRows, Row
 
 
@@ -48,7 +49,6 @@ class SettingsForm(Vertical):
         Binding("left", "cycle(-1)", "choose", key_display="←→"),
         Binding("right", "cycle(1)", "next choice", show=False),
         Binding("backspace,delete", "default", "default", key_display="⌫"),
-        Binding("escape", "leave_row", "leave the field"),
     ]
 
     @dataclasses.dataclass
@@ -62,6 +62,7 @@ class SettingsForm(Vertical):
 
         @property
         def control(self) -> SettingsForm:
+            """The form, for `@on` selectors."""
             return self.form
 
     def __init__(self, card: Card, values: Mapping[str, Any] | None = None, preset: str = "", id: str | None = None) -> None:
@@ -75,6 +76,11 @@ class SettingsForm(Vertical):
         self.cursor = 0
         self.problem = ""
         self.editing = False
+        self._title = Static(id="form-title")
+        self._scroll = FieldScroll(id="form-scroll")
+        self._above, self._below = FieldRows(id="rows-above"), FieldRows(id="rows-below")
+        self._editor = FieldEditor()
+        self._words = Static(id="form-words")
 
     @property
     def settings(self) -> typed.Settings:
@@ -91,19 +97,16 @@ class SettingsForm(Vertical):
     # --- building -----------------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        yield Static(id="form-title")
-        with FieldScroll(id="form-scroll"):
-            yield FieldRows(id="rows-above")
-            with Vertical(id="editor"):
-                with Horizontal(id="editor-row"):
-                    yield Static(id="editor-label")
-                    yield Input(id="editor-input", compact=True, select_on_focus=True)
-                yield Static(id="editor-problem")
-            yield FieldRows(id="rows-below")
-        yield Static(id="form-words")
+        """Title, rows with the editor among them, words."""
+        yield self._title
+        with self._scroll:
+            yield self._above
+            yield self._editor
+            yield self._below
+        yield self._words
 
     def on_mount(self) -> None:
-        self.query_one("#editor").display = False
+        """Show the values."""
         self.draw()
 
     def rows(self) -> list[Row]:
@@ -123,12 +126,12 @@ class SettingsForm(Vertical):
         rows = self.rows()
         split = self.cursor if self.editing else len(rows)
         focused = self.has_focus_within
-        self.query_one("#rows-above", FieldRows).show(rows[:split], 0, self.cursor if focused and not self.editing else None)
-        self.query_one("#rows-below", FieldRows).show(rows[split + 1 :], split + 1, None)
+        self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None)
+        self._below.show(rows[split + 1 :], split + 1, None)
         waits = sum(not self.fields[name].live for name in self.waiting)
         title = Content.assemble("Settings", ("   " + f"{waits} on reset", "$text-warning not bold") if waits else "")
-        self.query_one("#form-title", Static).update(title)
-        self.query_one("#form-words", Static).update(self.words())
+        self._title.update(title)
+        self._words.update(self.words())
 
     def words(self) -> Content:
         """What the row under the cursor means, and what it may be."""
@@ -146,17 +149,19 @@ class SettingsForm(Vertical):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a row is edited its keys belong to the editor."""
-        return not (self.editing and action in ("move", "edit", "cycle", "default")) and (self.editing or action != "leave_row")
+        return not (self.editing and action in ("move", "edit", "cycle", "default"))
 
     # --- moving and changing ------------------------------------------------------------------------------------------------------
 
     def action_move(self, by: int) -> None:
+        """The cursor up or down."""
         self.problem = ""
         self.cursor = min(max(self.cursor + by, 0), len(self.fields))
         self.draw()
         self._keep_in_view()
 
     def action_edit(self) -> None:
+        """Type a value, or take the next choice."""
         name = self._here()
         if name == PRESET:
             return self.action_cycle(1)
@@ -165,17 +170,13 @@ class SettingsForm(Vertical):
             return self.action_cycle(1)
         self.editing = True
         self.problem = ""
-        self.query_one("#editor-label", Static).update(_label(name))
-        editor = self.query_one("#editor-input", Input)
-        editor.value = typed.show(self.values[name])
-        self.query_one("#editor").display = True
-        self._say_problem()
+        self._editor.open(name.replace("_", " "), typed.show(self.values[name]))
         self.draw()
-        editor.focus()
         self._keep_in_view()
         return None
 
     def action_cycle(self, by: int) -> None:
+        """The next choice, or the one before."""
         name = self._here()
         if name == PRESET:
             names = ["", *self.card.presets]
@@ -189,6 +190,7 @@ class SettingsForm(Vertical):
         self.put(name, choices[(at + by) % len(choices)])
 
     def action_default(self) -> None:
+        """The row back to its default."""
         name = self._here()
         if name == PRESET:
             self.choose_preset("")
@@ -196,6 +198,7 @@ class SettingsForm(Vertical):
             self.put(name, self.fields[name].default)
 
     def all_defaults(self) -> None:
+        """Every row back to its default."""
         self.choose_preset("")
 
     def choose_preset(self, name: str) -> None:
@@ -211,19 +214,23 @@ class SettingsForm(Vertical):
 
     def put(self, name: str, value: Any) -> bool:
         """Set one field to a value or typed text; False, with the problem in words, when it cannot be."""
-        field = self.fields[name]
         try:
-            parsed = typed.parse(field, value)
-            typed.make(self.card.settings, self.values | {name: parsed})
+            parsed = self._parsed(name, value)
         except SettingsError as error:
             self.problem = str(error)
             self.draw()
             return False
         self.problem = ""
         if parsed != self.values[name]:
-            self._set(field, parsed)
+            self._set(self.fields[name], parsed)
         self.draw()
         return True
+
+    def _parsed(self, name: str, value: Any) -> Any:
+        """The value, checked by itself and together with the others. Raises `SettingsError`."""
+        parsed = typed.parse(self.fields[name], value)
+        typed.make(self.card.settings, self.values | {name: parsed})
+        return parsed
 
     def show_running(self, running: Mapping[str, Any] | None) -> None:
         """The settings in force in the run, None without one."""
@@ -244,59 +251,54 @@ class SettingsForm(Vertical):
 
     # --- the editor ---------------------------------------------------------------------------------------------------------------
 
-    @on(Input.Changed, "#editor-input")
-    def _typed(self) -> None:
-        if not self.editing:
-            return
+    @on(FieldEditor.Typed)
+    def _typed(self, event: FieldEditor.Typed) -> None:
+        event.stop()
         self.problem = ""
         try:
-            parsed = typed.parse(self.fields[self._here()], self.query_one("#editor-input", Input).value)
-            typed.make(self.card.settings, self.values | {self._here(): parsed})
+            self._parsed(self._here(), event.text)
         except SettingsError as error:
             self.problem = str(error)
-        self._say_problem()
+        self._editor.say(self.problem)
 
-    @on(Input.Submitted, "#editor-input")
-    def _entered(self, event: Input.Submitted) -> None:
-        if self.put(self._here(), event.value):
+    @on(FieldEditor.Entered)
+    def _entered(self, event: FieldEditor.Entered) -> None:
+        event.stop()
+        if not self.editing:
+            return
+        if self.put(self._here(), event.text):
             self.close_editor()
+            if event.by:
+                self.action_move(event.by)
         else:
-            self._say_problem()
+            self._editor.say(self.problem)
 
-    def _say_problem(self) -> None:
-        problem = self.query_one("#editor-problem", Static)
-        problem.update(Content(self.problem))
-        problem.display = bool(self.problem)
-
+    @on(FieldEditor.Dropped)
     def close_editor(self) -> None:
         """Leave the row; what was typed and not entered is dropped."""
         if not self.editing:
             return
         self.editing = False
         self.problem = ""
-        self.query_one("#editor").display = False
-        self.query_one("#form-scroll").focus()
+        self._editor.close()
+        self._scroll.focus()
         self.draw()
 
-    def action_leave_row(self) -> None:
-        self.close_editor()
-
-    def on_key(self, event: events.Key) -> None:
-        if not self.editing:
-            return
-        if event.key in ("up", "down"):
-            event.stop()
-            if self.put(self._here(), self.query_one("#editor-input", Input).value):
-                self.close_editor()
-                self.action_move(1 if event.key == "down" else -1)
-            else:
-                self._say_problem()
+    @on(FieldEditor.Left)
+    def _left(self, event: FieldEditor.Left) -> None:
+        """The focus went elsewhere: a value that can be used is taken, another one is dropped."""
+        event.stop()
+        if self.editing:
+            focused = self.screen.focused
+            self.put(self._here(), event.text)
+            self.close_editor()
+            self.screen.set_focus(focused)
 
     @on(FieldRows.Clicked)
     def _clicked(self, event: FieldRows.Clicked) -> None:
         event.stop()
         self.close_editor()
-        self.query_one("#form-scroll").focus()
+        self._scroll.focus()
         self.cursor = event.row
         self.problem = ""
         self.draw()
@@ -306,26 +308,18 @@ class SettingsForm(Vertical):
             self.action_edit()
 
     def on_descendant_focus(self) -> None:
+        """The cursor is seen only where the focus is."""
         self.draw()
 
-    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
-        if self.editing and event.widget.id == "editor-input":
-            self.call_after_refresh(self._left)
+    def on_descendant_blur(self) -> None:
+        """The cursor is seen only where the focus is."""
         self.draw()
-
-    def _left(self) -> None:
-        """The focus went elsewhere: a value that can be used is taken, another one is dropped."""
-        if self.editing and not self.query_one("#editor-input").has_focus:
-            focused = self.screen.focused
-            self.put(self._here(), self.query_one("#editor-input", Input).value)
-            self.close_editor()
-            self.screen.set_focus(focused)
 
     def _keep_in_view(self) -> None:
         self.call_after_refresh(self._scroll_to_cursor)
 
     def _scroll_to_cursor(self) -> None:
-        scroll = self.query_one("#form-scroll", FieldScroll)
+        scroll = self._scroll
         top, height = round(scroll.scroll_y), scroll.size.height
         last = self.cursor + (1 if self.editing else 0)
         if self.cursor < top or last >= top + height:
@@ -339,10 +333,6 @@ def _choices(field: Field) -> list[str]:
     if field.kind == "bool":
         return ["false", "true"]
     return list(field.choices)
-
-
-def _label(name: str) -> str:
-    return " " + name.replace("_", " ")
 
 
 def _closed(field: Field) -> bool:

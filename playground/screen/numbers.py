@@ -22,6 +22,7 @@ def measure(value: float | None, *, percent: bool = False) -> str:
 
 
 def count(value: int) -> str:
+    """1,240."""
     return f"{value:,}"
 
 

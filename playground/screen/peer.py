@@ -16,7 +16,7 @@ from playground.runs.launch import Launched, launch
 RETRY_SECONDS = 0.05
 
 
-class PeerDied(Exception):  # noqa: N818
+class PeerDied(Exception):
     """The process ended before it could be spoken to; carries its last words."""
 
 
@@ -56,6 +56,7 @@ class Peer:
 
     @property
     def connected(self) -> bool:
+        """Whether the connection stands."""
         return self.client is not None
 
     def leave(self) -> None:
@@ -70,6 +71,15 @@ class Peer:
         lines = [line.rstrip() for line in (self.process.last_words() if self.process else "").splitlines() if line.strip()]
         words = [line for line in lines if not line.startswith((" ", "\t", "Traceback"))]
         return "\n".join(words[-2:]).removeprefix("dlplay: ")
+
+    async def death_words(self, step: int) -> str:
+        """That the process has ended at `step`, and how."""
+        if self.process is not None:
+            await self.process.wait()
+        how = f" ({self.exit_words})" if self.exit_words else ""
+        words = f"The process of {self.directory.name} ended at step {step:,}{how}."
+        last = self.last_words() if self.exit_words.startswith("exit") else ""
+        return f"{words}\n{last}" if last else words
 
     @property
     def exit_words(self) -> str:

@@ -13,18 +13,16 @@ from playground.engine.commands import AnyCommand, Pause, Resume, Save, Set, Set
 from playground.engine.events import LiveEvent, Shown, Status
 from playground.engine.panels import AnyPanel
 from playground.runs import directory
-from playground.runs.client import RunError
+from playground.runs.client import RunClient, RunError
 from playground.runs.directory import RunDirectory
 from playground.runs.history import History
 from playground.runs.journal import JournalReader
 from playground.runs.lock import holder
 from playground.screen.peer import Peer, PeerDied
+from playground.screen.watcher import Watcher
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 """Steps per second to hold training down to; 0: no limit."""
-
-PANEL_RATE = 2.0
-"""How often a second a watched panel may come: often enough to see it learn, seldom enough not to hold training up."""
 
 OVER = ("finished", "stopped", "failed")
 COMPLETE = ("steps", "minutes", "until")
@@ -61,8 +59,7 @@ class RunLink:
         self._reader: JournalReader | None = None
         self._peer: Peer | None = None
         self._explorer: Peer | None = None
-        self._views: list[View] = []
-        self._watched: dict[int, list[View]] = {}
+        self._watcher = Watcher(listener.shown)
         self._starting = False
         self._opening = False
         self._death: asyncio.Task[None] | None = None
@@ -98,13 +95,13 @@ class RunLink:
     @property
     def answering(self) -> object:
         """The connection that answers questions just now; None when there is none."""
-        return None if self._speaker is None else self._speaker.client
+        return self._client
 
     @property
-    def _speaker(self) -> Peer | None:
+    def _client(self) -> RunClient | None:
         for peer in (self._peer, self._explorer):
             if peer is not None and peer.connected:
-                return peer
+                return peer.client
         return None
 
     # --- looking without training -------------------------------------------------------------------------------------------------
@@ -141,7 +138,7 @@ class RunLink:
                 )
         finally:
             self._opening = False
-        self._watch()
+        self._watcher.tell(self._client)
         self._listener.reported()
 
     # --- a run --------------------------------------------------------------------------------------------------------------------
@@ -198,7 +195,7 @@ class RunLink:
             peer.leave()
             return
         self._let_go_explorer()
-        self._watch()
+        self._watcher.tell(self._client)
         if self.limit:
             self.send(SetSpeed(steps_per_second=self.limit))
         self._listener.reported()
@@ -299,16 +296,13 @@ class RunLink:
 
     def watch(self, views: list[View]) -> None:
         """Keep these panels coming."""
-        if views != self._views:
-            self._views = views
-            self._watch()
+        self._watcher.wish(views, self._client)
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         """One panel, now. Raises `RunError` in words."""
-        speaker = self._speaker
-        if speaker is None or speaker.client is None:
+        if self._client is None:
             raise RunError("no model is open; o opens one, space trains one")
-        return await speaker.client.ask(panel, options)
+        return await self._client.ask(panel, options)
 
     async def command(self, command: AnyCommand) -> bool:
         """Tell the run, and say in words what it refuses; True when it obeyed."""
@@ -329,19 +323,10 @@ class RunLink:
 
     # --- what comes ---------------------------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        speaker = self._speaker
-        if speaker is not None and speaker.client is not None:
-            # only the newest wish is answered; a late reply to a former one is dropped
-            with contextlib.suppress(RunError):
-                self._watched = {speaker.client.watch(self._views, PANEL_RATE): list(self._views)}
-
     def _heard(self, event: LiveEvent) -> None:
         match event:
             case Shown():
-                views = self._watched.get(event.watch, [])
-                if event.view < len(views):
-                    self._listener.shown(views[event.view], event.panel)
+                self._watcher.heard(event)
             case Status():
                 changed = self.status is None or self.status.state != event.state
                 self.status = event
@@ -356,26 +341,16 @@ class RunLink:
         self.status = None
         self.poll()
         if peer is not None and self.history.finished is None and self.history.failure is None:
-            self._say_death(peer)
+            self._death = asyncio.get_running_loop().create_task(self._say_death(peer))
         self._listener.reported()
 
-    def _say_death(self, peer: Peer) -> None:
-        async def say() -> None:
-            if peer.process is not None:
-                await peer.process.wait()
-            saved = self.history.saved_step
-            kept = (
-                f"Its last checkpoint is of step {saved:,}; space goes on from there."
-                if saved is not None
-                else "It had saved nothing yet; r starts over."
-            )
-            how = f" ({peer.exit_words})" if peer.exit_words else ""
-            words = f"The process of {peer.directory.name} ended at step {self.history.step:,}{how}."
-            if peer.exit_words.startswith("exit") and (last := peer.last_words()):
-                words += f"\n{last}"
-            self._listener.trouble("The run was interrupted", words, kept)
-
-        self._death = asyncio.get_running_loop().create_task(say())
+    async def _say_death(self, peer: Peer) -> None:
+        words = await peer.death_words(self.history.step)
+        saved = self.history.saved_step
+        remedy = "it had saved nothing yet; r starts over"
+        if saved is not None:
+            remedy = f"its last checkpoint is of step {saved:,}; space goes on from there"
+        self._listener.trouble("The run was interrupted", words, remedy)
 
     def _explorer_gone(self) -> None:
         self._explorer = None

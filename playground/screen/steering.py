@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from checkpoints.format import CheckpointError
+from checkpoints import CheckpointError
 from playground.engine.commands import Act
 from playground.engine.settings import SettingsError, show, to_dict
 from playground.runs import origin as origins

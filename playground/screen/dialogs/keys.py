@@ -21,7 +21,9 @@ class KeysScreen(ModalScreen[None]):
 
     DEFAULT_CSS = """
     KeysScreen { align: center middle; background: $background; }
-    KeysScreen VerticalScroll { width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1; }
+    KeysScreen VerticalScroll {
+        width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1;
+    }
     KeysScreen Static { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q", "dismiss(None)", "close")]

@@ -13,8 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from checkpoints import shipped
-from checkpoints.format import CheckpointError
+from checkpoints import CheckpointError, shipped
 from playground.engine.card import Card
 from playground.runs.directory import listing
 from playground.screen import numbers
