@@ -162,20 +162,16 @@ class Bars(Surface):
     def _bar_cells(self, index: int, width: int, low: float, high: float, palette: Palette) -> Row:
         value = self.values[index]
         zero = self._share(0.0, low, high) if low < 0 and not self._log else 0.0
-        end = self._share(value, low, high)
+        share = self._share(value, low, high)
         name = "held_out" if index == self.chosen else "0"
         style = palette.style(name)
-        start8, end8 = sorted((round(zero * width * 8), round(end * width * 8)))
-        cells: list[tuple[str, bool]] = []
-        for cell in range(width):
-            a, b = max(start8, cell * 8) - cell * 8, min(end8, cell * 8 + 8) - cell * 8
-            if b <= a:
-                cells.append((" ", False))
-            elif a == 0:
-                cells.append((_EIGHTHS[b], False))
-            else:  # filled to the right of `a`: the complement, reversed
-                cells.append((_EIGHTHS[a], True))
-        row = [Segment(c, Palette.inverse(style) if inverse else style) for c, inverse in cells]
+        start, end = sorted((round(zero * width * 8), round(share * width * 8)))
+        row = [Segment(" ", style)] * width
+        row[-(-start // 8) : end // 8] = [Segment("█", style)] * max(0, end // 8 - -(-start // 8))
+        if start % 8:  # filled to the right of an eighth: its complement, reversed
+            row[start // 8] = Segment(_EIGHTHS[start % 8], Palette.inverse(style))
+        if end % 8 and end // 8 >= -(-start // 8):
+            row[end // 8] = Segment(_EIGHTHS[end % 8], style)
         if zero:
             at = min(width - 1, round(zero * width * 8) // 8)
             if row[at].text == " ":

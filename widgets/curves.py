@@ -35,7 +35,9 @@ def smooth(values: Floats, weight: float) -> Floats:
         carry = last + carry * fade
     running = (blocks + np.outer(carries, weight ** np.arange(1, _BLOCK + 1))).reshape(-1)[:count]
     result = np.full(len(values), np.nan)
-    result[finite] = running / (1 - weight ** np.arange(1, count + 1, dtype=np.float64))
+    early = min(count, int(np.ceil(-40 / np.log(weight))))  # later on the correction is less than rounding
+    running[:early] /= 1 - weight ** np.arange(1, early + 1, dtype=np.float64)
+    result[finite] = running
     return result
 
 

@@ -64,6 +64,7 @@ class ImageGrid(Surface):
         self._labels: list[str] = []
         self._wrong: list[bool] = []
         self._signed = False
+        self._ranges: list[tuple[float, float]] = []
         self._first = 0
         self._layout: Layout | None = None
 
@@ -79,6 +80,7 @@ class ImageGrid(Surface):
             raise ValueError(f"an image grid shows (count, height, width) or (count, height, width, 3), not {array.shape}")
         self.images, self.selected, self._signed = array, selected, signed
         self._labels, self._wrong = [plain(label) for label in labels], list(wrong)
+        self._ranges = self._find_ranges()
         self.cursor = min(self.cursor, max(0, len(array) - 1))
         if not self.has_focus and selected is not None and 0 <= selected < len(array):
             self.cursor = selected
@@ -149,19 +151,21 @@ class ImageGrid(Surface):
         image = self.images[index]
         if image.ndim == 3:
             return rgb_rows(resample(image, layout.pixel_rows, layout.pixel_columns), palette)
-        low, high = self._range(index)
+        low, high = self._ranges[index if self._signed else 0]
         values = resample(np.asarray(image, dtype=np.float64), layout.pixel_rows, layout.pixel_columns)
         return level_rows(to_levels(values, low, high, self._signed), palette.signed if self._signed else palette.levels, palette)
 
-    def _range(self, index: int) -> tuple[float, float]:
+    def _find_ranges(self) -> list[tuple[float, float]]:
+        """Smallest and largest value: of each image when signed, else one pair for all (zero stays the lowest level)."""
+        if self.images.ndim == 4:
+            return []
         if self.images.dtype == np.uint8:
-            return 0.0, 255.0
-        array = np.asarray(self.images[index] if self._signed else self.images, dtype=np.float64)
-        finite = array[np.isfinite(array)]
-        if not finite.size:
-            return 0.0, 1.0
-        low, high = float(finite.min()), float(finite.max())
-        return (low, high) if self._signed else (min(0.0, low), high)
+            return [(0.0, 255.0)] * max(1, len(self.images))
+        array = np.asarray(self.images, dtype=np.float64)
+        array = np.where(np.isfinite(array), array, 0.0)
+        if self._signed:
+            return [(-end, end) for end in np.abs(array).max(axis=(1, 2), initial=0.0).tolist()]
+        return [(min(0.0, float(array.min())), float(array.max()))] if array.size else [(0.0, 1.0)]
 
     def _label(self, index: int, layout: Layout, palette: Palette) -> Row:
         wrong = index < len(self._wrong) and self._wrong[index]

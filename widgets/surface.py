@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os.path import commonprefix
+from itertools import takewhile
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -112,8 +112,8 @@ def _shared(before: Row, after: Row, from_end: bool) -> int:
             cells += a.cell_length
             continue
         if a.style == b.style:
-            texts = [a.text[::-1], b.text[::-1]] if from_end else [a.text, b.text]
-            cells += cell_len(commonprefix(texts))
+            texts = (reversed(a.text), reversed(b.text)) if from_end else (a.text, b.text)
+            cells += cell_len("".join(c for c, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))))
         break
     return cells
 
