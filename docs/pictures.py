@@ -1,0 +1,92 @@
+"""Makes the README's pictures: opens the real screen, trains for real, acts, and writes what it shows as SVG.
+
+    python docs/pictures.py [FOLDER]        about three minutes on two cores
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+import widgets
+from playground.screen.app import PlaygroundApp
+
+SEVEN = ((1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 5), (3, 4), (4, 4), (5, 3), (6, 3), (7, 3))
+"""Rows and columns of a hand-drawn 7."""
+
+
+async def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
+    """Raises `TimeoutError` when the condition does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("what was to be pictured did not appear")
+        await asyncio.sleep(0.05)
+
+
+def text(app: PlaygroundApp) -> str:
+    """What stands on the screen."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+@asynccontextmanager
+async def playground(folder: Path, tab: str, size: tuple[int, int], **wishes: Any) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
+    """The screen at a tab, its shipped model answering."""
+    app = PlaygroundApp(runs_dir=folder / "runs", tab=tab, config_path=folder / "screen.json", **wishes)
+    async with app.run_test(size=size) as pilot:
+        await wait_for(lambda: "%" in text(app))
+        yield app, pilot
+        app.exit()
+
+
+async def train_until(app: PlaygroundApp, pilot: Pilot[None], step: int) -> None:
+    """Press space and wait for the step."""
+    await pilot.press("escape", "space")
+    await wait_for(lambda: (link := app.tab.link) is not None and link.history.step >= step)
+
+
+async def draw(app: PlaygroundApp) -> None:
+    """Draw a seven on the pad."""
+    pad = app.query_one(widgets.PixelPad)
+    pixels = [[0.0] * 8 for _ in range(8)]
+    for row, column in SEVEN:
+        pixels[row][column] = 16.0
+        if column + 1 < 8:
+            pixels[row][column + 1] = max(pixels[row][column + 1], 6.0)
+    pad.set(pixels)
+    pad.post_message(widgets.PixelPad.Changed(pad, pad.pixels))
+    await asyncio.sleep(2)
+
+
+async def main(target: Path) -> None:
+    """All pictures."""
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "runs").mkdir(mode=0o700)
+        async with playground(folder, "gpt", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 900)
+            app.save_screenshot(str(target / "gpt.svg"))
+            await pilot.press("ctrl+x")
+        async with playground(folder, "convnet", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 1200)
+            await draw(app)
+            app.save_screenshot(str(target / "convnet.svg"))
+            await pilot.press("ctrl+x")
+        async with playground(folder, "gpt", (80, 24)) as (app, pilot):
+            await pilot.press("escape", "4")
+            await asyncio.sleep(1)
+            app.save_screenshot(str(target / "gpt-80x24.svg"))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent))
