@@ -295,11 +295,19 @@ def test_an_altered_meta_is_refused(checkpoints: Store, change: dict[str, Any], 
         store.read_meta(path.parent)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b"[" * 200_000, b'{"format": 1, "checksum": ' + b"[" * 900 + b"]" * 900 + b"}", b"\xff"]
-)
-def test_a_meta_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "meta.json").write_bytes(content)
+NO_META = {
+    "empty": b"",
+    "a list": b"[]",
+    "nothing in it": b"{}",
+    "nested": b"[" * 200_000,
+    "nested within": b'{"format": 1, "checksum": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "bad UTF-8": b"\xff",
+}
+
+
+@pytest.mark.parametrize("what", NO_META)
+def test_a_meta_that_is_none_is_refused(tmp_path: Path, what: str) -> None:
+    (tmp_path / "meta.json").write_bytes(NO_META[what])
     with pytest.raises(CheckpointError, match=r"meta\.json"):
         store.read_meta(tmp_path)
 
@@ -501,13 +509,13 @@ slowest = 0.0
 
 def refused(read, *arguments):
     global slowest
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         read(*arguments)
     except CheckpointError:
         return True
     finally:
-        slowest = max(slowest, time.perf_counter() - begin)
+        slowest = max(slowest, time.process_time() - begin)
     return False
 
 assert refused(read_tensors, huge) and refused(signature, huge)
@@ -548,7 +556,7 @@ assert slowest < 1
 """
 
 
-@pytest.mark.parametrize("count", [3_000, pytest.param(30_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2_000, pytest.param(30_000, marks=pytest.mark.slow)])
 def test_mutants_of_a_checkpoint_are_refused_quickly_and_in_little_memory(tmp_path: Path, count: int) -> None:
     command = [sys.executable, "-W", "error", "-c", MUTANTS, str(tmp_path), str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -150,13 +150,14 @@ def decode(line: bytes) -> DurableEvent:
     Raises `ValueError`.
     """
     try:
-        return _decoder.decode(line)
-    except msgspec.ValidationError:
-        event = json.loads(line)
-        if not isinstance(event, dict) or not isinstance(event.get("metrics"), dict):
-            raise
-        found: DurableEvent = msgspec.convert(_with_nan(event), DurableEvent)
-        return found
+        try:
+            return _decoder.decode(line)
+        except msgspec.ValidationError:
+            event = json.loads(line)
+            if not isinstance(event, dict) or not isinstance(event.get("metrics"), dict):
+                raise
+            found: DurableEvent = msgspec.convert(_with_nan(event), DurableEvent)
+            return found
     except RecursionError:
         raise ValueError("an event nested too deeply") from None
 
