@@ -10,7 +10,8 @@ import torch
 from playground.engine import commands as cmd
 from playground.engine.device import prepare
 from playground.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
-from playground.engine.loop import Loop, Progress, TrainingFailed
+from playground.engine.failures import TrainingFailed
+from playground.engine.loop import Loop, Progress
 from playground.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
 

@@ -22,7 +22,6 @@ from playground.engine.events import (
     Applied,
     DurableEvent,
     Evaluated,
-    Failed,
     Finished,
     Paused,
     Resumed,
@@ -31,7 +30,8 @@ from playground.engine.events import (
     Stepped,
     Warned,
 )
-from playground.engine.settings import SettingsError, change, field, parse_until, show
+from playground.engine.failures import GaveUp, TrainingFailed, not_finite, out_of_memory
+from playground.engine.settings import SettingsError, change, field, parse_until
 from playground.engine.task import Task, looking
 
 FLUSH_SECONDS = 0.1
@@ -40,18 +40,6 @@ STATUS_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-
-
-class TrainingFailed(Exception):
-    """The run cannot go on; carries the `Failed` event."""
-
-    def __init__(self, event: Failed) -> None:
-        super().__init__(event.what)
-        self.event = event
-
-
-class GaveUp(Exception):
-    """The run was told to stop while the disk did not take what it had to write."""
 
 
 @dataclasses.dataclass
@@ -124,7 +112,7 @@ class Loop:
             self._status("failed")
             raise
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            event = _out_of_memory(self.task, error)
+            event = out_of_memory(self.task, error)
             if event is None:
                 raise
             self._record(event)
@@ -252,14 +240,7 @@ class Loop:
             if bad:
                 good = {name: column[:bad] for name, column in columns.items()}
                 self._record(Stepped(step=first + bad - 1, first=first, metrics=good, seconds=self.progress.seconds))
-            raise TrainingFailed(
-                Failed(
-                    step=first + bad,
-                    what=f"the loss of step {first + bad:,} is not a finite number",
-                    why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
-                    remedy=_gentler(self.task),
-                )
-            )
+            raise TrainingFailed(not_finite(self.task, first + bad))
         self._record(Stepped(step=last, first=first, metrics=columns, seconds=self.progress.seconds))
         now = time.perf_counter()
         then, step = self._rate_mark
@@ -419,23 +400,3 @@ class Loop:
                 problem=self._problem,
             )
         )
-
-
-def _gentler(task: Task[Any]) -> str:
-    lr = getattr(task.settings, "lr", None)
-    suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"
-    return f"train again with {suggestion}; the last checkpoint is kept and can be resumed"
-
-
-def _out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
-    words = str(error).lower()
-    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
-        return None
-    batch = getattr(task.settings, "batch", None)
-    smaller = f"--batch {max(1, batch // 2)}" if batch else "a smaller model"
-    return Failed(
-        step=task.step,
-        what="out of memory",
-        why=str(error).splitlines()[0][:300] or "the device could not give what a step needs",
-        remedy=f"start again from the last checkpoint with {smaller}",
-    )

@@ -19,7 +19,8 @@ from playground.engine.baseline_cache import baselines
 from playground.engine.card import Card
 from playground.engine.commands import AnyCommand
 from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
-from playground.engine.loop import GaveUp, Loop, Progress, TrainingFailed
+from playground.engine.failures import GaveUp, TrainingFailed
+from playground.engine.loop import Loop, Progress
 from playground.engine.settings import Settings, SettingsError, make, to_dict
 from playground.engine.state import flatten, unflatten
 from playground.engine.task import Task

@@ -1,0 +1,54 @@
+"""How a run fails, in words: what happened, why, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from playground.engine.events import Failed
+from playground.engine.settings import show
+from playground.engine.task import Task
+
+
+class TrainingFailed(Exception):
+    """The run cannot go on; carries the `Failed` event."""
+
+    def __init__(self, event: Failed) -> None:
+        super().__init__(event.what)
+        self.event = event
+
+
+class GaveUp(Exception):
+    """The run was told to stop while the disk did not take what it had to write."""
+
+
+def not_finite(task: Task[Any], step: int) -> Failed:
+    """The loss of `step` was infinite or not a number."""
+    return Failed(
+        step=step,
+        what=f"the loss of step {step:,} is not a finite number",
+        why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
+        remedy=_gentler(task),
+    )
+
+
+def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
+    """The error as a failure, when it says that memory ran out; None for any other."""
+    words = str(error).lower()
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
+        return None
+    batch = getattr(task.settings, "batch", None)
+    smaller = f"--batch {max(1, batch // 2)}" if batch else "a smaller model"
+    return Failed(
+        step=task.step,
+        what="out of memory",
+        why=str(error).splitlines()[0][:300] or "the device could not give what a step needs",
+        remedy=f"start again from the last checkpoint with {smaller}",
+    )
+
+
+def _gentler(task: Task[Any]) -> str:
+    lr = getattr(task.settings, "lr", None)
+    suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"
+    return f"train again with {suggestion}; the last checkpoint is kept and can be resumed"
