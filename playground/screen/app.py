@@ -22,15 +22,12 @@ from playground.screen.hangup import Hangup
 from playground.screen.key_hints import KeyHints
 from playground.screen.keys import ACTIONS, bindings
 from playground.screen.tab_bar import TabBar
-from playground.screen.terminal import PacedDriver
+from playground.screen.terminal import Pace, PacedDriver
 
 if TYPE_CHECKING:
     from playground.screen.tab import ArchitectureTab
 
 TICK_SECONDS = 0.1
-FRAME_SECONDS = 0.25
-"""Between two repaints while something trains, on a terminal that takes them readily."""
-SLOWEST_FRAME_SECONDS = 2.0
 
 
 _TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"leave", "help", "command_palette", "next_theme", "maximise"}
@@ -72,7 +69,7 @@ class PlaygroundApp(ActingApp):
         self._config_path = config_path or themes.config_path()
         self._hangup = Hangup(self)
         self._building = asyncio.Lock()
-        self._frame_due = 0.0
+        self._pace = Pace()
         self._poll_due = 0.0
         self._troubles: list[ArchitectureTab.Trouble] = []
         for theme in (themes.DARK, themes.LIGHT):
@@ -117,7 +114,7 @@ class PlaygroundApp(ActingApp):
         self.call_after_refresh(self._focus_first, self.tabs[name])
         self._show_device()
         self.refresh_bindings()
-        self._frame_due = 0.0
+        self._pace.hurry()
 
     async def _build_tab(self, name: str, switcher: ContentSwitcher) -> None:
         from playground.screen.tab import ArchitectureTab
@@ -151,17 +148,11 @@ class PlaygroundApp(ActingApp):
 
     def _tick(self) -> None:
         driver, now = self._driver, time.monotonic()
-        frame = FRAME_SECONDS
-        if isinstance(driver, PacedDriver):
-            if driver.gone:
-                self._hangup.leave()
-                return
-            if driver.busy:
-                return
-            frame = min(max(FRAME_SECONDS, 4 * driver.paced.slowness), SLOWEST_FRAME_SECONDS)
-        if now < self._frame_due:
+        if isinstance(driver, PacedDriver) and driver.gone:
+            self._hangup.leave()
             return
-        self._frame_due = now + frame - TICK_SECONDS / 2
+        if not self._pace.due(now, driver if isinstance(driver, PacedDriver) else None):
+            return
         tabs = list(self.tabs.values())
         for tab in tabs:
             if tab.card.name == self.opened and not self.covered:
@@ -178,7 +169,8 @@ class PlaygroundApp(ActingApp):
     def on_architecture_tab_reported(self) -> None:
         """The run stands otherwise than before: do not wait for the next frame."""
         self._show_device()
-        self._frame_due = 0.0 if self.tab.link.state != "training" else self._frame_due
+        if self.tab.link.state != "training":
+            self._pace.hurry()
 
     @property
     def covered(self) -> bool:

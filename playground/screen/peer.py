@@ -41,7 +41,11 @@ class Peer:
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
-                self.client = await RunClient.connect(self.directory.socket_path, self._on_event, self._closed)
+                client = await RunClient.connect(self.directory.socket_path, self._on_event, self._closed)
+                if self._left:
+                    client.close()
+                    raise PeerDied("")
+                self.client = client
                 return
             except NotListening:
                 if self._left:

@@ -30,7 +30,7 @@ class Steering:
     async def train(self) -> None:
         """Start a run when there is none, else pause it or go on."""
         link = self.link
-        if link.state in ("starting", "opening"):
+        if link.state == "starting":
             return
         if link.run is None:
             await self.start_over(paused=False)
@@ -59,7 +59,7 @@ class Steering:
     async def step_once(self) -> None:
         """One step of the run, or of a new one."""
         link = self.link
-        if link.state in ("starting", "opening"):
+        if link.state == "starting":
             return
         if link.run is None:
             await self.start_over(paused=True)

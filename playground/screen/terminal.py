@@ -14,6 +14,10 @@ from typing import IO, Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
 
+FRAME_SECONDS = 0.2
+"""Between two repaints on a terminal that takes them readily."""
+SLOWEST_FRAME_SECONDS = 10.0
+
 
 class PacedFile:
     """Stands between the driver's writing thread and the terminal; measures how long the terminal takes to accept a write."""
@@ -21,8 +25,8 @@ class PacedFile:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self.writing_since: float | None = None
-        self.slowness = 0.0
-        """Seconds the latest writes took, as a decaying maximum."""
+        self.spent = 0.0
+        """Seconds that the terminal took for everything so far."""
         self.gone = False
 
     def write(self, text: str) -> int:
@@ -47,9 +51,8 @@ class PacedFile:
         except OSError:
             # the other end is gone; an error in the writing thread would leave the screen waiting for it for ever
             self.gone = True
-        took = time.monotonic() - self.writing_since
+        self.spent += time.monotonic() - self.writing_since
         self.writing_since = None
-        self.slowness = max(took, self.slowness * 0.7)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -73,6 +76,31 @@ class PacedDriver(LinuxDriver):
     def gone(self) -> bool:
         """True once the terminal was closed at the other end."""
         return self.paced.gone or hung_up(self.fileno)
+
+
+class Pace:
+    """When the next frame may be drawn."""
+
+    def __init__(self) -> None:
+        self._last = self._spent = 0.0
+
+    def due(self, now: float, driver: PacedDriver | None) -> bool:
+        """Whether it is time; if so it counts as drawn. A link that took long for the last frame is then left free for twice as long,
+        so that a key finds it idle."""
+        wait = FRAME_SECONDS
+        if driver is not None:
+            if driver.busy:
+                return False
+            wait = min(max(wait, 3 * (driver.paced.spent - self._spent)), SLOWEST_FRAME_SECONDS)
+        if now < self._last + wait:
+            return False
+        self._last = now
+        self._spent = driver.paced.spent if driver is not None else 0.0
+        return True
+
+    def hurry(self) -> None:
+        """Something happened that is to be seen at once."""
+        self._last = 0.0
 
 
 def hung_up(descriptor: int) -> bool:
