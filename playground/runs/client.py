@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from playground.runs.wire import Decoder, WireError, encode, peer_uid, short_pat
 OnEvent = Callable[[LiveEvent], None]
 OnClosed = Callable[[str], None]
 _RECEIVE = 1 << 18
+_RETRY_SECONDS = 0.02
 
 
 class RunError(Exception):
@@ -51,16 +53,20 @@ class RunClient:
         timeout: float = 10.0,
     ) -> RunClient:
         """Raises `NotListening`."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with short_path(socket_path) as path:
-                reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), timeout)
-        except TimeoutError:
-            raise NotListening(f"the run {socket_path.parent.name} did not answer within {timeout:g} s") from None
-        except OSError as error:
-            raise NotListening(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
-        if (uid := peer_uid(writer.get_extra_info("socket"))) != os.geteuid():
-            writer.close()
-            raise NotListening(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
+            connection.setblocking(False)
+            await asyncio.wait_for(_reach(connection, socket_path), timeout)
+            if (uid := peer_uid(connection)) != os.geteuid():
+                raise NotListening(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, TimeoutError):
+                raise NotListening(f"the run {socket_path.parent.name} did not answer within {timeout:g} s") from None
+            if isinstance(error, OSError) and not isinstance(error, NotListening):
+                raise NotListening(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
+            raise
         return cls(reader, writer, on_event, on_closed)
 
     async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0) -> AnyPanel:
@@ -141,3 +147,14 @@ class RunClient:
                 future.set_exception(RunError("the run went away before it answered"))
         self._waiting.clear()
         self._on_closed(reason)
+
+
+async def _reach(connection: socket.socket, socket_path: Path) -> None:
+    """A Unix socket connects at once or not at all: while too many others wait at the door, try again."""
+    with short_path(socket_path) as path:
+        while True:
+            try:
+                connection.connect(path)
+                return
+            except BlockingIOError:
+                await asyncio.sleep(_RETRY_SECONDS)

@@ -28,7 +28,7 @@ VIEW_LIMIT = 32
 INBOX_LIMIT = 1024
 """Commands of one client that may wait for the training thread."""
 
-_NOTHING: list[tuple[int, AnyCommand]] = []
+_BACKLOG = 128
 
 
 class ServerError(OSError):
@@ -74,7 +74,7 @@ class Server:
             os.umask(former)
         self.socket_path.chmod(0o600)
         self._inode = os.lstat(self.socket_path).st_ino
-        listener.listen(CLIENT_LIMIT)
+        listener.listen(_BACKLOG)
         listener.setblocking(False)
         self._listener = listener
         self._wake_in, self._wake_out = socket.socketpair()
@@ -92,10 +92,10 @@ class Server:
         long as it takes)."""
         if not self._inbox:
             if timeout == 0:
-                return _NOTHING
+                return []
             self._arrived.clear()
             if not self._inbox and not self._arrived.wait(timeout):
-                return _NOTHING
+                return []
         taken = []
         with contextlib.suppress(IndexError):
             while True:
