@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,8 +19,12 @@ from playground.screen.title_line import TitleLine
 from widgets.chart_parts import Curve, Guide, Mark
 from widgets.line_chart import LineChart
 
-LEAST_ROWS = 8
+LEAST_ROWS = 10
 """A chart with fewer rows says nothing; those that do not fit wait until the window is taller."""
+
+
+SMOOTHING = 0.6
+"""How much of the training curve is smoothed to begin with: a clear line before the dim band of what every step measured."""
 
 
 class Chart(Vertical):
@@ -33,7 +37,7 @@ class Chart(Vertical):
     def compose(self) -> ComposeResult:
         yield TitleLine(self.card.title)
         what = " and ".join(_words(name) for name in (self.card.train, self.card.held_out) if name)
-        yield LineChart(log_scale=self.card.log, empty=f"{what} will be drawn here; space starts training")
+        yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=f"{what} will be drawn here; space starts training")
 
     def on_mount(self) -> None:
         self.query_one(LineChart).percent = self.card.percent
@@ -44,17 +48,21 @@ class Chart(Vertical):
         curves, guides, figure = [], [], ""
         train, held_out = history.training.get(card.train), history.held_out.get(card.held_out)
         if train is not None and len(train):
-            curves.append(Curve(_words(card.train), train.x, train.y, colour="train"))
+            curves.append(Curve(self._name(card.train), train.x, train.y, colour="train"))
         if held_out is not None and len(held_out):
-            curves.append(
-                Curve(_words(card.held_out), held_out.x, held_out.y, colour="held_out", style="dots" if len(held_out) < 2 else "line")
-            )
+            style: Literal["dots", "line"] = "dots" if len(held_out) < 2 else "line"
+            curves.append(Curve(self._name(card.held_out), held_out.x, held_out.y, colour="held_out", style=style, smoothed=False))
             figure = self._best(history)
         if card.held_out:
             guides = [Guide(name, value) for name, value in history.baselines.get(card.held_out, {}).items()]
         marks = [Mark(step, words) for step, words in history.marks]
         self.query_one(LineChart).show(curves, guides, marks)
         self.query_one(TitleLine).figure = figure
+
+    def _name(self, metric: str) -> str:
+        """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
+        words = _words(metric)
+        return words.removesuffix(" " + self.card.title.split(" (")[0].lower())
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""

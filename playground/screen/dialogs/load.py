@@ -90,7 +90,7 @@ class LoadDialog(Dialog[Loading | None]):
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
         percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
-        return Content.assemble((f"{name:<14.14}", "bold"), f" {state:<12}{metric:<22}", (f"{steps:>13}{old:>10}", "$foreground 60%"))
+        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>13}{old:>9}", "$foreground 60%"))
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):
