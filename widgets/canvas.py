@@ -62,9 +62,9 @@ class Canvas:
         self._codes[cells] = ord(character)
         self._style_of[cells] = self._index(style)
 
-    def blank(self, row: int) -> NDArray[np.bool_]:
-        """Which cells of a row hold nothing (width,)."""
-        return np.asarray(self._codes[row] == _SPACE)
+    def open(self, row: int) -> NDArray[np.bool_]:
+        """Which cells of a row hold nothing, or quiet dots alone (width,)."""
+        return np.asarray((self._codes[row] == _SPACE) | self._quiet[row])
 
     def free(self, row: int, column: int, length: int) -> bool:
         """True when nothing is drawn in these cells and they lie inside."""

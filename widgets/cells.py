@@ -37,7 +37,8 @@ def resample(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.
             image = np.take(image, np.arange(size) * have // size, axis=axis)
         else:
             edges = np.arange(size) * have // size
-            sums = np.add.reduceat(image.astype(np.float64), edges, axis=axis)
+            with np.errstate(invalid="ignore", over="ignore"):
+                sums = np.add.reduceat(image.astype(np.float64), edges, axis=axis)
             counts = np.diff(np.append(edges, have)).reshape((-1, 1, 1)[: image.ndim] if axis == 0 else ((1, -1, 1)[: image.ndim]))
             image = sums / counts
     return image

@@ -18,6 +18,8 @@ class Curve:
     colour: str = "train"
     """A name that `Palette.colour` knows: train, held_out, or "0".."9"."""
     style: Literal["line", "dots"] = "line"
+    smoothed: bool = True
+    """Whether the chart's smoothing is for this curve: for what is measured at every step, not for a few evaluations."""
 
 
 @dataclass(frozen=True)

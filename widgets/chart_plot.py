@@ -14,7 +14,7 @@ from rich.style import Style
 
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from widgets.canvas import Canvas
-from widgets.curves import Columns, columns, dots
+from widgets.curves import Columns, columns, dots, means
 from widgets.palette import Palette
 from widgets.surface import Row, pieces
 from widgets.text import figure, fit, plain
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
 _GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
 _MARKER = "•"
+_SETTLED = 40
+"""Columns of dots that hold something before a steep start may be clipped."""
 _ROOMY = 6
 """Rows from which names may lie over curves; in a lower plot they would hide them."""
 
@@ -63,8 +65,8 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     # a first guess of the gutter decides the ticks, which decide the gutter
     probe = max(1, width - 8)
     spans = [_span(chart, i, left, right, 2 * probe) for i in range(len(chart.curves))]
-    bottom, top = _limits(chart, spans)
-    most = max(1, min(8, plot_height * 2 // 5))
+    bottom, top, clipped = _limits(chart, spans)
+    most = max(2, min(8, plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, most) if chart.log_scale else linear_ticks(bottom, top, most)
     labels = tick_labels(ticks, chart.percent)
     gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
@@ -81,7 +83,7 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     if gutter:
         rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
     if height >= 2:
-        rows.insert(0, _legend(chart, width, palette))
+        rows.insert(0, _legend(chart, width, palette, clipped))
     if height >= 3:
         rows.append(_x_axis(chart, plot, width, palette))
     return plot, rows
@@ -90,16 +92,25 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
 def _span(chart: LineChart, index: int, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
     x, y, piece, soft = chart.prepared(index)
     line = chart.curves[index].style == "line"
-    return columns(x, soft if smoothed else y, piece, left, right, count, line)
+    if smoothed:
+        x, y, piece = means(x, soft, piece, left, right, count)
+    return columns(x, y, piece, left, right, count, line)
 
 
-def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float]:
-    """Limits of y: the curves decide; a guide is taken in where that leaves the curves at least 60 % of the height."""
-    lows = [float(np.nanmin(s.low)) for s in spans if not np.isnan(s.low).all()]
-    highs = [float(np.nanmax(s.high)) for s in spans if not np.isnan(s.high).all()]
-    if not lows:
-        return (0.1, 1.0) if chart.log_scale else (0.0, 1.0)
-    low, high = min(lows), max(highs)
+def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float, bool]:
+    """Limits of y, and whether they clip a curve.
+
+    The curves decide; a guide is taken in where that leaves the curves at least 60 % of the height.
+    """
+    lows = np.concatenate([np.zeros(0), *(s.low[~np.isnan(s.low)] for s in spans)])
+    highs = np.concatenate([np.zeros(0), *(s.high[~np.isnan(s.high)] for s in spans)])
+    if not len(lows):
+        return (0.1, 1.0, False) if chart.log_scale else (0.0, 1.0, False)
+    low, high = float(lows.min()), float(highs.max())
+    clipped = False
+    if not chart.log_scale:
+        low, high = _without_start(lows, highs)
+        clipped = (low, high) != (float(lows.min()), float(highs.max()))
     for guide in chart.guides:
         if not math.isfinite(guide.value) or (chart.log_scale and guide.value <= 0):
             continue
@@ -107,7 +118,20 @@ def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float]:
         have, need = (math.log(high / low), math.log(new_high / new_low)) if chart.log_scale else (high - low, new_high - new_low)
         if have >= 0.6 * need:
             low, high = new_low, new_high
-    return log_limits(low, high) if chart.log_scale else linear_limits(low, high)
+    return (*(log_limits(low, high) if chart.log_scale else linear_limits(low, high)), clipped)
+
+
+def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[float, float]:
+    """Lowest and highest value but for a tenth of the columns, where these take most of the height: a steep start would hide the rest."""
+    low, high = float(lows.min()), float(highs.max())
+    if len(lows) < _SETTLED:
+        return low, high
+    most_low, most_high = float(np.quantile(lows, 0.1)), float(np.quantile(highs, 0.9))
+    if high - most_low < 0.4 * (high - low):
+        return most_low, high
+    if most_high - low < 0.4 * (high - low):
+        return low, most_high
+    return low, high
 
 
 def _dash(chart: LineChart, index: int) -> int:
@@ -123,13 +147,13 @@ def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
             cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
             canvas.paint(cells, _MARKER, palette.style(curve.colour, bold=True))
             continue
-        on, off = _DASHES[_dash(chart, index)]
-        if off:
-            grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
-        if chart.smoothing > 0:
+        if chart.smoothing > 0 and curve.smoothed:
             canvas.dots(grid, palette.style(curve.colour, dim=True), quiet=True)
             soft = _span(chart, index, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(soft, plot.bottom, plot.top, plot.height, plot.log)
+        on, off = _DASHES[_dash(chart, index)]
+        if off:
+            grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
 
 
@@ -149,16 +173,16 @@ def _outside(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> 
 
 
 def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Dashes where no curve runs, and the names near the right end."""
+    """Dashes where no curve runs (but over what lies dim behind a smoothed one), and the names near the right end."""
     style, words = palette.style("guide", dim=True), palette.style("guide")
     inside: list[tuple[int, str]] = []
+    grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
     for guide in sorted(chart.guides, key=lambda g: -g.value):
         dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
         if 0 <= dot < 4 * plot.height:
-            grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.blank(dot // 4).repeat(2)
-            canvas.dots(grid, style, quiet=True)
+            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
             inside.append((dot // 4, plain(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")))
+    canvas.dots(grid, style, quiet=True)
     for row, label in inside:
         _name(canvas, row, fit(label, min(len(label), plot.width)), words)
 
@@ -170,7 +194,8 @@ def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
     for candidates, free in [((row - 1, row + 1), canvas.free), *over]:
         for start in range(last, -1, -4):
             for candidate in candidates:
-                if free(candidate, start, len(label)):
+                gap = max(0, start - 2)
+                if free(candidate, start, len(label)) and canvas.unnamed(candidate, gap, min(canvas.width, start + len(label) + 2) - gap):
                     canvas.put(candidate, start, label, style, keep=True)
                     return
 
@@ -178,7 +203,7 @@ def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
 def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     style = palette.style("mark", dim=True)
     for mark in chart.marks:
-        column = plot.column(mark.x)
+        column = plot.column(mark.x) if math.isfinite(mark.x) else -1
         if not 0 <= column < plot.width:
             continue
         for row in range(plot.height):
@@ -215,7 +240,7 @@ def _nearest(chart: LineChart, index: int, at: float) -> tuple[float, float, flo
     return float(x[i]), float(y[i]), float(soft[i])
 
 
-def _legend(chart: LineChart, width: int, palette: Palette) -> Row:
+def _legend(chart: LineChart, width: int, palette: Palette, clipped: bool = False) -> Row:
     """Line shape, name and value of every curve: at the cursor, else the newest. Where it is too long, what matters less is left out."""
     at = chart.cursor
     head: Row = []
@@ -231,6 +256,7 @@ def _legend(chart: LineChart, width: int, palette: Palette) -> Row:
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
+        "start clipped" if clipped and not chart.zoomed else "",
         "zoomed" if chart.zoomed else "",
     )
     state = " · ".join(word for word in states if word)
@@ -257,7 +283,7 @@ def _entry(chart: LineChart, index: int, at: float | None, detail: int, palette:
         x, y, _, soft = chart.prepared(index)
         point = _nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
         value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)
-        if detail > 2 and point is not None and chart.smoothing > 0 and not dots:
+        if detail > 2 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
             value += f" ~{figure(float(point[2]), chart.percent)}"
         row.append(Segment(value + "  ", palette.style("text")))
     return row

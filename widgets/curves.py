@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 64
+_HUGE = 1e300
+"""Beyond it differences would overflow."""
 _DOT_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.int64)
 
 Floats = NDArray[np.float64]
@@ -48,7 +50,7 @@ def clean(x: Floats, y: Floats, log: bool) -> tuple[Floats, Floats, NDArray[np.i
     if size > 1 and not bool(np.all(x[1:] >= x[:-1])):
         order = np.argsort(x, kind="stable")
         x, y = x[order], y[order]
-    good = np.isfinite(x) & np.isfinite(y)
+    good = (np.abs(x) < _HUGE) & (np.abs(y) < _HUGE)  # False for what is not a number
     if log:
         good &= y > 0
     if bool(good.all()):
@@ -88,6 +90,22 @@ def columns(x: Floats, y: Floats, piece: NDArray[np.intp], left: float, right: f
     if line and len(at) > 1:
         _join(low, high, left, width, x, y, piece, firsts, lasts)
     return Columns(low, high)
+
+
+def means(x: Floats, y: Floats, piece: NDArray[np.intp], left: float, right: float, count: int) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    """One point for each of `count` equal columns over `left..right` that holds any, the mean of its points: a band becomes a line.
+
+    Points outside are kept as they are, for a line that enters or leaves.
+    """
+    width = (right - left) / count
+    if len(x) < 2 or not width > 0:
+        return x, y, piece
+    place = np.floor((x - left) / width)
+    inside = (place >= 0) & (place < count)
+    start = np.r_[True, (place[1:] != place[:-1]) | (piece[1:] != piece[:-1]) | ~inside[1:]]
+    firsts = np.flatnonzero(start)
+    sizes = np.diff(np.r_[firsts, len(x)])
+    return np.add.reduceat(x, firsts) / sizes, np.add.reduceat(y, firsts) / sizes, piece[firsts]
 
 
 def _join(

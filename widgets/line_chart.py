@@ -128,13 +128,14 @@ class LineChart(Surface):
         return low, low + nice_end(high - low)
 
     def _extent(self) -> tuple[float, float]:
-        ends = [(float(np.nanmin(c.x)), float(np.nanmax(c.x))) for c in self.curves if len(c.x) and not np.isnan(c.x).all()]
-        return (min(a for a, _ in ends), max(b for _, b in ends)) if ends else (0.0, 1.0)
+        """Smallest and largest x of what can be drawn."""
+        drawn = [x for x in (self.prepared(i)[0] for i in range(len(self.curves))) if len(x)]
+        return (min(float(x[0]) for x in drawn), max(float(x[-1]) for x in drawn)) if drawn else (0.0, 1.0)
 
     def prepared(self, index: int) -> tuple[Floats, Floats, np.ndarray, Floats]:
         """x, y, piece and smoothed y of a curve; kept until its arrays, the scale or the smoothing change."""
         curve = self.curves[index]
-        smoothing = self.smoothing if curve.style == "line" else 0.0
+        smoothing = self.smoothing if curve.style == "line" and curve.smoothed else 0.0
         known = self._ready.get(index)
         if known and known[0] is curve.x and known[1] is curve.y and known[2:4] == (self.log_scale, smoothing):
             return known[4]
