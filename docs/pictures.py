@@ -1,11 +1,12 @@
 """Makes the README's pictures: opens the real screen, trains for real, acts, and writes what it shows as SVG.
 
-    python docs/pictures.py [FOLDER]        about three minutes on two cores
+python docs/pictures.py [FOLDER]        about three minutes on two cores
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
+
+os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}  # before Textual looks
 
 import widgets
 from playground.screen.app import PlaygroundApp

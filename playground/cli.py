@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line. Whatever a person got wrong becomes one line on standard error, never a traceback."""
     try:
         app = _app(arguments)
+        _check_command(app, arguments)
         command, bound, *_ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
         status = command(*bound.args, **bound.kwargs)
         return status if isinstance(status, int) else 0
@@ -77,6 +79,19 @@ def _app(arguments: Sequence[str]) -> App:
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
     return app
+
+
+def _check_command(app: App, arguments: Sequence[str]) -> None:
+    """Raises `SettingsError` for a first word that is no command: the playground itself takes none."""
+    known = [name for name in app if not name.startswith("-")]
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
+        raise SettingsError(f"there is no command {arguments[0][:60]!r}; {_nearest(arguments[0], known)}")
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """The way out for a mistyped name."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def _unbuilt() -> int:
@@ -217,14 +232,7 @@ def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]
         values |= _from_checkpoint(card, given["from"], runs_dir)
     if (preset := given.get("preset")) is not None:
         if preset not in card.presets:
-            import difflib
-
-            near = difflib.get_close_matches(preset, card.presets, n=1)
-            raise SettingsError(
-                f"--preset {preset}: {'did you mean ' + near[0] if near else 'known are ' + ', '.join(card.presets)}?".replace(
-                    "known are", "known presets are"
-                )
-            )
+            raise SettingsError(f"there is no preset {preset[:60]!r}; {_nearest(preset, card.presets)}")
         values |= dict(card.presets[preset].values)
     if given.get("set_file"):
         values |= {field(card.settings, name).name: value for name, value in read_file(Path(given["set_file"]).expanduser()).items()}
