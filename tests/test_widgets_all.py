@@ -1,0 +1,147 @@
+"""What holds for all widgets: no data, no size and no terminal breaks them, little is sent, and wrong shapes are refused in words."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+
+from tests.widget_stage import Stage, text, until
+from widgets import Bars, Curve, FrameView, Guide, HeatMap, ImageGrid, LineChart, PixelPad, Scatter, Surface, TableView, TokenStrip
+from widgets.palette import Mode, palette
+
+
+@pytest.fixture(autouse=True)
+def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], None]]]:
+    """Every widget with random data, awkward values among it."""
+    chart, heat, images, bars, words, points, table, frame, pad = (
+        LineChart(log_scale=bool(random.integers(2)), smoothing=0.9), HeatMap(), ImageGrid(), Bars(numbered=True), TokenStrip(), Scatter(),
+        TableView(), FrameView(), PixelPad(8, 8),
+    )  # fmt: skip
+    odd = np.array([np.nan, np.inf, -np.inf, 0.0, 1e300, -1e-300])
+
+    def some(*shape: int) -> np.ndarray:
+        values = random.normal(0, 10 ** random.uniform(-5, 5), shape)
+        if values.size:
+            values.flat[random.integers(0, values.size, 2)] = random.choice(odd, 2)
+        return values
+
+    n, m = int(random.integers(0, 60)), int(random.integers(1, 60))
+    labels = [random.choice(["a", "日本語", "\x1b[2J", "", "a long label of words"]) for _ in range(n)]
+    return [
+        (
+            chart,
+            lambda: chart.show([Curve("a", np.arange(n), some(n)), Curve("b", some(m), some(m), "3", "dots")], [Guide("g", float(odd[n % 6]))]),
+        ),
+        (heat, lambda: heat.show(some(n, m), labels, labels, signed=bool(n % 2), counts=bool(m % 2))),
+        (images, lambda: images.show(some(n, 1 + m % 9, 1 + n % 40), labels, [True] * (n // 2), signed=bool(m % 2), selected=m)),
+        (bars, lambda: bars.show(labels, some(n).tolist(), log=bool(m % 2), second=some(n).tolist(), names=["one", "two"], chosen=m)),
+        (words, lambda: words.show(labels, [None if i % 5 == 0 else v for i, v in enumerate(some(n).tolist())], selected=None)),
+        (points, lambda: points.show(some(n, 2), random.integers(0, 12, n).tolist(), labels[:3], labels, some(m, 7), arrows=some(n, 2))),
+        (table, lambda: table.show(labels[:4], [labels[:k] for k in range(n % 7)], [1], np.full((n % 7, 3), 0.5))),
+        (frame, lambda: frame.show(random.integers(0, 255, (m, n + 1, 3), dtype=np.uint8))),
+        (pad, lambda: pad.set(some(8, 8))),
+    ]  # fmt: skip
+
+
+class Wall(App[None]):
+    """All widgets, one at a time."""
+
+    def __init__(self, shown: list[Surface]) -> None:
+        super().__init__()
+        self.shown = shown
+
+    def compose(self) -> ComposeResult:
+        yield from self.shown
+
+
+@pytest.mark.parametrize(("size", "colours"), [((10, 3), "truecolor"), ((31, 7), "16"), ((80, 24), "none"), ((220, 60), "256")])
+async def test_no_size_no_data_and_no_terminal_breaks_a_widget(
+    size: tuple[int, int], colours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor" if colours in ("truecolor", "none") else "")
+    monkeypatch.setenv("TERM", {"256": "xterm-256color", "16": "screen"}.get(colours, "xterm"))
+    if colours == "none":
+        monkeypatch.setenv("NO_COLOR", "1")
+    shown = any_data(np.random.default_rng(size[0]))
+    app = Wall([widget for widget, _ in shown])
+    async with app.run_test(size=size) as pilot:
+        for widget, show in shown:
+            for other, _ in shown:
+                other.display = other is widget
+            widget.focus()
+            await until(pilot, lambda widget=widget: widget.size.width == size[0])  # type: ignore[misc]
+            show()
+            text(widget)
+            await pilot.press("right", "down", "i", "left")
+            await pilot.hover(widget, (size[0] // 2, size[1] // 2))
+            text(widget)
+
+
+@pytest.mark.parametrize("mode", ["full", "mono"])
+def test_awkward_data_can_be_painted_at_any_size(mode: Mode) -> None:
+    scene = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), mode)
+    for seed in range(12):
+        for widget, show in any_data(np.random.default_rng(seed)):
+            show()
+            for width, height in ((1, 1), (10, 3), (31, 7), (80, 24), (220, 60)):
+                rows = widget.paint(width, height, scene)
+                assert all(segment.style is not None for row in rows for segment in row)
+
+
+async def test_only_cells_that_changed_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(40, 8)) as pilot:
+        widget.show(["a", "b", "c"], [0.5, 0.25, 0.75], high=1.0)
+        await pilot.pause()
+        sent: list[Any] = []
+        monkeypatch.setattr(widget, "refresh", lambda *regions, **_: sent.extend(regions))
+        widget.show(["a", "b", "c"], [0.5, 0.25, 0.75], high=1.0)
+        assert sent == []
+        widget.show(["a", "b", "c"], [0.5, 0.50, 0.75], high=1.0)
+        assert [region.y for region in sent] == [1]
+        assert sent[0].x > 0
+
+
+async def test_a_theme_on_light_ground_changes_the_colours() -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(40, 3)) as pilot:
+        widget.show(["a"], [1.0])
+        dark = widget.render_lines(widget.region.reset_offset)[0]
+        widget.app.theme = "textual-light"
+        await pilot.pause()
+        light = widget.render_lines(widget.region.reset_offset)[0]
+        assert dark.text == light.text
+        assert list(dark) != list(light)
+
+
+def test_widgets_know_neither_torch_nor_the_playground() -> None:
+    code = (
+        "import sys, widgets; print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'playground', 'sklearn', 'checkpoints')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("show", "words"),
+    [
+        (lambda: HeatMap().show(np.zeros(3)), "a heat map shows a matrix"),
+        (lambda: ImageGrid().show(np.zeros((3, 3))), "an image grid shows"),
+        (lambda: Scatter().show(np.zeros((3, 3))), "points of shape"),
+        (lambda: FrameView().show(np.zeros((3, 3))), "a frame is"),
+        (lambda: TableView().show(["a"], [["b"]], shades=np.zeros(3)), "shades are a matrix"),
+    ],
+)
+def test_other_shapes_are_refused_in_words(show: Callable[[], None], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        show()

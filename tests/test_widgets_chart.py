@@ -1,0 +1,123 @@
+"""The line chart in a running app: names of baselines, the readout, zoom, pan and smoothing by keys and mouse."""
+
+import numpy as np
+import pytest
+from textual import events
+
+from tests.widget_stage import Stage, text, until
+from widgets import Curve, Guide, LineChart, Mark
+
+
+@pytest.fixture(autouse=True)
+def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def steps(count: int) -> tuple[np.ndarray, np.ndarray]:
+    x = np.arange(count)
+    return x, 2.0 * np.exp(-x / count)
+
+
+async def test_guides_are_named_and_do_not_squash_the_curves() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)):
+        x, y = steps(500)
+        chart.show(
+            [Curve("train", x, y)], [Guide("trigram", 77.1), Guide("bigram", 120.0), Guide("nearest neighbour", 1.1), Guide("PCA", 1.12)]
+        )
+        seen = "\n".join(text(chart))
+        for name in ("↑ trigram 77.1", "↑ bigram 120", "nearest neighbour 1.1", "PCA 1.12"):
+            assert seen.count(name) == 1
+        assert chart._plot is not None
+        assert chart._plot.top <= 2.5
+
+
+async def test_marks_are_named() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)):
+        chart.show([Curve("train", *steps(500))], marks=[Mark(250, "lr 0.001 → 0.0003")])
+        assert "lr 0.001 → 0.0003" in "\n".join(text(chart))
+
+
+async def test_the_cursor_reads_out_every_curve() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)) as pilot:
+        x = np.arange(1000)
+        chart.show([Curve("train", x, x / 1000), Curve("held out", x[::100], x[::100] / 500, "held_out", "dots")])
+        assert text(chart)[0].startswith("━━ train 0.999")
+        await pilot.press("right")
+        assert text(chart)[0].startswith("step 999 ")
+        await pilot.press(*["left"] * 40)
+        line = text(chart)[0]
+        step = int(line.split()[1])
+        assert 300 < step < 600
+        assert f"train {step / 1000:.4g}" in line
+        await pilot.press("escape")
+        assert text(chart)[0].startswith("━━ train 0.999")
+
+
+async def test_keys_zoom_pan_and_fit() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)) as pilot:
+        chart.show([Curve("train", *steps(1000))])
+        assert chart.limits == (0.0, 1000.0)
+        await pilot.press("i")
+        assert chart.limits == (250.0, 750.0)
+        assert "zoomed" in text(chart)[0]
+        await pilot.press("shift+right")
+        assert chart.limits == (300.0, 800.0)
+        await pilot.press("home")
+        assert chart.limits == (0.0, 1000.0)
+        chart.show([Curve("train", *steps(3000))])
+        assert chart.limits == (0.0, 3000.0), "after fitting it follows again"
+
+
+async def test_the_wheel_zooms_at_the_pointer_and_a_double_click_fits() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)) as pilot:
+        chart.show([Curve("train", *steps(1000))])
+        text(chart)
+        await pilot.hover(chart, (60, 10))
+        at = chart.cursor
+        assert at is not None
+        chart.post_message(events.MouseScrollUp(chart, 60, 10, 0, 0, 0, False, False, False, 60, 10))
+        await until(pilot, lambda: chart.zoomed)
+        left, right = chart.limits
+        assert right - left < 1000
+        assert left < at < right
+        await pilot.click(chart, (60, 10), times=2)
+        await until(pilot, lambda: not chart.zoomed)
+
+
+async def test_dragging_pans() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)) as pilot:
+        chart.show([Curve("train", *steps(1000))])
+        await pilot.press("i")
+        left, _ = chart.limits
+        await pilot.mouse_down(chart, (40, 10))
+        chart.post_message(events.MouseMove(chart, 50, 10, 10, 0, 1, False, False, False, 50, 10))
+        await until(pilot, lambda: chart.limits[0] < left)
+        await pilot.mouse_up(chart, (50, 10))
+        assert chart.app.mouse_captured is None
+
+
+async def test_log_axis_and_smoothing_by_keys() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)) as pilot:
+        x = np.arange(1, 400)
+        chart.show([Curve("loss", x, 1000.0 / x**2)])
+        await pilot.press("l", "k")
+        rows = text(chart)
+        assert "log · smoothed 0.6" in rows[0]
+        labels = [row[:6].strip(" ┤│") for row in rows[1:-1]]
+        assert {"1,000", "0.1"} <= set(labels)
+
+
+async def test_a_chart_of_nothing_says_what_will_appear() -> None:
+    chart = LineChart(empty="space starts training")
+    async with Stage(chart).run_test(size=(40, 6)):
+        for curves in ([], [Curve("a", np.zeros(0), np.zeros(0))], [Curve("a", np.arange(3), np.full(3, np.nan))]):
+            chart.show(curves)
+            assert "space starts training" in "\n".join(text(chart))
