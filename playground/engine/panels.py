@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:  # numpy is loaded by whoever makes or reads an array: a list of runs, or the help, does neither
+    from numpy.typing import ArrayLike, NDArray
 
 MAX_CELLS = 1_000_000
 """No array in a panel may hold more elements: a panel is for the eye."""
@@ -23,12 +24,16 @@ class Array(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, values: ArrayLike) -> Array:
         """From anything numpy takes (a CPU tensor too): u1 stays, other integers become i4, floats f4."""
+        import numpy as np
+
         array = np.asarray(values)
         dtype: Literal["u1", "i4", "f4"] = "u1" if array.dtype == np.uint8 else "i4" if array.dtype.kind in "iub" else "f4"
         return cls(array.shape, dtype, np.ascontiguousarray(array, dtype="<" + dtype).tobytes())
 
     def numpy(self) -> NDArray[Any]:
         """As a read-only numpy array. Raises `ValueError` when shape and bytes do not fit."""
+        import numpy as np
+
         count = math.prod(self.shape)
         if min(self.shape, default=0) < 0 or count > MAX_CELLS:
             raise ValueError(f"an array of shape {self.shape} does not fit in a panel")
