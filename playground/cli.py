@@ -31,6 +31,10 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
 Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead.")]
 Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
+Threads = Annotated[
+    str | None, Parameter(name="--threads", help="CPU threads from now on; other sums, so no longer the same run to the bit.")
+]
+Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
 
 
@@ -168,6 +172,8 @@ def resume(
     steps: Steps = None,
     minutes: Minutes = None,
     until: Until = None,
+    threads: Threads = None,
+    device: Device = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Begin paused. Needs --headless.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -175,7 +181,7 @@ def resume(
     folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
     card = architectures.card(run.spec.architecture)
-    given = {"steps": steps, "minutes": minutes, "until": until}
+    given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
     if not headless:
         for flag, is_given in (("--json", as_json), ("--paused", paused)):
