@@ -104,19 +104,19 @@ def fetch(file: Remote, mirrors: tuple[str, ...], folder: Path) -> Path:
             f"cannot make the cache folder {named(folder)}: {error.strerror}; set XDG_CACHE_HOME to a folder you may write to"
         ) from None
     partial = folder / f".{file.name}.part-{os.getpid()}"
-    problem = ""
+    problems: list[str] = []
     for mirror in mirrors:
         try:
             found = _receive(mirror + file.name, partial, file.limit)
             if found == file.md5:
                 partial.replace(path)
                 return path
-            problem = f"{mirror}{file.name} gave other data than its publisher's (MD5 {found}, not {file.md5})"
+            problems.append(f"{mirror}{file.name} gave other data than its publisher's (MD5 {found}, not {file.md5})")
         except (OSError, ValueError) as error:  # URLError, timeouts and full disks are OSErrors
-            problem = f"{mirror}{file.name}: {getattr(error, 'reason', None) or error}"
+            problems.append(f"{mirror}{file.name}: {getattr(error, 'reason', None) or error}")
         finally:
             partial.unlink(missing_ok=True)
-    raise DataError(f"cannot download {file.name}: {problem}; check the network, or put the file into {named(folder)} yourself")
+    raise DataError(f"cannot download {file.name}: {'; '.join(problems)}; check the network, or put the file into {named(folder)} yourself")
 
 
 def _receive(url: str, partial: Path, limit: int) -> str:

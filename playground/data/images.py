@@ -69,7 +69,7 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
         return ImageData(data, SETS[data].classes, 255, train_images, train_labels, test_images, test_labels)
     path = Path(data).expanduser()
     if not path.is_dir():
-        near = difflib.get_close_matches(data, NAMES, n=1)
+        near = difflib.get_close_matches(path.name, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"
         found = "is not a folder" if path.exists() else "is neither a known data set nor a folder"
         raise DataError(f"--data {named(path)} {found}; {hint}")

@@ -182,11 +182,11 @@ card = Card(
             "Shifted and turned digits make up for having only 1,437 of them; best for reading what you draw.",
         ),
         "mnist": Preset(
-            {"data": "mnist", "channels": [32, 64], "batch": 128, "steps": 3000, "augment": True, "eval_every": 500},
+            {"data": "mnist", "channels": [32, 64], "batch": 128, "threads": 2, "steps": 3000, "augment": True, "eval_every": 500},
             "The classic: 60,000 digits of 28x28; two layers with pooling are enough for more than 99 %.",
         ),
         "fashion-mnist": Preset(
-            {"data": "fashion-mnist", "channels": [32, 64, 128], "batch": 128, "steps": 5000, "eval_every": 500},
+            {"data": "fashion-mnist", "channels": [32, 64, 128], "batch": 128, "threads": 2, "steps": 5000, "eval_every": 500},
             "Clothes instead of digits and much harder: shirt, pullover and coat look alike at 28x28.",
         ),
         "cifar10": Preset(

@@ -18,7 +18,7 @@ from playground.engine.settings import Options, SettingsError
 
 PAGE = 40
 """Images on one page of a grid."""
-SEEN = 2000
+SEEN = 1000
 """Held-out images that the confusion and the mistakes are counted over, at the most: panels must not hold training up."""
 PROBED = 64
 

@@ -117,7 +117,7 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
 
     def baselines_key(self) -> str:
         """The data and the split."""
-        return f"convnet-1-{self.images.digest()}"
+        return f"convnet-2-{self.images.digest()}"
 
     def assets(self) -> dict[str, Any]:
         """What the data decided about the net."""
