@@ -234,7 +234,8 @@ def test_a_list_of_runs_needs_neither_numpy_nor_torch(runs: Path) -> None:
     directory.create(runs, "gpt", {})
     script = (
         "import sys; from pathlib import Path; from playground.runs import directory; "
-        "assert [run.name for run in directory.listing(Path(sys.argv[1]))] == ['gpt-1']; print({'numpy', 'torch', 'textual'} & set(sys.modules))"
+        "assert [run.name for run in directory.listing(Path(sys.argv[1]))] == ['gpt-1']; "
+        "print({'numpy', 'torch', 'textual'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script, str(runs)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

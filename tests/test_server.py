@@ -398,6 +398,23 @@ async def test_a_thousand_connections_leave_room_for_a_screen_once_they_are_gone
     client.close()
 
 
+async def test_one_who_connects_without_end_is_let_in_at_a_bounded_rate(
+    training: Training, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "ACCEPTS_PER_SECOND", 20)  # 10 in half a second
+    begun = time.monotonic()
+
+    def knock() -> None:
+        for _ in range(31):
+            with raw(path) as connection:
+                connection.sendall(wire.encode(Save(id=1)))
+                assert connection.recv(4096)
+
+    await asyncio.to_thread(knock)
+    assert time.monotonic() - begun > 1.0
+    training.goes_on()
+
+
 async def test_no_more_descriptors_means_a_pause_and_not_a_spinning_thread(
     training: Training, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

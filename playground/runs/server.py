@@ -28,7 +28,11 @@ VIEW_LIMIT = 32
 INBOX_LIMIT = 1024
 """Commands of one client that may wait for the training thread."""
 
+ACCEPTS_PER_SECOND = 200
+"""More wait at the door: whoever connects again and again takes no more of the processor than this."""
+
 _BACKLOG = 128
+_PAUSE = 0.5
 
 
 class ServerError(OSError):
@@ -51,6 +55,8 @@ class Server:
         self._flush_until = 0.0
         self._resume_accept = 0.0
         self._listening = False
+        self._accepted = 0
+        self._window = 0.0
         self._last_id = 0
         self._selector = selectors.DefaultSelector()
         self._thread: threading.Thread | None = None
@@ -171,14 +177,19 @@ class Server:
         return max(0.0, min(deadlines) - now) + 0.001 if deadlines else None
 
     def _accept(self) -> None:
+        now = time.monotonic()
+        if now - self._window >= _PAUSE:
+            self._window, self._accepted = now, 0
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return
         except OSError:  # out of file descriptors, most likely: leave the rest in the queue for a while
-            self._listen(False)
-            self._resume_accept = time.monotonic() + 0.5
+            self._pause_accepting(now + _PAUSE)
             return
+        self._accepted += 1
+        if self._accepted >= ACCEPTS_PER_SECOND * _PAUSE:
+            self._pause_accepting(self._window + _PAUSE)
         try:
             if self._closing or len(self._channels) >= CLIENT_LIMIT or peer_uid(connection) != os.geteuid():
                 connection.close()
@@ -192,6 +203,10 @@ class Server:
         self._channels[channel.id] = channel
         self._selector.register(connection, selectors.EVENT_READ, channel)
         self.clients = frozenset(self._channels)
+
+    def _pause_accepting(self, until: float) -> None:
+        self._listen(False)
+        self._resume_accept = until
 
     def _listen(self, on: bool) -> None:
         if on != self._listening:
