@@ -48,10 +48,10 @@ class Chart(Vertical):
         curves, guides, figure = [], [], ""
         train, held_out = history.training.get(card.train), history.held_out.get(card.held_out)
         if train is not None and len(train):
-            curves.append(Curve(self._name(card.train), train.x, train.y, colour="train"))
+            curves.append(Curve(self._curve_name(card.train), train.x, train.y, colour="train"))
         if held_out is not None and len(held_out):
             style: Literal["dots", "line"] = "dots" if len(held_out) < 2 else "line"
-            curves.append(Curve(self._name(card.held_out), held_out.x, held_out.y, colour="held_out", style=style, smoothed=False))
+            curves.append(Curve(self._curve_name(card.held_out), held_out.x, held_out.y, colour="held_out", style=style, smoothed=False))
             figure = self._best(history)
         if card.held_out:
             guides = [Guide(name, value) for name, value in history.baselines.get(card.held_out, {}).items()]
@@ -59,7 +59,7 @@ class Chart(Vertical):
         self.query_one(LineChart).show(curves, guides, marks)
         self.query_one(TitleLine).figure = figure
 
-    def _name(self, metric: str) -> str:
+    def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
         words = _words(metric)
         return words.removesuffix(" " + self.card.title.split(" (")[0].lower())
