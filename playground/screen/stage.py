@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -10,7 +11,6 @@ from textual import on
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.message import Message
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -75,9 +75,10 @@ class ActionStage(Container):
         self._asking = False
         self._stale = False
         self._asked_at = 0.0
-        self._renewal: Timer | None = None
+        # not Textual's timers: one that rings once never rings when the machine is too busy at the moment it is set
+        self._renewal: asyncio.TimerHandle | None = None
         self._untold: dict[str, Any] = {}
-        self._telling: Timer | None = None
+        self._telling: asyncio.TimerHandle | None = None
 
     def on_descendant_focus(self) -> None:
         """The title says where the focus is."""
@@ -104,7 +105,7 @@ class ActionStage(Container):
         """The model is another than it was: ask again, but not more often than is good for training."""
         if self._renewal is None and self.ask is not None:
             wait = max(0.01, self._asked_at + RENEW_SECONDS - time.monotonic())
-            self._renewal = self.set_timer(wait, self._renew_now)
+            self._renewal = asyncio.get_running_loop().call_later(wait, self._renew_now)
 
     def _renew_now(self) -> None:
         self._renewal = None
@@ -227,7 +228,7 @@ class ActionStage(Container):
         self.options[name] = value
         self._untold[name] = value
         if self._telling is None:
-            self._telling = self.set_timer(TELL_SECONDS, self._tell_now)
+            self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_now)
 
     def _tell_now(self) -> None:
         self._telling = None
