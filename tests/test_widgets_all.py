@@ -36,12 +36,10 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
         return values
 
     n, m = int(random.integers(0, 60)), int(random.integers(1, 60))
+    guide = Guide("g", float(odd[n % 6]))
     labels = [random.choice(["a", "日本語", "\x1b[2J", "", "a long label of words"]) for _ in range(n)]
     return [
-        (
-            chart,
-            lambda: chart.show([Curve("a", np.arange(n), some(n)), Curve("b", some(m), some(m), "3", "dots")], [Guide("g", float(odd[n % 6]))]),
-        ),
+        (chart, lambda: chart.show([Curve("a", np.arange(n), some(n)), Curve("b", some(m), some(m), "3", "dots")], [guide])),
         (heat, lambda: heat.show(some(n, m), labels, labels, signed=bool(n % 2), counts=bool(m % 2))),
         (images, lambda: images.show(some(n, 1 + m % 9, 1 + n % 40), labels, [True] * (n // 2), signed=bool(m % 2), selected=m)),
         (bars, lambda: bars.show(labels, some(n).tolist(), log=bool(m % 2), second=some(n).tolist(), names=["one", "two"], chosen=m)),
