@@ -342,8 +342,8 @@ def test_weights_that_are_no_numbers_are_refused(checkpoints: Store) -> None:
 CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "unlink", "rmdir", "scandir")
 
 
-def die_at(call: int, torn: bool) -> None:
-    """From now on, in this process: the end comes in place of the `call`-th call into the file system, or in the midst of a write."""
+def die_at(call: int) -> None:
+    """From now on, in this process: the end comes in place of the `call`-th call into the file system; of a write, in its midst."""
     count = 0
 
     def deadly(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -351,7 +351,7 @@ def die_at(call: int, torn: bool) -> None:
             nonlocal count
             count += 1
             if count == call:
-                if torn and name == "write":
+                if name == "write":
                     original(arguments[0], arguments[1][: len(arguments[1]) // 2])
                 os._exit(9)
             return original(*arguments, **named)
@@ -362,7 +362,7 @@ def die_at(call: int, torn: bool) -> None:
         setattr(os, name, deadly(name, getattr(os, name)))
 
 
-def die_at_every_call(folder: Path, before: list[int], step: int, torn: bool) -> None:
+def die_at_every_call(folder: Path, before: list[int], step: int) -> None:
     """Run in a process of its own, which may fork: print the weight that was found after each death."""
     seen: set[float | None] = set()
     for call in range(1, 500):
@@ -371,7 +371,7 @@ def die_at_every_call(folder: Path, before: list[int], step: int, torn: bool) ->
             save(where, earlier)
         child = os.fork()
         if child == 0:
-            die_at(call, torn)
+            die_at(call)
             save(where, step, value=step + 0.5)
             os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -390,7 +390,6 @@ def die_at_every_call(folder: Path, before: list[int], step: int, torn: bool) ->
             return
 
 
-@pytest.mark.parametrize("torn", [False, True])
 @pytest.mark.parametrize(("before", "step", "allowed"), [
     ([], 10, [10.5, None]),
     ([10, 20, 30], 40, [30, 40.5]),
@@ -398,9 +397,9 @@ def die_at_every_call(folder: Path, before: list[int], step: int, torn: bool) ->
     ([10, 20, 30], 15, [15.5, 30]),
 ])  # fmt: skip
 def test_killed_at_any_call_of_a_save_a_whole_checkpoint_loads(
-    tmp_path: Path, before: list[int], step: int, allowed: list[float | None], torn: bool
+    tmp_path: Path, before: list[int], step: int, allowed: list[float | None]
 ) -> None:
-    call = f"die_at_every_call(Path({str(tmp_path)!r}), {before}, {step}, {torn})"
+    call = f"die_at_every_call(Path({str(tmp_path)!r}), {before}, {step})"
     script = f"from pathlib import Path; from tests.test_checkpoints import *; {call}"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
