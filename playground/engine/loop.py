@@ -105,7 +105,7 @@ class Loop:
                 self._checkpoint()
             while True:
                 self._finish(reason := self._train())
-                if reason == "interrupted" or not self._linger():
+                if reason in ("interrupted", "stopped") or not self._linger():
                     return reason
         except TrainingFailed as failure:
             self._record(failure.event)
