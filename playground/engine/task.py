@@ -8,6 +8,7 @@ with an environment and a Transformer-XL with its memory lies inside `train_step
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, TypeVar
@@ -64,15 +65,20 @@ class Task(ABC, Generic[S]):
 
         The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured. A loss that is not
         finite changes no parameter: the fused optimisers skip an update on the device itself while `found_inf` is set, so nobody waits.
+        On a CPU there is nothing to wait for, and to look at the loss costs less than that guard.
         """
+        if self.device.type == "cpu" and (self.not_finite.item() or not math.isfinite(loss.item())):
+            self.not_finite.fill_(1)
+            return {}
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         metrics = {}
         if clip > 0:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
-        torch.maximum(self.not_finite, (loss.detach() - loss.detach()).ne(0).to(self.not_finite.dtype), out=self.not_finite)
-        optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
+        if self.device.type != "cpu":
+            torch.maximum(self.not_finite, (loss.detach() - loss.detach()).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+            optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
         optimizer.step()
         return metrics
 
