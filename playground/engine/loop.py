@@ -141,8 +141,9 @@ class Loop:
             now = time.perf_counter()
             evaluate, save = task.step % settings.eval_every == 0, task.step % settings.save_every == 0
             if evaluate or save or self._single or now - flushed >= FLUSH_SECONDS:
-                self._clock(began)
+                began = self._clock(began)
                 self._flush()
+                self._clock(began)  # it waited for the device, which is training time
                 if evaluate:
                     self._evaluate()
                 if save:
@@ -210,8 +211,11 @@ class Loop:
                 return "until"
         return ""
 
-    def _clock(self, began: float) -> None:
-        self.progress.seconds += time.perf_counter() - began
+    def _clock(self, began: float) -> float:
+        """Count the training time since `began`; returns the present, from which the next piece counts."""
+        now = time.perf_counter()
+        self.progress.seconds += now - began
+        return now
 
     def _hold(self, began: float) -> None:
         """Wait until the next step is due at the speed that was asked for."""
@@ -226,17 +230,20 @@ class Loop:
         last, count = self.task.step, len(self._buffer)
         names = dict.fromkeys(name for metrics in self._buffer for name in metrics)
         columns: dict[str, list[float | None]] = {}
+        bad = count
         for name in names:
             present = [index for index, metrics in enumerate(self._buffer) if name in metrics]
             values = torch.stack([self._buffer[index][name].reshape(()) for index in present]).tolist()
             column: list[float | None] = [None] * count
             for index, value in zip(present, values, strict=True):
                 column[index] = value if math.isfinite(value) else None
+                if column[index] is None:  # not merely absent, as a metric may be in some steps
+                    bad = min(bad, index)
             columns[name] = column
         self._buffer.clear()
         first = last - count + 1
         if self.task.not_finite.item():
-            bad = next((i for i in range(count) if any(column[i] is None for column in columns.values())), 0)
+            bad %= count  # no metric shows it: the first step since the last flush is the earliest it can be
             if bad:
                 good = {name: column[:bad] for name, column in columns.items()}
                 self._record(Stepped(step=first + bad - 1, first=first, metrics=good, seconds=self.progress.seconds))
