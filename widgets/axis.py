@@ -71,7 +71,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     return ticks
 
 
-def tick_labels(ticks: list[float], percent: bool = False) -> list[str]:
+def tick_labels(ticks: list[float], percent: bool = False, even: bool = True) -> list[str]:
     """One label for each tick, with the decimals that the step between them needs and no more than four significant digits."""
     values = [t * 100 if percent else t for t in ticks]
     if not values:
@@ -81,7 +81,7 @@ def tick_labels(ticks: list[float], percent: bool = False) -> list[str]:
     step = min((abs(s) for s in steps if s), default=largest or 1.0)
     if largest >= 1e6 or (0 < largest < 1e-3):
         return [_scientific(v) for v in values]
-    even = bool(steps) and max(steps) - min(steps) < step * 1e-3
+    even = even and bool(steps) and max(steps) - min(steps) < step * 1e-3
     if not even:
         return [_bare(v) + ("%" if percent else "") for v in values]
     places = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0

@@ -66,9 +66,9 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     probe = max(1, width - 8)
     spans = [_span(chart, i, left, right, 2 * probe) for i in range(len(chart.curves))]
     bottom, top, clipped = _limits(chart, spans)
-    most = max(2, min(8, plot_height * 2 // 5))
+    most = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, most) if chart.log_scale else linear_ticks(bottom, top, most)
-    labels = tick_labels(ticks, chart.percent)
+    labels = tick_labels(ticks, chart.percent, even=not chart.log_scale)
     gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
     if width - gutter < 6:
         gutter, labels, ticks = 0, [], []
@@ -173,27 +173,24 @@ def _outside(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> 
 
 
 def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Dashes where no curve runs (but over what lies dim behind a smoothed one), and the names near the right end."""
-    style, words = palette.style("guide", dim=True), palette.style("guide")
-    inside: list[tuple[int, str]] = []
+    """The names near the right end, and dashes where no curve runs (but over what lies dim behind a smoothed one)."""
+    seen = [(plot.row(g.value), g) for g in sorted(chart.guides, key=lambda g: -g.value) if math.isfinite(g.value)]
+    seen = [(dot, guide) for dot, guide in seen if 0 <= dot < 4 * plot.height]
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-    for guide in sorted(chart.guides, key=lambda g: -g.value):
-        dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
-        if 0 <= dot < 4 * plot.height:
-            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
-            inside.append((dot // 4, plain(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")))
-    canvas.dots(grid, style, quiet=True)
-    for row, label in inside:
-        _name(canvas, row, fit(label, min(len(label), plot.width)), words)
+    for dot, guide in seen:  # names first, so that the dashes of another guide are no obstacle
+        label = plain(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")
+        _name(canvas, dot // 4, fit(label, min(len(label), plot.width)), palette.style("guide"))
+    for dot, _ in seen:
+        grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
+    canvas.dots(grid, palette.style("guide", dim=True), quiet=True)
 
 
 def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
-    """Write a guide's name near the right end, above or below its line, where it covers nothing; else over curves, never over names."""
-    last = canvas.width - len(label)
-    over = [((row, row - 1, row + 1), canvas.unnamed)] if canvas.height >= _ROOMY else []
-    for candidates, free in [((row - 1, row + 1), canvas.free), *over]:
-        for start in range(last, -1, -4):
-            for candidate in candidates:
+    """Write a guide's name near the right end, above, on or below its line, where it covers nothing; else over curves, never over names."""
+    over = [canvas.unnamed] if canvas.height >= _ROOMY else []
+    for free in (canvas.free, *over):
+        for start in range(canvas.width - len(label), -1, -4):
+            for candidate in (row - 1, row, row + 1):
                 gap = max(0, start - 2)
                 if free(candidate, start, len(label)) and canvas.unnamed(candidate, gap, min(canvas.width, start + len(label) + 2) - gap):
                     canvas.put(candidate, start, label, style, keep=True)
@@ -302,13 +299,18 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
 def _x_axis(chart: LineChart, plot: Plot, width: int, palette: Palette) -> Row:
     ticks = linear_ticks(plot.left, plot.right, max(1, plot.width // 14))
     title = plain(chart.x_title)
-    room = width - len(title) - 1
-    parts: list[tuple[int, str, str]] = [(width - len(title), title, "muted")] if room > 12 else []
-    free = 0
+    parts: list[tuple[int, str, str]] = []
+    end = width
+    if len(title) < plot.gutter:
+        parts.append((plot.gutter - 1 - len(title), title, "faint"))
+    elif width > len(title) + 12:
+        end = width - len(title) - 2
+        parts.append((width - len(title), title, "faint"))
+    free = plot.gutter
     for tick, label in zip(ticks, tick_labels(ticks), strict=True):
-        start = plot.gutter + min(plot.width - 1, plot.column(tick)) - len(label) // 2
-        start = max(0, start)
-        if start >= free and start + len(label) <= (room if parts and parts[0][1] == title else width):
+        middle = plot.gutter + min(plot.width - 1, plot.column(tick))
+        start = max(plot.gutter, min(middle - len(label) // 2, width - len(label)))
+        if start >= free and start + len(label) <= end:
             parts.append((start, label, "muted"))
             free = start + len(label) + 2
     return pieces(parts, width, palette)

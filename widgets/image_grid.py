@@ -12,10 +12,11 @@ from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.strip import Strip
 
 from widgets.cells import level_rows, resample, rgb_rows
 from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, out_of_sight, status_row
+from widgets.surface import Row, Surface, out_of_sight, overlay, status_row
 from widgets.text import fit, plain
 
 
@@ -100,11 +101,24 @@ class ImageGrid(Surface):
             rows += self._image_row(range(first, min(len(self.images), first + layout.per_row)), layout, palette)
         hidden = len(self.images) - (self._first + layout.seen) * layout.per_row
         above = self._first * layout.per_row
-        if hidden > 0 or above > 0:
-            words = out_of_sight(above, hidden)
-            rows = rows[: height - 1] + [[] for _ in range(height - 1 - len(rows))]
+        words = out_of_sight(above, hidden)
+        if words and len(rows) < height:
+            rows += [[] for _ in range(height - 1 - len(rows))]
             rows.append(status_row("", width, palette, words))
+        elif words:
+            short = " ".join(f"{arrow}{count}" for arrow, count in (("↑", above), ("↓", hidden)) if count > 0)
+            rows[-1] = self._beside_labels(rows[-1], width, [words, short], palette)
         return rows
+
+    @staticmethod
+    def _beside_labels(labels: Row, width: int, words: list[str], palette: Palette) -> Row:
+        """The last row of labels with what is out of sight at its right end, in as many words as there is room for."""
+        row = list(Strip(labels).adjust_cell_length(width, palette.blank))
+        used = len(Strip(row).text.rstrip())
+        for text in words:
+            if used + 1 + len(text) <= width:
+                return overlay(row, width - len(text), text, palette.style("muted"))
+        return row
 
     def _fit(self, width: int, height: int) -> Layout:
         """The largest whole scale at which all images are seen; else the smallest, and the rest is scrolled to."""
@@ -125,9 +139,14 @@ class ImageGrid(Surface):
         if best is None:  # one image is larger than the widget
             shrink = min(width / wide, 2 * max(1, height - labelled) / tall)
             best = self._layout_at(max(1, int(tall * shrink)), max(1, int(wide * shrink)), labelled, longest, width, height)
-        elif best.per_row * best.seen < count:
+        elif best.per_row * best.seen < count and best.seen * best.cell_rows == height and not self._room_for_words(best, width):
             best = self._layout_at(best.pixel_rows, best.pixel_columns, labelled, longest, width, height - 1)
         return best
+
+    def _room_for_words(self, layout: Layout, width: int) -> bool:
+        """Whether the number of images out of sight can stand at the right end of any row of labels."""
+        room = width - (layout.per_row - 1) * layout.cell_columns - max((len(label) for label in self._labels), default=0)
+        return room - 3 * any(self._wrong) > len(f"↑{len(self.images)} ↓{len(self.images)}")
 
     @staticmethod
     def _layout_at(pixel_rows: int, pixel_columns: int, labelled: int, longest: int, width: int, height: int) -> Layout:
