@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from widgets.canvas import Canvas
+from widgets.chart_legend import DASHES, MARKER, dash, legend, nearest
 from widgets.curves import Columns, columns, dots, means
 from widgets.palette import Palette
 from widgets.surface import Row, pieces
@@ -22,9 +22,6 @@ from widgets.text import figure, fit, plain
 if TYPE_CHECKING:
     from widgets.line_chart import LineChart
 
-_DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
-_GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
-_MARKER = "•"
 _SETTLED = 40
 """Columns of dots that hold something before a steep start may be clipped."""
 _ROOMY = 6
@@ -83,7 +80,7 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     if gutter:
         rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
     if height >= 2:
-        rows.insert(0, _legend(chart, width, palette, clipped))
+        rows.insert(0, legend(chart, width, palette, clipped))
     if height >= 3:
         rows.append(_x_axis(chart, plot, width, palette))
     return plot, rows
@@ -134,24 +131,19 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
     return low, high
 
 
-def _dash(chart: LineChart, index: int) -> int:
-    """Which dash pattern a line has: its position among the lines."""
-    return sum(curve.style == "line" for curve in chart.curves[:index]) % len(_DASHES)
-
-
 def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     for index, curve in enumerate(chart.curves):
         span = _span(chart, index, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if curve.style == "dots" or len(chart.prepared(index)[0]) == 1:
             cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
-            canvas.paint(cells, _MARKER, palette.style(curve.colour, bold=True))
+            canvas.paint(cells, MARKER, palette.style(curve.colour, bold=True))
             continue
         if chart.smoothing > 0 and curve.smoothed:
             canvas.dots(grid, palette.style(curve.colour, dim=True), quiet=True)
             soft = _span(chart, index, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(soft, plot.bottom, plot.top, plot.height, plot.log)
-        on, off = _DASHES[_dash(chart, index)]
+        on, off = DASHES[dash(chart, index)]
         if off:
             grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
@@ -221,69 +213,9 @@ def _cursor(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
     for row in range(plot.height):
         canvas.put(row, plot.column(at), "│", style, only_blank=True)
     for index, curve in enumerate(chart.curves):
-        point = _nearest(chart, index, at)
+        point = nearest(chart, index, at)
         if point is not None and plot.left <= point[0] <= plot.right:
             canvas.put(plot.row(point[2]) // 4, min(plot.width - 1, plot.column(point[0])), "◆", palette.style(curve.colour, bold=True))
-
-
-def _nearest(chart: LineChart, index: int, at: float) -> tuple[float, float, float] | None:
-    """x, y and smoothed y of the point nearest to `at`."""
-    x, y, _, soft = chart.prepared(index)
-    if not len(x):
-        return None
-    i = int(np.searchsorted(x, at))
-    if i == len(x) or (i > 0 and at - x[i - 1] < x[i] - at):
-        i -= 1
-    return float(x[i]), float(y[i]), float(soft[i])
-
-
-def _legend(chart: LineChart, width: int, palette: Palette, clipped: bool = False) -> Row:
-    """Line shape, name and value of every curve: at the cursor, else the newest. Where it is too long, what matters less is left out."""
-    at = chart.cursor
-    head: Row = []
-    if at is not None:
-        points = [p for i in range(len(chart.curves)) if (p := _nearest(chart, i, at)) is not None]
-        step = figure(min(points, key=lambda p: abs(p[0] - at))[0]) if points else figure(at)
-        head.append(Segment(f"{plain(chart.x_title)} {step}  ", palette.style("accent", bold=True)))
-    row: Row = []
-    for detail in (3, 2, 1, 0):
-        row = head + [segment for i in range(len(chart.curves)) for segment in _entry(chart, i, at, detail, palette)]
-        if _length(row) <= width + 2:  # two cells of space at the end may go
-            break
-    states = (
-        "log" if chart.log_scale else "",
-        f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
-        "start clipped" if clipped and not chart.zoomed else "",
-        "zoomed" if chart.zoomed else "",
-    )
-    state = " · ".join(word for word in states if word)
-    used = _length(row)
-    if state and used + len(state) <= width:
-        row.append(Segment(fit(state, width - used, right=True), palette.style("faint")))
-    return row
-
-
-def _length(row: Row) -> int:
-    return sum(cell_len(segment.text) for segment in row)
-
-
-def _entry(chart: LineChart, index: int, at: float | None, detail: int, palette: Palette) -> Row:
-    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, 0: the name alone, cut."""
-    curve = chart.curves[index]
-    dots = curve.style == "dots"
-    glyph = _MARKER * 2 if dots else _GLYPHS[_dash(chart, index)]
-    row = [Segment(glyph + " ", palette.style(curve.colour, bold=True))]
-    if detail != 1:
-        name = plain(curve.name)
-        row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
-    if detail:
-        x, y, _, soft = chart.prepared(index)
-        point = _nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
-        value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)
-        if detail > 2 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
-            value += f" ~{figure(float(point[2]), chart.percent)}"
-        row.append(Segment(value + "  ", palette.style("text")))
-    return row
 
 
 def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette) -> list[Row]:
