@@ -1,0 +1,268 @@
+"""The command line as a script or a person without a screen meets it: what it prints, how it refuses, which status it ends with."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from playground import architectures
+from playground.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from playground.engine.panels import AnyPanel, Bars
+from playground.runs.directory import RunDirectory
+from playground.runs.journal import history
+from tests.conftest import Dlplay, flags, wait_until
+
+DLPLAY = [sys.executable, "-P", "-m", "playground"]
+Small = Callable[[str], dict[str, Any]]
+
+TORCH_FREE = """
+import json, sys
+from playground.cli import run
+report = {}
+def note(what, status=0):
+    report[what] = [status, sorted({"torch", "sklearn"} & set(sys.modules))]
+note("--help", run(["--help"]))
+for name in sys.argv[2:]:
+    note(name, run([name, "--help"]))
+note("runs", run(["runs", "--runs-dir", sys.argv[1]]))
+note("unknown flag", run([sys.argv[2], "--no-such-flag"]))
+import playground.screen.app
+note("screen")
+print(json.dumps(report), file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def first() -> str:
+    """The architecture of the first tab."""
+    return next(iter(architectures.cards()))
+
+
+def test_torch_is_not_imported_before_a_run_needs_it(tmp_path: Path) -> None:
+    names = list(architectures.cards())
+    ended = subprocess.run([sys.executable, "-c", TORCH_FREE, str(tmp_path), *names], capture_output=True, text=True, timeout=60)
+    report = json.loads(ended.stderr.splitlines()[-1])
+    assert {what: status for what, (status, _) in report.items()} == dict.fromkeys(["--help", *names, "runs", "screen"], 0) | {
+        "unknown flag": 2
+    }
+    assert [what for what, (_, modules) in report.items() if modules] == []
+    for name, card in architectures.cards().items():
+        assert name in ended.stdout
+        assert card.summary in " ".join(ended.stdout.split())
+    assert "no runs yet" in ended.stdout
+
+
+REFUSALS: dict[str, tuple[list[str], list[str]]] = {
+    "unknown flag": (["ARCH", "--headless", "--stepz", "5"], ["--stepz", "--steps"]),
+    "unknown architecture": (["convnett", "--headless"], ["convnett", "convnet"]),
+    "bad value": (["ARCH", "--headless", "--steps", "many"], ["--steps many", "whole number", "1 to 1000000000"]),
+    "out of bounds": (["ARCH", "--headless", "--threads", "999"], ["--threads 999", "1 to 256"]),
+    "missing value": (["ARCH", "--headless", "--steps"], ["--steps"]),
+    "bad device": (["ARCH", "--headless", "--device", "cudda"], ["--device cudda", "did you mean cuda?"]),
+    "missing checkpoint": (["ARCH", "--headless", "--from", "no-such"], ["--from no-such"]),
+    "bad until": (["ARCH", "--headless", "--until", "accuracy=1"], ["--until", "accuracy=1", "test_accuracy>=0.99"]),
+    "missing settings": (["ARCH", "--headless", "--set-file", "NOWHERE"], ["nowhere.json", "No such file"]),
+    "bad settings": (["ARCH", "--headless", "--set-file", "BROKEN"], ["broken.json", "not JSON"]),
+    "unknown setting": (["ARCH", "--headless", "--set-file", "FOREIGN"], ["'stepz'", "did you mean steps?"]),
+    "unknown preset": (["ARCH", "--headless", "--preset", "no-such"], ["'no-such'", "known are"]),
+    "json without headless": (["ARCH", "--json"], ["--json needs --headless"]),
+    "bad name": (["ARCH", "--headless", "--name", "../up"], ["'../up'", "a-z 0-9"]),
+    "no terminal": (["ARCH"], ["needs a terminal", "--headless"]),
+    "no terminal at all": ([], ["needs a terminal", "--headless"]),
+    "rm of an unknown run": (["rm", "no-such"], ["'no-such'", "none yet"]),
+    "stop of an unknown run": (["stop", "no-such"], ["'no-such'"]),
+    "attach to an unknown run": (["attach", "no-such"], ["'no-such'"]),
+    "resume of an unknown run": (["resume", "no-such", "--headless"], ["'no-such'"]),
+    "rm of nothing": (["rm"], ["NAMES"]),
+}
+
+
+def test_what_is_wrong_is_told_in_one_line(dlplay: Dlplay, first: str, tmp_path: Path) -> None:
+    files = {"NOWHERE": "nowhere.json", "BROKEN": "broken.json", "FOREIGN": "foreign.json"}
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "foreign.json").write_text('{"stepz": 3}')
+    runs = tmp_path / "runs"
+    refusals = dict(REFUSALS)
+    if not torch.cuda.is_available():
+        refusals["no such device"] = (["ARCH", "--headless", "--device", "cuda"], ["--device cuda", "--device cpu"])
+    for name, card in architectures.cards().items():
+        for item in [item for item in ("data", "text") if hasattr(card.settings, item)]:
+            refusals[f"missing data of {name}"] = ([name, "--headless", f"--{item}", "/no/such/file"], ["/no/such/file"])
+            refusals[f"a folder of nothing for {name}"] = ([name, "--headless", f"--{item}", str(tmp_path / "empty")], ["empty"])
+    (tmp_path / "empty").mkdir()
+    wrong = {}
+    for what, (arguments, words) in refusals.items():
+        typed = [str(tmp_path / files[word]) if word in files else first if word == "ARCH" else word for word in arguments]
+        if typed and what != "unknown architecture":
+            typed[1:1] = ["--runs-dir", str(runs)]
+        ended = dlplay(*typed)
+        lines = ended.err.splitlines()
+        fine = ended.status == 2 and ended.out == "" and len(lines) == 1 and lines[0].startswith("dlplay: ")
+        if not fine or not all(word in lines[0] for word in words):
+            wrong[what] = ended
+    assert wrong == {}
+    assert not runs.exists() or [*runs.iterdir()] == []  # a run that could not begin leaves nothing behind
+
+
+def test_json_lines_are_the_events_and_end_with_the_result(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
+    for name, card in architectures.cards().items():
+        settings = small(name) | {"steps": 50, "eval_every": 20, "save_every": 20}
+        ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *flags(settings))
+        assert (ended.status, ended.err) == (0, "")
+        lines = ended.out.splitlines()
+        events = [msgspec.json.decode(line, type=AnyEvent) for line in lines]
+        assert (tmp_path / "runs" / f"{name}-1" / "events.jsonl").read_text() == ended.out
+        assert [event.seq for event in events] == [*range(len(events))]
+        started, finished = events[0], events[-1]
+        assert isinstance(started, Started)
+        assert (started.architecture, started.name, started.step, started.settings["steps"]) == (name, f"{name}-1", 0, 50)
+        assert isinstance(finished, Finished)
+        assert (finished.step, finished.reason) == (50, "steps")
+        assert finished.metrics == [event for event in events if isinstance(event, Evaluated)][-1].metrics
+        assert card.metric in finished.metrics
+        assert finished.baselines == next(event.values for event in events if isinstance(event, Baselines))
+        assert finished.steps_per_second > 0
+        assert [event.step for event in events if isinstance(event, Evaluated)] == [0, 20, 40, 50]
+        assert [event.step for event in events if isinstance(event, Saved)] == [0, 20, 40, 50]
+        assert sum(event.step - event.first + 1 for event in events if isinstance(event, Stepped)) == 50
+
+
+def test_plain_output_ends_early_and_the_run_is_listed_and_removed(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
+    runs = str(tmp_path / "runs")
+    metric, better = architectures.card(first).metric, architectures.card(first).better
+    until = f"{metric}{'>=0' if better == 'higher' else '<=1e9'}"
+    settings = small(first) | {"steps": 1000, "eval_every": 30, "until": until}
+    ended = dlplay(first, "--headless", "--name", "early", "--runs-dir", runs, *flags(settings), env={"TERM": "xterm-256color"})
+    assert (ended.status, ended.err) == (0, "")
+    assert "\x1b" not in ended.out
+    assert ended.out.startswith("early started: ")
+    assert "early reached --until at step 30" in ended.out
+    assert metric in ended.out
+    assert len(ended.out.splitlines()) < 15
+    table = dlplay("runs", "--runs-dir", runs)
+    assert "early" in table.out
+    assert "finished" in table.out
+    [listed] = [json.loads(line) for line in dlplay("runs", "--json", "--runs-dir", runs).out.splitlines()]
+    assert (listed["name"], listed["state"], listed["step"], listed["steps"]) == ("early", "finished", 30, 1000)
+    near = dlplay("stop", "earlly", "--runs-dir", runs)
+    assert (near.status, "did you mean early?" in near.err) == (2, True)
+    taken = dlplay(first, "--headless", "--name", "early", "--runs-dir", runs)
+    assert (taken.status, "dlplay rm early" in taken.err) == (2, True)
+    assert dlplay("rm", "early", "--runs-dir", runs).out == "removed early\n"
+    assert [*(tmp_path / "runs").iterdir()] == []
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_preset(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
+    for name, card in architectures.cards().items():
+        preset = next(preset for preset, found in card.presets.items() if "steps" in found.values)
+        file = tmp_path / "settings.json"
+        file.write_text(json.dumps({**small(name), "steps": 9, "eval_every": 7, "seed": 5}))
+        typed = ["--preset", preset, "--set-file", str(file), "--seed", "6", *flags(dict.fromkeys(["steps"], 3)), "--json"]
+        ended = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *typed)
+        assert (ended.status, ended.err) == (0, "")
+        settings = json.loads(ended.out.splitlines()[0])["settings"]
+        assert (settings["steps"], settings["eval_every"], settings["seed"]) == (3, 7, 6)
+        left = {
+            key: value for key, value in card.presets[preset].values.items() if key not in {*small(name), "steps", "eval_every", "seed"}
+        }
+        assert {key: settings[key] for key in left} == left
+
+
+def test_a_trained_model_is_asked_in_one_line(dlplay: Dlplay, tmp_path: Path) -> None:
+    for name, card in architectures.cards().items():
+        if card.stage is None:
+            continue
+        asked = ["--prompt", "the value of"] if card.stage.kind == "prompt" else ["--drawing", pad(card.stage.size, card.stage.levels)]
+        ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *asked)
+        assert (ended.status, ended.err) == (0, "")
+        bars = msgspec.json.decode(ended.out, type=AnyPanel)
+        assert isinstance(bars, Bars)
+        table = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *asked)
+        assert (table.status, table.err, "\x1b" in table.out) == (0, "", False)
+        best = max(range(len(bars.values)), key=lambda index: bars.values[index])
+        row = next(line for line in table.out.splitlines() if line.split()[:1] == bars.labels[best].split()[:1])
+        assert f"{bars.values[best]:.2%}" in row
+        assert sum(bars.values) <= 1 + 1e-6
+        if card.stage.kind == "pad":
+            assert bars.labels[best].split()[0] == "1"  # an upright stroke is a one
+        assert not (tmp_path / "runs").exists()
+
+
+def pad(size: tuple[int, int], levels: int) -> str:
+    """An upright stroke in the middle of the pad."""
+    rows, columns = size
+    row = ",".join(str(levels if column in (columns // 2 - 1, columns // 2) else 0) for column in range(columns))
+    return ";".join([row] * rows)
+
+
+def test_weights_are_taken_over_from_a_run_and_from_a_shipped_model(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
+    runs = str(tmp_path / "runs")
+    assert dlplay(first, "--headless", "--name", "one", "--runs-dir", runs, *flags(small(first) | {"steps": 40})).status == 0
+    ended = dlplay(first, "--headless", "--from", "one", "--name", "two", "--runs-dir", runs, "--json", "--steps", "1")
+    assert (ended.status, ended.err) == (0, "")
+    one, two = (history(tmp_path / "runs" / name / "events.jsonl") for name in ("one", "two"))
+    assert isinstance(two[0], Started)
+    assert two[0].origin == "one"
+    assert [e.metrics for e in one if isinstance(e, Evaluated)][-1] == next(e.metrics for e in two if isinstance(e, Evaluated))
+    other = next(name for name in architectures.cards() if name != first)
+    foreign = dlplay(other, "--headless", "--from", "one", "--runs-dir", runs)
+    assert (foreign.status, f"dlplay {first}" in foreign.err) == (2, True)
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(small: Small, first: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "runs" / "piped")
+    typed = ["--headless", "--json", "--runs-dir", str(run.path.parent), "--name", run.name, *flags(small(first) | {"steps": 60})]
+    process = subprocess.Popen([*DLPLAY, first, *typed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["type"] == "started"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert isinstance(history(run.journal_path)[-1], Finished)
+
+
+def test_an_interrupt_saves_and_ends_with_130(small: Small, first: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "runs" / "broken-off")
+    typed = ["--headless", "--runs-dir", str(run.path.parent), "--name", run.name, *flags(small(first) | {"steps": 10**6})]
+    with subprocess.Popen([*DLPLAY, first, *typed], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path) as process:
+        wait_until(lambda: any(isinstance(event, Stepped) for event in history(run.journal_path)), "training")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    finished = history(run.journal_path)[-1]
+    assert isinstance(finished, Finished)
+    assert f"broken-off interrupted, saved at step {finished.step:,}" in out
+    assert run.store.names()[-1] == f"step-{finished.step}"
+
+
+def test_a_terminal_that_cannot_draw_is_told_of_headless(first: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        ended = subprocess.run(
+            [*DLPLAY, first],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TERM": "dumb"},
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+        )
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "TERM='dumb'" in ended.stderr
+    assert "--headless" in ended.stderr
