@@ -1,0 +1,314 @@
+"""What every architecture owes, found by discovery: it trains, it can be looked at without harm, it refuses in words, it ships a model."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from checkpoints import shipped
+from playground import architectures
+from playground.engine import state
+from playground.engine.card import Card, PanelCard
+from playground.engine.device import prepare
+from playground.engine.events import Shown
+from playground.engine.settings import Field, Options, SettingsError, fields, make, parse, show, to_dict
+from playground.engine.task import Task, looking
+from playground.runs import origin, process
+from playground.runs.wire import encode
+from tests.conftest import Dlplay
+
+CARDS = architectures.cards()
+
+EASY: dict[str, dict[str, Any]] = {
+    "convnet": {"dropout": 0.0, "schedule": "constant"},
+    "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
+}
+"""Settings with which one batch is learnt by heart."""
+
+GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
+    "convnet": [({}, range(5), 0.985), ({"augment": True}, range(5), 0.990)],
+    "gpt": [({}, range(1), 65.0)],
+}
+"""Settings, seeds, and what the mean of the card's metric must reach over these seeds."""
+
+Small = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture(params=CARDS)
+def card(request: pytest.FixtureRequest) -> Card:
+    return CARDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What `prepare` sets for the whole process is put back."""
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+
+
+@pytest.fixture
+def build(card: Card, small: Small) -> Callable[..., Task[Any]]:
+    """A fresh task with small settings."""
+
+    def build(**values: Any) -> Task[Any]:
+        settings = make(card.settings, small(card.name) | {"device": "cpu", "steps": 100} | values)
+        return card.load_task()(settings, prepare(settings), None)
+
+    return build
+
+
+def step(task: Task[Any]) -> dict[str, Tensor]:
+    metrics = task.train_step()
+    task.step += 1
+    return metrics
+
+
+def everything(task: Task[Any]) -> dict[str, Any]:
+    """Copies of all that a panel must leave alone."""
+    tensors, plain = state.flatten(task.state_dict())
+    found: dict[str, Any] = {"plain": repr(plain)}
+    found |= {f"state/{name}": value.clone() for name, value in tensors.items()}
+    found |= {f"weights/{name}": value.clone() for name, value in task.weights().items()}
+    for model, net in task.models.items():
+        found |= {f"mode/{model}.{name}": module.training for name, module in net.named_modules()}
+        for name, parameter in net.named_parameters():
+            found[f"grad/{model}.{name}"] = None if parameter.grad is None else parameter.grad.clone()
+            found[f"requires_grad/{model}.{name}"] = parameter.requires_grad
+        found |= {f"hooks/{model}.{name}": len(module._forward_hooks) for name, module in net.named_modules()}
+    return found
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    def same(one: Any, other: Any) -> bool:
+        return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else one == other
+
+    return [name for name in before.keys() | after.keys() if name not in before or not same(before[name], after.get(name))]
+
+
+def test_a_step_gives_numbers_that_stay_on_the_device(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    before = {name: value.clone() for name, value in task.weights().items()}
+    metrics = step(task)
+    assert metrics
+    for value in metrics.values():
+        assert isinstance(value, Tensor)
+        assert (value.shape, value.requires_grad, value.device) == ((), False, task.device)
+        assert math.isfinite(value.item())
+    assert any(not torch.equal(before[name], value) for name, value in task.weights().items())
+    with looking(task):
+        held_out, again = task.evaluate(), task.evaluate()
+    assert held_out == again
+    assert all(type(value) is float and math.isfinite(value) for value in held_out.values())
+    assert card.metric in held_out
+    for chart in card.charts:
+        assert not chart.train or chart.train in metrics
+        assert not chart.held_out or chart.held_out in held_out
+    assert task.parameters == sum(p.numel() for model in task.models.values() for p in model.parameters())
+    assert task.data
+    assert set(task.baselines()) <= set(held_out)
+    assert set(task.questions) == {panel.name for panel in card.panels}
+
+
+def test_the_default_settings_train(card: Card) -> None:
+    settings = make(card.settings, {"device": "cpu"})
+    task = card.load_task()(settings, prepare(settings), None)
+    assert all(value.shape == () and math.isfinite(value.item()) for value in step(task).values())
+
+
+def test_one_batch_is_learnt_by_heart(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build(**EASY.get(card.name, {}))
+    start = everything_but_learning(task)
+    losses = []
+    for _ in range(60):
+        task.load_extra_state(state.unflatten(*start[0])["extra"])
+        for name, generator in task.generators.items():
+            generator.set_state(start[1][name])
+        losses.append(step(task)[card.charts[0].train].item())
+    assert losses[-1] < losses[0] / 2
+    assert min(losses) > -1e-6
+
+
+def everything_but_learning(task: Task[Any]) -> tuple[tuple[dict[str, Tensor], dict[str, Any]], dict[str, Tensor]]:
+    """Where in the data the task stands."""
+    tensors, plain = state.flatten({"extra": task.extra_state()})
+    return ({name: value.clone() for name, value in tensors.items()}, plain), {n: g.get_state() for n, g in task.generators.items()}
+
+
+def test_the_same_seed_begins_with_the_same_weights(build: Callable[..., Task[Any]]) -> None:
+    begun, trained = [], []
+    for seed in (3, 3, 4):
+        task = build(seed=seed)
+        begun.append({name: value.clone() for name, value in task.weights().items()})
+        trained.append([step(task) for _ in range(3)])
+    assert differences(begun[0], begun[1]) == []
+    assert differences(begun[0], begun[2])
+    assert [differences(one, other) for one, other in zip(trained[0], trained[1], strict=True)] == [[], [], []]
+
+
+def edges(item: Field) -> list[Any]:
+    """The outermost values a field takes."""
+    if item.choices and not item.path:
+        return list(item.choices)
+    if item.kind == "bool":
+        return [False, True]
+    if item.kind == "text":
+        return [""]
+    smallest = 1 if item.kind == "int" else 1e-9
+    low = None if item.low is None else item.low + (smallest if item.open_low else 0)
+    high = None if item.high is None else item.high - (smallest if item.open_high else 0)
+    return [value for value in (low, high) if value is not None]
+
+
+def questions(panel: PanelCard) -> list[dict[str, Any]]:
+    """The default question, and each option at each of its bounds."""
+    return [{}, *({item.name: value} for item in fields(panel.options) for value in edges(item))]
+
+
+def ask(task: Task[Any], panel: PanelCard, values: dict[str, Any]) -> bytes:
+    """The answer as it is sent, or the words of a refusal: where the data ends, only the task knows."""
+    options = make(panel.options, values)
+    try:
+        with looking(task):
+            return encode(Shown(view=0, watch=1, panel=task.panel(panel.name, options)))
+    except SettingsError as error:
+        refused = error
+    assert refused.field in values
+    assert values[refused.field] == next(item.high for item in fields(panel.options) if item.name == refused.field)
+    assert str(refused).startswith(f"--{refused.field} {values[refused.field]}")
+    return str(refused).encode()
+
+
+def test_every_panel_answers_and_leaves_the_training_alone(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    for _ in range(2):
+        step(task)
+    before = everything(task)
+    for panel in card.panels:
+        assert panel.title
+        assert panel.hint
+        assert panel.help
+        for values in questions(panel):
+            assert ask(task, panel, values) == ask(task, panel, values), (panel.name, values)
+            assert differences(before, everything(task)) == [], (panel.name, values)
+
+
+def test_an_option_that_selects_is_known_to_another_panel(card: Card) -> None:
+    for panel in card.panels:
+        if panel.selects:
+            assert any(panel.selects in {item.name for item in fields(other.options)} for other in card.panels)
+    if card.stage:
+        assert card.stage.option in {item.name for item in fields(card.panel(card.stage.panel).options)}
+        if card.stage.generate:
+            assert card.stage.option in {item.name for item in fields(card.panel(card.stage.generate).options)}
+
+
+def beyond(item: Field) -> list[Any]:
+    """Values that a field must refuse."""
+    if item.kind == "text":
+        return [3] if not item.choices or item.path else ["no-such-choice"]
+    if item.kind == "bool":
+        return ["maybe", 2]
+    out: list[Any] = ["x", "", None, float("nan")]
+    step_ = 1 if item.kind in ("int", "ints") else max(1e-9, abs(item.high or 0) * 1e-6)
+    if item.low is not None:
+        out.append(item.low if item.open_low else item.low - step_)
+    if item.high is not None:
+        out.append(item.high if item.open_high else item.high + step_)
+    return [f"{value}" if item.kind == "ints" else value for value in out]
+
+
+@pytest.mark.parametrize("options", [False, True], ids=["settings", "options"])
+def test_values_out_of_bounds_are_refused_in_words(card: Card, options: bool) -> None:
+    kinds: set[type[Options]] = {panel.options for panel in card.panels} if options else {card.settings}
+    for kind in kinds:
+        for item in fields(kind):
+            assert item.doc
+            for value in beyond(item):
+                with pytest.raises(SettingsError) as refused:
+                    make(kind, {item.name: value})
+                words = str(refused.value)
+                assert refused.value.field == item.name
+                assert item.flag in words
+                assert "\n" not in words
+                assert show(value) in words
+                if item.bounds and value in (item.low, item.high):
+                    assert item.bounds in words
+            for value in () if item.kind == "text" else edges(item):
+                assert parse(item, (int(value),) if item.kind == "ints" else value) is not None
+
+
+def test_presets_are_settings_with_a_reason(card: Card) -> None:
+    assert card.presets
+    for name, preset in card.presets.items():
+        settings = make(card.settings, preset.values)
+        assert make(card.settings, to_dict(settings)) == settings
+        assert len(preset.why) > 20, name
+        assert "\n" not in preset.why
+
+
+def test_the_help_names_every_setting_with_bounds_and_default(card: Card, dlplay: Dlplay) -> None:
+    shown = dlplay(card.name, "--help", env={"COLUMNS": "2000"})
+    assert (shown.status, shown.err) == (0, "")
+    rows = [line for line in shown.out.splitlines() if line.strip(" │").startswith("--")]
+    for item in fields(card.settings):
+        [row] = [row for row in rows if row.strip(" │").split()[0] == item.flag]
+        assert item.doc in row
+        assert f"default {show(item.default) or 'none'}" in row
+        assert item.kind == "bool" or item.bounds in row
+        assert item.unit in row
+    assert all(name in shown.out for name in card.presets)
+
+
+def test_there_are_notes(card: Card) -> None:
+    module = sys.modules[card.settings.__module__]
+    notes = (Path(str(module.__file__)).parent / "notes.md").read_text(encoding="utf-8")
+    assert notes.startswith("# ")
+    assert len(notes) > 1000
+
+
+def test_a_trained_model_is_shipped_and_as_good_as_its_manifest_says(card: Card) -> None:
+    name = origin.default(card)
+    item = shipped.find(name)
+    assert item.bytes < 2_000_000
+    assert item.metric == card.metric
+    assert item.command.startswith(f"dlplay {card.name} --headless")
+    checkpoint = item.open()
+    settings = make(card.settings, origin.settings_of(card, checkpoint) | {"device": "cpu"})
+    task = process.load(card, checkpoint, settings)
+    with looking(task):
+        metrics = task.evaluate()
+    assert all(math.isfinite(value) for value in metrics.values())
+    if task.data == checkpoint.meta["data"]:  # a text that comes with Python differs between its versions
+        assert metrics[card.metric] == pytest.approx(item.value, rel=1e-3)
+    sign = 1 if card.better == "higher" else -1
+    assert all(sign * item.value > sign * value for value in item.baselines.get(card.metric, {}).values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("name", "number"), [(name, number) for name, gates in GATES.items() for number in range(len(gates))])
+def test_default_training_reaches_its_target(name: str, number: int) -> None:
+    card, (values, seeds, bound) = CARDS[name], GATES[name][number]
+    reached = []
+    for seed in seeds:
+        settings = make(card.settings, values | {"seed": seed, "device": "cpu"})
+        task = card.load_task()(settings, prepare(settings), None)
+        while task.step < settings.steps:
+            step(task)
+        with looking(task):
+            reached.append(task.evaluate()[card.metric])
+    mean = math.fsum(reached) / len(reached)
+    print(name, values, reached, mean)
+    best = task.baselines().get(card.metric, {}).values()
+    if card.better == "higher":
+        assert mean >= bound
+    else:
+        assert mean <= bound
+        assert mean < min(best)
