@@ -1,0 +1,56 @@
+"""Training without a screen against a bare PyTorch loop over the same model, data, batches and optimiser."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Callable
+
+from benchmarks.effort import Effort
+from benchmarks.pace import bare, program
+from benchmarks.rounds import alternate, ratio
+from benchmarks.table import Line, spread
+from benchmarks.timing import Pace
+
+STEPS = {"convnet": 3000, "gpt": 200}
+"""Steps of one measurement: some ten seconds of a slow machine."""
+PROMISED = 0.97
+
+
+def measure(effort: Effort) -> list[Line]:
+    """Steps per second of both, and their ratio, for every architecture that has a bare loop."""
+    lines = []
+    for architecture in STEPS:
+        steps = effort.steps(STEPS[architecture])
+        candidates: dict[str, Callable[[], Pace]] = {
+            f"{architecture} bare loop": functools.partial(bare, architecture, steps, effort.threads),
+            f"{architecture} headless": functools.partial(program, architecture, steps, effort.threads),
+        }
+        loop, run = alternate(candidates, effort.rounds).values()
+        lines += paces(f"{architecture} bare loop", loop) + paces(f"{architecture} headless", run)
+        lines += against(f"{architecture} headless over bare", run, loop, PROMISED)
+        claimed = [pace.reported / pace.steps_per_second for pace in run]
+        lines.append(Line(f"{architecture} steps_per_second it reports, over that of the whole training", statistics.median(claimed)))
+    return lines
+
+
+def paces(what: str, found: list[Pace]) -> list[Line]:
+    """Medians of what was measured."""
+    speeds, costs = [pace.steps_per_second for pace in found], [pace.cpu_ms for pace in found]
+    return [
+        Line(what, statistics.median(speeds), "steps/s", spread=spread(speeds)),
+        Line(f"{what}, processor time", statistics.median(costs), "ms a step", spread=spread(costs)),
+    ]
+
+
+def against(what: str, run: list[Pace], loop: list[Pace], promised: float) -> list[Line]:
+    """Ratios of speed; raises `RuntimeError` when the two did not do the same work."""
+    for mine, other in zip(run, loop, strict=True):
+        if abs(mine.loss - other.loss) > 1e-3 * abs(other.loss):
+            raise RuntimeError(f"{what}: the last losses are {mine.loss} and {other.loss}, so the two did not do the same work")
+    speeds = [a.steps_per_second / b.steps_per_second for a, b in zip(run, loop, strict=True)]
+    costs = [b.cpu_ms / a.cpu_ms for a, b in zip(run, loop, strict=True)]
+    return [
+        Line(f"{what}, by the wall", ratio(speeds, [1.0] * len(speeds)), bound=promised, spread=spread(speeds)),
+        Line(f"{what}, by processor time", ratio(costs, [1.0] * len(costs)), bound=promised, spread=spread(costs)),
+    ]
