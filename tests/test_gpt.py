@@ -533,3 +533,13 @@ def test_read_prompt_of_nothing_starts_a_sentence() -> None:
     read = panels.read_prompt(tiny(), tokenizer, Passage(prompt="  "))
     assert read.ids == [1]
     assert read.typed == []
+
+
+def test_a_run_does_not_go_on_with_another_text(own_text: str, tmp_path: Path) -> None:
+    task = build(own_text)
+    saved = task.state_dict()
+    build(own_text, task.assets()).load_state_dict(saved)
+    longer = tmp_path / "longer.txt"
+    longer.write_text(Path(own_text).read_text() + " and more of it, so that another tenth is held out.")
+    with pytest.raises(DataError, match="not the text that this run began with"):
+        build(str(longer), task.assets()).load_state_dict(saved)

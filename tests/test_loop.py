@@ -193,3 +193,40 @@ def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
     other.load_state_dict(unflatten(shuffled, plain))
     assert Loop(card, other, Memory(), lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
     assert weights(other) == weights(full)
+
+
+def test_a_panel_that_breaks_is_answered_in_words_and_training_goes_on() -> None:
+    def break_(task: ToyTask) -> None:
+        task.show_weights = lambda options: 1 // 0  # type: ignore[assignment, return-value]
+
+    alone, *_ = trained()
+    outlet = Memory({1: [cmd.Watch(id=7, rate=30, views=[cmd.View("weights")])], 5: [cmd.Ask(id=8, panel="weights")]})
+    task, _, reason = trained(outlet, prepared=break_)
+    assert reason == "steps"
+    assert weights(task) == weights(alone)
+    answered = [event for event in outlet.live if isinstance(event, Answered)]
+    assert {event.id for event in answered} == {7, 8}
+    assert all("ZeroDivisionError" in event.error for event in answered)
+
+
+def test_the_failed_step_is_not_one_where_a_metric_was_merely_absent() -> None:
+    def poison(task: ToyTask) -> None:
+        task.poison_at = 23
+        step = task.train_step
+        task.train_step = lambda: {**step(), **({"reward": torch.ones(())} if task.step % 5 == 0 else {})}  # type: ignore[method-assign]
+
+    outlet = Memory()
+    with pytest.raises(TrainingFailed) as caught:
+        trained(outlet, prepared=poison)
+    assert caught.value.event.step == 24
+    assert outlet.of(Stepped)[-1].step == 23
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+    settings = ToySettings()
+    task = ToyTask(settings, prepare(settings))
+    before = weights(task)
+    parameter = next(task.models["model"].parameters())
+    task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=1.0)  # 0, with the slope of a root at 0
+    assert task.not_finite.item() == 1
+    assert weights(task) == before

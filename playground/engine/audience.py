@@ -100,8 +100,13 @@ class Audience:
         except KeyError:
             raise SettingsError(f"there is no panel {panel!r}; known are {', '.join(item.name for item in self.card.panels)}") from None
         checked = make(options_type, options)
-        with looking(self.task):
-            return self.task.panel(panel, checked)
+        try:
+            with looking(self.task):
+                return self.task.panel(panel, checked)
+        except (SettingsError, DataError):
+            raise
+        except Exception as error:  # whatever goes wrong in a picture of the model, such as memory for it, must not end its training
+            raise SettingsError(f"the panel {panel!r} could not be made: {type(error).__name__}: {error}") from error
 
     def serve(self, now: float, still: bool = False) -> None:
         """Show the one watched panel that has waited longest, if one is due at `now` (on the `perf_counter` clock).

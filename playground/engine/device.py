@@ -85,6 +85,8 @@ class Meter:
                     rates, memory = module.nvmlDeviceGetUtilizationRates(handle), module.nvmlDeviceGetMemoryInfo(handle)
                     return rates.gpu / 100, int(memory.used)
             return None, torch.cuda.memory_allocated(self.device)
+        if self.device.type == "mps":
+            return None, torch.mps.current_allocated_memory()
         now, used = time.monotonic(), time.process_time()
         (then, before), self._last = self._last, (now, used)
         share = (used - before) / max(now - then, 1e-9) / torch.get_num_threads()

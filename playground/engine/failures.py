@@ -24,10 +24,10 @@ class GaveUp(Exception):
 
 
 def not_finite(task: Task[Any], step: int) -> Failed:
-    """The loss of `step` was infinite or not a number."""
+    """The loss of `step`, or the norm of its gradient, was infinite or not a number."""
     return Failed(
         step=step,
-        what=f"the loss of step {step:,} is not a finite number",
+        what=f"the loss of step {step:,}, or its gradient, is not a finite number",
         why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
         remedy=_gentler(task),
     )

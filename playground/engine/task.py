@@ -63,22 +63,27 @@ class Task(ABC, Generic[S]):
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
         """One update of the optimiser's parameters down the gradient of `loss`.
 
-        The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured. A loss that is not
-        finite changes no parameter: the fused optimisers skip an update on the device itself while `found_inf` is set, so nobody waits.
-        On a CPU there is nothing to wait for, and to look at the loss costs less than that guard.
+        The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured. A loss or norm that
+        is not finite changes no parameter: on CUDA the fused optimisers skip an update themselves while `found_inf` is set, so nobody
+        waits. On a CPU there is nothing to wait for, and to look costs less than that guard; on MPS the optimisers do not know it.
         """
-        if self.device.type == "cpu" and (self.not_finite.item() or not math.isfinite(loss.item())):
+        asynchronous = self.device.type == "cuda"
+        if not asynchronous and (self.not_finite.item() or not math.isfinite(loss.item())):
             self.not_finite.fill_(1)
             return {}
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        metrics = {}
+        metrics: dict[str, Tensor] = {}
         if clip > 0:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip, foreach=True)
-        if self.device.type != "cpu":
-            torch.maximum(self.not_finite, (loss.detach() - loss.detach()).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+            metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip)
+        watched = loss.detach() + metrics.get("grad_norm", 0.0)
+        if asynchronous:
+            torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
             optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
+        elif not math.isfinite(watched.item()):
+            self.not_finite.fill_(1)
+            return metrics
         optimizer.step()
         return metrics
 

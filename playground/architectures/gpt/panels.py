@@ -75,7 +75,7 @@ def read_prompt(model: GPT, tokenizer: Tokenizer, options: Prompt) -> ReadPrompt
 def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
     """The likeliest next tokens. What top-p leaves out is not listed; the probabilities shown are those of the whole softmax."""
     prompt = read_prompt(model, tokenizer, options)
-    logits = model(_batch(model, prompt.ids))[0, -1].double().cpu()  # (V,)
+    logits = model(_batch(model, prompt.ids))[0, -1].cpu().double()  # (V,)
     probability = distribution(logits, options.temperature)
     ids = candidates(probability, options.top_k or BARS, options.top_p).tolist()
     values = probability[ids].tolist()
@@ -123,7 +123,7 @@ def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
 def prompt_tokens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Tokens:
     """The probability of each token of the prompt, given those before it."""
     prompt = read_prompt(model, tokenizer, options)
-    log_probability = model(_batch(model, prompt.ids))[0].double().log_softmax(dim=-1).cpu()  # (T, V)
+    log_probability = model(_batch(model, prompt.ids))[0].cpu().double().log_softmax(dim=-1)  # (T, V)
     values: list[float | None] = [None]
     notes = [f"{_said(prompt, tokenizer, 0)}: nothing stands before it"]
     nats = 0.0
@@ -174,7 +174,7 @@ def layer_lens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Tabl
     prompt = read_prompt(model, tokenizer, options)
     place = _place(prompt, options)
     streams = torch.stack([stream[0, place] for stream in model.streams(_batch(model, prompt.ids))])  # (1 + L, C)
-    probability = model.head(streams).double().softmax(dim=-1).cpu()  # (1 + L, V)
+    probability = model.head(streams).cpu().double().softmax(dim=-1)  # (1 + L, V)
     top = probability.topk(min(5, probability.shape[1]))
     names = ["embedding", *(f"layer {layer}" for layer in range(len(model.blocks)))]
     rows, shades = [], []
@@ -197,8 +197,8 @@ def neighbours(model: GPT, tokenizer: Tokenizer, options: Neighbours) -> Bars:
         chosen = (tokenizer.encode(options.word) or [0])[-1]
     else:
         chosen = prompt.ids[_place(prompt, options)]
-    directions = torch.nn.functional.normalize(model.tokens.weight.double(), dim=1)  # (V, C)
-    cosine = (directions @ directions[chosen]).cpu()
+    directions = torch.nn.functional.normalize(model.tokens.weight.cpu().double(), dim=1)  # (V, C)
+    cosine = directions @ directions[chosen]
     cosine[chosen] = -2.0
     top = cosine.topk(min(10, len(cosine) - 1))
     return Bars(

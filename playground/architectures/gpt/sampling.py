@@ -10,7 +10,7 @@ from playground.architectures.gpt.model import GPT, Cache
 
 def distribution(logits: Tensor, temperature: float) -> Tensor:
     """Softmax of `logits` (V,) over `temperature`, in double precision on the CPU; all on the likeliest at temperature 0."""
-    logits = logits.double().cpu()
+    logits = logits.cpu().double()
     if temperature == 0:
         return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
     return ((logits - logits.max()) / temperature).softmax(dim=0)
@@ -78,7 +78,7 @@ def write(
     reader = Reader(model, ids)
     passage = []
     for place in range(len(ids), len(ids) + count):
-        logits = reader.logits.double().cpu()
+        logits = reader.logits.cpu().double()
         plain = logits.softmax(dim=0)
         if ban is not None:
             logits[ban] = -torch.inf

@@ -114,6 +114,17 @@ class GPTTask(Task[GPTSettings]):
         """The vocabulary."""
         return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
 
+    def extra_state(self) -> dict[str, Any]:
+        """Which text it is; the place in it is drawn anew at every step."""
+        return {"corpus": self.corpus.key}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        """Raises `DataError` when the text has changed, since another tenth would be held out, and it may have been trained on."""
+        if extra.get("corpus", self.corpus.key) != self.corpus.key:
+            raise DataError(
+                f"{self.corpus.name} is not the text that this run began with; bring that one back, or begin a new run from its weights"
+            )
+
     def next_word(self, options: NextWord) -> Bars:
         """See `panels.next_word`; so for the others."""
         return panels.next_word(self.model, self.tokenizer, options)
