@@ -35,6 +35,7 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
             self._check_assets(assets)
         check_depth(settings, min(self.images.shape[1:]))
         self.data = self.images.words
+        self.digest = self.images.digest()
         self.frame = usual_frame(self.images.train_images)
         self.train_images, self.train_labels = self._resident(self.images.train_images), self._resident(self.images.train_labels)
         self.test_images, self.test_labels = self._resident(self.images.test_images), self._resident(self.images.test_labels)
@@ -117,18 +118,22 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
 
     def baselines_key(self) -> str:
         """The data and the split."""
-        return f"convnet-2-{self.images.digest()}"
+        return f"convnet-2-{self.digest}"
 
     def assets(self) -> dict[str, Any]:
         """What the data decided about the net."""
         return {"data": self.images.name, "classes": list(self.images.classes), "shape": list(self.images.shape), "full": self.images.full}
 
     def extra_state(self) -> dict[str, Any]:
-        """The position in the data."""
-        return {"batches": self.batches.state()}
+        """The position in the data, and which data it is."""
+        return {"batches": self.batches.state(), "digest": self.digest}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Inverse of `extra_state`. Raises `DataError` when the data has changed."""
+        if extra.get("digest", self.digest) != self.digest:
+            raise DataError(
+                f"{self.settings.data} no longer holds the images that this run began with; bring those back, or begin a new run from its weights"
+            )
         try:
             self.batches.load_state(extra["batches"])
         except ValueError as error:
