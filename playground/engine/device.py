@@ -40,7 +40,7 @@ def prepare(settings: Settings) -> torch.device:
     device = choose(settings.device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler, for seconds
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a safety net for bugs that costs time
     torch.backends.cudnn.benchmark = False
     seed_everything(settings.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import platform
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from checkpoints import CheckpointError
 from checkpoints.store import Checkpoint
@@ -132,6 +134,8 @@ def save(
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     """A task with a checkpoint's weights, ready to be looked at. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     device = devices.prepare(settings)
+    # nothing trains here, and the wrapper around this method would import the compiler, which takes as long as torch itself
+    Optimizer.add_param_group = inspect.unwrap(Optimizer.add_param_group)  # type: ignore[method-assign]
     task = card.load_task()(settings, device, checkpoint.meta.get("assets"))
     _load_weights(task, checkpoint)
     task.step = int(checkpoint.step)
