@@ -44,7 +44,7 @@ class KeyHints(Widget):
             if typing and not _works_while_typing(binding.key):
                 continue
             seen.add((id(active.node), binding.action))
-            shown = binding.key if typing else binding.key_display or self.app.get_key_display(binding)
+            shown = binding.key if typing and active.node is self.app else binding.key_display or self.app.get_key_display(binding)
             if active.node is self.app:
                 own.append((ranks.get(binding.action, 99), shown, binding.description, active))
             else:

@@ -16,7 +16,8 @@ class PromptLine(Input):
     """Keeps every key that types; `escape` or `down` gives them back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,down", "leave", "leave the line", key_display="esc"),
+        Binding("escape", "leave", "leave the line", key_display="esc"),
+        Binding("down", "leave", "leave the line", show=False),
     ]
 
     class Left(Message):

@@ -1,0 +1,196 @@
+"""A session as a person has it, in a real pseudo-terminal: prompt, train, hang up, attach again, kill, stop; and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from playground.engine.events import Finished, Started, Stepped
+from playground.runs import directory
+from playground.runs.journal import history
+from playground.runs.lock import holder
+from tests.terminal import Terminal, dlplay, processes_of
+
+SMALL = ("--layers", "1", "--width", "32", "--heads", "2", "--batch", "4", "--block-size", "16", "--threads", "1")
+PACE = ("--steps", "200000", "--eval-every", "200", "--save-every", "200")
+GPT = ("gpt", *SMALL, *PACE)
+
+
+def journal_steps(run: directory.RunDirectory) -> list[int]:
+    """Every training step that the journal tells of, in its order."""
+    records = [event for event in history(run.journal_path) if isinstance(event, Stepped)]
+    return [step for record in records for step in range(record.first, record.step + 1)]
+
+
+def step_on_screen(terminal: Terminal) -> int:
+    found = re.search(r"▶ training +\S+ +([\d,]+) /", terminal.text)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def grows(run: directory.RunDirectory) -> bool:
+    before = journal_steps(run)[-1]
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if journal_steps(run)[-1] > before:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def leave_line(terminal: Terminal) -> None:
+    """Until the screen says so: a key right behind escape would be taken for one sequence."""
+    terminal.press("escape")
+    terminal.until(lambda: "leave the line" not in terminal.text)
+
+
+def has_curve(terminal: Terminal) -> bool:
+    """Dots of a curve stand on the screen."""
+    return sum(0x2800 < ord(character) <= 0x28FF for character in terminal.text) > 5
+
+
+def clear_away(runs: Path) -> None:
+    """Whatever a test that failed has left running."""
+    for pid in processes_of(runs):
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    folder = tmp_path / "runs"
+    yield folder
+    clear_away(folder)
+
+
+def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path) -> None:
+    with Terminal(*GPT, "--runs-dir", str(runs)) as terminal:
+        terminal.until("equal choices")  # the shipped model answers before anything was trained
+        terminal.press("4")
+        terminal.until("leave the line")
+        terminal.press("\x01", "\x0b")  # the line is emptied
+        for letter in "if the":
+            terminal.press(letter)
+        terminal.until(lambda: re.search(r"^ *1 \S.* \d+\.\d %", terminal.text, re.M) and "if the" in terminal.text)
+        leave_line(terminal)
+        terminal.press("space")
+        terminal.until(lambda: step_on_screen(terminal) > 400)
+        terminal.until(lambda: has_curve(terminal))
+        assert "val perplexity" in terminal.text
+        run = directory.find(runs, directory.names(runs)[0])
+        started = time.monotonic()
+        terminal.hang_up()
+        terminal.until(lambda: terminal.status is not None, 5)
+        assert time.monotonic() - started < 2
+    assert holder(run.lock_path) is not None
+    assert grows(run)  # nobody looks, and it trains on
+    seen = journal_steps(run)[-1]
+
+    with Terminal("attach", run.name, "--runs-dir", str(runs)) as terminal:
+        terminal.until(lambda: step_on_screen(terminal) >= seen)
+        terminal.until(lambda: has_curve(terminal))
+        again = step_on_screen(terminal)
+        terminal.until(lambda: step_on_screen(terminal) > again)  # and it is live
+        terminal.press("q")
+        terminal.until("keep it going")
+        terminal.press("s")
+        terminal.until(lambda: terminal.status is not None)
+        assert terminal.status == 0
+    events = history(run.journal_path)
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(event, Started) for event in events) == 1
+    steps = journal_steps(run)
+    assert steps == list(range(1, events[-1].step + 1))  # every step, once
+    checkpoint, problems = run.store.newest()
+    assert checkpoint is not None
+    assert (checkpoint.step, problems) == (events[-1].step, [])
+    time_out = time.monotonic() + 20
+    while processes_of(runs):
+        assert time.monotonic() < time_out, "something of the run goes on"
+        time.sleep(0.05)
+
+
+def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: Path) -> None:
+    with Terminal(*GPT, "--runs-dir", str(runs), deaf=True) as terminal:
+        terminal.until("○ ready")
+        terminal.press("space")
+        terminal.until(lambda: step_on_screen(terminal) > 50)
+        run = directory.find(runs, directory.names(runs)[0])
+        started = time.monotonic()
+        terminal.hang_up()
+        while terminal.status is None:
+            assert time.monotonic() - started < 2, "the screen goes on without a terminal"
+            time.sleep(0.02)
+    assert grows(run)
+
+    # the screen is killed: nobody minds but the person
+    with Terminal("attach", run.name, "--runs-dir", str(runs)) as terminal:
+        terminal.until(lambda: step_on_screen(terminal))
+        terminal.kill()
+    assert grows(run)
+
+    # the run is killed: the screen says so and goes on
+    with Terminal("attach", run.name, "--runs-dir", str(runs), environment={"TERM": "screen", "COLORTERM": ""}) as terminal:
+        terminal.until(lambda: step_on_screen(terminal))
+        held = holder(run.lock_path)
+        assert held is not None
+        os.kill(held.pid, signal.SIGKILL)
+        terminal.until("The run was interrupted")
+        assert "goes on from there" in terminal.text or "saved nothing yet" in terminal.text
+        terminal.press("escape")
+        terminal.until("□ interrupted")
+        terminal.press("space")
+        terminal.until(lambda: step_on_screen(terminal))
+        terminal.press("q")
+        terminal.until("keep it going")
+        terminal.press("k")
+        terminal.until(lambda: terminal.status == 0)
+    assert grows(run)
+    assert dlplay("stop", run.name, "--runs-dir", str(runs))[0].startswith(f"stopped run {run.name} at step ")
+    deadline = time.monotonic() + 20
+    while processes_of(runs):
+        assert time.monotonic() < deadline, "something of the run goes on"
+        time.sleep(0.05)
+    steps = journal_steps(run)
+    assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.parametrize(
+    ("environment", "most"),
+    [({"TERM": "linux", "COLORTERM": ""}, 16), ({"TERM": "screen", "COLORTERM": ""}, 16), ({"NO_COLOR": "1"}, None)],
+    ids=["linux", "screen", "no-colour"],
+)
+def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: int | None) -> None:
+    with Terminal("convnet", "--runs-dir", str(runs), size=(80, 24), environment=environment) as terminal:
+        terminal.until("○ ready")
+        terminal.until("Accuracy")
+        if most is not None:
+            assert not {name for name in terminal.colours if re.fullmatch("[0-9a-f]{6}", name)}, "a colour the terminal does not know"
+        terminal.press("3")
+        terminal.until("truly")
+        terminal.press("4")
+        terminal.until("Draw")
+        terminal.press("q")
+        terminal.until(lambda: terminal.status is not None)
+        assert terminal.status == 0
+
+
+def test_a_megabyte_is_pasted(runs: Path) -> None:
+    with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
+        terminal.until("equal choices")
+        terminal.press("4")
+        terminal.until("leave the line")
+        terminal.paste("the value of " * 80_000)
+        terminal.until("1,040,000 characters pasted")
+        leave_line(terminal)
+        terminal.press("n")  # and keys are answered
+        terminal.until("What is measured")
+        terminal.press("q")
+        terminal.until("train/pause")
+        terminal.press("q")
+        terminal.until(lambda: terminal.status is not None)
+        assert terminal.status == 0
