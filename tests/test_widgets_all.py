@@ -110,6 +110,24 @@ async def test_only_cells_that_changed_are_sent(monkeypatch: pytest.MonkeyPatch)
         assert sent[0].x > 0
 
 
+async def test_the_focus_costs_only_the_cells_of_the_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, bars = FrameView(), Bars()
+    frame.styles.height = 5
+    app = Wall([frame, bars])
+    async with app.run_test(size=(40, 12)) as pilot:
+        frame.show(np.zeros((20, 20, 3), dtype=np.uint8))
+        bars.show(["a", "b", "c"], [0.5, 0.25, 0.75], high=1.0)
+        frame.focus()
+        await until(pilot, lambda: frame.has_focus)
+        sent: list[Any] = []
+        for widget in (frame, bars):
+            monkeypatch.setattr(widget, "refresh", lambda *regions, **_: sent.append(regions))
+        await pilot.press("tab")
+        await until(pilot, lambda: bars.has_focus and not frame.has_focus)
+        assert [[region.y for region in regions] for regions in sent] == [[0]]
+        assert app.focused is bars
+
+
 async def test_a_theme_on_light_ground_changes_the_colours() -> None:
     widget = Bars()
     async with Stage(widget).run_test(size=(40, 3)) as pilot:

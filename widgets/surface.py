@@ -8,6 +8,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -33,7 +34,7 @@ class Surface(Widget, can_focus=True):
         if empty is not None:
             self.empty = empty
         self._strips: list[Strip] = []
-        self._painted_for: tuple[int, int, int, bool] | None = None
+        self._painted_for: tuple[int, int, int] | None = None
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         """The rows, each a list of styled segments; short ones are padded, long ones cut. An empty list shows the `empty` text."""
@@ -61,8 +62,8 @@ class Surface(Widget, can_focus=True):
         if regions:
             self.refresh(*regions)
 
-    def _key(self) -> tuple[int, int, int, bool]:
-        return (*self.size, id(Palette.of(self)), self.has_focus)
+    def _key(self) -> tuple[int, int, int]:
+        return (*self.size, id(Palette.of(self)))
 
     def _paint_all(self) -> None:
         width, height = self.size
@@ -80,19 +81,30 @@ class Surface(Widget, can_focus=True):
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, Palette.of(self).blank)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """All rows of a region; paints first when size, theme, background or focus have changed since."""
+        """All rows of a region; paints first when size, theme or background have changed since."""
         if self._painted_for != self._key():
             self._paint_all()
             self._styles_cache.clear()
         return super().render_lines(crop)
 
-    def on_focus(self) -> None:
+    def watch_has_focus(self, has_focus: bool) -> None:
         """The cursor is seen only while the widget has the focus."""
+        super().watch_has_focus(has_focus)
         self.repaint()
 
-    def on_blur(self) -> None:
-        """The cursor is seen only while the widget has the focus."""
-        self.repaint()
+    # Textual refreshes the whole of a widget that gains or loses the focus; here what looks the same is not sent again.
+
+    def _on_focus(self, event: events.Focus) -> None:
+        event.prevent_default()
+        self.has_focus = True
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantFocus(self))
+
+    def _on_blur(self, event: events.Blur) -> None:
+        event.prevent_default()
+        self.has_focus = False
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantBlur(self))
 
 
 def changed_cells(old: Strip, new: Strip) -> tuple[int, int] | None:
