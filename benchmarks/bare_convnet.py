@@ -54,7 +54,7 @@ def main(steps: int, threads: int) -> None:
         indices = next(order)
         loss = F.cross_entropy(model(x[indices].float()), y[indices])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     stopwatch.report(steps, loss.item())
 

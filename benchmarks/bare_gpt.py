@@ -44,7 +44,7 @@ def main(steps: int, threads: int) -> None:
         windows = data[starts + offsets]
         loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimizer.step()
     stopwatch.report(steps, loss.item())

@@ -14,7 +14,7 @@ def alternate(candidates: Mapping[str, Callable[[], T]], rounds: int) -> dict[st
     """Every candidate once a round; every other round in the opposite order, so that none is always the one that comes after another."""
     found: dict[str, list[T]] = {name: [] for name in candidates}
     for number in range(rounds):
-        order = list(candidates) if number % 2 == 0 else list(reversed(candidates))
+        order = list(candidates) if number % 2 == 0 else list(candidates)[::-1]
         for name in order:
             print(f"  round {number + 1} of {rounds}: {name}", file=sys.stderr)
             found[name].append(candidates[name]())

@@ -52,7 +52,7 @@ def _traffic(architecture: str, screen: Terminal) -> list[Line]:
 
 
 def _keys(screen: Terminal) -> list[Line]:
-    screen.send("/")
+    screen.send("4")  # to the prompt
     time.sleep(1.0)
     taken = []
     for letter in LETTERS:
