@@ -530,7 +530,7 @@ def test_a_run_that_resumes_on_other_data_is_refused_in_words(monkeypatch: pytes
     data = load_images("digits")
     fewer = dataclasses.replace(data, train_images=data.train_images[:-1], train_labels=data.train_labels[:-1])
     monkeypatch.setattr(task_module, "load_images", lambda *_: fewer)
-    with pytest.raises(DataError, match="1437 examples and the data 1436"):
+    with pytest.raises(DataError, match="no longer holds the images that this run began with"):
         build().load_state_dict(state)
 
 
@@ -539,10 +539,3 @@ def test_the_baselines_key_names_the_data_and_the_split() -> None:
     assert build().baselines_key() == build(seed=5, channels="4").baselines_key()
     swapped = dataclasses.replace(data, test_labels=np.roll(data.test_labels, 1))
     assert swapped.digest() != data.digest()
-
-
-def test_a_run_is_not_resumed_on_other_images() -> None:
-    saved = build().state_dict()
-    saved["extra"]["digest"] = "another"
-    with pytest.raises(DataError, match="no longer holds the images that this run began with"):
-        build().load_state_dict(saved)

@@ -132,7 +132,8 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
         """Inverse of `extra_state`. Raises `DataError` when the data has changed."""
         if extra.get("digest", self.digest) != self.digest:
             raise DataError(
-                f"{self.settings.data} no longer holds the images that this run began with; bring those back, or begin a new run from its weights"
+                f"{self.settings.data} no longer holds the images that this run began with; "
+                "bring them back, or begin a new run from its weights"
             )
         try:
             self.batches.load_state(extra["batches"])
