@@ -8,8 +8,8 @@ import pytest
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
 from widgets.cells import fit_size, level_rows, resample
 from widgets.curves import clean, columns, dots, smooth
-from widgets.palette import LEVELS, SIGNED_LEVELS, palette, to_levels
-from widgets.text import aligned, figure, fit, plain
+from widgets.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
+from widgets.text import aligned, figure, fit, narrow, plain
 
 SURROUNDINGS = ((30, 30, 30), (224, 224, 224), (255, 166, 43))
 
@@ -131,6 +131,7 @@ def test_figures_of_one_column_have_the_same_decimals() -> None:
 
 def test_labels_cannot_disturb_the_terminal() -> None:
     assert plain("a\x1b[31mb\nc") == "a·[31mb↵c"
+    assert narrow("日本\u0301") == "□□"
     assert fit("perplexity", 6) == "perpl…"
     assert fit("日本語", 4) == "日 …"
     assert fit("7", 3, right=True) == "  7"
@@ -168,3 +169,15 @@ def test_resampling_repeats_or_averages() -> None:
     assert resample(image, 1, 1).tolist() == [[1.5]]
     assert fit_size(8, 8, 10, 100) == (16, 16)
     assert fit_size(400, 600, 20, 40) == (27, 40)
+
+
+@pytest.mark.parametrize("mode", ["full", "256"])
+@pytest.mark.parametrize("ground", [(30, 30, 30), (230, 230, 230)])
+def test_levels_are_even_in_brightness_and_lead_away_from_the_ground(ground: tuple[int, int, int], mode: Mode) -> None:
+    scene = palette(ground, (128, 128, 128), (255, 166, 43), mode)
+    levels = [luminance(colour) for colour in scene.levels.colours[:-1]]
+    steps = np.diff(levels) * (1 if scene.dark else -1)
+    assert steps.min() >= -0.03
+    assert levels[-1] - levels[0] > 0.6 if scene.dark else levels[0] - levels[-1] > 0.6
+    if mode == "256":  # colours of the terminal's own cube come out as they are
+        assert {channel for colour in scene.levels.colours[:-1] for channel in colour} <= {0, 95, 135, 175, 215, 255}

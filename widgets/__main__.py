@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from textual.app import App, ComposeResult
 from textual.containers import Container, Vertical
+from textual.events import DescendantFocus
 from textual.widgets import Label
 
 import widgets
@@ -20,7 +21,7 @@ class Gallery(App[None]):
     CSS = """
     #grid { layout: grid; grid-size: 4 3; grid-gutter: 1 2; padding: 0 1; }
     .panel { background: $surface; padding: 0 1; }
-    .panel:focus-within Label { color: $accent; text-style: bold; }
+    .focused { color: $accent; text-style: bold; }
     #charts { column-span: 2; }
     """
     BINDINGS = [("q", "quit", "leave")]
@@ -56,6 +57,11 @@ class Gallery(App[None]):
         self.set_interval(0.25, self.advance)
         self.call_after_refresh(self.still)
         self.advance()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """The title of the panel with the focus carries the accent."""
+        for panel in self.query(".panel"):
+            panel.query_one(Label).set_class(event.widget.parent is panel, "focused")
 
     def advance(self) -> None:
         """Show a little more training."""

@@ -17,7 +17,7 @@ from widgets.chart_legend import DASHES, MARKER, dash, legend, nearest
 from widgets.curves import Columns, columns, dots, means
 from widgets.palette import Palette
 from widgets.surface import Row, pieces
-from widgets.text import figure, fit, plain
+from widgets.text import figure, fit, narrow, plain
 
 if TYPE_CHECKING:
     from widgets.line_chart import LineChart
@@ -157,7 +157,7 @@ def _outside(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> 
         if 0 <= dot < 4 * plot.height:
             continue
         above = dot < 0
-        label = f"{'↑' if above else '↓'} {plain(guide.name)} {figure(guide.value, chart.percent, short=True)}"
+        label = f"{'↑' if above else '↓'} {narrow(guide.name)} {figure(guide.value, chart.percent, short=True)}"
         start = ends[above] - len(label)
         if start >= 0:
             canvas.put(0 if above else plot.height - 1, start, label, palette.style("guide"), keep=True)
@@ -170,7 +170,7 @@ def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
     seen = [(dot, guide) for dot, guide in seen if 0 <= dot < 4 * plot.height]
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
     for dot, guide in seen:  # names first, so that the dashes of another guide are no obstacle
-        label = plain(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")
+        label = narrow(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")
         _name(canvas, dot // 4, fit(label, min(len(label), plot.width)), palette.style("guide"))
     for dot, _ in seen:
         grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
@@ -197,7 +197,7 @@ def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> No
             continue
         for row in range(plot.height):
             canvas.put(row, column, "┊", style, only_blank=True)
-        label = plain(mark.label) if plot.height >= _ROOMY else ""
+        label = narrow(mark.label) if plot.height >= _ROOMY else ""
         places = ((row, start) for row in range(plot.height) for start in (column + 1, column - len(label)))
         for row, start in places:
             if canvas.free(row, start, len(label)):

@@ -32,6 +32,18 @@ _VIRIDIS: tuple[RGB, ...] = (
     (42, 8, 62), (70, 36, 112), (62, 73, 137), (49, 104, 142), (38, 130, 142),
     (31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37),
 )  # fmt: skip
+# reversed on a light ground, where zero is the colour of paper
+_VIRIDIS_ON_LIGHT: tuple[RGB, ...] = (
+    (238, 238, 212), (206, 229, 120), (122, 209, 81), (53, 183, 121), (31, 158, 137),
+    (38, 130, 142), (49, 104, 142), (62, 73, 137), (72, 40, 120), (68, 1, 84),
+)  # fmt: skip
+# With 256 colours a ramp of free colours would not be even: these are colours of the terminal's cube, by rising brightness.
+_CUBE = ("00005f", "000087", "005f87", "008787", "00af87", "00d75f", "5fd75f", "87d75f", "afd75f", "d7d75f", "ffff5f")
+_CUBE_ON_LIGHT = ("ffffd7", "d7d75f", "afd75f", "5fd75f", "00af5f", "008787", "005f87", "005faf", "5f0087", "000087", "00005f")
+_CUBE_UNDER = ("00005f", "000087", "005faf", "0087d7", "00afff", "5fafff", "87d7ff")
+_CUBE_OVER = ("5f0000", "875f00", "af5f00", "d78700", "ff8700", "ffaf00", "ffd75f")
+_CUBE_UNDER_ON_LIGHT = ("afd7ff", "87d7ff", "5fafff", "0087d7", "005faf", "000087", "00005f")
+_CUBE_OVER_ON_LIGHT = ("ffd7af", "ffd75f", "ffaf00", "ff8700", "d75f00", "af5f00", "870000")
 _ON_DARK: dict[str, RGB] = {
     "train": (86, 180, 233), "held_out": (240, 165, 20), "guide": (160, 160, 160), "mark": (204, 121, 167),
     "0": (86, 180, 233), "1": (240, 165, 20), "2": (0, 178, 130), "3": (240, 228, 66), "4": (226, 104, 28),
@@ -44,6 +56,8 @@ _ON_LIGHT: dict[str, RGB] = {
 }  # fmt: skip
 _UNDER_ZERO: RGB = (70, 160, 240)
 _OVER_ZERO: RGB = (245, 150, 40)
+_UNDER_ZERO_ON_LIGHT: RGB = (0, 90, 180)
+_OVER_ZERO_ON_LIGHT: RGB = (190, 80, 0)
 _SHADES = " ░▒▓█"
 _SHADES_UNDER_ZERO = " ·-=≡"
 
@@ -62,6 +76,12 @@ def _ramp(anchors: tuple[RGB, ...], count: int) -> tuple[RGB, ...]:
     at = np.linspace(0, len(anchors) - 1, count)
     channels = [np.interp(at, range(len(anchors)), [anchor[channel] for anchor in anchors]) for channel in range(3)]
     return tuple((round(r), round(g), round(b)) for r, g, b in zip(*channels, strict=True))
+
+
+def _steps(names: tuple[str, ...], count: int) -> tuple[RGB, ...]:
+    """A ramp of `count` colours out of a few named ones, none between them."""
+    few = [(int(name[:2], 16), int(name[2:4], 16), int(name[4:], 16)) for name in names]
+    return tuple(few[i * len(few) // count] for i in range(count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +222,15 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palett
     """The palette for given surroundings; the same object each time."""
     nothing = (background,)
     half = SIGNED_LEVELS // 2
-    under = tuple(blend(background, _UNDER_ZERO, (half - i) / half) for i in range(half))
-    over = tuple(blend(background, _OVER_ZERO, (i + 1) / half) for i in range(half))
+    dark = luminance(background) < 0.5
+    if mode == "256":
+        ramp = _steps(_CUBE if dark else _CUBE_ON_LIGHT, LEVELS)
+        under = _steps(_CUBE_UNDER if dark else _CUBE_UNDER_ON_LIGHT, half)[::-1]
+        over = _steps(_CUBE_OVER if dark else _CUBE_OVER_ON_LIGHT, half)
+    else:
+        ramp = _ramp(_VIRIDIS if dark else _VIRIDIS_ON_LIGHT, LEVELS)
+        under = tuple(blend(background, _UNDER_ZERO if dark else _UNDER_ZERO_ON_LIGHT, (half - i) / half) for i in range(half))
+        over = tuple(blend(background, _OVER_ZERO if dark else _OVER_ZERO_ON_LIGHT, (i + 1) / half) for i in range(half))
     shades = "".join(_SHADES[round(i / (LEVELS - 1) * 4)] for i in range(LEVELS))
     steps = (
         [_SHADES_UNDER_ZERO[round((half - i) / half * 4)] for i in range(half)]
@@ -215,7 +242,7 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palett
         foreground,
         accent,
         mode,
-        Scale(_ramp(_VIRIDIS, LEVELS) + nothing, shades + " "),
+        Scale(ramp + nothing, shades + " "),
         Scale((*under, background, *over, background), "".join(steps) + " "),
     )
 

@@ -17,7 +17,7 @@ from textual.strip import Strip
 from widgets.cells import level_rows, resample
 from widgets.palette import MARKERS, Palette, to_levels
 from widgets.surface import Row, Surface
-from widgets.text import figure, fit, plain
+from widgets.text import figure, fit, narrow, plain
 
 _ARROWS = "→↗↑↖←↙↓↘"
 
@@ -89,7 +89,7 @@ class Scatter(Surface):
         if len(array) != len(self.points):
             self.cursor = self._hover = None
         self.points = array
-        self._groups, self._names, self._labels = [int(g) for g in groups], [plain(n) for n in names], [plain(x) for x in labels]
+        self._groups, self._names, self._labels = [int(g) for g in groups], [plain(n) for n in names], [narrow(x) for x in labels]
         self._titles = (plain(x_title), plain(y_title))
         self._bounds = bounds if bounds is not None else _around(array)
         self.repaint()

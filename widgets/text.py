@@ -17,6 +17,14 @@ def plain(text: str) -> str:
     return "".join(_VISIBLE.get(c, "·") if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text)
 
 
+def narrow(text: str) -> str:
+    """Plain text of one cell a character, for places where characters are laid out one by one; a wider one becomes □, one without width goes."""
+    text = plain(text)
+    if text.isascii():
+        return text
+    return "".join(c if cell_len(c) == 1 else "□" for c in text if cell_len(c))
+
+
 def fit(text: str, width: int, right: bool = False) -> str:
     """Exactly `width` cells of text: padded (to the left when `right`), or cut with `…`."""
     text = plain(text)
