@@ -18,7 +18,7 @@ def plain(text: str) -> str:
 
 
 def narrow(text: str) -> str:
-    """Plain text of one cell a character, for places where characters are laid out one by one; a wider one becomes □, one without width goes."""
+    """Plain text of one cell a character, where characters are laid out one by one; a wider one becomes □, one without width goes."""
     text = plain(text)
     if text.isascii():
         return text
