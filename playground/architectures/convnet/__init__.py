@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from playground.architectures.convnet.options import ImageOptions, KernelOptions, MapOptions, PickOptions, SaliencyOptions
 from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
-from playground.engine.settings import Options, Settings, SettingsError
+from playground.engine.settings import Settings, SettingsError
 
 IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32}
 
@@ -183,7 +183,7 @@ card = Card(
         ),
         "mnist": Preset(
             {"data": "mnist", "channels": [32, 64], "batch": 128, "threads": 2, "steps": 3000, "augment": True, "eval_every": 500},
-            "The classic: 60,000 digits of 28x28; two layers with pooling are enough for more than 99 %.",
+            "The classic: 60,000 digits of 28x28, so a larger batch and more channels pay; two CPU threads halve the time.",
         ),
         "fashion-mnist": Preset(
             {"data": "fashion-mnist", "channels": [32, 64, 128], "batch": 128, "threads": 2, "steps": 5000, "eval_every": 500},
@@ -204,4 +204,4 @@ card = Card(
     },
 )
 
-__all__ = ["ConvNetSettings", "Options", "card", "check_depth"]
+__all__ = ["ConvNetSettings", "card", "check_depth"]
