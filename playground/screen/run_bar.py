@@ -77,7 +77,9 @@ class RunBar(Widget):
             parts += self._numbers(standing, width)
         else:
             looking = f"{standing.looking_at} answers; " if standing.looking_at else ""
-            parts.append(Content.styled(f"{looking}space trains from fresh weights, o opens a model or a run", "$foreground 60%"))
+            words = [f"{looking}space trains from fresh weights, o opens a model or a run", f"{looking}space trains afresh, o opens"]
+            room = width - parts[0].cell_length - 2
+            parts.append(Content.styled(next((text for text in words if len(text) <= room), words[-1]), "$foreground 60%"))
         line = parts[0]
         for part in parts[1:]:
             if line.cell_length + 2 + part.cell_length <= width:

@@ -23,6 +23,7 @@ class KeysScreen(ModalScreen[None]):
     KeysScreen { align: center middle; background: $background; }
     KeysScreen VerticalScroll {
         width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1;
+        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
     }
     KeysScreen Static { height: auto; }
     """

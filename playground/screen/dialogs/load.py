@@ -81,7 +81,7 @@ class LoadDialog(Dialog[Loading | None]):
         for run in sorted(listing(self.runs_dir), key=lambda run: -run.modified):
             if run.architecture == self.card.name:
                 self._kinds[run.name] = "run"
-                steps = f"{numbers.count(run.step)}/{numbers.count(run.steps)}"
+                steps = f"{numbers.count(run.step)} steps"
                 old = f"{numbers.ago(time.time() - run.modified)} ago"
                 options.append(Option(self._row(run.name, run.state, steps, run.metrics, old), id=run.name))
         return options
@@ -90,7 +90,9 @@ class LoadDialog(Dialog[Loading | None]):
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
         percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
-        return Content.assemble((f"{name:<16.16}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>13}{old:>9}", "$foreground 60%"))
+        return Content.assemble(
+            (f"{name:<15.15}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>12}{old:>11}".rstrip(), "$foreground 60%")
+        )
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):
