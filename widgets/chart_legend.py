@@ -53,7 +53,7 @@ def legend(chart: LineChart, width: int, palette: Palette, clipped: bool = False
             break
     states = (
         "log" if chart.log_scale else "",
-        f"smoothed {chart.smoothing:g}" if chart.smoothing else "",
+        f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.smoothed for curve in chart.curves) else "",
         "start clipped" if clipped and not chart.zoomed else "",
         "zoomed" if chart.zoomed else "",
     )
