@@ -77,11 +77,11 @@ class Task(ABC, Generic[S]):
         if clip > 0:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip)
-        watched = loss.detach() + metrics.get("grad_norm", 0.0)
         if asynchronous:
+            watched = loss.detach() + metrics.get("grad_norm", 0.0)
             torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
             optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
-        elif not math.isfinite(watched.item()):
+        elif metrics and not math.isfinite(metrics["grad_norm"].item()):
             self.not_finite.fill_(1)
             return metrics
         optimizer.step()
