@@ -11,11 +11,13 @@ from playground.engine.commands import Act, AnyCommand, Ask, Watch
 from playground.engine.errors import DataError
 from playground.engine.events import Answered, DurableEvent, LiveEvent, Shown
 from playground.engine.panels import AnyPanel
-from playground.engine.settings import SettingsError, make
+from playground.engine.settings import Options, SettingsError, make
 from playground.engine.task import Task, looking
 
 SHARE = 0.03
-"""Watched panels may take this share of the training time; whoever wants more of them gets them less often."""
+"""Watched panels, and actions that are not lasting, may take this share of the training time each; who wants more gets them less often."""
+MOST_ASKED = 64
+"""Actions that may wait for their turn."""
 
 
 class Outlet(Protocol):
@@ -62,7 +64,11 @@ class Audience:
         self.outlet = outlet
         self.watched: list[Watched] = []
         self.acted = 0
-        """Actions so far: with the step it tells whether the model may have changed."""
+        """Lasting actions so far: with the step they tell whether the model may have changed."""
+        self.asked: list[tuple[int, Act]] = []
+        """Actions that are not lasting, and wait for their share of the training time."""
+        self._touched: dict[str, int] = {}
+        self._asked_due = 0.0
 
     def ask(self, client: int, command: Ask) -> None:
         """Answer one question."""
@@ -71,19 +77,50 @@ class Audience:
         except (SettingsError, DataError) as error:
             self.refuse(client, command, str(error))
 
+    def lasting(self, command: Act) -> bool:
+        """Whether the action changes what is trained. An unknown one counts as lasting, and is refused by `act`."""
+        return all(action.lasting for action in self.card.actions if action.name == command.action)
+
     def act(self, client: int, command: Act) -> bool:
-        """Do one action; False when it was refused."""
+        """Do one action now; False when it was refused."""
         try:
             action = next((action for action in self.card.actions if action.name == command.action), None)
             if action is None:
-                raise SettingsError(f"there is no action {command.action!r}")
-            panel = self.task.act(command.action, make(action.options, command.options))
+                raise SettingsError(
+                    f"there is no action {command.action!r}; known are {', '.join(a.name for a in self.card.actions) or 'none'}"
+                )
+            options = make(action.options, command.options)
+            if action.lasting:
+                panel = self.task.act(command.action, options)
+                self.acted += 1
+            else:
+                panel = self._show(command.action, options)
+                for name in action.shown_by:
+                    self._touched[name] = self._touched.get(name, 0) + 1
         except (SettingsError, DataError) as error:
             self.refuse(client, command, str(error))
             return False
-        self.acted += 1
         self._answer(client, command.id, panel)
         return True
+
+    def _show(self, action: str, options: Options) -> AnyPanel | None:
+        """Do what only changes what is shown."""
+        try:
+            with looking(self.task):
+                return self.task.act(action, options)
+        except (SettingsError, DataError):
+            raise
+        except Exception as error:  # an episode that somebody watches must not end the training
+            raise SettingsError(f"the action {action!r} failed: {type(error).__name__}: {error}") from error
+
+    def act_in_turn(self, client: int, command: Act) -> None:
+        """An action that is not lasting: done by `serve` when its share of the training time allows, or at once when it is urgent."""
+        if command.urgent:
+            self.act(client, command)
+        elif len(self.asked) >= MOST_ASKED:
+            self.refuse(client, command, "too many actions wait already; wait for their answers")
+        else:
+            self.asked.append((client, command))
 
     def watch(self, client: int, command: Watch) -> None:
         """Replace what the client watches."""
@@ -109,17 +146,22 @@ class Audience:
             raise SettingsError(f"the panel {panel!r} could not be made: {type(error).__name__}: {error}") from error
 
     def serve(self, now: float, still: bool = False) -> None:
-        """Show the one watched panel that has waited longest, if one is due at `now` (on the `perf_counter` clock).
+        """Do one waiting action, or show the one watched panel that has waited longest, if one is due at `now` (`perf_counter` clock).
 
-        One at a time, so that no training step waits for more than one panel. `still`: nothing trains, so whatever is out of date is due.
+        One at a time, so that no training step waits for more than one. `still`: nothing trains, so whatever is out of date is due.
         """
+        if self.asked and (still or self._asked_due <= now):
+            began = time.perf_counter()
+            self.act(*self.asked.pop(0))
+            self._asked_due = began + (time.perf_counter() - began) / SHARE
+            return
         present = self.outlet.clients
         self.watched = [item for item in self.watched if item.client in present]
-        version = self.task.step + self.acted
-        due = [item for item in self.watched if (still or item.due <= now) and item.shown != version]
+        due = [item for item in self.watched if (still or item.due <= now) and item.shown != self._version(item.panel)]
         if not due:
             return
         item = min(due, key=lambda item: item.due)
+        version = self._version(item.panel)
         began = time.perf_counter()
         try:
             event: LiveEvent = Shown(
@@ -134,8 +176,17 @@ class Audience:
 
     @property
     def waiting(self) -> bool:
-        """True while a watched panel is older than the model."""
-        return any(item.shown != self.task.step + self.acted for item in self.watched)
+        """True while an action waits, or a watched panel is older than what it shows."""
+        return bool(self.asked) or any(item.shown != self._version(item.panel) for item in self.watched)
+
+    @property
+    def wanted(self) -> bool:
+        """True while anybody waits for an action or watches a panel."""
+        return bool(self.asked or self.watched)
+
+    def _version(self, panel: str) -> int:
+        """Another number whenever the panel may look different; it only grows."""
+        return self.task.step + self.acted + self._touched.get(panel, 0)
 
     def obeyed(self, client: int, command: AnyCommand) -> None:
         """Confirm a command."""

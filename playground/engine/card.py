@@ -41,13 +41,21 @@ class PanelCard:
 
 @dataclasses.dataclass(frozen=True)
 class ActionCard:
-    """Something a person can do to the model or its data in mid-run."""
+    """Something a person can do to the model, its data, or an episode that is watched."""
 
     name: str
     title: str
+    """A word or two, for the palette and the action area."""
     help: str
+    """One line: what it does, and what to look for afterwards."""
     options: type[Options] = Options
     key: str = ""
+    """A letter that does it, free on every tab; empty: it is reached by the palette and by its stage alone."""
+    lasting: bool = True
+    """It changes what is trained, so it is recorded on the curves and saved at once. False: it changes only what `shown_by` shows (an
+    episode that somebody watches); it works where nothing trains, and takes no more of the training time than a watched panel."""
+    shown_by: tuple[str, ...] = ()
+    """For what is not lasting: the panels that look different afterwards."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +73,28 @@ class ChartCard:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What the tab's action area is: a text prompt with candidates, or a pad to draw an input on."""
+    """What the tab's action area is: a text prompt with candidates, a pad to draw an input on, a plane in which a cursor walks, or an
+    environment in which an agent acts."""
 
-    kind: Literal["prompt", "pad"]
+    kind: Literal["prompt", "pad", "plane", "environment"]
     panel: str
-    """The panel that answers: its options take what was typed or drawn."""
+    """The panel that answers: its options take what was typed, drawn or pointed at. For an environment it answers with a `Frame`."""
     option: str
-    """The option that takes the text, or the drawing (rows of comma-separated numbers 0..16, rows parted by `;`)."""
+    """The option that takes the text; the drawing (rows of comma-separated numbers 0..16, rows parted by `;`); the cursor's place in
+    the plane (`x,y`); or the room there is for an environment's picture (pixels, `columns x rows`, such as `120x64`)."""
     generate: str = ""
     """For a prompt: the panel that continues the text."""
     size: tuple[int, int] = (8, 8)
     """For a pad: rows and columns."""
     levels: int = 16
     """For a pad: the value of full ink."""
+    bounds: tuple[float, float, float, float] = (-2.0, 2.0, -2.0, 2.0)
+    """For a plane: left, right, bottom, top."""
+    advance: str = ""
+    """For an environment: the action that carries the shown episode on; its options have `steps` and the stage's `option`, it answers
+    like the panel."""
+    take: str = ""
+    """For an environment: the action that takes one step with the chosen `action`, otherwise the same."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,10 +40,13 @@ class Set(Command, frozen=True, kw_only=True):
 
 
 class Act(Command, frozen=True, kw_only=True):
-    """Do one of the architecture's actions, which may change the model or its data; recorded as `Applied`."""
+    """Do one of the architecture's actions; one that changes what is trained is recorded as `Applied`."""
 
     action: str
     options: dict[str, Any] = {}
+    urgent: bool = False
+    """At once, even if training has to wait for it more often than for a watched panel (an agent in real time, a key that a person
+    pressed). What is lasting is always done at once."""
 
 
 class Ask(Command, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from playground.engine.audience import Audience, Outlet
 from playground.engine.card import Card
-from playground.engine.commands import Ask, Stop, Watch
+from playground.engine.commands import Act, Ask, Stop, Watch
 from playground.engine.device import Meter
 from playground.engine.events import Status
 from playground.engine.task import Task
@@ -27,6 +27,8 @@ def explore(card: Card, task: Task[Any], outlet: Outlet, device_name: str, inter
                     audience.ask(client, command)
                 case Watch():
                     audience.watch(client, command)
+                case Act() if not audience.lasting(command):
+                    audience.act_in_turn(client, command)
                 case Stop():
                     return
                 case _:

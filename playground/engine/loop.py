@@ -154,7 +154,7 @@ class Loop:
                 began = flushed = time.perf_counter()
                 if now >= self._status_due:
                     self._status("training")
-            if self.audience.watched:
+            if self.audience.wanted:
                 self.audience.serve(now)
             if self._speed:
                 self._hold(now)
@@ -274,6 +274,8 @@ class Loop:
                     self.audience.ask(client, command)
                 case Watch():
                     self.audience.watch(client, command)
+                case Act() if not self.audience.lasting(command):
+                    self.audience.act_in_turn(client, command)
                 case Act():
                     self._flush()
                     if self.audience.act(client, command):

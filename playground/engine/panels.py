@@ -126,6 +126,8 @@ class Scatter(Panel, frozen=True, kw_only=True):
     background: Array | None = None  # (rows, columns) f4, top row first
     bounds: tuple[float, float, float, float] | None = None  # left, right, bottom, top
     arrows: Array | None = None  # (count, 2) f4: a direction at each point
+    pick: Literal["point", "place"] = "point"
+    """What selecting sets the panel's `selects` option to: the point's position in the list, or the place in the plane as `x,y`."""
 
 
 class Lines(Panel, frozen=True, kw_only=True):
@@ -148,9 +150,19 @@ class Table(Panel, frozen=True, kw_only=True):
 
 
 class Frame(Panel, frozen=True, kw_only=True):
-    """One picture, such as the view of an environment."""
+    """One picture, such as the view of an environment, and what an agent in it sees and wants."""
 
-    pixels: Array  # (height, width, 3) u1
+    pixels: Array  # (height, width, 3) u1; may be empty (0, 0, 3) when there is `text`
+    text: str = ""
+    """Drawn in place of the pixels: the rows of a text environment; SGR colours are understood, other control characters are dropped."""
+    bars: Bars | None = None
+    """What the agent makes of it: the value of each action, the chosen one marked."""
+    facts: dict[str, str] = {}
+    """What goes with it, by name and in order: the step, the return, the reward; numbers are given as text with their units."""
+    controls: dict[str, int] = {}
+    """Which action a person takes with which key (`left`, `right`, `up`, `down`, `space`)."""
+    ended: bool = False
+    """The episode is over: the next step begins another."""
 
 
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame
