@@ -24,11 +24,14 @@ from tests.conftest import Dlplay
 
 CARDS = architectures.cards()
 
-EASY: dict[str, dict[str, Any]] = {
+EASY: dict[str, dict[str, Any] | None] = {
     "convnet": {"dropout": 0.0, "schedule": "constant"},
     "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
 }
-"""Settings with which one batch is learnt by heart."""
+"""Settings with which one batch is learnt by heart; None where the loss is no distance to a fixed goal (two players, a moving target)."""
+
+PATIENCE = 300
+"""Steps until everything that a card wants to draw has been measured at least once (an episode must have ended, a buffer be filled)."""
 
 GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "convnet": [({}, range(5), 0.985), ({"augment": True}, range(5), 0.990)],
@@ -95,12 +98,16 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def test_a_step_gives_numbers_that_stay_on_the_device(build: Callable[..., Task[Any]], card: Card) -> None:
     task = build()
     before = {name: value.clone() for name, value in task.weights().items()}
-    metrics = step(task)
-    assert metrics
-    for value in metrics.values():
-        assert isinstance(value, Tensor)
-        assert (value.shape, value.requires_grad, value.device) == ((), False, task.device)
-        assert math.isfinite(value.item())
+    wanted = {name for chart in card.charts for name in chart.train}
+    seen: set[str] = set()
+    while not wanted <= seen:
+        assert task.step < PATIENCE, f"{wanted - seen} were never measured"
+        metrics = step(task)
+        for value in metrics.values():
+            assert isinstance(value, Tensor)
+            assert (value.shape, value.requires_grad) == ((), False)
+            assert math.isfinite(value.item())
+        seen |= metrics.keys()
     assert any(not torch.equal(before[name], value) for name, value in task.weights().items())
     with looking(task):
         held_out, again = task.evaluate(), task.evaluate()
@@ -108,9 +115,9 @@ def test_a_step_gives_numbers_that_stay_on_the_device(build: Callable[..., Task[
     assert all(type(value) is float and math.isfinite(value) for value in held_out.values())
     assert card.metric in held_out
     for chart in card.charts:
-        assert not chart.train or chart.train in metrics
-        assert not chart.held_out or chart.held_out in held_out
-    assert task.parameters == sum(p.numel() for model in task.models.values() for p in model.parameters())
+        assert chart.train or chart.held_out
+        assert set(chart.held_out) <= held_out.keys()
+    assert task.parameters == sum(p.numel() for model in task.models.values() for p in model.parameters() if p.requires_grad)
     assert task.data
     assert set(task.baselines()) <= set(held_out)
     assert set(task.questions) == {panel.name for panel in card.panels}
@@ -123,14 +130,17 @@ def test_the_default_settings_train(card: Card) -> None:
 
 
 def test_one_batch_is_learnt_by_heart(build: Callable[..., Task[Any]], card: Card) -> None:
-    task = build(**EASY.get(card.name, {}))
+    easy = EASY.get(card.name, {})
+    if easy is None:
+        return
+    task = build(**easy)
     start = everything_but_learning(task)
     losses = []
     for _ in range(60):
         task.load_extra_state(state.unflatten(*start[0])["extra"])
         for name, generator in task.generators.items():
             generator.set_state(start[1][name])
-        losses.append(step(task)[card.charts[0].train].item())
+        losses.append(step(task)[card.charts[0].train[0]].item())
     assert losses[-1] < losses[0] / 2
     assert min(losses) > -1e-6
 
@@ -288,7 +298,8 @@ def test_a_trained_model_is_shipped_and_as_good_as_its_manifest_says(card: Card)
     if task.data == checkpoint.meta["data"]:  # a text that comes with Python differs between its versions
         assert metrics[card.metric] == pytest.approx(item.value, rel=1e-3)
     sign = 1 if card.better == "higher" else -1
-    assert all(sign * item.value > sign * value for value in item.baselines.get(card.metric, {}).values())
+    rivals = {name: value for name, value in item.baselines.get(card.metric, {}).items() if name not in card.bounds}
+    assert all(sign * item.value > sign * value for value in rivals.values())
 
 
 @pytest.mark.slow
@@ -306,9 +317,7 @@ def test_default_training_reaches_its_target(name: str, number: int) -> None:
             reached.append(task.evaluate()[card.metric])
     mean = math.fsum(reached) / len(reached)
     print(name, values, reached, mean)
-    best = task.baselines().get(card.metric, {}).values()
-    if card.better == "higher":
-        assert mean >= bound
-    else:
-        assert mean <= bound
-        assert mean < min(best)
+    sign = 1 if card.better == "higher" else -1
+    assert sign * mean >= sign * bound
+    rivals = {name: value for name, value in task.baselines().get(card.metric, {}).items() if name not in card.bounds}
+    assert all(sign * mean > sign * value for value in rivals.values())

@@ -85,11 +85,11 @@ def events(name: str) -> list[DurableEvent]:
     told: dict[str, np.ndarray] = {}
     for position, chart in enumerate(card.charts):
         curve, noise = (1 - 0.9 * fall, 1 - 0.02 * np.abs(1 - wave)) if chart.percent else (2.3 * fall + 0.02 * (1 + position), wave)
-        if chart.train:
-            metrics[chart.train] = (curve * noise).tolist()
-        if chart.held_out:
-            told[chart.held_out] = curve * (0.98 if chart.percent else 1.2)
-    names = {chart.held_out: {"nearest neighbour": 0.9 if chart.percent else 0.4} for chart in card.charts if chart.held_out}
+        for name in chart.train:
+            metrics[name] = (curve * noise).tolist()
+        for name in chart.held_out:
+            told[name] = curve * (0.98 if chart.percent else 1.2)
+    names = {name: {"nearest neighbour": 0.9 if chart.percent else 0.4} for chart in card.charts for name in chart.held_out[:1]}
     evaluated = [Evaluated(step=int(s), metrics={key: float(v[s - 1]) for key, v in told.items()}, time=NOW) for s in steps[99::100]]
     return [
         started,

@@ -91,7 +91,7 @@ card = Card(
     task="tests.toy:ToyTask",
     metric="test_mse",
     better="lower",
-    charts=(ChartCard("Loss", train="train_loss", held_out="test_mse"),),
+    charts=(ChartCard("Loss", train=("train_loss",), held_out=("test_mse",)),),
     panels=(PanelCard("weights", "Weights", "", ""), PanelCard("noise", "Noise", "", "", options=ShadeOptions)),
     actions=(ActionCard("kick", "Kick", ""),),
 )

@@ -60,15 +60,18 @@ class ActionCard:
 
 @dataclasses.dataclass(frozen=True)
 class ChartCard:
-    """One chart over training steps."""
+    """One chart over training steps. The first training metric of the first chart stands in the run bar as well."""
 
     title: str
-    train: str = ""
-    """Name of the training metric (one value a step)."""
-    held_out: str = ""
-    """Name of the held-out metric (one value an evaluation); its baselines are drawn as dashed lines."""
+    train: tuple[str, ...] = ()
+    """Names of training metrics (at most one value a step each)."""
+    held_out: tuple[str, ...] = ()
+    """Names of held-out metrics (one value an evaluation each); the first one's baselines are drawn as dashed lines."""
     log: bool = False
     percent: bool = False
+    better: Literal["higher", "lower", ""] = ""
+    """Which of the first held-out metric's values is the best; by default higher for percentages and lower for the rest, and for the card's
+    own metric as the card says."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +119,8 @@ class Card:
     panels: tuple[PanelCard, ...]
     stage: Stage | None = None
     actions: tuple[ActionCard, ...] = ()
+    bounds: tuple[str, ...] = ()
+    """Names of those baselines that say what is possible at best (real against real, the exact solution): to be reached, not beaten."""
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     order: int = 100
     """Place among the tabs."""

@@ -48,6 +48,16 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     )
 
 
+def cannot_be_saved(step: int, reason: str) -> Failed:
+    """A checkpoint that no reader would take again, such as one that is too large."""
+    return Failed(
+        step=step,
+        what="the run cannot be saved",
+        why=reason,
+        remedy="train again with a smaller model, or a smaller buffer; the last checkpoint is kept",
+    )
+
+
 def _gentler(task: Task[Any]) -> str:
     lr = getattr(task.settings, "lr", None)
     suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"

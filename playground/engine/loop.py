@@ -38,6 +38,8 @@ FLUSH_SECONDS = 0.1
 """Metrics stay on the device for this long: one wait for the device, and one record, for all the steps in between."""
 STATUS_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+CHANGES_SECONDS = 2.0
+"""Between two checkpoints that are written because a person changed something."""
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -86,6 +88,8 @@ class Loop:
         self._single = False
         self._speed = 0.0
         self._saved = task.step if task.step else -1
+        self._unsaved = False
+        self._save_due = 0.0
         self._first = task.step
         self._before = progress.seconds
         self._status_due = 0.0
@@ -148,6 +152,7 @@ class Loop:
                     self._evaluate()
                 if save:
                     self._checkpoint()
+                self._save_changes()
                 if self._single:
                     self._single, self.paused = False, True
                     self._record(Paused(step=task.step))
@@ -163,7 +168,7 @@ class Loop:
         self._flush()
         if reason != "interrupted" and self.progress.evaluated != self.task.step:
             self._evaluate()
-        if self._saved != self.task.step:
+        if self._saved != self.task.step or self._unsaved:
             self._checkpoint()
         seconds = self.progress.seconds - self._before
         self._record(
@@ -262,7 +267,7 @@ class Loop:
 
     def _checkpoint(self) -> None:
         name, size = self._insist("save a checkpoint", self._save)
-        self._saved = self.task.step
+        self._saved, self._unsaved = self.task.step, False
         self._record(Saved(step=self.task.step, checkpoint=name, bytes=size))
 
     # --- commands -----------------------------------------------------------------------------------------------------------------
@@ -307,7 +312,7 @@ class Loop:
                     return self.audience.refuse(client, command, str(error))
             case Save():
                 self._flush()
-                if self._saved != self.task.step:
+                if self._saved != self.task.step or self._unsaved:
                     self._checkpoint()
             case Stop():
                 self._stopping = "stopped"
@@ -331,9 +336,16 @@ class Loop:
         self._applied(item.name, value, before)
 
     def _applied(self, what: str, value: Any, before: Any) -> None:
-        """Record a change and save at once: what a person did is not among the steps that a resumed run can do over again."""
+        """Record a change and save: what a person did is not among the steps that a resumed run can do over again. At once, but not once
+        for each of many quick changes: those are saved together a moment later."""
         self._record(Applied(step=self.task.step, what=what, value=value, before=before))
-        self._checkpoint()
+        self._unsaved = True
+        self._save_changes()
+
+    def _save_changes(self) -> None:
+        if self._unsaved and time.perf_counter() >= self._save_due:
+            self._checkpoint()
+            self._save_due = time.perf_counter() + CHANGES_SECONDS
 
     def _set_paused(self, paused: bool) -> None:
         self._single = False
@@ -352,6 +364,7 @@ class Loop:
 
     def _serve_still(self, state: str) -> None:
         """Bring every watched panel up to date while nothing trains."""
+        self._save_changes()
         while self.audience.waiting:
             self.audience.serve(time.perf_counter(), still=True)
         if time.perf_counter() >= self._status_due:

@@ -63,25 +63,33 @@ class Task(ABC, Generic[S]):
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
         """One update of the optimiser's parameters down the gradient of `loss`.
 
-        The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured. A loss or norm that
-        is not finite changes no parameter: on CUDA the fused optimisers skip an update themselves while `found_inf` is set, so nobody
-        waits. On a CPU there is nothing to wait for, and to look costs less than that guard; on MPS the optimisers do not know it.
+        The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured, and where the task has
+        several optimisers with this one's name in front, such as `generator_grad_norm`. Other parameters that the loss depends on get no
+        gradient: a generator's loss leaves nothing in the discriminator.
+
+        A loss or norm that is not finite changes no parameter, in this update or any later one: on CUDA the fused optimisers skip an update
+        themselves while `found_inf` is set, so nobody waits. On a CPU there is nothing to wait for, and to look costs less than that guard;
+        on MPS, and in optimisers without a fused form, it is unknown.
         """
-        asynchronous = self.device.type == "cuda"
+        asynchronous = self.device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+        names = [name for name, own in self.optimizers.items() if own is optimizer]
+        several = len(self.optimizers) > 1
+        prefix = f"{names[0]}_" if several and names else ""
         if not asynchronous and (self.not_finite.item() or not math.isfinite(loss.item())):
             self.not_finite.fill_(1)
             return {}
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]] if several or clip > 0 else None
+        loss.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
+        norm: Tensor | float = 0.0
         metrics: dict[str, Tensor] = {}
-        if clip > 0:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, clip)
+        if clip > 0 and parameters is not None:
+            metrics[prefix + "grad_norm"] = norm = nn.utils.clip_grad_norm_(parameters, clip)
         if asynchronous:
-            watched = loss.detach() + metrics.get("grad_norm", 0.0)
+            watched = loss.detach() + norm
             torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
             optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
-        elif metrics and not math.isfinite(metrics["grad_norm"].item()):
+        elif not math.isfinite(norm):
             self.not_finite.fill_(1)
             return metrics
         optimizer.step()

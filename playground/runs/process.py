@@ -21,7 +21,7 @@ from playground.engine.baseline_cache import baselines
 from playground.engine.card import Card
 from playground.engine.commands import AnyCommand
 from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
-from playground.engine.failures import GaveUp, TrainingFailed
+from playground.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
 from playground.engine.loop import Loop, Progress
 from playground.engine.settings import Settings, SettingsError, make, to_dict
 from playground.engine.state import flatten, unflatten
@@ -127,7 +127,10 @@ def save(
         "versions": versions(),
     }
     journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
-    saved = directory.store.save(task.step, _arrays(task.weights()), _arrays(tensors), meta)
+    try:
+        saved = directory.store.save(task.step, _arrays(task.weights()), _arrays(tensors), meta)
+    except CheckpointError as error:
+        raise TrainingFailed(cannot_be_saved(task.step, str(error))) from error
     return saved.name, saved.bytes
 
 

@@ -36,7 +36,7 @@ class Chart(Vertical):
 
     def compose(self) -> ComposeResult:
         yield TitleLine(self.card.title)
-        what = " and ".join(_words(name) for name in (self.card.train, self.card.held_out) if name)
+        what = " and ".join(_words(name) for name in (*self.card.train, *self.card.held_out))
         yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=f"{what} will be drawn here; space starts training")
 
     def on_mount(self) -> None:
@@ -45,19 +45,21 @@ class Chart(Vertical):
     def show(self, history: History) -> None:
         """Draw the history as it is now."""
         card = self.card
-        curves, guides, figure = [], [], ""
-        train, held_out = history.training.get(card.train), history.held_out.get(card.held_out)
-        if train is not None and len(train):
-            curves.append(Curve(self._curve_name(card.train), train.x, train.y, colour="train"))
-        if held_out is not None and len(held_out):
-            style: Literal["dots", "line"] = "dots" if len(held_out) < 2 else "line"
-            curves.append(Curve(self._curve_name(card.held_out), held_out.x, held_out.y, colour="held_out", style=style, smoothed=False))
-            figure = self._best(history)
-        if card.held_out:
-            guides = [Guide(name, value) for name, value in history.baselines.get(card.held_out, {}).items()]
+        curves: list[Curve] = []
+        for number, name in enumerate(card.train):
+            series = history.training.get(name)
+            if series is not None and len(series):
+                curves.append(Curve(self._curve_name(name), series.x, series.y, colour=_colour("train", number, len(card.train))))
+        for number, name in enumerate(card.held_out):
+            series = history.held_out.get(name)
+            if series is not None and len(series):
+                style: Literal["dots", "line"] = "dots" if len(series) < 2 else "line"
+                colour = _colour("held_out", number, len(card.held_out))
+                curves.append(Curve(self._curve_name(name), series.x, series.y, colour=colour, style=style, smoothed=False))
+        guides = [Guide(name, value) for metric in card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
         marks = [Mark(step, words) for step, words in history.marks]
         self.query_one(LineChart).show(curves, guides, marks)
-        self.query_one(TitleLine).figure = figure
+        self.query_one(TitleLine).figure = self._best(history)
 
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
@@ -66,8 +68,11 @@ class Chart(Vertical):
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""
-        better = history.better if self.card.held_out == history.metric else "higher" if self.card.percent else "lower"
-        best = history.best(self.card.held_out, better)
+        if not self.card.held_out:
+            return ""
+        metric = self.card.held_out[0]
+        better = self.card.better or (history.better if metric == history.metric else "higher" if self.card.percent else "lower")
+        best = history.best(metric, better)
         return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
 
 
@@ -135,6 +140,11 @@ class ChartColumn(Vertical):
         self._drawn = (-1, -1)
         if self._history is not None:
             self.call_after_refresh(self.show, self._history)
+
+
+def _colour(kind: str, number: int, count: int) -> str:
+    """The usual colour for the only curve of its kind, else one of the set."""
+    return kind if count == 1 else str((number if kind == "train" else number + 4) % 8)
 
 
 def _words(name: str) -> str:

@@ -184,9 +184,10 @@ class ArchitectureTab(Vertical):
     def standing(self) -> Standing:
         """What the run bar shows."""
         link, history, status = self.link, self.link.history, self.link.status
-        chart = next((chart for chart in self.card.charts if chart.held_out == self.card.metric), self.card.charts[0])
+        chart = next((chart for chart in self.card.charts if self.card.metric in chart.held_out), self.card.charts[0])
         first = self.card.charts[0]
-        train, held_out = history.training.get(first.train), history.held_out.get(self.card.metric)
+        loss = next(iter(first.train), "")
+        train, held_out = history.training.get(loss), history.held_out.get(self.card.metric)
         problem = status.problem if status is not None else ""
         if not problem and history.failure is not None:
             problem = history.failure.what
@@ -198,7 +199,7 @@ class ArchitectureTab(Vertical):
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
             limit=link.limit,
-            train=(first.train.replace("_", " "), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
+            train=(loss.replace("_", " "), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
             held_out=(self.card.metric.replace("_", " "), measure(held_out.last, percent=chart.percent))
             if held_out is not None
             else ("", ""),

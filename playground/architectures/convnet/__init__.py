@@ -98,8 +98,8 @@ card = Card(
     better="higher",
     order=10,
     charts=(
-        ChartCard("Loss", train="train_loss", held_out="test_loss", log=True),
-        ChartCard("Accuracy", train="train_accuracy", held_out="test_accuracy", percent=True),
+        ChartCard("Loss", train=("train_loss",), held_out=("test_loss",), log=True),
+        ChartCard("Accuracy", train=("train_accuracy",), held_out=("test_accuracy",), percent=True),
     ),
     panels=(
         PanelCard(

@@ -154,10 +154,10 @@ card = Card(
     better="lower",
     order=70,
     charts=(
-        ChartCard("Loss (nats a token)", train="train_loss", held_out="val_loss"),
-        ChartCard("Held-out perplexity", held_out="val_perplexity", log=True),
-        ChartCard("Held-out words guessed right", held_out="val_top1", percent=True),
-        ChartCard("Gradient norm before clipping", train="grad_norm", log=True),
+        ChartCard("Loss (nats a token)", train=("train_loss",), held_out=("val_loss",)),
+        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True),
+        ChartCard("Held-out words guessed right", held_out=("val_top1",), percent=True),
+        ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(
         PanelCard(

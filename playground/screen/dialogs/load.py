@@ -88,7 +88,7 @@ class LoadDialog(Dialog[Loading | None]):
 
     def _row(self, name: str, state: str, steps: str, metrics: object, old: str) -> Content:
         value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
-        percent = any(chart.percent and chart.held_out == self.card.metric for chart in self.card.charts)
+        percent = any(chart.percent and self.card.metric in chart.held_out for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
         return Content.assemble(
             (f"{name:<15.15}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>12}{old:>11}".rstrip(), "$foreground 60%")
