@@ -12,8 +12,9 @@ from torch import Tensor
 from benchmarks.timing import Stopwatch
 from playground.architectures.convnet import ConvNetSettings
 from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.task import cell_statistics, make_optimizer, schedule
+from playground.architectures.convnet.task import cell_statistics, make_optimizer
 from playground.data.images import load_images
+from playground.parts.optimizers import schedule
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:

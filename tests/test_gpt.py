@@ -14,9 +14,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from playground.architectures.gpt import GPTSettings, NextWord, Passage, Prompt, card, panels
+from playground.architectures.gpt import GPTSettings, card
 from playground.architectures.gpt.model import GPT
-from playground.architectures.gpt.sampling import Reader, candidates, distribution, draw, write
+from playground.architectures.gpt.reader import Reader
 from playground.architectures.gpt.task import GPTTask, learning_rate
 from playground.data.tokens import UNKNOWN, Words
 from playground.engine import state
@@ -24,6 +24,9 @@ from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import SettingsError, fields, make
 from playground.engine.task import looking
+from playground.parts.prompt_options import NextWord, Passage, Prompt
+from playground.parts.prompts import read_prompt
+from playground.parts.sampling import candidates, distribution, draw, write
 
 CPU = torch.device("cpu")
 
@@ -152,7 +155,7 @@ def test_written_words_are_those_of_full_forward_passes_also_beyond_the_block() 
             expected = model(torch.tensor([reader.ids[-10:]]))[0, -1]
             torch.testing.assert_close(reader.logits, expected, rtol=1e-5, atol=1e-5)
             reader.append(token)
-        written = write(model, ids, 20, temperature=0, top_k=0, top_p=1.0, seed=0)
+        written = write(Reader(model, ids), 20, temperature=0, top_k=0, top_p=1.0, seed=0)
         for token, _ in written:
             logits = model(torch.tensor([ids[-10:]]))[0, -1]
             assert token == int(logits.argmax())
@@ -363,11 +366,11 @@ def test_draws_follow_the_probabilities_and_never_leave_the_candidates() -> None
 def test_a_passage_asked_for_word_by_word_is_the_same_passage() -> None:
     model = tiny()
     with torch.no_grad():
-        whole = [token for token, _ in write(model, [1, 2], 15, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)]
+        whole = [token for token, _ in write(Reader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)]
         ids = [1, 2]
         for _ in range(15):
-            ids.append(write(model, ids, 1, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)[0][0])
-        other = [token for token, _ in write(model, [1, 2], 15, temperature=1.0, top_k=0, top_p=0.9, seed=8, ban=0)]
+            ids.append(write(Reader(model, ids), 1, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)[0][0])
+        other = [token for token, _ in write(Reader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=8, ban=0)]
     assert ids[2:] == whole
     assert other != whole
     assert 0 not in whole
@@ -530,7 +533,7 @@ def test_the_card_names_every_panel_and_nothing_else() -> None:
 
 def test_read_prompt_of_nothing_starts_a_sentence() -> None:
     tokenizer = Words([UNKNOWN, ".", "the"])
-    read = panels.read_prompt(tiny(), tokenizer, Passage(prompt="  "))
+    read = read_prompt(tokenizer, Passage(prompt="  "), tiny().block_size)
     assert read.ids == [1]
     assert read.typed == []
 

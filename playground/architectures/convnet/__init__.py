@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.architectures.convnet.options import ImageOptions, KernelOptions, MapOptions, PickOptions, SaliencyOptions
+from playground.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
 from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
 from playground.engine.settings import Settings, SettingsError
+from playground.parts.image_options import ImageOptions, PickOptions
 
 IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32}
 

@@ -8,25 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from playground.engine.settings import Options
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageOptions(Options):
-    """An input: a held-out image, or a drawing."""
-
-    image: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    """Number of the held-out image to look at."""
-
-    drawing: Annotated[str, Meta(max_length=40_000)] = ""
-    """A drawing to look at instead: rows of comma-separated ink from 0 to 16, parted by semicolons."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PickOptions(Options):
-    """Which held-out image is looked at."""
-
-    image: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    """Number of the held-out image to look at."""
+from playground.parts.image_options import ImageOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

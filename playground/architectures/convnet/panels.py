@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.convnet.drawing import Frame, has_ink, parse_drawing, place
 from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.options import ImageOptions, KernelOptions, MapOptions, PickOptions, SaliencyOptions
+from playground.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
 from playground.data.images import ImageData
 from playground.engine.panels import Array, Bars, HeatMap, ImageGrid
 from playground.engine.settings import Options, SettingsError
+from playground.parts.image_options import ImageOptions, PickOptions
+from playground.parts.ink import Frame, has_ink, parse_drawing, place
+from playground.parts.pictures import pictures
 
 PAGE = 40
 """Images on one page of a grid."""
@@ -65,7 +67,7 @@ class ConvNetPanels:
     def input(self, options: ImageOptions) -> ImageGrid:
         """The one image or drawing."""
         image, words = self._look_at(options)
-        return ImageGrid(images=self._pictures(image), caption=words)
+        return ImageGrid(images=pictures(image, self.images.full), caption=words)
 
     def held_out_images(self, options: PickOptions) -> ImageGrid:
         """The page around the chosen image, mistakes marked."""
@@ -74,7 +76,7 @@ class ConvNetPanels:
         images, labels = self.test_images[first : first + PAGE].float(), self.test_labels[first : first + PAGE]
         wrong = self.model(images).argmax(1) != labels
         return ImageGrid(
-            images=self._pictures(images),
+            images=pictures(images, self.images.full),
             labels=[self.images.classes[label] for label in labels.tolist()],
             ids=list(range(first, first + len(labels))),
             wrong=wrong.tolist(),
@@ -143,7 +145,7 @@ class ConvNetPanels:
         sure = log_probabilities.amax(1).exp()
         names = self.images.classes
         return ImageGrid(
-            images=self._pictures(self.test_images[indices[worst].to(self.device)].float()),
+            images=pictures(self.test_images[indices[worst].to(self.device)].float(), self.images.full),
             labels=[f"{names[labels[i]]} as {names[decided[i]]} {sure[i]:.0%}" for i in worst.tolist()],
             ids=indices[worst].tolist(),
             wrong=[True] * len(worst),
@@ -211,8 +213,3 @@ class ConvNetPanels:
         logits = self.model(self.test_images[chosen].float()).float().cpu()
         words = "" if count <= SEEN else f"Among {SEEN:,} of the {count:,} held-out images"
         return self.test_labels[chosen].cpu(), logits, indices, words
-
-    def _pictures(self, images: Tensor) -> Array:
-        """Images (N, C, H, W) as a panel holds them."""
-        light = (images * (255 / self.images.full)).round().clamp(0, 255).byte().cpu()
-        return Array.of(light[:, 0] if light.shape[1] == 1 else light.permute(0, 2, 3, 1))

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from playground.architectures.convnet import ConvNetSettings, check_depth
 from playground.architectures.convnet.augmentation import augment
 from playground.architectures.convnet.baselines import measure_baselines
-from playground.architectures.convnet.drawing import usual_frame
 from playground.architectures.convnet.model import ConvNet
 from playground.architectures.convnet.panels import ConvNetPanels
 from playground.data.batches import Batches
 from playground.data.images import load_images
 from playground.engine.errors import DataError
 from playground.engine.task import Task
+from playground.parts.ink import usual_frame
+from playground.parts.optimizers import decay_groups, schedule, set_rates
 
 EVALUATED_AT_ONCE = 1000
 
@@ -88,13 +89,8 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
     def _set_rates(self) -> None:
         settings = self.settings
         lr = settings.lr * schedule(settings.schedule, self.step / settings.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-            group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
-            if settings.optimizer == "sgd":
-                group["momentum"] = settings.momentum
-            else:
-                group["betas"] = (settings.momentum, 0.999)
+        others = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {"betas": (settings.momentum, 0.999)}
+        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay, **others)
 
     def evaluate(self) -> dict[str, float]:
         """Mean loss in nats and share of right answers, over all held-out images."""
@@ -153,28 +149,8 @@ def cell_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
 
 def make_optimizer(model: nn.Module, settings: ConvNetSettings) -> torch.optim.Optimizer:
     """The chosen optimiser, fused; weight decay on kernels and matrices alone."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
-        {"params": [p for p in parameters if p.ndim < 2], "decays": False},
-    ]
+    groups = decay_groups(model)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, fused=True)
-
-
-def schedule(kind: str, progress: float) -> float:
-    """Share of the learning rate at `progress` from 0 to 1.
-
-    One-cycle follows Smith and Topin (2017): a cosine from 1/25 up to 1 over the first 30 %, and down to nearly nothing.
-    """
-    progress = min(1.0, progress)
-    if kind == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    if kind == "one-cycle":
-        rise = 0.3
-        if progress < rise:
-            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
-        return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
-    return 1.0

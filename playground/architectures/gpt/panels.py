@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-
 import torch
 from torch import Tensor
 
-from playground.architectures.gpt import AttentionHead, Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
+from playground.architectures.gpt import AttentionHead
 from playground.architectures.gpt.model import GPT, Block
-from playground.architectures.gpt.sampling import candidates, distribution, write
-from playground.data.bounded import clean
-from playground.data.tokens import UNKNOWN, Tokenizer, printable
+from playground.architectures.gpt.reader import Reader
+from playground.data.tokens import Tokenizer
 from playground.engine.panels import Array, Bars, HeatMap, Table, Tokens
-
-BARS = 20
-"""No more candidates than this are listed when `top_k` keeps all."""
+from playground.parts import prompts
+from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
 PARTS = {
     "tokens": "token embedding",
@@ -33,121 +28,27 @@ MAP = 128
 """Tokens on a side of an attention map."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ReadPrompt:
-    """A prompt as the model reads it."""
-
-    ids: list[int]
-    """At most a block of them, at least one."""
-    all_ids: list[int]
-    typed: list[int]
-    """All ids that were typed: none for an empty prompt."""
-    words: list[str]
-    """What stood there, for each of `ids`."""
-    notes: list[str]
-    """What must be known of how it was read."""
-
-    def caption(self, *more: str) -> str:
-        """`more`, then how the prompt was read."""
-        return " · ".join([*more, *self.notes])
-
-
-def read_prompt(model: GPT, tokenizer: Tokenizer, options: Prompt) -> ReadPrompt:
-    """The prompt's ids; of a long prompt the last block, for an empty one the token that stands for a start."""
-    options.check()
-    words = list(tokenizer.split(options.prompt))
-    typed = [tokenizer.id(word) for word in words]
-    notes = []
-    if not typed:
-        words = [tokenizer.vocabulary[tokenizer.start]]
-        notes.append("an empty prompt is read as a beginning")
-    all_ids = typed or [tokenizer.start]
-    ids, kept = all_ids[-model.block_size :], words[-model.block_size :]
-    if len(ids) < len(all_ids):
-        notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
-    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == 0 and word != UNKNOWN))
-    if unknown:
-        shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
-        notes.append(f"not in the vocabulary, read as <unk>: {shown}")
-    return ReadPrompt(ids, all_ids, typed, kept, notes)
-
-
 def next_word(model: GPT, tokenizer: Tokenizer, options: NextWord) -> Bars:
-    """The likeliest next tokens. What top-p leaves out is not listed; the probabilities shown are those of the whole softmax."""
-    prompt = read_prompt(model, tokenizer, options)
-    logits = model(_batch(model, prompt.ids))[0, -1].cpu().double()  # (V,)
-    probability = distribution(logits, options.temperature)
-    ids = candidates(probability, options.top_k or BARS, options.top_p).tolist()
-    values = probability[ids].tolist()
-    entropy = float(torch.special.entr(probability).sum())
-    spaced = options.prompt[-1:].isspace()
-    return Bars(
-        labels=[tokenizer.label(token) for token in ids],
-        values=values,
-        percent=True,
-        high=1.0 if values[0] > 0.5 else None,
-        appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
-        figure=f"{values[0]:.1%}",
-        caption=prompt.caption(
-            f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):.3g} equal choices", f"{sum(values):.1%} shown"
-        ),
-    )
+    """The likeliest next tokens."""
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
+    return prompts.next_token(model(_batch(model, prompt.ids))[0, -1], prompt, tokenizer, options)
 
 
 def passage(model: GPT, tokenizer: Tokenizer, options: Passage) -> Tokens:
-    """The prompt continued: the new words, and as running text what they add to the prompt."""
-    prompt = read_prompt(model, tokenizer, options)
-    written = write(
-        model,
-        prompt.all_ids,
-        options.words,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.sampling_seed,
-        ban=0,
-    )
-    ids = [token for token, _ in written]
-    probabilities = [probability for _, probability in written]
-    surprise = math.exp(-sum(math.log(max(p, 1e-300)) for p in probabilities) / len(probabilities))
-    return Tokens(
-        words=[tokenizer.label(token) for token in ids],
-        values=list(probabilities),
-        notes=[f"{tokenizer.label(token)}: {probability:.1%} when it was chosen" for token, probability in written],
-        text=tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
-        figure=f"perplexity {surprise:.3g}",
-        caption=prompt.caption(),
-    )
+    """The prompt continued."""
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
+    return prompts.passage(Reader(model, prompt.all_ids), prompt, tokenizer, options)
 
 
 def prompt_tokens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Tokens:
     """The probability of each token of the prompt, given those before it."""
-    prompt = read_prompt(model, tokenizer, options)
-    log_probability = model(_batch(model, prompt.ids))[0].cpu().double().log_softmax(dim=-1)  # (T, V)
-    values: list[float | None] = [None]
-    notes = [f"{_said(prompt, tokenizer, 0)}: nothing stands before it"]
-    nats = 0.0
-    for place, token in enumerate(prompt.ids[1:]):
-        here = log_probability[place]
-        rank = int((here > here[token]).sum()) + 1
-        values.append(float(here[token].exp()))
-        nats -= float(here[token])
-        best = tokenizer.label(int(here.argmax()))
-        notes.append(f"{_said(prompt, tokenizer, place + 1)}: {float(here[token].exp()):.2%}, place {rank:,}; likeliest was {best}")
-    count = len(prompt.ids) - 1
-    return Tokens(
-        words=[tokenizer.label(token) for token in prompt.ids],
-        values=values,
-        notes=notes,
-        text=printable(options.prompt),
-        figure=f"perplexity {math.exp(min(nats / count, 700)):.4g}" if count else "",
-        caption=prompt.caption(),
-    )
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
+    return prompts.prompt_tokens(model(_batch(model, prompt.ids))[0], prompt, tokenizer, options)
 
 
 def attention(model: GPT, tokenizer: Tokenizer, options: AttentionHead) -> HeatMap:
     """The attention weights of one head over the prompt."""
-    prompt = read_prompt(model, tokenizer, options)
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
     layer = min(options.layer, len(model.blocks) - 1)
     block = model.blocks[layer]
     assert isinstance(block, Block)
@@ -171,8 +72,8 @@ def attention(model: GPT, tokenizer: Tokenizer, options: AttentionHead) -> HeatM
 
 def layer_lens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Table:
     """The likeliest next tokens at one place of the prompt, if the stream ended after each layer."""
-    prompt = read_prompt(model, tokenizer, options)
-    place = _place(prompt, options)
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
+    place = prompt.place(options.token)
     streams = torch.stack([stream[0, place] for stream in model.streams(_batch(model, prompt.ids))])  # (1 + L, C)
     probability = model.head(streams).cpu().double().softmax(dim=-1)  # (1 + L, V)
     top = probability.topk(min(5, probability.shape[1]))
@@ -191,23 +92,9 @@ def layer_lens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Tabl
 
 
 def neighbours(model: GPT, tokenizer: Tokenizer, options: Neighbours) -> Bars:
-    """The tokens whose embeddings have the largest cosine with that of the chosen one."""
-    prompt = read_prompt(model, tokenizer, options)
-    if options.word.strip():
-        chosen = (tokenizer.encode(options.word) or [0])[-1]
-    else:
-        chosen = prompt.ids[_place(prompt, options)]
-    directions = torch.nn.functional.normalize(model.tokens.weight.cpu().double(), dim=1)  # (V, C)
-    cosine = directions @ directions[chosen]
-    cosine[chosen] = -2.0
-    top = cosine.topk(min(10, len(cosine) - 1))
-    return Bars(
-        labels=[tokenizer.label(token) for token in top.indices.tolist()],
-        values=top.values.tolist(),
-        high=1.0,
-        figure=f"of {tokenizer.label(chosen)}",
-        caption="that word is not in the vocabulary: these are the neighbours of <unk>" if chosen == 0 else "",
-    )
+    """The tokens whose embeddings point most nearly the same way."""
+    prompt = prompts.read_prompt(tokenizer, options, model.block_size)
+    return prompts.neighbours(model.tokens.weight, prompt, tokenizer, options)
 
 
 def norms(model: GPT) -> Bars:
@@ -239,12 +126,3 @@ def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
 
 def _batch(model: GPT, ids: list[int]) -> Tensor:
     return torch.tensor([ids], device=model.tokens.weight.device)  # (1, T)
-
-
-def _place(prompt: ReadPrompt, options: TokenOfPrompt) -> int:
-    return len(prompt.ids) - 1 if options.token < 0 else min(options.token, len(prompt.ids) - 1)
-
-
-def _said(prompt: ReadPrompt, tokenizer: Tokenizer, place: int) -> str:
-    label = tokenizer.label(prompt.ids[place])
-    return label if prompt.ids[place] else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"

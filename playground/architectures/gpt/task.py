@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.gpt import AttentionHead, GPTSettings, Neighbours, NextWord, Passage, TokenOfPrompt, panels
+from playground.architectures.gpt import AttentionHead, GPTSettings, panels
 from playground.architectures.gpt.model import GPT
 from playground.data import ngrams
 from playground.data.text import Corpus, read_corpus, read_text
@@ -18,6 +18,8 @@ from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
+from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
+from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
@@ -60,10 +62,7 @@ class GPTTask(Task[GPTSettings]):
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""
-        rate = learning_rate(self.settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-            group["weight_decay"] = self.settings.weight_decay if group["decays"] else 0.0
+        set_rates(self.optimizer, lr=learning_rate(self.settings, self.step), weight_decay=self.settings.weight_decay)
         starts = torch.randint(
             len(self.corpus.train) - self.settings.block_size, (self.settings.batch, 1), generator=self.generators["data"]
         )
@@ -156,20 +155,12 @@ class GPTTask(Task[GPTSettings]):
 
 def learning_rate(settings: GPTSettings, step: int) -> float:
     """Of the step after `step` finished ones: a linear warm-up to `lr`, then half a cosine down to a tenth of it at the last step."""
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    progress = min(1.0, (step - settings.warmup) / max(1, settings.steps - settings.warmup))
-    return settings.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return settings.lr * warmup_cosine(step, settings.warmup, settings.steps)
 
 
 def adamw(model: GPT, settings: GPTSettings) -> torch.optim.AdamW:
     """AdamW as GPT-3 had it (betas .9 and .95; Brown et al., 2020), with weight decay on the matrices alone: embeddings and linear maps."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "decays": True},
-        {"params": [p for p in parameters if p.dim() < 2], "decays": False, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(decay_groups(model), lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True)
 
 
 def _read(settings: GPTSettings, assets: dict[str, Any] | None) -> tuple[Tokenizer, Corpus | None, str]:

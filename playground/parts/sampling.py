@@ -1,11 +1,11 @@
-"""Drawing the next token, and writing a passage with a key-value cache."""
+"""Drawing the next token, and writing a passage token by token."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
-
-from playground.architectures.gpt.model import GPT, Cache
 
 
 def distribution(logits: Tensor, temperature: float) -> Tensor:
@@ -41,43 +41,30 @@ def draw(probability: Tensor, top_k: int, top_p: float, seed: int) -> int:
     return int(ids[min(int(torch.searchsorted(edges, point, right=True)), len(ids) - 1)])
 
 
-class Reader:
-    """Feeds a model token by token and gives the logits after the last: with a cache while they fit in a block, and afterwards from
-    the last `block_size` tokens afresh, because every token's learned position moves."""
+class Reader(Protocol):
+    """A model in the middle of a text."""
 
-    def __init__(self, model: GPT, ids: list[int]) -> None:
-        self.model = model
-        self.ids = list(ids)
-        self._device = model.tokens.weight.device
-        self._cache: Cache = []
-        self.logits = self._read(self.ids[-model.block_size :])  # (V,)
+    ids: list[int]
+    """What it has read."""
+    logits: Tensor
+    """(V,): of the next token."""
 
     def append(self, token: int) -> Tensor:
         """Read one more token; logits (V,) after it."""
-        self.ids.append(token)
-        if len(self.ids) <= self.model.block_size:
-            self.logits = self._read([token])
-        else:
-            self._cache = []
-            self.logits = self._read(self.ids[-self.model.block_size :])
-        return self.logits
-
-    def _read(self, ids: list[int]) -> Tensor:
-        logits: Tensor = self.model(torch.tensor([ids], device=self._device), self._cache)  # (1, T, V)
-        return logits[0, -1]
+        ...
 
 
 def write(
-    model: GPT, ids: list[int], count: int, *, temperature: float, top_k: int, top_p: float, seed: int, ban: int | None = None
+    reader: Reader, count: int, *, temperature: float, top_k: int, top_p: float, seed: int, ban: int | None = None
 ) -> list[tuple[int, float]]:
-    """`count` tokens after `ids`, each with the probability that the model itself (temperature 1, nothing left out) gave it.
+    """`count` tokens after what `reader` has read, each with the probability that the model itself (temperature 1) gave it.
 
     The draw of each token depends on `seed` and its place in the text alone, so that a passage asked for word by word is the same one.
     The token `ban` is never drawn.
     """
-    reader = Reader(model, ids)
     passage = []
-    for place in range(len(ids), len(ids) + count):
+    start = len(reader.ids)
+    for place in range(start, start + count):
         logits = reader.logits.cpu().double()
         plain = logits.softmax(dim=0)
         if ban is not None:

@@ -1,0 +1,58 @@
+"""Parameter groups, schedules and live rates: what every training step sets before it updates the weights.
+
+A checkpoint keeps an optimiser's slots (momentum, variance) and not its rates: those come from the settings, at every step, so that a
+setting that changes in mid-run needs nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def decay_groups(*models: nn.Module) -> list[dict[str, Any]]:
+    """Two parameter groups: matrices, kernels and embeddings, which weight decay may pull on, and biases and norms, which it may not."""
+    parameters = [p for model in models for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
+        {"params": [p for p in parameters if p.ndim < 2], "decays": False, "weight_decay": 0.0},
+    ]
+
+
+def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float | None = None, **others: Any) -> None:
+    """The rates of the next update; weight decay goes to the groups that decay, `others` (such as betas, momentum) to all."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        if weight_decay is not None:
+            group["weight_decay"] = weight_decay if group.get("decays", True) else 0.0
+        group.update(others)
+
+
+def schedule(kind: str, progress: float) -> float:
+    """Share of the learning rate at `progress` from 0 to 1: constant, cosine, linear or one-cycle.
+
+    One-cycle follows Smith and Topin (2017): a cosine from 1/25 up to 1 over the first 30 %, and down to nearly nothing.
+    """
+    progress = min(1.0, progress)
+    if kind == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if kind == "linear":
+        return 1.0 - progress
+    if kind == "one-cycle":
+        rise = 0.3
+        if progress < rise:
+            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
+        return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+    return 1.0
+
+
+def warmup_cosine(step: int, warmup: int, steps: int, floor: float = 0.1) -> float:
+    """Share of the learning rate for the step after `step` finished ones: a linear warm-up to 1, then half a cosine down to `floor` at the
+    last of `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,156 @@
+"""Answers about a prompt that every language model gives alike: how it was read, the next token, a passage, each token's probability."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from playground.data.bounded import clean
+from playground.data.tokens import UNKNOWN, Tokenizer, printable
+from playground.engine.panels import Bars, Tokens
+from playground.parts.prompt_options import Neighbours, NextWord, Passage, Prompt
+from playground.parts.sampling import Reader, candidates, distribution, write
+
+BARS = 20
+"""No more candidates than this are listed when `top_k` keeps all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadPrompt:
+    """A prompt as the model reads it."""
+
+    ids: list[int]
+    """At most a block of them, at least one."""
+    all_ids: list[int]
+    typed: list[int]
+    """All ids that were typed: none for an empty prompt."""
+    words: list[str]
+    """What stood there, for each of `ids`."""
+    notes: list[str]
+    """What must be known of how it was read."""
+
+    def place(self, token: int) -> int:
+        """The place in `ids` that an option means: -1 is the last, and so is what lies beyond it."""
+        return len(self.ids) - 1 if token < 0 else min(token, len(self.ids) - 1)
+
+    def caption(self, *more: str) -> str:
+        """`more`, then how the prompt was read."""
+        return " · ".join([*more, *self.notes])
+
+
+def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = None) -> ReadPrompt:
+    """The prompt's ids; of one of more than `longest` tokens its end, for an empty one the token that stands for a start."""
+    options.check()
+    words = list(tokenizer.split(options.prompt))
+    typed = [tokenizer.id(word) for word in words]
+    notes = []
+    if not typed:
+        words = [tokenizer.vocabulary[tokenizer.start]]
+        notes.append("an empty prompt is read as a beginning")
+    all_ids = typed or [tokenizer.start]
+    ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
+    if len(ids) < len(all_ids):
+        notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
+    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == 0 and word != UNKNOWN))
+    if unknown:
+        shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
+        notes.append(f"not in the vocabulary, read as <unk>: {shown}")
+    return ReadPrompt(ids, all_ids, typed, kept, notes)
+
+
+def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: NextWord) -> Bars:
+    """The likeliest next tokens by their logits (V,).
+
+    What top-p leaves out is not listed; the probabilities shown are those of the whole softmax.
+    """
+    probability = distribution(logits, options.temperature)  # (V,)
+    ids = candidates(probability, options.top_k or BARS, options.top_p).tolist()
+    values = probability[ids].tolist()
+    entropy = float(torch.special.entr(probability).sum())
+    spaced = options.prompt[-1:].isspace()
+    return Bars(
+        labels=[tokenizer.label(token) for token in ids],
+        values=values,
+        percent=True,
+        high=1.0,
+        appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
+        figure=f"{100 * values[0]:.1f} %",
+        caption=prompt.caption(
+            f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):,.0f} equal choices", f"{100 * sum(values):.1f} % shown"
+        ),
+    )
+
+
+def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: Passage) -> Tokens:
+    """The prompt, which `reader` has read, continued: the new words, and as running text what they add to the prompt."""
+    written = write(
+        reader,
+        options.words,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.sampling_seed,
+        ban=0,
+    )
+    ids = [token for token, _ in written]
+    probabilities = [probability for _, probability in written]
+    surprise = math.exp(-sum(math.log(max(p, 1e-300)) for p in probabilities) / len(probabilities))
+    return Tokens(
+        words=[tokenizer.label(token) for token in ids],
+        values=list(probabilities),
+        notes=[f"{tokenizer.label(token)}: {probability:.1%} when it was chosen" for token, probability in written],
+        text=tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
+        figure=f"perplexity {surprise:.3g}",
+        caption=prompt.caption(),
+    )
+
+
+def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: Prompt) -> Tokens:
+    """The probability of each token of the prompt, given those before it, by the logits (T, V) after each."""
+    log_probability = logits.cpu().double().log_softmax(dim=-1)
+    values: list[float | None] = [None]
+    notes = [f"{_said(prompt, tokenizer, 0)}: nothing stands before it"]
+    nats = 0.0
+    for place, token in enumerate(prompt.ids[1:]):
+        here = log_probability[place]
+        rank = int((here > here[token]).sum()) + 1
+        values.append(float(here[token].exp()))
+        nats -= float(here[token])
+        best = tokenizer.label(int(here.argmax()))
+        notes.append(f"{_said(prompt, tokenizer, place + 1)}: {float(here[token].exp()):.2%}, place {rank:,}; likeliest was {best}")
+    count = len(prompt.ids) - 1
+    return Tokens(
+        words=[tokenizer.label(token) for token in prompt.ids],
+        values=values,
+        notes=notes,
+        text=printable(options.prompt),
+        figure=f"perplexity {math.exp(min(nats / count, 700)):.4g}" if count else "",
+        caption=prompt.caption(),
+    )
+
+
+def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: Neighbours) -> Bars:
+    """The tokens whose embeddings (rows of (V, C)) have the largest cosine with that of the chosen one."""
+    if options.word.strip():
+        chosen = (tokenizer.encode(options.word) or [0])[-1]
+    else:
+        chosen = prompt.ids[prompt.place(options.token)]
+    directions = torch.nn.functional.normalize(embedding.detach().cpu().double(), dim=1)  # (V, C)
+    cosine = directions @ directions[chosen]
+    cosine[chosen] = -2.0
+    top = cosine.topk(min(10, len(cosine) - 1))
+    return Bars(
+        labels=[tokenizer.label(token) for token in top.indices.tolist()],
+        values=top.values.tolist(),
+        high=1.0,
+        figure=f"of {tokenizer.label(chosen)}",
+        caption="that word is not in the vocabulary: these are the neighbours of <unk>" if chosen == 0 else "",
+    )
+
+
+def _said(prompt: ReadPrompt, tokenizer: Tokenizer, place: int) -> str:
+    label = tokenizer.label(prompt.ids[place])
+    return label if prompt.ids[place] else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"
