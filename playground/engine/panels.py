@@ -163,6 +163,8 @@ class Frame(Panel, frozen=True, kw_only=True):
     """Which action a person takes with which key (`left`, `right`, `up`, `down`, `space`)."""
     ended: bool = False
     """The episode is over: the next step begins another."""
+    fps: float = 0.0
+    """Steps a second at which the environment runs in real time; 0: it has no time of its own."""
 
 
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame

@@ -6,6 +6,7 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     live     True when a change takes effect at the next step of a running run; otherwise it waits for a reset
     choices  the values offered for a text field; with `path` a file or folder is taken as well
     path     True when the text may name a file or folder
+    pad      [rows, columns] of a drawing that a text field holds: rows of hex digits parted by `/`
 
 and the docstring under a field says in plain words what it does. `fields` reads all of that into `Field`s.
 """
@@ -97,6 +98,8 @@ class Field:
     open_high: bool
     choices: tuple[str, ...]
     path: bool
+    pad: tuple[int, int] | None
+    """Rows and columns of the drawing that the text is."""
     unit: str
     live: bool
     doc: str
@@ -342,6 +345,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         open_high=bound.lt is not None,
         choices=choices or tuple(extra.get("choices", ())),
         path=bool(extra.get("path")),
+        pad=(int(pad[0]), int(pad[1])) if (pad := extra.get("pad")) else None,
         unit=str(extra.get("unit", "")),
         live=bool(extra.get("live")),
         doc=doc,
