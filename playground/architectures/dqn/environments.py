@@ -1,0 +1,174 @@
+"""Environments by name: found among gymnasium's, made, checked, and described; or refused in words with near matches."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.architectures.dqn.model import Observed
+from playground.architectures.dqn.settings import DQNSettings
+from playground.engine.settings import SettingsError
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # standard output is for the run's own words
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn in memory; there may be no screen, and none is wanted
+
+import gymnasium
+from gymnasium import spaces
+
+USUAL_LIMIT = 500
+"""Steps of an episode where neither environment nor settings limit them."""
+ATARI_SIDE, ATARI_STACK = 84, 4
+MOST_ACTIONS = 64
+
+Environment = gymnasium.Env[Any, Any]
+
+
+def import_modules(names: str) -> None:
+    """Import the modules of `--env-module`. Raises `SettingsError` naming the one that is missing."""
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise SettingsError(
+                f"--env-module {name}: cannot be imported ({error}); install it, or run where Python finds it", "env_module"
+            ) from None
+
+
+def find(name: str) -> str:
+    """The full id of an environment; a name without version is its newest. Raises `SettingsError` with near matches."""
+    if name.startswith("ALE/"):
+        _register_atari()
+    if name in gymnasium.registry:
+        return name
+    versions = [known for known in gymnasium.registry if re.fullmatch(re.escape(name) + r"-v\d+", known)]
+    if versions:
+        return max(versions, key=lambda known: int(known.rpartition("-v")[2]))
+    near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.5)
+    lower = [known for known in gymnasium.registry if known.lower().startswith(name.lower().split("-v")[0])]
+    near = list(dict.fromkeys([*lower, *near]))[:3]
+    hint = f"did you mean {' or '.join(near)}?" if near else "known are " + ", ".join(list(gymnasium.registry)[:8]) + " and others"
+    raise SettingsError(f"--env {name}: there is no such environment; {hint} Modules that register more are named with --env-module", "env")
+
+
+def _register_atari() -> None:
+    try:
+        import ale_py
+    except ImportError:
+        raise SettingsError('--env: Atari games need an extra package; pip install "dlplay[atari]"', "env") from None
+    if not any(known.startswith("ALE/") for known in gymnasium.registry):
+        gymnasium.register_envs(ale_py)
+
+
+def make(settings: DQNSettings, render: str | None = None) -> Environment:
+    """One environment, its episodes limited, its observations flat numbers, the number of a state, or a picture.
+
+    `render`: `"rgb_array"` or `"ansi"`. Raises `SettingsError` for one that does not exist, cannot be made, or does not fit.
+    """
+    import_modules(settings.env_module)
+    name = find(settings.env)
+    limit = settings.time_limit or gymnasium.spec(name).max_episode_steps or USUAL_LIMIT
+    atari = name.startswith("ALE/")
+    if atari and not settings.time_limit:
+        limit = gymnasium.spec(name).max_episode_steps or 27_000
+    more: dict[str, Any] = {"frameskip": 1} if atari else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            env: Environment = gymnasium.make(name, render_mode=render, disable_env_checker=True, max_episode_steps=limit, **more)
+        except ImportError as error:  # gymnasium's DependencyNotInstalled is one
+            raise SettingsError(f"--env {name} cannot be made: {_way_out(name, str(error))}", "env") from None
+        except Exception as error:  # whatever a registered constructor raises
+            raise SettingsError(f"--env {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:200]}", "env") from None
+    return _fitted(env, name, atari)
+
+
+def _way_out(name: str, why: str) -> str:
+    if "box2d" in why.lower():
+        return 'it needs an extra package; pip install "dlplay[box2d]"'
+    return " ".join(why.split())[:200]
+
+
+def _fitted(env: Environment, name: str, atari: bool) -> Environment:
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise SettingsError(
+            f"--env {name} does not fit: its actions are {_words(env.action_space)}, and DQN compares the values of a few numbered actions; "
+            "use one with a discrete action space",
+            "env",
+        )
+    if env.action_space.n > MOST_ACTIONS:
+        raise SettingsError(f"--env {name} does not fit: it has {env.action_space.n} actions; use one with at most {MOST_ACTIONS}", "env")
+    if atari:
+        try:
+            env = gymnasium.wrappers.AtariPreprocessing(env, screen_size=ATARI_SIDE)
+        except ImportError:
+            raise SettingsError('--env: Atari games need an extra package; pip install "dlplay[atari]"', "env") from None
+        return gymnasium.wrappers.FrameStackObservation(env, ATARI_STACK)
+    if isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
+        try:
+            env = gymnasium.wrappers.FlattenObservation(env)
+        except (NotImplementedError, ValueError, TypeError):
+            raise _misfit(env, name) from None
+    observe(env, name)
+    return env
+
+
+def observe(env: Environment, name: str = "it") -> Observed:
+    """What the environment lets its agent see. Raises `SettingsError` when no net here can read it."""
+    space = env.observation_space
+    if isinstance(space, spaces.Discrete):
+        return Observed("state", (), int(space.n))
+    if isinstance(space, spaces.Box):
+        if space.dtype == np.uint8 and len(space.shape) in (2, 3):
+            height_last = len(space.shape) == 3 and space.shape[2] in (1, 3, 4)  # (H, W, C)
+            shape = (space.shape[2], *space.shape[:2]) if height_last else (1, *space.shape) if len(space.shape) == 2 else space.shape
+            return Observed("image", tuple(int(side) for side in shape))
+        if int(np.prod(space.shape)) <= 65_536:
+            return Observed("vector", (int(np.prod(space.shape)),))
+    raise _misfit(env, name)
+
+
+def _misfit(env: Environment, name: str) -> SettingsError:
+    return SettingsError(
+        f"--env {name} does not fit: its observations are {_words(env.observation_space)}; use one with a box of numbers, numbered states "
+        "or pictures",
+        "env",
+    )
+
+
+def _words(space: Any) -> str:
+    kinds = {spaces.Dict: "a dictionary", spaces.Box: f"a box of shape {space.shape}", spaces.Text: "text", spaces.Graph: "a graph"}
+    return next((words for kind, words in kinds.items() if isinstance(space, kind)), f"of the kind {type(space).__name__}")
+
+
+class Reading:
+    """Turns what an environment returns into what the net and the buffer hold."""
+
+    def __init__(self, env: Environment) -> None:
+        self.observed = observe(env)
+        self.space = env.observation_space
+        self.dtype: Any = {"state": np.int32, "image": np.uint8, "vector": np.float32}[self.observed.kind]
+        shape = self.space.shape or ()
+        self._channels_last = self.observed.kind == "image" and len(shape) == 3 and shape[2] in (1, 3, 4)
+        self._first = int(getattr(self.space, "start", 0))
+        self.plain = self.observed.kind == "vector" and self.space.dtype == np.float32 and len(shape) == 1
+        """True when nothing needs to be changed."""
+        self.stack = self.observed.shape[0] if isinstance(env, gymnasium.wrappers.FrameStackObservation) else 1
+
+    def __call__(self, observation: Any) -> NDArray[Any]:
+        """One observation as an array of the observed shape."""
+        if self.plain:
+            array: NDArray[Any] = observation
+            return array
+        if self.observed.kind == "state":
+            return np.asarray(int(observation) - self._first, np.int32)
+        array = np.asarray(observation, self.dtype)
+        if self._channels_last:
+            return np.ascontiguousarray(array.transpose(2, 0, 1))
+        return array.reshape(self.observed.shape)
