@@ -17,7 +17,7 @@ from checkpoints import CheckpointError
 from playground import __version__, architectures
 from playground.engine.card import Card
 from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError, field, make, parse, read_file, to_dict
+from playground.engine.settings import SettingsError, field, fields, make, parse, read_file, to_dict
 from playground.flags import absolute, question_fields, with_flags
 from playground.runs import directory
 from playground.runs.directory import RunNameError, SpecError
@@ -51,6 +51,9 @@ def run(arguments: Sequence[str]) -> int:
         command, bound, *_ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
         status = command(*bound.args, **bound.kwargs)
         return status if isinstance(status, int) else 0
+    except cyclopts.UnusedCliTokensError as error:
+        words = " ".join(map(str, error.unused_tokens or ()))
+        return _refuse(f"{words!r} is too much here; values follow their flags, as in --steps 500", USAGE)
     except cyclopts.CycloptsError as error:
         return _refuse(" ".join(str(error).split()), USAGE)
     except Held as error:
@@ -62,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{where}{error.strerror or error}; make room or give rights there, or name another folder with --runs-dir", USAGE)
 
 
 def _app(arguments: Sequence[str]) -> App:
@@ -88,13 +94,17 @@ def _app(arguments: Sequence[str]) -> App:
 def _check_command(app: App, arguments: Sequence[str]) -> None:
     """Raises `SettingsError` for a first word that is no command: the playground itself takes none."""
     known = [name for name in app if not name.startswith("-")]
+    if arguments and arguments[0] == "help":
+        raise SettingsError("there is no command 'help'; use dlplay --help, or dlplay ARCH --help")
+    if "--headless" in arguments and arguments[0].startswith("-"):
+        raise SettingsError(f"--headless needs an architecture first, such as dlplay {next(iter(architectures.cards()))} --headless")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
         raise SettingsError(f"there is no command {arguments[0][:60]!r}; {_nearest(arguments[0], known)}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     """The way out for a mistyped name."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
@@ -112,8 +122,9 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, absolute(item, given[item.name])) for item in question_fields(card) if item.name in given}
+    panel = given.get("panel") or (card.stage.panel if card.stage else card.panels[0].name)
     if not headless:
-        for name in ("json", "paused", "explore"):
+        for name in ("json", "paused", "explore", "panel"):
             if given.get(name):
                 raise SettingsError(f"--{name} needs --headless")
     values = _values(card, given, runs_dir)
@@ -126,17 +137,25 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(Path(given["explore"]).expanduser().absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
-    if questions:
+    if questions or given.get("panel"):
         from playground.runs import ask, origin
 
-        assert card.stage is not None
+        _check_questions(card, panel, questions)
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
-        ask.print_panel(ask.answer(card, settings, start, runs_dir, card.stage.panel, questions), as_json)
+        ask.print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), _lasting(start), given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
+
+
+def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
+    """Raises `SettingsError` for an option that the panel does not know."""
+    for name in questions:
+        if name not in {item.name for item in fields(card.panel(panel).options)}:
+            others = [item.name for item in card.panels if name in {option.name for option in fields(item.options)}]
+            raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
 
 
 def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
@@ -220,10 +239,10 @@ def _train(
     run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None
 ) -> int:
     """Train in this process; a run that could not even begin leaves nothing behind."""
-    from playground.runs import process
-    from playground.runs.console import console
-
     try:
+        from playground.runs import process  # brings torch, which takes a second in which a person may have second thoughts
+        from playground.runs.console import console
+
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides)
     except (SettingsError, DataError, CheckpointError, KeyboardInterrupt):
         if fresh and not run.journal_path.exists():
@@ -246,8 +265,6 @@ def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]
 
 
 def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
-    from playground.engine.settings import fields
-
     return {item.name: absolute(item, given[item.name]) for item in fields(card.settings) if item.name in given}
 
 

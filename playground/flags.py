@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from playground.engine.card import Card
 from playground.engine.settings import COMMON, Field, fields, show
 
 MODEL = Group("Model and training", sort_key=1)
-ASK = Group("Ask a trained model (with --headless)", sort_key=2)
+ASK = Group("Ask a trained model instead of training (with --headless)", sort_key=2)
 RUN = Group("Run", sort_key=3)
 HOW = Group("How", sort_key=4)
 
@@ -30,10 +30,19 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
 )
 """What is not a setting of the model: name, type and help."""
 
+PANEL_HELP = "Put one of the tab's questions to a trained model and print the answer. ({names}; default {default})"
+
 
 def question_fields(card: Card) -> tuple[Field, ...]:
-    """The options of the panel that the architecture's action area asks, which are flags as well."""
-    return fields(card.panel(card.stage.panel).options) if card.stage else ()
+    """The options of all panels, which are flags as well: those of the action area's panel first; a setting of the same name wins."""
+    taken = {item.name for item in fields(card.settings)} | {name for name, _, _ in HOW_FLAGS} | {"panel"}
+    first = [panel for panel in card.panels if card.stage and panel.name == card.stage.panel]
+    found: dict[str, Field] = {}
+    for panel in [*first, *card.panels]:
+        for item in fields(panel.options):
+            if item.name not in taken:
+                found.setdefault(item.name, item)
+    return tuple(found.values())
 
 
 def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callable[..., int]:
@@ -42,13 +51,27 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     def command(**given: Any) -> int:
         return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
 
-    parameters = [_setting(item, RUN if item.name in COMMON else MODEL) for item in fields(card.settings)]
+    metrics = dict.fromkeys([card.metric, *(name for chart in card.charts for name in chart.held_out)])
+    parameters = [_setting(item, RUN if item.name in COMMON else MODEL, metrics) for item in fields(card.settings)]
+    parameters.append(
+        _flag(
+            "panel",
+            Literal[tuple(panel.name for panel in card.panels)],
+            PANEL_HELP.format(names=", ".join(p.name for p in card.panels), default=_asked(card)),
+            ASK,
+        )
+    )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
     words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
     parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary
     return command
+
+
+def _asked(card: Card) -> str:
+    """The panel that is asked when none is named."""
+    return card.stage.panel if card.stage else card.panels[0].name
 
 
 def absolute(item: Field, value: Any) -> Any:
@@ -58,10 +81,15 @@ def absolute(item: Field, value: Any) -> Any:
     return value
 
 
-def _setting(item: Field, group: Group) -> inspect.Parameter:
+def _setting(item: Field, group: Group, metrics: Iterable[str] = ()) -> inspect.Parameter:
+    metrics = list(metrics)
     bounds = item.bounds if item.kind != "bool" else ""
     facts = [*([bounds] if bounds else []), *([item.unit] if item.unit else []), f"default {show(item.default) or 'none'}"]
-    kind: Any = bool if item.kind == "bool" else Literal[item.choices] if item.choices and not item.path else str
+    if item.name == "until":
+        facts = [f"metrics are {', '.join(metrics)}", *facts] if metrics else facts
+    kind: Any = {"bool": bool, "int": int, "float": float}.get(item.kind, str)
+    if item.choices and not item.path:
+        kind = Literal[item.choices]
     return _flag(item.name, kind, f"{item.doc} ({'; '.join(facts)})", group)
 
 

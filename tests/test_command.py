@@ -16,7 +16,6 @@ import torch
 
 from playground import architectures
 from playground.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
-from playground.engine.panels import AnyPanel, Bars
 from playground.runs.directory import RunDirectory
 from playground.runs.journal import history
 from tests.conftest import Dlplay, flags, wait_until
@@ -163,7 +162,9 @@ def test_plain_output_ends_early_and_the_run_is_listed_and_removed(dlplay: Dlpla
 
 def test_flags_win_over_the_file_and_the_file_over_the_preset(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
     for name, card in architectures.cards().items():
-        preset = next(preset for preset, found in card.presets.items() if "steps" in found.values)
+        preset = next((preset for preset, found in card.presets.items() if "steps" in found.values), None)
+        if preset is None:
+            continue
         file = tmp_path / "settings.json"
         file.write_text(json.dumps({**small(name), "steps": 9, "eval_every": 7, "seed": 5}))
         typed = ["--preset", preset, "--set-file", str(file), "--seed", "6", *flags(dict.fromkeys(["steps"], 3)), "--json"]
@@ -177,24 +178,57 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(dlplay: Dlplay, sm
         assert {key: settings[key] for key in left} == left
 
 
-def test_a_trained_model_is_asked_in_one_line(dlplay: Dlplay, tmp_path: Path) -> None:
-    for name, card in architectures.cards().items():
-        if card.stage is None:
-            continue
-        asked = ["--prompt", "the value of"] if card.stage.kind == "prompt" else ["--drawing", pad(card.stage.size, card.stage.levels)]
-        ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *asked)
-        assert (ended.status, ended.err) == (0, "")
-        bars = msgspec.json.decode(ended.out, type=AnyPanel)
-        assert isinstance(bars, Bars)
-        table = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *asked)
-        assert (table.status, table.err, "\x1b" in table.out) == (0, "", False)
-        best = max(range(len(bars.values)), key=lambda index: bars.values[index])
-        row = next(line for line in table.out.splitlines() if line.split()[:1] == bars.labels[best].split()[:1])
-        assert f"{bars.values[best]:.2%}" in row
-        assert sum(bars.values) <= 1 + 1e-6
-        if card.stage.kind == "pad":
-            assert bars.labels[best].split()[0] == "1"  # an upright stroke is a one
-        assert not (tmp_path / "runs").exists()
+@pytest.mark.parametrize("name", architectures.cards())
+def test_a_trained_model_is_asked_in_one_line(name: str, dlplay: Dlplay, tmp_path: Path) -> None:
+    card = architectures.cards()[name]
+    assert card.stage is not None
+    asked = {"prompt": ["--prompt", "the value of"], "pad": ["--drawing", pad(card.stage.size, card.stage.levels)]}.get(
+        card.stage.kind, ["--panel", card.stage.panel]
+    )
+    ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *asked)
+    assert (ended.status, ended.err) == (0, "")
+    said = json.loads(ended.out)
+    table = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *asked)
+    assert (table.status, table.err, "\x1b" in table.out) == (0, "", False)
+    if card.stage.kind in ("prompt", "pad"):
+        assert said["kind"] == "bars"
+        best = max(said["rows"], key=lambda row: row["value"])
+        row = next(line for line in table.out.splitlines() if line.split()[:1] == best["label"].split()[:1])
+        assert f"{best['value']:.2%}" in row
+        assert sum(row["value"] for row in said["rows"]) <= 1 + 1e-6
+    if card.stage.kind == "pad" and name == "convnet":
+        assert best["label"].split()[0] == "1"  # an upright stroke is a one
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_question_says_which_panel_knows_its_option(dlplay: Dlplay, tmp_path: Path) -> None:
+    refused = dlplay("gpt", "--headless", "--layer", "1", "--runs-dir", str(tmp_path))
+    assert refused.status == 2
+    assert "--panel attention" in refused.err
+    answered = dlplay("gpt", "--headless", "--layer", "1", "--panel", "attention", "--json", "--runs-dir", str(tmp_path))
+    assert json.loads(answered.out)["kind"] == "heatmap"
+
+
+def test_the_runs_are_listed_whole_and_the_newest_first(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
+    for name in ("older-with-a-rather-long-name", "newer"):
+        assert dlplay(first, "--headless", "--name", name, "--runs-dir", str(tmp_path), *flags(small(first) | {"steps": 2})).status == 0
+    listed = dlplay("runs", "--runs-dir", str(tmp_path), env={"COLUMNS": "40"}).out.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == ["newer", "older-with-a-rather-long-name"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(dlplay: Dlplay, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = dlplay("gpt", "--headless", "--runs-dir", str(tmp_path / "file"), "--steps", "2")
+    assert refused.status == 2
+    assert "--runs-dir" in refused.err
+    assert len(refused.err.splitlines()) == 1
+
+
+def test_a_metric_that_no_evaluation_gives_ends_the_run_in_words(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
+    ended = dlplay(first, "--headless", "--until", "nonsense>=1", "--runs-dir", str(tmp_path), *flags(small(first)))
+    assert ended.status == 1
+    assert "known are" in ended.err
+    assert architectures.card(first).metric in ended.err
 
 
 def pad(size: tuple[int, int], levels: int) -> str:

@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 def test_the_second_is_refused_with_the_name_of_the_first_and_the_way_out(path: Path) -> None:
     with another_holder(path) as process:
         with pytest.raises(
-            Held, match=rf"run gpt-1 is held by process {process.pid} \(.*\); attach to it, or stop it first: dlplay stop gpt-1"
+            Held, match=rf"run gpt-1 is held by process {process.pid}; attach to it, or stop it first: dlplay stop gpt-1"
         ) as caught:
             RunLock(path).acquire()
         assert caught.value.pid == process.pid

@@ -23,6 +23,7 @@ class Memory:
         self.script = script or {}
         self.events: list[Any] = []
         self.live: list[Any] = []
+        self.told: list[Any] = []
         self.polls = 0
         self.clients = frozenset({1})
         self.full: deque[int] = deque()
@@ -31,6 +32,9 @@ class Memory:
         if self.full and not isinstance(event, Warned):
             raise OSError(self.full.popleft(), "No space left on device")
         self.events.append(event)
+
+    def tell(self, event: Any) -> None:
+        self.told.append(event)
 
     def reply(self, client: int, event: Any) -> None:
         self.live.append(event)

@@ -67,9 +67,7 @@ def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
-        raise DataError(
-            f"{named(path)} cannot be read as a picture ({clean(str(error), 120) or type(error).__name__}); remove or replace it"
-        ) from None
+        raise DataError(f"{named(path)} cannot be read as a picture ({_why(error)}); remove or replace it") from None
     array = np.asarray(small, dtype=np.uint8)
     return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
 
@@ -118,3 +116,9 @@ def _class_names(folders: list[str]) -> tuple[str, ...]:
         name = clean(folder, 40) or "unnamed"
         names.append(name if name not in names else f"{name[:34]} ({len(names)})")
     return tuple(names)
+
+
+def _why(error: Exception) -> str:
+    """A decoder's words, without the name of the buffer it was given."""
+    words = clean(str(error), 120)
+    return "no picture of a known format" if not words or "<_io" in words else words

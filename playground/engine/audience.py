@@ -30,6 +30,9 @@ class Outlet(Protocol):
     def record(self, event: DurableEvent) -> None:
         """Write a durable event. Raises `OSError` when it cannot be written; then nothing was."""
 
+    def tell(self, event: DurableEvent) -> None:
+        """Show an event where the run was started, without recording it: that the journal cannot be written, for one. Never raises."""
+
     def reply(self, client: int, event: LiveEvent) -> None:
         """To one client; never blocks."""
 

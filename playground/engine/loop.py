@@ -22,6 +22,7 @@ from playground.engine.events import (
     Applied,
     DurableEvent,
     Evaluated,
+    Failed,
     Finished,
     Paused,
     Resumed,
@@ -105,6 +106,11 @@ class Loop:
         try:
             if self.progress.evaluated != self.task.step:
                 self._evaluate()
+            try:
+                self._check_until(self._until)
+            except SettingsError as error:
+                never = Failed(step=self.task.step, what="--until can never hold", why=str(error), remedy="start again with one of them")
+                raise TrainingFailed(never) from error
             if self.task.step == 0:
                 self._checkpoint()
             while True:
@@ -215,6 +221,12 @@ class Loop:
             if metric in self.progress.metrics and COMPARE[comparison](self.progress.metrics[metric], bound):
                 return "until"
         return ""
+
+    def _check_until(self, until: tuple[str, str, float] | None) -> None:
+        """Raises `SettingsError` for a metric that no evaluation gives."""
+        metrics = self.progress.metrics
+        if until and metrics and until[0] not in metrics:
+            raise SettingsError(f"--until {until[0]}: there is no held-out metric of that name; known are {', '.join(metrics)}", "until")
 
     def _clock(self, began: float) -> float:
         """Count the training time since `began`; returns the present, from which the next piece counts."""
@@ -329,10 +341,12 @@ class Loop:
         before, value = getattr(settings, item.name), getattr(changed, item.name)
         if before == value:
             return
+        until = parse_until(changed.until)
+        self._check_until(until)
         self._flush()
         self.task.change(changed)
         self.task.settings = changed
-        self._until = parse_until(changed.until)
+        self._until = until
         self._applied(item.name, value, before)
 
     def _applied(self, what: str, value: Any, before: Any) -> None:
@@ -385,6 +399,9 @@ class Loop:
             except OSError as error:
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 reason = "disk full" if full else error.strerror or str(error)
+                if not self._problem:
+                    remedy = "training waits, and goes on by itself once there is space"
+                    self.outlet.tell(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
                 self._problem = f"{reason}: cannot {what}; training waits and goes on by itself once there is space"
                 self._status("paused")
                 for client, command in self.outlet.poll(RETRY_SECONDS):

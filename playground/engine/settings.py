@@ -57,7 +57,7 @@ class Settings(Options):
     """Training ends after this much time; 0 sets no limit."""
 
     until: Annotated[str, Meta(max_length=200, extra={"live": True})] = ""
-    """Training ends at the first evaluation where this holds, such as test_accuracy>=0.99."""
+    """Training ends at the first evaluation where this holds: a held-out metric, a comparison and a number, such as METRIC<=0.5."""
 
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     """Start of every random number: the same seed gives the same initial weights and the same run."""

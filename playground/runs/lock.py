@@ -27,8 +27,7 @@ class Held(RuntimeError):
     """The run is held by another process."""
 
     def __init__(self, holder: Holder, name: str) -> None:
-        command = f" ({holder.command})" if holder.command else ""
-        super().__init__(f"run {name} is held by process {holder.pid}{command}; attach to it, or stop it first: dlplay stop {name}")
+        super().__init__(f"run {name} is held by process {holder.pid}; attach to it, or stop it first: dlplay stop {name}")
         self.holder = holder
         self.pid = holder.pid
 

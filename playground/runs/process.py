@@ -23,7 +23,7 @@ from playground.engine.commands import AnyCommand
 from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
 from playground.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
 from playground.engine.loop import Loop, Progress
-from playground.engine.settings import Settings, SettingsError, make, to_dict
+from playground.engine.settings import Settings, SettingsError, fields, make, show, to_dict
 from playground.engine.state import flatten, unflatten
 from playground.engine.task import Task
 from playground.runs import origin
@@ -54,6 +54,10 @@ class RunOutlet:
         """Write to the journal, then show it."""
         self.console.show(self.journal.append(event))
 
+    def tell(self, event: DurableEvent) -> None:
+        """Show it alone."""
+        self.console.show(event)
+
 
 def run(
     directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None
@@ -68,6 +72,8 @@ def run(
         directory.store.clean()
         checkpoint, problems = directory.store.newest()
         task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
+        if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
+            raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
         journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
         server = Server(directory.socket_path)
         server.start()
@@ -171,15 +177,28 @@ def _build(
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:
-        _load_weights(task, start)
+        _load_weights(task, start, _changed(card, start, settings))
     return task, progress, devices.describe(device)
 
 
-def _load_weights(task: Task[Any], checkpoint: Checkpoint) -> None:
+def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") -> None:
     try:
         task.load_weights(_tensors(checkpoint.weights))
     except SettingsError as error:
+        if changed:
+            raise CheckpointError(f"{checkpoint.path.name} was trained with other settings: {changed}; leave them as they were") from error
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _changed(card: Card, checkpoint: Checkpoint, settings: Settings) -> str:
+    """In which settings of the model the present ones differ from a checkpoint's."""
+    now = to_dict(settings)
+    before = origin.settings_of(card, checkpoint)
+    return ", ".join(
+        f"{item.flag} {show(before[item.name])}"
+        for item in fields(card.settings)
+        if before.get(item.name, now[item.name]) != now[item.name]
+    )
 
 
 def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Started:
