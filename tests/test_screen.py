@@ -47,12 +47,14 @@ async def test_a_tiny_window_says_so(tmp_path: Path) -> None:
 
 async def test_tabs_by_key_and_mouse(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
+        names = list(app.cards)
         await pilot.press("ctrl+right")
-        await until(lambda: app.opened == "gpt" and "vocab size" in screen_text(app))
+        await until(lambda: app.opened == names[names.index("convnet") + 1] and app.opened in app.tabs)
         await pilot.press("<")
-        await until(lambda: app.opened == "convnet" and "vocab size" not in screen_text(app))
-        await pilot.click("TabBar", offset=(11, 0))
-        await until(lambda: app.opened == "gpt")
+        await until(lambda: app.opened == "convnet" and "kernel" in part_text(app, "SettingsForm"))
+        place = screen_text(app).splitlines()[0].index("GPT")
+        await pilot.click("TabBar", offset=(place, 0))
+        await until(lambda: app.opened == "gpt" and "vocab size" in screen_text(app))
 
 
 async def test_every_action_is_in_the_palette(tmp_path: Path) -> None:

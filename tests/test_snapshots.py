@@ -122,6 +122,8 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pl
     status = Status(
         state="training", step=LAST, steps_per_second=412.0, device="cpu", device_name="CPU, 2 cores", utilisation=0.5, memory=340_000_000
     )
+    pictured = {name: architectures.card(name) for name in PANELS}  # whatever other rooms there are
+    monkeypatch.setattr(architectures, "cards", lambda: pictured)
     monkeypatch.setattr(RunLink, "explore", nothing)
     monkeypatch.setattr(RunLink, "ask", ask)
     monkeypatch.setattr(RunLink, "watch", watch)

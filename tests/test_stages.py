@@ -2,25 +2,23 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
-from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 import widgets
 from playground.engine.card import Card, PanelCard, Stage
 from playground.engine.panels import AnyPanel, Bars, Tokens
-from playground.engine.settings import Options, Settings
+from playground.engine.settings import Options
 from playground.runs.client import RunError
 from playground.screen.flow import Flow
 from playground.screen.pad_stage import PadStage, read_drawing, write_drawing
 from playground.screen.passage import LONGEST, Passage
 from playground.screen.prompt_stage import PromptStage
-from playground.screen.stage import ActionStage
+from tests.stage_pilot import StageApp, card_of, until
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,10 +49,6 @@ class DrawnOptions(Options):
 
     drawing: str = ""
     """What was drawn."""
-
-
-def card_of(stage: Stage, *panels: PanelCard) -> Card:
-    return Card("made-up", "Made up", "", Settings, "nowhere:Nothing", "loss", "lower", (), panels, stage)
 
 
 PROMPT = card_of(
@@ -95,37 +89,6 @@ class Model:
         return Bars(
             labels=[str(digit) for digit in range(10)], values=values, percent=True, chosen=values.index(max(values)), caption="seen"
         )
-
-
-class StageApp(App[None]):
-    def __init__(self, kind: type[PromptStage] | type[PadStage], card: Card, model: Model | None) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {}
-        self.kind, self.card = kind, card
-        self.model = model
-        self.told: list[dict[str, Any]] = []
-
-    def compose(self) -> ComposeResult:
-        yield self.kind(self.card, self.options)
-
-    @property
-    def stage(self) -> PromptStage | PadStage:
-        return self.query_one(self.kind)
-
-    def on_mount(self) -> None:
-        if self.model is not None:
-            self.stage.ask = self.model.ask
-
-    def on_action_stage_options_changed(self, event: ActionStage.OptionsChanged) -> None:
-        self.told.append(event.values)
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], object], what: str) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError(f"never: {what}")
 
 
 def candidates(app: StageApp) -> list[str]:

@@ -5,11 +5,13 @@ Each is drawn through the Line API: painted into rows, compared with what stands
 
 from widgets.bars import Bars
 from widgets.chart_parts import Curve, Guide, Mark
+from widgets.facts import Facts
 from widgets.frame_view import FrameView
 from widgets.heat_map import HeatMap
 from widgets.image_grid import ImageGrid
 from widgets.line_chart import LineChart
 from widgets.pixel_pad import PixelPad
+from widgets.plane import Plane
 from widgets.scatter import Scatter
 from widgets.surface import Surface
 from widgets.table_view import TableView
@@ -18,6 +20,7 @@ from widgets.token_strip import TokenStrip
 __all__ = [
     "Bars",
     "Curve",
+    "Facts",
     "FrameView",
     "Guide",
     "HeatMap",
@@ -25,6 +28,7 @@ __all__ = [
     "LineChart",
     "Mark",
     "PixelPad",
+    "Plane",
     "Scatter",
     "Surface",
     "TableView",

@@ -16,32 +16,39 @@ from widgets.palette import Palette, Scale
 Row = list[Segment]
 
 
-def fit_size(height: int, width: int, rows: int, columns: int) -> tuple[int, int]:
-    """Pixels (height, width) at which a picture fills `rows` x `columns` cells with its aspect kept (two pixels a cell);
-    a whole multiple of the picture where it can be enlarged at least twice."""
-    if height < 1 or width < 1 or rows < 1 or columns < 1:
-        return 0, 0
-    scale = min(2 * rows / height, columns / width)
-    if scale >= 2:
-        scale = int(scale)
-    return max(1, min(2 * rows, round(height * scale))), max(1, min(columns, round(width * scale)))
-
-
 def resample(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
-    """An image (h, w, ...) at another size: each pixel repeated where it grows, the mean over the area where it shrinks."""
+    """An image (h, w, ...) at another size: each pixel repeated where it grows, the mean over the area where it shrinks (of u1 over the
+    exact area; of other numbers, which need not be finite, over whole pixels)."""
+    exact = image.dtype == np.uint8
     for axis, size in ((0, height), (1, width)):
         have = image.shape[axis]
-        if size == have:
-            continue
         if size > have:
             image = np.take(image, np.arange(size) * have // size, axis=axis)
-        else:
-            edges = np.arange(size) * have // size
-            with np.errstate(invalid="ignore", over="ignore"):
-                sums = np.add.reduceat(image.astype(np.float64), edges, axis=axis)
-            counts = np.diff(np.append(edges, have)).reshape((-1, 1, 1)[: image.ndim] if axis == 0 else ((1, -1, 1)[: image.ndim]))
-            image = sums / counts
+        elif size < have:
+            image = _exact_mean(image, axis, size) if exact else _mean(image, axis, size)
     return image
+
+
+def _mean(image: NDArray[np.generic], axis: int, size: int) -> NDArray[np.float64]:
+    have = image.shape[axis]
+    edges = np.arange(size) * have // size
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.add.reduceat(image.astype(np.float64), edges, axis=axis)
+    counts = np.diff(np.append(edges, have)).reshape([-1 if dim == axis else 1 for dim in range(image.ndim)])
+    return np.asarray(sums / counts, dtype=np.float64)
+
+
+def _exact_mean(image: NDArray[np.generic], axis: int, size: int) -> NDArray[np.float64]:
+    """What a new pixel covers of an old one counts by the share that is covered."""
+    have = image.shape[axis]
+    values = np.moveaxis(image, axis, 0).astype(np.float64)
+    values = np.concatenate([values, np.zeros_like(values[:1])])  # so that the last edge has a pixel behind it
+    edges = np.arange(size + 1) * (have / size)
+    first = np.minimum(edges.astype(np.intp), have)
+    share = (edges - first).reshape(-1, *([1] * (values.ndim - 1)))
+    before = values[first] * share
+    sums = np.add.reduceat(values, first[:-1], axis=0) - before[:-1] + before[1:]
+    return np.moveaxis(np.asarray(sums * (size / have), dtype=np.float64), 0, axis)
 
 
 def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:

@@ -40,6 +40,8 @@ _VIRIDIS_ON_LIGHT: tuple[RGB, ...] = (
 # With 256 colours a ramp of free colours would not be even: these are colours of the terminal's cube, by rising brightness.
 _CUBE = ("00005f", "000087", "005f87", "008787", "00af87", "00d75f", "5fd75f", "87d75f", "afd75f", "d7d75f", "ffff5f")
 _CUBE_ON_LIGHT = ("ffffd7", "d7d75f", "afd75f", "5fd75f", "00af5f", "008787", "005f87", "005faf", "5f0087", "000087", "00005f")
+_CUBE_GROUND = ("000000", "1c1c1c", "00005f", "303030", "005f5f", "4e4e4e", "5f5f5f")
+_CUBE_GROUND_ON_LIGHT = ("ffffff", "eeeeee", "ffffd7", "dadada", "d7d7af", "afd7af", "bcbcbc")
 _CUBE_UNDER = ("00005f", "000087", "005faf", "0087d7", "00afff", "5fafff", "87d7ff")
 _CUBE_OVER = ("5f0000", "875f00", "af5f00", "d78700", "ff8700", "ffaf00", "ffd75f")
 _CUBE_UNDER_ON_LIGHT = ("afd7ff", "87d7ff", "5fafff", "0087d7", "005faf", "000087", "00005f")
@@ -129,7 +131,10 @@ class Palette:
     mode: Mode
     levels: Scale
     signed: Scale
+    ground: Scale
+    """The levels, closer to the background: what points and arrows are drawn on."""
     _styles: dict[tuple[str, bool, bool, bool], Style] = field(default_factory=dict)
+    _on_ground: dict[tuple[str, int, bool], Style] = field(default_factory=dict)
 
     @property
     def shaded(self) -> bool:
@@ -176,6 +181,16 @@ class Palette:
                 pair = (colour, self.background)
             style = Style(color=Color.from_rgb(*pair[0]), bgcolor=Color.from_rgb(*pair[1]), bold=bold, reverse=attribute or None)
             self._styles[key] = style
+        return style
+
+    def on_ground(self, name: str, level: int, bold: bool = False) -> Style:
+        """Style of text in a named colour on a cell of `ground` at that level."""
+        key = (name, level, bold)
+        style = self._on_ground.get(key)
+        if style is None:
+            ground = self.ground.colours[level]
+            style = Style(color=Color.from_rgb(*self.colour(name)), bgcolor=Color.from_rgb(*ground), bold=bold)
+            self._on_ground[key] = style
         return style
 
     @staticmethod
@@ -244,7 +259,15 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palett
         mode,
         Scale(ramp + nothing, shades + " "),
         Scale((*under, background, *over, background), "".join(steps) + " "),
+        Scale(_grounds(ramp, background, mode) + nothing, shades + " "),
     )
+
+
+def _grounds(ramp: tuple[RGB, ...], background: RGB, mode: Mode) -> tuple[RGB, ...]:
+    """A quieter ramp, on which the colours of points can be told apart."""
+    if mode == "256":
+        return _steps(_CUBE_GROUND if luminance(background) < 0.5 else _CUBE_GROUND_ON_LIGHT, LEVELS)
+    return tuple(blend(colour, background, 0.5) for colour in ramp)
 
 
 def level_style(palette: Palette, level: int, signed: bool = False) -> Style:

@@ -105,7 +105,9 @@ class ActingApp(App[None]):
         """What is focused, and every key."""
         from playground.screen.dialogs.keys import KeysScreen
 
-        self.push_screen(KeysScreen(*_about(self.screen.focused)))
+        card = self.cards[self.opened]
+        acts = [(action.key or "–", f"{action.title}: {action.help}") for action in card.actions]
+        self.push_screen(KeysScreen(*_about(self.screen.focused), card.title, acts))
 
     @work(group="leave", exclusive=True)
     async def action_leave(self) -> None:
@@ -160,9 +162,10 @@ class ActingApp(App[None]):
         """A page of a small window."""
         self.tab.show_page(number)
 
-    def act(self, name: str) -> None:
+    def action_act(self, architecture: str, name: str) -> None:
         """One of the architecture's own actions."""
-        self.do(self.tab.steering.act(name))
+        if architecture == self.opened:
+            self.do(self.tab.act(name))
 
     def open_tab(self, name: str) -> object:
         """Show a tab."""

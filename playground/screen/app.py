@@ -72,6 +72,10 @@ class PlaygroundApp(ActingApp):
         self._pace = Pace()
         self._poll_due = 0.0
         self._troubles: list[ArchitectureTab.Trouble] = []
+        for card in self.cards.values():
+            for act in card.actions:
+                if act.key:
+                    self._bindings.bind(act.key, f"act('{card.name}', '{act.name}')", act.title.lower(), key_display=act.key)
         for theme in (themes.DARK, themes.LIGHT):
             self.register_theme(theme)
         chosen = themes.remembered(self._config_path)
@@ -99,6 +103,8 @@ class PlaygroundApp(ActingApp):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What concerns a tab has to wait until there is one."""
+        if action == "act":
+            return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
         return self.opened in self.tabs or action not in _TAB_ACTIONS
 
     @work(group="tabs")
@@ -166,6 +172,10 @@ class PlaygroundApp(ActingApp):
             signs = {"training": "▶", "paused": "‖", "failed": "✗"}
             self.query_one(TabBar).marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
+    def on_architecture_tab_action_wanted(self, event: ArchitectureTab.ActionWanted) -> None:
+        """An action was clicked."""
+        self.action_act(self.opened, event.name)
+
     def on_architecture_tab_reported(self) -> None:
         """The run stands otherwise than before: do not wait for the next frame."""
         self._show_device()
@@ -216,7 +226,8 @@ class PlaygroundApp(ActingApp):
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         for act in self.cards[self.opened].actions:
-            yield SystemCommand(act.title, act.help, partial(self.act, act.name))
+            shown = f"{act.title} ({act.key})" if act.key else act.title
+            yield SystemCommand(shown, act.help, partial(self.action_act, self.opened, act.name))
         yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
 
     def exit(self, *args: Any, **options: Any) -> None:

@@ -18,6 +18,7 @@ from playground.engine.commands import View
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
 from playground.screen.flow import Flow, Piece
+from playground.screen.options_bar import known
 from playground.screen.panel_view import PanelView
 
 TWO_COLUMNS = 96
@@ -95,7 +96,7 @@ class Inside(Vertical):
         self._options = dict(options)
         for view in self._views.values():
             view.set_options(options)
-        return [View(card.name, _known(card, options)) for card in self.seen()]
+        return [View(card.name, known(card.options, options)) for card in self.seen()]
 
     def show(self, view: View, panel: AnyPanel) -> None:
         """Show the answer to one of `views`."""
@@ -256,8 +257,3 @@ def fitting(rows: Sequence[int], chosen: int, height: int, columns: int) -> tupl
         while start > 0 and fits(start - 1, end):
             start -= 1
     return range(start, end), heights(start, end)
-
-
-def _known(card: PanelCard, options: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(card.options)}
-    return {name: value for name, value in options.items() if name in names}

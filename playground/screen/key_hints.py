@@ -13,6 +13,8 @@ from playground.screen.keys import ACTIONS
 
 GAP = 2
 LAST = ("help", "leave")
+OF_THE_TAB = 3
+"""Rank of the architecture's own actions: behind train, step and reset."""
 Hint = tuple[str, str, ActiveBinding]
 
 
@@ -46,7 +48,8 @@ class KeyHints(Widget):
             seen.add((id(active.node), binding.action))
             shown = binding.key if typing and active.node is self.app else binding.key_display or self.app.get_key_display(binding)
             if active.node is self.app:
-                own.append((ranks.get(binding.action, 99), shown, binding.description, active))
+                rank = OF_THE_TAB if binding.action.startswith("act(") else ranks.get(binding.action, 99)
+                own.append((rank, shown, binding.description, active))
             else:
                 near.append((shown, binding.description, active))
         hints = near + [hint[1:] for hint in sorted(own, key=lambda hint: hint[0])]

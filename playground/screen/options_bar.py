@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
-from playground.engine.settings import Field, SettingsError, parse, show
+from playground.engine.settings import Field, Options, SettingsError, fields, parse, show
 from playground.screen.flow import Flow, Group, Piece
 
 STEPPING: tuple[Binding, ...] = (
@@ -210,6 +210,12 @@ class _Editor(Input):
     def __init__(self, field: Field, value: Any) -> None:
         super().__init__(show(value), compact=True, select_on_focus=True, max_length=200)
         self.field = field
+
+
+def known(options: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values` that are options of this type."""
+    names = {field.name for field in fields(options)}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def words(field: Field) -> str:

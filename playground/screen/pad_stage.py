@@ -57,6 +57,7 @@ class PadStage(ActionStage):
             with Horizontal(classes="columns"):
                 yield from self._columns
             yield self._actions
+            yield self.chips
 
     def on_mount(self) -> None:
         """Take up a drawing that was there before."""
@@ -119,7 +120,7 @@ class PadStage(ActionStage):
         self.tell(self.option.name, write_drawing(event.pixels))
         self.wonder()
 
-    @on(Flow.Pressed)
+    @on(Flow.Pressed, ".actions")
     def _pressed(self, event: Flow.Pressed) -> None:
         event.stop()
         self._pad.focus()

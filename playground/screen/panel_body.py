@@ -55,7 +55,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             widget.show(panel.columns, panel.rows, right=panel.right, shades=shades)
         case panels.Frame():
             assert isinstance(widget, widgets.FrameView)
-            widget.show(panel.pixels.numpy())
+            widget.show(panel.pixels.numpy(), panel.text, panel.facts)
 
 
 def fill_bars(widget: widgets.Bars, panel: panels.Bars) -> None:
@@ -115,6 +115,7 @@ def _fill_scatter(widget: Widget, panel: panels.Scatter) -> None:
         arrows=panel.arrows.numpy() if panel.arrows is not None else None,
         x_title=panel.x_title,
         y_title=panel.y_title,
+        pick=panel.pick,
     )
 
 

@@ -22,7 +22,7 @@ from playground.screen.passage import LONGEST, Passage, clean
 from playground.screen.prompt_line import PromptLine
 from playground.screen.prompt_rows import ActionRow, BranchRows
 from playground.screen.prompt_words import Word, words_of
-from playground.screen.stage import NO_MODEL, ActionStage, Ask
+from playground.screen.stage import ActionStage, Ask
 from playground.screen.writing import FULL, Writer, length_of
 
 WIDE = 100
@@ -69,6 +69,7 @@ class PromptStage(ActionStage):
         yield self._line
         yield self.said
         yield self._actions
+        yield self.chips
         with Horizontal(classes="beside"):
             yield self._bars
             with Vertical(classes="written"):
@@ -162,7 +163,7 @@ class PromptStage(ActionStage):
         if self._writer is None:
             self.say("this model cannot write on; pick candidates by their number")
         elif self.ask is None:
-            self.say(NO_MODEL)
+            self.say(self.silence)
         else:
             self.passage.keep()
             self.run_worker(self._write_on(self._writer, self.ask, count), name="write", group="write")
@@ -259,7 +260,7 @@ class PromptStage(ActionStage):
             self._text_changed()
         super().set_options(values)
 
-    @on(Flow.Pressed)
+    @on(Flow.Pressed, ".actions, .branches")
     def _pressed(self, event: Flow.Pressed) -> None:
         event.stop()
         if event.flow is self._branches:

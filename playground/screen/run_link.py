@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from checkpoints import shipped
 from playground.engine.card import Card
-from playground.engine.commands import AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
+from playground.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
 from playground.engine.events import LiveEvent, Shown, Status
 from playground.engine.panels import AnyPanel
 from playground.runs import directory
@@ -23,6 +23,15 @@ from playground.screen.watcher import Watcher
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 """Steps per second to hold training down to; 0: no limit."""
+
+NO_MODEL = "no model to ask yet: space trains one, o loads one"
+SILENCE = {
+    "opening": "opening the model",
+    "starting": "the run is starting",
+    "interrupted": "the run was interrupted: space goes on from its last checkpoint",
+    "failed": "the run failed: r starts over, o loads a model",
+}
+NOTHING_TRAINS = "this changes what is trained, and nothing trains here yet: space starts training"
 
 OVER = ("finished", "stopped", "failed")
 COMPLETE = ("steps", "minutes", "until")
@@ -103,6 +112,11 @@ class RunLink:
             if peer is not None and peer.connected:
                 return peer.client
         return None
+
+    @property
+    def silence(self) -> str:
+        """Why nobody answers, in words."""
+        return SILENCE.get(self.state, NO_MODEL)
 
     # --- looking without training -------------------------------------------------------------------------------------------------
 
@@ -301,8 +315,17 @@ class RunLink:
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         """One panel, now. Raises `RunError` in words."""
         if self._client is None:
-            raise RunError("no model is open; o opens one, space trains one")
+            raise RunError(self.silence)
         return await self._client.ask(panel, options)
+
+    async def act(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
+        """One of the architecture's actions; what it answers. Raises `RunError` in words."""
+        action = next(action for action in self.card.actions if action.name == name)
+        if action.lasting and not self.attached:
+            raise RunError(NOTHING_TRAINS)
+        if self._client is None:
+            raise RunError(self.silence)
+        return await self._client.command(Act(action=name, options=options, urgent=urgent))
 
     async def command(self, command: AnyCommand) -> bool:
         """Tell the run, and say in words what it refuses; True when it obeyed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from textual import on
 from textual.binding import BindingType
@@ -14,24 +14,32 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from playground.engine.card import Card, PanelCard
+from playground.engine.card import ActionCard, Card, PanelCard
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
 from playground.runs.client import RunError
-from playground.screen.flow import fit
-from playground.screen.options_bar import STEPPING, OptionsBar
+from playground.screen.flow import Flow, Group, Piece, fit
+from playground.screen.options_bar import STEPPING, OptionsBar, known
+from playground.screen.run_link import NO_MODEL
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
+
+
+class Act(Protocol):
+    """How an action is done: its name and options, answered with a panel, or None. Raises `RunError` in words."""
+
+    def __call__(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> Awaitable[AnyPanel | None]:
+        """Do it."""
+
 
 RENEW_SECONDS = 0.25
 """Between two questions that are put because the model went on learning."""
 TELL_SECONDS = 0.15
 """Between two messages about what was typed or drawn, so that fast typing does not flood the other panels."""
-NO_MODEL = "no model to ask yet: space trains one, o loads one"
 
 
 class ActionStage(Container):
-    """Base of the prompt and the pad.
+    """Base of the prompt, the pad, the plane and the environment.
 
     One question is in flight at a time; what changes meanwhile is asked next, and an answer to anything but the newest question is
     dropped. `options` is the tab's dictionary of options; what the stage changes in it is told by `OptionsChanged`.
@@ -54,6 +62,19 @@ class ActionStage(Container):
             """The stage."""
             return self.stage
 
+    class ActionChosen(Message):
+        """One of the card's actions is to be done."""
+
+        def __init__(self, stage: ActionStage, name: str) -> None:
+            super().__init__()
+            self.stage = stage
+            self.name = name
+
+        @property
+        def control(self) -> ActionStage:
+            """The stage."""
+            return self.stage
+
     def __init__(self, card: Card, options: dict[str, Any], title: str, more: Sequence[Field] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
         assert card.stage is not None
@@ -67,10 +88,18 @@ class ActionStage(Container):
         """The options of the question, `more` behind them."""
         self.bar.set_values(options)
         self.said = Static("", classes="said", markup=False)
+        self.chips = Flow(classes="chips")
+        """The card's actions, to be clicked."""
+        self.chips.show([chip(action) for action in self.offered()])
+        self.chips.display = bool(self.offered())
+        self.silence = NO_MODEL
+        """Why nobody answers, in words, while there is no `ask`."""
+        self.act: Act | None = None
+        """How an action is done; None: nobody can."""
         self.caption = ""
         """What the newest answer says of itself."""
         self._refusal = ""
-        self._note = ""
+        self._note = self._done = ""
         self._ask: Ask | None = None
         self._asking = False
         self._stale = False
@@ -120,8 +149,34 @@ class ActionStage(Container):
             self.wonder()
 
     def can_be_seen(self) -> bool:
-        """Whether neither the stage nor what it stands in is hidden."""
-        return self.is_attached and all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
+        """Whether nothing hides it: its page, another part that fills the window, a dialog."""
+        if not self.is_attached or self.app.screen is not self.screen:
+            return False
+        maximised = self.screen.maximized
+        if maximised is not None and maximised not in self.ancestors_with_self and self not in maximised.ancestors:
+            return False
+        return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
+
+    # --- the card's actions -------------------------------------------------------------------------------------------------------
+
+    def offered(self) -> list[ActionCard]:
+        """The card's actions that are done as they are; a stage that does some itself leaves them out."""
+        return list(self.card.actions)
+
+    def does(self, name: str) -> bool:
+        """Whether the stage does this action of the card itself; if so it has begun to."""
+        return False
+
+    def done(self, action: ActionCard, panel: AnyPanel | None) -> None:
+        """An action was done, and this was the answer."""
+        self.note(f"{action.title}: done, and marked on the curves" if action.lasting else f"{action.title}: done")
+        self.wonder()
+
+    @on(Flow.Pressed, ".chips")
+    def _chip_pressed(self, event: Flow.Pressed) -> None:
+        event.stop()
+        event.prevent_default()
+        self.post_message(self.ActionChosen(self, event.target))
 
     def on_show(self) -> None:
         """The page came to the front, and what it shows may be old."""
@@ -132,7 +187,7 @@ class ActionStage(Container):
     def wonder(self) -> None:
         """Put the question as it stands now; while one is in flight, right after it."""
         if self.ask is None:
-            self.nobody_answers()
+            self.draw_said()
             return
         self._stale = True
         if not self._asking:
@@ -160,8 +215,7 @@ class ActionStage(Container):
 
     def asked_with(self) -> dict[str, Any]:
         """The tab's options as far as the question knows them."""
-        names = {field.name for field in fields(self.question.options)}
-        return {name: value for name, value in self.options.items() if name in names}
+        return known(self.question.options, self.options)
 
     def answered(self, panel: AnyPanel) -> None:
         """The newest answer."""
@@ -173,16 +227,23 @@ class ActionStage(Container):
         self._refusal = words
         self.draw_said()
 
-    def nobody_answers(self) -> None:
-        """There is no process to ask."""
-        self.refused(NO_MODEL)
-
     # --- the line of words --------------------------------------------------------------------------------------------------------
 
-    def say(self, note: str) -> None:
-        """Tell of something that a person did; empty takes it back."""
-        if note != self._note:
-            self._note = note
+    def say(self, problem: str) -> None:
+        """Tell what stands in the way of something that a person did; empty takes it back."""
+        if problem != self._note or self._done:
+            self._note, self._done = problem, ""
+            self.draw_said()
+
+    def note(self, words: str) -> None:
+        """Tell that something was done; it stands there until the next thing that a person does."""
+        self._note, self._done = "", words
+        self.draw_said()
+
+    def keep_silent(self, words: str) -> None:
+        """Why nobody answers, for as long as nobody does."""
+        if words != self.silence:
+            self.silence = words
             self.draw_said()
 
     def quiet_words(self) -> str:
@@ -190,11 +251,12 @@ class ActionStage(Container):
         return self.caption
 
     def draw_said(self) -> None:
-        """What went wrong, else a quiet word where there is room for one."""
-        problem = self._note or self._refusal
-        self.said.display = bool(problem) or self.size.height >= self.LOW
+        """What went wrong, else what was done, else a quiet word where there is room for one."""
+        problem = self._note or (self._refusal if self.ask is not None else "")
+        silence = self.silence if self.ask is None else ""
+        self.said.display = bool(problem or self._done or silence) or self.size.height >= self.LOW
         self.said.set_class(bool(problem), "problem")
-        text = f"✗ {problem}" if problem else self.quiet_words()
+        text = f"✗ {problem}" if problem else f"✓ {self._done}" if self._done else silence or self.quiet_words()
         self.said.update(fit(text.replace("\n", " "), max(10, self.said.size.width or self.size.width)))
 
     # --- options ------------------------------------------------------------------------------------------------------------------
@@ -234,3 +296,9 @@ class ActionStage(Container):
         self._telling = None
         values, self._untold = self._untold, {}
         self.post_message(self.OptionsChanged(self, values))
+
+
+def chip(action: ActionCard) -> Group:
+    """An action as its key and its title."""
+    key = (Piece(action.key + " ", "flow--quiet", action.name),) if action.key else ()
+    return (*key, Piece(action.title, "flow--plain", action.name))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from checkpoints import CheckpointError
-from playground.engine.commands import Act
 from playground.engine.settings import SettingsError, show, to_dict
 from playground.runs import origin as origins
 from playground.screen.form import SettingsForm
@@ -123,10 +122,6 @@ class Steering:
             else:
                 self.origin = ""
                 await self.link.explore(name)
-
-    async def act(self, name: str) -> None:
-        """One of the architecture's own actions."""
-        await self.link.command(Act(action=name))
 
     async def _ended(self) -> bool:
         """Save and end what trains here; False, and told, when it does not end."""

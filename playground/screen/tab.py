@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -18,10 +19,12 @@ from playground.engine.card import Card
 from playground.engine.commands import View
 from playground.engine.events import Failed
 from playground.engine.panels import AnyPanel
+from playground.runs.client import RunError
 from playground.screen.charts import ChartColumn
 from playground.screen.form import SettingsForm
 from playground.screen.inside import Inside
 from playground.screen.numbers import measure
+from playground.screen.options_bar import known
 from playground.screen.page_bar import PageBar
 from playground.screen.run_bar import RunBar, Standing
 from playground.screen.run_link import RunLink
@@ -32,6 +35,8 @@ WIDE = (110, 30)
 """Columns and rows from which everything is seen at once."""
 CHART_SECONDS = 0.5
 """Between two drawings of the curves while training; they are the most that goes to the terminal."""
+MOST_WAITING = 8
+"""Actions that may wait for the one before; a key that is held down must not go on acting long after it was let go."""
 LEAST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
@@ -49,6 +54,13 @@ class ArchitectureTab(Vertical):
 
     class Reported(Message):
         """The run's state or its device changed."""
+
+    class ActionWanted(Message):
+        """One of the architecture's actions was clicked."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
 
     class Trouble(Message):
         """Something a person has to know of."""
@@ -72,6 +84,8 @@ class ArchitectureTab(Vertical):
         self.options: dict[str, Any] = dict(options or {})
         self._fresh: dict[str, tuple[View, AnyPanel]] = {}
         self._answering: object = None
+        self._act_lock = asyncio.Lock()
+        self._acting = 0
         self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
@@ -169,8 +183,10 @@ class ArchitectureTab(Vertical):
         self.form.show_running(history.settings if history.started and link.run is not None else None)
         stage = self.stage
         if stage is not None:
+            stage.keep_silent(link.silence)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering
+                stage.act = link.act if answering is not None else None
                 stage.ask = link.ask if answering is not None else None
             if history.step != self._renewed_at:
                 self._renewed_at = history.step
@@ -248,6 +264,37 @@ class ArchitectureTab(Vertical):
         self.options |= event.values
         self._views_changed()
 
+    @on(ActionStage.ActionChosen)
+    def _action_chosen(self, event: ActionStage.ActionChosen) -> None:
+        event.stop()
+        self.post_message(self.ActionWanted(event.name))
+
+    async def act(self, name: str) -> None:
+        """One of the architecture's own actions, with the tab's options as far as it knows them; one after the other."""
+        stage = self.stage
+        if self._acting >= MOST_WAITING or (stage is not None and stage.does(name)):
+            return
+        action = next(action for action in self.card.actions if action.name == name)
+        self._acting += 1
+        try:
+            async with self._act_lock:
+                panel = await self.link.act(name, known(action.options, self.options), urgent=True)
+        except (RunError, OSError) as error:
+            self._say(str(error), stage.say if stage is not None else None)
+        else:
+            if stage is not None:
+                stage.done(action, panel)
+            self._say(f"{action.title}: done" + (", and marked on the curves" if action.lasting else ""), None)
+        finally:
+            self._acting -= 1
+
+    def _say(self, words: str, in_stage: Callable[[str], None] | None) -> None:
+        """In the stage's own line, else where it is seen."""
+        if in_stage is not None:
+            in_stage(words)
+        if self.stage is None or not self.stage.can_be_seen():
+            self.app.notify(words, timeout=4)
+
     def _views_changed(self) -> None:
         if self.is_attached:
             self.link.watch(self.inside.views(self.options))
@@ -259,6 +306,14 @@ def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
         from playground.screen.prompt_stage import PromptStage
 
         return PromptStage(card, options)
+    if card.stage.kind == "plane":
+        from playground.screen.plane_stage import PlaneStage
+
+        return PlaneStage(card, options)
+    if card.stage.kind == "environment":
+        from playground.screen.environment_stage import EnvironmentStage
+
+        return EnvironmentStage(card, options)
     from playground.screen.pad_stage import PadStage
 
     return PadStage(card, options)

@@ -17,7 +17,7 @@ from playground.screen.keys import ACTIONS
 
 
 class KeysScreen(ModalScreen[None]):
-    """`focused`: a title, what it is in words, and its keys with their meaning."""
+    """What is focused: a title, what it is in words, and its keys with their meaning; then the architecture's own actions."""
 
     DEFAULT_CSS = """
     KeysScreen { align: center middle; background: $background; }
@@ -29,15 +29,22 @@ class KeysScreen(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q", "dismiss(None)", "close")]
 
-    def __init__(self, title: str, words: str, keys: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, title: str, words: str, keys: list[tuple[str, str]], architecture: str = "", acts: list[tuple[str, str]] | None = None
+    ) -> None:
         super().__init__()
         self.heading, self.words, self.keys = title, words, keys
+        self.architecture, self.acts = architecture, acts or []
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
             if self.heading:
                 yield Static(Content.assemble((self.heading, "bold $text-accent"), f"\n{self.words}" if self.words else ""))
                 yield Static(_table(self.keys))
+                yield Static("")
+            if self.acts:
+                yield Static(Content.styled(self.architecture, "bold $text-accent"))
+                yield Static(_table(self.acts))
                 yield Static("")
             yield Static(Content.styled("The playground", "bold $text-accent"))
             yield Static(_table([(action.shown, action.help) for action in ACTIONS]))

@@ -1,0 +1,49 @@
+"""Names with their values, one below the other: what goes with a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.segment import Segment
+
+from widgets.palette import Palette
+from widgets.surface import Row, Surface
+from widgets.text import fit, plain, width_of
+
+GAP = 2
+
+
+class Facts(Surface, can_focus=False):
+    """A list in as many columns as it needs to fit its height; what still does not fit is counted in the last line."""
+
+    def __init__(
+        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.facts: list[tuple[str, str]] = []
+
+    def show(self, facts: Mapping[str, str]) -> None:
+        """Show these, in their order."""
+        self.facts = [(plain(name), plain(value)) for name, value in facts.items()]
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """The names quiet, the values beside them."""
+        if not self.facts:
+            return []
+        label = width_of([name for name, _ in self.facts], max(4, width // 2))
+        least = label + 1 + min(12, width_of([value for _, value in self.facts], 40))
+        columns = max(1, min(-(-len(self.facts) // height), (width + GAP) // (least + GAP)))
+        wide = (width + GAP) // columns - GAP
+        rows: list[Row] = []
+        for line in range(min(height, -(-len(self.facts) // columns))):
+            row: Row = []
+            for name, value in self.facts[line * columns : (line + 1) * columns]:
+                row.append(Segment(fit(name, label) + " ", palette.style("muted")))
+                row.append(Segment(fit(value, max(1, wide - label - 1)), palette.style("text")))
+                row.append(Segment(" " * GAP, palette.blank))
+            rows.append(row)
+        hidden = len(self.facts) - len(rows) * columns
+        if hidden > 0:
+            rows[-1] = [Segment(fit(f"{hidden + columns} more", width), palette.style("muted"))]
+        return rows

@@ -1,0 +1,167 @@
+"""A plane in which a cursor walks: by arrows, by a click, by dragging."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from widgets.palette import Palette
+from widgets.surface import Row, Surface, overlay
+from widgets.text import figure, fit, plain
+
+STEPS = 40
+"""Steps of the cursor from one side to the other."""
+FAR = 5
+"""Steps at once with shift."""
+
+
+class Plane(Surface):
+    """Empty but for its axes and the cursor. Whenever the cursor has moved, `Moved` is posted."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1, 0)", "Left", show=False),
+        Binding("right", "move(1, 0)", "Right", show=False),
+        Binding("up", "move(0, 1)", "Up", show=False),
+        Binding("down", "move(0, -1)", "Down", show=False),
+        Binding("shift+left", f"move(-{FAR}, 0)", "Far left", show=False),
+        Binding("shift+right", f"move({FAR}, 0)", "Far right", show=False),
+        Binding("shift+up", f"move(0, {FAR})", "Far up", show=False),
+        Binding("shift+down", f"move(0, -{FAR})", "Far down", show=False),
+        Binding("home", "centre", "To the middle", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor stands elsewhere."""
+
+        def __init__(self, widget: Plane, x: float, y: float) -> None:
+            super().__init__()
+            self.widget, self.x, self.y = widget, x, y
+
+        @property
+        def control(self) -> Plane:
+            """The plane."""
+            return self.widget
+
+    def __init__(
+        self,
+        bounds: tuple[float, float, float, float] = (-1.0, 1.0, -1.0, 1.0),
+        *,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`bounds` are left, right, bottom, top."""
+        super().__init__(name=name, id=id, classes=classes)
+        self.bounds = bounds
+        self.x, self.y = self.middle
+        self._titles = ("x", "y")
+        self._dragging = False
+        self._area = (1, 1)  # rows and columns
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The middle of the bounds."""
+        left, right, bottom, top = self.bounds
+        return (left + right) / 2, (bottom + top) / 2
+
+    def set(self, x: float, y: float) -> None:
+        """Put the cursor there, held within the bounds (no message)."""
+        left, right, bottom, top = self.bounds
+        self.x, self.y = min(max(x, left), right), min(max(y, bottom), top)
+        self.repaint()
+
+    def set_titles(self, across: str, up: str) -> None:
+        """What the axes are called."""
+        self._titles = (plain(across), plain(up))
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        """Axes through the middle, crosshairs in the margins, the cursor, and the line with its place."""
+        rows = height - 1 if height > 2 else height
+        self._area = (rows, width)
+        row, column = self._cell(self.x, self.y)
+        middle_row, middle_column = self._cell(*self.middle)
+        faint = palette.style("faint")
+        painted: list[Row] = []
+        for y in range(rows):
+            cells = [" "] * width
+            if y == middle_row:
+                cells = ["╌"] * width
+            cells[middle_column] = "┼" if y == middle_row else "╎"
+            painted.append([Segment("".join(cells), faint)])
+        painted[row] = overlay(painted[row], 0, "▸", palette.style("muted"))
+        painted[row] = overlay(painted[row], width - 1, "◂", palette.style("muted"))
+        painted[0] = overlay(painted[0], column, "▾", palette.style("muted"))
+        painted[-1] = overlay(painted[-1], column, "▴", palette.style("muted"))
+        painted[row] = overlay(painted[row], column, "◉", palette.style("accent", bold=True))
+        return [*painted, self._status(width, palette)] if rows < height else painted
+
+    def _status(self, width: int, palette: Palette) -> Row:
+        """The cursor's place, in words of one width."""
+        parts = [f"{title} {figure_of(value)}" for title, value in zip(self._titles, (self.x, self.y), strict=True)]
+        text = " · ".join(parts)
+        if len(text) > width:
+            text = f"{figure_of(self.x)} · {figure_of(self.y)}"
+        return [Segment(fit(text, width), palette.style("text"))]
+
+    def _cell(self, x: float, y: float) -> tuple[int, int]:
+        rows, columns = self._area
+        left, right, bottom, top = self.bounds
+        return round((top - y) / (top - bottom) * (rows - 1)), round((x - left) / (right - left) * (columns - 1))
+
+    # Keys and mouse
+
+    def _go(self, x: float, y: float) -> None:
+        before = (self.x, self.y)
+        self.set(x, y)
+        if (self.x, self.y) != before:
+            self.post_message(self.Moved(self, self.x, self.y))
+
+    def action_move(self, right: int, up: int) -> None:
+        """Some steps; a step is a fortieth of the way from side to side."""
+        left, right_end, bottom, top = self.bounds
+        self._go(_on_grid(self.x, left, right_end, right), _on_grid(self.y, bottom, top, up))
+
+    def action_centre(self) -> None:
+        """To the middle."""
+        self._go(*self.middle)
+
+    def _place(self, event: events.MouseEvent) -> tuple[float, float]:
+        offset = event.get_content_offset_capture(self)
+        rows, columns = self._area
+        left, right, bottom, top = self.bounds
+        x = left + (right - left) * offset.x / max(1, columns - 1)
+        y = top - (top - bottom) * offset.y / max(1, rows - 1)
+        return float(f"{x:.4g}"), float(f"{y:.4g}")
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """The cursor jumps to the pointer, and follows it while the button is held."""
+        self.capture_mouse()
+        self._dragging = True
+        self._go(*self._place(event))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The cursor follows."""
+        if self._dragging and event.button:
+            self._go(*self._place(event))
+
+    def on_mouse_up(self) -> None:
+        """The cursor stays."""
+        if self._dragging:
+            self._dragging = False
+            self.release_mouse()
+
+
+def _on_grid(value: float, low: float, high: float, by: int) -> float:
+    """`by` steps further, on a whole step."""
+    step = (high - low) / STEPS
+    return float(f"{low + (round((value - low) / step) + by) * step:.4g}") if by else value
+
+
+def figure_of(value: float) -> str:
+    """A place in six cells, so that the readout does not jump while the cursor walks."""
+    return f"{value + 0.0:6.2f}" if abs(value) < 1000 else figure(value)

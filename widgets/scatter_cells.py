@@ -1,0 +1,118 @@
+"""Where the points of a scatter plot fall among the cells, and what is written in each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.segment import Segment
+from rich.style import Style
+
+from widgets.palette import Palette
+
+Row = list[Segment]
+Bounds = tuple[float, float, float, float]
+"""Left, right, bottom, top."""
+
+BOTH = "◈"
+"""Stands where points of two groups share a cell."""
+_SHORT = "→↗↑↖←↙↓↘"
+_LONG = "⇒⇗⇑⇖⇐⇙⇓⇘"
+OUTSIDE = -10
+
+
+class Ink(NamedTuple):
+    """One character on the plane."""
+
+    character: str
+    colour: str
+    """A name of the palette."""
+    bold: bool = False
+
+
+def around(points: NDArray[np.float64]) -> Bounds:
+    """Bounds with a little room around the finite points."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite):
+        return 0.0, 1.0, 0.0, 1.0
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    pad = np.where(high > low, (high - low) * 0.04, 0.5)
+    (left, bottom), (right, top) = (low - pad).tolist(), (high + pad).tolist()
+    return left, right, bottom, top
+
+
+def placed(points: NDArray[np.float64], bounds: Bounds, rows: int, columns: int) -> NDArray[np.intp]:
+    """Row and column (count, 2) of each point among `rows` x `columns` cells; `OUTSIDE` for those out of bounds."""
+    left, right, bottom, top = bounds
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        x = (points[:, 0] - left) / (right - left) * (columns - 1)
+        y = (top - points[:, 1]) / (top - bottom) * (rows - 1)
+    seen = np.isfinite(x) & np.isfinite(y) & (x >= -0.5) & (x <= columns - 0.5) & (y >= -0.5) & (y <= rows - 0.5)
+    cells = np.rint(np.stack([np.where(seen, y, 0), np.where(seen, x, 0)], axis=1)).astype(np.intp)
+    cells = np.clip(cells, 0, [rows - 1, columns - 1])
+    return np.where(seen[:, None], cells, OUTSIDE)
+
+
+def best_per_cell(
+    cells: NDArray[np.intp], groups: NDArray[np.intp], lengths: NDArray[np.float64], columns: int
+) -> Iterator[tuple[int, int, int, bool]]:
+    """For each cell that holds points: its row and column, the point that is drawn there, and whether points of other groups are in it.
+
+    The point with the longest arrow is drawn, else the first of the group with the most points there.
+    """
+    inside = np.flatnonzero(cells[:, 0] >= 0)
+    if not inside.size:
+        return
+    arrow = np.zeros(len(cells))
+    arrow[: len(lengths)] = lengths[: len(cells)]
+    code = cells[inside, 0] * columns + cells[inside, 1]
+    kinds = int(groups.max(initial=0)) + 1 if groups.min(initial=0) >= 0 else 1
+    tally = code * kinds + (groups[inside] if kinds > 1 else 0)
+    _, of, counts = np.unique(tally, return_inverse=True, return_counts=True)
+    order = np.lexsort((inside, -counts[of], -arrow[inside], code))
+    ordered = code[order]
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    low = np.minimum.reduceat(groups[inside][order], first)
+    high = np.maximum.reduceat(groups[inside][order], first)
+    for at, mixed in zip(first.tolist(), (low != high).tolist(), strict=True):
+        row, column = divmod(int(ordered[at]), columns)
+        yield row, column, int(inside[order[at]]), mixed
+
+
+def arrow_glyph(right: float, up: float, longest: float) -> str:
+    """One of eight directions; doubled in the longer half."""
+    eighth = round(float(np.arctan2(up, right)) / (np.pi / 4)) % 8
+    return (_LONG if np.hypot(right, up) > longest / 2 else _SHORT)[eighth]
+
+
+def place_label(drawn: dict[int, dict[int, Ink]], row: int, column: int, label: str, columns: int, name: str) -> None:
+    """Write a label to the right of its point, else to the left, else not at all, so that none covers another."""
+    line = drawn.setdefault(row, {})
+    for start in (column + 2, column - 1 - len(label)):
+        cells = range(start, start + len(label))
+        if start >= 0 and cells.stop <= columns and not any(c in line for c in range(start - 1, cells.stop + 1) if c != column):
+            for cell, character in zip(cells, label, strict=True):
+                line[cell] = Ink(character, name)
+            return
+
+
+def laid_over(row: Row, inks: dict[int, Ink], levels: NDArray[np.intp] | None, palette: Palette) -> Row:
+    """A row with single characters laid over it, on the colour that lies behind."""
+    if not inks:
+        return row
+    characters: list[str] = []
+    styles: list[Style] = []
+    for segment in row:
+        characters += segment.text
+        styles += [segment.style or palette.blank] * len(segment.text)
+    on_levels = levels is not None and not palette.shaded
+    for column, ink in inks.items():
+        if column < len(characters):
+            characters[column] = ink.character
+            level = int(levels[column]) if levels is not None and on_levels else 0
+            styles[column] = palette.on_ground(ink.colour, level, True) if on_levels else palette.style(ink.colour, bold=ink.bold)
+    edges = [0, *(at for at in range(1, len(styles)) if styles[at] is not styles[at - 1]), len(styles)]
+    return [Segment("".join(characters[start:end]), styles[start]) for start, end in pairwise(edges)]
