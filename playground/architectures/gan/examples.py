@@ -1,0 +1,172 @@
+"""What is learnt, points or images alike: examples on the device with the mode each belongs to, and what a person changed about them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from playground.data.images import NAMES as IMAGE_NAMES
+from playground.data.images import ImageData, load_images
+from playground.data.points import NAMES as POINT_NAMES
+from playground.data.points import PointData, load_points
+from playground.engine.errors import DataError
+from playground.engine.settings import SettingsError
+
+PLACED_SIGMA = 0.02 / 1.414
+"""Spread of the points that a person places: that of a mode of the 8 Gaussians."""
+USUAL_MODES = 8
+"""Where the data has no modes, a placed point weighs as much as an eighth of it."""
+REACH = 0.35
+"""Where the data has no modes, what lies this near to the place is removed."""
+
+Cells = NDArray[np.float64]
+
+
+def load(data: str, drawing: str, image_size: int) -> PointData | ImageData:
+    """Points or images, by name or from a path: a file holds points, a folder images. Raises `DataError`."""
+    from pathlib import Path
+
+    if data in IMAGE_NAMES or (data not in POINT_NAMES and Path(data).expanduser().is_dir()):
+        return load_images(data, image_size)
+    if data not in POINT_NAMES and not Path(data).expanduser().exists():
+        from difflib import get_close_matches
+
+        near = get_close_matches(data, (*POINT_NAMES, *IMAGE_NAMES), n=1)
+        if near and near[0] in IMAGE_NAMES:
+            return load_images(data, image_size)  # says what is wrong
+    return load_points(data, drawing)
+
+
+class Examples:
+    """Training and held-out examples, changed by a list of edits that is all there is to save."""
+
+    def __init__(self, source: PointData | ImageData, device: torch.device) -> None:
+        self.source, self.device = source, device
+        self.points = source if isinstance(source, PointData) else None
+        self.images = source if isinstance(source, ImageData) else None
+        self.words, self.digest = source.words, source.digest()
+        self.shape: tuple[int, ...] = (2,) if self.images is None else self.images.shape
+        self.edits: list[dict[str, Any]] = []
+        self.apply([])
+
+    def apply(self, edits: list[dict[str, Any]]) -> None:
+        """The data as it was read, with these changes. Raises `SettingsError` and changes nothing when too little would be left."""
+        parts = self._base()
+        for edit in edits:
+            parts = self._placed(*parts, edit["x"], edit["y"]) if edit["kind"] == "place" else self._removed(*parts, edit)
+        train, train_modes, test, test_modes, centres = parts
+        if len(train) < 10 or len(test) < 2:
+            raise SettingsError(f"{len(train)} training and {len(test)} held-out examples would be left; restore the data first")
+        self.edits = edits
+        self.train, self.test = torch.from_numpy(train).to(self.device), torch.from_numpy(test).to(self.device)
+        self.train_modes, self.test_modes, self.centres = train_modes, test_modes, centres
+        self.present = np.unique(train_modes)  # modes and classes that are still there
+
+    def _base(self) -> tuple[Any, ...]:
+        if self.points is not None:
+            data = self.points
+            return data.train, data.train_modes, data.test, data.test_modes, data.centres
+        assert self.images is not None
+        return (
+            self.images.train_images,
+            self.images.train_labels,
+            self.images.test_images,
+            self.images.test_labels,
+            np.zeros((0, 2), np.float32),
+        )
+
+    def _placed(self, train: Any, train_modes: Any, test: Any, test_modes: Any, centres: Any, x: float, y: float) -> tuple[Any, ...]:
+        """A small cluster as heavy as a mode; the same points again whenever the edit is repeated."""
+        mode = max(len(centres), int(train_modes.max()) + 1)
+        share = 1 / (len(np.unique(train_modes)) if len(centres) else USUAL_MODES)
+        rng = np.random.default_rng(3)
+        parts = []
+        for points, modes in ((train, train_modes), (test, test_modes)):
+            count = max(1, round(share * len(points)))
+            cluster = np.array([x, y]) + PLACED_SIGMA * rng.standard_normal((count, 2))
+            parts += [np.concatenate([points, cluster.astype(np.float32)]), np.concatenate([modes, np.full(count, mode)])]
+        if len(centres):
+            centres = np.concatenate([centres, np.array([[x, y]], np.float32)])
+        return (*parts, centres)
+
+    def _removed(self, train: Any, train_modes: Any, test: Any, test_modes: Any, centres: Any, edit: dict[str, Any]) -> tuple[Any, ...]:
+        if "mode" in edit:
+            keep = train_modes != edit["mode"], test_modes != edit["mode"]
+        else:
+            place = np.array([edit["x"], edit["y"]])
+            keep = tuple(np.linalg.norm(points - place, axis=1) > REACH for points in (train, test))  # type: ignore[assignment]
+        return train[keep[0]], train_modes[keep[0]], test[keep[1]], test_modes[keep[1]], centres
+
+    # --- changes ------------------------------------------------------------------------------------------------------------------
+
+    def place(self, x: float, y: float) -> None:
+        """Add a cluster of real points. Raises `SettingsError` for images."""
+        if self.points is None:
+            raise SettingsError(f"a point cannot be placed among images; use --data {POINT_NAMES[0]}, or remove a class", "point")
+        self.apply([*self.edits, {"kind": "place", "x": x, "y": y}])
+
+    def remove_near(self, x: float, y: float) -> None:
+        """Remove the mode nearest to the place; where there are no modes, all that lies near it. Raises `SettingsError`."""
+        if len(self.centres):
+            left = [mode for mode in self.present.tolist() if mode < len(self.centres)]
+            mode = min(left, key=lambda mode: math.dist(self.centres[mode], (x, y)))
+            return self.apply([*self.edits, {"kind": "remove", "mode": mode}])
+        count = len(self.train)
+        edits = [*self.edits, {"kind": "remove", "x": x, "y": y}]
+        before = self.edits
+        self.apply(edits)
+        if len(self.train) == count:
+            self.apply(before)
+            raise SettingsError(f"--point {x:g},{y:g} is farther than {REACH} from every real point; choose a place among them", "point")
+
+    def remove_class(self, label: int) -> None:
+        """Remove a class of images. Raises `SettingsError`."""
+        self.apply([*self.edits, {"kind": "remove", "mode": label}])
+
+    # --- reading ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the modes or classes, by their number; empty where there are none."""
+        if self.images is not None:
+            return list(self.images.classes)
+        return [str(mode) for mode in range(len(self.centres))]
+
+    @property
+    def changed(self) -> str:
+        """What a person changed, in words."""
+        placed = sum(edit["kind"] == "place" for edit in self.edits)
+        parts = [f"{placed} placed" if placed else "", f"{len(self.edits) - placed} removed" if len(self.edits) > placed else ""]
+        return ", ".join(part for part in parts if part)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Training examples (B, *shape) as the nets see them: points as they are, images from -1 to 1."""
+        return self.scaled(self.train[indices])
+
+    def scaled(self, examples: Tensor) -> Tensor:
+        """Stored examples as the nets see them."""
+        return examples if self.images is None else examples.float() * (2 / self.images.full) - 1
+
+    def flat(self, examples: Tensor) -> Cells:
+        """What the nets see or make as numbers to measure (N, numbers): points as they are, cells from 0 to 1."""
+        numbers = examples.detach().float().flatten(1).cpu().numpy().astype(np.float64)
+        return numbers if self.images is None else (numbers + 1) / 2
+
+    def stored(self, examples: Tensor) -> Cells:
+        """Stored examples in the same numbers."""
+        return self.flat(self.scaled(examples))
+
+
+def check_source(source: PointData | ImageData, assets: dict[str, Any]) -> None:
+    """Raises `DataError` unless a checkpoint's nets fit the data."""
+    shape = [2] if isinstance(source, PointData) else list(source.shape)
+    if shape != list(assets["shape"]):
+        raise DataError(
+            f"the checkpoint's nets make examples of shape {tuple(assets['shape'])} and {source.name} has {tuple(shape)}; "
+            f"use --data {assets['data']}"
+        )

@@ -1,0 +1,106 @@
+"""A small TransGAN (Jiang, Chang, Wang, 2021): generator and discriminator that read and write patches, without any convolution."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from playground.architectures.gan.model import Shape
+
+
+class Attention(nn.Module):
+    """Every patch looks at every patch.
+
+    The fused kernel has no second derivative, which a gradient penalty needs: `fused` False writes the same sum out.
+    """
+
+    def __init__(self, width: int, heads: int, fused: bool) -> None:
+        super().__init__()
+        self.heads, self.fused = heads, fused
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) to (B, T, C)."""
+        batch, tokens, width = x.shape
+        q, k, v = self.query_key_value(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()  # (B, heads, T, C/heads)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v)
+        else:
+            y = (q @ k.transpose(-2, -1) / math.sqrt(width // self.heads)).softmax(-1) @ v
+        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention and a perceptron, each behind a layer normalisation and beside a residual path."""
+
+    def __init__(self, width: int, heads: int, fused: bool, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, fused)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) to (B, T, C)."""
+        x = x + self.dropout(self.attention(self.norm_1(x)))
+        return x + self.dropout(self.perceptron(self.norm_2(x)))  # type: ignore[no-any-return]
+
+
+class TransformerGenerator(nn.Module):
+    """The latent becomes one token for each patch of the image; blocks make them agree; a linear layer turns each into its cells."""
+
+    def __init__(self, shape: Shape, latent: int, layers: int, width: int, heads: int, patch: int, fused: bool) -> None:
+        super().__init__()
+        self.shape, self.patch = shape, patch
+        channels, height, width_ = shape
+        self.tokens = (height // patch) * (width_ // patch)
+        self.seed = nn.Linear(latent, self.tokens * width)
+        self.position = nn.Parameter(torch.randn(self.tokens, width) * 0.02)
+        self.blocks = nn.Sequential(*(Block(width, heads, fused) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, channels * patch * patch)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Images (B, C, H, W) with cells from -1 to 1."""
+        x = self.seed(z).view(len(z), self.tokens, -1) + self.position
+        return torch.tanh(join_patches(self.out(self.norm(self.blocks(x))), self.shape, self.patch))
+
+
+class TransformerDiscriminator(nn.Module):
+    """Patches as tokens, learned positions, one more token that collects what is decided from."""
+
+    def __init__(self, shape: Shape, layers: int, width: int, heads: int, patch: int, fused: bool, dropout: float) -> None:
+        super().__init__()
+        self.patch = patch
+        channels, height, width_ = shape
+        tokens = (height // patch) * (width_ // patch)
+        self.embed = nn.Linear(channels * patch * patch, width)
+        self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        self.decision = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.Sequential(*(Block(width, heads, fused, dropout) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One number for each image, (B,)."""
+        tokens = self.embed(split_patches(x, self.patch)) + self.position
+        tokens = torch.cat([self.decision.expand(len(x), 1, -1), tokens], 1)  # (B, 1 + T, C)
+        return self.out(self.norm(self.blocks(tokens)[:, 0]))[:, 0]  # type: ignore[no-any-return]
+
+
+def split_patches(images: Tensor, patch: int) -> Tensor:
+    """Images (B, C, H, W) as patches (B, T, C * patch * patch), row by row."""
+    batch, channels, height, width = images.shape
+    cells = images.view(batch, channels, height // patch, patch, width // patch, patch)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch * patch)
+
+
+def join_patches(patches: Tensor, shape: Shape, patch: int) -> Tensor:
+    """Inverse of `split_patches`."""
+    channels, height, width = shape
+    cells = patches.view(-1, height // patch, width // patch, channels, patch, patch)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, height, width)
