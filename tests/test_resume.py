@@ -53,7 +53,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 
 def curves(run: RunDirectory) -> dict[str, dict[int, float | None]]:
-    """Every metric's value by step, of training and held out; fails when a step comes twice or in the wrong place."""
+    """Every metric's value by step where it has one, of training and held out; fails when a step comes twice or in the wrong place."""
     table: dict[str, dict[int, float | None]] = {}
     at = 0
     for event in history(run.journal_path):
@@ -62,7 +62,8 @@ def curves(run: RunDirectory) -> dict[str, dict[int, float | None]]:
             at = event.step
             for name, column in event.metrics.items():
                 assert len(column) == event.step - event.first + 1
-                table.setdefault(name, {}).update(zip(range(event.first, event.step + 1), column, strict=True))
+                measured = zip(range(event.first, event.step + 1), column, strict=True)
+                table.setdefault(name, {}).update((step, value) for step, value in measured if value is not None)
         elif isinstance(event, Evaluated):
             assert event.step not in table.setdefault("held out", {})
             table["held out"][event.step] = json.dumps(event.metrics)  # type: ignore[assignment]
