@@ -27,6 +27,7 @@ CARDS = architectures.cards()
 EASY: dict[str, dict[str, Any] | None] = {
     "convnet": {"dropout": 0.0, "schedule": "constant"},
     "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
+    "gan": None,
     "dqn": {"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
 }
 """Settings with which one batch is learnt by heart; None where the loss is no distance to a fixed goal (two players, a moving target)."""
@@ -37,6 +38,7 @@ PATIENCE = 300
 GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "convnet": [({}, range(5), 0.985), ({"augment": True}, range(5), 0.990)],
     "gpt": [({}, range(1), 65.0)],
+    "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],
 }
 """Settings, seeds, and what the mean of the card's metric must reach over these seeds."""
