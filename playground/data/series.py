@@ -1,0 +1,168 @@
+"""Series of numbers: a mixture of sines with noise, or one column of the user's CSV file."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.data import bounded
+from playground.engine.errors import DataError
+
+SINES = "sines"
+"""Names the series that is always there."""
+
+MAX_BYTES = 64 * bounded.MIB
+MAX_VALUES = 4_000_000
+MAX_COLUMNS = 10_000
+MAX_CELL = 10_000
+"""Characters of the longest line that is read as numbers, in each of its columns."""
+
+HELD_OUT = 0.1
+"""The last part of the series, in one piece, that is never trained on."""
+
+PERIODS = ((25.0, 1.0), (40.0, 0.6), (93.7, 0.4))
+"""Period (steps) and amplitude of each sine."""
+
+NOISE = 0.1
+"""Standard deviation of the noise on each value of the mixture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Numbers in their order."""
+
+    name: str
+    values: NDArray[np.float64]  # (steps,)
+    key: str
+    """Names everything that the values depend on."""
+
+    @property
+    def train(self) -> NDArray[np.float64]:
+        """All but the last tenth."""
+        return self.values[: int(len(self.values) * (1 - HELD_OUT))]
+
+    @property
+    def held_out(self) -> NDArray[np.float64]:
+        """The last tenth."""
+        return self.values[int(len(self.values) * (1 - HELD_OUT)) :]
+
+
+def read_series(source: str, column: str = "") -> Series:
+    """The series called `source`: `sines` or a CSV file, of which `column` (name or number from 1) is taken. Raises `DataError`."""
+    if source == SINES:
+        return sines()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise DataError(f"there is no home folder {bounded.clean(source)}; give the file's full path") from None
+    return read_csv(path, column)
+
+
+def sines(steps: int = 6000) -> Series:
+    """Three sines of different period under noise; the same numbers every time."""
+    at = np.arange(steps)
+    clean = sum(amplitude * np.sin(2 * math.pi * at / period + phase) for phase, (period, amplitude) in enumerate(PERIODS))
+    values = clean + NOISE * np.random.default_rng(0).standard_normal(steps)
+    return Series("three sines with noise", np.asarray(values), f"sines {steps} 1")
+
+
+def read_csv(path: Path, column: str = "") -> Series:
+    """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a line of names).
+
+    An empty `column` takes the first one that is all numbers. Raises `DataError` naming the line of what is no number.
+    """
+    data = bounded.read_bytes(path, MAX_BYTES)
+    name = bounded.named(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}; change its encoding") from None
+    if "\0" in text:
+        raise DataError(f"{name} is not a CSV file: it holds NUL; give lines of numbers with commas between them")
+    rows = _rows(text, name)
+    names, rows = _split_names(rows)
+    number = _find(column, names, rows, name)
+    title = bounded.clean(names[number]) if names and number < len(names) else f"column {number + 1}"
+    values = _numbers(rows, number, 2 if names else 1, f"{name}, {title or f'column {number + 1}'}")
+    if len(values) < 2 or float(values.std()) == 0:
+        raise DataError(f"{title} of {name} holds {len(values):,} values that never change; choose another --column")
+    digest = hashlib.sha256(data).hexdigest()
+    return Series(f"{title} of {bounded.clean(path.name) or 'the file'}", values, f"{digest} {number}")
+
+
+def _rows(text: str, name: str) -> list[list[str]]:
+    """The lines that are not empty, cut into cells."""
+    first = text.lstrip().partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    limit = csv.field_size_limit(MAX_CELL)
+    try:
+        rows = []
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+            if len(row) > MAX_COLUMNS:
+                raise DataError(f"{name} has a line of {len(row):,} columns; at most {MAX_COLUMNS:,} are read")
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+            if len(rows) > MAX_VALUES:
+                raise DataError(f"{name} has more than {MAX_VALUES:,} lines, which is the most that is read; give a shorter file")
+    except csv.Error as error:
+        raise DataError(f"{name} is not a CSV file: {error}; give lines of numbers with commas between them") from None
+    finally:
+        csv.field_size_limit(limit)
+    if not rows:
+        raise DataError(f"{name} is empty; give lines of numbers with commas between them")
+    return rows
+
+
+def _split_names(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The line of names, if the first line holds no number, and the others."""
+    if any(_number(cell) is not None for cell in rows[0]):
+        return [], rows
+    return [cell.strip() for cell in rows[0]], rows[1:]
+
+
+def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> int:
+    """Position of the column that is meant."""
+    width = max((len(row) for row in rows), default=0)
+    wanted = column.strip()
+    known = ", ".join(bounded.clean(item, 30) for item in names[:12]) if names else f"1 to {width}"
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted[:9]) <= width:
+        return int(wanted) - 1
+    if wanted:
+        raise DataError(f"--column {bounded.clean(wanted)!r} is not in {name}; its columns are {known}")
+    for number in range(width):
+        if rows and all(number < len(row) and _number(row[number]) is not None for row in rows):
+            return number
+    raise DataError(f"no column of {name} is all numbers; name one with --column to hear which line is not (columns: {known})")
+
+
+def _numbers(rows: list[list[str]], number: int, first: int, where: str) -> NDArray[np.float64]:
+    """The column's values. Raises `DataError` at the first that is no finite number."""
+    values = np.empty(len(rows))
+    for line, row in enumerate(rows):
+        cell = row[number] if number < len(row) else ""
+        value = _number(cell)
+        if value is None:
+            raise DataError(
+                f"{where}: line {line + first} (empty ones left out) holds {bounded.clean(cell, 40)!r}, which is no finite number; "
+                "fill it in or choose another --column"
+            )
+        values[line] = value
+    return values
+
+
+def _number(cell: str) -> float | None:
+    """A finite number of reasonable size, or None."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) < 1e30 else None
