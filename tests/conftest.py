@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gpt": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
     "gan": {"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
     "dqn": {"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},
+    "autoencoder": {"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
 }
 """Settings with which an architecture trains hundreds of steps a second. One that is not listed is tested with its defaults."""
 

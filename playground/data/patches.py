@@ -1,0 +1,99 @@
+"""Small patches of the two photographs that scikit-learn ships, cut and scaled as for sparse autoencoders.
+
+Whitening as in Olshausen and Field (1997); scaling as in the UFLDL tutorial (Ng and others, 2011).
+"""
+
+from __future__ import annotations
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playground.data.bounded import MIB, read_bytes
+from playground.data.images import ImageData
+from playground.engine.errors import DataError
+
+PHOTOGRAPHS = ("china", "flower")
+SIDE = 8
+TRAINING, HELD_OUT = 10_000, 2_000
+HELD_OUT_SHARE = 0.25
+"""Of each photograph's width, at its right: no cell of a held-out patch is in a training patch."""
+LOW, HIGH = 0.1, 0.9
+"""A patch's own mean becomes the middle between them, and three standard deviations their distance from it."""
+
+
+def load_patches(whiten: bool = True) -> ImageData:
+    """12,000 patches of 8x8 cells, of each photograph the same number, the right quarter of both held out. Raises `DataError`.
+
+    The mean of each patch is taken away, what lies further than three standard deviations is cut off, and cells are scaled to
+    [0.1, 0.9]; the deviation is that of the training patches.
+    """
+    rng = np.random.default_rng(0)
+    training, held_out = [], []
+    for name in PHOTOGRAPHS:
+        photograph = _photograph(name)
+        edge = round(photograph.shape[1] * (1 - HELD_OUT_SHARE))
+        left, right = photograph[:, :edge], photograph[:, edge:]
+        if whiten:  # each part by itself, so that nothing of the held-out part is in the other
+            left, right = whitened(left), whitened(right)
+        training.append(_cut(left, TRAINING // len(PHOTOGRAPHS), rng))
+        held_out.append(_cut(right, HELD_OUT // len(PHOTOGRAPHS), rng))
+    train, test = np.concatenate(training), np.concatenate(held_out)
+    reach = 3 * float(train.std())
+    labels = np.arange(len(PHOTOGRAPHS))
+    return ImageData(
+        "whitened patches" if whiten else "patches",
+        PHOTOGRAPHS,
+        255,
+        _scaled(train, reach),
+        labels.repeat(TRAINING // len(PHOTOGRAPHS)),
+        _scaled(test, reach),
+        labels.repeat(HELD_OUT // len(PHOTOGRAPHS)),
+    )
+
+
+def whitened(photograph: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A photograph (H, W) whose frequencies all weigh about the same: amplitudes are multiplied by f exp(-(f/f0)^4), f0 being 0.8 of the
+    highest, against the 1/f of natural scenes and the noise beyond."""
+    rows, columns = np.fft.fftfreq(photograph.shape[0])[:, None], np.fft.fftfreq(photograph.shape[1])[None]
+    frequency = np.hypot(rows, columns)
+    kept = frequency * np.exp(-((frequency / 0.4) ** 4))
+    white: NDArray[np.float64] = np.fft.ifft2(np.fft.fft2(photograph) * kept).real
+    return white
+
+
+def _photograph(name: str) -> NDArray[np.float64]:
+    """Light (H, W) from 0 to 1, read without importing scikit-learn, which takes a second."""
+    from PIL import Image  # imported here: only patches need it
+
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise DataError("the photographs come with scikit-learn, which is not installed; run: pip install scikit-learn")
+    path = Path(spec.origin).parent / "datasets" / "images" / f"{name}.jpg"
+    data = read_bytes(path, 4 * MIB)
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            light = np.asarray(image.convert("L"), dtype=np.float64) / 255
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"cannot read the photograph {path}: {error}; run: pip install --force-reinstall scikit-learn") from None
+    return light
+
+
+def _cut(photograph: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Patches (count, 1, 8, 8) from places drawn at random, each less its own mean."""
+    rows = rng.integers(0, photograph.shape[0] - SIDE + 1, count)
+    columns = rng.integers(0, photograph.shape[1] - SIDE + 1, count)
+    windows = np.lib.stride_tricks.sliding_window_view(photograph, (SIDE, SIDE))
+    patches: NDArray[np.float64] = windows[rows, columns]  # (count, 8, 8)
+    own: NDArray[np.float64] = patches - patches.mean((1, 2), keepdims=True)
+    return own[:, None]
+
+
+def _scaled(patches: NDArray[np.float64], reach: float) -> NDArray[np.uint8]:
+    """Cells from -reach to reach as whole numbers from 0.1 to 0.9 of 255."""
+    share = (np.clip(patches / reach, -1, 1) + 1) / 2
+    scaled: NDArray[np.uint8] = np.rint((LOW + (HIGH - LOW) * share) * 255).astype(np.uint8)
+    return scaled
