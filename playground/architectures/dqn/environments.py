@@ -50,11 +50,11 @@ def find(name: str) -> str:
     versions = [known for known in gymnasium.registry if re.fullmatch(re.escape(name) + r"-v\d+", known)]
     if versions:
         return max(versions, key=lambda known: int(known.rpartition("-v")[2]))
-    near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.5)
-    lower = [known for known in gymnasium.registry if known.lower().startswith(name.lower().split("-v")[0])]
-    near = list(dict.fromkeys([*lower, *near]))[:3]
-    hint = f"did you mean {' or '.join(near)}?" if near else "known are " + ", ".join(list(gymnasium.registry)[:8]) + " and others"
-    raise SettingsError(f"--env {name}: there is no such environment; {hint} Modules that register more are named with --env-module", "env")
+    stem = name.rpartition("-v")[0].lower() or name.lower()
+    own = [known for known in gymnasium.registry if known.rpartition("-v")[0].lower() == stem]
+    near = own or difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else "CartPole-v1 is one"
+    raise SettingsError(f"--env {name}: no such environment is registered; {hint} (--env-module imports modules with more)", "env")
 
 
 def _register_atari() -> None:
@@ -62,6 +62,7 @@ def _register_atari() -> None:
         import ale_py
     except ImportError:
         raise SettingsError('--env: Atari games need an extra package; pip install "dlplay[atari]"', "env") from None
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     if not any(known.startswith("ALE/") for known in gymnasium.registry):
         gymnasium.register_envs(ale_py)
 
@@ -85,7 +86,9 @@ def make(settings: DQNSettings, render: str | None = None) -> Environment:
         except ImportError as error:  # gymnasium's DependencyNotInstalled is one
             raise SettingsError(f"--env {name} cannot be made: {_way_out(name, str(error))}", "env") from None
         except Exception as error:  # whatever a registered constructor raises
-            raise SettingsError(f"--env {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:200]}", "env") from None
+            raise SettingsError(
+                f"--env {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:200]}", "env"
+            ) from None
     return _fitted(env, name, atari)
 
 
@@ -98,8 +101,8 @@ def _way_out(name: str, why: str) -> str:
 def _fitted(env: Environment, name: str, atari: bool) -> Environment:
     if not isinstance(env.action_space, spaces.Discrete):
         raise SettingsError(
-            f"--env {name} does not fit: its actions are {_words(env.action_space)}, and DQN compares the values of a few numbered actions; "
-            "use one with a discrete action space",
+            f"--env {name} does not fit: its actions are {_words(env.action_space)}, and DQN compares the values of a few numbered "
+            "actions; use one with a discrete action space",
             "env",
         )
     if env.action_space.n > MOST_ACTIONS:

@@ -112,15 +112,18 @@ class ListedEpisodes(Episodes):
         self.observations = np.zeros((self.count, *self.reading.observed.shape), self.reading.dtype)
 
     def begin(self, chance: np.random.Generator) -> None:
+        """As `Episodes.begin`."""
         for number in range(self.count):
             self._begin(number, chance)
 
     def _begin(self, number: int, chance: np.random.Generator) -> NDArray[Any]:
         self.running[number] = Episode(int(chance.integers(SEEDS)))
         self.observations[number] = self.reading(start(self.environments[number], self.running[number].seed))
-        return self.observations[number]
+        beginning: NDArray[Any] = self.observations[number]
+        return beginning
 
     def step(self, actions: NDArray[np.int64] | list[int], chance: np.random.Generator) -> list[Step]:
+        """As `Episodes.step`."""
         steps = []
         for number, env in enumerate(self.environments):
             action = int(actions[number])
@@ -138,9 +141,11 @@ class ListedEpisodes(Episodes):
         return steps
 
     def state(self) -> dict[str, Any]:
+        """As `Episodes.state`."""
         return {str(number): episode.state() for number, episode in enumerate(self.running)}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """As `Episodes.load_state`."""
         self.running = [Episode.from_state(state[str(number)]) for number in range(self.count)]
         for number, (env, episode) in enumerate(zip(self.environments, self.running, strict=True)):
             seen = start(env, episode.seed)
@@ -161,22 +166,22 @@ class NativeEpisodes(Episodes):
         self.reading = Reading(one)
         space: Any = one.action_space
         self.actions, self.first_action = int(space.n), int(space.start)
-        more = {"max_episode_steps": settings.time_limit} if settings.time_limit else {}
+        more: Any = {"max_episode_steps": settings.time_limit} if settings.time_limit else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.vector: Any = gymnasium.make_vec(
-                find(settings.env), num_envs=self.count, vectorization_mode="vector_entry_point", **more
-            )
+            self.vector: Any = gymnasium.make_vec(find(settings.env), num_envs=self.count, vectorization_mode="vector_entry_point", **more)
         self.over = np.zeros(self.count, np.bool_)
         self.running = [Episode(UNKNOWN) for _ in range(self.count)]
         self.observations = np.zeros((self.count, *self.reading.observed.shape), self.reading.dtype)
 
     def begin(self, chance: np.random.Generator) -> None:
+        """As `Episodes.begin`."""
         self.observations = self.vector.reset(seed=int(chance.integers(SEEDS)))[0].astype(self.reading.dtype)
         self.over[:] = False
         self.running = [Episode(UNKNOWN) for _ in range(self.count)]
 
     def step(self, actions: NDArray[np.int64] | list[int], chance: np.random.Generator) -> list[Step]:
+        """As `Episodes.step`."""
         seen, rewards, terminated, truncated, _ = self.vector.step(np.asarray(actions) + self.first_action)
         steps = []
         for number in range(self.count):
@@ -195,7 +200,9 @@ class NativeEpisodes(Episodes):
 
     def state(self) -> dict[str, Any]:
         """The arrays that the vector environment holds, and its generator."""
-        arrays = {name: torch.from_numpy(value.copy()) for name, value in vars(self.vector.unwrapped).items() if isinstance(value, np.ndarray)}
+        arrays = {
+            name: torch.from_numpy(value.copy()) for name, value in vars(self.vector.unwrapped).items() if isinstance(value, np.ndarray)
+        }
         episodes = {str(number): episode.state() for number, episode in enumerate(self.running)}
         return {
             "arrays": arrays,
@@ -206,6 +213,7 @@ class NativeEpisodes(Episodes):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """As `Episodes.load_state`."""
         self.vector.reset(seed=0)
         for name, value in state["arrays"].items():
             setattr(self.vector.unwrapped, name, value.numpy().copy())

@@ -17,7 +17,7 @@ class Observed(NamedTuple):
     """Numbers; the number of a state; or a picture in bytes."""
     shape: tuple[int, ...]
     """(n,) numbers; () for the number of a state; (C, H, W) of a picture."""
-    count: int = 0
+    states: int = 0
     """How many states there are."""
 
 
@@ -26,13 +26,13 @@ class QNetwork(nn.Module):
 
     def __init__(self, observed: Observed, actions: int, hidden: tuple[int, ...], dueling: bool = False) -> None:
         super().__init__()
-        self.kind, self.count = observed.kind, observed.count
+        self.kind, self.states = observed.kind, observed.states
         if self.kind == "image":
             self.convolutions = convolutions(observed.shape)
             with torch.no_grad():
                 width = self.convolutions(torch.zeros(1, *observed.shape)).flatten(1).shape[1]
         else:
-            width = self.count or math.prod(observed.shape)
+            width = self.states or math.prod(observed.shape)
         layers: list[nn.Module] = []
         for units in hidden:
             if units:
@@ -45,7 +45,7 @@ class QNetwork(nn.Module):
     def features(self, observations: Tensor) -> Tensor:
         """What the last layer reads, (B, width), of observations (B, *shape)."""
         if self.kind == "state":
-            x = F.one_hot(observations.long(), self.count).float()  # (B, states)
+            x = F.one_hot(observations.long(), self.states).float()  # (B, states)
         elif self.kind == "image":
             x = self.convolutions(observations.float() / 255).flatten(1)
         else:
@@ -66,6 +66,7 @@ class QNetwork(nn.Module):
 def convolutions(shape: tuple[int, ...]) -> nn.Sequential:
     """The layers of Mnih et al. (2015) for pictures of 36 pixels and more, smaller kernels for those that these would not fit into."""
     channels, height, width = shape
+    kernels: tuple[tuple[int, int, int], ...]
     if min(height, width) >= 36:
         kernels = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
     else:

@@ -49,12 +49,20 @@ class DQNPanels:
     reading: Reading
     name: str
     actions: int
-    player: Player
-    epsilon: float
     updates: int
     played: int
     rates: tuple[float, float]
     judged: dict[str, float]
+
+    @property
+    def player(self) -> Player:
+        """The watched episode."""
+        raise NotImplementedError
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions in training now."""
+        raise NotImplementedError
 
     def environment(self, options: RoomOptions) -> Frame:
         """The watched episode as it stands."""

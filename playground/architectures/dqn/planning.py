@@ -27,9 +27,9 @@ def transitions(table: dict[int, dict[int, list[tuple[Any, ...]]]]) -> Model:
 def solve(model: Model, gamma: float, tolerance: float = 1e-12) -> NDArray[np.float64]:
     """The best possible values (states, actions)."""
     moves, rewards = model
-    values = np.zeros_like(rewards)
+    values: NDArray[np.float64] = np.zeros_like(rewards)
     for _ in range(100_000):
-        better = rewards + gamma * moves @ values.max(1)
+        better: NDArray[np.float64] = rewards + gamma * moves @ values.max(1)
         if np.abs(better - values).max() < tolerance:
             return better
         values = better

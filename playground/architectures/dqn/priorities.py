@@ -56,7 +56,7 @@ class Priorities:
         within = points - (ends[blocks] - self.sums[blocks])
         parts = self.values[blocks].cumsum(1)  # (count, BLOCK)
         places = np.minimum((parts <= within[:, None]).sum(1), BLOCK - 1)
-        rows = blocks * BLOCK + places
+        rows: NDArray[np.int64] = blocks * BLOCK + places
         for index in np.flatnonzero(self.values[blocks, places] == 0):  # rounding went past the last one
             rows[index] = np.flatnonzero(self.values.reshape(-1))[-1]
         return rows
@@ -64,7 +64,8 @@ class Priorities:
     def weights(self, rows: NDArray[np.int64], count: int, beta: float) -> NDArray[np.float32]:
         """Importance weights (count * probability)^-beta of drawn rows, over the largest of them."""
         weights = (count * self.values.reshape(-1)[rows] / self.sums.sum()) ** -beta
-        return (weights / weights.max()).astype(np.float32)
+        shares: NDArray[np.float32] = (weights / weights.max()).astype(np.float32)
+        return shares
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share of all draws that falls on each of these rows."""

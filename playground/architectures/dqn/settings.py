@@ -9,7 +9,16 @@ from msgspec import Meta
 
 from playground.engine.settings import Settings, SettingsError
 
-ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", "LunarLander-v3", "ALE/Pong-v5")
+ENVIRONMENTS = (
+    "CartPole-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "FrozenLake-v1",
+    "CliffWalking-v1",
+    "Taxi-v4",
+    "LunarLander-v3",
+    "ALE/Pong-v5",
+)
 ENVIRONMENT_NAME = r"^([\w:.-]+/)?([A-Z][\w:.-]*|[\w:.-]+-v\d+)$"
 """How ids look: a name with a capital letter, or with a version; perhaps a namespace before it."""
 

@@ -19,9 +19,7 @@ LISTED = 64
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "pick up": "▲", "drop off": "▼"}
 
 
-def surface(
-    name: str, actions: tuple[str, ...], player: Player, replay: Replay, values: Values, options: SurfaceOptions
-) -> AnyPanel:
+def surface(name: str, actions: tuple[str, ...], player: Player, replay: Replay, values: Values, options: SurfaceOptions) -> AnyPanel:
     """The panel that fits what is observed."""
     kind = player.reading.observed.kind
     if kind == "state":
@@ -31,9 +29,7 @@ def surface(
     return Table(columns=[], rows=[], caption="pictures have too many numbers to choose two from; look at the action values instead")
 
 
-def _plane(
-    name: str, actions: tuple[str, ...], player: Player, replay: Replay, values: Values, options: SurfaceOptions
-) -> HeatMap:
+def _plane(name: str, actions: tuple[str, ...], player: Player, replay: Replay, values: Values, options: SurfaceOptions) -> HeatMap:
     """Two numbers vary, the others are as in the watched episode."""
     here = np.ravel(player.observation)
     across, up = _dimensions(name, len(here), options.dimensions)
@@ -89,7 +85,7 @@ def _shown(found: NDArray[np.float32], show: str, actions: tuple[str, ...]) -> t
 
 def _cells(name: str, actions: tuple[str, ...], player: Player, values: Values, options: SurfaceOptions) -> Table:
     """One cell for each state that has a place on a grid, or a list of states."""
-    count = player.reading.observed.count
+    count = player.reading.observed.states
     found = values(np.arange(count, dtype=np.int32))
     shown, words = _shown(found, options.show, actions)
     low, high = float(shown.min()), float(shown.max())
@@ -100,7 +96,8 @@ def _cells(name: str, actions: tuple[str, ...], player: Player, values: Values, 
         return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=words)
     best = found.argmax(1)
     rows, shades = [], np.zeros(places.shape, np.float32)
-    for (row, column), state in np.ndenumerate(places):
+    for (row, column), found_state in np.ndenumerate(places):
+        state = int(found_state)
         if column == 0:
             rows.append([""] * places.shape[1])
         if state in marks:
@@ -109,9 +106,7 @@ def _cells(name: str, actions: tuple[str, ...], player: Player, values: Values, 
         arrow = ARROWS.get(actions[int(best[state])], actions[int(best[state])])
         rows[row][column] = f"{arrow} {shown[state]:.2f}" if options.show != "action" else arrow
         shades[row, column] = tints[state]
-    return Table(
-        columns=[""] * places.shape[1], rows=rows, right=[], shades=Array.of(shades), figure=words, caption=caption
-    )
+    return Table(columns=[""] * places.shape[1], rows=rows, right=[], shades=Array.of(shades), figure=words, caption=caption)
 
 
 def _grid(name: str, player: Player, count: int) -> tuple[NDArray[np.int64] | None, dict[int, str], str]:

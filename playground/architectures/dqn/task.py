@@ -33,7 +33,7 @@ MOST_BYTES = 400_000_000
 RATE_SECONDS = 1.0
 
 
-class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
+class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
     """One step plays one step in every environment, and does the updates that are due."""
 
     questions: ClassVar[dict[str, str]] = DQNPanels.questions
@@ -50,8 +50,8 @@ class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
         self.models = {"net": self.net}
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
         self.optimizers = {"net": self.optimizer}
-        self._weights = list(self.net.parameters())
-        self._target_weights = list(self.target.parameters())
+        self._weights: list[Tensor] = list(self.net.parameters())
+        self._target_weights: list[Tensor] = list(self.target.parameters())
         self.actor = Actor(self.net, device)
         self.replay = Replay(
             settings.buffer,
@@ -64,8 +64,8 @@ class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
         if self.replay.bytes > MOST_BYTES:
             most = int(settings.buffer * MOST_BYTES / self.replay.bytes)
             raise SettingsError(
-                f"--buffer {settings.buffer} takes {self.replay.bytes / 1e6:,.0f} MB with these observations, more than a checkpoint can hold; "
-                f"use at most {most}",
+                f"--buffer {settings.buffer} takes {self.replay.bytes / 1e6:,.0f} MB with these observations, more than a checkpoint can "
+                f"hold; use at most {most}",
                 "buffer",
             )
         self.chance = np.random.Generator(np.random.PCG64([settings.seed, 0]))
@@ -247,7 +247,7 @@ class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
     def assets(self) -> dict[str, Any]:
         """What the environment decided about the net."""
         observed = self.reading.observed
-        return {"env": self.name, "observed": [observed.kind, list(observed.shape), observed.count], "actions": self.actions}
+        return {"env": self.name, "observed": [observed.kind, list(observed.shape), observed.states], "actions": self.actions}
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """As for any task; the target net begins as a copy."""
@@ -275,7 +275,9 @@ class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
             raise DataError(str(error)) from None
         self.episodes.load_state(extra["episodes"])
         rows = np.array([env * self.replay.rows + head for env, head in enumerate(self.replay.heads)])
-        if self.episodes.repeats and not np.array_equal(self.replay.seen(rows), self.episodes.observations, equal_nan=self.reading.dtype == np.float32):
+        if self.episodes.repeats and not np.array_equal(
+            self.replay.seen(rows), self.episodes.observations, equal_nan=self.reading.dtype == np.float32
+        ):
             raise DataError(
                 f"{self.name} does not repeat its episodes: with the same seed and actions it is somewhere else than it was; "
                 "begin a new run from this one's weights"
@@ -291,12 +293,16 @@ class DQNTask(DQNPanels, DQNActions, Task[DQNSettings]):
 
     def _check_assets(self, assets: dict[str, Any] | None) -> None:
         observed = self.reading.observed
-        if assets is not None and assets.get("observed") != [observed.kind, list(observed.shape), observed.count]:
+        if assets is not None and assets.get("observed") != [observed.kind, list(observed.shape), observed.states]:
             raise DataError(f"{self.name} shows its agent something else than {assets.get('env')}, which these weights were trained on")
 
     def _describe(self) -> str:
-        kind, shape, count = self.reading.observed
-        what = {"vector": f"{shape[0] if shape else 0} numbers", "state": f"one of {count} states", "image": "pictures of " + "x".join(map(str, shape))}
+        kind, shape, states = self.reading.observed
+        what = {
+            "vector": f"{shape[0] if shape else 0} numbers",
+            "state": f"one of {states} states",
+            "image": "pictures of " + "x".join(map(str, shape)),
+        }
         return f"{self.name}: {what[kind]} observed, {self.actions} actions"
 
 

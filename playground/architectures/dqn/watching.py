@@ -32,8 +32,12 @@ class DQNActions:
     actions: int
     last: Episode | None
     best: Episode | None
-    epsilon: float
     _player: Player | None = None
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions in training now."""
+        raise NotImplementedError
 
     @property
     def player(self) -> Player:
@@ -125,7 +129,7 @@ class DQNActions:
         replay.begin(0, player.reading(start(env, player.episode.seed)))
         for number, action in enumerate(player.episode.actions):
             seen, reward, terminated, truncated, _ = env.step(action + int(space.start))
-            earned = float(np.sign(reward)) if settings.clip_rewards else float(reward)
+            earned = float(np.sign(float(reward))) if settings.clip_rewards else float(reward)
             cut = bool(truncated) or number + 1 == len(player.episode.actions)
             replay.add(0, action, earned, player.reading(seen), bool(terminated), cut and not terminated, settings.n_step)
         env.close()
