@@ -19,6 +19,10 @@ from widgets.text import aligned, fit, plain, width_of
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
+LEAST_BAR = 12
+"""Cells of a bar, and of what is around it, that are left when labels are shown whole."""
+
+
 class Bars(Surface):
     """One bar for each label. Enter, a click or (when `numbered`) a digit posts `Selected`."""
 
@@ -111,7 +115,9 @@ class Bars(Surface):
         figures = aligned(self.values, self._percent)
         number = 2 if self.numbered else 0
         figure_width = max(len(f) for f in figures)
-        label_width = width_of(self.labels, max(3, (width - figure_width - number) // 3))
+        room = width - figure_width - number
+        longest = width_of(self.labels, width)
+        label_width = longest if longest <= room // 2 and room - longest >= LEAST_BAR else min(longest, max(3, room // 3))
         bar_width = width - label_width - figure_width - number - 3
         if bar_width < 3:
             label_width, bar_width = max(1, width - figure_width - number - 2), 0

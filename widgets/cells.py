@@ -102,7 +102,8 @@ def rgb_rows(pixels: NDArray[np.generic], palette: Palette) -> list[Row]:
         mean = np.rint((grey[0::2] + grey[1::2]) / 2 / 255 * (len(palette.levels.colours) - 2)).astype(np.intp)
         style = palette.style("text")
         return [[Segment("".join(palette.levels.shades[i] for i in line), style)] for line in mean.tolist()]
-    image = image & 0xF8 | image >> 5
+    ground = (image == np.array(palette.background)).all(axis=2)  # stays what it is, or a picture would have an edge
+    image = np.where(ground[..., None], image, image & 0xF8 | image >> 5)
     packed = image[..., 0] << 16 | image[..., 1] << 8 | image[..., 2]
     top, bottom = packed[0::2], packed[1::2]
     starts = (top[:, 1:] != top[:, :-1]) | (bottom[:, 1:] != bottom[:, :-1])

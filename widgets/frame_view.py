@@ -11,9 +11,12 @@ from rich.segment import Segment
 
 from widgets import ansi
 from widgets.cells import resample, rgb_rows
-from widgets.palette import Palette
+from widgets.palette import RGB, Palette
 from widgets.surface import Row, Surface
 from widgets.text import fit, plain
+
+PAPER = 0.4
+"""Share of a picture that is white, from which it is a drawing on paper."""
 
 
 class FrameView(Surface):
@@ -49,7 +52,8 @@ class FrameView(Surface):
 
     def _picture(self, width: int, height: int, palette: Palette) -> list[Row]:
         tall, wide = crisp_size(self.pixels.shape[0], self.pixels.shape[1], height, width)
-        rows = rgb_rows(resample(self.pixels, tall, wide), palette)
+        pixels = resample(self.pixels, tall, wide)
+        rows = rgb_rows(on_dark_paper(pixels, palette.background) if palette.dark else pixels, palette)
         left = Segment(" " * ((width - wide) // 2), palette.blank)
         return [[] for _ in range((height - len(rows)) // 2)] + [[left, *row] for row in rows]
 
@@ -74,3 +78,13 @@ def crisp_size(height: int, width: int, rows: int, columns: int) -> tuple[int, i
     if scale >= 1:
         scale = int(scale)
     return max(1, min(2 * rows, round(height * scale))), max(1, min(columns, round(width * scale)))
+
+
+def on_dark_paper(pixels: NDArray[np.generic], ground: RGB) -> NDArray[np.generic]:
+    """A drawing on white paper (h, w, 3), which glares in the dark, with light and dark exchanged: hues are kept, and the paper takes the
+    colour of the ground. Any other picture stays as it is."""
+    values = np.asarray(pixels, dtype=np.float64)
+    if not values.size or (values.min(axis=2) >= 235).mean() < PAPER:
+        return pixels
+    turned = 255 - values.max(axis=2, keepdims=True) - values.min(axis=2, keepdims=True) + values
+    return np.asarray(np.asarray(ground) + turned * (1 - np.asarray(ground) / 255), dtype=np.float64)

@@ -103,9 +103,9 @@ class Plane(Surface):
     def _status(self, width: int, palette: Palette) -> Row:
         """The cursor's place, in words of one width."""
         parts = [f"{title} {figure_of(value)}" for title, value in zip(self._titles, (self.x, self.y), strict=True)]
-        text = " · ".join(parts)
+        text = "  ".join(parts)
         if len(text) > width:
-            text = f"{figure_of(self.x)} · {figure_of(self.y)}"
+            text = f"{figure_of(self.x)} {figure_of(self.y)}"
         return [Segment(fit(text, width), palette.style("text"))]
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
@@ -163,5 +163,5 @@ def _on_grid(value: float, low: float, high: float, by: int) -> float:
 
 
 def figure_of(value: float) -> str:
-    """A place in six cells, so that the readout does not jump while the cursor walks."""
-    return f"{value + 0.0:6.2f}" if abs(value) < 1000 else figure(value)
+    """A place in five cells, so that the readout does not jump while the cursor walks."""
+    return f"{value + 0.0:5.2f}" if abs(value) < 100 else figure(value)

@@ -185,7 +185,7 @@ def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
     for node in focused.ancestors_with_self if focused is not None else ():
         if isinstance(node, Screen) or node.has_class("tab") or not isinstance(node, Widget):
             break
-        card = getattr(node, "card", None)
+        card = getattr(node, "question", None) or getattr(node, "card", None)
         title = title or getattr(card, "title", "") or ""
         words = words or getattr(card, "help", "") or ""
         for _, binding in node._bindings:

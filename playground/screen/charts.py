@@ -63,8 +63,10 @@ class Chart(Vertical):
 
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
-        words = _words(metric)
-        return words.removesuffix(" " + self.card.title.split(" (")[0].lower())
+        names = [_words(name) for name in (*self.card.train, *self.card.held_out)]
+        words = _words(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
+        last = " " + words.rpartition(" ")[2]
+        return words.removesuffix(last) if len(names) > 1 and all(name.endswith(last) for name in names) else words
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""

@@ -14,7 +14,7 @@ from textual.widgets import Static
 import widgets
 from playground.engine.card import ActionCard, Card
 from playground.engine.panels import AnyPanel, Array, Frame
-from playground.engine.settings import Options, fields
+from playground.engine.settings import Field, Options, fields
 from playground.screen.episode import MOST_STEPS, SPEEDS, Episode, Speed
 from playground.screen.flow import Flow, Group, Piece, fit
 from playground.screen.options_bar import STEPPING, known
@@ -44,12 +44,17 @@ class EnvironmentStage(ActionStage):
         Binding("w,enter", "watch", "watch/stop", key_display="w"),
         Binding("v", "speed", "speed", key_display="v"),
         Binding("left", "control('left')", "act yourself", key_display="← →"),
-        *(Binding(key, f"control('{key}')", "act yourself", show=False) for key in CONTROLS if key != "left"),
+        Binding("right", "control('right')", "act yourself", key_display="← →", show=False),
+        Binding("up", "control('up')", "act yourself", key_display="↑ ↓", show=False),
+        Binding("down", "control('down')", "act yourself", key_display="↑ ↓", show=False),
+        Binding("space", "control('space')", "act yourself", show=False),
         *STEPPING,
     ]
+    MOST_LINES: ClassVar[int] = 4
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
-        super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
+        assert card.stage is not None
+        super().__init__(card, options, card.panel(card.stage.panel).title, _of_actions(card, card.stage.option), id=id)
         self.episode = Episode(self, self.stage.advance, self.stage.take)
         self.episode.most_steps = self._most_steps()
         self.frame = Frame(pixels=NO_ROOM)
@@ -135,6 +140,11 @@ class EnvironmentStage(ActionStage):
         if not self.episode.watching:
             super().renew()
 
+    def wonder(self) -> None:
+        """Before it has a size, nobody knows how many pixels to ask for."""
+        if self.options.get(self.option.name) or self.ask is None:
+            super().wonder()
+
     # --- pictures -----------------------------------------------------------------------------------------------------------------
 
     def answered(self, panel: AnyPanel) -> None:
@@ -155,7 +165,9 @@ class EnvironmentStage(ActionStage):
         self._bars.display = panel.bars is not None
         self._facts.show(panel.facts)
         self.bar.show_figure(panel.figure)
-        self._decision.update(fit(panel.caption.replace("\n", " "), max(10, self._decision.size.width)))
+        decision = panel.bars.caption if panel.bars is not None else ""
+        self._decision.display = bool(decision)
+        self._decision.update(fit(decision.replace("\n", " "), max(10, self._decision.size.width)))
         super().answered(panel)
         if controls != panel.controls:
             self._draw_controls()
@@ -174,14 +186,18 @@ class EnvironmentStage(ActionStage):
             self._arrange()
 
     def quiet_words(self) -> str:
-        """Who acts, and whether the episode is over."""
+        """Which episode it is, who acts, and whether it is over."""
+        return ". ".join(words for words in (self.caption, self._who_acts()) if words)
+
+    def _who_acts(self) -> str:
         if self.frame.ended:
-            return "the episode is over; " + ("the next one begins" if self.episode.watching else "the next step begins another")
+            return "it is over; the next begins" if self.episode.watching else "it is over; the next step begins another"
         if self.in_hand:
             return "you have the controls; w lets the agent go on"
         if self.episode.watching:
-            waits = {"fast": "as fast as training allows", "real time": "in real time, for which training waits"}
-            return f"the agent acts {waits.get(self.episode.speed, 'four times a second')}; w stops it"
+            return {"fast": "as fast as training allows", "real time": "in real time; training waits"}.get(
+                self.episode.speed, "four steps a second"
+            )
         return WATCH if self.frame.controls else "w lets the agent act"
 
     # --- the episode's viewer -----------------------------------------------------------------------------------------------------
@@ -214,7 +230,7 @@ class EnvironmentStage(ActionStage):
         """Arrows act only where the environment has an action for them."""
         if action == "control":
             return parameters[0] in self.frame.controls
-        return True
+        return action != "edit" or all(offered.key != "e" for offered in self.card.actions)
 
     def action_watch(self) -> None:
         """Let the agent act, or stop it."""
@@ -277,3 +293,11 @@ class EnvironmentStage(ActionStage):
             target = f"take:{action}"
             groups.append((Piece(CONTROLS.get(key, key) + " ", "flow--quiet", target), Piece(name or "act", "flow--plain", target)))
         self._controls.show(groups)
+
+
+def _of_actions(card: Card, drawn: str) -> list[Field]:
+    """Options of the card's actions that a person sets: neither what the stage says by itself nor what the question has already."""
+    assert card.stage is not None
+    known_already = {drawn, "steps", "action"} | {field.name for field in fields(card.panel(card.stage.panel).options)}
+    everywhere = [field for action in card.actions for field in fields(action.options)]
+    return list({field.name: field for field in everywhere if field.name not in known_already}.values())

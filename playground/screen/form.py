@@ -19,6 +19,7 @@ from textual.widgets import Static
 from playground.engine import settings as typed
 from playground.engine.card import Card
 from playground.engine.settings import Field, SettingsError
+from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.field_editor import FieldEditor
 from playground.screen.field_rows import PRESET, FieldRows, Row
 
@@ -116,6 +117,8 @@ class SettingsForm(Vertical):
         for name, field in self.fields.items():
             note = "" if name not in waiting else "next step" if field.live else "on reset"
             shown = typed.show(self.values[name]) or "–"
+            if field.pad is not None:
+                shown = in_short(shown, field.pad)
             found.append(Row(name.replace("_", " "), shown, field.unit, bool(_choices(field)), self.values[name] != field.default, note))
         return found
 
@@ -168,12 +171,24 @@ class SettingsForm(Vertical):
         field = self.fields[name]
         if _closed(field):
             return self.action_cycle(1)
+        if field.pad is not None:
+            self._draw_setting(name, field.pad)
+            return None
         self.editing = True
         self.problem = ""
         self._editor.open(name.replace("_", " "), typed.show(self.values[name]))
         self.draw()
         self._keep_in_view()
         return None
+
+    def _draw_setting(self, name: str, size: tuple[int, int]) -> None:
+        """Open a pad on a setting that is a drawing."""
+
+        def take(drawing: str | None) -> None:
+            if drawing is not None:
+                self.put(name, drawing)
+
+        self.app.push_screen(PadDialog(f"Draw: {name.replace('_', ' ')}", typed.show(self.values[name]), size), take)
 
     def action_cycle(self, by: int) -> None:
         """The next choice, or the one before."""

@@ -76,7 +76,8 @@ def picked(panel: AnyPanel, position: int, column: int = 0, *, as_text: bool) ->
     """What picking an item means for the option it sets: its word, or its number. None when there is nothing to pick."""
     match panel:
         case panels.ImageGrid():
-            return panel.labels[position] if as_text else panel.ids[position] if panel.ids else position
+            number = panel.ids[position] if panel.ids else position
+            return str(number) if as_text else number
         case panels.Bars():
             return panel.labels[position] if as_text else position
         case panels.Tokens():
@@ -85,6 +86,8 @@ def picked(panel: AnyPanel, position: int, column: int = 0, *, as_text: bool) ->
             return panel.rows[position][0] if as_text else position
         case panels.HeatMap():
             return panel.rows[position] if as_text and panel.rows else position
+        case panels.Scatter():
+            return panel.labels[position] if as_text and panel.labels else str(position) if as_text else position
     return None
 
 
@@ -122,3 +125,8 @@ def _fill_scatter(widget: Widget, panel: panels.Scatter) -> None:
 def _curve(panel: panels.Lines, position: int, name: str) -> widgets.Curve:
     y = np.array([np.nan if value is None else value for value in panel.series[name]], dtype=float)
     return widgets.Curve(name, np.asarray(panel.x, dtype=float), y, colour=str(position % 10))
+
+
+def write_place(x: float, y: float) -> str:
+    """A place in the plane as options take it: `x,y`."""
+    return f"{x + 0.0:.4g},{y + 0.0:.4g}"

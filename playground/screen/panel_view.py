@@ -21,7 +21,7 @@ from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields, show
 from playground.screen.flow import fit
 from playground.screen.options_bar import STEPPING, OptionsBar, words
-from playground.screen.panel_body import fill, picked, widget_for
+from playground.screen.panel_body import fill, picked, widget_for, write_place
 
 EMPTY = "Appears as soon as a model can answer: space trains one, o loads one."
 
@@ -230,9 +230,18 @@ class PanelView(Vertical, can_focus=True):
     @on(widgets.ImageGrid.Selected)
     @on(widgets.Bars.Selected)
     @on(widgets.TokenStrip.Selected)
-    def _item_selected(self, event: widgets.ImageGrid.Selected | widgets.Bars.Selected | widgets.TokenStrip.Selected) -> None:
+    @on(widgets.Scatter.Selected)
+    def _item_selected(
+        self, event: widgets.ImageGrid.Selected | widgets.Bars.Selected | widgets.TokenStrip.Selected | widgets.Scatter.Selected
+    ) -> None:
         event.stop()
         self._pick(event.index)
+
+    @on(widgets.Scatter.Placed)
+    def _place_selected(self, event: widgets.Scatter.Placed) -> None:
+        event.stop()
+        if self._selected is not None:
+            self.post_message(self.Picked(self, self._selected.name, write_place(event.x, event.y)))
 
     @on(widgets.HeatMap.Selected)
     def _cell_selected(self, event: widgets.HeatMap.Selected) -> None:

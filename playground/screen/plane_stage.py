@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ import widgets
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel
 from playground.screen.options_bar import words
-from playground.screen.panel_body import fill, widget_for
+from playground.screen.panel_body import fill, widget_for, write_place
 from playground.screen.stage import ActionStage
 
 WHAT_TO_DO = "walk with arrows (shift: further, home: the middle), or drag with the mouse"
@@ -29,7 +29,8 @@ class PlaneStage(ActionStage):
     """The tab's action for a model that makes something out of a place: a point of latent space, two neurons of a code."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
-    LOW = 10
+    LOW: ClassVar[int] = 10
+    MOST_LINES: ClassVar[int] = 4
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
@@ -63,14 +64,14 @@ class PlaneStage(ActionStage):
         self._plane.set(*(place if place is not None else self._plane.middle))
 
     def _name_axes(self) -> None:
-        """The plane's axes are called as the options of the question that choose them."""
-        values = {field.name: (words(field), value) for field, value in zip(self.bar.fields, self.bar.values.values(), strict=True)}
+        """Where options of the question choose what the axes are, their values stand in the names."""
+        values = self.bar.values
 
-        def title(end: str) -> str:
-            name = next((name for name in values if end in name.split("_")), None)
-            return " ".join(map(str, values[name])) if name is not None else end
+        def title(words_for_it: tuple[str, ...]) -> str:
+            chosen = next((name for name in values if set(name.split("_")) & set(words_for_it)), None)
+            return words_for_it[0] if chosen is None else f"{words(self.option)} {values[chosen]}"
 
-        self._plane.set_titles(title("x"), title("y"))
+        self._plane.set_titles(title(("x", "across")), title(("y", "along", "up")))
 
     # --- answers ------------------------------------------------------------------------------------------------------------------
 
@@ -104,6 +105,12 @@ class PlaneStage(ActionStage):
         self.tell(self.option.name, write_place(event.x, event.y))
         self.wonder()
 
+    @on(widgets.Scatter.Placed)
+    def _placed(self, event: widgets.Scatter.Placed) -> None:
+        event.stop()
+        if self.question.selects:
+            self.tell(self.question.selects, write_place(event.x, event.y))
+
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""
         super().set_options(values)
@@ -115,11 +122,6 @@ class PlaneStage(ActionStage):
         """Set an option for the whole tab."""
         super().tell(name, value)
         self._name_axes()
-
-
-def write_place(x: float, y: float) -> str:
-    """A place as options take it: `x,y`."""
-    return f"{x + 0.0:.4g},{y + 0.0:.4g}"
 
 
 def read_place(text: str) -> tuple[float, float] | None:

@@ -268,6 +268,10 @@ class PromptStage(ActionStage):
         else:
             getattr(self, "action_" + event.target)()
 
+    def set_digits(self, free: bool) -> None:
+        """Candidates carry numbers only where a digit picks them."""
+        self._bars.numbered = free
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys are named where they mean something."""
         return {"write": not self._line.has_focus, "switch": len(self.passage.branches) > 1}.get(action, True)

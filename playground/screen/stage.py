@@ -49,6 +49,9 @@ class ActionStage(Container):
     LOW: ClassVar[int] = 0
     """Rows from which there is room for a line of words that tells of no problem."""
 
+    MOST_LINES: ClassVar[int] = 1
+    """Lines that the words may take when they tell of a problem."""
+
     class OptionsChanged(Message):
         """The stage changed options that other panels know as well."""
 
@@ -157,6 +160,9 @@ class ActionStage(Container):
             return False
         return all(node.display for node in self.ancestors_with_self if isinstance(node, Widget))
 
+    def set_digits(self, free: bool) -> None:
+        """Whether digits are free for the stage; in a small window they turn pages."""
+
     # --- the card's actions -------------------------------------------------------------------------------------------------------
 
     def offered(self) -> list[ActionCard]:
@@ -169,7 +175,7 @@ class ActionStage(Container):
 
     def done(self, action: ActionCard, panel: AnyPanel | None) -> None:
         """An action was done, and this was the answer."""
-        self.note(f"{action.title}: done, and marked on the curves" if action.lasting else f"{action.title}: done")
+        self.note(f"{action.title}: done, and marked on the curves" if action.lasting else "")
         self.wonder()
 
     @on(Flow.Pressed, ".chips")
@@ -257,7 +263,9 @@ class ActionStage(Container):
         self.said.display = bool(problem or self._done or silence) or self.size.height >= self.LOW
         self.said.set_class(bool(problem), "problem")
         text = f"✗ {problem}" if problem else f"✓ {self._done}" if self._done else silence or self.quiet_words()
-        self.said.update(fit(text.replace("\n", " "), max(10, self.said.size.width or self.size.width)))
+        lines = self.MOST_LINES if problem else 1
+        width = max(10, self.said.size.width or self.size.width)
+        self.said.update(fit(text.replace("\n", " "), width if lines == 1 else lines * (width - 6)))
 
     # --- options ------------------------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,8 @@ class ArchitectureTab(Vertical):
         small = columns < LEAST[0] or rows < LEAST[1]
         self.set_class(columns >= WIDE[0] and rows >= WIDE[1] - 2, "-wide")
         self.set_class(small, "-small")
+        if self.stage is not None:
+            self.stage.set_digits(self.has_class("-wide"))
         self.set_class(rows >= 36, "-high")
         self.set_class(rows >= 50, "-tall")
         if small:

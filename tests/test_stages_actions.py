@@ -1,0 +1,311 @@
+"""Acting on a plane and in an environment, as a person at the keyboard or with a mouse meets it, with models that are made up."""
+
+import asyncio
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from msgspec import Meta
+
+import widgets
+from playground.engine.card import ActionCard, PanelCard, Stage
+from playground.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
+from playground.engine.settings import Options
+from playground.runs.client import RunError
+from playground.screen import episode
+from playground.screen.environment_stage import EnvironmentStage
+from playground.screen.flow import Flow
+from playground.screen.plane_stage import PlaneStage, read_place
+from tests.stage_pilot import StageApp, card_of, said, stage_text, until
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentOptions(Options):
+    latent: str = "0,0"
+    """Where the cursor stands."""
+
+    across: Annotated[int, Meta(ge=0, le=7)] = 0
+    """Which number x is."""
+
+    along: Annotated[int, Meta(ge=0, le=7)] = 1
+    """Which number y is."""
+
+
+PLANE = card_of(
+    Stage("plane", "sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0)),
+    PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
+    actions=(ActionCard("kick", "Kick it", "Kick.", key="k"),),
+)
+
+
+class Maker:
+    """Makes a picture, or points, out of a place."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.kind = "image"
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        self.asked.append(dict(options))
+        await self.gate.wait()
+        words = f"made of {options.get('latent', '0,0')}"
+        if self.kind == "image":
+            return ImageGrid(images=Array.of(np.eye(8)[None]), caption=words)
+        return Scatter(points=Array.of(np.zeros((1, 2))), names=["sample"], groups=[0], caption=words)
+
+
+async def test_the_cursor_walks_and_the_answer_follows() -> None:
+    model = Maker()
+    app = StageApp(PlaneStage, PLANE, model)
+    async with app.run_test(size=(80, 18)) as pilot:
+        await until(pilot, lambda: "made of 0,0" in said(app), "an answer for the middle")
+        app.query_one(widgets.Plane).focus()
+        await pilot.press("right", "up")
+        await until(pilot, lambda: "made of 0.1,0.05" in said(app), "a step is a fortieth of the way")
+        await pilot.press("shift+left")
+        await until(pilot, lambda: app.options["latent"] == "-0.4,0.05", "five steps at once")
+        await until(pilot, lambda: "latent 0 -0.40  latent 1  0.05" in stage_text(app), "the readout names the axes")
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "latent 1 -0.40" in stage_text(app), "another axis")
+        await until(pilot, lambda: any(values.get("latent") == "-0.4,0.05" for values in app.told), "the other panels hear of it")
+        for _ in range(30):
+            await pilot.press("shift+right", "shift+down")
+        await until(pilot, lambda: app.options["latent"] == "2,-1", "held within the bounds")
+
+
+async def test_a_drag_is_followed_with_one_question_at_a_time() -> None:
+    model = Maker()
+    app = StageApp(PlaneStage, PLANE, model)
+    async with app.run_test(size=(80, 18)) as pilot:
+        await until(pilot, lambda: "made of" in said(app), "an answer")
+        plane = app.query_one(widgets.Plane)
+        model.gate.clear()
+        before = len(model.asked)
+        await pilot.mouse_down(plane, offset=(0, 0))
+        for x in (5, 10, 15, plane.size.width - 1):
+            await pilot.hover(plane, offset=(x, 0))
+        await until(pilot, lambda: app.options["latent"].startswith("-2"), "a place")
+        assert len(model.asked) == before + 1
+        await pilot.mouse_up(plane, offset=(plane.size.width - 1, 0))
+        model.gate.set()
+        await until(pilot, lambda: f"made of {app.options['latent']}" in said(app), "the newest place is answered")
+        assert len(model.asked) <= before + 2
+
+
+async def test_the_answer_may_be_of_any_kind_and_actions_are_offered() -> None:
+    model = Maker()
+    app = StageApp(PlaneStage, PLANE, model)
+    async with app.run_test(size=(80, 18)) as pilot:
+        await until(pilot, lambda: bool(app.query(widgets.ImageGrid)), "a picture")
+        model.kind = "points"
+        app.stage.renew()
+        await until(pilot, lambda: bool(app.query(widgets.Scatter)) and not app.query(widgets.ImageGrid), "points in its place")
+        chips = app.query_one(".chips", Flow)
+        place = chips.place("kick")
+        assert place is not None
+        await pilot.click(chips, offset=place)
+        await until(pilot, lambda: app.chosen == ["kick"], "the tab is told")
+        assert "k Kick it" in stage_text(app)
+
+
+def test_a_place_survives_its_way_through_text() -> None:
+    assert read_place("0.5,-1") == (0.5, -1.0)
+    assert read_place("1,2,3") is None
+    assert read_place("nan,1") is None
+
+
+# --- the environment --------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoomOptions(Options):
+    room: str = ""
+    """Pixels there is room for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WatchOptions(RoomOptions):
+    steps: Annotated[int, Meta(ge=1, le=64)] = 1
+    """How many."""
+
+    policy: Literal["greedy", "random"] = "greedy"
+    """Who acts."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlayOptions(RoomOptions):
+    action: Annotated[int, Meta(ge=0, le=3)] = 0
+    """Which."""
+
+
+ENVIRONMENT = card_of(
+    Stage("environment", "view", "room", advance="watch", take="play"),
+    PanelCard("view", "Watched episode", "The view.", "Help.", RoomOptions),
+    actions=(
+        ActionCard("watch", "Watch", "Watch.", WatchOptions, key="w", lasting=False, shown_by=("view",)),
+        ActionCard("play", "Play", "Play.", PlayOptions, lasting=False, shown_by=("view",)),
+        ActionCard("again", "New episode", "Begin anew.", RoomOptions, key="e", lasting=False, shown_by=("view",)),
+    ),
+)
+
+
+class World:
+    """An environment of ten steps an episode, two actions, and pixels as many as there is room for."""
+
+    def __init__(self) -> None:
+        self.acts: list[tuple[str, dict[str, Any], bool]] = []
+        self.step = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error = ""
+        self.waiting = 0
+        self.most_waiting = 0
+
+    def frame(self, room: str) -> Frame:
+        columns, rows = (int(side) for side in room.split("x"))
+        return Frame(
+            pixels=Array.of(np.full((rows, columns, 3), 120, "u1")),
+            bars=Bars(labels=["push left", "push right"], values=[1.0, 2.0], chosen=1, caption="next: push right (exploit)"),
+            facts={"step": str(self.step), "TD error": "+0.1"},
+            controls={"left": 0, "right": 1},
+            ended=self.step == 10,
+        )
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        return self.frame(options["room"])
+
+    async def act(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
+        self.acts.append((name, dict(options), urgent))
+        self.waiting += 1
+        self.most_waiting = max(self.most_waiting, self.waiting)
+        await self.gate.wait()
+        self.waiting -= 1
+        if self.error:
+            raise RunError(self.error)
+        self.step = 0 if self.step == 10 else min(10, self.step + options.get("steps", 1))
+        return self.frame(options["room"])
+
+
+async def test_the_picture_has_as_many_pixels_as_there_are_and_what_the_agent_makes_of_it_beside_it() -> None:
+    app = StageApp(EnvironmentStage, ENVIRONMENT, World())
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "next: push right (exploit)" in stage_text(app), "what comes next, and why")
+        picture = app.query_one(widgets.FrameView)
+        await until(pilot, lambda: picture.pixels.shape == (32, picture.size.width, 3), "not one pixel more or less")
+        assert app.options["room"] == f"{picture.size.width}x{2 * picture.size.height}"
+        await until(pilot, lambda: "▸push right" in stage_text(app) and "TD error" in stage_text(app), "values and facts")
+        await pilot.resize_terminal(80, 18)
+        await until(pilot, lambda: picture.pixels.shape[:2] == (36, picture.size.width), "as many as there are now")
+        assert "TD error" in stage_text(app)
+
+
+async def test_watching_never_asks_for_more_before_it_was_answered_and_stops() -> None:
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        app.query_one(widgets.FrameView).focus()
+        await pilot.press("v", "v", "w")
+        await until(pilot, lambda: len(world.acts) > 4, "it goes on by itself, as fast as it goes")
+        assert app.stage.episode.speed == "fast"
+        assert max(options["steps"] for _, options, _ in world.acts) > 1
+        assert not any(urgent for *_, urgent in world.acts), "training does not wait for it"
+        world.gate.clear()
+        await until(pilot, lambda: world.waiting == 1, "one is under way")
+        await pilot.press("w")
+        world.gate.set()
+        await until(pilot, lambda: not app.stage.episode._running, "it stops")
+        assert world.most_waiting == 1
+        assert "w watch" in stage_text(app)
+
+
+async def test_four_speeds_by_key_and_by_mouse() -> None:
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        picture, controls = app.query_one(widgets.FrameView), app.query_one(".controls", Flow)
+        await until(pilot, lambda: picture.pixels.shape[1] == picture.size.width, "everything has its place")
+        place = controls.place("speed:single step")
+        assert place is not None
+        await pilot.click(controls, offset=place)
+        await pilot.press("w")
+        await until(pilot, lambda: world.acts == [("watch", {"room": app.options["room"], "steps": 1}, True)], "one single step")
+        place = controls.place("speed:real time")
+        assert place is not None
+        await pilot.click(controls, offset=place)
+        await pilot.press("w")
+        await until(pilot, lambda: len(world.acts) > 3, "in real time")
+        assert all(urgent for *_, urgent in world.acts)
+        await pilot.press("w")
+
+
+async def test_the_end_of_an_episode_is_seen_and_the_next_begins(monkeypatch: Any) -> None:
+    monkeypatch.setattr(episode, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(episode, "END_SECONDS", 0.2)
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        await pilot.press("w")
+        await until(pilot, lambda: "it is over; the next begins" in said(app), "the end is told")
+        await until(pilot, lambda: app.stage.frame.facts["step"] == "3", "another episode")
+
+
+async def test_arrows_and_clicks_take_the_controls() -> None:
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        app.query_one(widgets.FrameView).focus()
+        await pilot.press("w", "right")
+        await until(pilot, lambda: any(name == "play" for name, *_ in world.acts), "an action of one's own")
+        assert next((options, urgent) for name, options, urgent in world.acts if name == "play") == (
+            {"room": app.options["room"], "action": 1},
+            True,
+        )
+        await until(pilot, lambda: "you have the controls" in said(app), "who acts is told")
+        assert not app.stage.episode.watching
+        before = len(world.acts)
+        await pilot.press("up")
+        await pilot.click(app.query_one(widgets.Bars), offset=(3, 0))
+        await until(pilot, lambda: len(world.acts) == before + 1, "a click on a bar; there is no action for up")
+        assert world.acts[-1][1]["action"] == 0
+        await pilot.press("w")
+        await until(pilot, lambda: "four steps a second" in said(app), "the agent goes on")
+
+
+async def test_nothing_is_asked_for_while_nobody_sees_it_or_nobody_answers() -> None:
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        await pilot.press("v", "v", "w")
+        await until(pilot, lambda: len(world.acts) > 2, "it is watched")
+        app.stage.display = False
+        await until(pilot, lambda: world.waiting == 0, "the last one was answered")
+        await pilot.pause(episode.FAST_SECONDS)
+        before = len(world.acts)
+        await pilot.pause(3 * episode.FAST_SECONDS)
+        assert len(world.acts) == before
+        app.stage.display = True
+        await until(pilot, lambda: len(world.acts) > before, "it goes on when it is seen again")
+        app.stage.act = app.stage.ask = None
+        app.stage.keep_silent("the run was interrupted: space goes on from its last checkpoint")
+        await until(pilot, lambda: "the run was interrupted" in said(app), "told in words")
+        app.stage.act, app.stage.ask = world.act, world.ask
+        before = len(world.acts)
+        await until(pilot, lambda: len(world.acts) > before, "another process takes over")
+
+
+async def test_a_refusal_stops_it_in_words() -> None:
+    world = World()
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(80, 18)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        world.error = "there is no episode of this kind to be watched yet; train until one has ended"
+        await pilot.press("w")
+        await until(pilot, lambda: "train until one has ended" in " ".join(stage_text(app).split()), "whole, over several lines")
+        assert not app.stage.episode.watching
