@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,17 +31,51 @@ Cells = NDArray[np.float64]
 
 def load(data: str, drawing: str, image_size: int) -> PointData | ImageData:
     """Points or images, by name or from a path: a file holds points, a folder images. Raises `DataError`."""
-    from pathlib import Path
-
     if data in IMAGE_NAMES or (data not in POINT_NAMES and Path(data).expanduser().is_dir()):
         return load_images(data, image_size)
     if data not in POINT_NAMES and not Path(data).expanduser().exists():
-        from difflib import get_close_matches
-
         near = get_close_matches(data, (*POINT_NAMES, *IMAGE_NAMES), n=1)
         if near and near[0] in IMAGE_NAMES:
             return load_images(data, image_size)  # says what is wrong
     return load_points(data, drawing)
+
+
+class Parts(NamedTuple):
+    """Examples as they are stored, each with its mode."""
+
+    train: NDArray[Any]  # (N, 2) points, or (N, C, H, W) whole numbers
+    train_modes: NDArray[np.int64]  # (N,)
+    test: NDArray[Any]
+    test_modes: NDArray[np.int64]
+    centres: NDArray[np.float32]  # (modes, 2)
+
+    def placed(self, x: float, y: float) -> Parts:
+        """With a small cluster of points as heavy as a mode; the same points again whenever the edit is repeated."""
+        mode = max(len(self.centres), int(self.train_modes.max()) + 1)
+        share = 1 / (len(np.unique(self.train_modes)) if len(self.centres) else USUAL_MODES)
+        rng = np.random.default_rng(3)
+
+        def grown(points: NDArray[Any], modes: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+            count = max(1, round(share * len(points)))
+            cluster = np.array([x, y]) + PLACED_SIGMA * rng.standard_normal((count, 2))
+            return np.concatenate([points, cluster.astype(np.float32)]), np.concatenate([modes, np.full(count, mode)])
+
+        train, test = grown(self.train, self.train_modes), grown(self.test, self.test_modes)
+        centres = np.concatenate([self.centres, np.array([[x, y]], np.float32)]) if len(self.centres) else self.centres
+        return Parts(*train, *test, centres)
+
+    def without_mode(self, mode: int) -> Parts:
+        """Without the examples of one mode or class."""
+        return self._only(self.train_modes != mode, self.test_modes != mode)
+
+    def without_near(self, x: float, y: float) -> Parts:
+        """Without the points around a place."""
+        place = np.array([x, y])
+        train, test = (np.linalg.norm(points - place, axis=1) > REACH for points in (self.train, self.test))
+        return self._only(train, test)
+
+    def _only(self, train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Parts:
+        return Parts(self.train[train], self.train_modes[train], self.test[test], self.test_modes[test], self.centres)
 
 
 class Examples:
@@ -56,51 +92,26 @@ class Examples:
 
     def apply(self, edits: list[dict[str, Any]]) -> None:
         """The data as it was read, with these changes. Raises `SettingsError` and changes nothing when too little would be left."""
-        parts = self._base()
+        parts = self._as_read()
         for edit in edits:
-            parts = self._placed(*parts, edit["x"], edit["y"]) if edit["kind"] == "place" else self._removed(*parts, edit)
-        train, train_modes, test, test_modes, centres = parts
-        if len(train) < 10 or len(test) < 2:
-            raise SettingsError(f"{len(train)} training and {len(test)} held-out examples would be left; restore the data first")
+            if edit["kind"] == "place":
+                parts = parts.placed(edit["x"], edit["y"])
+            else:
+                parts = parts.without_mode(edit["mode"]) if "mode" in edit else parts.without_near(edit["x"], edit["y"])
+        if len(parts.train) < 10 or len(parts.test) < 2:
+            raise SettingsError(f"only {len(parts.train)} training examples would be left; restore the data first", "point")
         self.edits = edits
-        self.train, self.test = torch.from_numpy(train).to(self.device), torch.from_numpy(test).to(self.device)
-        self.train_modes, self.test_modes, self.centres = train_modes, test_modes, centres
-        self.present = np.unique(train_modes)  # modes and classes that are still there
+        self.train, self.test = torch.from_numpy(parts.train).to(self.device), torch.from_numpy(parts.test).to(self.device)
+        self.train_modes, self.test_modes, self.centres = parts.train_modes, parts.test_modes, parts.centres
+        self.present = np.unique(self.train_modes)  # modes and classes that are still there
 
-    def _base(self) -> tuple[Any, ...]:
+    def _as_read(self) -> Parts:
         if self.points is not None:
-            data = self.points
-            return data.train, data.train_modes, data.test, data.test_modes, data.centres
+            points = self.points
+            return Parts(points.train, points.train_modes, points.test, points.test_modes, points.centres)
         assert self.images is not None
-        return (
-            self.images.train_images,
-            self.images.train_labels,
-            self.images.test_images,
-            self.images.test_labels,
-            np.zeros((0, 2), np.float32),
-        )
-
-    def _placed(self, train: Any, train_modes: Any, test: Any, test_modes: Any, centres: Any, x: float, y: float) -> tuple[Any, ...]:
-        """A small cluster as heavy as a mode; the same points again whenever the edit is repeated."""
-        mode = max(len(centres), int(train_modes.max()) + 1)
-        share = 1 / (len(np.unique(train_modes)) if len(centres) else USUAL_MODES)
-        rng = np.random.default_rng(3)
-        parts = []
-        for points, modes in ((train, train_modes), (test, test_modes)):
-            count = max(1, round(share * len(points)))
-            cluster = np.array([x, y]) + PLACED_SIGMA * rng.standard_normal((count, 2))
-            parts += [np.concatenate([points, cluster.astype(np.float32)]), np.concatenate([modes, np.full(count, mode)])]
-        if len(centres):
-            centres = np.concatenate([centres, np.array([[x, y]], np.float32)])
-        return (*parts, centres)
-
-    def _removed(self, train: Any, train_modes: Any, test: Any, test_modes: Any, centres: Any, edit: dict[str, Any]) -> tuple[Any, ...]:
-        if "mode" in edit:
-            keep = train_modes != edit["mode"], test_modes != edit["mode"]
-        else:
-            place = np.array([edit["x"], edit["y"]])
-            keep = tuple(np.linalg.norm(points - place, axis=1) > REACH for points in (train, test))  # type: ignore[assignment]
-        return train[keep[0]], train_modes[keep[0]], test[keep[1]], test_modes[keep[1]], centres
+        images, none = self.images, np.zeros((0, 2), np.float32)
+        return Parts(images.train_images, images.train_labels, images.test_images, images.test_labels, none)
 
     # --- changes ------------------------------------------------------------------------------------------------------------------
 

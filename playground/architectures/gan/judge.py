@@ -26,8 +26,9 @@ class Judge:
         self.is_images = examples.images is not None
         if self.is_images:
             self.reference = self.held_out[_evenly(len(self.held_out), MOST_HELD_OUT)]
-            self._chosen = _evenly(len(examples.train), MOST_TRAINING)
-            self.training = examples.stored(examples.train[self._chosen.tolist()])
+            chosen = _evenly(len(examples.train), MOST_TRAINING)
+            self.training = examples.stored(examples.train[chosen.tolist()])
+            self._classes = examples.train_modes[chosen]
 
     def measure(self, samples: Cells) -> dict[str, float]:
         """All figures of samples (N, numbers)."""
@@ -37,7 +38,7 @@ class Judge:
         """The mode or class of each sample; -1 for none. An image has the class of the training image nearest to it."""
         examples = self.examples
         if self.is_images:
-            return examples.train_modes[self._chosen][metrics.nearest_training(samples, self.training)[1]]
+            return self._classes[metrics.nearest_training(samples, self.training)[1]]
         assert examples.points is not None
         return metrics.in_modes(samples, examples.centres, examples.points.sigma)
 
@@ -53,7 +54,7 @@ class Judge:
     def _images(self, samples: Cells) -> dict[str, float]:
         """The earth mover's distance is between equally many samples and held-out images; the rest is of all samples."""
         distances, nearest = metrics.nearest_training(samples, self.training)
-        classes = float(metrics.covered(self.examples.train_modes[self._chosen][nearest], self.examples.present))
+        classes = float(metrics.covered(self._classes[nearest], self.examples.present))
         return {
             "wasserstein_distance": metrics.wasserstein_distance(samples[: len(self.reference)], self.reference),
             "frechet_distance": metrics.frechet_distance(samples, self.held_out),
@@ -74,7 +75,9 @@ class Judge:
         if self.is_images or len(self.examples.centres):
             half = np.flatnonzero(np.isin(self.examples.train_modes, present[: len(present) // 2]))
             chosen = half[rng.integers(0, len(half), SAMPLES)]
-            methods["half of the " + ("classes" if self.is_images else "modes")] = self.examples.stored(self.examples.train[chosen.tolist()])
+            methods["half of the " + ("classes" if self.is_images else "modes")] = self.examples.stored(
+                self.examples.train[chosen.tolist()]
+            )
         found: dict[str, dict[str, float]] = {}
         for method, samples in methods.items():
             for metric, value in self.measure(samples).items():

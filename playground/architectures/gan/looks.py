@@ -63,16 +63,16 @@ PANELS = (
         "balance",
         "What the discriminator says",
         "How often it gives each output to real examples and to made ones.",
-        "Two heaps apart: the discriminator tells them easily, and with a saturating loss the generator learns nothing. One heap: it cannot "
-        "tell them any more. A critic's score has no zero: only the gap between the heaps means something.",
+        "Two heaps apart: the discriminator tells them easily, and with a saturating loss the generator learns nothing. One heap: it "
+        "cannot tell them any more. A critic's score has no zero: only the gap between the heaps means something.",
         rows=12,
     ),
     PanelCard(
         "coverage",
         "Modes",
         "Share of the samples in each mode or class, beside the real share.",
-        "A sample lies in a mode within four standard deviations of its centre; an image has the class of the training image nearest to it. "
-        "A mode without samples has been dropped.",
+        "A sample lies in a mode within four standard deviations of its centre; an image has the class of the training image nearest to "
+        "it. A mode without samples has been dropped.",
         rows=10,
     ),
 )
@@ -87,7 +87,10 @@ ACTIONS = (
         key="d",
     ),
     ActionCard(
-        "generator_step", "Step the generator", "One update of the generator alone; see the samples follow the arrows over the ground.", key="g"
+        "generator_step",
+        "Step the generator",
+        "One update of the generator alone; see the samples follow the arrows over the ground.",
+        key="g",
     ),
     ActionCard("both_step", "Step both", "One update of each, discriminator first; the step count stays.", key="b"),
     ActionCard(
@@ -114,7 +117,9 @@ TRANSFORMERS = {
 }
 
 PRESETS = {
-    "8-gaussians-gp": Preset({}, "The default: a penalty keeps the critic's slope near 1, so every mode pulls from wherever the samples are."),
+    "8-gaussians-gp": Preset(
+        {}, "The default: a penalty keeps the critic's slope near 1, so every mode pulls from wherever the samples are."
+    ),
     "weight-clipping": Preset(
         {"loss": "wasserstein", "critic_steps": 5, "lr": 5e-5, "critic_lr": 5e-5},
         "The first Wasserstein GAN, as in its paper: clipped weights leave the critic nearly flat, so it is slow on the same seed.",

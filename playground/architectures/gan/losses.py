@@ -46,7 +46,8 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     """
     between = torch.lerp(real, fake, share.view(-1, *[1] * (real.ndim - 1))).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square().mean()
+    slopes: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # (B,)
+    return (slopes - 1).square().mean()
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from ot import dist, emd2
 
 Cells = NDArray[np.float64]
 """Examples (N, numbers): points of the plane, or the cells of images from 0 to 1."""
@@ -17,8 +18,6 @@ FAIR = 0.2
 def wasserstein_distance(samples: Cells, held_out: Cells) -> float:
     """Exact earth mover's distance between two sets of points, each point with the same weight: the least mean distance that the samples
     have to be carried to become the held-out points (the optimal plan of POT's network simplex)."""
-    from ot import dist, emd2  # imported when first needed: a second
-
     cost = dist(samples, held_out, metric="euclidean")
     return float(emd2(np.full(len(samples), 1 / len(samples)), np.full(len(held_out), 1 / len(held_out)), cost, numItermax=10_000_000))
 

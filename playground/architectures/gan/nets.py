@@ -23,9 +23,7 @@ def make_discriminator(settings: GANSettings, shape: Shape) -> nn.Module:
     """The discriminator, or critic, of examples of this shape."""
     s = settings
     if s.discriminator == "transformer":
-        return TransformerDiscriminator(
-            shape, s.layers, s.width, s.heads, s.patch, fused=s.loss != "wasserstein-gp", dropout=s.dropout
-        )
+        return TransformerDiscriminator(shape, s.layers, s.width, s.heads, s.patch, fused=s.loss != "wasserstein-gp", dropout=s.dropout)
     kind = ConvDiscriminator if s.discriminator == "conv" else MLPDiscriminator
     return kind(shape, s.layers, s.width, s.dropout)
 

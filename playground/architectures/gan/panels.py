@@ -12,7 +12,7 @@ from playground.architectures.gan import losses
 from playground.architectures.gan.examples import Examples
 from playground.architectures.gan.judge import Judge
 from playground.architectures.gan.memory import Memory
-from playground.architectures.gan.options import SHEET, LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
+from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
 from playground.architectures.gan.settings import GANSettings
 from playground.architectures.gan.views import arrows, some, surface, view_of
 from playground.engine.panels import Array, Bars, ImageGrid, Scatter
@@ -221,7 +221,9 @@ class GANPanels:
         outside = 1 - sum(values)
         if self.examples.images is None:
             labels, values, real = [*labels, "none"], [*values, outside], [*real, 0.0]
-        return Bars(labels=labels, values=values, second=real, names=[MADE, REAL], percent=True, figure=f"{max(0.0, 1 - outside):.0%} in a mode")
+        return Bars(
+            labels=labels, values=values, second=real, names=[MADE, REAL], percent=True, figure=f"{max(0.0, 1 - outside):.0%} in a mode"
+        )
 
     # --- what the panels share ----------------------------------------------------------------------------------------------------
 

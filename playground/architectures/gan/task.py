@@ -145,11 +145,11 @@ class GANTask(GANPanels, Task[GANSettings]):
     def draw(self, count: int) -> Tensor:
         """The same samples (count, *shape) for the same weights."""
         latents = torch.randn(count, self.settings.latent, generator=torch.Generator().manual_seed(12345)).to(self.device)
-        return torch.cat([self.sampler(part) for part in latents.split(SAMPLED_AT_ONCE)])
+        return torch.cat([self.sampler(part) for part in torch.split(latents, SAMPLED_AT_ONCE)])
 
     def evaluate(self) -> dict[str, float]:
         """How near 1,000 samples are to the held-out examples."""
-        return self.judge.measure(self.examples.flat(self.draw(SAMPLES)).clip(-1e6, 1e6))
+        return self.judge.measure(self.examples.flat(self.draw(SAMPLES).nan_to_num().clamp(-1e6, 1e6)))
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Figures of examples that no net made, of the data as it was read."""
@@ -170,12 +170,11 @@ class GANTask(GANPanels, Task[GANSettings]):
             if name != "discriminator_step":
                 self.update_generator()
             return None
-        assert isinstance(options, PointOptions)
         if name == "restore":
             self.examples.apply([])
-        elif name == "place":
+        elif name == "place" and isinstance(options, PointOptions):
             self.examples.place(*self._chosen_place(options))
-        elif name == "remove_mode":
+        elif name == "remove_mode" and isinstance(options, PointOptions):
             if self.examples.images is None:
                 self.examples.remove_near(*self._chosen_place(options))
             else:

@@ -1,0 +1,550 @@
+"""The GAN: losses against closed forms, no gradient from one side to the other, exact distances, and data that a person changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from scipy.stats import wasserstein_distance as wasserstein_1d
+from torch import Tensor, nn
+
+from playground.architectures.gan import GANSettings, card, losses, metrics
+from playground.architectures.gan.augmentation import augment
+from playground.architectures.gan.judge import REAL
+from playground.architectures.gan.memory import MOMENTS, Memory
+from playground.architectures.gan.model import ConvDiscriminator, ConvGenerator
+from playground.architectures.gan.options import PointOptions
+from playground.architectures.gan.task import GANTask
+from playground.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
+from playground.engine.panels import Bars, ImageGrid, Scatter
+from playground.engine.settings import SettingsError, make
+from playground.engine.state import flatten, unflatten
+from playground.engine.task import looking
+
+CPU = torch.device("cpu")
+TINY: dict[str, Any] = {"width": 16, "layers": 2, "batch": 16, "critic_steps": 1}
+IMAGES: dict[str, Any] = TINY | {"data": "digits", "latent": 8, "heads": 2}
+LOSSES = ["wasserstein-gp", "wasserstein", "non-saturating", "minimax"]
+
+
+def build(**values: Any) -> GANTask:
+    settings = make(GANSettings, values)
+    torch.manual_seed(settings.seed)
+    return GANTask(settings, CPU)
+
+
+def train(task: GANTask, steps: int) -> list[dict[str, float]]:
+    found = []
+    for _ in range(steps):
+        found.append({name: value.item() for name, value in task.train_step().items()})
+        task.step += 1
+    return found
+
+
+def evaluate(task: GANTask) -> dict[str, float]:
+    with looking(task):
+        return task.evaluate()
+
+
+def ask(task: GANTask, name: str, **options: Any) -> Any:
+    with looking(task):
+        return task.panel(name, make(card.panel(name).options, options))
+
+
+def act(task: GANTask, name: str, point: str = "") -> None:
+    options = {item.name: item for item in card.actions}[name].options
+    task.act(name, options(point=point) if issubclass(options, PointOptions) else options())
+
+
+def copies(net: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_losses_are_those_of_their_papers() -> None:
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
+    p_real, p_fake = torch.sigmoid(real), torch.sigmoid(fake)
+    for loss in ("minimax", "non-saturating"):
+        of_real, of_fake = losses.discriminator_losses(loss, real, fake)
+        assert torch.allclose(of_real, -p_real.log().mean())
+        assert torch.allclose(of_fake, -(1 - p_fake).log().mean())
+    assert torch.allclose(losses.generator_loss("minimax", fake), (1 - p_fake).log().mean())
+    assert torch.allclose(losses.generator_loss("non-saturating", fake), -p_fake.log().mean())
+    for loss in ("wasserstein", "wasserstein-gp"):
+        of_real, of_fake = losses.discriminator_losses(loss, real, fake)
+        assert of_real + of_fake == fake.mean() - real.mean()
+        assert losses.generator_loss(loss, fake) == -fake.mean()
+
+
+def test_labels_are_smoothed_on_the_real_side_alone() -> None:
+    real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
+    of_real, of_fake = losses.discriminator_losses("non-saturating", real, fake, 0.1)
+    expected = nn.functional.binary_cross_entropy_with_logits(real, torch.full((2,), 0.9))
+    assert torch.allclose(of_real, expected)
+    assert of_fake == losses.discriminator_losses("non-saturating", real, fake)[1]
+
+
+def test_a_sure_discriminator_leaves_minimax_without_a_gradient() -> None:
+    slopes = {}
+    for loss in ("minimax", "non-saturating"):
+        fake = torch.tensor([-12.0], requires_grad=True)
+        losses.generator_loss(loss, fake).backward()  # type: ignore[no-untyped-call]
+        assert fake.grad is not None
+        slopes[loss] = abs(fake.grad.item())
+    assert slopes["minimax"] < 1e-5
+    assert slopes["non-saturating"] > 0.99
+
+
+def test_the_penalty_of_a_linear_critic_is_known() -> None:
+    direction = torch.tensor([3.0, 4.0])
+    real, fake, share = torch.randn(6, 2), torch.randn(6, 2), torch.rand(6)
+    assert losses.gradient_penalty(lambda x: x @ direction, real, fake, share).item() == pytest.approx(16.0, rel=1e-5)
+    at_half = losses.gradient_penalty(lambda x: x.square().sum(1) / 2, real, fake, torch.full((6,), 0.5))
+    assert at_half.item() == pytest.approx((((real + fake) / 2).norm(dim=1) - 1).square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "transformer"])
+def test_the_penalty_can_be_differentiated_in_the_critics_weights(kind: str) -> None:
+    torch.manual_seed(0)
+    critic: nn.Module
+    if kind == "mlp":
+        shape: tuple[int, ...] = (2,)
+        critic = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0)).double()
+    else:
+        shape = (1, 2, 2)
+        critic = TransformerDiscriminator(shape, 1, 2, 1, 1, fused=False, dropout=0.0).double()
+    names = [name for name, _ in critic.named_parameters()]
+    real, fake, share = torch.randn(3, *shape).double(), torch.randn(3, *shape).double(), torch.rand(3).double()
+
+    def penalty(*weights: Tensor) -> Tensor:
+        own = dict(zip(names, weights, strict=True))
+        return losses.gradient_penalty(lambda x: torch.func.functional_call(critic, own, (x,)), real, fake, share)
+
+    assert torch.autograd.gradcheck(penalty, tuple(p.detach().clone().requires_grad_() for p in critic.parameters()))
+
+
+def test_clipped_weights_stay_within_the_bound() -> None:
+    task = build(**TINY, loss="wasserstein", clip=0.02)
+    train(task, 3)
+    largest = max(p.abs().max().item() for p in task.discriminator.parameters())
+    assert largest == pytest.approx(0.02)
+    assert max(p.abs().max().item() for p in task.generator.parameters()) > 0.02
+    assert type(task.optimizers["discriminator"]) is torch.optim.RMSprop
+
+
+# --- two sides --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_update_changes_one_net_alone_and_leaves_no_gradient_in_the_other(loss: str) -> None:
+    task = build(**TINY, loss=loss)
+    task._set_rates()
+    generator, discriminator = copies(task.generator), copies(task.discriminator)
+    task.update_discriminator()
+    assert same(copies(task.generator), generator)
+    assert all(p.grad is None for p in task.generator.parameters())
+    assert not same(copies(task.discriminator), discriminator)
+    discriminator = copies(task.discriminator)
+    left = [p.grad.clone() for p in task.discriminator.parameters() if p.grad is not None]
+    task.update_generator()
+    assert same(copies(task.discriminator), discriminator)
+    assert same([p.grad for p in task.discriminator.parameters() if p.grad is not None], left)
+    assert not same(copies(task.generator), generator)
+    assert all(p.requires_grad for net in (task.generator, task.discriminator) for p in net.parameters())
+
+
+def test_a_step_updates_the_discriminator_as_often_as_it_was_told() -> None:
+    task = build(**TINY | {"critic_steps": 4})
+    train(task, 2)
+    counts = {name: {int(slots["step"]) for slots in optimizer.state.values()} for name, optimizer in task.optimizers.items()}
+    assert counts == {"generator": {2}, "discriminator": {8}}
+
+
+def test_the_critic_gap_is_the_difference_of_its_means() -> None:
+    [found] = train(build(**TINY), 1)
+    assert found["critic_gap"] == pytest.approx(found["real_output"] - found["fake_output"], abs=1e-6)
+    assert found["discriminator_loss"] == pytest.approx(found["real_loss"] + found["fake_loss"] + 0.1 * found["penalty"], abs=1e-6)
+    [found] = train(build(**TINY, loss="minimax"), 1)
+    assert "critic_gap" not in found
+    assert 0 <= found["discriminator_accuracy"] <= 1
+
+
+def test_samples_come_from_the_average_where_there_is_one() -> None:
+    task = build(**IMAGES, generator="conv", discriminator="conv", average=0.9)
+    first = copies(task.generator)
+    train(task, 1)
+    keep = min(0.9, 1 / 10)
+    expected = [keep * a + (1 - keep) * b for a, b in zip(first, copies(task.generator), strict=True)]
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(copies(task.sampler), expected, strict=True))
+    assert task.parameters == sum(p.numel() for net in (task.generator, task.discriminator) for p in net.parameters())
+    train(task, 20)
+    assert not same(copies(task.sampler), copies(task.generator))
+    assert torch.equal(task.draw(3), torch.cat([task.sampler(z) for z in _latents(task, 3)]))
+
+
+def _latents(task: GANTask, count: int) -> list[Tensor]:
+    return [torch.randn(count, task.settings.latent, generator=torch.Generator().manual_seed(12345))]
+
+
+# --- nets -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generator", ["mlp", "conv", "transformer"])
+@pytest.mark.parametrize("discriminator", ["mlp", "conv", "transformer"])
+def test_any_two_nets_play_any_game(generator: str, discriminator: str) -> None:
+    for loss in LOSSES:
+        task = build(**IMAGES, generator=generator, discriminator=discriminator, loss=loss, augment=True)
+        [found] = train(task, 1)
+        assert all(math.isfinite(value) for value in found.values())
+        assert task.not_finite.item() == 0
+        images = task.draw(2)
+        assert images.shape == (2, 1, 8, 8)
+        assert images.abs().max() <= 1
+
+
+@pytest.mark.parametrize("side", [8, 9, 28])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_convolutions_fit_images_of_any_side(side: int, layers: int) -> None:
+    shape = (3, side, side)
+    images = ConvGenerator(shape, 5, layers, 8)(torch.randn(2, 5))
+    assert images.shape == (2, *shape)
+    assert ConvDiscriminator(shape, layers, 8, 0.0)(images).shape == (2,)
+
+
+def test_two_transformers_hold_no_convolution_and_no_batch_normalisation() -> None:
+    nets = TransformerGenerator((1, 8, 8), 4, 2, 8, 2, 2, True), TransformerDiscriminator((1, 8, 8), 2, 8, 2, 2, True, 0.0)
+    kinds = {type(module).__name__ for net in nets for module in net.modules()}
+    assert not any("Conv" in kind or "BatchNorm" in kind or "Sigmoid" in kind for kind in kinds), kinds
+
+
+def test_patches_are_cut_and_joined_without_loss() -> None:
+    images = torch.randn(2, 3, 6, 8)
+    patches = split_patches(images, 2)
+    assert patches.shape == (2, 12, 12)
+    assert torch.equal(patches[1, 5].view(3, 2, 2), images[1, :, 2:4, 2:4])
+    assert torch.equal(join_patches(patches, (3, 6, 8), 2), images)
+
+
+def test_fused_attention_and_the_written_out_sum_agree() -> None:
+    torch.manual_seed(0)
+    fused = TransformerDiscriminator((1, 8, 8), 2, 16, 4, 2, True, 0.0)
+    plain = TransformerDiscriminator((1, 8, 8), 2, 16, 4, 2, False, 0.0)
+    plain.load_state_dict(fused.state_dict())
+    images = torch.randn(4, 1, 8, 8)
+    assert torch.allclose(fused(images), plain(images), atol=1e-5)
+
+
+def test_augmentation_lets_gradients_through_and_moves_by_whole_cells() -> None:
+    images = torch.rand(64, 1, 8, 8) * 2 - 1
+    images.requires_grad_()
+    changed = augment(images, torch.Generator().manual_seed(0))
+    assert changed.shape == images.shape
+    assert torch.equal(changed, augment(images, torch.Generator().manual_seed(0)))
+    assert (changed != images).any(dim=(1, 2, 3)).float().mean() > 0.9
+    (gradient,) = torch.autograd.grad(changed.sum(), images)
+    assert set(gradient.unique().tolist()) <= {0.0, 1.0}
+    assert 0.7 < gradient.mean() < 0.97
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"generator": "conv"}, "--generator conv is for images; use --generator mlp for points"),
+        ({"data": "moons", "discriminator": "transformer"}, "--discriminator transformer is for images"),
+        ({"data": "digits", "generator": "transformer", "heads": 3, "width": 16}, "use a divisor such as 2"),
+        ({"data": "digits", "generator": "transformer", "patch": 3}, "use --patch 2"),
+    ],
+)
+def test_nets_that_cannot_be_built_are_refused_with_a_way_out(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        make(GANSettings, values)
+    assert words in str(refused.value)
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_earth_movers_distance_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    for sizes in ((200, 200), (150, 70)):
+        one, other = (rng.standard_normal((size, 1)) + shift for size, shift in zip(sizes, (0, 0.7), strict=True))
+        assert metrics.wasserstein_distance(one, other) == pytest.approx(wasserstein_1d(one[:, 0], other[:, 0]), rel=1e-9)
+    square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+    assert metrics.wasserstein_distance(square, square + np.array([3, 4])) == pytest.approx(5.0)
+
+
+def test_the_frechet_distance_is_that_of_the_formula() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.standard_normal((500, 5)) @ rng.standard_normal((5, 5)), rng.standard_normal((400, 5)) + 0.3
+    a, b = np.cov(one.T), np.cov(other.T)
+    formula = np.square(one.mean(0) - other.mean(0)).sum() + np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
+    assert metrics.frechet_distance(one, other) == pytest.approx(formula, rel=1e-8)
+    assert metrics.frechet_distance(one, one) == pytest.approx(0.0, abs=1e-9)
+    shifted = one + np.array([3.0, 0, 0, 0, 4])
+    assert metrics.frechet_distance(shifted, one) == pytest.approx(25.0, rel=1e-9)
+
+
+def test_modes_are_counted_by_a_part_of_their_fair_share() -> None:
+    centres = np.array([[0.0, 0], [10, 0], [0, 10]], np.float32)
+    samples = np.concatenate([np.zeros((60, 2)), np.full((30, 2), 5.0), np.array([[10.0, 0.39]] * 6), np.array([[0.0, 9.59]] * 4)])
+    modes = metrics.in_modes(samples, centres, 0.1)
+    assert (modes == 0).sum() == 60
+    assert (modes == 1).sum() == 6  # within four standard deviations
+    assert (modes == 2).sum() == 0  # just outside
+    assert metrics.covered(modes, np.arange(3)) == 1  # 6 of 100 are less than a fifth of a third
+    assert metrics.covered(np.repeat([0, 1, 2], [85, 7, 8]), np.arange(3)) == 3
+
+
+def test_the_nearest_training_example_is_found() -> None:
+    rng = np.random.default_rng(0)
+    samples, training = rng.random((20, 6)), rng.random((50, 6))
+    distances, nearest = metrics.nearest_training(samples, training)
+    every = np.linalg.norm(samples[:, None] - training[None], axis=2)
+    assert np.array_equal(nearest, every.argmin(1))
+    assert np.allclose(distances, every.min(1))
+
+
+def test_baselines_say_what_is_good_and_what_is_not() -> None:
+    found = build(**TINY).baselines()
+    distance = found["wasserstein_distance"]
+    assert distance[REAL] < 0.12
+    assert distance["one broad Gaussian"] == pytest.approx(0.65, abs=0.05)
+    assert distance["half of the modes"] == pytest.approx(0.9, abs=0.1)
+    assert found["modes_covered"] == {REAL: 8, "one broad Gaussian": 0, "half of the modes": 4}
+    images = build(**IMAGES).baselines()
+    assert images["nearest_distance"][REAL] == pytest.approx(1.07, abs=0.01)
+    assert images["classes_covered"]["half of the classes"] == 5
+    assert images["frechet_distance"][REAL] < 0.2 < images["frechet_distance"]["one broad Gaussian"]
+    assert set(images) == set(evaluate(build(**IMAGES)))
+
+
+# --- a person changes the data ----------------------------------------------------------------------------------------------------
+
+
+def test_a_removed_mode_is_no_longer_real() -> None:
+    task = build(**TINY)
+    act(task, "remove_mode", "1.5,0.1")
+    assert task.examples.present.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert not (task.examples.train[:, 0] > 1.2).any()
+    assert not (task.examples.test[:, 0] > 1.2).any()
+    assert "1 removed" in ask(task, "samples").caption
+    assert ask(task, "coverage").labels == ["1", "2", "3", "4", "5", "6", "7", "none"]
+    act(task, "remove_mode", "1.5,0.1")  # the nearest that is left
+    assert len(task.examples.present) == 6
+    act(task, "restore")
+    assert len(task.examples.train) == 20_000
+    assert task.examples.edits == []
+
+
+def test_placed_points_are_a_mode_of_their_own() -> None:
+    task = build(**TINY)
+    before = len(task.examples.train)
+    act(task, "place", "0.25,-0.5")
+    new = task.examples.train[before:]
+    assert len(new) == before // 8
+    assert torch.allclose(new.mean(0), torch.tensor([0.25, -0.5]), atol=1e-3)
+    assert len(task.examples.centres) == 9
+    assert task.judge.modes(np.array([[0.25, -0.5]])).tolist() == [8]
+    act(task, "remove_mode", "0.2,-0.4")
+    assert len(task.examples.train) == before
+    moons = build(**TINY, data="moons")
+    act(moons, "place", "0,0")
+    assert len(moons.examples.centres) == 0
+    act(moons, "remove_mode", "0,0")
+    assert moons.examples.train.norm(dim=1).min() > 0.3
+
+
+def test_a_removed_class_is_no_longer_learnt() -> None:
+    task = build(**IMAGES)
+    number = task.class_of_sample(5)
+    act(task, "remove_mode", "5")
+    assert number not in task.examples.train_modes
+    assert len(task.examples.present) == 9
+    assert evaluate(task)["classes_covered"] <= 9
+
+
+@pytest.mark.parametrize(
+    ("data", "action", "point", "words"),
+    [
+        ("8-gaussians", "place", "", "choose a place first"),
+        ("8-gaussians", "place", "1;2", "is not two numbers"),
+        ("8-gaussians", "remove_mode", "nan,1", "is not two numbers"),
+        ("moons", "remove_mode", "9,9", "farther than"),
+        ("digits", "place", "0,0", "cannot be placed among images"),
+        ("digits", "remove_mode", "64", "samples 0 to 63"),
+    ],
+)
+def test_an_action_that_makes_no_sense_changes_nothing(data: str, action: str, point: str, words: str) -> None:
+    task = build(**IMAGES | {"data": data})
+    before = len(task.examples.train)
+    with pytest.raises(SettingsError) as refused:
+        act(task, action, point)
+    assert words in str(refused.value)
+    assert (len(task.examples.train), task.examples.edits) == (before, [])
+
+
+def test_the_last_mode_cannot_be_removed() -> None:
+    task = build(**TINY)
+    for _ in range(7):
+        act(task, "remove_mode", "0,0")
+    with pytest.raises(SettingsError, match="restore the data first"):
+        act(task, "remove_mode", "0,0")
+    assert len(task.examples.present) == 1
+    assert all(math.isfinite(value) for value in evaluate(task).values())
+
+
+@pytest.mark.parametrize("name", ["discriminator_step", "generator_step", "both_step"])
+def test_a_single_step_of_one_side(name: str) -> None:
+    task = build(**TINY)
+    generator, discriminator = copies(task.generator), copies(task.discriminator)
+    act(task, name)
+    assert same(copies(task.generator), generator) == (name == "discriminator_step")
+    assert same(copies(task.discriminator), discriminator) == (name == "generator_step")
+    assert task.step == 0
+
+
+# --- state ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"loss": "wasserstein", "dropout": 0.2},
+        {"data": "digits", "generator": "conv", "discriminator": "transformer", "augment": True, "average": 0.95, "latent": 8, "heads": 2},
+    ],
+    ids=["points", "clipped", "images"],
+)
+def test_acts_and_a_resume_go_on_to_the_bit(values: dict[str, Any]) -> None:
+    settings = TINY | {"steps": 40} | values
+    point = "3" if values.get("data") else "0.3,-1.2"
+
+    def disturb(task: GANTask) -> None:
+        act(task, "discriminator_step")
+        act(task, "generator_step")
+        act(task, "remove_mode", point)
+
+    through = build(**settings)
+    expected = train(through, 15)
+    disturb(through)
+    expected += train(through, 25)
+    task = build(**settings)
+    found = train(task, 15)
+    disturb(task)
+    for steps in (0, 10, 15):
+        found += train(task, steps)
+        tensors, plain = flatten(task.state_dict())
+        weights = {name: value.clone() for name, value in task.weights().items()}
+        saved = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}
+        plain = msgspec.json.decode(msgspec.json.encode(plain))
+        torch.rand(10)
+        task = build(**settings)
+        task.load_weights(weights)
+        task.load_state_dict(unflatten(saved, plain))
+    assert found == expected
+    assert all(torch.equal(value, task.weights()[name]) for name, value in through.weights().items())
+    assert evaluate(task) == evaluate(through)
+    assert task.memory.steps == through.memory.steps
+    assert all(torch.equal(a, b) for a, b in zip(task.memory.samples, through.memory.samples, strict=True))
+
+
+def test_moments_are_spread_over_the_whole_training() -> None:
+    memory = Memory()
+    for step in range(5000):
+        if memory.due(step):
+            memory.add(step, torch.full((1, 2), float(step)))
+    assert MOMENTS // 2 <= len(memory.steps) <= MOMENTS
+    gaps = {b - a for a, b in zip(memory.steps, memory.steps[1:], strict=False)}
+    assert gaps == {memory.gap}
+    assert memory.steps[0] == 0
+    assert [float(samples[0, 0]) for samples in memory.samples] == memory.steps
+
+
+def test_live_settings_take_effect_at_the_next_step() -> None:
+    task = build(**TINY, schedule="constant", dropout=0.5)
+    task.change(dataclasses.replace(task.settings, lr=0.1, critic_lr=0.2, beta1=0.3, weight_decay=0.7, dropout=0.0))
+    train(task, 1)
+    rates = {name: optimizer.param_groups[0] for name, optimizer in task.optimizers.items()}
+    assert (rates["generator"]["lr"], rates["discriminator"]["lr"]) == (0.1, 0.2)
+    assert rates["generator"]["betas"] == (0.3, 0.9)
+    assert rates["generator"]["weight_decay"] == 0.7
+    assert [module.p for module in task.discriminator.modules() if isinstance(module, nn.Dropout)] == [0.0]
+
+
+# --- panels -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_arrows_point_down_the_generators_loss() -> None:
+    task = build(**TINY)
+    samples = task.draw(5).detach()
+    push = task._push(samples)
+    nearer = samples + 1e-3 * push / push.norm(dim=1, keepdim=True)
+    before, after = (task.discriminator(at) for at in (samples, nearer))
+    assert (after > before).all()  # a step along the arrow is taken for more real
+
+
+def test_points_and_images_have_the_same_panels() -> None:
+    points, images = build(**TINY), build(**IMAGES)
+    train(points, 12)
+    train(images, 12)
+    for panel in card.panels:
+        assert isinstance(ask(points, panel.name), (Scatter, Bars))
+        assert isinstance(ask(images, panel.name), (ImageGrid, Bars))
+    shown = ask(points, "samples", point="0.5,0.5")
+    assert shown.arrows.shape == shown.points.shape
+    assert shown.names[-1] == "chosen place"
+    assert [panel.name for panel in card.panels if panel.selects == "point"] == ["samples"]
+    assert ask(images, "samples", point="7").selected == 7
+
+
+def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
+    task = build(**TINY | {"latent": 3})
+    shown = ask(task, "sample", latent="0.5,-1", across=2, along=0)
+    with torch.no_grad():
+        expected = task.sampler(torch.tensor([[-1.0, 0.0, 0.5]]))
+    assert np.allclose(shown.points.numpy()[-1], expected[0].numpy())
+    with pytest.raises(SettingsError, match="--along 3 is not there; the latent has 3 numbers"):
+        ask(task, "sample", along=3)
+
+
+def test_a_path_begins_and_ends_at_its_latents() -> None:
+    task = build(**IMAGES)
+    with torch.no_grad():
+        sheet = ask(task, "samples").images.numpy()
+    for path in ("line", "sphere"):
+        strip = ask(task, "interpolation", start=4, end=9, path=path).images.numpy().astype(int)
+        assert abs(strip[0] - sheet[4]).max() <= 1
+        assert abs(strip[-1] - sheet[9]).max() <= 1
+
+
+# --- what it must reach -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_few_hundred_steps_find_most_of_the_modes() -> None:
+    task = build(steps=400)
+    found = evaluate(task)
+    train(task, 400)
+    after = evaluate(task)
+    assert after["modes_covered"] >= 6
+    assert after["wasserstein_distance"] < found["wasserstein_distance"] / 2
+    assert after["high_quality_share"] > 0.5
