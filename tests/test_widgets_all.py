@@ -11,7 +11,22 @@ import pytest
 from textual.app import App, ComposeResult
 
 from tests.widget_stage import Stage, text, until
-from widgets import Bars, Curve, FrameView, Guide, HeatMap, ImageGrid, LineChart, PixelPad, Scatter, Surface, TableView, TokenStrip
+from widgets import (
+    Bars,
+    Curve,
+    Facts,
+    FrameView,
+    Guide,
+    HeatMap,
+    ImageGrid,
+    LineChart,
+    PixelPad,
+    Plane,
+    Scatter,
+    Surface,
+    TableView,
+    TokenStrip,
+)
 from widgets.palette import Mode, palette
 
 
@@ -27,6 +42,7 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
         LineChart(log_scale=bool(random.integers(2)), smoothing=0.9), HeatMap(), ImageGrid(), Bars(numbered=True), TokenStrip(), Scatter(),
         TableView(), FrameView(), PixelPad(8, 8),
     )  # fmt: skip
+    places, screen_text, facts, plane = Scatter(), FrameView(), Facts(), Plane()
     odd = np.array([np.nan, np.inf, -np.inf, 0.0, 1e300, -1e-300])
 
     def some(*shape: int) -> np.ndarray:
@@ -48,6 +64,10 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
         (table, lambda: table.show(labels[:4], [labels[:k] for k in range(n % 7)], [1], np.full((n % 7, 3), 0.5))),
         (frame, lambda: frame.show(random.integers(0, 255, (m, n + 1, 3), dtype=np.uint8))),
         (pad, lambda: pad.set(some(8, 8))),
+        (places, lambda: places.show(some(n, 2), names=["a", "b"], background=some(3, 3), arrows=some(n, 2), pick="place")),
+        (screen_text, lambda: screen_text.show(np.zeros((0, 0, 3)), "\n".join(labels) + "\x1b[31mred", {"a": "\x1b[2J", "日本": "1"})),
+        (facts, lambda: facts.show({f"{label}{i}": label for i, label in enumerate(labels)})),
+        (plane, lambda: plane.set(float(n), -float(m))),
     ]  # fmt: skip
 
 

@@ -1,0 +1,151 @@
+"""Frames, points and planes: what can be told apart, what a click means, what is dropped."""
+
+import time
+
+import numpy as np
+import pytest
+
+from tests.widget_stage import Stage, text, until
+from widgets import FrameView, Plane, Scatter, ansi
+from widgets.cells import resample
+from widgets.frame_view import crisp_size, on_dark_paper
+from widgets.palette import palette
+
+SCENE = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "full")
+MONO = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "mono")
+
+
+@pytest.fixture(autouse=True)
+def colourful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def painted(widget: Scatter | FrameView, width: int, height: int, scene: object = SCENE) -> list[str]:
+    return ["".join(segment.text for segment in row) for row in widget.paint(width, height, scene)]  # type: ignore[arg-type]
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thin_pole_is_not_lost_when_a_frame_is_made_smaller() -> None:
+    frame = np.full((400, 600, 3), 255, np.uint8)
+    frame[100:300, 299:302] = 0  # a pole of three pixels
+    small = resample(frame, 60, 90)
+    assert small.shape == (60, 90, 3)
+    assert (small[20:44].min(axis=(1, 2)) < 180).all(), "it is seen in every row"
+    assert small.mean() == pytest.approx(frame.mean(), abs=1e-6), "exactly the area's mean"
+
+
+def test_a_frame_grows_by_whole_steps_only() -> None:
+    assert crisp_size(10, 20, rows=10, columns=70) == (20, 40)
+    assert crisp_size(30, 40, rows=20, columns=100) == (30, 40)
+    assert crisp_size(400, 600, rows=20, columns=200) == (40, 60)
+
+
+def test_white_paper_takes_the_colour_of_a_dark_ground_and_other_pictures_stay() -> None:
+    drawing = np.full((10, 10, 3), 255, np.uint8)
+    drawing[5] = (0, 0, 0)
+    dark = on_dark_paper(drawing, (20, 24, 30))
+    assert dark[0, 0].tolist() == [20, 24, 30]
+    assert dark[5, 5].tolist() == pytest.approx([255, 255, 255])
+    night = np.zeros((10, 10, 3), np.uint8)
+    assert on_dark_paper(night, (20, 24, 30)) is night
+
+
+def test_text_keeps_its_colours_and_nothing_else_that_moves_a_terminal() -> None:
+    hostile = "SF\x1b[41mF\x1b[0m\x1b]0;title\x07\x1b[2J\x1b[10;10H\x08\nHG\u202e"
+    assert ansi.harmless(hostile) == "SF\x1b[41mF\x1b[0m\nHG"
+    widget = FrameView()
+    widget.show(np.zeros((0, 0, 3)), hostile)
+    rows = painted(widget, 12, 4)
+    assert [row.split() for row in rows if row.strip()] == [["S", "F", "F"], ["H", "G"]]
+    marked = [
+        s
+        for row in widget.paint(12, 4, SCENE)
+        for s in row
+        if s.style is not None and s.style.bgcolor == ansi.lines("\x1b[41mF")[0].spans[0].style.bgcolor
+    ]  # type: ignore[union-attr]
+    assert "".join(s.text for s in marked).strip() == "F"
+    reversed_ = [s.text.strip() for row in widget.paint(12, 4, MONO) for s in row if s.style is not None and s.style.reverse]
+    assert "F" in reversed_, "without colours the marked place is seen as well"
+
+
+# --- points -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_real_and_made_are_told_apart_without_colour() -> None:
+    widget = Scatter()
+    widget.show([[0, 0], [1, 1], [2, 2], [2, 2]], [0, 1, 0, 1], ["real", "made"], bounds=(0, 2, 0, 2))
+    rows = painted(widget, 30, 9, MONO)
+    assert rows[0].split() == ["●", "real", "▲", "made", "◈", "both"]
+    assert "●" in rows[7]
+    assert "▲" in rows[4]
+    assert "◈" in rows[1]
+
+
+@pytest.mark.parametrize(("arrow", "glyph"), [((1, 0), "⇒"), ((0.1, 0.1), "↗"), ((0, -1), "⇓"), ((-0.3, 0), "←"), ((0, 0), "▲")])
+def test_an_arrow_says_where_to_and_roughly_how_far(arrow: tuple[float, float], glyph: str) -> None:
+    widget = Scatter()
+    widget.show([[0, 0], [5, 5]], [1, 0], ["real", "made"], arrows=[arrow, (1, 0)], background=np.eye(4))
+    assert glyph in painted(widget, 30, 12)[-2]
+
+
+def test_what_low_and_high_look_like_is_said() -> None:
+    widget = Scatter()
+    widget.show([[0, 0]], background=[[0.25, 3.5]], bounds=(-1, 1, -1, 1))
+    last = painted(widget, 60, 12)[-1]
+    assert " 0.25 " in last
+    assert last.endswith(" 3.5")
+
+
+async def test_a_place_is_picked_with_the_mouse_and_with_keys() -> None:
+    widget = Scatter()
+    stage = Stage(widget)
+    async with stage.run_test(size=(41, 12)) as pilot:
+        widget.show([[0.5, 0.5]], bounds=(-2, 2, -1, 1), pick="place")
+        text(widget)
+        await pilot.click(widget, (40, 0))
+        await until(pilot, lambda: stage.heard)
+        message = stage.heard[0]
+        assert isinstance(message, Scatter.Placed)
+        assert (message.x, message.y) == (2.0, 1.0)
+        await pilot.press("left", "shift+left", "down", "enter")
+        await until(pilot, lambda: len(stage.heard) == 2)
+        message = stage.heard[1]
+        assert isinstance(message, Scatter.Placed)
+        assert (message.x, message.y) == pytest.approx((1.4, 0.8))
+        assert "x 1.4" in text(widget)[-1]
+
+
+def test_a_thousand_points_are_painted_quickly() -> None:
+    random = np.random.default_rng(0)
+    widget = Scatter()
+    widget.show(
+        random.normal(size=(2000, 2)), random.integers(0, 2, 2000).tolist(), ["real", "made"], background=random.normal(size=(40, 40))
+    )
+    best = min(_seconds(widget) for _ in range(5))
+    assert best < 0.1, "far more than it takes, so that only a loop over all points fails this"
+
+
+def _seconds(widget: Scatter) -> float:
+    began = time.perf_counter()
+    widget.paint(46, 14, SCENE)
+    return time.perf_counter() - began
+
+
+# --- the plane --------------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_cursor_of_a_plane_follows_the_mouse_and_goes_home() -> None:
+    widget = Plane((-1.0, 1.0, -1.0, 1.0))
+    stage = Stage(widget)
+    async with stage.run_test(size=(41, 12)) as pilot:
+        text(widget)
+        await pilot.click(widget, (40, 0))
+        assert (widget.x, widget.y) == (1.0, 1.0)
+        await pilot.press("home")
+        assert (widget.x, widget.y) == (0.0, 0.0)
+        widget.set_titles("latent 0", "latent 1")
+        assert text(widget)[-1].split() == ["latent", "0", "0.00", "latent", "1", "0.00"]
+        assert [type(message) for message in stage.heard] == [Plane.Moved, Plane.Moved]
