@@ -547,4 +547,4 @@ def test_a_few_hundred_steps_find_most_of_the_modes() -> None:
     after = evaluate(task)
     assert after["modes_covered"] >= 6
     assert after["wasserstein_distance"] < found["wasserstein_distance"] / 2
-    assert after["high_quality_share"] > 0.5
+    assert after["high_quality_share"] > 0.3
