@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,16 @@ from playground.parts.optimizers import schedule, set_rates
 SAMPLED_AT_ONCE = 500
 WARM_UP = 10
 """The moving average forgets the first weights quickly: after n steps it keeps no more than (1 + n) / (WARM_UP + n)."""
+
+
+class Played(NamedTuple):
+    """One update of the discriminator."""
+
+    outputs: Tensor  # (2B,): for the real examples, then for the made ones
+    real_loss: Tensor
+    fake_loss: Tensor
+    penalty: Tensor | None
+    loss: Tensor
 
 
 class GANTask(GANPanels, Task[GANSettings]):
@@ -67,10 +77,10 @@ class GANTask(GANPanels, Task[GANSettings]):
             with torch.no_grad():
                 self.memory.add(self.step, self.sampler(self.fixed))
         for _ in range(self.settings.critic_steps):
-            metrics = self.update_discriminator()
-        return metrics | self.update_generator()
+            played = self.update_discriminator()
+        return self._measured(played) | self.update_generator()
 
-    def update_discriminator(self) -> dict[str, Tensor]:
+    def update_discriminator(self) -> Played:
         """One update of the discriminator on fresh real and made examples."""
         settings, batch = self.settings, self.settings.batch
         indices = torch.randint(len(self.examples.train), (batch,), generator=self.generators["order"])
@@ -78,24 +88,29 @@ class GANTask(GANPanels, Task[GANSettings]):
         with torch.no_grad():
             fake = self.generator(self._latents(batch))
         both = self._seen(torch.cat([real, fake]))  # (2B, *shape)
-        outputs = self.discriminator(both)
-        of_real, of_fake = outputs[:batch], outputs[batch:]  # (B,)
-        real_loss, fake_loss = losses.discriminator_losses(settings.loss, of_real, of_fake, settings.label_smoothing)
-        loss = real_loss + fake_loss
-        metrics = {"real_loss": real_loss.detach(), "fake_loss": fake_loss.detach()}
+        outputs = self.discriminator(both)  # (2B,)
+        parts = losses.discriminator_losses(settings.loss, outputs[:batch], outputs[batch:], settings.label_smoothing)
+        loss, penalty = parts[0] + parts[1], None
         if settings.loss == "wasserstein-gp":
             share = torch.rand(batch, generator=self.generators["latent"]).to(self.device, non_blocking=True)
             penalty = losses.gradient_penalty(self.discriminator, both[:batch], both[batch:], share)
             loss = loss + settings.penalty * penalty
-            metrics["penalty"] = penalty.detach()
         self.minimise(loss, self.optimizers["discriminator"])
         if settings.loss == "wasserstein":
             losses.clip_weights(list(self.discriminator.parameters()), settings.clip)
-        metrics |= {"discriminator_loss": loss.detach(), "real_output": of_real.detach().mean(), "fake_output": of_fake.detach().mean()}
-        if losses.gives_scores(settings.loss):
-            metrics["critic_gap"] = -(metrics["real_loss"] + metrics["fake_loss"])
+        return Played(outputs.detach(), parts[0].detach(), parts[1].detach(), None if penalty is None else penalty.detach(), loss.detach())
+
+    def _measured(self, played: Played) -> dict[str, Tensor]:
+        """What is worth a curve of an update of the discriminator: of the last one in a step."""
+        real, fake = played.outputs.chunk(2)
+        metrics = {"discriminator_loss": played.loss, "real_loss": played.real_loss, "fake_loss": played.fake_loss}
+        metrics |= {"real_output": real.mean(), "fake_output": fake.mean()}
+        if played.penalty is not None:
+            metrics["penalty"] = played.penalty
+        if losses.gives_scores(self.settings.loss):
+            metrics["critic_gap"] = metrics["real_output"] - metrics["fake_output"]
         else:
-            metrics["discriminator_accuracy"] = torch.cat([of_real > 0, of_fake < 0]).float().mean()
+            metrics["discriminator_accuracy"] = torch.cat([real > 0, fake < 0]).float().mean()
         return metrics
 
     def update_generator(self) -> dict[str, Tensor]:
