@@ -27,6 +27,7 @@ CARDS = architectures.cards()
 EASY: dict[str, dict[str, Any] | None] = {
     "convnet": {"dropout": 0.0, "schedule": "constant"},
     "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
+    "recurrent": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.03},
     "gan": None,
     "dqn": {"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
     "autoencoder": {"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
@@ -39,6 +40,7 @@ PATIENCE = 300
 GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "convnet": [({}, range(5), 0.985), ({"augment": True}, range(5), 0.990)],
     "gpt": [({}, range(1), 65.0)],
+    "recurrent": [({}, range(1), 1.27), *((dict(CARDS["recurrent"].presets[name].values), range(3), 0.01) for name in ("adding-lstm", "adding-gru"))],
     "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],
     "autoencoder": [({}, range(5), 0.0120), ({"latent": 16}, range(5), 0.0074)],

@@ -25,9 +25,7 @@ def open_corpus(
         vocabulary = kind(assets["vocabulary"]).vocabulary
         tokens = kind.kind
     try:
-        corpus = read_corpus(
-            read_text(source), tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum, vocabulary=vocabulary
-        )
+        corpus = read_corpus(read_text(source), tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum, vocabulary=vocabulary)
     except DataError as error:
         if vocabulary is None:
             raise

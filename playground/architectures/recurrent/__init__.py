@@ -11,7 +11,7 @@ from playground.architectures.recurrent.options import (
     NextToken,
     ReadTokens,
 )
-from playground.architectures.recurrent.settings import RecurrentSettings
+from playground.architectures.recurrent.settings import RecurrentSettings as RecurrentSettings
 from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
 from playground.parts.prompt_options import Neighbours
 
@@ -23,7 +23,7 @@ _ADDING = {
     "weight_decay": 0.0,
     "batch": 64,
     "lr": 5e-3,
-    "steps": 3000,
+    "steps": 2000,
     "eval_every": 100,
 }
 
@@ -47,8 +47,8 @@ card = Card(
             "next_token",
             "Next",
             "The likeliest tokens after the prompt; for numbers, what the net says.",
-            "For a text: the softmax over the vocabulary after the last token of the prompt; pick a candidate to append it. For adding, type numbers "
-            "with a star after two of them (0.3 0.9* 0.5 0.4*); for copy, letters from a to h; for a series, its last values. "
+            "For a text: the softmax over the vocabulary after the last token of the prompt; pick a candidate to append it. For adding, "
+            "type numbers with a star after two of them (0.3 0.9* 0.5 0.4*); for copy, letters from a to h; for a series, its last values. "
             "Hold a unit (silent or clamped) to see what it does: the thin bar is the prediction with the unit free.",
             NextToken,
             rows=10,
@@ -57,16 +57,16 @@ card = Card(
             "passage",
             "Passage",
             "The prompt continued; each token is shaded by the probability it had.",
-            "Tokens are drawn under the chosen temperature, top-k and top-p, with random numbers of their own: the same sampling seed writes the same "
-            "passage. For copy: what is recalled. For a series: the forecast in numbers.",
+            "Tokens are drawn under the chosen temperature, top-k and top-p, with random numbers of their own: the same sampling seed "
+            "writes the same passage. For copy: what is recalled. For a series: the forecast in numbers.",
             Continued,
         ),
         PanelCard(
             "prompt_tokens",
             "Prompt, step by step",
             "How likely the net found each token, given those before it. Select one to look at it elsewhere.",
-            "The prompt as it is read. A surprising token has a low probability. For copy: the probability with which each symbol is recalled. For "
-            "adding the marked numbers stand out.",
+            "The prompt as it is read. A surprising token has a low probability. For copy: the probability with which each symbol is "
+            "recalled. For adding the marked numbers stand out.",
             ReadTokens,
             selects="token",
             rows=4,
@@ -93,26 +93,26 @@ card = Card(
             "gradient_flow",
             "Gradient through time",
             "How strongly the last step's error reaches the hidden state of each step before, on a log scale.",
-            "The norm of the gradient of the last step's loss with respect to the hidden state, 0, 1, 2 … steps back: this net beside fresh "
-            "ones of every cell. What falls by a constant factor at every step vanishes; nothing so far back can be learnt. Gates that stay "
-            "open let it through.",
+            "The norm of the gradient of the last step's loss with respect to the hidden state, 0, 1, 2 … steps back: this net beside "
+            "fresh ones of every cell. What falls by a constant factor at every step vanishes; nothing so far back can be learnt. Gates "
+            "that stay open let it through.",
             GradientFlow,
         ),
         PanelCard(
             "cost_against_length",
             "Cost against length",
             "Milliseconds of one training step of a layer: recurrent, convolution, attention.",
-            "Forward and backward of one layer of this width at growing length, measured on this device when this panel is first shown (about two "
-            "seconds; training waits for it). A recurrent layer takes its steps one after the other, however many cores there are; the others "
-            "take them all at once, and attention looks at all pairs. Another measurement number measures again.",
+            "Forward and backward of one layer of this width at growing length, measured on this device when the panel is first shown "
+            "(about two seconds, for which training waits). A recurrent layer takes its steps one after the other, however many cores "
+            "there are; the others take them all at once, and attention looks at all pairs. Another measurement number measures again.",
             Cost,
         ),
         PanelCard(
             "forecast",
             "Forecast",
             "For series and adding: what the net says beside the truth.",
-            "A series is carried on from a place in its held-out part, each value from the ones before it, its own predictions included; ahead says "
-            "how far. For adding: sums said beside the true ones.",
+            "A series is carried on from a place in its held-out part, each value from the ones before it, its own predictions included; "
+            "ahead says how far. For adding: sums said beside the true ones.",
             Forecast,
         ),
         PanelCard(
@@ -132,6 +132,68 @@ card = Card(
     stage=Stage(kind="prompt", panel="next_token", option="prompt", generate="passage"),
     presets={
         "reference": Preset({}, "The defaults: an LSTM of 192 units, next character of the language reference."),
+        "words": Preset(
+            {
+                "tokens": "word",
+                "embedding": 128,
+                "dropout": 0.5,
+                "block_size": 32,
+                "batch": 16,
+                "lr": 3e-3,
+                "weight_decay": 0.5,
+                "steps": 2500,
+            },
+            "Next word, read as one long stream.",
+        ),
+        "keras-tutorial": Preset(
+            {
+                "tokens": "word",
+                "predict": "last",
+                "embedding": 50,
+                "layers": 2,
+                "width": 100,
+                "head": 100,
+                "dropout": 0.0,
+                "weight_decay": 0.0,
+                "clip": 0.0,
+                "forget_bias": 1.0,
+                "block_size": 50,
+                "batch": 128,
+                "lr": 1e-3,
+                "warmup": 0,
+                "steps": 1500,
+                "eval_every": 250,
+            },
+            "The Keras tutorial's word model: embedding 50, two LSTMs of 100, dense 100; the word after a window of 50.",
+        ),
+        "copy": Preset(
+            {
+                "task": "copy",
+                "length": 20,
+                "width": 128,
+                "embedding": 16,
+                "dropout": 0.0,
+                "weight_decay": 0.0,
+                "batch": 64,
+                "lr": 5e-3,
+                "steps": 3000,
+            },
+            "Ten symbols recalled after 20 steps.",
+        ),
+        "series": Preset(
+            {
+                "task": "series",
+                "width": 64,
+                "dropout": 0.0,
+                "weight_decay": 0.0,
+                "block_size": 50,
+                "batch": 16,
+                "lr": 5e-3,
+                "steps": 1500,
+                "eval_every": 100,
+            },
+            "Three sines under noise, forecast 25 steps ahead.",
+        ),
         "adding-lstm": Preset({**_ADDING, "cell": "lstm"}, "The adding problem over 50 steps, which an LSTM's gates solve."),
         "adding-gru": Preset({**_ADDING, "cell": "gru"}, "The adding problem over 50 steps, which a GRU's gates solve."),
         "adding-rnn": Preset({**_ADDING, "cell": "rnn-tanh"}, "The same with a plain RNN, whose memory fades: it stays at the constant."),

@@ -14,10 +14,9 @@ from playground.architectures.recurrent.model import Recurrent
 from playground.engine.panels import Lines
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
-BATCH = 8
 KERNEL = 4
 """Steps that the convolution sees at once."""
-SECONDS = 0.08
+SECONDS = 0.06
 """Time given to one layer at one length, after a first step to warm up."""
 
 
@@ -42,7 +41,7 @@ def measure(cell: str, width: int, device: torch.device) -> dict[str, list[float
     found: dict[str, list[float]] = {name: [] for name in layers}
     with torch.enable_grad():
         for length in LENGTHS:
-            x = torch.randn(BATCH, length, width).to(device).requires_grad_()
+            x = torch.randn(1, length, width).to(device).requires_grad_()
             for name, layer in layers.items():
                 found[name].append(1000 * _seconds(layer, x))
     return found
@@ -76,5 +75,5 @@ def lines(found: dict[str, list[float]], cell: str, width: int, where: str) -> L
         x_title="steps in the sequence",
         log=True,
         figure=f"{longest[cell] / longest['attention']:.3g} x attention at {LENGTHS[-1]}",
-        caption=f"ms, forward and backward, one layer of width {width}, {BATCH} sequences, measured once on {where}",
+        caption=f"ms, forward and backward, one layer of width {width}, one sequence, measured once on {where}",
     )

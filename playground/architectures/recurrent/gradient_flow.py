@@ -20,8 +20,7 @@ def norms_back(model: Recurrent, problem: Problem, inputs: Tensor, targets: Tens
         loss = problem.criterion(trace.outputs[:, -1], targets)
         hidden = [parts["hidden"] for parts in trace.layers[-1]]
         gradients = torch.autograd.grad(loss, hidden, allow_unused=True)
-    found = [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]
-    return found
+    return [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]
 
 
 def curves(models: dict[str, Recurrent], problem: Problem, inputs: Tensor, targets: Tensor) -> dict[str, list[float]]:
@@ -36,11 +35,10 @@ def flow(model: Recurrent, problem: Problem, inputs: Tensor, targets: Tensor, fr
     return Lines(
         x=[float(step) for step in range(len(own))],
         series={
-            name: [value if value > FLOOR else None for value in values]
-            for name, values in {f"this {model.cell}": own, **fresh}.items()
+            name: [value if value > FLOOR else None for value in values] for name, values in {f"this {model.cell}": own, **fresh}.items()
         },
         x_title="steps back",
         log=True,
-        figure=f"x {share:.2g} over {len(own) - 1} steps",
+        figure=f"x {share:.2g} over {len(own) - 1} steps" if share else f"nothing left after {len(own) - 1} steps",
         caption=f"mean loss of the last step of {inputs.shape[0]} held-out pieces; layer {model.layers - 1}",
     )

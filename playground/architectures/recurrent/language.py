@@ -45,16 +45,22 @@ class Language(Problem):
             settings.tokens,
             vocab_size=settings.vocab_size,
             min_count=settings.min_count,
-            minimum=math.ceil((batch * block + block + 1) / 0.9) + 10,
+            minimum=10 * (block + 1),
             assets=assets,
         )
         self.vocabulary = self.outputs = len(self.tokenizer.vocabulary)
+        if self._corpus is not None:
+            self._train = torch.from_numpy(self._corpus.train).to(device)  # (N,)
+            self._held_out = torch.from_numpy(self._corpus.held_out).to(device)  # (M,)
+            try:
+                self._streams = Streams(self._train, batch, block, generator)
+            except DataError as error:
+                if assets is None:
+                    raise DataError(f"{self._corpus.name}: {error}") from None
+                self._corpus, self._no_corpus = None, str(error)
         if self._corpus is None:
             self.data = f"no text, so that it can be asked and not trained: {self._no_corpus}"
             return
-        self._train = torch.from_numpy(self._corpus.train).to(device)  # (N,)
-        self._held_out = torch.from_numpy(self._corpus.held_out).to(device)  # (M,)
-        self._streams = Streams(self._train, batch, block, generator)
         self._offsets = torch.arange(block + 1, device=device)
         self.data = f"{self._corpus.words}; {batch} x {block} = {batch * block:,} a step"
 
@@ -105,7 +111,7 @@ class Language(Problem):
         block = self.settings.block_size
         sequence = torch.cat([self._train[-block:], self._held_out])
         at_once = max(1, LOGITS // max(self.vocabulary, block * model.width))
-        for windows in sequence.unfold(0, block + 1, 1).split(at_once):  # (windows, T + 1)
+        for windows in torch.split(sequence.unfold(0, block + 1, 1), at_once):  # (windows, T + 1)
             hidden, _ = model(windows[:, :-1])
             yield model.read_out(hidden[:, -1]), windows[:, -1]
 
@@ -183,14 +189,14 @@ class Language(Problem):
             panel,
             second=free[shown].tolist(),
             names=["held", "free"],
-            caption=" · ".join([*hold_words(hold), panel.caption]),
+            caption=" · ".join(filter(None, [*hold_words(hold), panel.caption])),
         )
 
     def passage(self, model: Recurrent, options: Continued) -> Tokens:
         """The prompt continued."""
         prompt = prompts.read_prompt(self.tokenizer, options, READ)
         panel = prompts.passage(Reader(model, prompt.all_ids, options), prompt, self.tokenizer, options)
-        return msgspec.structs.replace(panel, caption=" · ".join([*hold_words(hold_of(model, options)), panel.caption]))
+        return msgspec.structs.replace(panel, caption=" · ".join(filter(None, [*hold_words(hold_of(model, options)), panel.caption])))
 
     def prompt_tokens(self, model: Recurrent, options: ReadTokens) -> Tokens:
         """The probability of each token of the prompt, given those before it."""

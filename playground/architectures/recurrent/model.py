@@ -131,7 +131,7 @@ class Recurrent(nn.Module):
                 nn.init.constant_(parameter[self.width : 2 * self.width], value)
 
     def set_dropout(self, dropout: float) -> None:
-        """Share of values switched off in training: of the embedding, between layers, and of what leaves the last one. Never through time."""
+        """Share of values switched off in training: after the embedding, each layer and the dense one; never through time."""
         self.dropout = dropout
         self.rnn.dropout = dropout if self.layers > 1 else 0.0
 

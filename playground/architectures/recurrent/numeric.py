@@ -61,8 +61,8 @@ class Numeric(Problem):
     def _check(self, series: Series) -> None:
         if len(series.held_out) < max(self.settings.horizon + 2, 20):
             raise DataError(
-                f"the held-out tenth of {series.name} has {len(series.held_out):,} values, too few for a horizon of {self.settings.horizon}; "
-                "give a longer series or a smaller --horizon"
+                f"the held-out tenth of {series.name} has {len(series.held_out):,} values, too few for a horizon of "
+                f"{self.settings.horizon}; give a longer series or a smaller --horizon"
             )
 
     def _scaled(self, values: NDArray[np.float64]) -> Tensor:

@@ -96,7 +96,9 @@ def _label(name: str) -> str:
         return {"tokens": "embedding", "dense": "dense layer", "output": "output"}[module]
     _, _, layer = kind.partition("_l")
     layer = layer.replace("_reverse", " backward")
-    return f"layer {layer} " + ("biases" if kind.startswith("bias") else "from its input" if kind.startswith("weight_ih") else "from itself")
+    return f"layer {layer} " + (
+        "biases" if kind.startswith("bias") else "from its input" if kind.startswith("weight_ih") else "from itself"
+    )
 
 
 def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from playground.architectures.recurrent.model import Hold, Parts, Recurrent, State
 from playground.architectures.recurrent.options import Continued, Forecast, NextToken, Probe, ReadTokens, Unit
 from playground.architectures.recurrent.settings import RecurrentSettings
+from playground.engine.errors import DataError
 from playground.engine.panels import Bars, Lines, Tokens
 from playground.parts.prompt_options import Neighbours
 
@@ -72,7 +73,9 @@ class Problem(ABC):
         return {}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`."""
+        """Inverse of `extra_state`; fresh sequences at every step have none. Raises `DataError`."""
+        if extra:
+            raise DataError(f"the checkpoint is of another task than {self.settings.task}; use its own settings")
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
@@ -106,7 +109,9 @@ class Problem(ABC):
 
     def neighbours(self, model: Recurrent, options: Neighbours) -> Bars:
         """Embedding neighbours."""
-        return Bars(labels=[], values=[], caption=f"--task {self.settings.task} reads numbers, which need no embedding")
+        return Bars(
+            labels=[], values=[], caption=f"--task {self.settings.task} has no words to compare; --task text shows their neighbours here"
+        )
 
     def forecast(self, model: Recurrent, options: Forecast) -> Lines:
         """Forecast against truth."""

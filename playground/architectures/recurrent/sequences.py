@@ -182,7 +182,12 @@ class Copy(Problem):
     def baselines(self) -> dict[str, dict[str, float]]:
         """Without a memory every symbol is as likely."""
         chance = {"chance": 1 / SYMBOLS}
-        return {"val_loss": {"chance": math.log(SYMBOLS)}, "val_perplexity": {"chance": float(SYMBOLS)}, "val_top1": chance, "accuracy": chance}
+        return {
+            "val_loss": {"chance": math.log(SYMBOLS)},
+            "val_perplexity": {"chance": float(SYMBOLS)},
+            "val_top1": chance,
+            "accuracy": chance,
+        }
 
     def baselines_key(self) -> str:
         """Nothing but the number of symbols."""
@@ -211,7 +216,7 @@ class Copy(Problem):
         """Nats of symbols 1 to 8."""
         return F.cross_entropy(outputs, targets - 1)
 
-    def _recall(self, model: Recurrent, options: NextToken | ReadTokens) -> tuple[Reading, Tensor]:
+    def _recall(self, model: Recurrent, options: NextToken | ReadTokens | Continued) -> tuple[Reading, Tensor]:
         reading = self.typed(options.prompt) or self.piece(0, 0)
         return reading, Walker(model, hold_of(model, options)).read(reading.inputs)[0, -RECALLED:]  # (10, 8)
 

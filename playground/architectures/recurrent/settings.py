@@ -18,7 +18,7 @@ class RecurrentSettings(Settings):
     """What a recurrent net can be told."""
 
     task: Literal["text", "adding", "copy", "series"] = "text"
-    """What it learns: the next token of a text, the sum of two marked numbers, symbols to recall after a long gap, or a series of numbers."""
+    """What it learns: the next token of a text, the sum of two marked numbers, recalling symbols after a gap, or a series of numbers."""
 
     cell: Literal["rnn-tanh", "rnn-relu", "gru", "lstm"] = "lstm"
     """How it remembers: a plain unit overwrites all it knows at every step; a GRU and an LSTM have gates that keep, replace and tell."""
@@ -36,7 +36,7 @@ class RecurrentSettings(Settings):
     """For text: a word that comes less often in the training text is read as <unk>; characters are all kept."""
 
     predict: Literal["every", "last"] = "every"
-    """For text: the token after every place of a stream that is read on and on, or only the one after a window that is read from nothing."""
+    """For text: the token after every place of a stream that is read on and on, or only the one after a window read from nothing."""
 
     length: Annotated[int, Meta(ge=2, le=1000, extra={"unit": "steps"})] = 50
     """For adding: numbers in a sequence. For copy: steps between the last symbol and the first that is to be recalled."""
@@ -104,5 +104,3 @@ class RecurrentSettings(Settings):
                 "leave it out, or use --task adding or copy",
                 "bidirectional",
             )
-
-
