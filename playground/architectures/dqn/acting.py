@@ -27,6 +27,8 @@ class Actor:
         """The best action for one observation."""
         if self.quick:
             x = torch.from_numpy(observation)
+            if self.net.scaled:
+                x = (x - self.net.centre) / self.net.reach
             for weight, bias in self.layers:
                 x = torch.addmv(bias, weight, x).relu_()
             weight, bias = self.last

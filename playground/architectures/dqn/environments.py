@@ -26,6 +26,8 @@ USUAL_LIMIT = 500
 """Steps of an episode where neither environment nor settings limit them."""
 ATARI_SIDE, ATARI_STACK = 84, 4
 MOST_ACTIONS = 64
+LARGEST = 1e4
+"""A bound beyond this says nothing about what is usual."""
 
 Environment = gymnasium.Env[Any, Any]
 
@@ -163,6 +165,14 @@ class Reading:
         self.plain = self.observed.kind == "vector" and self.space.dtype == np.float32 and len(shape) == 1
         """True when nothing needs to be changed."""
         self.stack = self.observed.shape[0] if isinstance(env, gymnasium.wrappers.FrameStackObservation) else 1
+
+    def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Centre and reach (n,) of each observed number by the environment's bounds; 0 and 1 where it has none."""
+        low, high = np.ravel(self.space.low).astype(np.float64), np.ravel(self.space.high).astype(np.float64)
+        bounded = (np.abs(low) < LARGEST) & (np.abs(high) < LARGEST) & (high > low)
+        centre, reach = np.zeros(len(low)), np.ones(len(low))
+        centre[bounded], reach[bounded] = (low[bounded] + high[bounded]) / 2, (high[bounded] - low[bounded]) / 2
+        return centre.astype(np.float32), reach.astype(np.float32)
 
     def __call__(self, observation: Any) -> NDArray[Any]:
         """One observation as an array of the observed shape."""

@@ -72,6 +72,8 @@ class Episodes(ABC):
     observations: NDArray[Any]  # (N, *shape) what is seen now
     running: list[Episode]
     actions: int
+    over: NDArray[np.bool_]
+    """Where an episode has ended and the next one begins only with the next step."""
 
     @abstractmethod
     def step(self, actions: NDArray[np.int64] | list[int], chance: np.random.Generator) -> list[Step]:
@@ -109,6 +111,7 @@ class ListedEpisodes(Episodes):
         space: Any = self.environments[0].action_space
         self.actions, self.first_action = int(space.n), int(space.start)
         self.running = [Episode(0) for _ in self.environments]
+        self.over = np.zeros(self.count, np.bool_)
         self.observations = np.zeros((self.count, *self.reading.observed.shape), self.reading.dtype)
 
     def begin(self, chance: np.random.Generator) -> None:

@@ -22,10 +22,28 @@ class Observed(NamedTuple):
 
 
 class QNetwork(nn.Module):
-    """Values of all actions; dueling nets (Wang et al., 2016) add the value of the state and each action's advantage over their mean."""
+    """Values of all actions; dueling nets (Wang et al., 2016) add the value of the state and each action's advantage over their mean.
 
-    def __init__(self, observed: Observed, actions: int, hidden: tuple[int, ...], dueling: bool = False) -> None:
+    `centre` and `reach` (n,) bring observed numbers to about -1 to 1; they are buffers, so that weights and scale travel together.
+    """
+
+    centre: Tensor
+    reach: Tensor
+
+    def __init__(
+        self,
+        observed: Observed,
+        actions: int,
+        hidden: tuple[int, ...],
+        dueling: bool = False,
+        centre: Tensor | None = None,
+        reach: Tensor | None = None,
+    ) -> None:
         super().__init__()
+        self.scaled = centre is not None and reach is not None
+        if centre is not None and reach is not None:
+            self.register_buffer("centre", centre)
+            self.register_buffer("reach", reach)
         self.kind, self.states = observed.kind, observed.states
         if self.kind == "image":
             self.convolutions = convolutions(observed.shape)
@@ -49,7 +67,7 @@ class QNetwork(nn.Module):
         elif self.kind == "image":
             x = self.convolutions(observations.float() / 255).flatten(1)
         else:
-            x = observations
+            x = (observations - self.centre) / self.reach if self.scaled else observations
         features: Tensor = self.body(x)
         return features
 

@@ -114,7 +114,7 @@ class DQNPanels:
         columns = ["back", "observation", "action", "reward", "ends", "TD error"]
         table: list[list[str]] = []
         errors = self._errors(rows) if len(rows) else np.zeros(0)
-        shares = replay.priorities.of(rows) * replay.count if replay.priorities is not None and len(rows) else None
+        shares = replay.priorities.of(rows) * replay.count if replay.priorities is not None else None
         for number, row in enumerate(rows.tolist()):
             ends = {TERMINATED: "terminated", TRUNCATED: "truncated"}.get(int(replay.kinds[row]), "")
             words = short(replay.observations[row])

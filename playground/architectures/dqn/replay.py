@@ -7,6 +7,7 @@ are known; until then, and where it would reach over an end, it cannot be drawn.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,11 @@ class Batch(NamedTuple):
     returns: NDArray[np.float32]  # (B,) discounted sum of up to n rewards
     following: NDArray[Any]  # (B, *shape) what was seen after them
     discounts: NDArray[np.float32]  # (B,) what the value of `following` is worth: gamma^n, or 0 behind a termination
+
+
+def row_bytes(shape: tuple[int, ...], dtype: Any, stack: int) -> int:
+    """What one row takes in a checkpoint."""
+    return math.prod(shape) // stack * np.dtype(dtype).itemsize + 22
 
 
 class Replay:
@@ -180,11 +186,6 @@ class Replay:
         return np.array(found[:count], np.int64)
 
     # --- state --------------------------------------------------------------------------------------------------------------------
-
-    @property
-    def bytes(self) -> int:
-        """What a checkpoint of the full buffer takes, nearly."""
-        return sum(array.nbytes for array in self._arrays().values())
 
     def state(self) -> dict[str, Any]:
         """The rows that were written, as tensors."""

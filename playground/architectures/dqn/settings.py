@@ -45,6 +45,9 @@ class DQNSettings(Settings):
     hidden: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1, max_length=6)] = (256, 256)
     """Units of each hidden layer; 0 for none, which makes a table of values when the observations are numbered states."""
 
+    scale: bool = True
+    """Bring observed numbers to -1 to 1 where the environment bounds them, so that small ones (an angle, a speed) are seen as well."""
+
     dueling: bool = False
     """Learn the value of a state and the advantage of each action apart (Wang and others, 2016)."""
 

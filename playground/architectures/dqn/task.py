@@ -19,7 +19,7 @@ from playground.architectures.dqn.learning import blend, distance, goals, on_dev
 from playground.architectures.dqn.model import QNetwork
 from playground.architectures.dqn.panels import DQNPanels
 from playground.architectures.dqn.playing import Ground
-from playground.architectures.dqn.replay import Replay
+from playground.architectures.dqn.replay import Replay, row_bytes
 from playground.architectures.dqn.settings import DQNSettings
 from playground.architectures.dqn.watching import DQNActions
 from playground.engine.errors import DataError
@@ -45,7 +45,10 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         self.reading, self.actions = self.episodes.reading, self.episodes.actions
         self._check_assets(assets)
         self.data = self._describe()
-        self.net = QNetwork(self.reading.observed, self.actions, settings.hidden, settings.dueling).to(device)
+        scale: list[Tensor] = []
+        if settings.scale and self.reading.observed.kind == "vector":
+            scale = [torch.from_numpy(array) for array in self.reading.scale()]
+        self.net = QNetwork(self.reading.observed, self.actions, settings.hidden, settings.dueling, *scale).to(device)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
         self.models = {"net": self.net}
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
@@ -53,6 +56,7 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         self._weights: list[Tensor] = list(self.net.parameters())
         self._target_weights: list[Tensor] = list(self.target.parameters())
         self.actor = Actor(self.net, device)
+        self._check_size()
         self.replay = Replay(
             settings.buffer,
             settings.envs,
@@ -61,13 +65,6 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
             self.reading.stack,
             settings.alpha if settings.prioritised else None,
         )
-        if self.replay.bytes > MOST_BYTES:
-            most = int(settings.buffer * MOST_BYTES / self.replay.bytes)
-            raise SettingsError(
-                f"--buffer {settings.buffer} takes {self.replay.bytes / 1e6:,.0f} MB with these observations, more than a checkpoint can "
-                f"hold; use at most {most}",
-                "buffer",
-            )
         self.chance = np.random.Generator(np.random.PCG64([settings.seed, 0]))
         """Exploration, and the seed of every episode."""
         self.lots = np.random.Generator(np.random.PCG64([settings.seed, 1]))
@@ -295,6 +292,16 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         observed = self.reading.observed
         if assets is not None and assets.get("observed") != [observed.kind, list(observed.shape), observed.states]:
             raise DataError(f"{self.name} shows its agent something else than {assets.get('env')}, which these weights were trained on")
+
+    def _check_size(self) -> None:
+        observed, buffer = self.reading.observed, self.settings.buffer
+        each = row_bytes(observed.shape, self.reading.dtype, self.reading.stack)
+        if each * buffer > MOST_BYTES:
+            raise SettingsError(
+                f"--buffer {buffer} takes {each * buffer / 1e6:,.0f} MB with these observations, more than a checkpoint can hold; "
+                f"use at most {MOST_BYTES // each}",
+                "buffer",
+            )
 
     def _describe(self) -> str:
         kind, shape, states = self.reading.observed

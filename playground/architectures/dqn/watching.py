@@ -125,7 +125,9 @@ class DQNActions:
             )
         env = make(settings)
         space: Any = env.action_space
-        replay.interrupt(0, settings.n_step)
+        between = bool(self.episodes.over[0])
+        if not between:
+            replay.interrupt(0, settings.n_step)
         replay.begin(0, player.reading(start(env, player.episode.seed)))
         for number, action in enumerate(player.episode.actions):
             seen, reward, terminated, truncated, _ = env.step(action + int(space.start))
@@ -133,5 +135,6 @@ class DQNActions:
             cut = bool(truncated) or number + 1 == len(player.episode.actions)
             replay.add(0, action, earned, player.reading(seen), bool(terminated), cut and not terminated, settings.n_step)
         env.close()
-        replay.begin(0, self.episodes.observations[0])
+        if not between:
+            replay.begin(0, self.episodes.observations[0])
         player.taught = True

@@ -1,0 +1,427 @@
+"""The DQN: targets against stable-baselines3, probe environments with known values, what may enter the buffer, exact resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import msgspec
+import numpy as np
+import pytest
+import torch
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+
+from playground.architectures.dqn import DQNSettings, card
+from playground.architectures.dqn.learning import Transitions, blend, goals, on_device
+from playground.architectures.dqn.model import Observed, QNetwork
+from playground.architectures.dqn.planning import solve, transitions
+from playground.architectures.dqn.playing import Ground
+from playground.architectures.dqn.task import DQNTask
+from playground.engine.settings import SettingsError, make
+from playground.engine.state import flatten, unflatten
+from playground.engine.task import looking
+
+CPU = torch.device("cpu")
+SMALL = {"hidden": "16", "batch": 16, "buffer": 300, "learning_starts": 20, "train_frequency": 1, "gradient_steps": 1, "eval_episodes": 2}
+
+
+def build(**values: Any) -> DQNTask:
+    settings = make(DQNSettings, {"steps": 1000} | values)
+    torch.manual_seed(settings.seed)
+    return DQNTask(settings, CPU)
+
+
+def train(task: DQNTask, steps: int) -> list[dict[str, float]]:
+    found = []
+    for _ in range(steps):
+        found.append({name: value.item() for name, value in task.train_step().items()})
+        task.step += 1
+    return found
+
+
+def act(task: DQNTask, name: str, **options: Any) -> Any:
+    [action] = [action for action in card.actions if action.name == name]
+    with looking(task):
+        return task.act(name, make(action.options, options))
+
+
+def ask(task: DQNTask, name: str, **options: Any) -> Any:
+    with looking(task):
+        return task.panel(name, make(card.panel(name).options, options))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# --- environments whose values are known ------------------------------------------------------------------------------------------
+
+
+class Probe(gymnasium.Env[Any, Any]):
+    """Shows -1 or 1; `rule(seen, action, step)` says reward, termination and what is seen next."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, rule: Callable[[float, int, int], tuple[float, bool, float]], render_mode: str | None = None) -> None:
+        self.rule, self.render_mode = rule, render_mode
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.seen, self.count = float(self.np_random.choice([-1.0, 1.0])), 0
+        return np.array([self.seen], np.float32), {}
+
+    def step(self, action: int) -> Any:
+        reward, over, self.seen = self.rule(self.seen, action, self.count)
+        self.count += 1
+        return np.array([self.seen], np.float32), reward, over, False, {}
+
+
+RULES: dict[str, Callable[[float, int, int], tuple[float, bool, float]]] = {
+    "Constant": lambda seen, action, step: (1.0, True, seen),
+    "Seen": lambda seen, action, step: (seen, True, seen),
+    "Later": lambda seen, action, step: (float(step), step == 1, 0.5 * seen),
+    "Match": lambda seen, action, step: (1.0 if (action == 1) == (seen > 0) else -1.0, True, seen),
+    "Endless": lambda seen, action, step: (1.0, False, seen),
+}
+
+
+class Picture(gymnasium.Env[Any, Any]):
+    """A light that wanders over 40x40 cells."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (40, 40), np.uint8)
+    action_space = gymnasium.spaces.Discrete(3, start=1)
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def picture(self) -> Any:
+        cells = np.zeros((40, 40), np.uint8)
+        cells[self.at // 40 % 40, self.at % 40] = 255
+        return cells
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.at = int(self.np_random.integers(1600))
+        return self.picture(), {}
+
+    def step(self, action: int) -> Any:
+        assert action in (1, 2, 3)
+        self.at += 7 * action
+        return self.picture(), float(action == 2), self.at % 11 == 0, False, {}
+
+    def render(self) -> Any:
+        return np.repeat(self.picture()[:, :, None], 3, 2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> Any:
+    for name, rule in RULES.items():
+        gymnasium.register(f"probe/{name}-v0", lambda rule=rule, **more: Probe(rule, **more), max_episode_steps=3)
+    gymnasium.register("probe/Picture-v0", Picture, max_episode_steps=20)
+    yield
+    for name in [*RULES, "Picture"]:
+        del gymnasium.registry[f"probe/{name}-v0"]
+
+
+def values_of(env: str, **values: Any) -> np.ndarray:
+    """What a small agent says of 1 and -1 after a short training, (2, actions)."""
+    usual = {"gamma": 0.5, "lr": 1e-2, "learning_starts": 0, "epsilon_start": 1.0, "epsilon_end": 1.0, "target": "soft", "tau": 0.2}
+    task = build(env=f"probe/{env}-v0", **SMALL | usual | {"batch": 32, "steps": 400} | values)
+    train(task, 400)
+    return task.actor.values(np.array([[1.0], [-1.0]], np.float32))
+
+
+def test_a_constant_reward_is_what_every_action_is_worth() -> None:
+    assert np.allclose(values_of("Constant"), 1, atol=0.05)
+
+
+def test_a_reward_that_depends_on_what_is_seen() -> None:
+    assert np.allclose(values_of("Seen"), [[1, 1], [-1, -1]], atol=0.1)
+
+
+@pytest.mark.parametrize("n_step", [1, 2, 3])
+def test_a_reward_one_step_later_is_discounted_once(n_step: int) -> None:
+    assert np.allclose(values_of("Later", n_step=n_step), 0.5, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", [{}, {"double": True}, {"dueling": True}, {"prioritised": True}, {"hidden": "32,16", "loss": "mse"}])
+def test_a_reward_for_the_matching_action(kind: dict[str, Any]) -> None:
+    assert np.allclose(values_of("Match", **kind), [[-1, 1], [1, -1]], atol=0.25)
+
+
+@pytest.mark.parametrize("n_step", [1, 2])
+def test_what_a_time_limit_cuts_off_still_counts(n_step: int) -> None:
+    """Episodes of three steps with reward 1 each: 1 + 1/2 + 1/4 + … = 2, though no episode is longer than three."""
+    assert np.allclose(values_of("Endless", n_step=n_step), 2, atol=0.1)
+
+
+# --- the update -------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_update_is_that_of_stable_baselines3() -> None:
+    from stable_baselines3 import DQN
+    from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+    task = build(hidden="16,8", lr=3e-3, schedule="constant", clip=0.05, gamma=0.9, batch=32, buffer=300, learning_starts=200, scale=False)
+    train(task, 150)
+    learner = DQN(
+        "MlpPolicy", "CartPole-v1", learning_rate=3e-3, gamma=0.9, policy_kwargs={"net_arch": [16, 8]}, max_grad_norm=0.05, device="cpu"
+    )
+    learner.learn(0)  # makes its logger
+    with torch.no_grad():
+        for mine, own in zip(task.target.parameters(), task.net.parameters(), strict=True):
+            mine.copy_(own + 0.3 * torch.randn_like(own))
+        for theirs, mine in ((learner.q_net, task.net), (learner.q_net_target, task.target)):
+            for a, b in zip(theirs.parameters(), mine.parameters(), strict=True):
+                a.copy_(b)
+    rows = task.replay.draw(32, np.random.default_rng(0))
+    batch = on_device(task.replay.gather(rows, 1, 0.9), CPU)
+    dones = (batch.discounts == 0).float()[:, None]
+    assert 0 < dones.sum() < 32
+    samples = ReplayBufferSamples(batch.observations, batch.actions[:, None], batch.following, dones, batch.returns[:, None])
+    learner.replay_buffer.sample = lambda *_, **__: samples  # type: ignore[union-attr,method-assign]
+    task.replay.draw = lambda *_: rows  # type: ignore[method-assign]
+    for _ in range(3):
+        learner.train(gradient_steps=1, batch_size=32)
+        task._update(True)
+    for theirs, mine in zip(learner.q_net.parameters(), task.net.parameters(), strict=True):
+        assert torch.allclose(theirs, mine, atol=2e-6)
+
+
+def test_double_chooses_with_one_net_and_values_with_the_other() -> None:
+    net, target = (QNetwork(Observed("state", (), 2), 3, (0,)) for _ in range(2))
+    with torch.no_grad():
+        for q, table in ((net, [[1.0, 5, 2], [0, 0, 1]]), (target, [[7.0, 3, 9], [4, 6, 5]])):
+            q.head.bias.zero_()
+            q.head.weight.copy_(torch.tensor(table).T)
+    batch = Transitions(
+        torch.tensor([0, 1]), torch.tensor([0, 0]), torch.tensor([10.0, 20.0]), torch.tensor([0, 1]), torch.tensor([0.5, 0.0])
+    )
+    assert goals(batch, net, target, double=False).tolist() == [14.5, 20.0]
+    assert goals(batch, net, target, double=True).tolist() == [11.5, 20.0]
+    assert not goals(batch, net, target, double=True).requires_grad
+
+
+def test_a_dueling_net_adds_the_state_and_each_lead_over_the_mean() -> None:
+    net = QNetwork(Observed("vector", (4,)), 3, (8,), dueling=True)
+    seen = torch.randn(5, 4)
+    features = net.features(seen)
+    assert net.state_value is not None
+    expected = net.state_value(features) + net.head(features) - net.head(features).mean(1, keepdim=True)
+    assert torch.allclose(net(seen), expected)
+    assert torch.allclose(net(seen).mean(1, keepdim=True), net.state_value(features), atol=1e-6)
+
+
+def test_the_target_net_is_copied_or_follows() -> None:
+    task = build(**SMALL | {"target": "hard", "target_every": 50})
+    first = [value.clone() for value in task.target.parameters()]
+    train(task, 49)
+    assert all(torch.equal(a, b) for a, b in zip(first, task.target.parameters(), strict=True))
+    train(task, 1)
+    assert all(torch.equal(a, b) for a, b in zip(task.net.parameters(), task.target.parameters(), strict=True))
+    one, two = [torch.zeros(3)], [torch.ones(3)]
+    blend(one, two, 0.25)
+    assert one[0].tolist() == [0.25] * 3
+
+
+def test_the_share_of_random_actions_falls_along_a_line() -> None:
+    task = build(learning_starts=100, epsilon_start=0.9, epsilon_end=0.1, epsilon_steps=1000)
+    shares = []
+    for task.step in (0, 99, 100, 500, 1000, 5000):
+        shares.append(task.epsilon)
+    assert shares == pytest.approx([1, 1, 0.82, 0.5, 0.1, 0.1])
+
+
+# --- what enters the buffer -------------------------------------------------------------------------------------------------------
+
+
+def cart(state: np.ndarray, action: int) -> tuple[np.ndarray, bool]:
+    """CartPole's own next state."""
+    env = CartPoleEnv()
+    env.state = tuple(float(value) for value in state)  # type: ignore[assignment]
+    following, _, terminated, *_ = env.step(action)
+    return following, terminated
+
+
+@pytest.mark.parametrize("parallel", [{"envs": 1}, {"envs": 3, "vector": "list"}, {"envs": 3, "vector": "native"}])
+def test_only_real_steps_are_remembered(parallel: dict[str, Any]) -> None:
+    task = build(**SMALL | parallel | {"learning_starts": 500, "time_limit": 30, "gamma": 0.5})
+    ended = sum(len(found) > 0 for found in train(task, 90))
+    assert ended > 2
+    rows = np.flatnonzero(task.replay.ready)
+    batch = task.replay.gather(rows, 1, 0.5)
+    assert (batch.returns == 1).all()  # the reset row of a vector environment has reward 0
+    for seen, action, following, discount in zip(batch.observations, batch.actions, batch.following, batch.discounts, strict=True):
+        expected, terminated = cart(seen, int(action))
+        assert np.allclose(following, expected, atol=1e-5)
+        assert discount == (0 if terminated else 0.5)
+    cut = task.replay.kinds[rows] == 3
+    assert (batch.discounts[cut] == 0.5).all()
+
+
+def test_native_and_listed_environments_bring_the_same_returns() -> None:
+    """Random CartPole episodes last 22 steps on average, whoever plays them."""
+    for vector in ("list", "native"):
+        task = build(**SMALL | {"envs": 16, "vector": vector, "learning_starts": 10**6})
+        returns = [found["episode_return"] for found in train(task, 400) if found]
+        assert np.mean(returns) == pytest.approx(22, abs=2)
+
+
+def test_rewards_clipped_for_learning_are_counted_in_full() -> None:
+    task = build(**SMALL | {"env": "CliffWalking-v1", "clip_rewards": True, "time_limit": 50})
+    found = train(task, 60)
+    assert min(item.get("episode_return", 0) for item in found) < -50
+    assert set(task.replay.rewards[task.replay.ready]) == {-1.0}
+
+
+# --- exact resumption -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"n_step": 3, "prioritised": True, "double": True},
+        {"envs": 3, "vector": "list", "target": "soft", "n_step": 2},
+        {"envs": 3, "vector": "native", "buffer": 90},
+        {"env": "FrozenLake-v1", "hidden": "0", "dueling": True},
+        {"env": "probe/Picture-v0", "buffer": 60, "batch": 4},
+        {"env": "Acrobot-v1", "target": "none", "envs": 2},
+    ],
+    ids=["prioritised", "list", "native", "states", "pictures", "acrobot"],
+)
+def test_a_saved_state_goes_on_to_the_bit(values: dict[str, Any]) -> None:
+    settings = SMALL | {"steps": 120} | values
+    through = build(**settings)
+    expected = train(through, 120)
+    interrupted = build(**settings)
+    found = train(interrupted, 47)
+    for steps in (30, 43):  # two generations, in the middle of an episode, with steps whose rewards are not complete
+        tensors, plain = flatten(interrupted.state_dict())
+        weights = {name: value.clone() for name, value in interrupted.weights().items()}
+        saved = {name: tensors[name].clone() for name in sorted(tensors, reverse=True)}
+        plain = msgspec.json.decode(msgspec.json.encode(plain))
+        torch.rand(10)
+        interrupted = build(**settings)
+        train(interrupted, 5)  # whatever it did before is forgotten
+        interrupted.load_weights(weights)
+        interrupted.load_state_dict(unflatten(saved, plain))
+        found += train(interrupted, steps)
+    assert found == expected
+    assert all(torch.equal(value, interrupted.weights()[name]) for name, value in through.weights().items())
+    assert all(torch.equal(a, b) for a, b in zip(through.target.parameters(), interrupted.target.parameters(), strict=True))
+
+
+def test_a_checkpoint_grows_with_what_was_played_and_no_further() -> None:
+    task = build(buffer=1000, learning_starts=10**6)
+    sizes = []
+    for steps in (100, 1000, 1000):
+        train(task, steps)
+        tensors, _ = flatten(task.extra_state()["replay"])
+        sizes.append(sum(value.numel() * value.element_size() for value in tensors.values()))
+    assert sizes[0] < sizes[1] / 5
+    assert sizes[1] == sizes[2] <= 1000 * 32
+
+
+def test_a_buffer_too_large_for_a_checkpoint_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"--buffer 300000 takes [\d,]+ MB .* use at most \d+"):
+        build(env="probe/Picture-v0", buffer=300_000)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_last_evaluation_plays_a_hundred_fresh_episodes() -> None:
+    task = build(**SMALL)
+    seen: list[list[int]] = []
+    play = task.ground.play
+
+    def spy(seeds: list[int], *rest: Any) -> Any:
+        seen.append(seeds)
+        return play(seeds, *rest)
+
+    task.ground.play = spy  # type: ignore[method-assign]
+    with looking(task):
+        first, again = task.evaluate(), task.evaluate()
+        task.step = task.settings.steps
+        task.evaluate()
+    assert first == again
+    assert [len(set(seeds)) for seeds in seen] == [2, 2, 100]
+    assert not set(seen[0]) & set(seen[2])
+
+
+def test_evaluation_counts_returns_and_discounts_them() -> None:
+    ground = Ground(make(DQNSettings, {"env": "probe/Later-v0"}))
+    played = ground.play(list(range(30)), lambda seen: np.zeros(len(seen), np.int64), 0.5)
+    assert (played.returns == 1).all()
+    assert (played.discounted == 0.5).all()
+    assert (played.lengths == 2).all()
+    assert set(played.beginnings.ravel()) == {-1, 1}
+
+
+@pytest.mark.parametrize(("env", "value", "reward"), [("FrozenLake-v1", 0.54203, 0.7402), ("CliffWalking-v1", -12.2479, -13.0)])
+def test_value_iteration_solves_the_grids(env: str, value: float, reward: float) -> None:
+    found = build(env=env, **SMALL).baselines()
+    assert found["discounted_return"]["value iteration"] == pytest.approx(value, abs=1e-5)
+    assert found["eval_return"]["value iteration"] == pytest.approx(reward, abs=1e-4)
+    inner: Any = gymnasium.make(env).unwrapped
+    best = solve(transitions(inner.P), 0.99).argmax(1)
+    played = Ground(make(DQNSettings, {"env": env})).play(list(range(200)), lambda seen: best[seen], 0.99)
+    assert played.returns.mean() == pytest.approx(reward, abs=0.12)
+
+
+def test_cartpole_has_a_controller_of_one_line() -> None:
+    found = build().baselines()["eval_return"]
+    assert found["random"] == pytest.approx(22, abs=5)
+    assert 450 < found["θ + θ̇ > 0"] <= 500
+
+
+# --- environments by name ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"env": "CartPol-v1"}, "CartPole"),
+        ({"env": "Taxi-v3"}, "did you mean Taxi-v4"),
+        ({"env": "Frozenlake-v1"}, "did you mean FrozenLake-v1"),
+        ({"env": "Pendulum-v1"}, r"its actions are a box of shape \(1,\)"),
+        ({"env": "nowhere/Thing-v0"}, "--env-module"),
+        ({"env_module": "no_such_module"}, "--env-module no_such_module: cannot be imported"),
+        ({"env": "FrozenLake-v1", "envs": 2, "vector": "native"}, "no vector form that can be resumed exactly"),
+        ({"hidden": "0,4"}, "a layer without units"),
+        ({"buffer": 3, "n_step": 5}, "use at least 7"),
+        ({"env": "no such thing"}, "--env no such thing"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as refused:
+        build(**values)
+    assert refused.value.field in values
+    assert "\n" not in str(refused.value)
+
+
+def test_a_name_without_version_is_the_newest() -> None:
+    task = build(env="CliffWalking", **SMALL)
+    assert task.name == "CliffWalking-v1"
+    assert task.data == "CliffWalking-v1: one of 48 states observed, 4 actions"
+
+
+@pytest.mark.parametrize("env", ["Blackjack-v1", "Taxi-v4", "probe/Picture-v0", "MountainCar-v0"])
+def test_other_environments_train_and_are_shown(env: str) -> None:
+    task = build(env=env, **SMALL | {"time_limit": 25, "batch": 4})
+    found = train(task, 60)
+    assert any("episode_return" in item for item in found)
+    assert all(np.isfinite(value) for item in found for value in item.values())
+    for panel in card.panels:
+        ask(task, panel.name)
+    frame = act(task, "watch", room="60x40", steps=3)
+    assert frame.bars.labels
+    assert frame.controls
+    assert frame.text or frame.pixels.shape[0] <= 40

@@ -1,0 +1,193 @@
+"""The watched episode: what it shows, what a person can do in it, and that training never notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from playground.architectures.dqn import card
+from playground.engine.settings import SettingsError
+from playground.engine.state import flatten
+from tests.test_dqn import SMALL, act, ask, build, cart, train
+
+
+def everything(task: Any) -> dict[str, Any]:
+    tensors, plain = flatten(task.state_dict())
+    return {"plain": repr(plain)} | {name: value.clone() for name, value in (tensors | task.weights()).items()}
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name] for name, value in one.items())
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "FrozenLake-v1"])
+def test_training_never_notices_who_watches(env: str) -> None:
+    alone, watched = build(env=env, **SMALL), build(env=env, **SMALL)
+    found, shown = [], []
+    for step in range(40):
+        found.append(train(alone, 1))
+        for name, options in (
+            ("watch", {"policy": ("greedy", "explore", "random")[step % 3], "steps": 1 + step % 4, "room": "40x30"}),
+            ("play", {"action": step % 2}),
+            ("new_episode", {"seed": step}),
+            ("replay_last" if watched.last else "watch", {}),
+        ):
+            act(watched, name, **options)
+        for panel in card.panels:
+            ask(watched, panel.name)
+        shown.append(train(watched, 1))
+    assert found == shown
+    assert same(everything(alone), everything(watched))
+
+
+def test_a_step_shows_what_was_seen_done_and_learnt() -> None:
+    task = build(**SMALL)
+    before = ask(task, "environment")
+    intended = before.bars.chosen
+    assert before.facts["step"] == "0"
+    assert before.bars.values == pytest.approx(task.actor.values(task.player.observation[None])[0].tolist())
+    assert before.bars.caption == f"next: {before.bars.labels[intended]} (exploit)"
+    start = task.player.observation.copy()
+    value = before.bars.values[intended]
+    after = act(task, "watch")
+    expected, _ = cart(start, intended)
+    assert np.allclose(task.player.observation, expected, atol=1e-6)
+    assert (after.facts["step"], after.facts["return"], after.facts["reward"]) == ("1", "1", "1")
+    assert after.facts["last action"] == f"{before.bars.labels[intended]} (exploit)"
+    assert float(after.facts["TD error"]) == pytest.approx(1 + 0.99 * max(after.bars.values) - value, rel=0.01)
+    assert ask(task, "environment").facts == after.facts
+    assert ask(task, "q_values").values == pytest.approx(after.bars.values)
+
+
+def test_the_random_policy_says_that_it_explores() -> None:
+    task = build(**SMALL)
+    frame = act(task, "watch", policy="random")
+    assert frame.facts["last action"].endswith("(explore)")
+    assert frame.bars.caption.endswith("(explore)")
+
+
+def test_an_episode_ends_and_the_next_step_begins_another() -> None:
+    task = build(**SMALL)
+    frame = act(task, "watch", policy="random", steps=1000)
+    assert frame.ended
+    assert frame.facts["ended"] == "terminated"
+    again = act(task, "watch", policy="random", steps=1000)
+    assert not again.ended
+    assert again.facts["step"] == "0"
+    assert again.facts["seed"] != frame.facts["seed"]
+
+
+def test_a_time_limit_is_told_apart() -> None:
+    task = build(**SMALL, time_limit=3)
+    assert act(task, "watch", steps=100).facts["ended"] == "truncated"
+
+
+@pytest.mark.parametrize(("which", "pick"), [("replay_last", lambda returns: returns[-1]), ("replay_best", max)])
+def test_an_episode_of_the_training_can_be_watched_again(which: str, pick: Any) -> None:
+    task = build(**SMALL)
+    with pytest.raises(SettingsError, match="train until an episode has ended"):
+        act(task, which)
+    returns = [found["episode_return"] for found in train(task, 150) if "episode_return" in found]
+    frame = act(task, which)
+    assert frame.caption.endswith(f"return {pick(returns):.4g}")
+    frame = act(task, "watch", steps=1000, policy="random")
+    assert frame.ended
+    assert float(frame.facts["return"]) == pick(returns)
+    assert frame.facts["last action"].endswith("(replay)")
+
+
+def test_the_same_seed_begins_the_same_episode() -> None:
+    task = build(**SMALL)
+    one, other, again = (act(task, "new_episode", seed=seed).facts["observed"] for seed in (5, 6, 5))
+    assert one == again != other
+    expected = gymnasium.make("CartPole-v1").reset(seed=5)[0]
+    act(task, "new_episode", seed=5)
+    assert np.array_equal(task.player.observation, expected)
+
+
+def test_a_person_takes_the_controls() -> None:
+    task = build(**SMALL)
+    act(task, "new_episode", seed=1)
+    start = task.player.observation.copy()
+    frame = act(task, "play", action=1)
+    assert frame.controls == {"left": 0, "right": 1}
+    assert frame.facts["last action"] == "push right (you)"
+    assert np.allclose(task.player.observation, cart(start, 1)[0], atol=1e-6)
+    with pytest.raises(SettingsError, match="--action 2 is not there; CartPole-v1 has actions 0 to 1"):
+        act(task, "play", action=2)
+
+
+@pytest.mark.parametrize("more", [{}, {"n_step": 3}, {"envs": 3, "vector": "native"}])
+def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> None:
+    task = build(**SMALL | more | {"learning_starts": 500})
+    train(task, 40)
+    with pytest.raises(SettingsError, match="nothing to teach"):
+        act(task, "teach")
+    act(task, "new_episode", seed=3)
+    played = [(task.player.observation.copy(), action) for action in (1, 0, 1, 1) if act(task, "play", action=action)]
+    held = task.replay.count
+    act(task, "teach")
+    assert task.replay.count >= held + len(played)
+    train(task, 40)
+    rows = np.flatnonzero(task.replay.ready)
+    batch = task.replay.gather(rows, 1, 0.99)
+    for seen, action, following in zip(batch.observations, batch.actions, batch.following, strict=True):
+        assert np.allclose(following, cart(seen, int(action))[0], atol=1e-5)
+    found = {(tuple(seen.round(5)), int(action)) for seen, action in zip(batch.following, batch.actions, strict=True)}
+    assert {(tuple(seen.round(5)), action) for seen, action in played} <= found
+    with pytest.raises(SettingsError, match="taught already"):
+        act(task, "teach")
+
+
+@pytest.mark.parametrize(
+    ("room", "size"), [("", (64, 96)), ("120x64", (64, 96)), ("30x90", (20, 30)), ("4000x4000", (160, 240)), ("1x1", (5, 8))]
+)
+def test_the_picture_fits_the_room_and_keeps_its_proportions(room: str, size: tuple[int, int]) -> None:
+    task = build(**SMALL)
+    frame = ask(task, "environment", room=room)
+    assert frame.pixels.shape == (*size, 3)
+    assert len(np.unique(frame.pixels.numpy())) > 5 or room == "1x1"
+
+
+def test_grids_are_text_with_a_value_and_an_arrow_in_every_cell() -> None:
+    task = build(env="FrozenLake-v1", **SMALL | {"hidden": "0"})
+    with torch.no_grad():
+        task.net.head.weight.zero_()
+        task.net.head.bias.zero_()
+        task.net.head.weight[2, 0] = 0.75
+        task.net.head.weight[1, 1] = 0.25
+    frame = ask(task, "environment")
+    assert frame.pixels.shape == (0, 0, 3)
+    assert "FHFH" in frame.text
+    table = ask(task, "values")
+    assert table.rows[0][:2] == ["→ 0.75", "↓ 0.25"]
+    assert (table.rows[1][1], table.rows[3][3]) == ("hole", "goal")
+    assert table.shades.numpy()[0, 0] == 1
+
+
+def test_the_value_surface_is_that_of_the_net() -> None:
+    task = build(**SMALL)
+    panel = ask(task, "values", dimensions="0,2")
+    assert (panel.column_title, panel.row_title) == ("position", "angle")
+    point = task.player.observation.copy()
+    found = panel.values.numpy()
+    point[0], point[2] = -4.8, 0.418879  # the environment's own bounds, before anything was played
+    assert found[0, 0] == pytest.approx(task.actor.values(point[None]).max(), abs=1e-5)
+    assert set(np.unique(ask(task, "values", show="action").values.numpy())) <= {0, 1}
+    with pytest.raises(SettingsError, match="--dimensions 0,4 is not there"):
+        ask(task, "values", dimensions="0,4")
+
+
+def test_the_buffer_can_be_browsed() -> None:
+    task = build(**SMALL, time_limit=12)
+    train(task, 60)
+    first, later = ask(task, "replay"), ask(task, "replay", start=20)
+    assert len(first.rows) == len(later.rows) == 20
+    assert [row[0] for row in later.rows] == [str(number) for number in range(20, 40)]
+    assert {row[4] for row in [*first.rows, *later.rows]} >= {"", "truncated"}
+    assert "drawn" in ask(build(**SMALL, prioritised=True), "replay").columns
+    assert ask(task, "replay", start=1000).rows == []
