@@ -517,6 +517,14 @@ def test_points_and_images_have_the_same_panels() -> None:
     assert ask(images, "samples", point="7").selected == 7
 
 
+def test_samples_that_have_left_the_view_are_counted() -> None:
+    task = build(**TINY)
+    assert "outside" not in ask(task, "samples").caption
+    with torch.no_grad():
+        task.generator.out.bias.fill_(50.0)  # type: ignore[union-attr, operator]
+    assert ask(task, "samples").caption == "300 of 300 samples lie outside the view"
+
+
 def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
     task = build(**TINY | {"latent": 3})
     shown = ask(task, "sample", latent="0.5,-1", across=2, along=0)

@@ -110,10 +110,16 @@ ACTIONS = (
     ActionCard("restore", "Restore the data", "The real examples as they were before anything was placed or removed.", key="u"),
 )
 
-TRANSFORMERS = {
+DIGITS = {
     "data": "digits",
-    "generator": "transformer",
-    "discriminator": "transformer",
+    "latent": 32,
+    "penalty": 1.0,
+    "critic_steps": 1,
+    "beta1": 0.0,
+    "batch": 64,
+    "average": 0.99,
+    "steps": 3000,
+    "eval_every": 250,
 }
 
 PRESETS = {
@@ -130,5 +136,21 @@ PRESETS = {
     ),
     "25-gaussians": Preset(
         {"data": "25-gaussians", "steps": 4000, "width": 256}, "Five times five modes: more to find, and more width to find them with."
+    ),
+    "drawn": Preset(
+        {"data": "drawn", "critic_steps": 5},
+        "What you draw on the pad of the setting drawing; a shape with an inside wants a better critic.",
+    ),
+    "digits": Preset(
+        DIGITS | {"width": 256, "lr": 1e-3, "critic_lr": 1e-3}, "Two perceptrons that make digits of 8x8 cells: the quickest."
+    ),
+    "digits-transformers": Preset(
+        DIGITS | {"generator": "transformer", "discriminator": "transformer", "layers": 2, "width": 64, "patch": 4},
+        "A small TransGAN: patches of 4x4 cells as tokens, no convolution in either net, samples from a moving average of the generator.",
+    ),
+    "mnist": Preset(
+        DIGITS
+        | {"data": "mnist", "generator": "conv", "discriminator": "conv", "width": 64, "lr": 1e-3, "critic_lr": 1e-3, "steps": 10_000},
+        "60,000 digits of 28x28 by two convolutional nets; wants a GPU or patience.",
     ),
 }

@@ -14,7 +14,7 @@ from playground.architectures.gan.judge import Judge
 from playground.architectures.gan.memory import Memory
 from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
 from playground.architectures.gan.settings import GANSettings
-from playground.architectures.gan.views import arrows, some, surface, view_of
+from playground.architectures.gan.views import arrows, outside, some, surface, view_of
 from playground.engine.panels import Array, Bars, ImageGrid, Scatter
 from playground.engine.settings import Options, SettingsError
 from playground.parts.pictures import pictures
@@ -61,12 +61,15 @@ class GANPanels:
         if self.examples.images is not None:
             return self._sheet(options)
         bounds = view_of(self.examples)
-        real, fake = some(self.examples.train, SHOWN_REAL).cpu(), self.draw(SHOWN_FAKE)
-        push = self._push(fake[:PUSHED])
         place = options.place()
+        real, fake = (
+            some(self.examples.train, SHOWN_REAL - bool(place)).cpu(),
+            self.draw(SHOWN_FAKE),
+        )  # as many points with a place as without
+        push = self._push(fake[:PUSHED])
         chosen = torch.tensor([place] if place else [], dtype=torch.float32).view(-1, 2)
         groups = [0] * len(real) + [1] * len(fake) + [2] * len(chosen)
-        parts = [self.examples.changed and f"changed: {self.examples.changed}"]
+        parts = [self.examples.changed and f"changed: {self.examples.changed}", outside(fake, bounds)]
         if place:
             parts.append(f"{self._word} {self._verdict(chosen):.3g} at {place[0]:.3g},{place[1]:.3g}")
         return Scatter(

@@ -48,3 +48,11 @@ def some(examples: Tensor, most: int) -> Tensor:
     if len(examples) <= most:
         return examples
     return examples[torch.from_numpy(np.linspace(0, len(examples) - 1, most).astype(np.int64)).to(examples.device)]
+
+
+def outside(samples: Tensor, bounds: Bounds) -> str:
+    """How many of the samples (N, 2) lie outside the view, in words; empty when none does."""
+    left, right, bottom, top = bounds
+    x, y = samples[:, 0], samples[:, 1]
+    count = int(((x < left) | (x > right) | (y < bottom) | (y > top)).sum())
+    return f"{count} of {len(samples)} samples lie outside the view" if count else ""
