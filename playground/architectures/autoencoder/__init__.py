@@ -124,22 +124,26 @@ card = Card(
     stage=Stage(kind="plane", panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
     presets={
         "deep": Preset({}, "5,000 steps on the embedded digits: 8 numbers that are worth 17 principal components, in seconds."),
-        "plane": Preset({"latent": 2}, "A code of two numbers: every image is a place in one plane, which the cursor walks over."),
+        "plane": Preset(
+            {"latent": 2, "hidden": [256, 128]}, "A code of two numbers: every image is a place in one plane, which the cursor walks over."
+        ),
         "linear": Preset(
             {
                 "encoder": "linear",
                 "output": "linear",
                 "weight_decay": 0.0,
+                "lr": 0.01,
                 "batch": 256,
+                "steps": 3000,
             },
             "One matrix each way: gradient descent finds the same plane as principal component analysis.",
         ),
         "denoising": Preset(
-            {"noise": "gaussian", "latent": 32, "hidden": [512]},
+            {"noise": "gaussian", "latent": 32},
             "Fresh noise on every input and the clean image as the goal: the net learns where images are.",
         ),
         "masking": Preset(
-            {"noise": "masking", "latent": 32, "hidden": [512]},
+            {"noise": "masking", "latent": 32},
             "A quarter of the cells is emptied: the net fills in what strokes must have been there.",
         ),
         "sparse": Preset(
@@ -150,6 +154,7 @@ card = Card(
                 "latent": 25,
                 "sparsity": "kl",
                 "optimizer": "adam",
+                "lr": 0.03,
                 "weight_decay": 1e-4,
                 "batch": 1000,
             },
@@ -160,7 +165,7 @@ card = Card(
             "Strided convolutions to the code, transposed ones back: the same pen at every place.",
         ),
         "variational": Preset(
-            {"variational": True, "reconstruction": "cross-entropy"},
+            {"variational": True, "reconstruction": "cross-entropy", "hidden": [256, 128]},
             "Codes are drawn from normals near the standard one, so that a random code decodes to an image.",
         ),
         "mnist": Preset(
