@@ -118,7 +118,7 @@ DIGITS = {
     "beta1": 0.0,
     "batch": 64,
     "average": 0.99,
-    "steps": 3000,
+    "steps": 2500,
     "eval_every": 250,
 }
 
