@@ -125,7 +125,7 @@ card = Card(
     presets={
         "deep": Preset({}, "5,000 steps on the embedded digits: 8 numbers that are worth 17 principal components, in seconds."),
         "plane": Preset(
-            {"latent": 2, "hidden": [256, 128]}, "A code of two numbers: every image is a place in one plane, which the cursor walks over."
+            {"latent": 2, "hidden": [256, 128]}, "A code of two numbers: every image is a place in one plane that the cursor walks over."
         ),
         "linear": Preset(
             {
