@@ -12,12 +12,12 @@ from torch import Tensor
 from playground.architectures.gpt import AttentionHead, GPTSettings, panels
 from playground.architectures.gpt.model import GPT
 from playground.data import ngrams
-from playground.data.text import Corpus, read_corpus, read_text
-from playground.data.tokens import TOKENIZERS, Tokenizer
+from playground.data.text import Corpus
 from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
+from playground.parts.corpora import open_corpus
 from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
 from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
@@ -32,7 +32,14 @@ class GPTTask(Task[GPTSettings]):
 
     def __init__(self, settings: GPTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.tokenizer, self._corpus, self._no_corpus = _read(settings, assets)
+        self.tokenizer, self._corpus, self._no_corpus = open_corpus(
+            settings.text,
+            settings.tokens,
+            vocab_size=settings.vocab_size,
+            min_count=settings.min_count,
+            minimum=10 * (settings.block_size + 1),
+            assets=assets,
+        )
         self.model = GPT(
             len(self.tokenizer.vocabulary),
             layers=settings.layers,
@@ -161,30 +168,3 @@ def learning_rate(settings: GPTSettings, step: int) -> float:
 def adamw(model: GPT, settings: GPTSettings) -> torch.optim.AdamW:
     """AdamW as GPT-3 had it (betas .9 and .95; Brown et al., 2020), with weight decay on the matrices alone: embeddings and linear maps."""
     return torch.optim.AdamW(decay_groups(model), lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True)
-
-
-def _read(settings: GPTSettings, assets: dict[str, Any] | None) -> tuple[Tokenizer, Corpus | None, str]:
-    """The tokenizer and the text; with a checkpoint's assets its vocabulary, and the text only if it can be read."""
-    vocabulary = None
-    if assets is not None:
-        kind = TOKENIZERS.get(str(assets.get("tokens")))
-        if kind is None or not isinstance(assets.get("vocabulary"), list):
-            raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
-        vocabulary = kind(assets["vocabulary"]).vocabulary
-        settings_kind = kind.kind
-    else:
-        settings_kind = settings.tokens
-    try:
-        corpus = read_corpus(
-            read_text(settings.text),
-            settings_kind,
-            vocab_size=settings.vocab_size,
-            min_count=settings.min_count,
-            minimum=10 * (settings.block_size + 1),
-            vocabulary=vocabulary,
-        )
-    except DataError as error:
-        if vocabulary is None:
-            raise
-        return TOKENIZERS[settings_kind](vocabulary), None, str(error)
-    return corpus.tokenizer, corpus, ""
