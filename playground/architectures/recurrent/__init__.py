@@ -102,9 +102,9 @@ card = Card(
             "cost_against_length",
             "Cost against length",
             "Milliseconds of one training step of a layer: recurrent, convolution, attention.",
-            "Forward and backward of one layer of this width at growing length, measured on this device when the panel is first shown "
-            "(about two seconds, for which training waits). A recurrent layer takes its steps one after the other, however many cores "
-            "there are; the others take them all at once, and attention looks at all pairs. Another measurement number measures again.",
+            "Forward and backward of one layer of this width at growing length, measured on this device when the option measurement is "
+            "set to another number (about two seconds, for which training waits). A recurrent layer takes its steps one after the other, "
+            "however many cores there are; the others take them all at once, and attention looks at all pairs.",
             Cost,
         ),
         PanelCard(

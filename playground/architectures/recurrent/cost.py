@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -16,12 +15,14 @@ from playground.engine.panels import Lines
 LENGTHS = (16, 32, 64, 128, 256, 512)
 KERNEL = 4
 """Steps that the convolution sees at once."""
+NOT_MEASURED = Lines(x=[], series={}, caption="set measurement to 1 to measure here and now; training waits about two seconds")
 SECONDS = 0.06
-"""Time given to one layer at one length, after a first step to warm up."""
+REPEATED = 6
+"""One layer is timed at one length until both are reached, the first time to warm up; the quickest counts, since other programs disturb."""
 
 
 def measure(cell: str, width: int, device: torch.device) -> dict[str, list[float]]:
-    """Median milliseconds of forward and backward of one layer, by layer and in the order of `LENGTHS`; fresh weights, random inputs."""
+    """Milliseconds of forward and backward of one layer, by layer and in the order of `LENGTHS`; fresh weights, random inputs."""
     recurrent = Recurrent(1, cell=cell, inputs=width, width=width).to(device)
     convolution = nn.Conv1d(width, width, KERNEL).to(device)
     qkv, projection = nn.Linear(width, 3 * width).to(device), nn.Linear(width, width).to(device)
@@ -50,13 +51,13 @@ def measure(cell: str, width: int, device: torch.device) -> dict[str, list[float
 def _seconds(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
     taken: list[float] = []
     began = time.perf_counter()
-    while len(taken) < 2 or (time.perf_counter() - began < SECONDS and len(taken) < 50):
+    while len(taken) < REPEATED or (time.perf_counter() - began < SECONDS and len(taken) < 50):
         _wait(x.device)
         start = time.perf_counter()
         layer(x).sum().backward()  # type: ignore[no-untyped-call]
         _wait(x.device)
         taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:])
+    return min(taken[1:])
 
 
 def _wait(device: torch.device) -> None:
@@ -75,5 +76,5 @@ def lines(found: dict[str, list[float]], cell: str, width: int, where: str) -> L
         x_title="steps in the sequence",
         log=True,
         figure=f"{longest[cell] / longest['attention']:.3g} x attention at {LENGTHS[-1]}",
-        caption=f"ms, forward and backward, one layer of width {width}, one sequence, measured once on {where}",
+        caption=f"ms, forward and backward, one layer of width {width}, one sequence, quickest of several, on {where}",
     )

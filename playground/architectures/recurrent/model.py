@@ -131,13 +131,13 @@ class Recurrent(nn.Module):
                 nn.init.constant_(parameter[self.width : 2 * self.width], value)
 
     def set_dropout(self, dropout: float) -> None:
-        """Share of values switched off in training: after the embedding, each layer and the dense one; never through time."""
+        """Share of values switched off in training, after each layer and the dense one; never through time."""
         self.dropout = dropout
         self.rnn.dropout = dropout if self.layers > 1 else 0.0
 
     def embed(self, x: Tensor) -> Tensor:
         """What the first layer reads, (B, T, C)."""
-        return x if self.tokens is None else F.dropout(self.tokens(x), self.dropout, self.training)
+        return x if self.tokens is None else self.tokens(x)
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """Outputs (…, V) from the last layer's hidden states (…, H D)."""

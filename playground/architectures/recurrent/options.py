@@ -94,5 +94,5 @@ class Forecast(Unit):
 class Cost(Options):
     """Options of the cost against length."""
 
-    measurement: Annotated[int, Meta(ge=1, le=1000)] = 1
-    """Another number measures again; the same one shows what was measured then."""
+    measurement: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Any number but 0 measures, another one again; the same one shows what was measured then."""

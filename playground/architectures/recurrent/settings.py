@@ -69,7 +69,7 @@ class RecurrentSettings(Settings):
     """For an LSTM: where the forget gates' biases begin; 1 makes it remember at first, until it learns what to forget."""
 
     dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.2
-    """Share of values switched off at random while training, between layers and never through time."""
+    """Share of values switched off at random while training, after each layer and never through time."""
 
     block_size: Annotated[int, Meta(ge=2, le=1024, extra={"unit": "steps"})] = 64
     """For text and series: steps through which errors are followed back; the state itself is carried on beyond them."""
@@ -89,10 +89,10 @@ class RecurrentSettings(Settings):
     clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
     """The gradient's norm is cut down to this, since it can explode through time; 0 leaves it alone."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2000
+    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2500
     """Training ends after this many steps; the step size falls towards that end."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 200
+    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 250
     """Steps between two evaluations on held-out data."""
 
     def check(self) -> None:

@@ -137,7 +137,9 @@ class RecurrentTask(Task[RecurrentSettings]):
         return flow(self.model, self.problem, inputs, targets, self._fresh[options])
 
     def cost_against_length(self, options: Cost) -> Lines:
-        """Time per step of three kinds of layer; measured once for each number, so that what is only watched costs nothing."""
+        """Time per step of three kinds of layer; measured once for each number but 0, so that what is only watched costs nothing."""
+        if options.measurement == 0:
+            return costs.NOT_MEASURED
         if options.measurement not in self._costs:
             _make_room(self._costs)
             self._costs[options.measurement] = costs.measure(self.settings.cell, self.settings.width, self.device)
