@@ -1,0 +1,52 @@
+"""The autoencoder's training as a researcher would write it in a script: no events, no checkpoints, no screen. Prints how long it took."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import Stopwatch
+from playground.architectures.autoencoder import AutoencoderSettings
+from playground.architectures.autoencoder.model import Autoencoder
+from playground.architectures.autoencoder.task import make_optimizer, mean_image
+from playground.data.images import load_images
+from playground.parts.optimizers import schedule
+
+
+def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(count, generator=generator)
+    while True:
+        while len(order) < batch:
+            order = torch.cat([order, torch.randperm(count, generator=generator)])
+        yield order[:batch]
+        order = order[batch:]
+
+
+def main(steps: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    settings = AutoencoderSettings()
+    images = load_images(settings.data)
+    x = torch.from_numpy(images.train_images)
+    model = Autoencoder(mean_image(images), settings.latent, settings.encoder, settings.hidden, settings.activation)
+    optimizer = make_optimizer(model, settings)
+    order = batches(len(x), settings.batch, torch.Generator().manual_seed(0))
+    stopwatch = Stopwatch()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.lr * schedule(settings.schedule, step / steps)
+            group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
+        clean = x[next(order)].float() / images.full
+        loss = (model(clean) - clean).square().sum() / (2 * len(clean))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    cells = clean[0].numel()
+    stopwatch.report(steps, 2 * loss.item() / cells)  # by the cell, as the program's first metric is
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
