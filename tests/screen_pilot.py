@@ -39,7 +39,7 @@ async def opened(
         app = PlaygroundApp(runs_dir=runs_dir, config_path=runs_dir / "config" / "screen.json", **wishes)
         async with app.run_test(size=size, notifications=True) as pilot:
             await until(lambda: app.opened in app.tabs)
-            await until(lambda: "train/pause" in screen_text(app) or "columns and" in screen_text(app))
+            await until(lambda: "leave" in screen_text(app) or "columns and" in screen_text(app))
             if size[0] >= 110:
                 await until(lambda: app.tab.form.region.width)
             yield app, pilot

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
-from widgets.cells import fit_size, level_rows, resample
+from widgets.cells import level_rows, resample
 from widgets.curves import clean, columns, dots, smooth
+from widgets.frame_view import crisp_size
 from widgets.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
 from widgets.text import aligned, figure, fit, narrow, plain
 
@@ -167,8 +168,8 @@ def test_resampling_repeats_or_averages() -> None:
     image = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert resample(image, 4, 4)[0].tolist() == [0, 0, 1, 1]
     assert resample(image, 1, 1).tolist() == [[1.5]]
-    assert fit_size(8, 8, 10, 100) == (16, 16)
-    assert fit_size(400, 600, 20, 40) == (27, 40)
+    assert crisp_size(8, 8, 10, 100) == (16, 16)
+    assert crisp_size(400, 600, 20, 40) == (27, 40)
 
 
 @pytest.mark.parametrize("mode", ["full", "256"])

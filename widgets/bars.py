@@ -62,6 +62,8 @@ class Bars(Surface):
         self.values: list[float] = []
         self.cursor = 0
         self.chosen: int | None = None
+        self.label_width = 0
+        """Cells that labels take at the least, so that bars do not jump while labels change."""
         self._second: list[float] = []
         self._names: list[str] = []
         self._high: float | None = None
@@ -116,7 +118,7 @@ class Bars(Surface):
         number = 2 if self.numbered else 0
         figure_width = max(len(f) for f in figures)
         room = width - figure_width - number
-        longest = width_of(self.labels, width)
+        longest = max(width_of(self.labels, width), min(self.label_width, room // 3))
         label_width = longest if longest <= room // 2 and room - longest >= LEAST_BAR else min(longest, max(3, room // 3))
         bar_width = width - label_width - figure_width - number - 3
         if bar_width < 3:

@@ -62,6 +62,8 @@ class LineChart(Surface):
         self.curves: tuple[Curve, ...] = ()
         self.guides: tuple[Guide, ...] = ()
         self.marks: tuple[Mark, ...] = ()
+        self.reach = 0.0
+        """An x up to which the axis goes at the least, so that charts side by side share one."""
         self._window: tuple[float, float] | None = None
         self._cursor: float | None = None
         self._hover: float | None = None
@@ -130,7 +132,7 @@ class LineChart(Surface):
     def _extent(self) -> tuple[float, float]:
         """Smallest and largest x of what can be drawn."""
         drawn = [x for x in (self.prepared(i)[0] for i in range(len(self.curves))) if len(x)]
-        return (min(float(x[0]) for x in drawn), max(float(x[-1]) for x in drawn)) if drawn else (0.0, 1.0)
+        return (min(float(x[0]) for x in drawn), max(self.reach, *(float(x[-1]) for x in drawn))) if drawn else (0.0, 1.0)
 
     def prepared(self, index: int) -> tuple[Floats, Floats, np.ndarray, Floats]:
         """x, y, piece and smoothed y of a curve; kept until its arrays, the scale or the smoothing change."""

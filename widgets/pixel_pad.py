@@ -31,10 +31,10 @@ class PixelPad(Surface):
         Binding("right", "move(0, 1)", "Right", show=False),
         Binding("up", "move(-1, 0)", "Up", show=False),
         Binding("down", "move(1, 0)", "Down", show=False),
-        Binding("space", "toggle_pen", "Pen down or up", show=False),
+        Binding("space", "toggle_pen", "pen", key_display="space"),
         Binding("d", "dot", "Dot", show=False),
-        Binding("x", "toggle_eraser", "Ink or erase", show=False),
-        Binding("c", "clear", "Clear", show=False),
+        Binding("x", "toggle_eraser", "erase", key_display="x"),
+        Binding("c", "clear", "clear", key_display="c"),
     ]
 
     class Changed(Message):

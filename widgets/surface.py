@@ -26,6 +26,8 @@ class Surface(Widget, can_focus=True):
     Surface { height: 1fr; width: 1fr; min-height: 1; }
     """
 
+    ALLOW_SELECT = False  # a drag means something else here than marking text
+
     empty: str = "nothing to show yet"
     """What an empty widget says: what will appear, and which key makes it appear."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 60.0
 """How long leaving waits for a run to save and end."""
+TWICE_SECONDS = 3.0
+"""Within which a second ctrl+c is meant."""
 MAXIMISED = ("PanelView", "Chart", "ActionStage", "SettingsForm")
 """The parts of a tab that can fill the window."""
 
@@ -31,6 +34,7 @@ class ActingApp(App[None]):
     runs_dir: Path
     opened: str
     tabs: dict[str, ArchitectureTab]
+    _asked_to_quit = float("-inf")
 
     @property
     def tab(self) -> ArchitectureTab:
@@ -134,8 +138,13 @@ class ActingApp(App[None]):
         self.action_leave()
 
     def action_help_quit(self) -> None:
-        """ctrl+c does not end the playground; say what does."""
-        self.notify("q leaves the playground", timeout=3)
+        """ctrl+c does not end the playground by itself; say what does, and take a second one at its word."""
+        now = time.monotonic()
+        if now - self._asked_to_quit < TWICE_SECONDS:
+            self.action_leave()
+            return
+        self._asked_to_quit = now
+        self.notify("ctrl+q leaves the playground, and so does ctrl+c once more", timeout=3)
 
     def action_defaults(self) -> None:
         """Every setting back to its default."""
@@ -157,6 +166,10 @@ class ActingApp(App[None]):
         """Other colours."""
         known = [name for name in themes.CYCLE if name in self.available_themes]
         self.theme = known[(known.index(self.theme) + 1) % len(known) if self.theme in known else 0]
+
+    def action_stage(self) -> None:
+        """Where a person acts."""
+        self.tab.show_page("4")
 
     def action_page(self, number: str) -> None:
         """A page of a small window."""

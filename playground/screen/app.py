@@ -114,10 +114,11 @@ class PlaygroundApp(ActingApp):
         self.query_one(TabBar).active = name
         switcher = self.query_one(ContentSwitcher)
         async with self._building:
-            if name not in self.tabs:
+            new = name not in self.tabs
+            if new:
                 await self._build_tab(name, switcher)
         switcher.current = f"tab-{name}"
-        self.call_after_refresh(self._focus_first, self.tabs[name])
+        self.call_after_refresh(self._focus_first, self.tabs[name], new)
         self._show_device()
         self.refresh_bindings()
         self._pace.hurry()
@@ -133,7 +134,15 @@ class PlaygroundApp(ActingApp):
         self.tabs[name] = tab
         self.do(self._begin(tab, wishes))
 
-    def _focus_first(self, tab: ArchitectureTab) -> None:
+    def _focus_first(self, tab: ArchitectureTab, new: bool) -> None:
+        """In a new tab whose model answers at once, where a person acts on it: the page of a small window, and for a prompt the line,
+        since whoever sees one types. Else the settings."""
+        if new and tab.stage is not None and tab.link.run is None and tab.link.shipped:
+            if not tab.has_class("-wide"):
+                tab.page = "4"
+            if tab.card.stage is not None and tab.card.stage.kind == "prompt":
+                tab.show_page("4")
+                return
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
             form = tab.query_one("#form-scroll")
             if form.is_on_screen:

@@ -36,8 +36,18 @@ class Chart(Vertical):
 
     def compose(self) -> ComposeResult:
         yield TitleLine(self.card.title)
+        yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=self._empty(False))
+
+    def _empty(self, busy: bool) -> str:
         what = " and ".join(_words(name) for name in (*self.card.train, *self.card.held_out))
-        yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=f"{what} will be drawn here; space starts training")
+        return f"{what} will be drawn here" + (" as soon as it was measured" if busy else "; space starts training")
+
+    def expect(self, busy: bool) -> None:
+        """Say, while there is nothing to draw, whether something trains already."""
+        chart = self.query_one(LineChart)
+        if (words := self._empty(busy)) != chart.empty:
+            chart.empty = words
+            chart.repaint()
 
     def on_mount(self) -> None:
         self.query_one(LineChart).percent = self.card.percent
@@ -58,8 +68,18 @@ class Chart(Vertical):
                 curves.append(Curve(self._curve_name(name), series.x, series.y, colour=colour, style=style, smoothed=False))
         guides = [Guide(name, value) for metric in card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
         marks = [Mark(step, words) for step, words in history.marks]
-        self.query_one(LineChart).show(curves, guides, marks)
+        chart = self.query_one(LineChart)
+        chart.reach = float(history.step)
+        chart.show(curves, guides, marks)
         self.query_one(TitleLine).figure = self._best(history)
+
+    def on_descendant_focus(self) -> None:
+        """The title says where the focus is."""
+        self.add_class("-focused")
+
+    def on_descendant_blur(self) -> None:
+        """The focus has left."""
+        self.remove_class("-focused")
 
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
@@ -111,6 +131,12 @@ class ChartColumn(Vertical):
                 if chart.display:
                     chart.show(history)
 
+    def expect(self, busy: bool) -> None:
+        """Whether something trains already."""
+        for chart in self._charts:
+            if chart.is_mounted and chart.query(LineChart):
+                chart.expect(busy)
+
     def on_resize(self) -> None:
         self._arrange()
 
@@ -138,7 +164,8 @@ class ChartColumn(Vertical):
             chart.display = self.first <= position < self.first + fit
         self._more.display = fit < count
         others = [chart.card.title for chart in self._charts if not chart.display]
-        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (f"{', '.join(others)}", "$foreground 60%")))
+        words = f"{len(others)} more: {', '.join(others)}"
+        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (words, "$foreground 60%")))
         self._drawn = (-1, -1)
         if self._history is not None:
             self.call_after_refresh(self.show, self._history)

@@ -32,6 +32,8 @@ class _Placed(NamedTuple):
     piece: Piece
 
 
+MOST_OF_A_WORD = 12
+"""Cells that may be left empty so that a text ends with a whole word."""
 GAP = 2
 """Cells between two groups."""
 
@@ -199,7 +201,11 @@ class Flow(Widget):
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in at most `width` cells, cut with an ellipsis."""
+    """`text` in at most `width` cells, cut with an ellipsis, behind a word where one ends near."""
     if cell_len(text) <= width:
         return text
-    return "…" if width <= 1 else set_cell_size(text, width - 1).rstrip() + "…"
+    if width <= 1:
+        return "…"
+    cut = set_cell_size(text, width - 1)
+    whole = cut.rpartition(" ")[0].rstrip(" ,;:.")
+    return (whole if len(cut) - len(whole) <= MOST_OF_A_WORD and whole else cut.rstrip()) + "…"

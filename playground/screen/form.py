@@ -22,12 +22,25 @@ from playground.engine.settings import Field, SettingsError
 from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.field_editor import FieldEditor
 from playground.screen.field_rows import PRESET, FieldRows, Row
+from widgets.surface import out_of_sight
 
 
 class FieldScroll(VerticalScroll, inherit_bindings=False):
     """Holds the rows; has the focus while nothing is edited."""
 
     can_focus = True
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self.tell()
+
+    def on_resize(self) -> None:
+        self.tell()
+
+    def tell(self) -> None:
+        """Say how much is out of sight."""
+        if isinstance(self.parent, SettingsForm):
+            self.parent.draw_more()
 
 
 class SettingsForm(Vertical):
@@ -81,6 +94,7 @@ class SettingsForm(Vertical):
         self._scroll = FieldScroll(id="form-scroll")
         self._above, self._below = FieldRows(id="rows-above"), FieldRows(id="rows-below")
         self._editor = FieldEditor()
+        self._more = Static(id="form-more")
         self._words = Static(id="form-words")
 
     @property
@@ -104,6 +118,7 @@ class SettingsForm(Vertical):
             yield self._above
             yield self._editor
             yield self._below
+        yield self._more
         yield self._words
 
     def on_mount(self) -> None:
@@ -135,6 +150,14 @@ class SettingsForm(Vertical):
         title = Content.assemble("Settings", ("   " + f"{waits} on reset", "$text-warning not bold") if waits else "")
         self._title.update(title)
         self._words.update(self.words())
+
+    def draw_more(self) -> None:
+        """How many settings are out of sight, where some are."""
+        total, height = len(self.fields) + 1, self._scroll.size.height
+        above = round(self._scroll.scroll_y)
+        below = total - above - height
+        self._more.display = total > height + (1 if self._more.display else 0)
+        self._more.update(out_of_sight(above, below))
 
     def words(self) -> Content:
         """What the row under the cursor means, and what it may be."""
@@ -323,11 +346,13 @@ class SettingsForm(Vertical):
             self.action_edit()
 
     def on_descendant_focus(self) -> None:
-        """The cursor is seen only where the focus is."""
+        """Title and cursor say where the focus is."""
+        self.add_class("-focused")
         self.draw()
 
     def on_descendant_blur(self) -> None:
-        """The cursor is seen only where the focus is."""
+        """The focus has left."""
+        self.remove_class("-focused")
         self.draw()
 
     def _keep_in_view(self) -> None:

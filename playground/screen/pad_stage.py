@@ -22,6 +22,8 @@ from widgets.palette import Palette
 from widgets.surface import Row
 
 WHAT_TO_DO = "draw with the mouse, or with arrows and space (pen down or up)"
+WIDE = 100
+"""Cells from which it is said how to draw as well."""
 LEAST_BARS = 24
 """Cells a column of bars needs."""
 
@@ -93,7 +95,13 @@ class PadStage(ActionStage):
 
     def quiet_words(self) -> str:
         """What to do, until something is drawn."""
-        return self.caption if self.caption and self._pad.pixels.any() else WHAT_TO_DO
+        if self._pad.pixels.any():
+            return self.caption or WHAT_TO_DO
+        return (
+            f"{self.caption}, until you draw"
+            if self.caption and self.size.width < WIDE
+            else (f"{self.caption}, until you {WHAT_TO_DO}" if self.caption else WHAT_TO_DO)
+        )
 
     def _draw_answer(self) -> None:
         panel = self._panel

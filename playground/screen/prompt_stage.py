@@ -39,7 +39,7 @@ class PromptStage(ActionStage):
         Binding("ctrl+o", "sampled", "sampled word", show=False),
         Binding("ctrl+z,u", "undo", "undo", show=False),
         Binding("ctrl+y,b", "branch", "branch", show=False),
-        Binding("slash", "write", "type the prompt", key_display="/"),
+        Binding("slash", "write", "type the prompt", show=False),
         Binding("pagedown", "switch(1)", "branches", key_display="pgup pgdn"),
         Binding("pageup", "switch(-1)", "former branch", show=False),
     ]
@@ -54,6 +54,7 @@ class PromptStage(ActionStage):
         self._actions = ActionRow(classes="actions")
         self._bars = widgets.Bars()
         self._bars.numbered = True
+        self._bars.label_width = 12
         self._bars.empty = "the likeliest next words"
         self._written = widgets.TokenStrip()
         self._written.empty = "the text, each word the model wrote shaded by its probability"

@@ -68,7 +68,7 @@ class RunBar(Widget):
     def render(self) -> Content:
         standing, width = self.standing, self.content_size.width
         glyph, word, colour = STATES.get(standing.state, STATES["empty"])
-        parts: list[Content] = [Content.styled(f"{glyph} {word:<11}", colour)]
+        parts: list[Content] = [Content.styled(f"{glyph} {word:<12}", colour)]
         if standing.problem:
             parts.append(Content.styled(standing.problem, "$text-error"))
             return Content("  ").join(parts)

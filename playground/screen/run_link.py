@@ -118,18 +118,23 @@ class RunLink:
         """Why nobody answers, in words."""
         return SILENCE.get(self.state, NO_MODEL)
 
+    @property
+    def shipped(self) -> str:
+        """The model that comes with the architecture; empty when there is none."""
+        return next((name for name, item in shipped.shipped().items() if item.architecture == self.card.name), "")
+
     # --- looking without training -------------------------------------------------------------------------------------------------
 
     async def explore(self, origin: str = "") -> None:
         """Let a process answer questions about a checkpoint: a shipped model by default."""
-        origin = origin or next((name for name, item in shipped.shipped().items() if item.architecture == self.card.name), "")
+        origin = origin or self.shipped
         if not origin:
             return
         self._let_go_explorer()
         directory.clean(self.runs_dir)
         folder = directory.explore_path(self.runs_dir) / self.card.name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        peer = Peer(RunDirectory(folder), self._heard, self._explorer_gone)
+        peer = Peer(RunDirectory(folder), self._heard_explorer, self._explorer_gone)
         self._explorer, self.origin, self._opening = peer, origin, True
         self._listener.reported()
         arguments = [
@@ -358,6 +363,11 @@ class RunLink:
                 self._listener.reported()
             case _:
                 pass
+
+    def _heard_explorer(self, event: LiveEvent) -> None:
+        """What a model that is only looked at says of itself does not concern a run that is starting."""
+        if self._peer is None or not isinstance(event, Status):
+            self._heard(event)
 
     def _run_gone(self) -> None:
         peer, self._peer = self._peer, None

@@ -12,6 +12,8 @@ from playground.runs import origin as origins
 from playground.screen.form import SettingsForm
 from playground.screen.run_link import COMPLETE, RunLink
 
+PATIENCE = 60.0
+"""Seconds to wait for a run to end; it may only just be starting."""
 IN_STEP = "It may be in a long step or evaluation."
 
 
@@ -110,8 +112,11 @@ class Steering:
 
     async def load(self, name: str, *, run: bool, train: bool) -> None:
         """Open a shipped model or a run; `train` starts a new run from its weights."""
-        if not await self._ended():
+        left = self.link.run.name if not train and self.link.busy and self.link.run is not None else ""
+        if not left and not await self._ended():
             return
+        if left and left != name:
+            self._say(f"{left} goes on by itself; o brings it back")
         if run and not train:
             await self.attach(name)
         elif await self._adopt(name):
@@ -126,8 +131,8 @@ class Steering:
     async def _ended(self) -> bool:
         """Save and end what trains here; False, and told, when it does not end."""
         name = self.link.run.name if self.link.busy and self.link.run is not None else ""
-        if not await self.link.end():
-            self._trouble("The run does not end", IN_STEP, "try again, or stop it from another terminal: dlplay stop NAME")
+        if not await self.link.end(PATIENCE):
+            self._trouble("The run does not end", IN_STEP, f"try again, or stop it from another terminal: dlplay stop {name}")
             return False
         if name:
             self._say(f"{name} was saved and ended; o brings it back")

@@ -124,6 +124,8 @@ class ArchitectureTab(Vertical):
     def fit(self, columns: int, rows: int) -> None:
         """Arrange the parts for a tab of this size."""
         small = columns < LEAST[0] or rows < LEAST[1]
+        if self.has_class("-wide") and not (columns >= WIDE[0] and rows >= WIDE[1] - 2):
+            self.page = self._focused_page() or self.page
         self.set_class(columns >= WIDE[0] and rows >= WIDE[1] - 2, "-wide")
         self.set_class(small, "-small")
         if self.stage is not None:
@@ -133,6 +135,11 @@ class ArchitectureTab(Vertical):
         if small:
             here = f"This window has {columns} columns and {rows + 2} rows."
             self._too_small.update(f"{here}\nThe playground needs {LEAST[0]} and {LEAST[1] + 2}.")
+
+    def _focused_page(self) -> str:
+        """The page of the part that has the focus."""
+        parts = {"1": self.form, "2": self._charts, "3": self.inside, "4": self.stage}
+        return next((number for number, part in parts.items() if part is not None and part.has_focus_within), "")
 
     def watch_page(self) -> None:
         if self.is_mounted:
@@ -174,6 +181,7 @@ class ArchitectureTab(Vertical):
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             self._charts.show(history)
+        self._charts.expect(link.busy)
         self._run_bar.show(self.standing())
         fresh, self._fresh = self._fresh, {}
         inside = self.inside
@@ -213,7 +221,7 @@ class ArchitectureTab(Vertical):
             state=link.state,
             name=link.run.name if link.run is not None else "",
             looking_at=link.origin if link.run is None else "",
-            step=max(history.step, status.step if status is not None and link.run is not None else 0),
+            step=max(history.step, status.step if status is not None and link.attached else 0),
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
             limit=link.limit,

@@ -42,7 +42,9 @@ class ChoiceRow(Widget, can_focus=True):
         self.choice = choice
 
     def render(self) -> Content:
-        return Content.assemble((f" {self.choice.key:<6} ", "bold $text-accent"), self.choice.words, " ")
+        return Content.assemble(
+            ("▸" if self.has_focus else " ", "$text-accent"), (f"{self.choice.key:<6} ", "bold $text-accent"), self.choice.words, " "
+        )
 
     def action_press(self) -> None:
         self.post_message(self.Pressed(self.choice))

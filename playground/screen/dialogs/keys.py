@@ -50,7 +50,7 @@ class KeysScreen(ModalScreen[None]):
             yield Static(_table([(action.shown, action.help) for action in ACTIONS]))
             yield Static(
                 Content.styled(
-                    "\ntab and shift+tab go from part to part; escape leaves a field; the mouse does all of this as well", "$foreground 60%"
+                    "\nescape closes this; tab and shift+tab go from part to part; the mouse does all of this as well", "$foreground 60%"
                 )
             )
 
