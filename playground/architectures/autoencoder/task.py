@@ -94,7 +94,7 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
         self._set_rates()
         self.minimise(loss, self.optimizer)
         found = reconstruction.detach()
-        squares = 2 * found / images[0].numel() if settings.reconstruction == "squared" else (output.detach() - images).square().mean()
+        squares = found * (2 / images[0].numel()) if settings.reconstruction == "squared" else (output.detach() - images).square().mean()
         metrics = {"train_mse": squares, "train_loss": loss.detach()}
         if penalty is not None:
             metrics |= {"train_reconstruction": found, "train_penalty": penalty.detach()}
