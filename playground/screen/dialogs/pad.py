@@ -70,14 +70,19 @@ def write_pad(pixels: NDArray[Any]) -> str:
 
 
 def read_pad(text: str, size: tuple[int, int]) -> NDArray[np.float64] | None:
-    """Inverse of `write_pad`; None when the text is no drawing of this size."""
+    """Inverse of `write_pad`; a smaller drawing stands in the middle. None when the text is no drawing, or a larger one."""
     rows = text.strip().split("/")
-    if len(rows) != size[0] or any(len(row) != size[1] for row in rows):
+    high, wide = len(rows), len(rows[0])
+    if not 1 <= high <= size[0] or not 1 <= wide <= size[1] or any(len(row) != wide for row in rows):
         return None
     try:
-        return np.array([[int(digit, 16) for digit in row] for row in rows], dtype=np.float64)
+        drawn = np.array([[int(digit, 16) for digit in row] for row in rows], dtype=np.float64)
     except ValueError:
         return None
+    pixels = np.zeros(size)
+    top, left = (size[0] - high) // 2, (size[1] - wide) // 2
+    pixels[top : top + high, left : left + wide] = drawn
+    return pixels
 
 
 def in_short(text: str, size: tuple[int, int]) -> str:

@@ -1,0 +1,110 @@
+"""The card's own actions on the screen: by key, from the palette, by mouse; refused, done and told in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playground import architectures
+from playground.engine.panels import AnyPanel
+from playground.runs.client import RunError
+from playground.screen.dialogs.pad import in_short, read_pad, write_pad
+from playground.screen.keys import ACTIONS
+from playground.screen.run_link import NOTHING_TRAINS, RunLink
+from tests.screen_pilot import opened, part_text, screen_text, until
+
+
+async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, dict[str, Any]]] = []
+
+    async def act(link: RunLink, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
+        assert urgent
+        done.append((name, options))
+        return None
+
+    monkeypatch.setattr(RunLink, "act", act)
+    async with opened(tmp_path, tab="gan", options={"point": "0.5,1", "latent": "1,1"}) as (app, pilot):
+        action = next(action for action in app.tab.card.actions if action.name == "place")
+        await pilot.press(action.key)
+        await until(lambda: done == [("place", {"point": "0.5,1"})])
+        await until(lambda: "done, and marked on the curves" in part_text(app, "ActionStage"))
+        found = {command.title for command in app.get_system_commands(app.screen)}
+        assert f"{action.title} ({action.key})" in found
+        await pilot.press("f1")
+        await until(lambda: action.help in " ".join(screen_text(app).split()))
+
+
+async def test_what_changes_the_training_needs_a_training(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gan") as (app, pilot):
+        action = next(action for action in app.tab.card.actions if action.lasting and action.key)
+        with pytest.raises(RunError, match="nothing trains here yet"):
+            await app.tab.link.act(action.name, {})
+        await pilot.press(action.key)
+        await until(lambda: NOTHING_TRAINS in part_text(app, "ActionStage"))
+
+
+async def test_a_key_of_another_tab_does_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    async def act(link: RunLink, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
+        done.append(name)
+        return None
+
+    monkeypatch.setattr(RunLink, "act", act)
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await pilot.press(*(action.key for action in architectures.card("gan").actions if action.key))
+        await pilot.press("n")
+        await until(lambda: len(app.screen_stack) == 2)
+        assert done == []
+
+
+@pytest.mark.parametrize("name", list(architectures.cards()))
+def test_the_keys_of_actions_are_free(name: str) -> None:
+    taken = {key for action in ACTIONS for key in action.key.split(",")} | set(",.[]{}")
+    keys = [action.key for action in architectures.card(name).actions if action.key]
+    assert not taken & set(keys)
+    assert not [key for key, count in Counter(keys).items() if count > 1]
+
+
+async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gan") as (app, pilot):
+        form = app.tab.form
+        size = form.fields["drawing"].pad
+        assert size is not None
+        form.cursor = 1 + list(form.fields).index("drawing")
+        form.query_one("#form-scroll").focus()
+        form.draw()
+        await until(lambda: "drawing," in part_text(app, "SettingsForm"))
+        before = form.values["drawing"]
+        await pilot.press("enter")
+        await until(lambda: "take this drawing" in screen_text(app))
+        await pilot.press("c", "d", "enter")
+        await until(lambda: form.values["drawing"] != before)
+        pixels = read_pad(form.values["drawing"], size)
+        assert pixels is not None
+        assert pixels[size[0] // 2, size[1] // 2] == 15
+        assert write_pad(pixels) == form.values["drawing"]
+        await pilot.press("enter")
+        await until(lambda: "take this drawing" in screen_text(app))
+        await pilot.press("c", "escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        assert read_pad(form.values["drawing"], size) is not None
+        assert np_any(form.values["drawing"], size), "left as it was"
+
+
+def np_any(text: str, size: tuple[int, int]) -> bool:
+    pixels = read_pad(text, size)
+    return pixels is not None and bool(pixels.any())
+
+
+def test_a_drawing_is_read_whole_or_not_at_all() -> None:
+    assert read_pad("0f/f0", (2, 2)) is not None
+    assert read_pad("0f/f", (2, 2)) is None
+    assert read_pad("0f/f0", (1, 2)) is None
+    assert np_any("f", (3, 3))
+    assert read_pad("0g/f0", (2, 2)) is None
+    assert in_short("0f/f0", (2, 2)) == "drawing, 2 of 4"
+    assert in_short("00/00", (2, 2)) == "empty pad"
