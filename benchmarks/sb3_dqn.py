@@ -1,4 +1,4 @@
-"""The DQN's training by stable-baselines3 with the same settings. Prints how long it took; steps are environment steps."""
+"""The DQN's training by stable-baselines3, with the settings that both have. Prints how long it took; steps are environment steps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 
+from benchmarks.bare_dqn import shared
 from benchmarks.timing import Stopwatch
-from playground.architectures.dqn import DQNSettings
 
 
 class Watch(BaseCallback):
@@ -26,30 +26,29 @@ class Watch(BaseCallback):
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
-    settings = DQNSettings()
+    settings = shared(steps)
     learner = DQN(
         "MlpPolicy",
         settings.env,
-        learning_rate=lambda left: settings.lr * max(0.01, left),
+        learning_rate=settings.lr,
         buffer_size=settings.buffer,
         learning_starts=settings.learning_starts,
         batch_size=settings.batch,
-        tau=settings.tau if settings.target == "soft" else 1.0,
         gamma=settings.gamma,
         train_freq=settings.train_frequency,
         gradient_steps=settings.gradient_steps,
         n_steps=settings.n_step,
-        target_update_interval=settings.target_every if settings.target == "hard" else settings.train_frequency,
-        exploration_fraction=settings.epsilon_steps / settings.steps,
+        target_update_interval=settings.target_every,
+        exploration_fraction=min(1.0, settings.epsilon_steps / steps),
         exploration_initial_eps=settings.epsilon_start,
         exploration_final_eps=settings.epsilon_end,
         max_grad_norm=settings.clip,
         policy_kwargs={"net_arch": list(settings.hidden)},
-        seed=0,
+        seed=settings.seed,
         device="cpu",
     )
     watch = Watch()
-    learner.learn(steps, callback=watch, log_interval=None)
+    learner.learn(steps, callback=watch, log_interval=None)  # type: ignore[arg-type]
     watch.stopwatch.report(steps, float(learner.logger.name_to_value.get("train/loss", 0.0)))
 
 

@@ -25,6 +25,9 @@ from playground.engine.task import looking
 CPU = torch.device("cpu")
 SMALL = {"hidden": "16", "batch": 16, "buffer": 300, "learning_starts": 20, "train_frequency": 1, "gradient_steps": 1, "eval_episodes": 2}
 
+PLAIN = {"scale": False, "double": False, "n_step": 1, "loss": "huber", "target": "hard"}
+"""As Mnih and others have it."""
+
 
 def build(**values: Any) -> DQNTask:
     settings = make(DQNSettings, {"steps": 1000} | values)
@@ -169,7 +172,7 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
     from stable_baselines3 import DQN
     from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-    task = build(hidden="16,8", lr=3e-3, schedule="constant", clip=0.05, gamma=0.9, batch=32, buffer=300, learning_starts=200, scale=False)
+    task = build(hidden="16,8", lr=3e-3, schedule="constant", clip=0.05, gamma=0.9, batch=32, buffer=300, learning_starts=200, **PLAIN)
     train(task, 150)
     learner = DQN(
         "MlpPolicy", "CartPole-v1", learning_rate=3e-3, gamma=0.9, policy_kwargs={"net_arch": [16, 8]}, max_grad_norm=0.05, device="cpu"

@@ -168,7 +168,8 @@ class Reading:
 
     def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Centre and reach (n,) of each observed number by the environment's bounds; 0 and 1 where it has none."""
-        low, high = np.ravel(self.space.low).astype(np.float64), np.ravel(self.space.high).astype(np.float64)
+        space: Any = self.space
+        low, high = np.ravel(space.low).astype(np.float64), np.ravel(space.high).astype(np.float64)
         bounded = (np.abs(low) < LARGEST) & (np.abs(high) < LARGEST) & (high > low)
         centre, reach = np.zeros(len(low)), np.ones(len(low))
         centre[bounded], reach[bounded] = (low[bounded] + high[bounded]) / 2, (high[bounded] - low[bounded]) / 2

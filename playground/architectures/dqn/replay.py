@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 def row_bytes(shape: tuple[int, ...], dtype: Any, stack: int) -> int:
     """What one row takes in a checkpoint."""
-    return math.prod(shape) // stack * np.dtype(dtype).itemsize + 22
+    return int(math.prod(shape) // stack * np.dtype(dtype).itemsize + 22)
 
 
 class Replay:

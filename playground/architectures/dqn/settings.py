@@ -42,7 +42,7 @@ class DQNSettings(Settings):
     vector: Literal["auto", "list", "native"] = "auto"
     """Parallel environments one after the other, or in the environment's own vector form; auto takes that one where it has one."""
 
-    hidden: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1, max_length=6)] = (256, 256)
+    hidden: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1, max_length=6)] = (64, 64)
     """Units of each hidden layer; 0 for none, which makes a table of values when the observations are numbered states."""
 
     scale: bool = True
@@ -51,10 +51,10 @@ class DQNSettings(Settings):
     dueling: bool = False
     """Learn the value of a state and the advantage of each action apart (Wang and others, 2016)."""
 
-    double: bool = False
+    double: bool = True
     """Let the trained net choose the action that the target net values (van Hasselt and others, 2016): less over-estimation."""
 
-    n_step: Annotated[int, Meta(ge=1, le=50, extra={"unit": "steps", "live": True})] = 1
+    n_step: Annotated[int, Meta(ge=1, le=50, extra={"unit": "steps", "live": True})] = 4
     """Rewards that are summed before the value of the state that follows is taken for the rest."""
 
     gamma: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.99
@@ -93,13 +93,13 @@ class DQNSettings(Settings):
     beta: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.4
     """With prioritised replay: how far weights correct for it at the start; rises to 1 over the steps."""
 
-    target: Literal["hard", "soft", "none"] = "hard"
+    target: Literal["hard", "soft", "none"] = "soft"
     """The target net: a copy from time to time, a moving average, or none at all, which is what DQN was invented to avoid."""
 
     target_every: Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "steps", "live": True})] = 250
     """Steps between two hard copies."""
 
-    tau: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 0.005
+    tau: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 0.02
     """Share of the trained net in the moving average at each update."""
 
     epsilon_start: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 1.0
@@ -111,10 +111,10 @@ class DQNSettings(Settings):
     epsilon_steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 8_000
     """Steps over which the share of random actions falls, along a line."""
 
-    loss: Literal["huber", "mse"] = "huber"
+    loss: Literal["huber", "mse"] = "mse"
     """How TD errors are punished: as squares, or as squares up to 1 and then straight."""
 
-    clip: Annotated[float, Meta(ge=0, le=1e6, extra={"live": True})] = 10.0
+    clip: Annotated[float, Meta(ge=0, le=1e6, extra={"live": True})] = 0.0
     """Largest norm of the gradient; 0 leaves it as it is."""
 
     clip_rewards: bool = False
