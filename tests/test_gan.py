@@ -18,7 +18,7 @@ from playground.architectures.gan import GANSettings, card, losses, metrics
 from playground.architectures.gan.augmentation import augment
 from playground.architectures.gan.judge import REAL
 from playground.architectures.gan.memory import MOMENTS, Memory
-from playground.architectures.gan.model import ConvDiscriminator, ConvGenerator
+from playground.architectures.gan.model import ConvDiscriminator, ConvGenerator, Enlarge
 from playground.architectures.gan.options import PointOptions
 from playground.architectures.gan.task import GANTask
 from playground.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
@@ -231,6 +231,12 @@ def test_convolutions_fit_images_of_any_side(side: int, layers: int) -> None:
     assert ConvDiscriminator(shape, layers, 8, 0.0)(images).shape == (2,)
 
 
+def test_enlarging_repeats_every_cell() -> None:
+    images = torch.randn(2, 3, 4, 5)
+    assert torch.equal(Enlarge(2)(images), nn.functional.interpolate(images, scale_factor=2))
+    assert torch.equal(Enlarge(1)(images), images)
+
+
 def test_two_transformers_hold_no_convolution_and_no_batch_normalisation() -> None:
     nets = TransformerGenerator((1, 8, 8), 4, 2, 8, 2, 2, True), TransformerDiscriminator((1, 8, 8), 2, 8, 2, 2, True, 0.0)
     kinds = {type(module).__name__ for net in nets for module in net.modules()}
@@ -273,6 +279,7 @@ def test_augmentation_lets_gradients_through_and_moves_by_whole_cells() -> None:
         ({"data": "moons", "discriminator": "transformer"}, "--discriminator transformer is for images"),
         ({"data": "digits", "generator": "transformer", "heads": 3, "width": 16}, "use a divisor such as 2"),
         ({"data": "digits", "generator": "transformer", "patch": 3}, "use --patch 2"),
+        ({"data": "drawn", "drawing": "00/00"}, "--drawing is empty"),
     ],
 )
 def test_nets_that_cannot_be_built_are_refused_with_a_way_out(values: dict[str, Any], words: str) -> None:

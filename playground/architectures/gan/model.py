@@ -60,18 +60,31 @@ class ConvGenerator(nn.Module):
         for layer in range(layers):
             blocks += [nn.GroupNorm(math.gcd(8, width), width), nn.ReLU()]
             if layer < 2:
-                blocks.append(nn.Upsample(scale_factor=2))
+                blocks.append(Enlarge(2))
             blocks.append(nn.Conv2d(width, width, 3, padding=1))
         self.body = nn.Sequential(*blocks)
-        self.scale = 4 // 2 ** min(layers, 2)
-        self.out = nn.Sequential(nn.GroupNorm(math.gcd(8, width), width), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
+        left = 4 // 2 ** min(layers, 2)
+        norm = nn.GroupNorm(math.gcd(8, width), width)
+        self.out = nn.Sequential(Enlarge(left), norm, nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W) with cells from -1 to 1."""
         x = self.body(self.seed(z).view(-1, *self.small))
-        if self.scale > 1:
-            x = nn.functional.interpolate(x, scale_factor=self.scale)
         return torch.tanh(self.out(x)[..., : self.shape[1], : self.shape[2]])
+
+
+class Enlarge(nn.Module):
+    """Every cell becomes `scale` x `scale` cells. A copy, since the gradient of `nn.Upsample` differs from time to time on CUDA."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, scale * H, scale * W)."""
+        batch, channels, height, width = x.shape
+        spread = x[:, :, :, None, :, None].expand(-1, -1, -1, self.scale, -1, self.scale)
+        return spread.reshape(batch, channels, height * self.scale, width * self.scale)
 
 
 class ConvDiscriminator(nn.Module):

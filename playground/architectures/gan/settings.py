@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from playground.engine.errors import DataError
 from playground.engine.settings import Settings, SettingsError
 
 POINTS = ("8-gaussians", "25-gaussians", "ring", "moons", "spiral", "drawn")
@@ -106,10 +107,22 @@ class GANSettings(Settings):
     def check(self) -> None:
         """Raises `SettingsError` for settings that no nets can be built from."""
         super().check()
+        if self.data == "drawn":
+            check_drawing(self.drawing)
         if self.data in POINTS:
             check_nets(self, (2,))
         elif self.data in IMAGE_SIDES:
             check_nets(self, (1, IMAGE_SIDES[self.data], IMAGE_SIDES[self.data]))
+
+
+def check_drawing(drawing: str) -> None:
+    """Raises `SettingsError` for a drawing that nothing can be learnt from."""
+    from playground.data.points import parse_ink  # numpy, which the help does without
+
+    try:
+        parse_ink(drawing)
+    except DataError as error:
+        raise SettingsError(str(error), "drawing") from None
 
 
 def check_nets(settings: GANSettings, shape: tuple[int, ...]) -> None:
