@@ -128,6 +128,7 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pl
     monkeypatch.setattr(RunLink, "ask", ask)
     monkeypatch.setattr(RunLink, "watch", watch)
     monkeypatch.setattr(RunLink, "state", "training")
+    monkeypatch.setattr(RunLink, "attached", True)
     monkeypatch.setattr(RunLink, "answering", status)
     monkeypatch.setattr(RunLink, "status", property(lambda link: status, lambda link, value: None), raising=False)
     monkeypatch.setattr(run_bar, "time", SimpleNamespace(time=lambda: NOW + 12))
