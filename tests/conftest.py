@@ -73,6 +73,9 @@ def flags(values: dict[str, Any]) -> list[str]:
     """Settings as they are typed."""
     words: list[str] = []
     for name, value in values.items():
+        if isinstance(value, bool):
+            words.append(("--" if value else "--no-") + name.replace("_", "-"))
+            continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         words += ["--" + name.replace("_", "-"), text]
     return words

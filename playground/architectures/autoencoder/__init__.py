@@ -123,7 +123,7 @@ card = Card(
     ),
     stage=Stage(kind="plane", panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
     presets={
-        "deep": Preset({}, "5,000 steps on the embedded digits: 8 numbers that are worth 17 principal components, in seconds."),
+        "deep": Preset({}, "5,000 steps on the embedded digits: 8 numbers that are worth 18 principal components, in seconds."),
         "plane": Preset(
             {"latent": 2, "hidden": [256, 128]}, "A code of two numbers: every image is a place in one plane that the cursor walks over."
         ),
