@@ -22,5 +22,5 @@ class PickOptions(Options):
 class ImageOptions(PickOptions):
     """An input: a held-out image, or a drawing."""
 
-    drawing: Annotated[str, Meta(max_length=40_000)] = ""
-    """A drawing to look at instead: rows of comma-separated ink from 0 to 16, parted by semicolons."""
+    drawing: Annotated[str, Meta(max_length=40_000, extra={"pad": [8, 8]})] = ""
+    """A drawing to look at instead: rows of comma-separated ink from 0 to 16 parted by semicolons, or of hex digits parted by slashes."""

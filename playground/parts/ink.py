@@ -19,7 +19,10 @@ FRAMED = 2000
 
 
 def parse_drawing(text: str) -> NDArray[np.float32]:
-    """Ink (rows, columns) from 0 to 1, of rows of comma-separated numbers from 0 to 16 parted by `;`. Raises `SettingsError`."""
+    """Ink (rows, columns) from 0 to 1, of rows of comma-separated numbers from 0 to 16 parted by `;`, or of rows of hex digits parted by
+    `/` (a pad's). Raises `SettingsError`."""
+    if "/" in text:
+        text = _from_hex(text)
     rows = [row.split(",") for row in text.strip().strip(";").split(";")]
     form = "write rows of comma-separated numbers from 0 to 16, parted by semicolons, such as 0,16;16,0"
     if len({len(row) for row in rows}) != 1 or max(len(rows), len(rows[0])) > MAX_SIDE:
@@ -35,9 +38,17 @@ def parse_drawing(text: str) -> NDArray[np.float32]:
     return ink / np.float32(FULL_INK)
 
 
+def _from_hex(text: str) -> str:
+    """Rows of the hex digits 0 to f as rows of numbers; f is full ink."""
+    try:
+        return ";".join(",".join(f"{int(digit, 16) * FULL_INK / 15:g}" for digit in row) for row in text.strip().strip("/").split("/"))
+    except ValueError:
+        raise SettingsError(f"--drawing {text[:40]!r} holds something that is no hex digit; write rows such as 0f/f0", "drawing") from None
+
+
 def has_ink(text: str) -> bool:
     """Whether anything is drawn."""
-    return any(char in "123456789" for char in text)
+    return any(char in "123456789abcdefABCDEF" for char in text)
 
 
 class Frame(NamedTuple):

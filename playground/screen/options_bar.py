@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from playground.engine.settings import Field, Options, SettingsError, fields, parse, show
+from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.flow import Flow, Group, Piece
 
 STEPPING: tuple[Binding, ...] = (
@@ -94,6 +95,9 @@ class OptionsBar(Flow):
         if not self.fields:
             return
         field = self.fields[position % len(self.fields)]
+        if field.pad is not None:
+            self._draw_option(field, field.pad)
+            return
         place = self.place(field.name)
         if place is None:
             return
@@ -105,6 +109,16 @@ class OptionsBar(Flow):
         editor.styles.width = max(4, min(width, self.size.width - place[0]))
         self.mount(editor)
         editor.focus()
+
+    def _draw_option(self, field: Field, size: tuple[int, int]) -> None:
+        """Open a pad on an option that is a drawing; an empty one takes the drawing away."""
+        before = show(self.values[field.name])
+
+        def take(drawing: str | None) -> None:
+            if drawing is not None:
+                self._set(field, drawing if drawing.strip("0/") else "", before)
+
+        self.app.push_screen(PadDialog(f"Draw: {words(field)}", before, size), take)
 
     def _set(self, field: Field, value: Any, before: Any) -> None:
         if value == before:
@@ -119,6 +133,8 @@ class OptionsBar(Flow):
     def _group(self, field: Field, value: Any) -> Group:
         label = Piece(words(field) + " ", "flow--quiet")
         text = show(value).replace("\n", " ")
+        if field.pad is not None:
+            return label, Piece(in_short(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
         if field.kind == "text" and not field.choices:
             return label, Piece(text or "…", "flow--strong", field.name)

@@ -1,0 +1,58 @@
+"""An option that is a drawing: drawn on a pad that its value opens, and read by every model of images."""
+
+import numpy as np
+import pytest
+from textual import on
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+
+import widgets
+from playground.engine.settings import SettingsError, fields
+from playground.parts.image_options import ImageOptions
+from playground.parts.ink import has_ink, parse_drawing
+from playground.screen.options_bar import OptionsBar
+from tests.screen_pilot import until
+
+
+class BarApp(App[None]):
+    """One bar, and what it told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, object]] = []
+
+    def compose(self) -> ComposeResult:
+        yield OptionsBar([field for field in fields(ImageOptions) if field.name == "drawing"], "Input")
+
+    @on(OptionsBar.Changed)
+    def _changed(self, event: OptionsBar.Changed) -> None:
+        self.told.append((event.name, event.value))
+
+
+async def draw(app: BarApp, pilot: Pilot[None], *keys: str) -> None:
+    app.query_one(OptionsBar).edit()
+    await until(lambda: app.screen.query(widgets.PixelPad))
+    await until(lambda: app.screen.focused is app.screen.query_one(widgets.PixelPad))
+    await pilot.press(*keys, "enter")
+    await until(lambda: not app.screen.query(widgets.PixelPad))
+
+
+async def test_a_drawing_is_drawn_on_a_pad_and_an_empty_one_takes_it_away() -> None:
+    app = BarApp()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await draw(app, pilot, "space")
+        (name, text) = app.told[-1]
+        assert name == "drawing"
+        ink = parse_drawing(str(text))
+        assert ink.shape == (8, 8)
+        assert ink.max() > 0
+        await draw(app, pilot, "c")
+        assert app.told[-1] == ("drawing", "")
+
+
+def test_hex_rows_and_numbers_are_the_same_drawing() -> None:
+    np.testing.assert_allclose(parse_drawing("0f/f0"), parse_drawing("0,16;16,0"))
+    assert has_ink("00/0a")
+    assert not has_ink("00/00")
+    with pytest.raises(SettingsError, match="hex digit"):
+        parse_drawing("0g/00")
