@@ -121,7 +121,7 @@ def test_a_person_takes_the_controls() -> None:
         act(task, "play", action=2)
 
 
-@pytest.mark.parametrize("more", [{}, {"n_step": 3}, {"envs": 3, "vector": "native"}])
+@pytest.mark.parametrize("more", [{"n_step": 1}, {"n_step": 3}, {"envs": 3, "vector": "native"}])
 def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> None:
     task = build(**SMALL | more | {"learning_starts": 500})
     train(task, 40)
