@@ -33,6 +33,43 @@ async def test_guides_are_named_and_do_not_squash_the_curves() -> None:
         assert chart._plot.top <= 2.5
 
 
+def names_of(chart: LineChart) -> list[str]:
+    """What stands right of the plot, row by row."""
+    rows = text(chart)
+    assert chart._plot is not None
+    return [row[chart._plot.gutter + chart._plot.width :].strip() for row in rows[1:-1]]
+
+
+async def test_names_stand_right_of_the_plot_in_order_of_value_and_stay_there() -> None:
+    chart = LineChart()
+    guides = [Guide("4-gram", 1.13), Guide("trigram", 1.1), Guide("bigram", 9.0), Guide("nothing learnt", 1.6), Guide("all", -2.0)]
+    async with Stage(chart).run_test(size=(80, 14)):
+        widths = set()
+        for count in (300, 320, 340):
+            x, y = steps(count)
+            chart.show([Curve("train", x, y)], guides)
+            seen = [name for name in names_of(chart) if name]
+            assert seen == ["↑ bigram 9", "nothing learnt 1.6", "4-gram 1.13", "trigram 1.1", "↓ all -2"]
+            widths.add(chart._plot.width if chart._plot else 0)
+        assert len(widths) == 1
+        assert names_of(chart)[0] == "↑ bigram 9"
+        assert names_of(chart)[-1] == "↓ all -2"
+
+
+async def test_names_without_a_row_of_their_own_are_joined() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 5)):
+        chart.show([Curve("train", *steps(500))], [Guide("a", 1.0), Guide("b", 1.01), Guide("c", 1.02), Guide("d", 0.1)])
+        assert [name for name in names_of(chart) if name] == ["c 1.02", "a 1 · b 1.01", "d 0.1"]
+
+
+async def test_a_narrow_chart_names_its_baselines_in_one_line() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(36, 12)):
+        chart.show([Curve("train", *steps(500))], [Guide("PCA", 1.1), Guide("mean", 1.5)])
+        assert text(chart)[1].strip() == "┄ mean 1.5 · PCA 1.1"
+
+
 async def test_marks_are_named() -> None:
     chart = LineChart()
     async with Stage(chart).run_test(size=(80, 20)):

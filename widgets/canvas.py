@@ -70,10 +70,6 @@ class Canvas:
         """True when nothing is drawn in these cells and they lie inside."""
         return self._inside(row, column, length) and bool((self._codes[row, column : column + length] == _SPACE).all())
 
-    def unnamed(self, row: int, column: int, length: int) -> bool:
-        """True when no name is written in these cells and they lie inside."""
-        return self._inside(row, column, length) and not bool(self._kept[row, column : column + length].any())
-
     def _inside(self, row: int, column: int, length: int) -> bool:
         return 0 <= row < self.height and column >= 0 and column + length <= self.width
 

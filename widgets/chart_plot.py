@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
-from rich.style import Style
 
 from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from widgets.canvas import Canvas
 from widgets.chart_legend import DASHES, MARKER, dash, legend, nearest
+from widgets.chart_names import gutter as names_gutter
+from widgets.chart_names import gutter_width, one_line
 from widgets.curves import Columns, columns, dots, means
 from widgets.palette import Palette
 from widgets.surface import Row, pieces
-from widgets.text import figure, fit, narrow, plain
+from widgets.text import fit, narrow, plain
 
 if TYPE_CHECKING:
     from widgets.line_chart import LineChart
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _SETTLED = 40
 """Columns of dots that hold something before a steep start may be clipped."""
 _ROOMY = 6
-"""Rows from which names may lie over curves; in a lower plot they would hide them."""
+"""Rows from which marks are named and names of baselines may take a line of their own; in a lower plot they would hide the curves."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,11 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     """The plot and all rows of the widget."""
     left, right = chart.limits
     plot_height = max(1, height - 2)
+    names = gutter_width(chart.guides, chart.percent, width, plot_height)
+    listed = bool(chart.guides) and not names and plot_height >= _ROOMY
+    plot_height -= listed
     # a first guess of the gutter decides the ticks, which decide the gutter
-    probe = max(1, width - 8)
+    probe = max(1, width - 8 - names)
     spans = [_span(chart, i, left, right, 2 * probe) for i in range(len(chart.curves))]
     bottom, top, clipped = _limits(chart, spans)
     most = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
@@ -69,16 +73,21 @@ def draw(chart: LineChart, width: int, height: int, palette: Palette) -> tuple[P
     gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
     if width - gutter < 6:
         gutter, labels, ticks = 0, [], []
-    plot = Plot(left, right, bottom, top, gutter, max(1, width - gutter), plot_height, chart.log_scale)
+    plot = Plot(left, right, bottom, top, gutter, max(1, width - gutter - names), plot_height, chart.log_scale)
     canvas = Canvas(plot.height, plot.width, palette.blank)
     _curves(chart, plot, canvas, palette)
-    _outside(chart, plot, canvas, palette)
     _marks(chart, plot, canvas, palette)
     _cursor(chart, plot, canvas, palette)
     _guides(chart, plot, canvas, palette)
     rows = canvas.rows()
     if gutter:
         rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
+    if names:
+        known = [g for g in chart.guides if math.isfinite(g.value)]
+        right_of = names_gutter([plot.row(g.value) // 4 for g in known], known, chart.percent, names, plot.height, palette)
+        rows = [[*row, *name] for row, name in zip(rows, right_of, strict=True)]
+    if listed:
+        rows.insert(0, one_line(chart.guides, chart.percent, width, palette))
     if height >= 2:
         rows.insert(0, legend(chart, width, palette, clipped))
     if height >= 3:
@@ -149,44 +158,14 @@ def _curves(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> N
         canvas.dots(grid, palette.style(curve.colour))
 
 
-def _outside(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Guides out of sight, named at the edge with an arrow; those that find no room beside the others are left out."""
-    ends = {True: plot.width, False: plot.width}
-    for guide in sorted(chart.guides, key=lambda g: g.value):
-        dot = plot.row(guide.value) if math.isfinite(guide.value) else 0
-        if 0 <= dot < 4 * plot.height:
-            continue
-        above = dot < 0
-        label = f"{'↑' if above else '↓'} {narrow(guide.name)} {figure(guide.value, chart.percent, short=True)}"
-        start = ends[above] - len(label)
-        if start >= 0:
-            canvas.put(0 if above else plot.height - 1, start, label, palette.style("guide"), keep=True)
-            ends[above] = start - 2
-
-
 def _guides(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """The names near the right end, and dashes where no curve runs (but over what lies dim behind a smoothed one)."""
-    seen = [(plot.row(g.value), g) for g in sorted(chart.guides, key=lambda g: -g.value) if math.isfinite(g.value)]
-    seen = [(dot, guide) for dot, guide in seen if 0 <= dot < 4 * plot.height]
+    """Dashes where no curve runs (but over what lies dim behind a smoothed one)."""
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-    for dot, guide in seen:  # names first, so that the dashes of another guide are no obstacle
-        label = narrow(f"{guide.name} {figure(guide.value, chart.percent, short=True)}")
-        _name(canvas, dot // 4, fit(label, min(len(label), plot.width)), palette.style("guide"))
-    for dot, _ in seen:
-        grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
+    for guide in chart.guides:
+        dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
+        if 0 <= dot < 4 * plot.height:
+            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
     canvas.dots(grid, palette.style("guide", dim=True), quiet=True)
-
-
-def _name(canvas: Canvas, row: int, label: str, style: Style) -> None:
-    """Write a guide's name near the right end, above, on or below its line, where it covers nothing; else over curves, never over names."""
-    over = [canvas.unnamed] if canvas.height >= _ROOMY else []
-    for free in (canvas.free, *over):
-        for start in range(canvas.width - len(label), -1, -4):
-            for candidate in (row - 1, row, row + 1):
-                gap = max(0, start - 2)
-                if free(candidate, start, len(label)) and canvas.unnamed(candidate, gap, min(canvas.width, start + len(label) + 2) - gap):
-                    canvas.put(candidate, start, label, style, keep=True)
-                    return
 
 
 def _marks(chart: LineChart, plot: Plot, canvas: Canvas, palette: Palette) -> None:

@@ -1,0 +1,89 @@
+"""The names of a chart's baselines: in a gutter right of the plot, in the order of their values, each beside its line if it can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.segment import Segment
+
+from widgets.chart_parts import Guide
+from widgets.palette import Palette
+from widgets.surface import Row
+from widgets.text import figure, fit, narrow
+
+ROOMY = 40
+"""Cells of width from which names have a gutter of their own; in a narrower chart they share one line under the legend."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """What stands in one row of the gutter: the row it belongs to, an arrow when that lies out of sight, names with values."""
+
+    row: int
+    arrow: str
+    words: str
+
+    @property
+    def text(self) -> str:
+        """The arrow and the words."""
+        return f"{self.arrow} {self.words}" if self.arrow else self.words
+
+
+def words(guide: Guide, percent: bool) -> str:
+    """Name and value of one baseline."""
+    return narrow(f"{guide.name} {figure(guide.value, percent, short=True)}")
+
+
+def gutter_width(guides: Sequence[Guide], percent: bool, width: int, height: int) -> int:
+    """Cells for the longest name (two, with fewer rows than names), an arrow and a space; at most a third of the chart."""
+    lengths = sorted((len(words(g, percent)) for g in guides if math.isfinite(g.value)), reverse=True)
+    if not lengths or width < ROOMY:
+        return 0
+    return min(lengths[0] + (lengths[1] + 3 if len(lengths) > height else 0) + 3, width // 3)
+
+
+def one_line(guides: Sequence[Guide], percent: bool, width: int, palette: Palette) -> Row:
+    """All names in one row, highest first."""
+    known = sorted((g for g in guides if math.isfinite(g.value)), key=lambda g: -g.value)
+    return [Segment(fit("┄ " + " · ".join(words(g, percent) for g in known), width), palette.style("guide"))]
+
+
+def gutter(rows: list[int], guides: Sequence[Guide], percent: bool, width: int, height: int, palette: Palette) -> list[Row]:
+    """The gutter's rows: `rows` says in which row of the plot each guide's line runs; below 0 or from `height` on it is out of sight."""
+    names = []
+    for row, guide in zip(rows, guides, strict=True):
+        arrow = "↑" if row < 0 else "↓" if row >= height else ""
+        names.append((guide.value, Name(min(max(row, 0), height - 1), arrow, words(guide, percent))))
+    ordered = _joined([name for _, name in sorted(names, key=lambda pair: -pair[0])], width - 1, height)
+    by_row = {row: name.text for row, name in zip(spread([name.row for name in ordered], height), ordered, strict=True)}
+    style = palette.style("guide")
+    return [[Segment(fit(f" {by_row[row]}" if row in by_row else "", width), style)] for row in range(height)]
+
+
+def _joined(names: list[Name], width: int, height: int) -> list[Name]:
+    """Neighbours put into one row: those of the same row that fit, then the closest while there are more names than rows."""
+    while len(names) > 1:
+        pairs = [(b.row - a.row, len(a.text) + len(b.text), i) for i, (a, b) in enumerate(zip(names, names[1:], strict=False))]
+        near = [pair for pair in pairs if pair[0] == 0 and pair[1] + 3 <= width and names[pair[2]].arrow == names[pair[2] + 1].arrow]
+        if not near and len(names) <= height:
+            break
+        _, _, i = min(near or pairs)
+        upper, lower = names[i : i + 2]
+        name = Name(lower.row, lower.arrow, f"{lower.words} · {upper.words if upper.arrow == lower.arrow else upper.text}")
+        names = [*names[:i], name, *names[i + 2 :]]
+    return names
+
+
+def spread(rows: list[int], height: int) -> list[int]:
+    """Rows of their own, in the same order and as near to these (ascending) as can be: an isotonic regression."""
+    blocks: list[tuple[float, int]] = []  # mean of (row - rank), how many
+    for rank, row in enumerate(rows):
+        mean, count = float(row - rank), 1
+        while blocks and blocks[-1][0] > mean:
+            before, others = blocks.pop()
+            mean, count = (before * others + mean * count) / (others + count), count + others
+        blocks.append((mean, count))
+    means = [mean for mean, count in blocks for _ in range(count)]
+    return [min(max(math.floor(mean + 0.5), 0), max(0, height - len(rows))) + rank for rank, mean in enumerate(means)]
