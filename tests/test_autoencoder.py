@@ -428,7 +428,7 @@ def test_the_sparse_units_fire_as_rarely_as_rho_says() -> None:
         ({"sparsity": "kl"}, "--sparsity kl compares mean activations from 0 to 1, and --code linear has others; use --code sigmoid"),
         ({"variational": True, "code": "sigmoid"}, "use --code linear and --sparsity none"),
         ({"variational": True, "sparsity": "l1"}, "use --code linear and --sparsity none"),
-        ({"reconstruction": "cross-entropy", "output": "linear"}, "use --output sigmoid, or --reconstruction squared"),
+        ({"loss": "cross-entropy", "output": "linear"}, "use --output sigmoid, or --loss squared"),
         ({"latent": 0}, "use 1 to 4096"),
         ({"rho": 0}, "rho"),
         ({"noise_level": 1.1}, "use 0 to 1"),

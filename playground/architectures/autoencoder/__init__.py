@@ -165,7 +165,7 @@ card = Card(
             "Strided convolutions to the code, transposed ones back: the same pen at every place.",
         ),
         "variational": Preset(
-            {"variational": True, "reconstruction": "cross-entropy", "hidden": [256, 128]},
+            {"variational": True, "loss": "cross-entropy", "hidden": [256, 128]},
             "Codes are drawn from normals near the standard one, so that a random code decodes to an image.",
         ),
         "mnist": Preset(

@@ -55,7 +55,7 @@ class LatentPanels(View):
             signs = directions[:2].gather(1, directions[:2].abs().argmax(1, keepdim=True)).sign()  # a direction has no sign of its own
             points = centred.double() @ (directions[:2] * signs).T
             share = (sizes[:2].square().sum() / sizes.square().sum().clamp(min=1e-30)).item()
-            titles, figure = ("component 1", "component 2"), f"{share:.0%} of the variance"
+            titles, figure = ("component 1", "component 2"), f"{100 * share:.0f} % of the variance"
         else:
             axes = self._axes(options)
             points, titles, figure = codes[:, list(axes)], (f"unit {axes[0]}", f"unit {axes[1]}"), f"{codes.shape[1]} units"
@@ -119,7 +119,7 @@ class LatentPanels(View):
         shares = torch.linspace(0, 1, BETWEEN, device=self.device)
         through = self.model.decode(start + shares[:, None] * (end - start))
         mixed = one + shares[:, None, None, None] * (other - one)
-        labels = [self.class_of(options.image), *(f"{share:.0%}" for share in shares[1:-1].tolist()), self.class_of(options.other)]
+        labels = [self.class_of(options.image), *(f"{100 * share:.0f} %" for share in shares[1:-1].tolist()), self.class_of(options.other)]
         return ImageGrid(
             images=self.pictures(stacked(through, mixed)),
             labels=labels,

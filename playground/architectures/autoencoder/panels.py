@@ -145,7 +145,7 @@ class AutoencoderPanels(LatentPanels):
         images = self.cells(self.train_images[:PROBED])
         with torch.enable_grad():
             logits = self.model.logits(self.model.encode(images).mean)
-            loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.reconstruction)
+            loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
             gradients = torch.autograd.grad(loss, [p for _, p in named])
         half = len(named) // 2
         return Bars(

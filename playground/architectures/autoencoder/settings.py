@@ -52,7 +52,7 @@ class AutoencoderSettings(Settings):
     output: Literal["linear", "sigmoid"] = "sigmoid"
     """The function that the output's cells go through; sigmoid keeps them from 0 to 1, as the images are."""
 
-    reconstruction: Literal["squared", "cross-entropy"] = "squared"
+    loss: Literal["squared", "cross-entropy"] = "squared"
     """How an image and its reconstruction are compared: half the squared error, or each cell as the probability of ink."""
 
     noise: Literal["none", "gaussian", "masking", "salt-and-pepper"] = "none"
@@ -112,8 +112,8 @@ class AutoencoderSettings(Settings):
                 "use --code linear and --sparsity none",
                 "variational",
             )
-        if self.reconstruction == "cross-entropy" and self.output != "sigmoid":
+        if self.loss == "cross-entropy" and self.output != "sigmoid":
             raise SettingsError(
-                "--reconstruction cross-entropy needs outputs from 0 to 1; use --output sigmoid, or --reconstruction squared",
-                "reconstruction",
+                "--loss cross-entropy needs outputs from 0 to 1; use --output sigmoid, or --loss squared",
+                "loss",
             )

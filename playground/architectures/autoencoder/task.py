@@ -88,13 +88,13 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
         code = self.model.encode(inputs)  # (B, k)
         logits = self.model.logits(draw(code, self.generators["noise"]))
         output = self.model.output_function(logits)
-        reconstruction = reconstruction_loss(logits, output, images, settings.reconstruction)
+        reconstruction = reconstruction_loss(logits, output, images, settings.loss)
         penalty = self._penalty(code)
         loss = reconstruction if penalty is None else reconstruction + penalty
         self._set_rates()
         self.minimise(loss, self.optimizer)
         found = reconstruction.detach()
-        squares = found * (2 / images[0].numel()) if settings.reconstruction == "squared" else (output.detach() - images).square().mean()
+        squares = found * (2 / images[0].numel()) if settings.loss == "squared" else (output.detach() - images).square().mean()
         metrics = {"train_mse": squares, "train_loss": loss.detach()}
         if penalty is not None:
             metrics |= {"train_reconstruction": found, "train_penalty": penalty.detach()}
@@ -121,7 +121,7 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
     def evaluate(self) -> dict[str, float]:
         """Mean squared error of a cell against the clean held-out images, and what the code is like. A variational code is judged by the
         bound as well, in which each code is drawn once."""
-        judge = Judge(self.model, self.settings.reconstruction)
+        judge = Judge(self.model, self.settings.loss)
         for first in range(0, len(self.test_images), EVALUATED_AT_ONCE):
             part = slice(first, first + EVALUATED_AT_ONCE)
             judge.look(self.test_inputs[part], self.cells(self.test_images[part]))
