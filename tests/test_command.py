@@ -194,7 +194,7 @@ def test_a_trained_model_is_asked_in_one_line(name: str, dlplay: Dlplay, tmp_pat
         assert said["kind"] == "bars"
         best = max(said["rows"], key=lambda row: row["value"])
         row = next(line for line in table.out.splitlines() if line.split()[:1] == best["label"].split()[:1])
-        assert f"{best['value']:.2%}" in row
+        assert f"{100 * best['value']:.2f} %" in row
         assert sum(row["value"] for row in said["rows"]) <= 1 + 1e-6
     if card.stage.kind == "pad" and name == "convnet":
         assert best["label"].split()[0] == "1"  # an upright stroke is a one

@@ -97,7 +97,7 @@ class Gallery(App[None]):
         self.query_one(ImageGrid).show(images, labels, wrong=[i % 7 == 3 for i in range(24)], selected=2)
         shares = rng.random(len(WORDS))
         values: list[float | None] = [None, *shares[1:].tolist()]
-        self.query_one(TokenStrip).show(WORDS, values, [f"{w}: {v:.1%} expected" for w, v in zip(WORDS, shares, strict=True)])
+        self.query_one(TokenStrip).show(WORDS, values, [f"{w}: {100 * v:.1f} % expected" for w, v in zip(WORDS, shares, strict=True)])
         centres = rng.normal(0, 3, (4, 2))
         groups = rng.integers(0, 4, 80)
         self.query_one(Scatter).show(centres[groups] + rng.normal(0, 0.6, (80, 2)), groups.tolist(), ["cat", "dog", "cow", "owl"])

@@ -83,11 +83,11 @@ def tick_labels(ticks: list[float], percent: bool = False, even: bool = True) ->
         return [_scientific(v) for v in values]
     even = even and bool(steps) and max(steps) - min(steps) < step * 1e-3
     if not even:
-        return [_bare(v) + ("%" if percent else "") for v in values]
+        return [_bare(v) + (" %" if percent else "") for v in values]
     places = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
     if round(step * 10**places, 6) != int(round(step * 10**places, 6)):
         places += 1
-    return [f"{v + 0.0:,.{min(places, 6)}f}" + ("%" if percent else "") for v in values]
+    return [f"{v + 0.0:,.{min(places, 6)}f}" + (" %" if percent else "") for v in values]
 
 
 def _bare(value: float) -> str:

@@ -51,7 +51,7 @@ class Corpus:
         unknown = float((self.held_out == 0).mean())
         return (
             f"{self.name}: {len(self.train):,} {self.tokenizer.noun} to train on, the last {len(self.held_out):,} held out, "
-            f"vocabulary {len(self.tokenizer.vocabulary):,}, {unknown:.1%} of the held-out {self.tokenizer.noun} are <unk>"
+            f"vocabulary {len(self.tokenizer.vocabulary):,}, {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
         )
 
 

@@ -101,7 +101,7 @@ def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: P
     return Tokens(
         words=[tokenizer.label(token) for token in ids],
         values=list(probabilities),
-        notes=[f"{tokenizer.label(token)}: {probability:.1%} when it was chosen" for token, probability in written],
+        notes=[f"{tokenizer.label(token)}: {100 * probability:.1f} % when it was chosen" for token, probability in written],
         text=tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
         figure=f"perplexity {surprise:.3g}",
         caption=prompt.caption(),
@@ -120,7 +120,7 @@ def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
         values.append(float(here[token].exp()))
         nats -= float(here[token])
         best = tokenizer.label(int(here.argmax()))
-        notes.append(f"{_said(prompt, tokenizer, place + 1)}: {float(here[token].exp()):.2%}, place {rank:,}; likeliest was {best}")
+        notes.append(f"{_said(prompt, tokenizer, place + 1)}: {100 * float(here[token].exp()):.2f} %, place {rank:,}; likeliest was {best}")
     count = len(prompt.ids) - 1
     return Tokens(
         words=[tokenizer.label(token) for token in prompt.ids],

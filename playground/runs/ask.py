@@ -104,7 +104,7 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
             table.add_column("")
             top = panel.high or max(panel.values, default=1.0) or 1.0
             for label, value in zip(panel.labels, panel.values, strict=True):
-                table.add_row(label, f"{value:.2%}" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+                table.add_row(label, f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
         case Tokens():
             say(panel.text or " ".join(panel.words))
             return

@@ -60,7 +60,7 @@ class ConvNetPanels:
             high=1.0,
             percent=True,
             chosen=best,
-            figure=f"{self.images.classes[best]} {probabilities[best]:.1%}",
+            figure=f"{self.images.classes[best]} {100 * probabilities[best]:.1f} %",
             caption=words,
         )
 
@@ -130,7 +130,7 @@ class ConvNetPanels:
             column_title="decided class",
             counts=True,
             low=0.0,
-            figure=f"{counts.diagonal().sum().item() / len(labels):.1%} right",
+            figure=f"{100 * counts.diagonal().sum().item() / len(labels):.1f} % right",
             caption=words,
         )
 
@@ -146,7 +146,7 @@ class ConvNetPanels:
         names = self.images.classes
         return ImageGrid(
             images=pictures(self.test_images[indices[worst].to(self.device)].float(), self.images.full),
-            labels=[f"{names[labels[i]]} as {names[decided[i]]} {sure[i]:.0%}" for i in worst.tolist()],
+            labels=[f"{names[labels[i]]} as {names[decided[i]]} {100 * sure[i]:.0f} %" for i in worst.tolist()],
             ids=indices[worst].tolist(),
             wrong=[True] * len(worst),
             figure=f"{len(wrong)} of {len(labels):,}",

@@ -145,7 +145,7 @@ class DQNPanels:
             ["environment steps", f"{self.step * settings.envs:,}"],
             ["updates", f"{self.updates:,}"],
             ["episodes", f"{self.played:,}"],
-            ["random actions (ε)", f"{self.epsilon:.1%}"],
+            ["random actions (ε)", f"{100 * self.epsilon:.1f} %"],
             ["replay buffer", f"{replay.count:,} of {replay.rows * replay.envs:,}"],
             ["environment steps/s", f"{self.rates[0]:,.0f}"],
             ["updates/s", f"{self.rates[1]:,.0f}"],

@@ -156,7 +156,7 @@ class GANPanels:
         made = self.sampler(_sphere(one, other, share) if options.path == "sphere" else torch.lerp(one, other, share))
         figure = f"latent {options.start} to {options.end}"
         if self.examples.images is not None:
-            return ImageGrid(images=self._pictures(made), labels=[f"{value:.0%}" for value in share[:, 0].tolist()], figure=figure)
+            return ImageGrid(images=self._pictures(made), labels=[f"{100 * value:.0f} %" for value in share[:, 0].tolist()], figure=figure)
         real = some(self.examples.train, SHOWN_REAL).cpu()
         return Scatter(
             points=Array.of(torch.cat([real, made.cpu()])),
@@ -208,7 +208,7 @@ class GANPanels:
             second=shares[1].tolist(),
             names=[REAL, MADE],
             percent=True,
-            figure=f"{right:.0%} told right" if self._has_logits else f"gap {gap:.3g}",
+            figure=f"{100 * right:.0f} % told right" if self._has_logits else f"gap {gap:.3g}",
             caption="probability of being real" if self._has_logits else "the critic's score; only differences mean something",
         )
 
@@ -225,7 +225,12 @@ class GANPanels:
         if self.examples.images is None:
             labels, values, real = [*labels, "none"], [*values, outside], [*real, 0.0]
         return Bars(
-            labels=labels, values=values, second=real, names=[MADE, REAL], percent=True, figure=f"{max(0.0, 1 - outside):.0%} in a mode"
+            labels=labels,
+            values=values,
+            second=real,
+            names=[MADE, REAL],
+            percent=True,
+            figure=f"{100 * max(0.0, 1 - outside):.0f} % in a mode",
         )
 
     # --- what the panels share ----------------------------------------------------------------------------------------------------
@@ -253,7 +258,7 @@ class GANPanels:
         if not self.examples.names:
             return ""
         modes = [mode for mode in self._modes(samples) if mode in self.examples.present]
-        return f"{len(set(modes))} of {len(self.examples.present)} modes · {len(modes) / len(samples):.0%} in one"
+        return f"{len(set(modes))} of {len(self.examples.present)} modes · {100 * len(modes) / len(samples):.0f} % in one"
 
     def class_of_sample(self, number: int) -> int:
         """The class of the training image nearest to a sample of the sheet."""

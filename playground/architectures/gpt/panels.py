@@ -80,7 +80,7 @@ def layer_lens(model: GPT, tokenizer: Tokenizer, options: TokenOfPrompt) -> Tabl
     names = ["embedding", *(f"layer {layer}" for layer in range(len(model.blocks)))]
     rows, shades = [], []
     for name, values, ids in zip(names, top.values.tolist(), top.indices.tolist(), strict=True):
-        rows.append([name, *(f"{tokenizer.label(token)} {value:.0%}" for token, value in zip(ids, values, strict=True))])
+        rows.append([name, *(f"{tokenizer.label(token)} {100 * value:.0f} %" for token, value in zip(ids, values, strict=True))])
         shades.append([0.0, *values])
     return Table(
         columns=["stream after", *(f"{rank}." for rank in range(1, top.values.shape[1] + 1))],
