@@ -42,7 +42,7 @@ def main(steps: int, threads: int) -> None:
         clean = x[next(order)].float() / images.full
         loss = (model(clean) - clean).square().sum() / (2 * len(clean))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     stopwatch.report(steps, loss.item())
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.autoencoder.baselines import Components, fitting
+from playground.architectures.autoencoder.baselines import Components
 from playground.architectures.autoencoder.latent_panels import LatentPanels
 from playground.architectures.autoencoder.objective import reconstruction_loss
 from playground.architectures.autoencoder.options import FeatureOptions, InputOptions, PageOptions
@@ -18,8 +18,8 @@ from playground.engine.settings import Options
 PAGE = 20
 MOST_FEATURES = 100
 PROBED = 64
-MOST_CELLS = 4096
-"""Of an image whose principal components a panel works out."""
+MOST_CELLS, MOST_IMAGES = 1024, 4000
+"""Cells of an image whose principal components a panel works out, and training images that it learns them from."""
 
 
 class AutoencoderPanels(LatentPanels):
@@ -121,8 +121,7 @@ class AutoencoderPanels(LatentPanels):
         if size > MOST_CELLS:
             return Lines(x=[0.0], series={"PCA": [None]}, caption=f"images of more than {MOST_CELLS:,} cells have too many components")
         if self._components is None:
-            most, _ = fitting(len(self.train_images), size)
-            self._components = Components(self.cells(self.train_images[:most]).flatten(1).cpu().numpy())
+            self._components = Components(self.cells(self.train_images[:MOST_IMAGES]).flatten(1).cpu().numpy())
         images = self.cells(self.test_images[:SEEN])
         left = self._components.errors(images.flatten(1).cpu().numpy())
         most = min(size, max(2 * self.settings.latent, 32))
@@ -137,6 +136,7 @@ class AutoencoderPanels(LatentPanels):
             x_title="components, or numbers in the code",
             log=True,
             figure=f"{self.settings.latent} numbers are worth {equal} components",
+            caption=f"components of the first {MOST_IMAGES:,} training images" if len(self.train_images) > MOST_IMAGES else "",
         )
 
     def norms(self, options: Options) -> Bars:
