@@ -1,6 +1,7 @@
 """The training loop: what it records, how it obeys, and that nobody who looks on changes a weight."""
 
 import errno
+import threading
 from collections import deque
 from typing import Any
 
@@ -57,7 +58,12 @@ def trained(outlet: Memory | None = None, save: Any = None, prepared: Any = None
     task = ToyTask(settings, prepare(settings))
     if prepared:
         prepared(task)
-    loop = Loop(card, task, outlet, save or (lambda: (f"step-{task.step}", 1)), baselines={}, progress=Progress())
+
+    def snapshot() -> Any:
+        name = f"step-{task.step}"
+        return save or (lambda: (name, 1))
+
+    loop = Loop(card, task, outlet, snapshot, baselines={}, progress=Progress())
     return task, outlet, loop.run()
 
 
@@ -195,7 +201,7 @@ def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
     other = ToyTask(settings, prepare(ToySettings(seed=99)))
     other.load_weights({name: tensor.clone() for name, tensor in half.weights().items()})
     other.load_state_dict(unflatten(shuffled, plain))
-    assert Loop(card, other, Memory(), lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
+    assert Loop(card, other, Memory(), lambda: lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
     assert weights(other) == weights(full)
 
 
@@ -234,3 +240,28 @@ def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
     task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=1.0)  # 0, with the slope of a root at 0
     assert task.not_finite.item() == 1
     assert weights(task) == before
+
+
+def test_training_goes_on_while_a_checkpoint_is_written() -> None:
+    passed = threading.Event()
+    waited: list[bool] = []
+
+    def save() -> tuple[str, int]:
+        if outlet.of(Saved):  # the first one, before training, is waited for
+            waited.append(passed.wait(60))
+        return "x", 1
+
+    def watch(task: ToyTask) -> None:
+        train_step = task.train_step
+
+        def step() -> Any:
+            if task.step > 25:
+                passed.set()
+            return train_step()
+
+        task.train_step = step  # type: ignore[method-assign]
+
+    outlet = Memory()
+    trained(outlet, save, watch, steps=40)
+    assert waited == [True, True]
+    assert [event.step for event in outlet.of(Saved)] == [0, 20, 40]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import math
@@ -32,6 +33,7 @@ from playground.engine.events import (
     Warned,
 )
 from playground.engine.failures import GaveUp, TrainingFailed, not_finite, out_of_memory
+from playground.engine.saving import Saver, Write
 from playground.engine.settings import SettingsError, change, field, parse_until
 from playground.engine.task import Task, looking
 
@@ -65,14 +67,14 @@ class Loop:
         card: Card,
         task: Task[Any],
         outlet: Outlet,
-        save: Callable[[], tuple[str, int]],
+        snapshot: Callable[[], Write],
         *,
         baselines: dict[str, dict[str, float]],
         progress: Progress,
         device_name: str = "",
         paused: bool = False,
     ) -> None:
-        """`save` writes a checkpoint and returns its name and bytes; it may raise `OSError`, which is tried again."""
+        """`snapshot` copies all that a checkpoint holds, and returns what writes it; that may raise `OSError`, and is tried again."""
         self.task = task
         self.outlet = outlet
         self.audience = Audience(card, task, outlet)
@@ -81,7 +83,7 @@ class Loop:
         self.paused = paused
         self.interrupted = ""
         """Set by a signal handler: why the run has to end after this step."""
-        self._save = save
+        self._saver = Saver(snapshot)
         self._device_name = device_name
         self._meter = Meter(task.device)
         self._buffer: list[dict[str, Tensor]] = []
@@ -118,6 +120,8 @@ class Loop:
                 if reason in ("interrupted", "stopped") or not self._linger():
                     return reason
         except TrainingFailed as failure:
+            with contextlib.suppress(TrainingFailed):  # one word of failure is enough
+                self._collect(wait=True)
             self._record(failure.event)
             self._status("failed")
             raise
@@ -127,6 +131,8 @@ class Loop:
                 raise
             self._record(event)
             raise TrainingFailed(event) from error
+        finally:
+            self._saver.close()
 
     def _train(self) -> str:
         task, settings = self.task, self.task.settings
@@ -156,8 +162,9 @@ class Loop:
                 self._clock(began)  # it waited for the device, which is training time
                 if evaluate:
                     self._evaluate()
+                self._collect(wait=False)
                 if save:
-                    self._checkpoint()
+                    self._checkpoint(wait=False)
                 self._save_changes()
                 if self._single:
                     self._single, self.paused = False, True
@@ -172,6 +179,7 @@ class Loop:
 
     def _finish(self, reason: str) -> None:
         self._flush()
+        self._collect(wait=True)
         if reason != "interrupted" and self.progress.evaluated != self.task.step:
             self._evaluate()
         if self._saved != self.task.step or self._unsaved:
@@ -277,10 +285,19 @@ class Loop:
         self.progress.metrics, self.progress.evaluated = metrics, self.task.step
         self._record(Evaluated(step=self.task.step, metrics=metrics))
 
-    def _checkpoint(self) -> None:
-        name, size = self._insist("save a checkpoint", self._save)
+    def _checkpoint(self, *, wait: bool = True) -> None:
+        """Save. Unless told to wait, training goes on while a thread writes, and `_collect` records it later."""
+        self._collect(wait=True)
+        self._saver.begin(self.task.step)
         self._saved, self._unsaved = self.task.step, False
-        self._record(Saved(step=self.task.step, checkpoint=name, bytes=size))
+        self._collect(wait=wait)
+
+    def _collect(self, *, wait: bool) -> None:
+        """Record the checkpoint that has been written; what the disk refused is tried again while training waits."""
+        if (written := self._saver.finished(wait)) is None:
+            return
+        name, size = self._insist("save a checkpoint", written.attempt)
+        self._record(Saved(step=written.step, checkpoint=name, bytes=size))
 
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
@@ -378,6 +395,7 @@ class Loop:
 
     def _serve_still(self, state: str) -> None:
         """Bring every watched panel up to date while nothing trains."""
+        self._collect(wait=False)
         self._save_changes()
         while self.audience.waiting:
             self.audience.serve(time.perf_counter(), still=True)

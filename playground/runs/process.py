@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
 import platform
@@ -23,6 +24,7 @@ from playground.engine.commands import AnyCommand
 from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
 from playground.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
 from playground.engine.loop import Loop, Progress
+from playground.engine.saving import Write
 from playground.engine.settings import Settings, SettingsError, fields, make, show, to_dict
 from playground.engine.state import flatten, unflatten
 from playground.engine.task import Task
@@ -91,7 +93,7 @@ def run(
             card,
             task,
             outlet,
-            lambda: save(directory, journal, card, task, progress, values),
+            lambda: snapshot(directory, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
             device_name=device_name,
@@ -111,20 +113,22 @@ def run(
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
 
-def save(
+def snapshot(
     directory: RunDirectory, journal: Journal, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]
-) -> tuple[str, int]:
-    """Write a checkpoint; returns its name and its size in bytes. Raises `OSError` when the disk refuses."""
-    tensors, plain = flatten(task.state_dict())
+) -> Write:
+    """A copy of all that a checkpoint holds, as what writes it and returns its name and its size in bytes. That raises `OSError` when the
+    disk refuses, and `TrainingFailed` when no reader would take it again."""
+    step, (tensors, plain) = task.step, flatten(task.state_dict())
+    weights, state = _copies(task.weights()), _copies(tensors)
     meta = {
         "architecture": card.name,
         "name": directory.name,
-        "step": task.step,
+        "step": step,
         "settings": to_dict(task.settings),
         "assets": task.assets(),
-        "state": plain,
-        "progress": {"seconds": progress.seconds, "metrics": progress.metrics, "evaluated": progress.evaluated},
-        "metrics": progress.metrics,
+        "state": copy.deepcopy(plain),
+        "progress": {"seconds": progress.seconds, "metrics": dict(progress.metrics), "evaluated": progress.evaluated},
+        "metrics": dict(progress.metrics),
         "baselines": baselines,
         "parameters": task.parameters,
         "data": task.data,
@@ -132,12 +136,16 @@ def save(
         "device": task.device.type,
         "versions": versions(),
     }
-    journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
-    try:
-        saved = directory.store.save(task.step, _arrays(task.weights()), _arrays(tensors), meta)
-    except CheckpointError as error:
-        raise TrainingFailed(cannot_be_saved(task.step, str(error))) from error
-    return saved.name, saved.bytes
+
+    def write() -> tuple[str, int]:
+        journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
+        try:
+            saved = directory.store.save(step, weights, state, meta)
+        except CheckpointError as error:
+            raise TrainingFailed(cannot_be_saved(step, str(error))) from error
+        return saved.name, saved.bytes
+
+    return write
 
 
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
@@ -269,8 +277,9 @@ def _signals(loop: Loop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+def _copies(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """As arrays that the next training step leaves alone."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous().numpy() for name, tensor in tensors.items()}
 
 
 def _tensors(arrays: Any) -> dict[str, torch.Tensor]:
