@@ -204,6 +204,7 @@ def describe_frame(player: Player, values: Values, epsilon: float, room: str) ->
         facts=facts,
         controls=vocabulary.controls(player.name, player.env, player.count),
         ended=bool(player.ended),
+        fps=player.steps_per_second,
         figure=f"return {player.episode.reward:.4g}",
         caption=player.what,
     )

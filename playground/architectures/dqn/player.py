@@ -17,6 +17,7 @@ from playground.architectures.dqn.settings import DQNSettings
 Values = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Values (B, actions) of observations (B, *shape)."""
 Policy = Literal["greedy", "explore", "random"]
+ATARI_SKIP = 4
 USUAL_ROOM, MOST_ROOM = (120, 64), (240, 160)
 
 
@@ -82,6 +83,12 @@ class Player:
         self.ended = "terminated" if terminated else "truncated" if truncated else ""
         self.by_hand |= how == "you"
         self.plan = None
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of real time; 0 when the environment does not say. An Atari agent acts on every fourth frame."""
+        rate = float(self.env.metadata.get("render_fps") or 0)
+        return rate / ATARI_SKIP if self.name.startswith("ALE/") else rate
 
     def picture(self, room: str) -> tuple[NDArray[np.uint8], str]:
         """The environment as pixels (h, w, 3) that fit into the room, or as text."""
