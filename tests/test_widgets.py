@@ -209,3 +209,13 @@ async def test_a_drawing_is_set_within_bounds() -> None:
         assert pad.pixels.tolist() == [[4, 0], [0, 2]]
         with pytest.raises(ValueError, match="2 x 2 pixels, not \\(3, 3\\)"):
             pad.set(np.zeros((3, 3)))
+
+
+async def test_labels_that_narrow_columns_cannot_hold_are_left_out_and_numbers_are_thinned() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 12)):
+        words = [f"word{i}" for i in range(24)]
+        widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], words)
+        assert "w" not in "".join(text(widget)[:-1])
+        widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
+        assert text(widget)[0].split() == ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"]

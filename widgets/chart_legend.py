@@ -47,7 +47,8 @@ def legend(chart: LineChart, width: int, palette: Palette, clipped: bool = False
         step = figure(min(points, key=lambda p: abs(p[0] - at))[0]) if points else figure(at)
         head.append(Segment(f"{plain(chart.x_title)} {step}  ", palette.style("accent", bold=True)))
     row: Row = []
-    for detail in (3, 2, 1, 0):
+    # a readout must show values; without a cursor, names say which curve is which
+    for detail in (3, 2, 1, 0) if at is not None else (3, 2, -1, 0):
         row = head + [segment for i in range(len(chart.curves)) for segment in _entry(chart, i, at, detail, palette)]
         if _length(row) <= width + 2:  # two cells of space at the end may go
             break
@@ -69,7 +70,7 @@ def _length(row: Row) -> int:
 
 
 def _entry(chart: LineChart, index: int, at: float | None, detail: int, palette: Palette) -> Row:
-    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, 0: the name alone, cut."""
+    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, -1: the name alone, 0: that cut."""
     curve = chart.curves[index]
     dots = curve.style == "dots"
     glyph = MARKER * 2 if dots else GLYPHS[dash(chart, index)]
@@ -77,7 +78,7 @@ def _entry(chart: LineChart, index: int, at: float | None, detail: int, palette:
     if detail != 1:
         name = plain(curve.name)
         row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
-    if detail:
+    if detail > 0:
         x, y, _, soft = chart.prepared(index)
         point = nearest(chart, index, at) if at is not None else (x[-1], y[-1], soft[-1]) if len(x) else None
         value = figure(None if point is None else float(point[1]), chart.percent, chart.unit)

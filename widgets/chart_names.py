@@ -15,20 +15,30 @@ from widgets.text import figure, fit, narrow
 
 ROOMY = 40
 """Cells of width from which names have a gutter of their own; in a narrower chart they share one line under the legend."""
+LEAST_OF_A_NAME = 6
+"""Cells that are left of a name so that its value stands behind it."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """What stands in one row of the gutter: the row it belongs to, an arrow when that lies out of sight, names with values."""
+    """One row of the gutter: the row it belongs to, an arrow when that lies out of sight, a name, and its value (and other names)."""
 
     row: int
     arrow: str
     words: str
+    value: str
 
     @property
     def text(self) -> str:
-        """The arrow and the words."""
-        return f"{self.arrow} {self.words}" if self.arrow else self.words
+        """The arrow, the words and the value."""
+        return f"{self.arrow} {self.words} {self.value}".lstrip()
+
+    def within(self, width: int) -> str:
+        """The same in at most `width` cells: the name is cut before the value."""
+        room = width - len(self.value) - 1 - (2 if self.arrow else 0)
+        if len(self.text) <= width or room < LEAST_OF_A_NAME:
+            return fit(self.text, width)
+        return f"{self.arrow} {fit(self.words, room)} {self.value}".lstrip()
 
 
 def words(guide: Guide, percent: bool) -> str:
@@ -55,9 +65,10 @@ def gutter(rows: list[int], guides: Sequence[Guide], percent: bool, width: int, 
     names = []
     for row, guide in zip(rows, guides, strict=True):
         arrow = "↑" if row < 0 else "↓" if row >= height else ""
-        names.append((guide.value, Name(min(max(row, 0), height - 1), arrow, words(guide, percent))))
+        value = figure(guide.value, percent, short=True)
+        names.append((guide.value, Name(min(max(row, 0), height - 1), arrow, narrow(guide.name), value)))
     ordered = _joined([name for _, name in sorted(names, key=lambda pair: -pair[0])], width - 1, height)
-    by_row = {row: name.text for row, name in zip(spread([name.row for name in ordered], height), ordered, strict=True)}
+    by_row = {row: name.within(width - 1) for row, name in zip(spread([name.row for name in ordered], height), ordered, strict=True)}
     style = palette.style("guide")
     return [[Segment(fit(f" {by_row[row]}" if row in by_row else "", width), style)] for row in range(height)]
 
@@ -71,7 +82,8 @@ def _joined(names: list[Name], width: int, height: int) -> list[Name]:
             break
         _, _, i = min(near or pairs)
         upper, lower = names[i : i + 2]
-        name = Name(lower.row, lower.arrow, f"{lower.words} · {upper.words if upper.arrow == lower.arrow else upper.text}")
+        other = f"{upper.words} {upper.value}" if upper.arrow == lower.arrow else upper.text
+        name = Name(lower.row, lower.arrow, lower.words, f"{lower.value} · {other}")
         names = [*names[:i], name, *names[i + 2 :]]
     return names
 

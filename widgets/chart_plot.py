@@ -208,7 +208,7 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
 
 
 def _x_axis(chart: LineChart, plot: Plot, width: int, palette: Palette) -> Row:
-    ticks = linear_ticks(plot.left, plot.right, max(1, plot.width // 14))
+    ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
     title = plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []
     end = width

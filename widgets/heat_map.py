@@ -15,9 +15,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from widgets.cells import level_rows, resample
-from widgets.heat_map_layout import Grid, layout, margins
+from widgets.heat_map_layout import Grid, layout, margins, numeric, stride
 from widgets.palette import Palette, Scale, to_levels
-from widgets.surface import Row, Surface, overlay
+from widgets.surface import Row, Surface, overlay, pieces
 from widgets.text import figure, fit, plain
 
 
@@ -137,6 +137,9 @@ class HeatMap(Surface):
             return []
         columns = self.values.shape[1]
         at = self._at()
+        if head == 1 and numeric(self._columns) and (every := stride(self._columns, grid.wide)) > 1:
+            parts = [(grid.left + i * grid.wide, label, "muted") for i, label in enumerate(self._columns[:columns]) if i % every == 0]
+            return [pieces(parts, grid.left + columns * grid.wide, palette)]
         rows: list[Row] = []
         for line in range(head):
             row: Row = [Segment(" " * grid.left, palette.blank)]

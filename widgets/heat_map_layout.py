@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from widgets.text import width_of
 
+READABLE = 3
+"""Cells of a column from which labels are written downwards or cut; in narrower ones they would be noise."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -34,8 +37,22 @@ def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: 
     if columns and height >= 5 and shape[1] <= width - label_width:
         longest = width_of(columns, 99)
         room = (width - label_width) // max(1, shape[1])
-        head = 1 if longest <= max(1, room - 1) else min(longest, max(1, height // 4))
+        if longest <= max(1, room - 1) or numeric(columns):
+            head = 1
+        elif room >= READABLE:
+            head = min(longest, max(1, height // 4))
     return label_width, head
+
+
+def numeric(labels: list[str]) -> bool:
+    """Whether all labels are numbers, of which every n-th says enough."""
+    return all(label.strip().lstrip("-+−").replace(".", "", 1).replace("e-", "", 1).isdecimal() for label in labels)
+
+
+def stride(labels: list[str], wide: int) -> int:
+    """Of numeric labels in columns of `wide` cells every how manieth is written, so that they stay apart: 1, 2, 5, 10, 20 …"""
+    least = (width_of(labels, 99) + 1) / max(1, wide) if width_of(labels, 99) > max(1, wide - 1) else 1
+    return next(factor * 10**power for power in range(9) for factor in (1, 2, 5) if factor * 10**power >= least)
 
 
 def layout(shape: tuple[int, ...], width: int, height: int, label_width: int, head: int, text: int) -> Grid:

@@ -13,18 +13,18 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from playground.screen.field_rows import LABEL
+from playground.screen.field_rows import LEAST_LABEL
 
 
 class FieldEditor(Vertical):
     """Hidden until a setting is edited. It knows nothing of settings: what is typed is told, what is wrong with it is said to it."""
 
-    DEFAULT_CSS = f"""
-    FieldEditor {{ height: auto; }}
-    FieldEditor Horizontal {{ height: 1; }}
-    FieldEditor #editor-label {{ width: {LABEL}; color: $accent; }}
-    FieldEditor Input {{ width: 1fr; background: $boost; }}
-    FieldEditor #editor-problem {{ height: auto; padding: 0 1 0 2; color: $text-error; }}
+    DEFAULT_CSS = """
+    FieldEditor { height: auto; }
+    FieldEditor Horizontal { height: 1; }
+    FieldEditor #editor-label { color: $accent; }
+    FieldEditor Input { width: 1fr; background: $boost; }
+    FieldEditor #editor-problem { height: auto; padding: 0 1 0 2; color: $text-error; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "drop", "leave the field"),
@@ -56,9 +56,10 @@ class FieldEditor(Vertical):
             super().__init__()
             self.text = text
 
-    def __init__(self) -> None:
+    def __init__(self, label: int = LEAST_LABEL) -> None:
         super().__init__()
         self._label = Static(id="editor-label")
+        self._label.styles.width = label
         self._input = Input(id="editor-input", compact=True, select_on_focus=True)
         self._problem = Static(id="editor-problem")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from rich.segment import Segment
 from rich.style import Style
@@ -12,9 +13,11 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from playground.screen.flow import fit
+
 PRESET = "preset"
-LABEL = 14
-"""Cells of the label, its leading blank included."""
+LEAST_LABEL, MOST_LABEL = 14, 20
+"""Cells of the labels, the leading blank and the gap behind them included; a longer one is cut."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Row:
     note: str
 
 
+def label_width(labels: Iterable[str]) -> int:
+    """Cells for these labels, the blank before them and the gap behind them included."""
+    return min(MOST_LABEL, max(LEAST_LABEL, 2 + max(map(len, labels), default=0)))
+
+
 class FieldRows(Widget):
     """A block of rows, as many as there are fields in it."""
 
@@ -41,8 +49,9 @@ class FieldRows(Widget):
         """-1 or 1 when ‹ or › was hit."""
         on_value: bool
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, label: int = LEAST_LABEL, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._label = label
         self._rows: list[Row] = []
         self._first = 0
         self._cursor: int | None = None
@@ -69,10 +78,10 @@ class FieldRows(Widget):
             return found + self.get_component_rich_style("rows--cursor") if here else found
 
         value_style = style("changed") if row.changed else style("value")
-        segments = [Segment(("▸" if here else " ") + f"{row.label[: LABEL - 2]:<{LABEL - 1}}", style("label"))]
+        segments = [Segment(("▸" if here else " ") + f"{fit(row.label, self._label - 2):<{self._label - 1}}", style("label"))]
         if row.choices:
             segments.append(Segment("‹ ", style("dim")))
-        room = width - LABEL - len(row.note) - 1 - (4 if row.choices else 0)
+        room = width - self._label - len(row.note) - 1 - (4 if row.choices else 0)
         value = row.value if len(row.value) <= room else row.value[: max(room - 1, 0)] + "…"
         segments.append(Segment(value, value_style))
         if row.choices:
@@ -92,6 +101,6 @@ class FieldRows(Widget):
         row = self._rows[event.y]
         arrow = 0
         if row.choices:
-            right = LABEL + 2 + len(row.value)
-            arrow = -1 if LABEL <= event.x < LABEL + 2 else 1 if event.x >= LABEL + 2 and event.x <= right + 1 else 0
-        self.post_message(self.Clicked(self._first + event.y, arrow, event.x >= LABEL))
+            left, right = self._label, self._label + 2 + len(row.value)
+            arrow = -1 if left <= event.x < left + 2 else 1 if left + 2 <= event.x <= right + 1 else 0
+        self.post_message(self.Clicked(self._first + event.y, arrow, event.x >= self._label))

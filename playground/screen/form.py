@@ -21,7 +21,7 @@ from playground.engine.card import Card
 from playground.engine.settings import Field, SettingsError
 from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.field_editor import FieldEditor
-from playground.screen.field_rows import PRESET, FieldRows, Row
+from playground.screen.field_rows import PRESET, FieldRows, Row, label_width
 from widgets.surface import out_of_sight
 
 
@@ -92,8 +92,9 @@ class SettingsForm(Vertical):
         self.editing = False
         self._title = Static(id="form-title")
         self._scroll = FieldScroll(id="form-scroll")
-        self._above, self._below = FieldRows(id="rows-above"), FieldRows(id="rows-below")
-        self._editor = FieldEditor()
+        label = label_width([PRESET, *self.fields])
+        self._above, self._below = FieldRows(label, id="rows-above"), FieldRows(label, id="rows-below")
+        self._editor = FieldEditor(label)
         self._more = Static(id="form-more")
         self._words = Static(id="form-words")
 

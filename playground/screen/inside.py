@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,7 +18,7 @@ from playground.engine.card import Card, PanelCard
 from playground.engine.commands import View
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
-from playground.screen.flow import Flow, Piece
+from playground.screen.flow import GAP, Flow, Piece
 from playground.screen.options_bar import known
 from playground.screen.panel_view import PanelView
 
@@ -25,6 +26,10 @@ TWO_COLUMNS = 96
 """Cells of width from which two panels stand side by side."""
 AROUND = 2
 """Rows a panel needs around its widget: title and hint."""
+BEFORE, AFTER = "‹", "›"
+"""What the arrows around the titles say when they are clicked; no panel has such a name."""
+ARROWS = 2 * (1 + GAP) + GAP + len("10 of 10")
+"""Cells that the arrows and the number of the chosen panel take, where not all titles fit in one line."""
 
 
 class Inside(Vertical):
@@ -155,7 +160,7 @@ class Inside(Vertical):
     def _arrange(self) -> None:
         if not self.panels or self.size.width < 1:
             return
-        width, height = self.size.width, self.size.height - len(self._titles._lay(self.size.width))
+        width, height = self.size.width, self.size.height - 1
         columns = 2 if width >= TWO_COLUMNS and len(self.panels) > 1 else 1
         rows = [panel.rows + AROUND for panel in self.panels]
         shown, heights = fitting(rows, self._first, height, columns)
@@ -194,7 +199,14 @@ class Inside(Vertical):
         for position, panel in enumerate(self.panels):
             style = "flow--chosen" if position == self.chosen else "flow--plain" if position in shown else "flow--quiet"
             groups.append((Piece(panel.title, style, panel.name),))
-        self._titles.show(groups)
+        width = self._titles.size.width or self.size.width - 2
+        line = line_with([cell_len(panel.title) for panel in self.panels], self.chosen, width)
+        if len(line) == len(groups):
+            self._titles.show_figure("")
+            self._titles.show(groups)
+            return
+        self._titles.show_figure(f"{self.chosen + 1} of {len(self.panels)}")
+        self._titles.show([(Piece("‹", "flow--arrow", BEFORE),), *groups[line.start : line.stop], (Piece("›", "flow--arrow", AFTER),)])
 
     def _tell(self) -> None:
         visible = tuple(card.name for card in self.seen())
@@ -207,6 +219,9 @@ class Inside(Vertical):
     @on(Flow.Pressed, "#titles")
     def _title_pressed(self, event: Flow.Pressed) -> None:
         event.stop()
+        if event.target in (BEFORE, AFTER):
+            self.action_go(-1 if event.target == BEFORE else 1)
+            return
         self.choose([panel.name for panel in self.panels].index(event.target))
         self._views[event.target].focus()
 
@@ -257,3 +272,17 @@ def fitting(rows: Sequence[int], chosen: int, height: int, columns: int) -> tupl
         while start > 0 and fits(start - 1, end):
             start -= 1
     return range(start, end), heights(start, end)
+
+
+def line_with(lengths: Sequence[int], chosen: int, width: int) -> range:
+    """Which titles stand in the one line there is: all if they fit, else those of the line of theirs that holds the chosen one."""
+    if sum(lengths) + GAP * (len(lengths) - 1) <= width:
+        return range(len(lengths))
+    start, used = 0, -GAP
+    for position, length in enumerate(lengths):
+        if used + GAP + length > width - ARROWS and position > start:
+            if chosen < position:
+                return range(start, position)
+            start, used = position, -GAP
+        used += GAP + length
+    return range(start, len(lengths))
