@@ -179,7 +179,7 @@ def test_data_that_do_not_fill_the_streams_are_refused_in_words(own_text: str) -
         Streams(torch.arange(30), 4, 10, torch.Generator())
 
 
-@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("rows", [1, 7])
 def test_every_held_out_step_is_scored_once(rows: int) -> None:
     sequence = torch.arange(2000)
     held_out = HeldOut(sequence[:1500], sequence[1500:], rows=rows)
@@ -308,8 +308,8 @@ def test_copy_memory_asks_for_the_symbols_after_the_gap() -> None:
 
 
 def test_copying_over_a_short_gap_is_learnt() -> None:
-    task = build(task="copy", cell="gru", length=2, width=48, batch=64, lr=0.02, dropout=0.0, weight_decay=0.0, steps=300)
-    train(task, 300)
+    task = build(task="copy", cell="gru", length=2, width=48, batch=64, lr=0.02, dropout=0.0, weight_decay=0.0, steps=200)
+    train(task, 200)
     with looking(task):
         assert task.evaluate()["accuracy"] > 0.25  # chance is an eighth
     assert task.baselines()["accuracy"] == {"chance": 0.125}
@@ -350,6 +350,25 @@ def test_a_forecast_lives_on_its_own_predictions() -> None:
     for place in range(3):
         whole = torch.cat([context, said[:, :place]], dim=1)
         torch.testing.assert_close(said[:, place], model.read_out(model(whole[..., None])[0])[:, -1, 0])
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({"tokens": "word", "min_count": 1}, {"val_loss", "val_perplexity", "val_top1"}),
+        ({"tokens": "char"}, {"val_loss", "val_perplexity", "val_top1", "val_bits_per_character"}),
+        ({"task": "adding"}, {"val_loss", "test_mse"}),
+        ({"task": "copy"}, {"val_loss", "val_perplexity", "val_top1", "accuracy"}),
+        ({"task": "series"}, {"val_loss", "test_mse"}),
+    ],
+)
+def test_scripts_can_rely_on_the_names_of_what_is_measured(own_text: str, values: dict[str, Any], names: set[str]) -> None:
+    task = build(own_text, **values)
+    train(task, 1)
+    with looking(task):
+        assert set(task.evaluate()) == names
+    assert set(task.baselines()) == names
+    assert "grad_norm" in task.train_step()
 
 
 # --- panels --------------------------------------------------------------------------------------------------------------------------

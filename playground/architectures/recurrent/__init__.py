@@ -27,6 +27,8 @@ _ADDING = {
     "eval_every": 100,
 }
 
+_KERAS = {"tokens": "word", "embedding": 50, "layers": 2, "width": 100, "head": 100, "block_size": 50}
+
 card = Card(
     name="recurrent",
     title="Recurrent",
@@ -131,40 +133,27 @@ card = Card(
     ),
     stage=Stage(kind="prompt", panel="next_token", option="prompt", generate="passage"),
     presets={
-        "reference": Preset({}, "The defaults: an LSTM of 192 units, next character of the language reference."),
-        "words": Preset(
-            {
-                "tokens": "word",
-                "embedding": 128,
-                "dropout": 0.5,
-                "block_size": 32,
-                "batch": 16,
-                "lr": 3e-3,
-                "weight_decay": 0.5,
-                "steps": 2500,
-            },
-            "Next word, read as one long stream.",
+        "reference": Preset(
+            {}, "The defaults: an LSTM of 192 units on the language reference, character by character. 1.25 nats, the 5-gram's is 1.32."
         ),
         "keras-tutorial": Preset(
+            {**_KERAS, "dropout": 0.35, "weight_decay": 0.1, "batch": 32, "lr": 3e-3, "steps": 1200, "eval_every": 200},
+            "The Keras tutorial's word model (two LSTMs of 100), which predicts the word after every place: perplexity 83, the bigram's is 94.",
+        ),
+        "keras-windows": Preset(
             {
-                "tokens": "word",
+                **_KERAS,
                 "predict": "last",
-                "embedding": 50,
-                "layers": 2,
-                "width": 100,
-                "head": 100,
                 "dropout": 0.0,
                 "weight_decay": 0.0,
                 "clip": 0.0,
-                "forget_bias": 1.0,
-                "block_size": 50,
                 "batch": 128,
                 "lr": 1e-3,
                 "warmup": 0,
-                "steps": 1500,
+                "steps": 1000,
                 "eval_every": 250,
             },
-            "The Keras tutorial's word model: embedding 50, two LSTMs of 100, dense 100; the word after a window of 50.",
+            "As the tutorial trains it: one word after each window of 50, so that a step costs as much and learns from a 50th.",
         ),
         "copy": Preset(
             {
@@ -178,7 +167,7 @@ card = Card(
                 "lr": 5e-3,
                 "steps": 3000,
             },
-            "Ten symbols recalled after 20 steps.",
+            "Ten symbols recalled after 20 steps: nearly all of them right, where chance is an eighth.",
         ),
         "series": Preset(
             {
@@ -192,10 +181,19 @@ card = Card(
                 "steps": 1500,
                 "eval_every": 100,
             },
-            "Three sines under noise, forecast 25 steps ahead.",
+            "Three sines under noise, forecast 25 steps ahead with an error of .04; the noise alone is .013.",
         ),
-        "adding-lstm": Preset({**_ADDING, "cell": "lstm"}, "The adding problem over 50 steps, which an LSTM's gates solve."),
-        "adding-gru": Preset({**_ADDING, "cell": "gru"}, "The adding problem over 50 steps, which a GRU's gates solve."),
-        "adding-rnn": Preset({**_ADDING, "cell": "rnn-tanh"}, "The same with a plain RNN, whose memory fades: it stays at the constant."),
+        "adding-lstm": Preset(
+            {**_ADDING, "cell": "lstm"},
+            "The adding problem over 50 steps, which an LSTM's gates solve: a squared error below .001, the constant's is .17.",
+        ),
+        "adding-gru": Preset(
+            {**_ADDING, "cell": "gru"},
+            "The adding problem over 50 steps, which a GRU's gates solve: a squared error of .0001, the constant's is .17.",
+        ),
+        "adding-rnn": Preset(
+            {**_ADDING, "cell": "rnn-tanh"},
+            "The same steps with a plain RNN, whose memory fades: it stays at the constant or begins to leave it at the end.",
+        ),
     },
 )
