@@ -63,6 +63,16 @@ async def test_names_without_a_row_of_their_own_are_joined() -> None:
         assert [name for name in names_of(chart) if name] == ["c 1.02", "a 1 · b 1.01", "d 0.1"]
 
 
+async def test_a_long_name_takes_two_rows_and_keeps_its_value() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(51, 9)) as pilot:
+        guides = [Guide("one broad Gaussian", 1.5), Guide("real against real", 0.8)]
+        chart.show([Curve("train", *steps(500))], guides)
+        assert [name for name in names_of(chart) if name] == ["one broad", "Gaussian 1.5", "real against", "real 0.8"]
+        await pilot.resize_terminal(51, 5)
+        assert [name for name in names_of(chart) if name] == ["one broad G… 1.5", "real agains… 0.8"]
+
+
 async def test_a_narrow_chart_names_its_baselines_in_one_line() -> None:
     chart = LineChart()
     async with Stage(chart).run_test(size=(36, 12)):

@@ -33,12 +33,25 @@ class Name:
         """The arrow, the words and the value."""
         return f"{self.arrow} {self.words} {self.value}".lstrip()
 
-    def within(self, width: int) -> str:
-        """The same in at most `width` cells: the name is cut before the value."""
-        room = width - len(self.value) - 1 - (2 if self.arrow else 0)
-        if len(self.text) <= width or room < LEAST_OF_A_NAME:
-            return fit(self.text, width)
-        return f"{self.arrow} {fit(self.words, room)} {self.value}".lstrip()
+    def lines(self, width: int, most: int) -> list[str]:
+        """The same in at most `most` (1 or 2) lines of `width` cells: the name is cut before the value."""
+        if len(self.text) <= width:
+            return [self.text]
+        head = f"{self.arrow} " if self.arrow else ""
+        if most > 1 and " " in self.words:
+            upper, lower = self._halves(width - len(head))
+            return [
+                head + fit(upper, width - len(head)).rstrip(),
+                " " * len(head) + Name(0, "", lower, self.value).lines(width - len(head), 1)[0],
+            ]
+        room = width - len(self.value) - 1 - len(head)
+        return [f"{head}{fit(self.words, room)} {self.value}" if room >= LEAST_OF_A_NAME else fit(self.text, width)]
+
+    def _halves(self, width: int) -> tuple[str, str]:
+        """As many of the words as fit in a line, but one, and the others."""
+        words = self.words.split()
+        count = max(i for i in range(1, len(words)) if i == 1 or len(" ".join(words[:i])) <= width)
+        return " ".join(words[:count]), " ".join(words[count:])
 
 
 def words(guide: Guide, percent: bool) -> str:
@@ -68,9 +81,13 @@ def gutter(rows: list[int], guides: Sequence[Guide], percent: bool, width: int, 
         value = figure(guide.value, percent, short=True)
         names.append((guide.value, Name(min(max(row, 0), height - 1), arrow, narrow(guide.name), value)))
     ordered = _joined([name for _, name in sorted(names, key=lambda pair: -pair[0])], width - 1, height)
-    by_row = {row: name.within(width - 1) for row, name in zip(spread([name.row for name in ordered], height), ordered, strict=True)}
+    lines = [(name.row, name.lines(width - 1, 2)) for name in ordered]
+    if sum(len(parts) for _, parts in lines) > height:
+        lines = [(name.row, name.lines(width - 1, 1)) for name in ordered]
+    wanted = [row + 1 - len(parts) + i for row, parts in lines for i in range(len(parts))]  # the last line beside the dashes
+    by_row = dict(zip(spread(wanted, height), (part for _, parts in lines for part in parts), strict=True))
     style = palette.style("guide")
-    return [[Segment(fit(f" {by_row[row]}" if row in by_row else "", width), style)] for row in range(height)]
+    return [[Segment(fit(f" {by_row.get(row, '')}", width), style)] for row in range(height)]
 
 
 def _joined(names: list[Name], width: int, height: int) -> list[Name]:
