@@ -138,7 +138,7 @@ card = Card(
         ),
         "keras-tutorial": Preset(
             {**_KERAS, "dropout": 0.35, "weight_decay": 0.1, "batch": 32, "lr": 3e-3, "steps": 1200, "eval_every": 200},
-            "The Keras tutorial's word model (two LSTMs of 100), which predicts the word after every place: perplexity 83, the bigram's is 94.",
+            "The Keras tutorial's word model (two LSTMs of 100), predicting at every place: perplexity 83, the bigram's is 94.",
         ),
         "keras-windows": Preset(
             {

@@ -161,7 +161,7 @@ class Copy(Problem):
         held_out = copy_batch(HELD_OUT, settings.length, torch.Generator().manual_seed(HELD_OUT_SEED))
         self._held_out = tuple(part.to(device) for part in held_out)
         self.data = (
-            f"copy memory: {RECALLED} of {SYMBOLS} symbols, said again after {settings.length} steps; fresh ones at every step, "
+            f"copy memory: {RECALLED} symbols of {SYMBOLS} kinds, said again after {settings.length} steps; fresh ones at every step, "
             f"{HELD_OUT:,} sequences held out"
         )
 

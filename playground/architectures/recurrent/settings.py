@@ -100,7 +100,7 @@ class RecurrentSettings(Settings):
         super().check()
         if self.bidirectional and self.task in ("text", "series"):
             raise SettingsError(
-                f"--bidirectional true reads from the end, where the answer to --task {self.task} stands; "
+                f"--bidirectional reads from the end, where the answer to --task {self.task} stands; "
                 "leave it out, or use --task adding or copy",
                 "bidirectional",
             )
