@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
 
 from benchmarks.timing import Pace
+from playground import architectures
 from playground.engine.events import DurableEvent, Finished, Saved, Stepped
 from playground.runs.directory import RunDirectory
 
@@ -31,12 +34,17 @@ def environment(threads: int) -> dict[str, str]:
 
 def bare(architecture: str, steps: int, threads: int) -> Pace:
     """Of `benchmarks/bare_ARCHITECTURE.py`. Raises `subprocess.CalledProcessError`."""
-    command = [sys.executable, "-m", f"benchmarks.bare_{architecture}", str(steps), str(threads)]
+    return script(f"bare_{architecture}", str(steps), str(threads), threads=threads)
+
+
+def script(name: str, *arguments: str, threads: int) -> Pace:
+    """Of `benchmarks/NAME.py`, which prints it last. Raises `subprocess.CalledProcessError`."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
     done = subprocess.run(command, env=environment(threads), check=True, stdout=subprocess.PIPE)
-    return msgspec.json.decode(done.stdout, type=Pace)
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Pace)
 
 
-def program(architecture: str, steps: int, threads: int, onlooker: Onlooker | None = None) -> Pace:
+def program(architecture: str, steps: int, threads: int, onlooker: Onlooker | None = None, settings: Mapping[str, Any] = {}) -> Pace:
     """Of `dlplay ARCHITECTURE --headless --json`, from the first training step to the last, by the times of its own events.
 
     Evaluations and saves come before the first step and after the last one, as in the bare loop there are none.
@@ -45,12 +53,18 @@ def program(architecture: str, steps: int, threads: int, onlooker: Onlooker | No
         flags = {"steps": steps, "threads": threads, "eval-every": steps, "save-every": steps, "runs-dir": runs_dir, "name": "bench"}
         command = [sys.executable, "-m", "playground", architecture, "--headless", "--json", "--device", "cpu"]
         command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+        if settings:
+            (Path(runs_dir) / "settings.json").write_text(json.dumps(dict(settings)))
+            command += ["--set-file", str(Path(runs_dir) / "settings.json")]
         with contextlib.ExitStack() as stack:
             process = stack.enter_context(subprocess.Popen(command, env=environment(threads), stdout=subprocess.PIPE))
-            return _follow(process, RunDirectory(Path(runs_dir) / "bench"), onlooker, stack)
+            metric = architectures.card(architecture).charts[0].train[0]
+            return _follow(process, RunDirectory(Path(runs_dir) / "bench"), metric, onlooker, stack)
 
 
-def _follow(process: subprocess.Popen[bytes], run: RunDirectory, onlooker: Onlooker | None, stack: contextlib.ExitStack) -> Pace:
+def _follow(
+    process: subprocess.Popen[bytes], run: RunDirectory, metric: str, onlooker: Onlooker | None, stack: contextlib.ExitStack
+) -> Pace:
     meter = psutil.Process(process.pid)
     began, cpu, last = 0.0, 0.0, None
     assert process.stdout is not None
@@ -63,9 +77,9 @@ def _follow(process: subprocess.Popen[bytes], run: RunDirectory, onlooker: Onloo
         elif isinstance(event, Stepped):
             last, used = event, _cpu(meter) - cpu
         elif isinstance(event, Finished) and last is not None:
-            loss = last.metrics["train_loss"][-1]
+            loss = next((value for value in reversed(last.metrics.get(metric, [])) if value is not None), 0.0)
             stack.close()  # a run waits at its end for those who look on
-            return Pace(last.step / (last.time - began), used / last.step * 1000, loss or 0.0, event.steps_per_second)
+            return Pace(last.step / (last.time - began), used / last.step * 1000, loss, event.steps_per_second)
     raise RuntimeError(f"{run.name} ended without a finished event, exit status {process.wait()}")
 
 
