@@ -52,7 +52,7 @@ async def test_tabs_by_key_and_mouse(tmp_path: Path) -> None:
         names = list(app.cards)
         await pilot.press("ctrl+right")
         await until(lambda: app.opened == names[names.index("convnet") + 1] and app.opened in app.tabs)
-        await pilot.press("<")
+        await pilot.press("ctrl+pageup")
         await until(lambda: app.opened == "convnet" and "kernel" in part_text(app, "SettingsForm"))
         place = screen_text(app).splitlines()[0].index("GPT")
         await pilot.click("TabBar", offset=(place, 0))
@@ -195,3 +195,20 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+async def test_a_part_that_fills_the_window_keeps_the_run_in_view_and_names_the_way_back(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await pilot.press("m")
+        await until(lambda: app.screen.maximized is not None and "escape back" in screen_text(app))
+        await until(lambda: "nothing yet" in screen_text(app) or "ready" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen.maximized is None and "escape back" not in screen_text(app))
+
+
+async def test_the_palette_begins_with_what_is_done_most(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gan") as (app, pilot):
+        await pilot.press("ctrl+p")
+        await until(lambda: "train/pause (space)" in screen_text(app))
+        text = screen_text(app)
+        assert text.index("train/pause") < text.index("step (s)") < text.index("reset (r)") < text.index("Step the discriminator")

@@ -52,7 +52,7 @@ def numeric(labels: list[str]) -> bool:
 def stride(labels: list[str], wide: int) -> int:
     """Of numeric labels in columns of `wide` cells every how manieth is written, so that they stay apart: 1, 2, 5, 10, 20 …"""
     least = (width_of(labels, 99) + 1) / max(1, wide) if width_of(labels, 99) > max(1, wide - 1) else 1
-    return next(factor * 10**power for power in range(9) for factor in (1, 2, 5) if factor * 10**power >= least)
+    return next(factor * int(10**power) for power in range(9) for factor in (1, 2, 5) if factor * 10**power >= least)
 
 
 def layout(shape: tuple[int, ...], width: int, height: int, label_width: int, head: int, text: int) -> Grid:

@@ -101,7 +101,7 @@ class ActingApp(App[None]):
             self.screen.minimize()
             return
         for node in focused.ancestors_with_self if focused is not None else ():
-            if isinstance(node, Widget) and set(MAXIMISED) & node._css_type_names:
+            if isinstance(node, Widget) and node.is_on_screen and set(MAXIMISED) & node._css_type_names:
                 self.screen.maximized = node
                 return
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult, SystemCommand
+from textual.command import Provider
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
@@ -19,8 +20,10 @@ from playground import architectures
 from playground.screen import numbers, themes
 from playground.screen.actions import ActingApp
 from playground.screen.hangup import Hangup
-from playground.screen.key_hints import KeyHints
-from playground.screen.keys import ACTIONS, bindings
+from playground.screen.key_hints import OF_THE_TAB, KeyHints
+from playground.screen.keys import ACTIONS, Action, bindings
+from playground.screen.palette import TableCommands
+from playground.screen.run_bar import RunBar
 from playground.screen.tab_bar import TabBar
 from playground.screen.terminal import Pace, PacedDriver
 
@@ -43,7 +46,8 @@ class PlaygroundApp(ActingApp):
     TITLE = "dlplay"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings()
-    ALLOW_IN_MAXIMIZED_VIEW = "KeyHints"
+    ALLOW_IN_MAXIMIZED_VIEW = "KeyHints, RunBar"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {TableCommands}
     SCROLL_SENSITIVITY_Y: ClassVar[float] = 2.0
 
     def __init__(
@@ -92,6 +96,7 @@ class PlaygroundApp(ActingApp):
         """Tabs above, keys below."""
         yield TabBar({card.name: card.title for card in self.cards.values()})
         yield ContentSwitcher(id="tabs")
+        yield RunBar(id="maximised-run")
         yield KeyHints()
 
     def on_mount(self) -> None:
@@ -172,6 +177,8 @@ class PlaygroundApp(ActingApp):
         for tab in tabs:
             if tab.card.name == self.opened and not self.covered:
                 tab.renew()
+                if self.screen.maximized is not None:
+                    self.query_one("#maximised-run", RunBar).show(tab.standing())
             elif now >= self._poll_due:
                 tab.link.poll()
         if now >= self._poll_due:
@@ -228,16 +235,23 @@ class PlaygroundApp(ActingApp):
                 await offer[1]()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action of the table, every architecture, every action of the tab."""
-        for action in ACTIONS:
-            if action.name != "command_palette":
-                yield SystemCommand(f"{action.words} ({action.shown})", action.help, partial(self.run_action, action.name))
-        for card in self.cards.values():
-            yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
+        """Every action of the table and of the tab, in the order of the footer, and every architecture."""
+        ranked = sorted(ACTIONS, key=lambda action: action.footer or len(ACTIONS))
+        first = [action for action in ranked if 0 < action.footer <= OF_THE_TAB]
+        for action in first:
+            yield self._command(action)
         for act in self.cards[self.opened].actions:
             shown = f"{act.title} ({act.key})" if act.key else act.title
             yield SystemCommand(shown, act.help, partial(self.action_act, self.opened, act.name))
+        for action in ranked:
+            if action not in first and action.name != "command_palette":
+                yield self._command(action)
+        for card in self.cards.values():
+            yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
+
+    def _command(self, action: Action) -> SystemCommand:
+        return SystemCommand(f"{action.words} ({action.shown})", action.help, partial(self.run_action, action.name))
 
     def exit(self, *args: Any, **options: Any) -> None:
         """Let go of every process; those that train go on by themselves."""

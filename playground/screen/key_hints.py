@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from textual import events
-from textual.binding import ActiveBinding
+from textual.binding import ActiveBinding, Binding
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input
@@ -30,6 +30,7 @@ class KeyHints(Widget):
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.renew())
+        self.watch(self.screen, "maximized", self.renew, init=False)
         self.renew()
 
     def renew(self) -> None:
@@ -52,10 +53,16 @@ class KeyHints(Widget):
                 own.append((rank, shown, binding.description, active))
             else:
                 near.append((shown, binding.description, active))
+        if self.screen.maximized is not None:
+            near = [self._way_back(), *(hint for hint in near if hint[2].binding.key not in ("escape", "m"))]
         hints = near + [hint[1:] for hint in sorted(own, key=lambda hint: hint[0])]
         if hints != self._hints:
             self._hints = hints
             self.refresh()
+
+    def _way_back(self) -> Hint:
+        """How the other parts come back while one fills the window; Textual itself obeys that key, without a binding."""
+        return "escape", "back", ActiveBinding(self.screen, Binding("escape", "minimize", "back"), True, "")
 
     def render(self) -> Content:
         """As many as fit; how to get help and how to leave always do, at the right."""

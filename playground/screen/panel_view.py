@@ -146,6 +146,7 @@ class PanelView(Vertical, can_focus=True):
 
     def _draw_hint(self) -> None:
         self._hint.set_class(bool(self.words), "problem")
+        self.set_class(bool(self.words) and not self._taken_back, "-stale")
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
         lines = 2 if self.size.height >= self.card.rows + ROOMY else 1
         room = max(10, self.size.width - 2 if lines == 1 else lines * (self.size.width - 6))

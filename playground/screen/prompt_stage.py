@@ -162,7 +162,7 @@ class PromptStage(ActionStage):
 
     def _write(self, count: int) -> None:
         if self._writer is None:
-            self.say("this model cannot write on; pick candidates by their number")
+            self.say("this model cannot write on; escape, then a candidate's number, appends it")
         elif self.ask is None:
             self.say(self.silence)
         else:
@@ -243,7 +243,7 @@ class PromptStage(ActionStage):
     @on(PromptLine.Shortened)
     def _paste_shortened(self, event: PromptLine.Shortened) -> None:
         event.stop()
-        self.say(f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the text may hold {LONGEST:,}")
+        self.note(f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the text may hold {LONGEST:,}")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

@@ -9,7 +9,6 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from playground.engine.card import Card
 from playground.screen import numbers
 
 STATES = {
@@ -51,9 +50,8 @@ class RunBar(Widget):
 
     DEFAULT_CSS = "RunBar { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, card: Card, id: str | None = None) -> None:
+    def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.card = card
         self.standing = Standing()
         self._shown = ""
 

@@ -262,6 +262,7 @@ class ActionStage(Container):
         silence = self.silence if self.ask is None else ""
         self.said.display = bool(problem or self._done or silence) or self.size.height >= self.LOW
         self.said.set_class(bool(problem), "problem")
+        self.set_class(bool(self._refusal if self.ask is not None else silence), "-stale")
         text = f"✗ {problem}" if problem else f"✓ {self._done}" if self._done else silence or self.quiet_words()
         lines = self.MOST_LINES if problem else 1
         width = max(10, self.said.size.width or self.size.width)

@@ -95,10 +95,11 @@ class ArchitectureTab(Vertical):
         self.inside = Inside(card)
         self.stage = _stage(card, self.options) if card.stage is not None else None
         self._too_small = Static(id="too-small")
-        self._run_bar = RunBar(card)
+        self._run_bar = RunBar()
         self._charts_due = 0.0
         self._renewed_at = -1
         self._told: Failed | None = None
+        self._wanted_page = ""
 
     def compose(self) -> ComposeResult:
         yield self._page_bar
@@ -156,11 +157,17 @@ class ArchitectureTab(Vertical):
         if number not in dict(self._pages):
             return
         self.page = number
-        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}[number]
-        for widget in self.query(part):
+        self._wanted_page = number
+        self._focus_page()
+
+    def _focus_page(self) -> None:
+        """Focus the part that was turned to; panels that are mounted only when their page is first seen get it then."""
+        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}.get(self._wanted_page)
+        for widget in self.query(part) if part is not None else ():
             if widget.display:
                 target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
                 if target is not None:
+                    self._wanted_page = ""
                     self.call_after_refresh(target.focus)
                     return
 
@@ -259,6 +266,8 @@ class ArchitectureTab(Vertical):
     def _other_views(self, event: Inside.ViewsChanged) -> None:
         event.stop()
         self._views_changed()
+        if self._wanted_page == "3":
+            self._focus_page()
 
     @on(Inside.OptionPicked)
     def _option_picked(self, event: Inside.OptionPicked) -> None:

@@ -37,8 +37,8 @@ class LoadDialog(Dialog[Loading | None]):
     LoadDialog OptionList, LoadDialog OptionList:focus {
         height: auto; max-height: 20; background: transparent; border: none; padding: 0; text-wrap: nowrap; text-overflow: ellipsis;
     }
-    LoadDialog OptionList:focus > .option-list--option-highlighted { background: $boost; color: $foreground; text-style: bold; }
-    LoadDialog .dialog { width: 92; }
+    LoadDialog OptionList:focus > .option-list--option-highlighted { background: $accent 20%; color: $foreground; text-style: bold; }
+    LoadDialog .dialog { width: 100; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
     choices = (
@@ -50,8 +50,9 @@ class LoadDialog(Dialog[Loading | None]):
     def __init__(self, card: Card, runs_dir: Path) -> None:
         super().__init__()
         self.card, self.runs_dir = card, runs_dir
-        self.heading = f"Open a {card.title}"
+        self.heading = f"Open: {card.title}"
         self._kinds: dict[str, Literal["shipped", "run"]] = {}
+        self._rows: dict[str, Content] = {}
         self._problem = ""
 
     def body(self) -> ComposeResult:
@@ -74,7 +75,7 @@ class LoadDialog(Dialog[Loading | None]):
             self._problem = str(error)
             return []
         self._kinds |= {item.name: "shipped" for item in found}
-        return [Option(self._row(item.name, "shipped", "", item.metrics, ""), id=item.name) for item in found]
+        return [self._option(item.name, self._row(item.name, "shipped", "", item.metrics, "")) for item in found]
 
     def _runs(self) -> list[Option]:
         options = []
@@ -83,7 +84,7 @@ class LoadDialog(Dialog[Loading | None]):
                 self._kinds[run.name] = "run"
                 steps = f"{numbers.count(run.step)} steps"
                 old = f"{numbers.ago(time.time() - run.modified)} ago"
-                options.append(Option(self._row(run.name, run.state, steps, run.metrics, old), id=run.name))
+                options.append(self._option(run.name, self._row(run.name, run.state, steps, run.metrics, old)))
         return options
 
     def _row(self, name: str, state: str, steps: str, metrics: object, old: str) -> Content:
@@ -91,8 +92,19 @@ class LoadDialog(Dialog[Loading | None]):
         percent = any(chart.percent and self.card.metric in chart.held_out for chart in self.card.charts)
         metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
         return Content.assemble(
-            (f"{name:<15.15}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>12}{old:>11}".rstrip(), "$foreground 60%")
+            (f"{name:<20.20}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{old:>12}".rstrip(), "$foreground 60%")
         )
+
+    def _option(self, name: str, row: Content) -> Option:
+        self._rows[name] = row
+        return Option(Content.assemble("  ", row), id=name)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """The chosen row is marked, not only coloured."""
+        event.stop()
+        for name, row in self._rows.items():
+            mark = ("▸ ", "$text-accent") if name == event.option_id else ("  ", "")
+            event.option_list.replace_option_prompt(name, Content.assemble(mark, row))
 
     def _choose(self, how: Literal["open", "train"]) -> None:
         for options in self.query(OptionList):
