@@ -94,7 +94,7 @@ class GANPanels:
             ids=list(range(len(images))),
             selected=number,
             figure=f"{len(set(modes))} of {len(self.examples.present)} classes here",
-            caption=f"changed: {self.examples.changed}" if self.examples.changed else "",
+            caption=f"changed: {self.examples.changed}" if self.examples.changed else "Made images, each with the class it is most like.",
         )
 
     def _push(self, samples: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class GANPanels:
         if self.examples.images is not None:
             grid = torch.stack(torch.meshgrid(ruler, ruler.flip(0), indexing="xy"), -1).view(-1, 2)
             made = self.sampler(_plane(base, grid.to(self.device), across, along))
-            return ImageGrid(images=self._pictures(made), figure=f"{IN_ROW} x {IN_ROW} latents")
+            return ImageGrid(images=self._pictures(made), figure=f"{IN_ROW} x {IN_ROW} latents", caption="Images over a plane of two latents.")
         fine = torch.linspace(-REACH, REACH, ALONG_LINE)
         upright = torch.stack([ruler.repeat_interleave(ALONG_LINE), fine.repeat(LINES)], 1)  # lines of equal x
         grid = torch.cat([upright, upright.flip(1)]).to(self.device)
