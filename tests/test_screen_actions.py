@@ -106,5 +106,5 @@ def test_a_drawing_is_read_whole_or_not_at_all() -> None:
     assert read_pad("0f/f0", (1, 2)) is None
     assert np_any("f", (3, 3))
     assert read_pad("0g/f0", (2, 2)) is None
-    assert in_short("0f/f0", (2, 2)) == "drawing, 2 of 4"
+    assert in_short("0f/f0", (2, 2)) == "2 of 4 inked"
     assert in_short("00/00", (2, 2)) == "empty pad"

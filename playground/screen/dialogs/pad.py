@@ -91,4 +91,4 @@ def in_short(text: str, size: tuple[int, int]) -> str:
     if pixels is None:
         return text or "–"
     inked = int(np.count_nonzero(pixels))
-    return f"drawing, {inked} of {pixels.size}" if inked else "empty pad"
+    return f"{inked} of {pixels.size} inked" if inked else "empty pad"
