@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from playground.architectures.dqn import DQNSettings, card
+from playground.architectures.dqn.environments import make as make_environment
 from playground.architectures.dqn.learning import Transitions, blend, goals, on_device
 from playground.architectures.dqn.model import Observed, QNetwork
 from playground.architectures.dqn.planning import solve, transitions
@@ -408,6 +410,32 @@ def test_what_does_not_fit_is_refused_in_words(values: dict[str, Any], words: st
         build(**values)
     assert refused.value.field in values
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("code", ["def (:", "raise RuntimeError('no display')"])
+def test_a_module_that_fails_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    (tmp_path / "broken_environments.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingsError, match="--env-module broken_environments: cannot be imported") as refused:
+        build(env_module="broken_environments")
+    assert refused.value.field == "env_module"
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise gymnasium.error.DependencyNotInstalled("Box2D is not installed")
+
+    monkeypatch.setattr(gymnasium, "make", missing)
+    with pytest.raises(SettingsError, match=r'pip install "dlplay\[box2d\]"'):
+        build(env="LunarLander-v3")
+
+
+def test_an_atari_game_is_limited_in_steps_of_the_agent() -> None:
+    env = make_environment(make(DQNSettings, {"env": "ALE/Pong-v5", "time_limit": 20}))
+    env.reset(seed=0)
+    cut = [env.step(0)[3] for _ in range(20)]
+    assert cut == [False] * 19 + [True]
 
 
 def test_a_name_without_version_is_the_newest() -> None:

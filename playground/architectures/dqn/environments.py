@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -25,6 +26,9 @@ from gymnasium import spaces
 USUAL_LIMIT = 500
 """Steps of an episode where neither environment nor settings limit them."""
 ATARI_SIDE, ATARI_STACK = 84, 4
+ATARI_LIMIT = 27_000
+"""Steps of an Atari game, four frames each: half an hour of play."""
+NO_ATARI = '--env: Atari games need an extra package; pip install "dlplay[atari]"'
 MOST_ACTIONS = 64
 LARGEST = 1e4
 """A bound beyond this says nothing about what is usual."""
@@ -37,9 +41,10 @@ def import_modules(names: str) -> None:
     for name in filter(None, (part.strip() for part in names.split(","))):
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # whatever its own code raises
+            why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
             raise SettingsError(
-                f"--env-module {name}: cannot be imported ({error}); install it, or run where Python finds it", "env_module"
+                f"--env-module {name}: cannot be imported ({_line(why)}); install it, mend it, or run where Python finds it", "env_module"
             ) from None
 
 
@@ -47,9 +52,12 @@ def find(name: str) -> str:
     """The full id of an environment; a name without version is its newest. Raises `SettingsError` with near matches."""
     if name.startswith("ALE/"):
         _register_atari()
+    elif name not in gymnasium.registry:
+        with contextlib.suppress(SettingsError):  # Atari games are looked for as well where they are installed
+            _register_atari()
     if name in gymnasium.registry:
         return name
-    versions = [known for known in gymnasium.registry if re.fullmatch(re.escape(name) + r"-v\d+", known)]
+    versions = [known for known in gymnasium.registry if re.fullmatch(r"(ALE/)?" + re.escape(name) + r"-v\d+", known)]
     if versions:
         return max(versions, key=lambda known: int(known.rpartition("-v")[2]))
     stem = name.rpartition("-v")[0].lower() or name.lower()
@@ -63,10 +71,15 @@ def _register_atari() -> None:
     try:
         import ale_py
     except ImportError:
-        raise SettingsError('--env: Atari games need an extra package; pip install "dlplay[atari]"', "env") from None
+        raise SettingsError(NO_ATARI, "env") from None
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     if not any(known.startswith("ALE/") for known in gymnasium.registry):
         gymnasium.register_envs(ale_py)
+
+
+def is_atari(name: str) -> bool:
+    """Whether this full id is an Atari game, whose agent acts on every fourth frame."""
+    return str(gymnasium.spec(name).entry_point).startswith("ale_py")
 
 
 def make(settings: DQNSettings, render: str | None = None) -> Environment:
@@ -76,31 +89,33 @@ def make(settings: DQNSettings, render: str | None = None) -> Environment:
     """
     import_modules(settings.env_module)
     name = find(settings.env)
-    limit = settings.time_limit or gymnasium.spec(name).max_episode_steps or USUAL_LIMIT
-    atari = name.startswith("ALE/")
-    if atari and not settings.time_limit:
-        limit = gymnasium.spec(name).max_episode_steps or 27_000
-    more: dict[str, Any] = {"frameskip": 1} if atari else {}
+    atari = is_atari(name)
+    limit = settings.time_limit or (ATARI_LIMIT if atari else gymnasium.spec(name).max_episode_steps or USUAL_LIMIT)
+    # A game is limited behind its wrappers, in steps of the agent: gymnasium's own limit would count every frame of it.
+    more: dict[str, Any] = {"frameskip": 1, "max_episode_steps": -1} if atari else {"max_episode_steps": limit}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            env: Environment = gymnasium.make(name, render_mode=render, disable_env_checker=True, max_episode_steps=limit, **more)
-        except ImportError as error:  # gymnasium's DependencyNotInstalled is one
+            env: Environment = gymnasium.make(name, render_mode=render, disable_env_checker=True, **more)
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise SettingsError(f"--env {name} cannot be made: {_way_out(name, str(error))}", "env") from None
         except Exception as error:  # whatever a registered constructor raises
-            raise SettingsError(
-                f"--env {name} cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:200]}", "env"
-            ) from None
-    return _fitted(env, name, atari)
+            raise SettingsError(f"--env {name} cannot be made: {type(error).__name__}: {_line(str(error))}", "env") from None
+    return _fitted(env, name, limit if atari else 0)
 
 
 def _way_out(name: str, why: str) -> str:
     if "box2d" in why.lower():
         return 'it needs an extra package; pip install "dlplay[box2d]"'
-    return " ".join(why.split())[:200]
+    return _line(why)
 
 
-def _fitted(env: Environment, name: str, atari: bool) -> Environment:
+def _line(words: str) -> str:
+    return " ".join(words.split())[:200]
+
+
+def _fitted(env: Environment, name: str, atari_limit: int) -> Environment:
+    """Checked and wrapped; `atari_limit`: steps of the agent after which an Atari game is cut, 0 for other environments."""
     if not isinstance(env.action_space, spaces.Discrete):
         raise SettingsError(
             f"--env {name} does not fit: its actions are {_words(env.action_space)}, and DQN compares the values of a few numbered "
@@ -109,12 +124,12 @@ def _fitted(env: Environment, name: str, atari: bool) -> Environment:
         )
     if env.action_space.n > MOST_ACTIONS:
         raise SettingsError(f"--env {name} does not fit: it has {env.action_space.n} actions; use one with at most {MOST_ACTIONS}", "env")
-    if atari:
+    if atari_limit:
         try:
             env = gymnasium.wrappers.AtariPreprocessing(env, screen_size=ATARI_SIDE)
-        except ImportError:
-            raise SettingsError('--env: Atari games need an extra package; pip install "dlplay[atari]"', "env") from None
-        return gymnasium.wrappers.FrameStackObservation(env, ATARI_STACK)
+        except (ImportError, gymnasium.error.DependencyNotInstalled):
+            raise SettingsError(NO_ATARI, "env") from None
+        return gymnasium.wrappers.FrameStackObservation(gymnasium.wrappers.TimeLimit(env, atari_limit), ATARI_STACK)
     if isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
         try:
             env = gymnasium.wrappers.FlattenObservation(env)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from playground.architectures.dqn.environments import Reading, find, make
+from playground.architectures.dqn.environments import Reading, find, is_atari, make
 from playground.architectures.dqn.episodes import Episode, start
 from playground.architectures.dqn.settings import DQNSettings
 
@@ -88,7 +88,7 @@ class Player:
     def steps_per_second(self) -> float:
         """Of real time; 0 when the environment does not say. An Atari agent acts on every fourth frame."""
         rate = float(self.env.metadata.get("render_fps") or 0)
-        return rate / ATARI_SKIP if self.name.startswith("ALE/") else rate
+        return rate / ATARI_SKIP if is_atari(self.name) else rate
 
     def picture(self, room: str) -> tuple[NDArray[np.uint8], str]:
         """The environment as pixels (h, w, 3) that fit into the room, or as text."""
