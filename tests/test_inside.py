@@ -142,6 +142,7 @@ async def test_keys_and_clicks_choose_the_panels() -> None:
         await pilot.press("comma", "comma")
         await until(pilot, lambda: "answer" in app.names(), "past the first comes the last")
         titles = app.query_one("#titles", Flow)
+        assert titles.size.height == 1
         place = titles.place("words")
         assert place is not None
         await pilot.click(titles, offset=(place[0] + 1, place[1]))

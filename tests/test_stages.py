@@ -261,6 +261,7 @@ async def test_a_pasted_megabyte_is_cut_and_said() -> None:
         assert "\n" not in line.value
         assert "\x1b" not in line.value
         await until(pilot, lambda: "kept the first 7,988 of 1,100,000 characters" in said(app), "how much was kept")
+        assert not app.query_one(".said").has_class("problem"), "a notice, no error"
         await pilot.press("x")
         assert len(line.value) == LONGEST
 
@@ -276,6 +277,10 @@ async def test_refusals_and_a_missing_model_are_told_in_words() -> None:
         model.error = ""
         app.stage.renew()
         await until(pilot, lambda: candidates(app) and not said(app), "the answer takes the words away")
+        assert app.query_one(widgets.Bars).styles.opacity == 1
+        model.error = "the run was ended elsewhere"
+        app.stage.renew()
+        await until(pilot, lambda: app.query_one(widgets.Bars).styles.opacity < 1, "candidates that hold no more are dimmed")
 
 
 async def test_options_step_by_key_and_by_mouse_and_can_be_typed() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from msgspec import Meta
@@ -309,3 +309,14 @@ async def test_a_refusal_stops_it_in_words() -> None:
         await pilot.press("w")
         await until(pilot, lambda: "train until one has ended" in " ".join(stage_text(app).split()), "whole, over several lines")
         assert not app.stage.episode.watching
+
+
+def test_real_time_is_the_environments_own() -> None:
+    watched = episode.Episode(cast("episode.Viewer", None), "watch", "play")
+    watched.choose("real time")
+    watched.toggle()
+    assert watched._next(10.0) == ("watch", {"steps": 1}, True)
+    watched.fps = 50.0
+    assert watched._next(10.1)[1] == {"steps": 5}, "a tenth of a second of an environment that runs at 50 steps a second"
+    watched.fps = 0.0
+    assert watched._next(10.3)[1] == {"steps": 2}, "one that has no time of its own runs at 10"

@@ -224,7 +224,10 @@ class Scatter(Surface):
             ]
             return " · ".join(part for part in parts if part), True
         left, right, bottom, top = (figure(float(f"{end:.2g}"), short=True) for end in self._bounds)
-        return f"→ {self._titles[0] or 'x'} {left} to {right} · ↑ {self._titles[1] or 'y'} {bottom} to {top}", False
+        across, up = (title or letter for title, letter in zip(self._titles, "xy", strict=True))
+        if (left, right) == (bottom, top):
+            return f"→ {across} · ↑ {up}: {left} to {right}", False
+        return f"→ {across} {left} to {right} · ↑ {up} {bottom} to {top}", False
 
     def _where(self, x: float, y: float) -> str:
         return f"{self._titles[0] or 'x'} {figure(x)}, {self._titles[1] or 'y'} {figure(y)}"

@@ -102,6 +102,7 @@ class ActionStage(Container):
         self.caption = ""
         """What the newest answer says of itself."""
         self._refusal = ""
+        self._answered = False
         self._note = self._done = ""
         self._ask: Ask | None = None
         self._asking = False
@@ -225,7 +226,7 @@ class ActionStage(Container):
 
     def answered(self, panel: AnyPanel) -> None:
         """The newest answer."""
-        self.caption, self._refusal = panel.caption, ""
+        self.caption, self._refusal, self._answered = panel.caption, "", True
         self.draw_said()
 
     def refused(self, words: str) -> None:
@@ -262,7 +263,7 @@ class ActionStage(Container):
         silence = self.silence if self.ask is None else ""
         self.said.display = bool(problem or self._done or silence) or self.size.height >= self.LOW
         self.said.set_class(bool(problem), "problem")
-        self.set_class(bool(self._refusal if self.ask is not None else silence), "-stale")
+        self.set_class(self._answered and bool(self._refusal if self.ask is not None else silence), "-stale")
         text = f"✗ {problem}" if problem else f"✓ {self._done}" if self._done else silence or self.quiet_words()
         lines = self.MOST_LINES if problem else 1
         width = max(10, self.said.size.width or self.size.width)

@@ -17,7 +17,7 @@ PANELS = (
     PanelCard(
         "samples",
         "Samples",
-        "Made examples beside real ones; light ground is what the discriminator takes for real, arrows push the samples.",
+        "Made and real examples. Ground: how real a place looks to the discriminator (scale below); arrows push the samples.",
         "Points: the ground is the discriminator's output, and each arrow the way down the generator's loss at a sample, which is the way "
         "its next step pushes it. Choose a place with the cursor, then place real points there or remove the mode beside it. Images: "
         "samples from 64 latents that stay the same, each with the class of the training image nearest to it.",
