@@ -17,7 +17,7 @@ from playground.architectures.dqn import DQNSettings, card
 from playground.architectures.dqn.environments import make as make_environment
 from playground.architectures.dqn.learning import Transitions, blend, goals, on_device
 from playground.architectures.dqn.model import Observed, QNetwork
-from playground.architectures.dqn.planning import solve, transitions
+from playground.architectures.dqn.planning import expected_return, solve, transitions
 from playground.architectures.dqn.playing import Ground
 from playground.architectures.dqn.task import DQNTask
 from playground.engine.settings import SettingsError, make
@@ -456,3 +456,35 @@ def test_other_environments_train_and_are_shown(env: str) -> None:
     assert frame.bars.labels
     assert frame.controls
     assert frame.text or frame.pixels.shape[0] <= 40
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("preset", "least"), [("cliffwalking", -13.0), ("acrobot", -90.0), ("mountaincar", -110.0)])
+def test_a_preset_reaches_its_return(preset: str, least: float) -> None:
+    task = trained(preset)
+    with looking(task):
+        assert task.evaluate()["eval_return"] >= least
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_policy_on_the_ice_is_nearly_the_best_one() -> None:
+    task = trained("frozenlake")
+    env: Any = gymnasium.make("FrozenLake-v1").unwrapped
+    model = transitions(env.P)
+    values = task.actor.values(np.arange(16))
+    beginning = np.eye(16)[0]
+    best = expected_return(model, solve(model, 0.99).argmax(1), beginning, 100)
+    assert expected_return(model, values.argmax(1), beginning, 100) >= best - 0.03
+
+
+def trained(preset: str) -> Any:
+    """A task that has done all its steps."""
+    settings = make(DQNSettings, dict(card.presets[preset].values) | {"device": "cpu"})
+    torch.manual_seed(settings.seed)
+    task = DQNTask(settings, torch.device("cpu"))
+    while task.step < settings.steps:
+        task.train_step()
+        task.step += 1
+    return task
