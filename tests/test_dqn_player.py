@@ -11,7 +11,7 @@ import torch
 
 from playground.architectures.dqn import card
 from playground.engine.settings import SettingsError
-from playground.engine.state import flatten
+from playground.engine.state import flatten, unflatten
 from tests.test_dqn import SMALL, act, ask, build, cart, train
 
 
@@ -141,6 +141,20 @@ def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> Non
     assert {(tuple(seen.round(5)), action) for seen, action in played} <= found
     with pytest.raises(SettingsError, match="taught already"):
         act(task, "teach")
+
+
+def test_a_lesson_in_an_atari_game_leaves_a_run_that_can_be_resumed() -> None:
+    """The buffer holds single pictures: behind a lesson the ones before the running episode's newest are not there."""
+    settings = SMALL | {"env": "ALE/Pong-v5", "learning_starts": 500, "time_limit": 40}
+    task = build(**settings)
+    train(task, 5)
+    for action in (2, 3, 2):
+        act(task, "play", action=action)
+    act(task, "teach")
+    tensors, plain = flatten(task.state_dict())
+    other = build(**settings)
+    other.load_state_dict(unflatten({name: value.clone() for name, value in tensors.items()}, plain))
+    assert train(other, 10) == train(task, 10)
 
 
 @pytest.mark.parametrize(

@@ -272,9 +272,9 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
             raise DataError(str(error)) from None
         self.episodes.load_state(extra["episodes"])
         rows = np.array([env * self.replay.rows + head for env, head in enumerate(self.replay.heads)])
-        if self.episodes.repeats and not np.array_equal(
-            self.replay.seen(rows), self.episodes.observations, equal_nan=self.reading.dtype == np.float32
-        ):
+        seen = self.episodes.observations
+        newest = seen[:, -1] if self.reading.stack > 1 else seen  # earlier pictures are not in the buffer where a lesson came between
+        if self.episodes.repeats and not np.array_equal(self.replay.observations[rows], newest, equal_nan=self.reading.dtype == np.float32):
             raise DataError(
                 f"{self.name} does not repeat its episodes: with the same seed and actions it is somewhere else than it was; "
                 "begin a new run from this one's weights"
