@@ -143,7 +143,10 @@ def test_a_code_of_one_number_has_a_plane_too() -> None:
     train(task, 2)
     for panel in card.panels:
         ask(task, panel.name)
-    assert ask(task, "decoded").caption.startswith("→ unit 0, ↑ unit 0;")
+    assert ask(task, "decoded").caption.startswith("→ unit 0;")
+    here, right, up = (pictures(ask(task, "decoded", place=place))[0] for place in ("0,0", "2,0", "0,2"))
+    assert np.array_equal(here, up)
+    assert not np.array_equal(here, right)
 
 
 def test_an_interpolation_ends_at_both_reconstructions(net: AutoencoderTask) -> None:

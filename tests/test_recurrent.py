@@ -17,6 +17,7 @@ from playground.architectures.recurrent import cost as costs
 from playground.architectures.recurrent.language import Language
 from playground.architectures.recurrent.model import CELLS, PARTS, Hold, Recurrent, cell_step
 from playground.architectures.recurrent.numeric import Numeric, autoregression, extend
+from playground.architectures.recurrent.options import GradientFlow, NextToken
 from playground.architectures.recurrent.sequences import GO, RECALLED, SYMBOLS, adding_batch, copy_batch
 from playground.architectures.recurrent.streams import HeldOut, Streams
 from playground.architectures.recurrent.task import RecurrentTask
@@ -278,6 +279,30 @@ def test_reading_from_the_end_is_refused_where_the_answer_stands_there() -> None
             make(RecurrentSettings, {"task": kind, "bidirectional": True})
         assert refused.value.field == "bidirectional"
     assert make(RecurrentSettings, {"task": "copy", "bidirectional": True}).bidirectional
+
+
+def test_a_series_is_not_passed_over_in_silence_by_a_task_that_reads_none() -> None:
+    for kind in ("text", "adding", "copy"):
+        with pytest.raises(SettingsError, match="--task series") as refused:
+            make(RecurrentSettings, {"task": kind, "data": "own.csv"})
+        assert refused.value.field == "data"
+    assert make(RecurrentSettings, {"task": "series", "data": "own.csv"}).data == "own.csv"
+
+
+def test_who_sums_from_both_ends_has_read_everything_from_both() -> None:
+    """The units that read from the end know all of it at the first place; at the last one they have read a single number."""
+    task = build(task="adding", length=12, bidirectional=True)
+    numbers = task.problem.piece(0, 0).inputs.clone().requires_grad_()
+    model = task.model
+    (slope,) = torch.autograd.grad(model.concluded(model(numbers)[0])[:, model.width :].sum(), numbers)
+    assert (slope[0, :, 0] != 0).all()
+    train(task, 2)
+    with looking(task):
+        said = task.next_token(NextToken(prompt="0.3 0.9* 0.5 0.4*")).figure
+        held = task.next_token(NextToken(prompt="0.3 0.9* 0.5 0.4*", hold="silent", unit=1))
+        assert held.labels[-1] == "said with it free"
+        assert held.values[-1] == pytest.approx(max(0.0, float(said)), abs=1e-3)
+        assert len(task.gradient_flow(GradientFlow()).x) == 12
 
 
 def test_dropout_can_change_in_mid_run(own_text: str) -> None:

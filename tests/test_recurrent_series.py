@@ -39,6 +39,9 @@ def test_the_sines_are_the_same_every_time_and_made_of_three_periods() -> None:
         ("1\t5\n2\t6\n", "2", [5, 6]),
         ('"a, with comma",b\n"1",2\n3,4\n', "a, with comma", [1, 3]),
         ("\ufeffx\n7\n8\n", "x", [7, 8]),
+        ("step,value\n0,5\n1,3\n2,4\n", "", [5, 3, 4]),
+        ("step,value\n0,5\n1,3\n2,4\n", "step", [0, 1, 2]),
+        ("step\n0\n10\n20\n", "", [0, 10, 20]),
     ],
 )
 def test_the_column_that_is_meant_is_read(tmp_path: Path, text: str, column: str, values: list[float]) -> None:

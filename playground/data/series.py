@@ -76,7 +76,8 @@ def sines(steps: int = 6000) -> Series:
 def read_csv(path: Path, column: str = "") -> Series:
     """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a line of names).
 
-    An empty `column` takes the first one that is all numbers. Raises `DataError` naming the line of what is no number.
+    An empty `column` takes the first one that is all numbers; one that only counts up is passed over where there is another. Raises
+    `DataError` naming the line of what is no number.
     """
     data = bounded.read_bytes(path, MAX_BYTES)
     name = bounded.named(path)
@@ -138,10 +139,21 @@ def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> in
         return int(wanted) - 1
     if wanted:
         raise DataError(f"--column {bounded.clean(wanted)!r} is not in {name}; its columns are {known}")
+    counting = None
     for number in range(width):
         if rows and all(number < len(row) and _number(row[number]) is not None for row in rows):
-            return number
+            if not _counts([float(row[number]) for row in rows]):
+                return number
+            counting = number if counting is None else counting
+    if counting is not None:
+        return counting
     raise DataError(f"no column of {name} is all numbers; name one with --column to hear which line is not (columns: {known})")
+
+
+def _counts(values: list[float]) -> bool:
+    """Whether values go up by the same at every line, as line numbers and times do."""
+    steps = np.diff(values)
+    return len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 def _numbers(rows: list[list[str]], number: int, first: int, where: str) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ class Plane(NamedTuple):
     def at(self, places: Tensor) -> Tensor:
         """Codes (n, k) at places (n, 2) of the plane."""
         codes = self.code.repeat(len(places), 1)
-        for column, axis in enumerate(self.axes):
+        for column, axis in reversed(list(enumerate(self.axes))):  # where both axes are one unit, the first goes
             codes[:, axis] = self.mean[axis] + places[:, column].to(codes) * self.spread[axis]
         return codes
 
@@ -165,4 +165,4 @@ class LatentPanels(View):
     def _axes_words(self, plane: Plane) -> str:
         x, y = plane.axes
         others = len(plane.code) - len({x, y})
-        return f"→ unit {x}, ↑ unit {y}" + (f", {others} held" if others else "")
+        return f"→ unit {x}" + (f", ↑ unit {y}" if y != x else "") + (f", {others} held" if others else "")

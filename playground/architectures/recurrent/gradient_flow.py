@@ -17,7 +17,7 @@ def norms_back(model: Recurrent, problem: Problem, inputs: Tensor, targets: Tens
     """Norm of the last step's loss with respect to the last layer's hidden state 0, 1, 2 … steps back."""
     with torch.enable_grad():
         trace = model.trace(inputs)
-        loss = problem.criterion(trace.outputs[:, -1], targets)
+        loss = problem.criterion(problem.answer(model, trace.hidden), targets)
         hidden = [parts["hidden"] for parts in trace.layers[-1]]
         gradients = torch.autograd.grad(loss, hidden, allow_unused=True)
     return [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]

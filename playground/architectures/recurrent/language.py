@@ -165,7 +165,7 @@ class Language(Problem):
 
     def last_step(self, number: int, length: int) -> tuple[Tensor, Tensor]:
         """Eight pieces of the held-out text, and the token after each."""
-        length = min(length, len(self.corpus.held_out) // 2 - 1)
+        length = max(1, min(length, len(self.corpus.held_out) // 2 - 1))
         windows = self._held_out.unfold(0, length + 1, length)
         rows = (torch.arange(8, device=self.device) + 8 * number) % len(windows)
         return windows[rows, :-1], windows[rows, -1]

@@ -75,6 +75,7 @@ class Trace:
     """What happened at every step."""
 
     outputs: Tensor  # (B, T, V)
+    hidden: Tensor  # (B, T, H D), of the last layer
     layers: list[list[Parts]]
     """Of each layer and step, the parts of the forward direction."""
 
@@ -147,6 +148,13 @@ class Recurrent(nn.Module):
         outputs: Tensor = self.output(hidden)
         return outputs
 
+    def concluded(self, hidden: Tensor) -> Tensor:
+        """What is known of a whole sequence, (B, H D) from the last layer's hidden states (B, T, H D): each direction's after its own last
+        step, which is the first place for the one that reads from the end."""
+        if self.directions == 1:
+            return hidden[:, -1]
+        return torch.cat([hidden[:, -1, : self.width], hidden[:, 0, self.width :]], dim=-1)
+
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Hidden states of the last layer (B, T, H D), which `read_out` takes, and the state after the last step."""
         hidden, after = self.rnn(self.embed(x), state if state is None or len(state) == 2 else state[0])
@@ -168,7 +176,7 @@ class Recurrent(nn.Module):
                 back = self._walk(x.flip(1), f"l{layer}_reverse")
                 ways.append(torch.stack([parts["hidden"] for parts in back], dim=1).flip(1))
             x = torch.cat(ways, dim=-1)  # (B, T, H D)
-        return Trace(self.read_out(x), seen)
+        return Trace(self.read_out(x), x, seen)
 
     def _walk(self, x: Tensor, suffix: str, hold: Hold | None = None, before: Parts | None = None) -> list[Parts]:
         """One layer in one direction."""

@@ -39,6 +39,11 @@ class Numeric(Problem):
         try:
             series = read_series(settings.data, settings.column)
             self._check(series)
+            self.mean, self.scale = float(series.train.mean()), float(series.train.std()) or 1.0
+            if assets is not None:
+                self.mean, self.scale = float(assets["mean"]), float(assets["scale"])
+            self._train = self._scaled(series.train)
+            self._streams = Streams(self._train, settings.batch, settings.block_size, generator)
         except DataError as error:
             if assets is None:
                 raise
@@ -47,12 +52,7 @@ class Numeric(Problem):
             self.mean, self.scale = float(assets["mean"]), float(assets["scale"])
             return
         self._series = series
-        self.mean, self.scale = float(series.train.mean()), float(series.train.std()) or 1.0
-        if assets is not None:
-            self.mean, self.scale = float(assets["mean"]), float(assets["scale"])
-        self._train = self._scaled(series.train)
         self._held_out = self._scaled(series.held_out)
-        self._streams = Streams(self._train, settings.batch, settings.block_size, generator)
         self.data = (
             f"{series.name}: {len(series.train):,} values to train on, the last {len(series.held_out):,} held out, "
             f"mean {self.mean:.4g}, standard deviation {self.scale:.4g}"

@@ -95,6 +95,10 @@ class Problem(ABC):
     def criterion(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of outputs (B, V) against their targets."""
 
+    def answer(self, model: Recurrent, hidden: Tensor) -> Tensor:
+        """What the model says at the end, (B, V), from its last layer's hidden states (B, T, H D)."""
+        return model.read_out(hidden[:, -1])
+
     @abstractmethod
     def next_token(self, model: Recurrent, options: NextToken) -> Bars:
         """What comes next."""
@@ -151,9 +155,14 @@ class Walker:
 
     def read(self, inputs: Tensor) -> Tensor:
         """Outputs (B, T, V) after each further step."""
+        return self.model.read_out(self.hidden(inputs))
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Hidden states (B, T, H D) of the last layer after each further step."""
         if self.hold is None:
+            hidden: Tensor
             hidden, self._state = self.model(inputs, self._state)
-            return self.model.read_out(hidden)
+            return hidden
         trace = self.model.trace(inputs, self.hold, self._before)
         self._before = [steps[-1] for steps in trace.layers]
-        return trace.outputs
+        return trace.hidden

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Recurrent
+from playground.architectures.recurrent.model import Hold, Recurrent
 from playground.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
 from playground.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
 from playground.engine.panels import Bars, Lines, Tokens
@@ -74,13 +74,20 @@ class Adding(Problem):
         """Squared error of the sums of a fresh batch."""
         x, sums = (part.to(self.device) for part in adding_batch(self.settings.batch, self.settings.length, self.generator))
         hidden, _ = model(x)
-        return self.criterion(model.read_out(hidden[:, -1]), sums)
+        return self.criterion(self.answer(model, hidden), sums)
 
     def evaluate(self, model: Recurrent) -> dict[str, float]:
         """Mean squared error."""
         x, sums = self._held_out
-        error = self.criterion(model.read_out(model(x)[0][:, -1]), sums).item()
+        error = self.criterion(self.answer(model, model(x)[0]), sums).item()
         return {"val_loss": error, "test_mse": error}
+
+    def answer(self, model: Recurrent, hidden: Tensor) -> Tensor:
+        """The sum is said by who has read all of it, from whichever end."""
+        return model.read_out(model.concluded(hidden))
+
+    def _said(self, model: Recurrent, hold: Hold | None, x: Tensor) -> Tensor:
+        return self.answer(model, Walker(model, hold).hidden(x))  # (B, 1)
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Always saying 1, the mean of all sums: 2/12 at the limit."""
@@ -117,18 +124,18 @@ class Adding(Problem):
         """The sum that is said, beside the true one."""
         reading = self.typed(options.prompt) or self.piece(0, 0)
         hold = hold_of(model, options)
-        said = Walker(model, hold).read(reading.inputs)[0, -1].item()
+        said = self._said(model, hold, reading.inputs).item()
         true = float((reading.inputs[..., 0] * reading.inputs[..., 1]).sum())
         labels, values = ["said", "true sum"], [said, true]
         if hold is not None:
-            labels, values = [*labels, "said with it free"], [*values, Walker(model, None).read(reading.inputs)[0, -1].item()]
+            labels, values = [*labels, "said with it free"], [*values, self._said(model, None, reading.inputs).item()]
         caption = " · ".join([*hold_words(hold), *reading.notes, "type numbers with two stars, such as 0.3 0.9* 0.5 0.4*"])
         return Bars(labels=labels, values=[max(0.0, value) for value in values], high=2.0, figure=f"{said:.3f}", caption=caption)
 
     def passage(self, model: Recurrent, options: Continued) -> Tokens:
         """Nothing comes after a sum."""
         reading = self.typed(options.prompt) or self.piece(0, 0)
-        said = Walker(model, hold_of(model, options)).read(reading.inputs)[0, -1].item()
+        said = self._said(model, hold_of(model, options), reading.inputs).item()
         return Tokens(words=[f"{said:.3f}"], values=[None], text="", ended=True, caption="the sum, after which nothing follows")
 
     def prompt_tokens(self, model: Recurrent, options: ReadTokens) -> Tokens:
@@ -140,7 +147,7 @@ class Adding(Problem):
         """Sums said beside the true ones, for a hundred held-out sequences in the order of their true sums."""
         x, sums = (part[:100] for part in self._held_out)
         true, order = sums[:, 0].sort()
-        said = Walker(model, hold_of(model, options)).read(x)[:, -1, 0][order]
+        said = self._said(model, hold_of(model, options), x)[order, 0]
         return Lines(
             x=[float(number) for number in range(len(true))],
             series={"true sum": true.tolist(), "said": said.tolist()},

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from playground.data.bounded import clean
 from playground.engine.settings import Settings, SettingsError
 
 SINES = "sines"
@@ -45,7 +46,7 @@ class RecurrentSettings(Settings):
     """For series: sines (a mixture of three, with noise), or a CSV file of at most 64 MiB."""
 
     column: Annotated[str, Meta(max_length=200)] = ""
-    """For series: the name or number (from 1) of the CSV file's column; empty takes the first that is all numbers."""
+    """For series: name or number (from 1) of the CSV file's column; empty takes the first of numbers that do not only count up."""
 
     horizon: Annotated[int, Meta(ge=1, le=500, extra={"unit": "steps"})] = 25
     """For series: how far ahead it is tested to forecast, living on its own predictions."""
@@ -96,8 +97,14 @@ class RecurrentSettings(Settings):
     """Steps between two evaluations on held-out data."""
 
     def check(self) -> None:
-        """Whoever predicts the future may not read it."""
+        """Whoever predicts the future may not read it; and a file that nobody would read is not passed over in silence."""
         super().check()
+        if self.data != SINES and self.task != "series":
+            raise SettingsError(
+                f"--data {clean(self.data)} is a series of numbers, which --task {self.task} does not read; add --task series, "
+                f"or leave it at {SINES}" + ("; a text is given with --text" if self.task == "text" else ""),
+                "data",
+            )
         if self.bidirectional and self.task in ("text", "series"):
             raise SettingsError(
                 f"--bidirectional reads from the end, where the answer to --task {self.task} stands; "
