@@ -237,7 +237,7 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         """The environment and the episodes."""
         settings = self.settings
         own = settings.env_module and "own"
-        return "" if own else f"dqn-1-{self.name}-{settings.time_limit}-{settings.gamma}-{settings.seed}"
+        return "" if own else f"dqn-2-{self.name}-{settings.time_limit}-{settings.gamma}-{settings.seed}"
 
     # --- state --------------------------------------------------------------------------------------------------------------------
 

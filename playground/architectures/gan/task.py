@@ -172,7 +172,7 @@ class GANTask(GANPanels, Task[GANSettings]):
 
     def baselines_key(self) -> str:
         """The data and the split."""
-        return f"gan-1-{self.examples.digest}"
+        return f"gan-2-{self.examples.digest}"
 
     # --- actions ------------------------------------------------------------------------------------------------------------------
 
