@@ -218,4 +218,7 @@ async def test_labels_that_narrow_columns_cannot_hold_are_left_out_and_numbers_a
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], words)
         assert "w" not in "".join(text(widget)[:-1])
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
+        widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [f"{i / 100}" for i in range(1, 25)])
+        assert set(text(widget)[0].split()) < {f"{i / 100}" for i in range(1, 25)}, "none is cut"
+        widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         assert text(widget)[0].split() == ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"]

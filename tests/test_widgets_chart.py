@@ -80,6 +80,15 @@ async def test_a_narrow_chart_names_its_baselines_in_one_line() -> None:
         assert text(chart)[1].strip() == "┄ mean 1.5 · PCA 1.1"
 
 
+async def test_steps_are_counted_in_whole_numbers() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 10)):
+        chart.show([Curve("train", np.arange(3), np.arange(3.0))])
+        assert text(chart)[-1].split() == ["step", "0", "1", "2"]
+        chart.show([Curve("share", np.array([0.0, 0.5, 1.0]), np.arange(3.0))])
+        assert "0.6" in text(chart)[-1]
+
+
 async def test_marks_are_named() -> None:
     chart = LineChart()
     async with Stage(chart).run_test(size=(80, 20)):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SETTLED = 40
 """Columns of dots that hold something before a steep start may be clipped."""
+_FEW = 10
+"""Span of x below which ticks may fall between whole numbers."""
 _ROOMY = 6
 """Rows from which marks are named and names of baselines may take a line of their own; in a lower plot they would hide the curves."""
 
@@ -207,8 +209,15 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
     return rows
 
 
+def _counted(chart: LineChart) -> bool:
+    """Whether x counts something, such as steps: then there is nothing between two whole numbers."""
+    return all(bool((x == np.floor(x)).all()) for x in (chart.prepared(i)[0] for i in range(len(chart.curves))))
+
+
 def _x_axis(chart: LineChart, plot: Plot, width: int, palette: Palette) -> Row:
     ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
+    if plot.right - plot.left < _FEW and _counted(chart):
+        ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
     title = plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []
     end = width

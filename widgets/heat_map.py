@@ -110,7 +110,7 @@ class HeatMap(Surface):
         if self._counts and not grid.shrunk:
             self._print_counts(body, levels, grid, scale, palette)
         self._draw_cursor(body, levels, grid, scale, palette)
-        rows = self._column_labels(grid, head, palette)
+        rows = self._column_labels(grid, head, width, palette)
         rows += [[Segment(self._row_label(y, grid, label_width), self._label_style(y, grid, palette)), *row] for y, row in enumerate(body)]
         rows = rows[: height - 1] if height > 1 else rows
         rows += [[] for _ in range(height - 1 - len(rows))]
@@ -132,14 +132,14 @@ class HeatMap(Surface):
         here = at is not None and 2 * y * self.values.shape[0] // grid.pixel_rows == at[0]
         return palette.style("accent", bold=True) if here else palette.style("muted")
 
-    def _column_labels(self, grid: Grid, head: int, palette: Palette) -> list[Row]:
+    def _column_labels(self, grid: Grid, head: int, width: int, palette: Palette) -> list[Row]:
         if not head:
             return []
         columns = self.values.shape[1]
         at = self._at()
         if head == 1 and numeric(self._columns) and (every := stride(self._columns, grid.wide)) > 1:
             parts = [(grid.left + i * grid.wide, label, "muted") for i, label in enumerate(self._columns[:columns]) if i % every == 0]
-            return [pieces(parts, grid.left + columns * grid.wide, palette)]
+            return [pieces([part for part in parts if part[0] + len(part[1]) <= width], width, palette)]
         rows: list[Row] = []
         for line in range(head):
             row: Row = [Segment(" " * grid.left, palette.blank)]
