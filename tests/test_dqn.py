@@ -384,7 +384,7 @@ def test_value_iteration_solves_the_grids(env: str, value: float, reward: float)
 def test_cartpole_has_a_controller_of_one_line() -> None:
     found = build().baselines()["eval_return"]
     assert found["random"] == pytest.approx(22, abs=5)
-    assert 450 < found["θ + θ̇ > 0"] <= 500
+    assert 450 < found["θ + ω > 0"] <= 500
 
 
 # --- environments by name ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -529,7 +530,20 @@ def test_samples_that_have_left_the_view_are_counted() -> None:
     assert "outside" not in ask(task, "samples").caption
     with torch.no_grad():
         task.generator.out.bias.fill_(50.0)  # type: ignore[union-attr, operator]
-    assert ask(task, "samples").caption == "300 of 300 samples lie outside the view"
+    assert "300 of 300 samples lie outside the view" in ask(task, "samples").caption
+
+
+def test_a_saturated_discriminator_is_told_by_the_length_of_the_longest_arrow() -> None:
+    """Arrows are drawn to fit the view, so that only the number tells a push from next to none."""
+    task = build(**{**TINY, "loss": "minimax"})
+
+    def slope() -> float:
+        return float(re.search(r"longest arrow: slope (\S+)", ask(task, "samples").caption)[1])  # type: ignore[index]
+
+    free = slope()
+    with torch.no_grad():
+        task.discriminator.out.bias.fill_(-30.0)  # type: ignore[union-attr, operator]
+    assert slope() < 1e-9 * free
 
 
 def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:

@@ -12,7 +12,7 @@ from playground.architectures.dqn.playing import Ground
 from playground.architectures.dqn.settings import DQNSettings
 
 MOST_STATES = 2_000
-CONTROLLER = "θ + θ̇ > 0"
+CONTROLLER = "θ + ω > 0"
 
 
 def measure_baselines(settings: DQNSettings, name: str, ground: Ground, seeds: list[int]) -> dict[str, dict[str, float]]:

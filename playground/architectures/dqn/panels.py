@@ -25,6 +25,7 @@ SAMPLED = 512
 """Transitions that the TD errors are counted over."""
 BINS = 11
 PAGE = 20
+ENDED = {"terminated": "terminated", "truncated": "time limit (truncated)"}
 
 
 class DQNPanels:
@@ -184,7 +185,7 @@ def describe_frame(player: Player, values: Values, epsilon: float, room: str) ->
         facts["reward"] = f"{player.taken.reward:.4g}"
         facts["TD error"] = f"{player.taken.error:+.3g}"
     if player.ended:
-        chosen, why, facts["ended"] = int(own.argmax()), "", player.ended
+        chosen, why, facts["ended"] = int(own.argmax()), "", ENDED[player.ended]
     else:
         chosen, why = player.planned(player.policy, epsilon, values)
     if player.reading.observed.kind != "image":

@@ -14,7 +14,7 @@ from playground.architectures.gan.judge import Judge
 from playground.architectures.gan.memory import Memory
 from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
 from playground.architectures.gan.settings import GANSettings
-from playground.architectures.gan.views import arrows, outside, some, surface, view_of
+from playground.architectures.gan.views import arrows, longest, outside, some, surface, view_of
 from playground.engine.panels import Array, Bars, ImageGrid, Scatter
 from playground.engine.settings import Options, SettingsError
 from playground.parts.pictures import pictures
@@ -69,7 +69,7 @@ class GANPanels:
         push = self._push(fake[:PUSHED])
         chosen = torch.tensor([place] if place else [], dtype=torch.float32).view(-1, 2)
         groups = [0] * len(real) + [1] * len(fake) + [2] * len(chosen)
-        parts = [self.examples.changed and f"changed: {self.examples.changed}", outside(fake, bounds)]
+        parts = [self.examples.changed and f"changed: {self.examples.changed}", longest(push), outside(fake, bounds)]
         if place:
             parts.append(f"{self._word} {self._verdict(chosen):.3g} at {place[0]:.3g},{place[1]:.3g}")
         return Scatter(
@@ -81,7 +81,7 @@ class GANPanels:
             arrows=arrows(push, bounds, len(real), len(fake) - PUSHED + len(chosen)),
             pick="place",
             figure=self._figure(fake),
-            caption=" · ".join(part for part in parts if part),
+            caption=" · ".join(part for part in [*parts, "ground: how real a place looks to the discriminator"] if part),
         )
 
     def _sheet(self, options: PointOptions) -> ImageGrid:
@@ -134,7 +134,9 @@ class GANPanels:
         if self.examples.images is not None:
             grid = torch.stack(torch.meshgrid(ruler, ruler.flip(0), indexing="xy"), -1).view(-1, 2)
             made = self.sampler(_plane(base, grid.to(self.device), across, along))
-            return ImageGrid(images=self._pictures(made), figure=f"{IN_ROW} x {IN_ROW} latents", caption="Images over a plane of two latents.")
+            return ImageGrid(
+                images=self._pictures(made), figure=f"{IN_ROW} x {IN_ROW} latents", caption="Images over a plane of two latents."
+            )
         fine = torch.linspace(-REACH, REACH, ALONG_LINE)
         upright = torch.stack([ruler.repeat_interleave(ALONG_LINE), fine.repeat(LINES)], 1)  # lines of equal x
         grid = torch.cat([upright, upright.flip(1)]).to(self.device)

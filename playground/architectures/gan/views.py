@@ -43,6 +43,11 @@ def arrows(push: Tensor, bounds: Bounds, before: int, after: int) -> Array:
     return Array.of(torch.cat([torch.zeros(before, 2), scaled.cpu(), torch.zeros(after, 2)]))
 
 
+def longest(push: Tensor) -> str:
+    """The length of the longest push (n, 2) in words: arrows are drawn to fit the view, so that only this tells a push from next to none."""
+    return f"longest arrow: slope {float(push.norm(dim=1).max()):.2g}"
+
+
 def some(examples: Tensor, most: int) -> Tensor:
     """At most `most` of the examples, evenly spread over them."""
     if len(examples) <= most:
