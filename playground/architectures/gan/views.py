@@ -44,7 +44,7 @@ def arrows(push: Tensor, bounds: Bounds, before: int, after: int) -> Array:
 
 
 def longest(push: Tensor) -> str:
-    """The length of the longest push (n, 2) in words: arrows are drawn to fit the view, so that only this tells a push from next to none."""
+    """The longest push (n, 2) in words: arrows are drawn to fit the view, so that only this tells a push from next to none."""
     return f"longest arrow: slope {float(push.norm(dim=1).max()):.2g}"
 
 
