@@ -127,12 +127,12 @@ PRESETS = {
         {}, "The default: a penalty keeps the critic's slope near 1, so every mode pulls from wherever the samples are."
     ),
     "weight-clipping": Preset(
-        {"loss": "wasserstein", "critic_steps": 5, "lr": 5e-5, "critic_lr": 5e-5},
+        {"loss": "wasserstein", "critic_steps": 5, "lr": 5e-5, "critic_lr": 5e-5, "schedule": "constant"},
         "The first Wasserstein GAN, as in its paper: clipped weights leave the critic nearly flat, so it is slow on the same seed.",
     ),
     "minimax": Preset(
         {"loss": "minimax", "critic_steps": 1},
-        "The first GAN: the discriminator becomes sure, its log saturates, and the generator loses modes on the same seed.",
+        "The first GAN: the discriminator becomes sure, its log saturates, and on the same seed the samples stay far outside the data.",
     ),
     "25-gaussians": Preset(
         {"data": "25-gaussians", "steps": 4000, "width": 256}, "Five times five modes: more to find, and more width to find them with."
