@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -420,6 +421,21 @@ def test_a_module_that_fails_is_refused_in_words(tmp_path: Path, monkeypatch: py
         build(env_module="broken_environments")
     assert refused.value.field == "env_module"
     assert "\n" not in str(refused.value)
+
+
+def test_a_module_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_environments.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('own/Thing-v0', lambda: CartPoleEnv())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [folder for folder in sys.path if folder])
+    try:
+        assert build(env="own/Thing-v0", env_module="own_environments").actions == 2
+    finally:
+        gymnasium.registry.pop("own/Thing-v0", None)
+        sys.modules.pop("own_environments", None)
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

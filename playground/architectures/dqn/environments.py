@@ -7,7 +7,9 @@ import difflib
 import importlib
 import os
 import re
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,14 +39,17 @@ Environment = gymnasium.Env[Any, Any]
 
 
 def import_modules(names: str) -> None:
-    """Import the modules of `--env-module`. Raises `SettingsError` naming the one that is missing."""
+    """Import the modules of `--env-module`, installed ones or files of the current folder, where an installed command's Python does not
+    look by itself. Raises `SettingsError` naming the one that is missing."""
+    if names.strip() and not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))
     for name in filter(None, (part.strip() for part in names.split(","))):
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever its own code raises
             why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
             raise SettingsError(
-                f"--env-module {name}: cannot be imported ({_line(why)}); install it, mend it, or run where Python finds it", "env_module"
+                f"--env-module {name}: cannot be imported ({_line(why)}); install it, mend it, or start dlplay in its folder", "env_module"
             ) from None
 
 
@@ -93,10 +98,12 @@ def make(settings: DQNSettings, render: str | None = None) -> Environment:
     limit = settings.time_limit or (ATARI_LIMIT if atari else gymnasium.spec(name).max_episode_steps or USUAL_LIMIT)
     # A game is limited behind its wrappers, in steps of the agent: gymnasium's own limit would count every frame of it.
     more: dict[str, Any] = {"frameskip": 1, "max_episode_steps": -1} if atari else {"max_episode_steps": limit}
+    if render is not None:  # an environment that is never drawn need not know of it
+        more["render_mode"] = render
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            env: Environment = gymnasium.make(name, render_mode=render, disable_env_checker=True, **more)
+            env: Environment = gymnasium.make(name, disable_env_checker=True, **more)
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise SettingsError(f"--env {name} cannot be made: {_way_out(name, str(error))}", "env") from None
         except Exception as error:  # whatever a registered constructor raises
