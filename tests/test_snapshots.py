@@ -192,6 +192,7 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
         await until(lambda: "1,240 / " in text() and f"▶ {app.cards[app.opened].title}" in text())
         await pilot.press(*keys)
         await until(lambda: words in text())
+        await until(lambda: not keys or (app.focused is not None and app.focused.is_on_screen))  # a page's part has the focus
         alike = 0
         while alike < 2:
             before = text()
