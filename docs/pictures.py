@@ -1,6 +1,6 @@
 """Makes the README's pictures: opens the real screen, trains for real, acts, and writes what it shows as SVG.
 
-python docs/pictures.py [FOLDER]        about three minutes on two cores
+python docs/pictures.py [FOLDER]        about ten minutes on two cores
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def playground(folder: Path, tab: str, size: tuple[int, int], **wishes: An
     """The screen at a tab, its shipped model answering."""
     app = PlaygroundApp(runs_dir=folder / "runs", tab=tab, config_path=folder / "screen.json", **wishes)
     async with app.run_test(size=size) as pilot:
-        await wait_for(lambda: "%" in text(app))
+        await wait_for(lambda: app.opened in app.tabs and app.tab.link.answering is not None)
         yield app, pilot
         app.exit()
 
@@ -70,25 +70,53 @@ async def draw(app: PlaygroundApp) -> None:
     await asyncio.sleep(2)
 
 
+async def focus_stage(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """To the action area."""
+    await pilot.press("escape", "4")
+    await asyncio.sleep(0.5)
+
+
 async def main(target: Path) -> None:
     """All pictures."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "runs").mkdir(mode=0o700)
+
+        def save(app: PlaygroundApp, picture: str) -> None:
+            app.save_screenshot(str(target / f"{picture}.svg"))
+
         async with playground(folder, "gpt", (140, 42)) as (app, pilot):
             await train_until(app, pilot, 900)
-            app.save_screenshot(str(target / "gpt.svg"))
+            save(app, "gpt")
             await pilot.press("ctrl+x")
         async with playground(folder, "convnet", (140, 42)) as (app, pilot):
             await train_until(app, pilot, 1200)
             await draw(app)
-            app.save_screenshot(str(target / "convnet.svg"))
+            save(app, "convnet")
+            await pilot.press("ctrl+x")
+        async with playground(folder, "gan", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 1200)
+            save(app, "gan")
+            await pilot.press("ctrl+x")
+        async with playground(folder, "dqn", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 30_000)
+            await focus_stage(app, pilot)
+            await pilot.press("w")
+            await asyncio.sleep(8)
+            save(app, "dqn")
+            await pilot.press("ctrl+x")
+        async with playground(folder, "autoencoder", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 3000)
+            save(app, "autoencoder")
+            await pilot.press("ctrl+x")
+        async with playground(folder, "recurrent", (140, 42)) as (app, pilot):
+            await train_until(app, pilot, 800)
+            save(app, "recurrent")
             await pilot.press("ctrl+x")
         async with playground(folder, "gpt", (80, 24)) as (app, pilot):
-            await pilot.press("escape", "4")
-            await asyncio.sleep(1)
-            app.save_screenshot(str(target / "gpt-80x24.svg"))
+            await focus_stage(app, pilot)
+            save(app, "gpt-80x24")
 
 
 if __name__ == "__main__":

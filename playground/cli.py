@@ -96,6 +96,8 @@ def _check_command(app: App, arguments: Sequence[str]) -> None:
     known = [name for name in app if not name.startswith("-")]
     if arguments and arguments[0] == "help":
         raise SettingsError("there is no command 'help'; use dlplay --help, or dlplay ARCH --help")
+    if "--headless" in arguments and arguments[0].startswith("-") and (given := set(known) & set(arguments)):
+        raise SettingsError(f"the command comes first: dlplay {min(given)} --headless …")
     if "--headless" in arguments and arguments[0].startswith("-"):
         raise SettingsError(f"--headless needs an architecture first, such as dlplay {next(iter(architectures.cards()))} --headless")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in known:

@@ -69,6 +69,8 @@ class ChartCard:
     """Names of held-out metrics (one value an evaluation each); the first one's baselines are drawn as dashed lines."""
     log: bool = False
     percent: bool = False
+    always: bool = True
+    """False: its metrics exist with some settings alone; without them the chart is left out."""
     better: Literal["higher", "lower", ""] = ""
     """Which of the first held-out metric's values is the best; by default higher for percentages and lower for the rest, and for the card's
     own metric as the card says."""

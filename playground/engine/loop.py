@@ -180,8 +180,12 @@ class Loop:
     def _finish(self, reason: str) -> None:
         self._flush()
         self._collect(wait=True)
-        if reason != "interrupted" and self.progress.evaluated != self.task.step:
+        task = self.task
+        again = task.thorough_at_end and reason in ("minutes", "until")  # at the last of all steps it was thorough anyway
+        if reason != "interrupted" and (again or self.progress.evaluated != task.step):
+            task.finishing = True
             self._evaluate()
+            task.finishing = False
         if self._saved != self.task.step or self._unsaved:
             self._checkpoint()
         seconds = self.progress.seconds - self._before

@@ -34,6 +34,9 @@ class Task(ABC, Generic[S]):
     data decided. None: derive them from the data.
     """
 
+    thorough_at_end: ClassVar[bool] = False
+    """The last evaluation is another one than those in mid-run (`finishing` is set then): more episodes, for one."""
+
     questions: ClassVar[dict[str, str]] = {}
     """Panel name to the name of the method that answers it; filled by a subclass: `method(options) -> AnyPanel`."""
 
@@ -47,6 +50,8 @@ class Task(ABC, Generic[S]):
         self.generators: dict[str, torch.Generator] = {}
         self.data = ""
         """The data in words, with sizes."""
+        self.finishing = False
+        """Set by the engine during the last evaluation of a run."""
         self.not_finite = torch.zeros((), device=device)
         """1 on the device once a loss was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
 

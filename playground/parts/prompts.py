@@ -79,7 +79,7 @@ def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options
         appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
         figure=f"{100 * values[0]:.1f} %",
         caption=prompt.caption(
-            f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):,.0f} equal choices", f"{100 * sum(values):.1f} % shown"
+            f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):,.3g} equal choices", f"{100 * sum(values):.1f} % shown"
         ),
     )
 

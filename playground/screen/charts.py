@@ -40,7 +40,7 @@ class Chart(Vertical):
 
     def _empty(self, busy: bool) -> str:
         what = " and ".join(_words(name) for name in (*self.card.train, *self.card.held_out))
-        return f"{what} will be drawn here" + (" as soon as it was measured" if busy else "; space starts training")
+        return f"{what} will be drawn here" + (" as soon as it is measured" if busy else "; space starts training")
 
     def expect(self, busy: bool) -> None:
         """Say, while there is nothing to draw, whether something trains already."""
@@ -113,6 +113,8 @@ class ChartColumn(Vertical):
         self.first = 0
         """Position of the first chart that is shown."""
         self._charts = [Chart(chart) for chart in card.charts]
+        self._arranged = list(self._charts)
+        """Those there is something to say in, shown or not."""
         self._more = Static(id="more-charts")
         self._history: History | None = None
         self._drawn: tuple[int, int] = (-1, -1)
@@ -127,6 +129,8 @@ class ChartColumn(Vertical):
         drawn = (id(history), history.revision)
         if drawn != self._drawn and self.is_mounted and self.size.height:
             self._drawn = drawn
+            if self._relevant() != self._arranged:
+                self._arrange()
             for chart in self._charts:
                 if chart.display:
                     chart.show(history)
@@ -140,30 +144,38 @@ class ChartColumn(Vertical):
     def on_resize(self) -> None:
         self._arrange()
 
+    def _relevant(self) -> list[Chart]:
+        """The charts that these settings have numbers for; before there are any, those that all settings have."""
+        history = self._history
+        known = {*history.training, *history.held_out} if history is not None else set()
+        return [chart for chart in self._charts if chart.card.always or known & {*chart.card.train, *chart.card.held_out}]
+
     def action_go(self, by: int) -> None:
         """Show the charts from the next one, or the one before."""
         focused = any(chart.has_focus_within for chart in self._charts)
         self.first += by
         self._arrange()
         if focused:
-            self._charts[self.first].query_one(LineChart).focus()
+            self._arranged[self.first].query_one(LineChart).focus()
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self._more:
-            shown = sum(chart.display for chart in self._charts)
-            self.first = (self.first + 1) % (len(self._charts) - shown + 1)
+            shown = sum(chart.display for chart in self._arranged)
+            self.first = (self.first + 1) % (len(self._arranged) - shown + 1)
             self._arrange()
 
     def _arrange(self) -> None:
-        count, height = len(self._charts), self.size.height
+        charts = self._arranged = self._relevant()
+        count, height = len(charts), self.size.height
         fit = min(max(height // LEAST_ROWS, 1), count)
         if fit < count:
             fit = max((height - 1) // LEAST_ROWS, 1)
         self.first = min(max(self.first, 0), count - fit)
-        for position, chart in enumerate(self._charts):
-            chart.display = self.first <= position < self.first + fit
+        seen = charts[self.first : self.first + fit]
+        for chart in self._charts:
+            chart.display = chart in seen
         self._more.display = fit < count
-        others = [chart.card.title for chart in self._charts if not chart.display]
+        others = [chart.card.title for chart in charts if not chart.display]
         words = f"{len(others)} more: {', '.join(others)}"
         self._more.update(Content.assemble((" , . ", "bold $text-accent"), (words, "$foreground 60%")))
         self._drawn = (-1, -1)

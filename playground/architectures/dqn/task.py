@@ -36,6 +36,7 @@ RATE_SECONDS = 1.0
 class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
     """One step plays one step in every environment, and does the updates that are due."""
 
+    thorough_at_end = True
     questions: ClassVar[dict[str, str]] = DQNPanels.questions
 
     def __init__(self, settings: DQNSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
@@ -215,7 +216,7 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         promise that is higher is over-estimation.
         """
         settings = self.settings
-        final = self.step >= settings.steps
+        final = self.finishing or self.step >= settings.steps
         chosen = self.final_seeds() if final else seeds(settings.seed, 2, settings.eval_episodes)
         played = self.ground.play(chosen, lambda observations: self.actor.values(observations).argmax(1), settings.gamma)
         found = {

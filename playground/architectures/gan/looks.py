@@ -7,10 +7,15 @@ from playground.engine.card import ActionCard, ChartCard, PanelCard, Preset, Sta
 
 CHARTS = (
     ChartCard("Losses", train=("discriminator_loss", "generator_loss")),
+    ChartCard("Modes covered", held_out=("modes_covered",), better="higher", always=False),
     ChartCard("Earth mover's distance to held-out data", held_out=("wasserstein_distance",), log=True),
-    ChartCard("Modes covered", held_out=("modes_covered",), better="higher"),
+    ChartCard("Fréchet distance in the cells", held_out=("frechet_distance",), log=True, always=False),
+    ChartCard("Samples within a mode", held_out=("high_quality_share",), percent=True, always=False),
+    ChartCard("Distance to the nearest training image", held_out=("nearest_distance",), always=False),
     ChartCard("Discriminator's output on real and made", train=("real_output", "fake_output")),
-    ChartCard("Samples within a mode", held_out=("high_quality_share",), percent=True),
+    ChartCard("Discriminator's loss by its parts", train=("real_loss", "fake_loss")),
+    ChartCard("Right answers of the discriminator", train=("discriminator_accuracy",), percent=True, always=False),
+    ChartCard("Gradient penalty", train=("penalty",), log=True, always=False),
 )
 
 PANELS = (

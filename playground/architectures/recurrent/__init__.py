@@ -40,8 +40,8 @@ card = Card(
     order=20,
     charts=(
         ChartCard("Loss (nats a token, or squared error)", train=("train_loss",), held_out=("val_loss",), log=True),
-        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True),
-        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True),
+        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True, always=False),
+        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True, always=False),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(
