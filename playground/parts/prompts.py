@@ -79,9 +79,14 @@ def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options
         appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
         figure=f"{100 * values[0]:.1f} %",
         caption=prompt.caption(
-            f"entropy {entropy / math.log(2):.2f} bits, like {math.exp(entropy):,.3g} equal choices", f"{100 * sum(values):.1f} % shown"
+            f"entropy {entropy / math.log(2):.2f} bits, like {choices(math.exp(entropy))} equal choices", f"{100 * sum(values):.1f} % shown"
         ),
     )
+
+
+def choices(count: float) -> str:
+    """A number of equally likely choices; few of them with one decimal."""
+    return f"{count:.1f}" if count < 10 else f"{count:,.0f}"
 
 
 def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: Passage) -> Tokens:

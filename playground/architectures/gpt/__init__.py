@@ -86,7 +86,7 @@ class AttentionHead(Prompt):
 card = Card(
     name="gpt",
     title="GPT",
-    summary="a decoder of GPT-2's form that learns to predict the next word of a text",
+    summary="Learn to predict the next word of a text with a decoder of GPT-2's form.",
     settings=GPTSettings,
     task="playground.architectures.gpt.task:GPTTask",
     metric="val_perplexity",
