@@ -189,7 +189,9 @@ async def test_options_are_changed_by_keys_and_what_the_stage_sets_has_no_contro
         assert bars["answer"] == ["image"], "the drawing is drawn, not typed"
         assert bars["maps"] == ["layer", "after", "image"], "what is picked elsewhere comes last"
         app.view("maps").focus()
-        await pilot.press("right_square_bracket", "right_square_bracket", "left_square_bracket", "left_curly_bracket")
+        await pilot.press(
+            "right_square_bracket", "right_square_bracket", "left_square_bracket", "right_curly_bracket", "left_square_bracket"
+        )
         await until(pilot, lambda: app.picked[-1:] == [("after", "convolution")], "the second option")
         assert app.options["layer"] == 1
         app.view("neighbours").focus()
@@ -209,7 +211,7 @@ async def test_an_option_that_is_refused_goes_back_and_the_words_stay() -> None:
         await until(pilot, lambda: app.options.get("layer") == 0, "back again")
         app.inside.show(View("maps", {"layer": 0}), grid())
         assert hint(app.view("maps")) == "✗ the net has layer 0 alone"
-        await pilot.press("left_curly_bracket")
+        await pilot.press("right_curly_bracket", "left_square_bracket")
         await until(pilot, lambda: "✗" not in hint(app.view("maps")), "the next change takes the words away")
 
 

@@ -77,7 +77,7 @@ async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
         form.cursor = 1 + list(form.fields).index("drawing")
         form.query_one("#form-scroll").focus()
         form.draw()
-        await until(lambda: "drawing," in part_text(app, "SettingsForm"))
+        await until(lambda: "inked" in part_text(app, "SettingsForm"))
         before = form.values["drawing"]
         await pilot.press("enter")
         await until(lambda: "take this drawing" in screen_text(app))

@@ -289,7 +289,7 @@ async def test_options_step_by_key_and_by_mouse_and_can_be_typed() -> None:
     async with app.run_test(size=(100, 12)) as pilot:
         await until(pilot, lambda: candidates(app), "candidates")
         app.query_one(widgets.Bars).focus()
-        await pilot.press("right_square_bracket", "right_curly_bracket")
+        await pilot.press("right_square_bracket", "right_curly_bracket", "right_square_bracket", "left_curly_bracket")
         await until(pilot, lambda: app.options.get("temperature") == 1.2 and app.options.get("top_k") == 11, "one step each")
         bar = app.stage.bar
         place = bar.place("top_k-")

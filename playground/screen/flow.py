@@ -50,6 +50,7 @@ class Flow(Widget):
         "flow--strong",
         "flow--chosen",
         "flow--arrow",
+        "flow--marked",
         "flow--hover",
     }
 

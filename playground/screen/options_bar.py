@@ -17,13 +17,14 @@ from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.flow import Flow, Group, Piece
 
 STEPPING: tuple[Binding, ...] = (
-    Binding("left_square_bracket", "step(0, -1)", "option", key_display="[ ]"),
-    Binding("right_square_bracket", "step(0, 1)", "first option up", show=False),
-    Binding("left_curly_bracket", "step(1, -1)", "second option down", show=False),
-    Binding("right_curly_bracket", "step(1, 1)", "second option up", show=False),
+    Binding("left_square_bracket", "step(-1)", "change the option", key_display="[ ]"),
+    Binding("right_square_bracket", "step(1)", "change the option", show=False, key_display="[ ]"),
+    Binding("left_curly_bracket", "mark(-1)", "which option", key_display="{ }"),
+    Binding("right_curly_bracket", "mark(1)", "which option", show=False, key_display="{ }"),
     Binding("e", "edit", "type it", key_display="e"),
 )
-"""Keys for whatever holds a bar: it needs `action_step` and `action_edit`."""
+"""Keys for whatever holds a bar: it needs `action_step`, `action_mark` and `action_edit`. They act on the marked option."""
+GAP_PIECE = Piece(" ", "flow--quiet")
 WIDEST = 24
 """Cells a value may take before it is cut."""
 
@@ -67,6 +68,8 @@ class OptionsBar(Flow):
     def __init__(self, fields: Sequence[Field] = (), title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(title, id=id, classes=classes)
         self.fields = tuple(fields)
+        self.marked = 0
+        """Position of the option that keys change."""
         self._values: dict[str, Any] = {}
         self._back_to: Any = None
         self._draw()
@@ -89,6 +92,17 @@ class OptionsBar(Flow):
         field = self.fields[position]
         before = self.values[field.name]
         self._set(field, stepped(field, before, by), before)
+
+    def mark(self, by: int) -> None:
+        """Let keys change the next option, or the one before."""
+        if self.fields:
+            self.marked = (self.marked + by) % len(self.fields)
+            self._draw()
+
+    def mark_title(self, focused: bool) -> None:
+        """Show whether what stands below has the focus, and which option its keys change."""
+        super().mark_title(focused)
+        self._draw()
 
     def edit(self, position: int = 0) -> None:
         """Let a person type the value of the option at `position`."""
@@ -131,16 +145,18 @@ class OptionsBar(Flow):
         self.show([self._group(field, self.values[field.name]) for field in self.fields])
 
     def _group(self, field: Field, value: Any) -> Group:
-        label = Piece(words(field) + " ", "flow--quiet")
+        marked = self.focused_title and len(self.fields) > 1 and self.fields[self.marked % len(self.fields)] is field
+        label = Piece(words(field), "flow--marked" if marked else "flow--quiet")
         text = show(value).replace("\n", " ")
         if field.pad is not None:
-            return label, Piece(in_short(text, field.pad) if text else "draw one", "flow--strong", field.name)
+            return label, GAP_PIECE, Piece(in_short(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
         if field.kind == "text" and not field.choices:
-            return label, Piece(text or "…", "flow--strong", field.name)
+            return label, GAP_PIECE, Piece(text or "…", "flow--strong", field.name)
         text = text.rjust(_value_width(field))
         return (
             label,
+            GAP_PIECE,
             Piece("‹ ", "flow--arrow", field.name + "-"),
             Piece(text, "flow--strong", field.name),
             Piece(" ›", "flow--arrow", field.name + "+"),

@@ -185,16 +185,20 @@ class PanelView(Vertical, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys for options only where there are options."""
-        wanted = {"step": 1 + int(str(parameters[0])) if parameters else 1, "edit": 1}.get(action, 0)
+        wanted = {"step": 1, "mark": 2, "edit": 1}.get(action, 0)
         return len(self._bar.fields) >= wanted
 
-    def action_step(self, position: int, by: int) -> None:
-        """Change an option by one step."""
-        self._bar.step(position, by)
+    def action_step(self, by: int) -> None:
+        """Change the marked option by one step."""
+        self._bar.step(self._bar.marked, by)
+
+    def action_mark(self, by: int) -> None:
+        """Mark the next option, or the one before."""
+        self._bar.mark(by)
 
     def action_edit(self) -> None:
-        """Type the first option's value; tab goes on to the next."""
-        self._bar.edit()
+        """Type the marked option's value; tab goes on to the next."""
+        self._bar.edit(self._bar.marked)
 
     def action_explain(self) -> None:
         """Show what the panel is and how to read it, or the panel again."""

@@ -283,13 +283,17 @@ class ActionStage(Container):
         event.stop()
         self.say(event.words)
 
-    def action_step(self, position: int, by: int) -> None:
-        """Change an option by one step."""
-        self.bar.step(position, by)
+    def action_step(self, by: int) -> None:
+        """Change the marked option by one step."""
+        self.bar.step(self.bar.marked, by)
+
+    def action_mark(self, by: int) -> None:
+        """Mark the next option, or the one before."""
+        self.bar.mark(by)
 
     def action_edit(self) -> None:
-        """Type the first option's value; tab goes on to the next."""
-        self.bar.edit()
+        """Type the marked option's value; tab goes on to the next."""
+        self.bar.edit(self.bar.marked)
 
     # --- telling the others -------------------------------------------------------------------------------------------------------
 
