@@ -83,7 +83,7 @@ def test_an_episode_ends_and_the_next_step_begins_another() -> None:
 
 def test_a_time_limit_is_told_apart() -> None:
     task = build(**SMALL, time_limit=3)
-    assert act(task, "watch", steps=100).facts["ended"] == "truncated"
+    assert act(task, "watch", steps=100).facts["ended"] == "time limit (truncated)"
 
 
 @pytest.mark.parametrize(("which", "pick"), [("replay_last", lambda returns: returns[-1]), ("replay_best", max)])

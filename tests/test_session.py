@@ -116,7 +116,8 @@ def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path)
 
 def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs), deaf=True) as terminal:
-        terminal.until("○ ready")
+        terminal.until("leave the line")
+        leave_line(terminal)
         terminal.press("space")
         terminal.until(lambda: step_on_screen(terminal) > 50)
         run = directory.find(runs, directory.names(runs)[0])
@@ -167,6 +168,7 @@ def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: 
 def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: int | None) -> None:
     with Terminal("convnet", "--runs-dir", str(runs), size=(80, 24), environment=environment) as terminal:
         terminal.until("○ ready")
+        terminal.press("2")
         terminal.until("Accuracy")
         if most is not None:
             assert not {name for name in terminal.colours if re.fullmatch("[0-9a-f]{6}", name)}, "a colour the terminal does not know"
