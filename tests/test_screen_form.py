@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual.widgets import Input
 
+from playground import architectures
 from playground.screen.app import PlaygroundApp
 from playground.screen.form import SettingsForm
 from tests.screen_pilot import opened, part_text, until
@@ -126,3 +127,11 @@ async def test_settings_given_on_the_command_line_stand_in_the_form(tmp_path: Pa
     async with opened(tmp_path, tab="convnet", settings={"steps": 321, "batch": 9}) as (app, _):
         assert (app.tab.form.values["steps"], app.tab.form.values["batch"]) == (321, 9)
         await until(lambda: "321 steps" in part_text(app, "#rows-above"))
+
+
+def test_a_preset_is_recognised_by_its_settings() -> None:
+    card = architectures.card("recurrent")
+    values = dict(card.presets["adding-gru"].values)
+    assert SettingsForm(card, values | {"seed": 7}).preset == "adding-gru"
+    assert SettingsForm(card, values | {"width": 33}).preset == ""
+    assert SettingsForm(card).preset == ""

@@ -85,7 +85,7 @@ class SettingsForm(Vertical):
         self.fields = {field.name: field for field in typed.fields(card.settings)}
         self.values: dict[str, Any] = {name: field.default for name, field in self.fields.items()}
         self.values |= typed.make(card.settings, values or {}, lenient=True).__dict__
-        self.preset = preset
+        self.preset = preset or self._recognised()
         self.running: dict[str, Any] | None = None
         self.cursor = 0
         self.problem = ""
@@ -281,8 +281,17 @@ class SettingsForm(Vertical):
         """Show other settings, such as those of a run that was attached to; nothing is sent."""
         settings = typed.make(self.card.settings, values, lenient=True)
         self.values |= settings.__dict__
-        self.preset = ""
+        self.preset = self._recognised()
         self.draw()
+
+    def _recognised(self) -> str:
+        """The preset that the model's settings are those of, whatever the seed and the device; '' for none, and for the defaults."""
+        for name, preset in self.card.presets.items():
+            wanted = typed.make(self.card.settings, preset.values).__dict__
+            told = {field for field in self.fields if field not in typed.COMMON or field in preset.values}
+            if preset.values and all(self.values[field] == wanted[field] for field in told):
+                return name
+        return ""
 
     def _set(self, field: Field, value: Any) -> None:
         self.values[field.name] = value
