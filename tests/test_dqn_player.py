@@ -205,3 +205,9 @@ def test_the_buffer_can_be_browsed() -> None:
     assert {row[4] for row in [*first.rows, *later.rows]} >= {"", "truncated"}
     assert "drawn" in ask(build(**SMALL, prioritised=True), "replay").columns
     assert ask(task, "replay", start=1000).rows == []
+
+
+def test_what_the_last_watched_episode_brought_stays_to_be_seen() -> None:
+    task = build(**SMALL, time_limit=3)
+    assert "before" not in act(task, "watch", steps=3).facts
+    assert act(task, "watch", steps=1).facts["before"] == "return 3 in 3 steps"

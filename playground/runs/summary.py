@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Started
+from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started
 from playground.runs.journal import decode, tail
 from playground.runs.lock import holder
 
@@ -50,7 +50,7 @@ def summarise(name: str, architecture: str, steps: int, created: float, problem:
         name=name,
         architecture=architecture,
         state=state,
-        step=events[-1].step if events else 0,
+        step=next((event.step for event in reversed(events) if not isinstance(event, Saved)), 0),
         steps=_steps(events) or steps,
         metrics=_metrics(events),
         held_by=held.pid if held else None,

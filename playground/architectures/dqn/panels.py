@@ -191,6 +191,8 @@ def describe_frame(player: Player, values: Values, epsilon: float, room: str) ->
     if player.reading.observed.kind != "image":
         facts["observed"] = observed_words(player)
     facts["seed"] = str(player.episode.seed)
+    if player.before:
+        facts["before"] = player.before
     bars = Bars(
         labels=list(names),
         values=own.tolist(),

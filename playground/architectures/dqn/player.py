@@ -45,10 +45,17 @@ class Player:
         self.count, self._first = int(space.n), int(space.start)
         self.chance = np.random.Generator(np.random.PCG64([settings.seed, 4]))
         self.policy: Policy = "greedy"
+        self.ended = self.before = ""
+        self.episode = Episode(0)
         self.begin(int(self.chance.integers(2**31 - 1)))
 
     def begin(self, seed: int, script: list[int] | None = None, what: str = "") -> None:
-        """Another episode. `script`: actions that are repeated, from an episode that was played before; `what` says which."""
+        """Another episode; what the one before brought stays in `before`.
+
+        `script`: actions that are repeated, from an episode that was played before; `what` says which.
+        """
+        if self.ended:
+            self.before = f"return {self.episode.reward:.4g} in {len(self.episode.actions):,} steps"
         self.episode = Episode(seed)
         self.observation = self.reading(start(self.env, seed))
         self.script, self.what = script, what
