@@ -48,6 +48,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
         case panels.Lines():
             assert isinstance(widget, widgets.LineChart)
             widget.log_scale = panel.log
+            widget.empty = panel.caption or "nothing to draw yet"
             widget.show([_curve(panel, position, name) for position, name in enumerate(panel.series)])
         case panels.Table():
             assert isinstance(widget, widgets.TableView)
