@@ -129,3 +129,9 @@ def test_twenty_thousand_steps_a_second_cost_little() -> None:
     spent = time.process_time() - spent
     assert history.step == 20_000
     assert spent < 0.5  # generous: 0.05 is the aim, a busy machine must not fail the suite
+
+
+def test_a_checkpoint_that_was_written_meanwhile_does_not_set_the_run_back() -> None:
+    history = History("test_mse", "lower")
+    history.add([stepped(1, [1.0] * 30), Saved(seq=2, step=20, time=5.0, checkpoint="step-20", bytes=1)])
+    assert (history.step, history.saved_step) == (30, 20)

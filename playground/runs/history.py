@@ -143,7 +143,8 @@ class History:
         for event in events:
             any_event = True
             self._take(event)
-            self.step = event.step
+            if not isinstance(event, Saved):  # which may be of an earlier step: it is written while training goes on
+                self.step = event.step
             self.last_seq = event.seq
         if any_event:
             self.revision += 1

@@ -187,7 +187,7 @@ def supersede(events: Iterable[DurableEvent]) -> list[DurableEvent]:
 def _repeats(kept: list[DurableEvent], event: Evaluated) -> bool:
     """Whether that step was evaluated already; looks back no further than its step goes."""
     for other in reversed(kept):
-        if other.step < event.step:
+        if other.step < event.step and not isinstance(other, Saved):  # a checkpoint may be written long after its step
             return False
         if isinstance(other, Evaluated) and other.step == event.step:
             return True
