@@ -97,6 +97,8 @@ class Bars(Panel, frozen=True, kw_only=True):
     """Position of the bar that stands out."""
     appends: list[str] = []
     """For candidates of a prompt: the text that picking the bar adds to it."""
+    sets: list[str] = []
+    """For alternatives of a token: what picking the bar sets the option to that the stage `changes`."""
 
 
 class Tokens(Panel, frozen=True, kw_only=True):
@@ -110,6 +112,14 @@ class Tokens(Panel, frozen=True, kw_only=True):
     """The words as running text."""
     ended: bool = False
     """True when nothing follows (a passage that came to its end)."""
+    place: int | None = None
+    """Position of the word that is looked at, in a stage of tokens."""
+    alternatives: Bars | None = None
+    """What else might stand at `place`, the likeliest first."""
+    masked: str = ""
+    """What the option that the stage `changes` becomes when the word at `place` is masked, or its mask is taken away; empty: it cannot be."""
+    filled: str = ""
+    """What that option becomes when every mask is filled; empty: there is none."""
 
 
 class Scatter(Panel, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             fill_bars(widget, panel)
         case panels.Tokens():
             assert isinstance(widget, widgets.TokenStrip)
-            widget.show(panel.words, panel.values, notes=panel.notes)
+            widget.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
         case panels.Scatter():
             _fill_scatter(widget, panel)
         case panels.Lines():
