@@ -91,7 +91,7 @@ class Stage:
     generate: str = ""
     """For a prompt: the panel that continues the text."""
     before: str = ""
-    """For a prompt: the option that takes what was read before it, part by part; the tab offers to read the prompt into it and to empty it."""
+    """For a prompt: the option that takes what was read before it, part by part: the prompt can be read into it, and it can be emptied."""
     place: str = ""
     """For tokens: the option that says which of them is looked at; -1 leaves it to the panel."""
     changes: str = ""

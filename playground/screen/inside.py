@@ -249,7 +249,8 @@ def quiet_options(card: Card) -> set[str]:
     if card.stage.kind == "pad":
         return {card.stage.option}
     asked = [card.stage.panel] + ([card.stage.generate] if card.stage.generate else [])
-    return {card.stage.option} | {field.name for name in asked for field in fields(card.panel(name).options)}
+    set_by_hand = {card.stage.option, card.stage.before, card.stage.place, card.stage.changes, card.stage.plays} - {""}
+    return set_by_hand | {field.name for name in asked for field in fields(card.panel(name).options)}
 
 
 def fitting(rows: Sequence[int], chosen: int, height: int, columns: int) -> tuple[range, list[int]]:

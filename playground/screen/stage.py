@@ -24,6 +24,9 @@ from playground.screen.run_link import NO_MODEL
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
 
+Command = tuple[str, str, Callable[[], None]]
+"""Something that the stage itself can do: its words with its key, one line of help, and what does it."""
+
 
 class Act(Protocol):
     """How an action is done: its name and options, answered with a panel, or None. Raises `RunError` in words."""
@@ -39,7 +42,7 @@ TELL_SECONDS = 0.15
 
 
 class ActionStage(Container):
-    """Base of the prompt, the pad, the plane and the environment.
+    """Base of the prompt, the tokens, the pad, the plane and the environment.
 
     One question is in flight at a time; what changes meanwhile is asked next, and an answer to anything but the newest question is
     dropped. `options` is the tab's dictionary of options; what the stage changes in it is told by `OptionsChanged`.
@@ -163,6 +166,10 @@ class ActionStage(Container):
 
     def set_digits(self, free: bool) -> None:
         """Whether digits are free for the stage; in a small window they turn pages."""
+
+    def commands(self) -> list[Command]:
+        """What the palette offers of the stage's own."""
+        return []
 
     # --- the card's actions -------------------------------------------------------------------------------------------------------
 

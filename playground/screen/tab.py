@@ -325,6 +325,10 @@ def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
         from playground.screen.prompt_stage import PromptStage
 
         return PromptStage(card, options)
+    if card.stage.kind == "tokens":
+        from playground.screen.tokens_stage import TokensStage
+
+        return TokensStage(card, options)
     if card.stage.kind == "plane":
         from playground.screen.plane_stage import PlaneStage
 
