@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 import widgets
-from playground.engine.card import PanelCard, Stage
+from playground.engine import stages
+from playground.engine.card import PanelCard
 from playground.engine.panels import AnyPanel, Bars, Tokens
 from playground.engine.settings import Options
 from playground.screen.prompt_stage import PromptStage
@@ -54,16 +55,14 @@ class Remembered(Options):
 
 
 TRANSLATION = card_of(
-    Stage("tokens", "translation", "source", place="place", changes="output", plays="words"),
+    stages.TokenLine("translation", "source", place="place", changes="output", plays="words"),
     PanelCard("translation", "Output", "What the decoder says.", "Help.", Translated),
 )
 BLANKS = card_of(
-    Stage("tokens", "fill", "sentence", place="place", changes="sentence"),
+    stages.TokenLine("fill", "sentence", place="place", changes="sentence"),
     PanelCard("fill", "Sentence", "What is masked.", "Help.", Sentence),
 )
-MEMORY = card_of(
-    Stage("prompt", "next", "prompt", before="read_before"), PanelCard("next", "Next", "What may follow.", "Help.", Remembered)
-)
+MEMORY = card_of(stages.Prompt("next", "prompt", before="read_before"), PanelCard("next", "Next", "What may follow.", "Help.", Remembered))
 
 
 class Reverser:
@@ -270,7 +269,7 @@ async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:
 
 
 async def test_a_prompt_without_a_memory_offers_none() -> None:
-    app = StageApp(PromptStage, card_of(Stage("prompt", "next", "prompt"), MEMORY.panels[0]), Rememberer())
+    app = StageApp(PromptStage, card_of(stages.Prompt("next", "prompt"), MEMORY.panels[0]), Rememberer())
     async with app.run_test(size=(100, 14)) as pilot:
         await until(pilot, lambda: app.query_one(widgets.Bars).values, "candidates")
         assert "memory" not in stage_text(app)

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from playground import architectures
+from playground.engine import stages
 from playground.screen import numbers, themes
 from playground.screen.actions import ActingApp
 from playground.screen.hangup import Hangup
@@ -145,7 +146,7 @@ class PlaygroundApp(ActingApp):
         if new and tab.stage is not None and tab.link.run is None and tab.link.shipped:
             if not tab.has_class("-wide"):
                 tab.page = "4"
-            if tab.card.stage is not None and tab.card.stage.kind in ("prompt", "tokens"):
+            if isinstance(tab.card.stage, (stages.Prompt, stages.TokenLine)):
                 tab.show_page("4")
                 return
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
 from playground.screen.flow import Flow
@@ -32,6 +33,8 @@ WIDE = 100
 
 class PromptStage(ActionStage):
     """The tab's action for a model of text."""
+
+    stage: stages.Prompt
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [

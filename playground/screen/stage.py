@@ -17,6 +17,7 @@ from textual.widgets import Static
 from playground.engine.card import ActionCard, Card, PanelCard
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
+from playground.engine.stages import Stage
 from playground.runs.client import RunError
 from playground.screen.flow import Flow, Group, Piece, fit
 from playground.screen.options_bar import STEPPING, OptionsBar, known
@@ -51,6 +52,9 @@ class ActionStage(Container):
     BINDINGS: ClassVar[list[BindingType]] = list(STEPPING)
     LOW: ClassVar[int] = 0
     """Rows from which there is room for a line of words that tells of no problem."""
+
+    stage: Stage
+    """The card's own description of it."""
 
     MOST_LINES: ClassVar[int] = 1
     """Lines that the words may take when they tell of a problem."""

@@ -14,6 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars, Tokens
 from playground.engine.settings import Field, fields
@@ -43,6 +44,8 @@ class _State(NamedTuple):
 
 class TokensStage(ActionStage):
     """The tab's action for a model that answers a line with tokens, or fills tokens of it in."""
+
+    stage: stages.TokenLine
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
