@@ -234,6 +234,7 @@ def export(
             "csv, tensorboard: a run's curves."
         ),
     ],
+    part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",
     force: Annotated[bool, Parameter(name="--force", negative="", help="Replace what stands there.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -242,9 +243,11 @@ def export(
     from playground.exports.source import Source
     from playground.exports.target import staged
 
+    if part and to != "onnx":
+        raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force) as draft:
-        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir)), draft)
+        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
     print(f"{target}: {words.replace('{target}', str(target))}")
     return 0
 
