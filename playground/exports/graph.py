@@ -108,6 +108,7 @@ def _free_outputs(path: Path, some: list[Array], other: list[Array]) -> None:
         for axis, dim in enumerate(output.type.tensor_type.shape.dim):
             if one.shape[axis] != two.shape[axis] and not dim.dim_param:
                 dim.dim_param = f"{output.name}_{axis}"
+                del model.graph.value_info[:]  # what is said of the tensors in between holds for the example's length alone
     onnx.save(model, str(path))
 
 
