@@ -6,8 +6,6 @@ from playground.architectures.seq2seq.options import Alignment, AttentionMap, Be
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
 from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
 
-
-
 card = Card(
     name="seq2seq",
     title="Seq2seq",
@@ -31,8 +29,8 @@ card = Card(
             "Output",
             "What the model says to the source, each token shaded by its probability.",
             "The likeliest token each time, given the source and the tokens said before. Look at one of them to see what else the model "
-            "thought of; pick another one and the model goes on from there by itself. Tokens that you chose have no shade; their note tells "
-            "the probability they had. Switch a head off to see what it does.",
+            "thought of; pick another one and the model goes on from there by itself. Tokens that you chose have no shade; their note "
+            "tells the probability they had. Switch a head off to see what it does.",
             Source,
             selects="place",
             rows=6,
@@ -41,8 +39,8 @@ card = Card(
             "alternatives",
             "What else might be said",
             "The softmax at one place of the output, after the tokens before it.",
-            "A sharp distribution means that the model knows. Where two candidates share the probability, it hesitates: force the other one "
-            "and watch what follows.",
+            "A sharp distribution means that the model knows. Where two candidates share the probability, it hesitates: force the other "
+            "one and watch what follows.",
             Source,
             rows=10,
         ),
@@ -51,7 +49,7 @@ card = Card(
             "Alignment",
             "Row: the word that is said. Column: the source word it looks at. Rows come as they are said.",
             "Cross attention of the last layer, as the mean over its heads or one of them (aligned head). A clean diagonal is a copy in "
-            "order, an antidiagonal a reversal. In translation it shows which word answers to which. Nobody told the model: this is learnt.",
+            "order, an antidiagonal a reversal. In translation it shows which word answers to which. Nobody told the model: it is learnt.",
             Alignment,
         ),
         PanelCard(
@@ -68,8 +66,8 @@ card = Card(
             "Beam search",
             "The outputs that a beam search ends with, the best score first.",
             "Instead of the likeliest token alone, the likeliest few outputs are carried on side by side. The score is the log-probability "
-            "over ((5 + length) / 6)^alpha, since every further token can only lower a probability (Wu et al., 2016). When the greedy output "
-            "is not the first, the search paid.",
+            "over ((5 + length) / 6)^alpha, since every further token can only lower a probability (Wu et al., 2016). When the greedy "
+            "output is not the first, the search paid.",
             Beam,
         ),
         PanelCard(

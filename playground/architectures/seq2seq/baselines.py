@@ -32,7 +32,8 @@ def best_places(train: Batch) -> Tensor:
     """For every output place (T,) the source place, counted from the start, whose token stands there most often."""
     source, target = train.source, train.target
     hits = torch.zeros(target.shape[1], source.shape[1], dtype=torch.int64)  # (T, S)
-    for some in torch.arange(len(source)).split(EVERY):
+    for start in range(0, len(source), EVERY):
+        some = slice(start, start + EVERY)
         same = (target[some, :, None] == source[some, None, :]) & (target[some, :, None] != PAD)  # (B, T, S)
         hits += same.sum(dim=0)
     return hits.argmax(dim=1)
@@ -46,8 +47,9 @@ def copied(source: Tensor, places: Tensor) -> Tensor:
 
 def commonest_answer(target: Tensor) -> Tensor:
     """The most frequent of all answers (B, T), (1, T)."""
-    answers, counts = target.unique(dim=0, return_counts=True)
-    return answers[counts.argmax()][None]
+    answers, counts = torch.unique(target, dim=0, return_counts=True)
+    found: Tensor = answers[counts.argmax()][None]
+    return found
 
 
 def commonest_tokens(target: Tensor) -> Tensor:

@@ -43,9 +43,7 @@ def ordinal(day: int) -> str:
 def write(date: datetime.date, form: str) -> str:
     """`date` in one of the `FORMS`."""
     month, weekday = MONTHS[date.month - 1], WEEKDAYS[date.weekday()]
-    return form.format(
-        day=date.day, month=month, mon=month[:3], year=date.year, th=ordinal(date.day), weekday=weekday, week=weekday[:3]
-    )
+    return form.format(day=date.day, month=month, mon=month[:3], year=date.year, th=ordinal(date.day), weekday=weekday, week=weekday[:3])
 
 
 def draw(rng: random.Random) -> tuple[str, str]:

@@ -90,15 +90,15 @@ def beam_search(
     speaker = Speaker(model, source)
     total = torch.zeros(count, 1, device=device)  # (B, K)
     said = torch.empty(count, 1, 0, dtype=torch.int64, device=device)  # (B, K, T)
-    for token in begin:
-        total = total + speaker.log_probability[:, token, None]
-        said = torch.cat([said, torch.full((count, 1, 1), token, device=device)], dim=2)
+    for forced in begin:
+        total = total + speaker.log_probability[:, forced, None]
+        said = torch.cat([said, torch.full((count, 1, 1), forced, device=device)], dim=2)
         speaker.say(said[:, 0, -1])
     for _ in range(limit - len(begin)):
         ended = (said[:, :, -1] == EOS) | (said[:, :, -1] == PAD) if said.shape[2] else torch.zeros_like(total, dtype=torch.bool)
         if bool((ended | total.isneginf()).all()):
             break
-        next_ = sayable(speaker.log_probability).unflatten(0, total.shape)  # (B, K, V)
+        next_ = sayable(speaker.log_probability).view(*total.shape, -1)  # (B, K, V)
         next_ = next_.masked_fill(ended[..., None], -torch.inf)
         next_[..., PAD] = torch.where(ended, 0.0, -torch.inf)  # what has ended stays as it is
         width, vocabulary = next_.shape[1:]

@@ -50,7 +50,8 @@ class Attention(nn.Module):
 
     def queries(self, x: Tensor) -> Tensor:
         """(B, H, T, C / H)."""
-        return self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q: Tensor = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return q
 
     def keys_values(self, x: Tensor) -> KeysValues:
         """What `x` (B, S, C) offers to those who look at it."""
@@ -224,7 +225,9 @@ class Seq2Seq(nn.Module):
         """The memory as each layer's cross attention sees it."""
         return [layer.cross.keys_values(memory) for layer in self.decoder]  # type: ignore[operator, union-attr]
 
-    def decode(self, output: Tensor, memory: list[KeysValues], mask: Tensor, cache: Cache | None = None, maps: Maps | None = None) -> Tensor:
+    def decode(
+        self, output: Tensor, memory: list[KeysValues], mask: Tensor, cache: Cache | None = None, maps: Maps | None = None
+    ) -> Tensor:
         """Logits (B, T, V) of the token after each of `output` (B, T), which with a `cache` follows the tokens read before."""
         start = cache.past[0][0].shape[2] if cache and cache.past else 0
         x = self.embed(output, self.output_positions, start)  # (B, T, C)

@@ -234,7 +234,7 @@ def split(file: PairFile, kind: type[Tokenizer]) -> tuple[list[Pair], list[Pair]
     distinct = sorted(set(sources), key=lambda source: (share(source), source))
     if len(distinct) < LEAST:
         raise DataError(
-            f"{file.name} holds {len(distinct)} different sources; at least {LEAST} are needed, so that some can be held out: give more pairs"
+            f"{file.name} holds {len(distinct)} different sources; at least {LEAST} are needed, to hold some out: give more pairs"
         )
     chosen = set(distinct[: min(HELD_OUT, round(HELD_OUT_SHARE * len(distinct)))])
     train = [pair for source, pair in zip(sources, file.pairs, strict=True) if source not in chosen]
@@ -281,5 +281,3 @@ def _length(assets: dict[str, Any], name: str) -> int:
     if not isinstance(length, int) or not 2 <= length <= LONGEST + 1:
         raise DataError(f"the checkpoint's {name} {length!r} is missing or damaged; use another checkpoint")
     return length
-
-

@@ -132,7 +132,7 @@ def say(model: Seq2Seq, problem: Problem, options: Source) -> Said:
 
 
 def maps_of(model: Seq2Seq, said: Said) -> Maps:
-    """Every head's weights while the output was said, (1, H, T, S) for each kind and layer; row t is the look that led to output token t."""
+    """Every head's weights while the output was said, (1, H, T, S) for each kind and layer; row t is the look that led to token t."""
     device = model.tokens.weight.device
     maps: Maps = {"encoder": [], "decoder": [], "cross": []}
     model(torch.tensor([said.source], device=device), torch.tensor([[BOS, *said.output[:-1]]], device=device), maps)

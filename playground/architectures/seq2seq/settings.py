@@ -21,10 +21,10 @@ class Seq2SeqSettings(Settings):
     """What it learns from pairs that are made up: letters backwards, as they stand or in order, sums, or dates in words to ISO dates."""
 
     data: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": [MADE], "path": True})] = MADE
-    """made (the task makes its pairs up), or a file of your own pairs in its place: UTF-8, at most 64 MiB, a line for each, SOURCE tab TARGET."""
+    """made (the task makes its pairs up), or a UTF-8 file of at most 64 MiB with your own pairs, SOURCE tab TARGET on a line, instead."""
 
     tokens: Literal["char", "word"] = "char"
-    """What it reads at a time: a character; or, for your own pairs, a word, number or punctuation mark in lower case, other signs left out."""
+    """What it reads at a time: a character; or, of your own pairs, a word, number or punctuation mark in lower case without other signs."""
 
     length: Annotated[int, Meta(ge=1, le=100, extra={"unit": "letters"})] = 10
     """For reverse, copy and sort: the longest source; every length from 1 on comes equally often."""
@@ -51,7 +51,7 @@ class Seq2SeqSettings(Settings):
     """Length of the vector that stands for each token, in every layer; the feed-forward part is four times as wide."""
 
     norm: Literal["post", "pre"] = "pre"
-    """Where layers are normalised: post, after each addition, as published; pre, before each part, with a norm at the end of both stacks."""
+    """Where layers are normalised: post, after each addition, as published; pre, before each part, with a norm at the end of a stack."""
 
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """What stands for the place of a token: sines and cosines as published, or a learned vector for each place."""
@@ -62,11 +62,11 @@ class Seq2SeqSettings(Settings):
     label_smoothing: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.0
     """Share of the wanted probability that is spread evenly over all tokens while training; 0.1 as published."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "pairs"})] = 64
+    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "pairs"})] = 32
     """Pairs in each step."""
 
     schedule: Literal["cosine", "paper"] = "cosine"
-    """How the step size goes: up to lr and down along a cosine to a twentieth, or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
+    """How the step size goes: up to lr and down a cosine to a twentieth, or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
 
     lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 3e-3
     """For cosine: step size at its highest, after the warm-up. The paper's schedule has none: it follows from width and warm-up."""

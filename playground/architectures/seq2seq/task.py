@@ -127,9 +127,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Raises `DataError` when the pairs have changed, since others would be held out, which may have been trained on."""
         if extra.get("pairs", self.problem.key) != self.problem.key:
-            raise DataError(
-                "these are not the pairs that this run began with; bring that file back, or begin a new run from its weights"
-            )
+            raise DataError("these are not the pairs that this run began with; bring that file back, or begin a new run from its weights")
 
     def translation(self, options: Source) -> Tokens:
         """See `panels.translation`; so for the others."""
@@ -204,4 +202,6 @@ def learning_rate(settings: Seq2SeqSettings, step: int) -> float:
 
 def adamw(model: Seq2Seq, settings: Seq2SeqSettings) -> torch.optim.AdamW:
     """Adam with the paper's betas .9 and .98 and eps 1e-9; weight decay, if any, on the matrices alone."""
-    return torch.optim.AdamW(decay_groups(model), lr=settings.lr, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        decay_groups(model), lr=settings.lr, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True
+    )
