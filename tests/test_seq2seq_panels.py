@@ -161,6 +161,17 @@ def test_unknown_symbols_and_long_sources_are_named(trained: Seq2SeqTask) -> Non
         make(Source, {"source": "a" * 5000})
 
 
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_there_is_room_for_all_that_can_be_said(positions: str) -> None:
+    task = build(positions=positions)  # not trained: it does not end by itself
+    for panel in card.panels:
+        known = {item.name for item in fields(panel.options)}
+        for options in ({}, {"source": "a" * 300}, {"output": "ab" * 300}, {"source": "abc", "output": "abcde"}):
+            assert ask(task, panel.name, **{name: value for name, value in options.items() if name in known})
+    if positions == "learned":
+        assert "only the first 6 of 300 characters can be read" in ask(task, "translation", source="a" * 300).caption
+
+
 def test_an_empty_source_is_a_held_out_pair(trained: Seq2SeqTask) -> None:
     pair = trained.problem.held_out[3]
     answer = ask(trained, "translation", example=3)

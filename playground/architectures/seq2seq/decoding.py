@@ -89,12 +89,14 @@ def beam_search(
     count, device = len(source), source.device
     speaker = Speaker(model, source)
     total = torch.zeros(count, 1, device=device)  # (B, K)
-    said = torch.empty(count, 1, 0, dtype=torch.int64, device=device)  # (B, K, T)
-    for forced in begin:
+    said = torch.tensor(begin, dtype=torch.int64, device=device).expand(count, 1, -1)  # (B, K, T)
+    for number, forced in enumerate(begin):
+        if number:
+            speaker.say(said[:, 0, number - 1])
         total = total + speaker.log_probability[:, forced, None]
-        said = torch.cat([said, torch.full((count, 1, 1), forced, device=device)], dim=2)
-        speaker.say(said[:, 0, -1])
-    for _ in range(limit - len(begin)):
+    for number in range(len(begin), limit):
+        if number:
+            speaker.say(said[:, :, -1].flatten())
         ended = (said[:, :, -1] == EOS) | (said[:, :, -1] == PAD) if said.shape[2] else torch.zeros_like(total, dtype=torch.bool)
         if bool((ended | total.isneginf()).all()):
             break
@@ -107,7 +109,6 @@ def beam_search(
         total = best.values
         said = torch.cat([said.gather(1, parent[..., None].expand(-1, -1, said.shape[2])), token[..., None]], dim=2)
         speaker.keep((parent + width * torch.arange(count, device=device)[:, None]).flatten())
-        speaker.say(token.flatten())
     return [_ranked(outputs, values, alpha) for outputs, values in zip(said.tolist(), total.tolist(), strict=True)]
 
 
