@@ -45,7 +45,13 @@ GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
         ({}, range(1), 1.27),
         *((dict(CARDS["recurrent"].presets[name].values), range(3), 0.01) for name in ("adding-lstm", "adding-gru")),
     ],
-    "seq2seq": [({}, range(3), 1.0)],
+    "seq2seq": [
+        ({}, range(2), 1.0),
+        *(
+            (dict(CARDS["seq2seq"].presets[name].values), range(1), bound)
+            for name, bound in (("copy", 1.0), ("sort", 1.0), ("addition", 0.99))
+        ),
+    ],
     "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],
     "autoencoder": [({}, range(5), 0.0120), ({"latent": 16}, range(5), 0.0074)],

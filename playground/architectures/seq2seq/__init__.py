@@ -97,9 +97,28 @@ card = Card(
     ),
     stage=Stage(kind="tokens", panel="translation", option="source", place="place", changes="output", plays="words"),
     presets={
-        "reverse": Preset(
-            {},
-            "The defaults: up to ten letters backwards.",
+        "reverse": Preset({}, "The defaults: up to ten letters backwards, 0.24 M parameters; every held-out word comes out right."),
+        "copy": Preset({"task": "copy"}, "Up to ten letters as they stand: the easiest, and the alignment is a clean diagonal."),
+        "sort": Preset({"task": "sort"}, "Up to ten letters in the order of the alphabet: which letter comes next depends on all of them."),
+        "addition": Preset(
+            {"task": "addition", "batch": 64, "steps": 4000, "eval_every": 250},
+            "Sums of numbers up to three digits, said as they are written: above 99 % of sums that it never saw.",
+        ),
+        "dates": Preset(
+            {"task": "dates"},
+            "Dates in words, in 14 forms, to ISO dates. Your own pairs go the same way: --data FILE, and --tokens word for sentences.",
+        ),
+        "published": Preset(
+            {
+                "norm": "post",
+                "schedule": "paper",
+                "warmup": 1000,
+                "dropout": 0.1,
+                "label_smoothing": 0.1,
+                "steps": 3000,
+                "eval_every": 250,
+            },
+            "Reversing with the paper's own choices: norms after each addition, its warm-up, dropout and label smoothing; surer late.",
         ),
     },
 )
