@@ -85,7 +85,8 @@ def _app(arguments: Sequence[str]) -> App:
         # building flags takes milliseconds for each architecture, and a command line names one
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
-    for function, name in ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (remove, "rm")):
+    commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
+    for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
     return app
@@ -218,6 +219,36 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     for run in [directory.find(folder, name) for name in names]:
         directory.remove(run)
         print(f"removed {run.name}")
+    return 0
+
+
+def export(
+    source: Annotated[str, Parameter(help="A run's name, a shipped model's, or the folder of a checkpoint.")],
+    target: Annotated[Path, Parameter(help="The file or folder that is written.")],
+    /,
+    *,
+    to: Annotated[
+        Literal["hf", "onnx", "torch", "csv", "tensorboard"],
+        Parameter(
+            help="hf: a folder for transformers (gpt, bert); onnx: the forward pass; torch: a script of PyTorch alone that trains alike; "
+            "csv, tensorboard: a run's curves."
+        ),
+    ],
+    part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace what stands there.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Take what was trained elsewhere."""
+    from playground import exports
+    from playground.exports.source import Source
+    from playground.exports.target import staged
+
+    if part and to != "onnx":
+        raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
+    chosen = exports.FORMATS[to]
+    with staged(target, folder=chosen.folder, force=force) as draft:
+        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
+    print(f"{target}: {words.replace('{target}', str(target))}")
     return 0
 
 

@@ -234,8 +234,9 @@ def test_an_option_that_selects_is_known_to_another_panel(card: Card) -> None:
             assert any(panel.selects in {item.name for item in fields(other.options)} for other in card.panels)
     if card.stage:
         assert card.stage.option in {item.name for item in fields(card.panel(card.stage.panel).options)}
-        if card.stage.generate:
-            assert card.stage.option in {item.name for item in fields(card.panel(card.stage.generate).options)}
+        asked = {item.name for item in fields(card.panel(card.stage.panel).options)}
+        assert card.stage.by_hand <= asked
+        assert all(card.stage.option in {item.name for item in fields(card.panel(name).options)} for name in card.stage.panels)
 
 
 def beyond(item: Field) -> list[Any]:

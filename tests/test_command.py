@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from playground import architectures
+from playground.engine import stages
 from playground.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
 from playground.runs.directory import RunDirectory
 from playground.runs.journal import history
@@ -182,21 +183,25 @@ def test_flags_win_over_the_file_and_the_file_over_the_preset(dlplay: Dlplay, sm
 def test_a_trained_model_is_asked_in_one_line(name: str, dlplay: Dlplay, tmp_path: Path) -> None:
     card = architectures.cards()[name]
     assert card.stage is not None
-    asked = {"prompt": ["--prompt", "the value of"], "pad": ["--drawing", pad(card.stage.size, card.stage.levels)]}.get(
-        card.stage.kind, ["--panel", card.stage.panel]
-    )
+    match card.stage:
+        case stages.Prompt():
+            asked = ["--prompt", "the value of"]
+        case stages.Pad(size=size, levels=levels):
+            asked = ["--drawing", pad(size, levels)]
+        case _:
+            asked = ["--panel", card.stage.panel]
     ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *asked)
     assert (ended.status, ended.err) == (0, "")
     said = json.loads(ended.out)
     table = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *asked)
     assert (table.status, table.err, "\x1b" in table.out) == (0, "", False)
-    if card.stage.kind in ("prompt", "pad"):
+    if isinstance(card.stage, (stages.Prompt, stages.Pad)):
         assert said["kind"] == "bars"
         best = max(said["rows"], key=lambda row: row["value"])
         row = next(line for line in table.out.splitlines() if line.split()[:1] == best["label"].split()[:1])
         assert f"{100 * best['value']:.2f} %" in row
         assert sum(row["value"] for row in said["rows"]) <= 1 + 1e-6
-    if card.stage.kind == "pad" and name == "convnet":
+    if name == "convnet":
         assert best["label"].split()[0] == "1"  # an upright stroke is a one
     assert not (tmp_path / "runs").exists()
 

@@ -140,7 +140,7 @@ STEPS = [started(), Stepped(step=40, first=1, metrics={}, seconds=1.0), Evaluate
     ([Paused(step=41), Resumed(step=41)], True, "training", 41, {"val_loss": 3.0}),
     ([Failed(step=41, what="NaN loss")], False, "failed", 41, {"val_loss": 3.0}),
     ([Finished(step=100, reason="steps", **FINISHED)], False, "finished", 100, {"val_loss": 2.0}),
-    ([Finished(step=60, reason="stopped", **FINISHED)], False, "interrupted", 60, {"val_loss": 2.0}),
+    ([Finished(step=60, reason="stopped", **FINISHED)], False, "stopped", 60, {"val_loss": 2.0}),
     ([Finished(step=100, reason="steps", **FINISHED), started(100)], True, "training", 100, {"val_loss": 2.0}),
     ([started(20)], True, "training", 20, {}),
 ])  # fmt: skip

@@ -13,7 +13,8 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 import widgets
-from playground.engine.card import Card, PanelCard, Stage
+from playground.engine import stages
+from playground.engine.card import Card, PanelCard
 from playground.engine.commands import View
 from playground.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
 from playground.engine.settings import Options, Settings
@@ -67,7 +68,7 @@ CARD = Card(
         PanelCard("words", "Words", "Pick a word.", "Help.", selects="word", rows=4),
         PanelCard("neighbours", "Neighbours", "What is near.", "Help.", WordOptions, rows=8),
     ),
-    Stage("pad", "answer", "drawing"),
+    stages.Pad("answer", "drawing"),
 )
 
 

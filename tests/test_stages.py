@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 import widgets
-from playground.engine.card import Card, PanelCard, Stage
+from playground.engine import stages
+from playground.engine.card import Card, PanelCard
 from playground.engine.panels import AnyPanel, Bars, Tokens
 from playground.engine.settings import Options
 from playground.runs.client import RunError
@@ -52,11 +53,11 @@ class DrawnOptions(Options):
 
 
 PROMPT = card_of(
-    Stage("prompt", "next", "prompt", generate="passage"),
+    stages.Prompt("next", "prompt", generate="passage"),
     PanelCard("next", "Next", "What may follow.", "Help.", NextOptions),
     PanelCard("passage", "Passage", "What follows.", "Help.", PassageOptions),
 )
-PAD = card_of(Stage("pad", "answer", "drawing", size=(8, 8)), PanelCard("answer", "Answer", "What it is.", "Help.", DrawnOptions))
+PAD = card_of(stages.Pad("answer", "drawing", size=(8, 8)), PanelCard("answer", "Answer", "What it is.", "Help.", DrawnOptions))
 
 
 class Model:

@@ -8,7 +8,8 @@ import numpy as np
 from msgspec import Meta
 
 import widgets
-from playground.engine.card import ActionCard, PanelCard, Stage
+from playground.engine import stages
+from playground.engine.card import ActionCard, PanelCard
 from playground.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
 from playground.engine.settings import Options
 from playground.runs.client import RunError
@@ -32,7 +33,7 @@ class LatentOptions(Options):
 
 
 PLANE = card_of(
-    Stage("plane", "sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0)),
+    stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0)),
     PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
     actions=(ActionCard("kick", "Kick it", "Kick.", key="k"),),
 )
@@ -141,7 +142,7 @@ class PlayOptions(RoomOptions):
 
 
 ENVIRONMENT = card_of(
-    Stage("environment", "view", "room", advance="watch", take="play"),
+    stages.Environment("view", "room", advance="watch", take="play"),
     PanelCard("view", "Watched episode", "The view.", "Help.", RoomOptions),
     actions=(
         ActionCard("watch", "Watch", "Watch.", WatchOptions, key="w", lasting=False, shown_by=("view",)),

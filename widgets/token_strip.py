@@ -18,7 +18,7 @@ from widgets.text import figure, fit, plain
 
 
 class TokenStrip(Surface):
-    """Wrapped words. Left and right move the cursor, which reads out a note; enter or a click posts `Selected`."""
+    """Wrapped words. Arrows move the cursor, which reads out a note, and post `Moved`; enter or a click posts `Selected`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Left", show=False),
@@ -32,6 +32,18 @@ class TokenStrip(Surface):
 
     class Selected(Message):
         """A word was chosen."""
+
+        def __init__(self, widget: TokenStrip, index: int) -> None:
+            super().__init__()
+            self.widget, self.index = widget, index
+
+        @property
+        def control(self) -> TokenStrip:
+            """The strip."""
+            return self.widget
+
+    class Moved(Message):
+        """The cursor went to another word."""
 
         def __init__(self, widget: TokenStrip, index: int) -> None:
             super().__init__()
@@ -140,8 +152,7 @@ class TokenStrip(Surface):
     def action_move(self, by: int) -> None:
         """Move the cursor by some words."""
         if self.words:
-            self.cursor, self._hover = min(max(self.cursor + by, 0), len(self.words) - 1), None
-            self.repaint()
+            self._go(min(max(self.cursor + by, 0), len(self.words) - 1))
 
     def action_move_line(self, by: int) -> None:
         """Move the cursor to the word above or below."""
@@ -150,8 +161,13 @@ class TokenStrip(Surface):
         line, column, _ = self._places[self.cursor]
         others = [(abs(c - column), i) for i, (place, c, _) in enumerate(self._places) if place == line + by]
         if others:
-            self.cursor, self._hover = min(others)[1], None
-            self.repaint()
+            self._go(min(others)[1])
+
+    def _go(self, index: int) -> None:
+        moved, self.cursor, self._hover = index != self.cursor, index, None
+        self.repaint()
+        if moved:
+            self.post_message(self.Moved(self, index))
 
     def action_select(self) -> None:
         """Choose the word at the cursor."""

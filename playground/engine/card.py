@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from playground.engine.settings import Options, Settings
+from playground.engine.stages import Stage
 
 if TYPE_CHECKING:
     from playground.engine.task import Task
@@ -74,42 +75,6 @@ class ChartCard:
     better: Literal["higher", "lower", ""] = ""
     """Which of the first held-out metric's values is the best; by default higher for percentages and lower for the rest, and for the card's
     own metric as the card says."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """What the tab's action area is: a text prompt with candidates, a line with tokens that can be replaced one by one, a pad to draw an
-    input on, a plane in which a cursor walks, or an environment in which an agent acts."""
-
-    kind: Literal["prompt", "tokens", "pad", "plane", "environment"]
-    panel: str
-    """The panel that answers: its options take what was typed, drawn or pointed at. For tokens it answers with `Tokens` and their
-    `alternatives`, for an environment with a `Frame`."""
-    option: str
-    """The option that takes the text; the drawing (rows of comma-separated numbers 0..16, rows parted by `;`); the cursor's place in
-    the plane (`x,y`); or the room there is for an environment's picture (pixels, `columns x rows`, such as `120x64`)."""
-    generate: str = ""
-    """For a prompt: the panel that continues the text."""
-    before: str = ""
-    """For a prompt: the option that takes what was read before it, part by part; the tab offers to read the prompt into it and to empty it."""
-    place: str = ""
-    """For tokens: the option that says which of them is looked at; -1 leaves it to the panel."""
-    changes: str = ""
-    """For tokens: the option that picking an alternative sets. It may be the line's own (a word of the sentence is replaced) or another one
-    (words that the output is made to begin with), which is emptied when the line changes."""
-    plays: str = ""
-    """For tokens: the option that says how many of them may come at the most, so that they can be watched coming one by one."""
-    size: tuple[int, int] = (8, 8)
-    """For a pad: rows and columns."""
-    levels: int = 16
-    """For a pad: the value of full ink."""
-    bounds: tuple[float, float, float, float] = (-2.0, 2.0, -2.0, 2.0)
-    """For a plane: left, right, bottom, top."""
-    advance: str = ""
-    """For an environment: the action that carries the shown episode on; its options have `steps` and the stage's `option`, it answers
-    like the panel."""
-    take: str = ""
-    """For an environment: the action that takes one step with the chosen `action`, otherwise the same."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Tokens(Panel, frozen=True, kw_only=True):
     alternatives: Bars | None = None
     """What else might stand at `place`, the likeliest first."""
     masked: str = ""
-    """What the option that the stage `changes` becomes when the word at `place` is masked, or its mask is taken away; empty: it cannot be."""
+    """What the option that the stage `changes` becomes when the word at `place` is masked; empty: it is masked already, or cannot be."""
     filled: str = ""
     """What that option becomes when every mask is filled; empty: there is none."""
 

@@ -14,7 +14,7 @@ from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, F
 from playground.runs.journal import decode, tail
 from playground.runs.lock import holder
 
-State = Literal["training", "paused", "finished", "interrupted", "failed"]
+State = Literal["training", "paused", "finished", "stopped", "interrupted", "failed"]
 
 _TAILS = (1 << 15, 1 << 20)
 """Bytes of the journal's end that are looked through: the second only when the first held no evaluation."""
@@ -27,7 +27,7 @@ class Summary:
     name: str
     architecture: str
     state: State
-    """`interrupted`: it was stopped or killed and can be resumed."""
+    """`stopped`: somebody ended it; `interrupted`: it was killed, or told to end by the system. Both can be resumed."""
     step: int
     steps: int
     """Steps it is to make in all; 0 when that is not known."""
@@ -92,7 +92,7 @@ def _state(events: list[DurableEvent], held: bool) -> tuple[State, str]:
         if isinstance(event, Failed):
             return "failed", event.what
         if isinstance(event, Finished):
-            return ("interrupted" if event.reason in ("stopped", "interrupted") else "finished"), ""
+            return ("stopped" if event.reason == "stopped" else "interrupted" if event.reason == "interrupted" else "finished"), ""
         if isinstance(event, Paused) and held:
             return "paused", event.reason
         if isinstance(event, (Started, Resumed)):

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from playground import architectures
+from playground.engine import stages
 from playground.screen import numbers, themes
 from playground.screen.actions import ActingApp
 from playground.screen.hangup import Hangup
@@ -140,12 +141,12 @@ class PlaygroundApp(ActingApp):
         self.do(self._begin(tab, wishes))
 
     def _focus_first(self, tab: ArchitectureTab, new: bool) -> None:
-        """In a new tab whose model answers at once, where a person acts on it: the page of a small window, and for a prompt the line,
-        since whoever sees one types. Else the settings."""
+        """In a new tab whose model answers at once, where a person acts on it: the page of a small window, and for a prompt or a sentence
+        the line, since whoever sees one types. Else the settings."""
         if new and tab.stage is not None and tab.link.run is None and tab.link.shipped:
             if not tab.has_class("-wide"):
                 tab.page = "4"
-            if tab.card.stage is not None and tab.card.stage.kind == "prompt":
+            if isinstance(tab.card.stage, (stages.Prompt, stages.TokenLine)):
                 tab.show_page("4")
                 return
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
@@ -243,6 +244,9 @@ class PlaygroundApp(ActingApp):
         for act in self.cards[self.opened].actions:
             shown = f"{act.title} ({act.key})" if act.key else act.title
             yield SystemCommand(shown, act.help, partial(self.action_act, self.opened, act.name))
+        stage = self.tab.stage if self.opened in self.tabs else None
+        for words, help_, do in stage.commands() if stage is not None else ():
+            yield SystemCommand(words, help_, do)
         for action in ranked:
             if action not in first and action.name != "command_palette":
                 yield self._command(action)

@@ -12,6 +12,7 @@ from textual.containers import Container, Vertical
 from textual.widgets import Static
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import ActionCard, Card
 from playground.engine.panels import AnyPanel, Array, Frame
 from playground.engine.settings import Field, Options, fields
@@ -38,6 +39,8 @@ WATCH = "w lets the agent act, arrows take the controls"
 
 class EnvironmentStage(ActionStage):
     """The tab's action for an agent."""
+
+    stage: stages.Environment
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -70,7 +70,7 @@ class Inside(Vertical):
     def __init__(self, card: Card, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.card = card
-        on_stage = {card.stage.panel, card.stage.generate} if card.stage is not None else set()
+        on_stage = {card.stage.panel, *card.stage.panels} if card.stage is not None else set()
         self.panels = sorted(card.panels, key=lambda panel: panel.name in on_stage)
         """The card's panels; those whose answers the stage shows as well come last."""
         self.chosen = 0
@@ -246,10 +246,7 @@ def quiet_options(card: Card) -> set[str]:
     """Options that the stage sets, which therefore need no control in a panel."""
     if card.stage is None:
         return set()
-    if card.stage.kind == "pad":
-        return {card.stage.option}
-    asked = [card.stage.panel] + ([card.stage.generate] if card.stage.generate else [])
-    return {card.stage.option} | {field.name for name in asked for field in fields(card.panel(name).options)}
+    return {*card.stage.by_hand, *(field.name for name in card.stage.panels for field in fields(card.panel(name).options))}
 
 
 def fitting(rows: Sequence[int], chosen: int, height: int, columns: int) -> tuple[range, list[int]]:

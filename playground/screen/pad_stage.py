@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
 from playground.screen.flow import Flow, Piece
@@ -38,6 +39,8 @@ class _Pad(widgets.PixelPad):
 
 class PadStage(ActionStage):
     """The tab's action for a model of small images."""
+
+    stage: stages.Pad
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
 

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel
 from playground.screen.options_bar import words
@@ -27,6 +28,8 @@ MOST = 0.5
 
 class PlaneStage(ActionStage):
     """The tab's action for a model that makes something out of a place: a point of latent space, two neurons of a code."""
+
+    stage: stages.Plane
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     LOW: ClassVar[int] = 10

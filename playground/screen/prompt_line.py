@@ -31,8 +31,8 @@ class PromptLine(Input):
             self.kept = kept
             self.pasted = pasted
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, placeholder="type the beginning of a text", compact=True, max_length=LONGEST, select_on_focus=False)
+    def __init__(self, text: str, placeholder: str = "type the beginning of a text") -> None:
+        super().__init__(text, placeholder=placeholder, compact=True, max_length=LONGEST, select_on_focus=False)
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -14,15 +14,17 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
 import widgets
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
 from playground.screen.flow import Flow
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, Passage, clean
 from playground.screen.prompt_line import PromptLine
+from playground.screen.prompt_memory import MemoryLine, joined
 from playground.screen.prompt_rows import ActionRow, BranchRows
 from playground.screen.prompt_words import Word, words_of
-from playground.screen.stage import ActionStage, Ask
+from playground.screen.stage import ActionStage, Ask, Command
 from playground.screen.writing import FULL, Writer, length_of
 
 WIDE = 100
@@ -32,6 +34,8 @@ WIDE = 100
 class PromptStage(ActionStage):
     """The tab's action for a model of text."""
 
+    stage: stages.Prompt
+
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+g,g", "generate", "generate", show=False),
@@ -39,6 +43,8 @@ class PromptStage(ActionStage):
         Binding("ctrl+o", "sampled", "sampled word", show=False),
         Binding("ctrl+z,u", "undo", "undo", show=False),
         Binding("ctrl+y,b", "branch", "branch", show=False),
+        Binding("ctrl+l,l", "read_on", "read it into the memory", show=False),
+        Binding("x", "empty", "empty the memory", show=False),
         Binding("slash", "write", "type the prompt", show=False),
         Binding("pagedown", "switch(1)", "branches", key_display="pgup pgdn"),
         Binding("pageup", "switch(-1)", "former branch", show=False),
@@ -51,6 +57,11 @@ class PromptStage(ActionStage):
         options[self.option.name] = self.passage.text
         self._writer = Writer(self.passage, card.panel(self.stage.generate), self.option.name) if self.stage.generate else None
         self._line = PromptLine(self.passage.text)
+        self._memory = MemoryLine(
+            self.stage.before, str(options.get(self.stage.before, getattr(self.question.options(), self.stage.before, "")))
+        )
+        self.bar.fields = tuple(field for field in self.bar.fields if field.name != self.stage.before)
+        self.bar.set_values(options)
         self._actions = ActionRow(classes="actions")
         self._bars = widgets.Bars()
         self._bars.numbered = True
@@ -67,6 +78,7 @@ class PromptStage(ActionStage):
     def compose(self) -> ComposeResult:
         """Its parts from top to bottom."""
         yield self.bar
+        yield self._memory
         yield self._line
         yield self.said
         yield self._actions
@@ -222,6 +234,31 @@ class PromptStage(ActionStage):
         else:
             self.action_branch(word.piece)
 
+    # --- a memory of what was read before -----------------------------------------------------------------------------------------
+
+    def action_read_on(self) -> None:
+        """Read the line into the memory; the next part is typed in its place."""
+        if not self.passage.text.strip():
+            self.say("type a part of the text first; then it is read into the memory")
+        elif len(self._memory.text) + len(self.passage.text) >= LONGEST:
+            self.say(f"the memory's text may hold {LONGEST:,} characters; empty it and begin anew")
+        else:
+            self._remember(joined(self._memory.text, self.passage.text))
+            self._stop()
+            self.passage.typed("")
+            self._text_changed()
+
+    def action_empty(self) -> None:
+        """Forget what was read before, and see the prediction change."""
+        self._remember("")
+        self.wonder()
+
+    def _remember(self, text: str) -> None:
+        self.say("")
+        self._memory.show_text(text)
+        self.tell(self.stage.before, text)
+        self._draw_actions()
+
     # --- typing -------------------------------------------------------------------------------------------------------------------
 
     def _line_changed(self, text: str) -> None:
@@ -259,6 +296,9 @@ class PromptStage(ActionStage):
         if self.option.name in values and values[self.option.name] != self.passage.text:
             self.passage.typed(clean(str(values[self.option.name])))
             self._text_changed()
+        if self.stage.before in values:
+            self._memory.show_text(str(values[self.stage.before]))
+            self._draw_actions()
         super().set_options(values)
 
     @on(Flow.Pressed, ".actions, .branches")
@@ -275,7 +315,14 @@ class PromptStage(ActionStage):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys are named where they mean something."""
-        return {"write": not self._line.has_focus, "switch": len(self.passage.branches) > 1}.get(action, True)
+        remembers = bool(self.stage.before)
+        known = {"write": not self._line.has_focus, "switch": len(self.passage.branches) > 1, "read_on": remembers, "empty": remembers}
+        return known.get(action, True)
+
+    def commands(self) -> list[Command]:
+        """For the palette."""
+        doings = self._actions.doings(can_write=self._writer is not None, remembers=bool(self.stage.before))
+        return [(f"{words} ({key})", help_, getattr(self, "action_" + name)) for name, key, words, help_ in doings]
 
     # --- drawing ------------------------------------------------------------------------------------------------------------------
 
@@ -306,4 +353,5 @@ class PromptStage(ActionStage):
 
     def _draw_actions(self) -> None:
         writing = self._writer is not None and self._writer.writing
-        self._actions.show_for(self.passage, can_write=self._writer is not None, writing=writing)
+        memory = self._memory.text if self.stage.before else None
+        self._actions.show_for(self.passage, can_write=self._writer is not None, writing=writing, memory=memory)

@@ -17,12 +17,16 @@ from textual.widgets import Static
 from playground.engine.card import ActionCard, Card, PanelCard
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Field, fields
+from playground.engine.stages import Stage
 from playground.runs.client import RunError
 from playground.screen.flow import Flow, Group, Piece, fit
 from playground.screen.options_bar import STEPPING, OptionsBar, known
 from playground.screen.run_link import NO_MODEL
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
+
+Command = tuple[str, str, Callable[[], None]]
+"""Something that the stage itself can do: its words with its key, one line of help, and what does it."""
 
 
 class Act(Protocol):
@@ -39,7 +43,7 @@ TELL_SECONDS = 0.15
 
 
 class ActionStage(Container):
-    """Base of the prompt, the pad, the plane and the environment.
+    """Base of the prompt, the tokens, the pad, the plane and the environment.
 
     One question is in flight at a time; what changes meanwhile is asked next, and an answer to anything but the newest question is
     dropped. `options` is the tab's dictionary of options; what the stage changes in it is told by `OptionsChanged`.
@@ -48,6 +52,9 @@ class ActionStage(Container):
     BINDINGS: ClassVar[list[BindingType]] = list(STEPPING)
     LOW: ClassVar[int] = 0
     """Rows from which there is room for a line of words that tells of no problem."""
+
+    stage: Stage
+    """The card's own description of it."""
 
     MOST_LINES: ClassVar[int] = 1
     """Lines that the words may take when they tell of a problem."""
@@ -163,6 +170,10 @@ class ActionStage(Container):
 
     def set_digits(self, free: bool) -> None:
         """Whether digits are free for the stage; in a small window they turn pages."""
+
+    def commands(self) -> list[Command]:
+        """What the palette offers of the stage's own."""
+        return []
 
     # --- the card's actions -------------------------------------------------------------------------------------------------------
 

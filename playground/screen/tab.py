@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.commands import View
 from playground.engine.events import Failed
@@ -320,19 +321,26 @@ class ArchitectureTab(Vertical):
 
 
 def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
-    assert card.stage is not None
-    if card.stage.kind == "prompt":
-        from playground.screen.prompt_stage import PromptStage
+    """The action area of this kind; only its own module is loaded."""
+    match card.stage:
+        case stages.Prompt():
+            from playground.screen.prompt_stage import PromptStage
 
-        return PromptStage(card, options)
-    if card.stage.kind == "plane":
-        from playground.screen.plane_stage import PlaneStage
+            return PromptStage(card, options)
+        case stages.TokenLine():
+            from playground.screen.tokens_stage import TokensStage
 
-        return PlaneStage(card, options)
-    if card.stage.kind == "environment":
-        from playground.screen.environment_stage import EnvironmentStage
+            return TokensStage(card, options)
+        case stages.Plane():
+            from playground.screen.plane_stage import PlaneStage
 
-        return EnvironmentStage(card, options)
-    from playground.screen.pad_stage import PadStage
+            return PlaneStage(card, options)
+        case stages.Environment():
+            from playground.screen.environment_stage import EnvironmentStage
 
-    return PadStage(card, options)
+            return EnvironmentStage(card, options)
+        case stages.Pad():
+            from playground.screen.pad_stage import PadStage
+
+            return PadStage(card, options)
+    raise TypeError(f"there is no action area for {card.stage!r}")

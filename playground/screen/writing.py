@@ -9,6 +9,7 @@ from typing import Any
 from playground.engine.card import Card, PanelCard
 from playground.engine.panels import Tokens
 from playground.engine.settings import Field, fields
+from playground.engine.stages import Prompt
 from playground.runs.client import RunError
 from playground.screen.passage import LONGEST, Passage
 from playground.screen.prompt_words import continuation
@@ -81,6 +82,6 @@ class Writer:
 
 def length_of(card: Card) -> list[Field]:
     """The option for how many words are written at a time, where the generating panel has it."""
-    if card.stage is None or not card.stage.generate:
+    if not isinstance(card.stage, Prompt) or not card.stage.generate:
         return []
     return [field for field in fields(card.panel(card.stage.generate).options) if field.name == "words"]

@@ -12,7 +12,8 @@ from playground.architectures.autoencoder.options import (
     ScatterOptions,
 )
 from playground.architectures.autoencoder.settings import AutoencoderSettings
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 
 card = Card(
     name="autoencoder",
@@ -121,7 +122,7 @@ card = Card(
             rows=6,
         ),
     ),
-    stage=Stage(kind="plane", panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
+    stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
     presets={
         "deep": Preset({}, "5,000 steps on the embedded digits: 8 numbers that are worth 18 principal components, in seconds."),
         "plane": Preset(

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from playground.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 from playground.engine.settings import Settings, SettingsError
 from playground.parts.image_options import ImageOptions, PickOptions
 
@@ -175,7 +176,7 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=Stage(kind="pad", panel="probabilities", option="drawing", size=(8, 8)),
+    stage=stages.Pad(panel="probabilities", option="drawing", size=(8, 8)),
     presets={
         "digits": Preset({}, "2,000 steps on the embedded digits: more accurate than a nearest neighbour in under a minute."),
         "digits-augmented": Preset(

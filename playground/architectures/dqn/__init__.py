@@ -12,7 +12,8 @@ from playground.architectures.dqn.options import (
 )
 from playground.architectures.dqn.presets import PRESETS
 from playground.architectures.dqn.settings import DQNSettings
-from playground.engine.card import ActionCard, Card, ChartCard, PanelCard, Stage
+from playground.engine import stages
+from playground.engine.card import ActionCard, Card, ChartCard, PanelCard
 
 SHOWN = ("environment", "q_values", "values")
 
@@ -90,7 +91,7 @@ card = Card(
             rows=11,
         ),
     ),
-    stage=Stage(kind="environment", panel="environment", option="room", advance="watch", take="play"),
+    stage=stages.Environment(panel="environment", option="room", advance="watch", take="play"),
     actions=(
         ActionCard(
             "watch",

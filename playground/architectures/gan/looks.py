@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions
-from playground.engine.card import ActionCard, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import ActionCard, ChartCard, PanelCard, Preset
 
 CHARTS = (
     ChartCard("Losses", train=("discriminator_loss", "generator_loss")),
@@ -82,7 +83,7 @@ PANELS = (
     ),
 )
 
-STAGE = Stage(kind="plane", panel="sample", option="latent", bounds=(-2.0, 2.0, -2.0, 2.0))
+STAGE = stages.Plane(panel="sample", option="latent", bounds=(-2.0, 2.0, -2.0, 2.0))
 
 ACTIONS = (
     ActionCard(

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 from playground.engine.settings import Settings, SettingsError
 from playground.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 
@@ -160,7 +161,7 @@ card = Card(
             "first step there is none.",
         ),
     ),
-    stage=Stage(kind="prompt", panel="next_word", option="prompt", generate="passage"),
+    stage=stages.Prompt(panel="next_word", option="prompt", generate="passage"),
     presets={
         "reference": Preset(
             {},

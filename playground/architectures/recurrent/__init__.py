@@ -12,7 +12,8 @@ from playground.architectures.recurrent.options import (
     ReadTokens,
 )
 from playground.architectures.recurrent.settings import RecurrentSettings as RecurrentSettings
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 from playground.parts.prompt_options import Neighbours
 
 _ADDING = {
@@ -133,7 +134,7 @@ card = Card(
             "The gradient is the clipped one that the last step used; before the first step there is none.",
         ),
     ),
-    stage=Stage(kind="prompt", panel="next_token", option="prompt", generate="passage"),
+    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage"),
     presets={
         "reference": Preset(
             {}, "The defaults: an LSTM of 192 units on the language reference, character by character. 1.25 nats, the 5-gram's is 1.32."

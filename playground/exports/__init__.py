@@ -1,0 +1,40 @@
+"""Taking what was trained elsewhere: into transformers, ONNX, a script of PyTorch alone, CSV, TensorBoard. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from playground.exports.source import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """One way out."""
+
+    name: str
+    """As typed: `--to NAME`."""
+    folder: bool
+    """It writes a folder; otherwise one file."""
+    writer: str
+    """`module:function(source, target) -> str`: writes `target`, which does not exist yet, and says in words what was written."""
+
+    def write(self, source: Source, target: Path) -> str:
+        """Import the writer (and what it needs) and call it."""
+        module, _, function = self.writer.partition(":")
+        writer: Callable[[Source, Path], str] = getattr(importlib.import_module(module), function)
+        return writer(source, target)
+
+
+FORMATS = {
+    item.name: item
+    for item in (
+        Format("hf", True, "playground.exports.hf:write"),
+        Format("onnx", False, "playground.exports.graph:write"),
+        Format("torch", False, "playground.exports.standalone:write"),
+        Format("csv", False, "playground.exports.curves:write_csv"),
+        Format("tensorboard", True, "playground.exports.curves:write_tensorboard"),
+    )
+}

@@ -1,0 +1,71 @@
+"""What is exported: a run, a shipped model or a checkpoint's folder, found by name and opened as far as a format needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checkpoints.store import Checkpoint
+from playground import architectures
+from playground.engine.card import Card
+from playground.engine.events import DurableEvent
+from playground.engine.settings import Settings, SettingsError, make
+from playground.runs import directory, origin
+
+if TYPE_CHECKING:
+    from playground.engine.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One trained model, or one run."""
+
+    text: str
+    """What was typed."""
+    runs_dir: Path
+    part: str = ""
+    """Which of the model's nets; empty: the main one."""
+
+    @property
+    def run(self) -> directory.RunDirectory | None:
+        """The run of that name, if it is one."""
+        return directory.find(self.runs_dir, self.text) if "/" not in self.text and (self.runs_dir / self.text).is_dir() else None
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint, read and verified. Raises `SettingsError` or `CheckpointError`."""
+        return origin.find(self.text, self.runs_dir)
+
+    def card(self, checkpoint: Checkpoint) -> Card:
+        """The architecture's card. Raises `SettingsError` for one that is not known here."""
+        name = str(checkpoint.meta.get("architecture", ""))
+        if name not in architectures.cards():
+            raise SettingsError(f"{self.text} is of {name or 'an unknown architecture'}, which this dlplay does not know")
+        return architectures.card(name)
+
+    def settings(self, card: Card, checkpoint: Checkpoint) -> Settings:
+        """All settings that the checkpoint was trained with."""
+        return make(card.settings, dict(checkpoint.meta.get("settings", {})), lenient=True)
+
+    def task(self) -> tuple[Card, Task[Any]]:
+        """The model with its weights on the CPU, in eval mode, ready to be asked."""
+        from playground.runs import process
+
+        checkpoint = self.checkpoint()
+        card = self.card(checkpoint)
+        settings = dataclasses.replace(self.settings(card, checkpoint), device="cpu")
+        task = process.load(card, checkpoint, settings)
+        for model in task.models.values():
+            model.eval()
+        return card, task
+
+    def events(self) -> list[DurableEvent]:
+        """What the run went through, each step once. Raises `SettingsError` when it is no run, or has no curves yet."""
+        run = self.run
+        if run is None:
+            raise SettingsError(f"{self.text[:200]} is no run, and only a run has curves; dlplay runs lists them")
+        from playground.runs.journal import history
+
+        if not run.journal_path.exists():
+            raise SettingsError(f"{run.name} has recorded nothing yet; train it first: dlplay resume {run.name} --headless")
+        return history(run.journal_path)

@@ -1,0 +1,35 @@
+"""The line above a prompt that tells what was read before it."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+
+class MemoryLine(Widget):
+    """The end of the text that a model with a memory has read; nothing where it has none."""
+
+    def __init__(self, option: str, text: str) -> None:
+        super().__init__()
+        self.display = bool(option)
+        self.text = text
+        """What was read before."""
+
+    def show_text(self, text: str) -> None:
+        """Another text was read."""
+        self.text = text
+        self.refresh()
+
+    def render(self) -> Content:
+        """Its end, where the prompt follows."""
+        if not self.text:
+            return Content("nothing was read before: type a part, read it into the memory, type the next")
+        head = f"read before ({len(self.text):,} characters)  "
+        room = max(8, self.content_size.width - len(head))
+        return Content(head + (self.text if len(self.text) <= room else "…" + self.text[1 - room :]))
+
+
+def joined(before: str, part: str) -> str:
+    """Two parts of a text, a space between them unless one stands there."""
+    gap = "" if not before or before[-1].isspace() or part[:1].isspace() else " "
+    return before + gap + part

@@ -1,0 +1,344 @@
+"""A line and its tokens: type a source or a sentence, look at one token, put another in its place, watch them come one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+import widgets
+from playground.engine import stages
+from playground.engine.card import Card
+from playground.engine.panels import AnyPanel, Bars, Tokens
+from playground.engine.settings import Field, fields
+from playground.runs.client import RunError
+from playground.screen.flow import Flow, Group, Piece
+from playground.screen.options_bar import words
+from playground.screen.panel_body import fill_bars
+from playground.screen.passage import LONGEST, UNDOS, clean
+from playground.screen.prompt_line import PromptLine
+from playground.screen.stage import ActionStage, Command
+
+ANY = -1
+"""The place that is left to the panel."""
+PLAY_SECONDS = 0.25
+"""Between two tokens that come one by one: time to look at each."""
+MOST = 1000
+"""Tokens that are played at the most."""
+WIDE = 100
+"""Cells from which there is room for the figure beside the options."""
+
+
+class _State(NamedTuple):
+    line: str
+    changed: str
+    place: int
+
+
+class TokensStage(ActionStage):
+    """The tab's action for a model that answers a line with tokens, or fills tokens of it in."""
+
+    stage: stages.TokenLine
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+g,g", "go", "go", show=False),
+        Binding("x,delete,backspace", "mask", "mask", show=False),
+        Binding("ctrl+z,u", "undo", "undo", show=False),
+        Binding("slash", "write", "type the line", show=False),
+    ]
+    LOW: ClassVar[int] = 9
+
+    def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
+        assert card.stage is not None
+        super().__init__(card, options, card.panel(card.stage.panel).title, id=id)
+        by_hand = {self.stage.place, self.stage.changes, self.stage.plays}
+        self.bar.fields = tuple(field for field in self.bar.fields if field.name not in by_hand)
+        self.bar.set_values(options)
+        self._fields: dict[str, Field] = {field.name: field for field in fields(self.question.options)}
+        self.own_line = self.stage.changes == self.option.name
+        """Picking an alternative changes the line itself, not another option."""
+        self._line = PromptLine(clean(self._value(self.option.name)), f"type the {words(self.option)}")
+        options[self.option.name] = self._line.value
+        self._actions = Flow(classes="actions")
+        self._strip = widgets.TokenStrip(empty="the tokens, each shaded by its probability")
+        self._bars = widgets.Bars(numbered=True, empty="what else might stand at the chosen place")
+        self._bars.label_width = 12
+        self._panel: Tokens | None = None
+        self._panel_of: dict[str, Any] = {}
+        self._former: list[_State] = []
+        self._typing = False
+        self._playing = 0
+        self._turn = 0
+
+    def compose(self) -> ComposeResult:
+        """Its parts from top to bottom."""
+        yield self.bar
+        yield self._line
+        yield self.said
+        yield self._actions
+        yield self.chips
+        with Horizontal(classes="beside"):
+            yield self._strip
+            yield self._bars
+
+    def on_mount(self) -> None:
+        """Everything as it stands before the first answer."""
+        self.watch(self._line, "value", self._line_changed, init=False)
+        self._draw_actions()
+        self.draw_said()
+        self.wonder()
+
+    def on_resize(self) -> None:
+        """Words are cut to the new width."""
+        self.draw_said()
+
+    def _value(self, name: str) -> Any:
+        return self.options.get(name, self._fields[name].default)
+
+    @property
+    def _present(self) -> _State:
+        return _State(self._line.value, self._value(self.stage.changes), self._value(self.stage.place))
+
+    # --- answers ------------------------------------------------------------------------------------------------------------------
+
+    def answered(self, panel: AnyPanel) -> None:
+        """Show the tokens and what else might stand at the chosen place."""
+        if not isinstance(panel, Tokens):
+            self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with tokens")
+            return
+        self._panel, self._panel_of = panel, self.asked_with()
+        self._strip.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
+        alternatives = panel.alternatives or Bars(labels=[], values=[])
+        fill_bars(self._bars, alternatives)
+        self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
+        self._draw_actions()
+        super().answered(panel)
+
+    def _fresh(self) -> Tokens | None:
+        """The answer, if it is about the line as it stands."""
+        if self._panel is not None and self._panel_of == self.asked_with():
+            return self._panel
+        self.say("this answer is of an earlier line; do it again when the new one has come")
+        self.wonder()
+        return None
+
+    # --- typing -------------------------------------------------------------------------------------------------------------------
+
+    def _line_changed(self, text: str) -> None:
+        if text == self.options.get(self.option.name):
+            return
+        if not self._typing:
+            self._keep(str(self.options.get(self.option.name, "")))
+            self._typing = True
+        self._stop()
+        self._put(text, text if self.own_line else "", ANY)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_go()
+
+    @on(PromptLine.Left)
+    def _line_left(self, event: PromptLine.Left) -> None:
+        event.stop()
+        self._strip.focus()
+
+    @on(PromptLine.Shortened)
+    def _paste_shortened(self, event: PromptLine.Shortened) -> None:
+        event.stop()
+        self.note(f"kept the first {event.kept:,} of {event.pasted:,} characters pasted; the line may hold {LONGEST:,}")
+
+    def action_write(self) -> None:
+        """Go to the line."""
+        self._line.focus()
+
+    def set_options(self, values: Mapping[str, Any]) -> None:
+        """Options were changed elsewhere in the tab."""
+        super().set_options(values)
+        if self.option.name in values:
+            self._show_line(clean(str(values[self.option.name])))
+        if set(values) & {self.option.name, self.stage.changes}:
+            self._draw_actions()
+
+    # --- looking at a token, and putting another in its place ---------------------------------------------------------------------
+
+    @on(widgets.TokenStrip.Moved)
+    @on(widgets.TokenStrip.Selected)
+    def _place_chosen(self, event: widgets.TokenStrip.Moved | widgets.TokenStrip.Selected) -> None:
+        event.stop()
+        self._stop()
+        self.say("")
+        self.tell(self.stage.place, event.index)
+        self.wonder()
+        if isinstance(event, widgets.TokenStrip.Selected) and self._strip.has_focus:
+            self._bars.focus()
+
+    @on(widgets.Bars.Selected)
+    def _alternative_picked(self, event: widgets.Bars.Selected) -> None:
+        event.stop()
+        self._stop()
+        panel = self._fresh()
+        if panel is None or panel.alternatives is None or event.index >= len(panel.alternatives.sets):
+            return
+        # a mask that was filled gives way to the next one; a word that was replaced stays the one that is looked at
+        place = panel.place if panel.masked or not self.own_line else None
+        self._change(panel.alternatives.sets[event.index], ANY if place is None else place)
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit picks an alternative while a token is chosen, too."""
+        if self._strip.has_focus and self._bars.numbered:
+            self._bars.on_key(event)
+
+    def set_digits(self, free: bool) -> None:
+        """Alternatives carry numbers only where a digit picks them."""
+        self._bars.numbered = free
+
+    def action_mask(self) -> None:
+        """Mask the chosen word."""
+        panel = self._fresh() if self.own_line else None
+        if panel is not None and panel.place is not None:
+            if panel.masked:
+                self._change(panel.masked, panel.place)
+            else:
+                self.say("there is a mask at this place already; pick a word for it, or go to another with the arrows")
+
+    def action_go(self) -> None:
+        """Let the tokens come one by one, or stop; or fill every mask."""
+        if self.stage.plays:
+            if self._playing:
+                self._stop()
+                self.tell(self.stage.plays, self._fields[self.stage.plays].default)
+                self.wonder()
+            else:
+                self.run_worker(self._play(), name="play", group="play")
+        elif (panel := self._fresh()) is not None:
+            if panel.filled:
+                self._change(panel.filled, ANY)
+            else:
+                self.say("there is no mask to fill; choose a word with the arrows and mask it with x")
+
+    async def _play(self) -> None:
+        """One token more at a time, each asked for when the one before has been looked at."""
+        ask, option = self.ask, self.stage.plays
+        if ask is None:
+            self.say(self.silence)
+            return
+        self._turn += 1
+        turn = self._turn
+        self.say("")
+        self.tell(self.stage.place, ANY)
+        for count in range(1, MOST):
+            self._playing = count
+            self.tell(option, count)
+            try:
+                panel = await ask(self.question.name, self.asked_with())
+            except (RunError, OSError) as error:
+                self._stop()
+                self.refused(str(error))
+                return
+            if turn != self._turn:
+                return
+            self.answered(panel)
+            if not isinstance(panel, Tokens) or panel.ended:
+                break
+            await asyncio.sleep(PLAY_SECONDS)
+            if turn != self._turn:
+                return
+        self._stop()
+        self.tell(option, self._fields[option].default)
+        self.wonder()
+
+    def _stop(self) -> None:
+        self._turn += 1
+        if self._playing:
+            self._playing = 0
+            self._draw_actions()
+
+    # --- changes ------------------------------------------------------------------------------------------------------------------
+
+    def _keep(self, line: str) -> None:
+        """What follows can be undone."""
+        state = self._present._replace(line=line)
+        if not self._former or self._former[-1] != state:
+            self._former.append(state)
+            del self._former[:-UNDOS]
+
+    def _change(self, text: str, place: int) -> None:
+        """Set the option that alternatives change; the whole output is seen again."""
+        text = clean(text)
+        self._keep(self._line.value)
+        self._typing = False
+        self._put(text if self.own_line else self._line.value, text, place)
+
+    def _put(self, line: str, changed: str, place: int) -> None:
+        self.say("")
+        if self.stage.plays:
+            self.tell(self.stage.plays, self._fields[self.stage.plays].default)
+        self.tell(self.option.name, line)
+        self.tell(self.stage.changes, line if self.own_line else changed)
+        self.tell(self.stage.place, place)
+        self._show_line(line)
+        self._draw_actions()
+        self.wonder()
+
+    def _show_line(self, text: str) -> None:
+        if text != self._line.value:
+            self.options[self.option.name] = text
+            self._line.value = text
+            self._line.cursor_position = len(text)
+
+    def action_undo(self) -> None:
+        """The former line, and what was put into it."""
+        self._stop()
+        while self._former:
+            state = self._former.pop()
+            if state != self._present:
+                self._typing = False
+                self._put(*state)
+                return
+
+    # --- what can be done ---------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are named where they mean something."""
+        return {"write": not self._line.has_focus, "mask": self.own_line}.get(action, True)
+
+    def _doings(self) -> list[tuple[str, str, str, str, bool]]:
+        """Action, its key, a word for it, a line of help, whether it does anything just now."""
+        go = (
+            ("stop" if self._playing else "play", "The output comes word by word, each with what else the model thought of", True)
+            if self.stage.plays
+            else ("fill", "Fill every mask, the most certain first", bool(self._panel and self._panel.filled))
+        )
+        found = [("go", "enter", *go)]
+        if self.own_line:
+            found.append(("mask", "esc x", "mask the word", "Mask the word that is looked at", bool(self._panel and self._panel.masked)))
+        found.append(("undo", "ctrl+z", "undo", "The former line", any(state != self._present for state in self._former)))
+        return found
+
+    def _draw_actions(self) -> None:
+        groups: list[Group] = []
+        for name, key, title, _, usable in self._doings():
+            groups.append((Piece(key + " ", "flow--quiet", name), Piece(title, "flow--plain" if usable else "flow--quiet", name)))
+        self._actions.show(groups)
+
+    @on(Flow.Pressed, ".actions")
+    def _pressed(self, event: Flow.Pressed) -> None:
+        event.stop()
+        getattr(self, "action_" + event.target)()
+
+    def commands(self) -> list[Command]:
+        """For the palette."""
+        return [(f"{title} ({key})", help_, getattr(self, "action_" + name)) for name, key, title, help_, _ in self._doings()]

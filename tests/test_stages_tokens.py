@@ -1,0 +1,276 @@
+"""A line and its tokens, and a prompt with a memory, as a person meets them, with a model that is made up."""
+
+import asyncio
+import dataclasses
+from typing import Annotated, Any
+
+from msgspec import Meta
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+import widgets
+from playground.engine import stages
+from playground.engine.card import PanelCard
+from playground.engine.panels import AnyPanel, Bars, Tokens
+from playground.engine.settings import Options
+from playground.screen.prompt_stage import PromptStage
+from playground.screen.tokens_stage import TokensStage
+from tests.stage_pilot import StageApp, card_of, said, stage_text, until
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Translated(Options):
+    source: str = "a b c"
+    """What is read."""
+
+    output: str = ""
+    """What the output is made to begin with."""
+
+    words: Annotated[int, Meta(ge=0, le=500)] = 0
+    """At most this many words; 0: all."""
+
+    place: Annotated[int, Meta(ge=-1, le=500)] = -1
+    """Which word is looked at."""
+
+    beams: Annotated[int, Meta(ge=1, le=10)] = 1
+    """How many outputs are followed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sentence(Options):
+    sentence: str = "the [MASK] of a [MASK]"
+    """What is read."""
+
+    place: Annotated[int, Meta(ge=-1, le=500)] = -1
+    """Which word is looked at."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Remembered(Options):
+    prompt: str = "what is k"
+    """What is read."""
+
+    read_before: str = "k is 7"
+    """What was read before it."""
+
+
+TRANSLATION = card_of(
+    stages.TokenLine("translation", "source", place="place", changes="output", plays="words"),
+    PanelCard("translation", "Output", "What the decoder says.", "Help.", Translated),
+)
+BLANKS = card_of(
+    stages.TokenLine("fill", "sentence", place="place", changes="sentence"),
+    PanelCard("fill", "Sentence", "What is masked.", "Help.", Sentence),
+)
+MEMORY = card_of(stages.Prompt("next", "prompt", before="read_before"), PanelCard("next", "Next", "What may follow.", "Help.", Remembered))
+
+
+class Reverser:
+    """Says the source backwards, word by word; what it is made to say comes first."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        values = dataclasses.asdict(Translated()) | options
+        self.asked.append(values)
+        said = values["source"].split()[::-1]
+        forced = values["output"].split()
+        whole = [*forced, *said[len(forced) :]]
+        words = whole[: values["words"] or None]
+        place = min(values["place"], len(words) - 1) if values["place"] >= 0 else len(words) - 1
+        letters = ["x", "y", "z"]
+        return Tokens(
+            words=words,
+            values=[None if position < len(forced) else 0.9 for position in range(len(words))],
+            place=place,
+            alternatives=Bars(
+                labels=letters, values=[0.5, 0.3, 0.2], percent=True, sets=[" ".join([*words[:place], letter]) for letter in letters]
+            ),
+            ended=len(words) == len(whole),
+            caption=f"{len(words)} words",
+        )
+
+
+class Filler:
+    """Fills a mask with `cat`, `dog` or `hat`."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        words = options.get("sentence", Sentence.sentence).split()
+        masks = [position for position, word in enumerate(words) if word == "[MASK]"]
+        asked = options.get("place", -1)
+        place = min(asked, len(words) - 1) if asked >= 0 else (masks or [len(words) - 1])[0]
+
+        def put(word: str) -> str:
+            return " ".join([*words[:place], word, *words[place + 1 :]])
+
+        names = ["cat", "dog", "hat"]
+        return Tokens(
+            words=words,
+            values=[0.6 if word == "[MASK]" else None for word in words],
+            place=place,
+            alternatives=Bars(labels=names, values=[0.6, 0.3, 0.1], percent=True, sets=[put(name) for name in names]),
+            masked="" if words[place] == "[MASK]" else put("[MASK]"),
+            filled=" ".join("cat" if word == "[MASK]" else word for word in words) if masks else "",
+        )
+
+
+class Rememberer:
+    """Knows what it read before."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        knows = "k is 7" in options.get("read_before", Remembered.read_before)
+        return Bars(labels=["7", "3"], values=[0.99, 0.01] if knows else [0.1, 0.1], percent=True, appends=[" 7", " 3"])
+
+
+def strip(app: StageApp) -> widgets.TokenStrip:
+    return app.query_one(widgets.TokenStrip)
+
+
+def line(app: StageApp) -> Input:
+    return app.query_one("PromptLine", Input)
+
+
+async def go_to_strip(app: StageApp, pilot: Pilot[None]) -> None:
+    line(app).focus()
+    await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+    await pilot.press("escape")
+    await until(pilot, lambda: strip(app).has_focus, "escape leads to the tokens")
+
+
+async def test_the_output_follows_what_is_typed() -> None:
+    app = StageApp(TokensStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "the default source reversed")
+        line(app).focus()
+        await pilot.press(*" d")
+        await until(pilot, lambda: strip(app).words == ["d", "c", "b", "a"], "the output follows")
+        await until(pilot, lambda: any(values.get("source") == "a b c d" for values in app.told), "the tab hears of it")
+        assert "words" not in stage_text(app).splitlines()[0], "what is set by hand needs no stepper"
+        assert "beams" in stage_text(app).splitlines()[0]
+
+
+async def test_a_word_is_forced_and_the_rest_goes_on_and_undo_takes_it_back() -> None:
+    app = StageApp(TokensStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        await go_to_strip(app, pilot)
+        await pilot.press("home", "right")
+        await until(pilot, lambda: app.options["place"] == 1 and strip(app).selected == 1, "the second word is looked at")
+        await pilot.press("2")
+        await until(pilot, lambda: strip(app).words == ["c", "y", "a"], "the second alternative stands there, the rest went on")
+        assert app.options["output"] == "c y"
+        await pilot.press("u")
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "undone")
+        await pilot.press("2")
+        await until(pilot, lambda: app.options["output"] == "c y", "forced again")
+        line(app).focus()
+        await pilot.press("e")
+        await until(pilot, lambda: app.options["output"] == "" and app.options["place"] == -1, "another source is met without prejudice")
+
+
+async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
+    model = Reverser()
+    app = StageApp(TokensStage, TRANSLATION, model)
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+        del model.asked[:]
+        await pilot.press("enter")
+        await until(pilot, lambda: strip(app).words == ["c"], "the first word alone")
+        assert "stop" in stage_text(app)
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "all of them at last")
+        await until(pilot, lambda: app.options["words"] == 0, "then all words are wanted again")
+        assert [values["words"] for values in model.asked][:3] == [1, 2, 3]
+        await pilot.press("enter")
+        await until(pilot, lambda: strip(app).words == ["c"], "played again")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: strip(app).words == ["c", "b", "a"] and app.options["words"] == 0, "stopped: the whole output stands there"
+        )
+
+
+async def test_masks_are_set_filled_and_picked() -> None:
+    app = StageApp(TokensStage, BLANKS, Filler())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).selected == 1, "the first mask is looked at")
+        await go_to_strip(app, pilot)
+        await pilot.press("2")
+        await until(pilot, lambda: line(app).value == "the dog of a [MASK]", "the second word fills it")
+        await until(pilot, lambda: strip(app).selected == 4, "then the next mask is looked at")
+        await pilot.press("home")
+        await until(pilot, lambda: strip(app).selected == 0, "the first word")
+        await pilot.press("x")
+        await until(pilot, lambda: line(app).value == "[MASK] dog of a [MASK]", "it is masked")
+        await until(pilot, lambda: strip(app).words[0] == "[MASK]", "and shown so")
+        await pilot.press("x")
+        await until(pilot, lambda: "a mask at this place already" in said(app), "what is masked stays so")
+        await pilot.press("g")
+        await until(pilot, lambda: line(app).value == "cat dog of a cat", "all are filled")
+        await until(pilot, lambda: "[MASK]" not in strip(app).words, "and shown")
+        await pilot.press("g")
+        await until(pilot, lambda: "no mask to fill" in said(app), "nothing is left")
+        await pilot.press("u", "u")
+        await until(pilot, lambda: line(app).value == "the dog of a [MASK]", "two changes taken back")
+
+
+async def test_everything_has_a_mouse_target_and_a_palette_entry() -> None:
+    app = StageApp(TokensStage, BLANKS, Filler())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words, "an answer")
+        row = next(number for number, text in enumerate(stage_text(app).splitlines()) if "fill" in text and "undo" in text)
+        await pilot.click(offset=(stage_text(app).splitlines()[row].index("fill"), row))
+        await until(pilot, lambda: line(app).value == "the cat of a cat", "a click fills")
+        await until(pilot, lambda: "[MASK]" not in strip(app).words, "and is shown")
+        await pilot.click(widgets.TokenStrip, offset=(1, 0))
+        await until(pilot, lambda: app.options["place"] == 0, "a click chooses a word")
+        commands = {words.split(" (")[0]: do for words, _, do in app.stage.commands()}
+        assert commands.keys() == {"fill", "mask the word", "undo"}
+        await until(pilot, lambda: strip(app).selected == 0, "the answer has come")
+        commands["mask the word"]()
+        await until(pilot, lambda: line(app).value == "[MASK] cat of a cat", "the palette masks")
+
+
+async def test_an_answer_of_another_kind_and_a_line_of_another_part() -> None:
+    class Wrong:
+        async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+            await asyncio.sleep(0)
+            return Bars(labels=["a"], values=[1.0])
+
+    app = StageApp(TokensStage, BLANKS, Wrong())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: "not with tokens" in said(app), "it says so")
+        app.stage.set_options({"sentence": "from\x1b elsewhere"})
+        await until(pilot, lambda: line(app).value == "from  elsewhere", "shown without control characters")
+
+
+async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:
+    app = StageApp(PromptStage, MEMORY, Rememberer())
+    async with app.run_test(size=(100, 14)) as pilot:
+        bars = app.query_one(widgets.Bars)
+        await until(pilot, lambda: bars.values[:1] == [0.99], "it remembers")
+        assert "read before (6 characters)  k is 7" in stage_text(app)
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+        await pilot.press("escape", "x")
+        await until(pilot, lambda: bars.values[:1] == [0.1], "forgotten, and another prediction")
+        assert app.options["read_before"] == ""
+        assert "nothing was read before" in stage_text(app)
+        app.stage.set_options({"prompt": "k is 7 for sure"})
+        line(app).focus()
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: app.options["read_before"] == "k is 7 for sure" and line(app).value == "", "read into the memory")
+        await until(pilot, lambda: bars.values[:1] == [0.99], "and it knows again")
+        await pilot.press(*"so", "ctrl+l")
+        await until(pilot, lambda: app.options["read_before"] == "k is 7 for sure so", "the next part follows")
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: "type a part" in said(app), "an empty line is no part")
+
+
+async def test_a_prompt_without_a_memory_offers_none() -> None:
+    app = StageApp(PromptStage, card_of(stages.Prompt("next", "prompt"), MEMORY.panels[0]), Rememberer())
+    async with app.run_test(size=(100, 14)) as pilot:
+        await until(pilot, lambda: app.query_one(widgets.Bars).values, "candidates")
+        assert "memory" not in stage_text(app)
+        assert not any("memory" in words for words, _, _ in app.stage.commands())
