@@ -18,6 +18,7 @@ from playground.architectures.seq2seq.options import Source
 from playground.architectures.seq2seq.reading import END, say, without_head
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
 from playground.architectures.seq2seq.task import Seq2SeqTask
+from playground.engine import stages
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import SettingsError, fields, make
 from playground.engine.task import looking
@@ -271,7 +272,7 @@ def test_norms_show_gradients_once_there_are_some() -> None:
 
 def test_the_card_names_every_panel_and_a_stage_of_tokens() -> None:
     assert {panel.name for panel in card.panels} == set(Seq2SeqTask.questions)
-    assert card.stage is not None
+    assert isinstance(card.stage, stages.TokenLine)
     known = {item.name for item in fields(card.panel(card.stage.panel).options)}
     assert {card.stage.option, card.stage.place, card.stage.changes, card.stage.plays} <= known
     for panel in card.panels:

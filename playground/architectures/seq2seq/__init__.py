@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playground.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 
 card = Card(
     name="seq2seq",
@@ -95,7 +96,7 @@ card = Card(
             "needs its warm-up; with norms before each part (pre) they are alike. The gradient is the clipped one that the last step used.",
         ),
     ),
-    stage=Stage(kind="tokens", panel="translation", option="source", place="place", changes="output", plays="words"),
+    stage=stages.TokenLine(panel="translation", option="source", place="place", changes="output", plays="words"),
     presets={
         "reverse": Preset({}, "The defaults: up to ten letters backwards, 0.24 M parameters; every held-out word comes out right."),
         "copy": Preset({"task": "copy"}, "Up to ten letters as they stand: the easiest, and the alignment is a clean diagonal."),
