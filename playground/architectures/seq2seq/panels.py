@@ -193,7 +193,7 @@ def heads_off(model: Seq2Seq, problem: Problem, options: HeadsOff) -> HeatMap:
         high=1.0,
         counts=True,
         figure=f"{100 * intact:.0f} % with all",
-        caption=f"exact match on {len(pairs)} held-out pairs · dearest: {worst[1]} head {worst[2]}, without it {100 * worst[0]:.0f} %",
+        caption=f"exact match on {len(pairs)} held-out pairs · the most is lost without {worst[1]} {worst[2]}: {100 * worst[0]:.0f} %",
     )
 
 

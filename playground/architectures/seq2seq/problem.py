@@ -39,8 +39,6 @@ class Problem(ABC):
     """The data in words, with sizes."""
     key: str
     """Names everything that the held-out pairs depend on."""
-    example: str
-    """A source to show, where none was typed."""
 
     missing: str = ""
     """Why there are no pairs, where the vocabulary came from a checkpoint and its file is gone."""
@@ -57,10 +55,9 @@ class Problem(ABC):
 class Made(Problem):
     """Base of the tasks that make pairs up: every source has a fixed share of being held out, and is then never trained on."""
 
-    def __init__(self, settings: Seq2SeqSettings, alphabet: str, lengths: tuple[int, int], example: str, name: str) -> None:
+    def __init__(self, settings: Seq2SeqSettings, alphabet: str, lengths: tuple[int, int], name: str) -> None:
         self.tokenizer = Characters([UNKNOWN, *alphabet])
         self.source_length, self.target_length = lengths[0] + 1, lengths[1] + 1
-        self.example = example
         self.key = f"{name} 1"
         self.held_out = self._hold_out(settings)
         self.data = (
@@ -108,8 +105,7 @@ class Letters(Made):
     def __init__(self, settings: Seq2SeqSettings) -> None:
         self.task, self.length, self.letters = settings.task, settings.length, string.ascii_lowercase[: settings.symbols]
         name = f"{self.task} of 1 to {self.length} letters"
-        example = "transforms"[: self.length] if settings.symbols == 26 else ""
-        super().__init__(settings, self.letters, (self.length, self.length), example, f"{name} out of {settings.symbols}")
+        super().__init__(settings, self.letters, (self.length, self.length), f"{name} out of {settings.symbols}")
 
     def make(self, rng: random.Random) -> Pair:
         """Letters of any length up to the longest."""
@@ -131,7 +127,6 @@ class Addition(Made):
             settings,
             string.digits + "+",
             (2 * self.digits + 1, self.digits + 1),
-            f"{'407'[: self.digits]}+{'95'[: self.digits]}",
             f"sums of two numbers of up to {self.digits} digits{order}",
         )
 
@@ -156,7 +151,7 @@ class Dates(Made):
 
     def __init__(self, settings: Seq2SeqSettings) -> None:
         name = f"dates in words from {dates.FIRST.year} to {dates.LAST.year}, in {len(dates.FORMS)} forms"
-        super().__init__(settings, "".join(dates.ALPHABET), (dates.LONGEST, 10), "tuesday 3 mar 2021", name)
+        super().__init__(settings, "".join(dates.ALPHABET), (dates.LONGEST, 10), name)
 
     def make(self, rng: random.Random) -> Pair:
         """Any day in any form."""
@@ -190,7 +185,6 @@ class Own(Problem):
             self.source_length, self.target_length = (_length(assets, name) for name in ("source_length", "target_length"))
         else:
             self.source_length, self.target_length = _lengths([*self.train, *self.held_out], kind)
-        self.example = self.held_out[0].source if self.held_out else ""
         self.data = (
             f"{file.name}: {len(self.train):,} pairs to train on, {len(self.held_out):,} held out, whose sources are never trained on; "
             f"vocabulary {len(self.tokenizer.vocabulary):,} {self.tokenizer.noun}"

@@ -12,11 +12,12 @@ from torch import Tensor
 from playground.architectures.seq2seq import baselines, panels
 from playground.architectures.seq2seq.batches import Batch, batch_of
 from playground.architectures.seq2seq.decoding import beam_search, greedy
-from playground.architectures.seq2seq.model import PAD, SPECIALS, Seq2Seq
+from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
 from playground.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
 from playground.architectures.seq2seq.problem import HELD_OUT, Own, Problem, pose
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
@@ -128,6 +129,15 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         """Raises `DataError` when the pairs have changed, since others would be held out, which may have been trained on."""
         if extra.get("pairs", self.problem.key) != self.problem.key:
             raise DataError("these are not the pairs that this run began with; bring that file back, or begin a new run from its weights")
+
+    def graphs(self) -> dict[str, Graph]:
+        """A source and what was said of the output so far, to the logits after each token of it."""
+        source = torch.tensor([[SPECIALS, SPECIALS + 1, EOS], [SPECIALS + 1, EOS, PAD]], device=self.device)
+        output = torch.tensor([[BOS, SPECIALS], [BOS, SPECIALS + 1]], device=self.device)
+        free = {"source": {0: "batch", 1: "source_length"}, "output": {0: "batch", 1: "output_length"}}
+        return {"seq2seq": Graph(self.model, {"source": source, "output": output}, ("logits",), free)}
+
+    # --- looking inside -----------------------------------------------------------------------------------------------------------
 
     def translation(self, options: Source) -> Tokens:
         """See `panels.translation`; so for the others."""
