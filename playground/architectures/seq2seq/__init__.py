@@ -19,8 +19,7 @@ card = Card(
     charts=(
         ChartCard("Loss (nats a token)", train=("train_loss",), held_out=("val_loss",), log=True),
         ChartCard("Held-out outputs right as a whole", held_out=("exact_match",), percent=True),
-        ChartCard("Held-out tokens right, running freely", held_out=("token_accuracy",), percent=True),
-        ChartCard("Held-out tokens right, after the right ones", held_out=("teacher_forced_accuracy",), percent=True),
+        ChartCard("Held-out tokens right, freely and teacher-forced", held_out=("token_accuracy", "teacher_forced_accuracy"), percent=True),
         ChartCard("Held-out outputs right, by beam search", held_out=("beam_exact_match",), percent=True, always=False),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
@@ -35,15 +34,6 @@ card = Card(
             Source,
             selects="place",
             rows=6,
-        ),
-        PanelCard(
-            "alternatives",
-            "What else might be said",
-            "The softmax at one place of the output, after the tokens before it.",
-            "A sharp distribution means that the model knows. Where two candidates share the probability, it hesitates: force the other "
-            "one and watch what follows.",
-            Source,
-            rows=10,
         ),
         PanelCard(
             "alignment",
@@ -87,6 +77,15 @@ card = Card(
             "Decoded freely, the likeliest token each time. A source is held out by a hash of its text, so that it is never among the "
             "training pairs. Switch a head off to see which pairs need it.",
             HeldOut,
+        ),
+        PanelCard(
+            "alternatives",
+            "What else might be said",
+            "The softmax at one place of the output, after the tokens before it.",
+            "A sharp distribution means that the model knows. Where two candidates share the probability, it hesitates: force the other "
+            "one and watch what follows.",
+            Source,
+            rows=10,
         ),
         PanelCard(
             "norms",

@@ -254,9 +254,9 @@ def place_of(said: Said, place: int) -> int:
 
 
 def caption_of(said: Said, more: list[str]) -> str:
-    """What is known of the answer, what was switched off, and how the source was read."""
+    """What was switched off, how the source was read, and the right answer where it is known."""
     answer = [f"right answer {clean(said.right, 60)}"] if said.right is not None else []
-    return " · ".join([*more, *answer, *said.notes])
+    return " · ".join([*more, *said.notes, *answer])
 
 
 def _alternatives(problem: Problem, said: Said, place: int) -> Bars:

@@ -68,10 +68,10 @@ class Seq2SeqSettings(Settings):
     schedule: Literal["cosine", "paper"] = "cosine"
     """How the step size goes: up to lr and down a cosine to a twentieth, or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
 
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 3e-3
+    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 2e-3
     """For cosine: step size at its highest, after the warm-up. The paper's schedule has none: it follows from width and warm-up."""
 
-    warmup: Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "steps", "live": True})] = 200
+    warmup: Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "steps", "live": True})] = 100
     """Steps over which the step size rises from nothing; 4000 as published."""
 
     weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.0

@@ -38,7 +38,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
 
     questions = {
         name: name
-        for name in ("translation", "alternatives", "alignment", "attention", "beam_candidates", "heads_off", "held_out", "norms")
+        for name in ("translation", "alignment", "attention", "beam_candidates", "heads_off", "held_out", "alternatives", "norms")
     }
 
     def __init__(self, settings: Seq2SeqSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
