@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from playground.architectures.seq2seq.decoding import Speaker, beam_search, greedy, penalty, sayable
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Attention, Cache, Maps, Seq2Seq, sinusoids
+from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Attention, Cache, Maps, Seq2Seq, sinusoids
 from playground.architectures.seq2seq.reading import without_head
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
 from playground.architectures.seq2seq.task import Seq2SeqTask, learning_rate, next_batch, smoothed_loss
@@ -261,7 +261,7 @@ def test_greedy_outputs_are_those_of_full_forward_passes() -> None:
 def brute_force(model: Seq2Seq, source: Tensor, limit: int, begin: tuple[int, ...] = ()) -> list[tuple[float, list[int]]]:
     """Every output of at most `limit` tokens, each cut off or ended, with its log-probability by full forward passes."""
     found = []
-    alphabet = range(SPECIALS, model.tokens.num_embeddings)
+    alphabet = range(UNK + 1, model.tokens.num_embeddings)
     for length in range(limit + 1):
         for middle in itertools.product(alphabet, repeat=length):
             ids = [*middle, EOS] if length < limit else list(middle)
@@ -274,7 +274,7 @@ def brute_force(model: Seq2Seq, source: Tensor, limit: int, begin: tuple[int, ..
 
 @pytest.mark.parametrize("begin", [(), (4,)])
 def test_a_wide_beam_finds_what_brute_force_finds(begin: tuple[int, ...]) -> None:
-    model, sources = tiny(vocabulary=6), random_ids(2, 4, high=6)
+    model, sources = tiny(vocabulary=7), random_ids(2, 4, high=7)
     with torch.no_grad():
         every = [brute_force(model, source, 3, begin) for source in sources]
         beams = beam_search(model, sources, 100, 3, 0.0, begin)
@@ -287,7 +287,7 @@ def test_a_wide_beam_finds_what_brute_force_finds(begin: tuple[int, ...]) -> Non
 
 
 def test_a_narrow_beam_keeps_the_likeliest_prefixes_and_one_beam_is_greedy() -> None:
-    model, source = tiny(vocabulary=7), random_ids(4, 5, high=7)
+    model, source = tiny(vocabulary=8), random_ids(4, 5, high=8)
     with torch.no_grad():
         single = beam_search(model, source, 1, 6)
         assert [[one.ids for one in found] for found in single] == [
@@ -302,7 +302,7 @@ def test_a_narrow_beam_keeps_the_likeliest_prefixes_and_one_beam_is_greedy() -> 
                         grown.append((total, ids))
                         continue
                     after = model(row[None], torch.tensor([ids]))[0, -1].log_softmax(-1)
-                    grown += [(total + float(after[token]), [*ids, token]) for token in range(EOS, 7)]
+                    grown += [(total + float(after[token]), [*ids, token]) for token in range(EOS, 8) if token != UNK]
                 alive = sorted(grown, reverse=True)[:3]
             assert [one.ids for one in found] == [ids[1:] for _, ids in alive]
             assert [one.log_probability for one in found] == pytest.approx([total for total, _ in alive], abs=1e-4)

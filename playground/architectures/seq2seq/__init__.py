@@ -91,8 +91,8 @@ card = Card(
             "norms",
             "Gradients and weights",
             "For each part: norm of the last step's gradient, and of its weights, on a log scale.",
-            "With norms after each addition (post) the gradients of the last layers are the largest at the start, which is why the paper "
-            "needs its warm-up; with norms before each part (pre) they are alike. The gradient is the clipped one that the last step used.",
+            "With norms after each addition (post) the gradients near the output are large at the start, which is why the paper needs its "
+            "warm-up (Xiong et al., 2020). The gradient is the clipped one that the last step used.",
         ),
     ),
     stage=stages.TokenLine(panel="translation", option="source", place="place", changes="output", plays="words"),

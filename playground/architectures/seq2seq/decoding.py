@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, Cache, Seq2Seq
+from playground.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Cache, Seq2Seq
 
 ALPHA = 0.6
 """Power of the length that a beam's scores are divided by, as published."""
@@ -40,8 +40,8 @@ class Speaker:
 
 
 def sayable(log_probability: Tensor) -> Tensor:
-    """The same (…, V), but padding and the beginning, which are no answers, are out of the question."""
-    return log_probability.index_fill(-1, torch.tensor([PAD, BOS], device=log_probability.device), -torch.inf)
+    """The same (…, V), but padding, the beginning and the unknown, which are no answers, are out of the question."""
+    return log_probability.index_fill(-1, torch.tensor([PAD, BOS, UNK], device=log_probability.device), -torch.inf)
 
 
 def greedy(model: Seq2Seq, source: Tensor, limit: int) -> Tensor:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 PAD, BOS, EOS = 0, 1, 2
 """What fills up a batch, what an output begins with, and what ends a source and an output."""
 
-SPECIALS = 3
-"""Ids from here on are the tokenizer's."""
+UNK = SPECIALS = 3
+"""Ids from here on are the tokenizer's, whose first stands for all that is unknown."""
 
 KeysValues = tuple[Tensor, Tensor]
 """Of every head, (B, H, S, C / H) each."""

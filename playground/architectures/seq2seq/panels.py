@@ -9,7 +9,7 @@ from torch import Tensor
 
 from playground.architectures.seq2seq.batches import batch_of
 from playground.architectures.seq2seq.decoding import beam_search, greedy
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
+from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Seq2Seq
 from playground.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
 from playground.architectures.seq2seq.problem import Problem
 from playground.architectures.seq2seq.reading import (
@@ -261,7 +261,7 @@ def caption_of(said: Said, more: list[str]) -> str:
 
 def _alternatives(problem: Problem, said: Said, place: int) -> Bars:
     probability = said.log_probabilities[place].exp()
-    ids = [int(token) for token in probability.argsort(descending=True, stable=True) if token not in (PAD, BOS)][:ALTERNATIVES]
+    ids = [int(token) for token in probability.argsort(descending=True, stable=True) if token not in (PAD, BOS, UNK)][:ALTERNATIVES]
     before = said.output[:place]
     return Bars(
         labels=labels_of(problem, ids),

@@ -63,7 +63,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
 
     def evaluate(self) -> dict[str, float]:
         """Every held-out pair: the loss and the accuracy under teacher forcing (each token after the right ones), and what the model says
-        when it runs freely on its own tokens."""
+        when it runs freely on its own tokens. An answer with a token that the vocabulary lacks cannot be said, so it counts as wrong."""
         if not self._held_out:
             raise DataError(self.problem.missing)
         nats, taught, right, exact, beamed = (torch.zeros((), dtype=torch.float32, device=self.device) for _ in range(5))
