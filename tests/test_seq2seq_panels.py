@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from playground.architectures.seq2seq import card, panels
+from playground.architectures.seq2seq import card
 from playground.architectures.seq2seq.decoding import Speaker
 from playground.architectures.seq2seq.model import BOS, EOS, SPECIALS
 from playground.architectures.seq2seq.options import Source
 from playground.architectures.seq2seq.reading import END, say, without_head
 from playground.architectures.seq2seq.settings import Seq2SeqSettings
 from playground.architectures.seq2seq.task import Seq2SeqTask
+from playground.architectures.seq2seq.trials import exact_match
 from playground.engine import stages
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import SettingsError, fields, make
@@ -238,8 +239,8 @@ def test_heads_off_is_exact_match_without_each_head(trained: Seq2SeqTask) -> Non
             shown = ask(trained, "held_out", pairs=50, silence=kind, layer=layer, head=head)
             assert f"{values[row, head] * 50:.0f} of 50 right" == shown.figure
     with looking(trained):
-        assert panels._exact(trained.model, trained.problem, 50) > values.min()
-        assert panels._exact(without_head(trained.model, "cross", 1, 0), trained.problem, 50) == pytest.approx(values[5, 0])
+        assert exact_match(trained.model, trained.problem, 50) > values.min()
+        assert exact_match(without_head(trained.model, "cross", 1, 0), trained.problem, 50) == pytest.approx(values[5, 0])
 
 
 def test_held_out_pairs_come_with_the_wrong_ones_first() -> None:

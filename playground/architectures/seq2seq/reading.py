@@ -139,6 +139,22 @@ def maps_of(model: Seq2Seq, said: Said) -> Maps:
     return maps
 
 
+def place_of(said: Said, place: int) -> int:
+    """The place in the output that an option means: -1 is the last, and so is what lies beyond it."""
+    return len(said.output) - 1 if place < 0 else min(place, len(said.output) - 1)
+
+
+def caption_of(said: Said, more: list[str]) -> str:
+    """What was switched off, how the source was read, and the right answer where it is known."""
+    answer = [f"right answer {clean(said.right, 60)}"] if said.right is not None else []
+    return " · ".join([*more, *said.notes, *answer])
+
+
+def is_right(problem: Problem, ids: list[int], right: str) -> bool:
+    """Whether output `ids`, their end included, are the right answer."""
+    return ids == [*(SPECIALS + token for token in problem.tokenizer.encode(right)), EOS]
+
+
 def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[str]]:
     """The source's text, its right answer and notes."""
     text = options.source.strip()

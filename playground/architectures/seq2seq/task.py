@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.seq2seq import baselines, panels
+from playground.architectures.seq2seq import baselines, panels, trials
 from playground.architectures.seq2seq.batches import Batch, batch_of
 from playground.architectures.seq2seq.decoding import beam_search, greedy
 from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
@@ -157,15 +157,15 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
 
     def beam_candidates(self, options: Beam) -> Table:
         """What a beam search finds."""
-        return panels.beam_candidates(self.model, self.problem, options)
+        return trials.beam_candidates(self.model, self.problem, options)
 
     def heads_off(self, options: HeadsOff) -> HeatMap:
         """What each head is worth."""
-        return panels.heads_off(self.model, self.problem, options)
+        return trials.heads_off(self.model, self.problem, options)
 
     def held_out(self, options: HeldOut) -> Table:
         """Held-out pairs."""
-        return panels.held_out(self.model, self.problem, options)
+        return trials.held_out(self.model, self.problem, options)
 
     def norms(self, options: Options) -> Bars:
         """Gradient and weight norms."""
