@@ -325,6 +325,19 @@ def test_a_speaker_keeps_the_rows_it_is_told_to() -> None:
         torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_its_graph_is_the_forward_pass_for_any_lengths() -> None:
+    task = build()
+    [graph] = task.graphs().values()
+    with looking(task):
+        logits = graph.module(*graph.inputs.values())
+        assert logits.shape == (2, 2, task.model.tokens.num_embeddings)
+        for name, axes in graph.free.items():
+            for axis in axes:
+                assert graph.inputs[name].shape[axis] >= 2
+        source, output = (torch.cat([value, value], dim=1)[:, 1:] for value in graph.inputs.values())
+        assert graph.module(source, output).shape == (2, 3, task.model.tokens.num_embeddings)
+
+
 # --- training -----------------------------------------------------------------------------------------------------------------------
 
 

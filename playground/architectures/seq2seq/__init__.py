@@ -99,7 +99,10 @@ card = Card(
     presets={
         "reverse": Preset({}, "The defaults: up to ten letters backwards, 0.24 M parameters; every held-out word comes out right."),
         "copy": Preset({"task": "copy"}, "Up to ten letters as they stand: the easiest, and the alignment is a clean diagonal."),
-        "sort": Preset({"task": "sort"}, "Up to ten letters in the order of the alphabet: which letter comes next depends on all of them."),
+        "sort": Preset(
+            {"task": "sort", "steps": 3000},
+            "Up to ten letters in the order of the alphabet: which letter comes next depends on all of them.",
+        ),
         "addition": Preset(
             {"task": "addition", "batch": 64, "steps": 4000, "eval_every": 250},
             "Sums of numbers up to three digits, said as they are written: above 99 % of sums that it never saw.",
