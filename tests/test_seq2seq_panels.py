@@ -153,6 +153,7 @@ def test_the_alternatives_panel_is_the_strips_own(trained: Seq2SeqTask) -> None:
 def test_unknown_symbols_and_long_sources_are_named(trained: Seq2SeqTask) -> None:
     assert "not in the vocabulary, read as <unk>: x, y" in ask(trained, "translation", source="axby").caption
     assert "<unk>" in ask(trained, "alignment", source="axb").columns
+    assert ask(trained, "translation", source=" ABcd ") == ask(trained, "translation", source="abcd")
     assert "longer than any source it was trained on (5 characters at most)" in ask(trained, "translation", source="abcdeabc").caption
     assert "only the first 255 of 300 characters can be read" in ask(trained, "translation", source="a" * 300).caption
     assert "<unk> for z" in ask(trained, "translation", source="abc", output="z").caption

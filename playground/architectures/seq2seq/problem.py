@@ -51,6 +51,10 @@ class Problem(ABC):
     def answer(self, source: str) -> str | None:
         """The right answer to any source; None where nobody knows it."""
 
+    def tidy(self, source: str) -> str:
+        """What a person typed, as the pairs have it."""
+        return source.strip()
+
 
 class Made(Problem):
     """Base of the tasks that make pairs up: every source has a fixed share of being held out, and is then never trained on."""
@@ -68,6 +72,10 @@ class Made(Problem):
     @abstractmethod
     def make(self, rng: random.Random) -> Pair:
         """Any pair."""
+
+    def tidy(self, source: str) -> str:
+        """In lower case."""
+        return source.strip().lower()
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
         """Pairs whose sources are not held out."""
@@ -138,9 +146,13 @@ class Addition(Made):
     def _said(self, total: int) -> str:
         return str(total)[::-1] if self.units_first else str(total)
 
+    def tidy(self, source: str) -> str:
+        """Without spaces."""
+        return "".join(source.split())
+
     def answer(self, source: str) -> str | None:
         """The sum, where it is one of two numbers."""
-        parts = source.replace(" ", "").split("+")
+        parts = source.split("+")
         if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 100 for part in parts):
             return None
         return self._said(int(parts[0]) + int(parts[1]))
@@ -159,7 +171,7 @@ class Dates(Made):
 
     def answer(self, source: str) -> str | None:
         """The ISO date, where it is a date in words."""
-        return dates.read(source.lower())
+        return dates.read(source)
 
 
 class Own(Problem):

@@ -157,7 +157,7 @@ def is_right(problem: Problem, ids: list[int], right: str) -> bool:
 
 def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[str]]:
     """The source's text, its right answer and notes."""
-    text = options.source.strip()
+    text = problem.tidy(options.source)
     if text:
         unknown = _unknown(problem, text)
         return text, problem.answer(text), [f"not in the vocabulary, read as <unk>: {unknown}"] if unknown else []
