@@ -28,6 +28,7 @@ EASY: dict[str, dict[str, Any] | None] = {
     "convnet": {"dropout": 0.0, "schedule": "constant"},
     "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
     "recurrent": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.03},
+    "seq2seq": {"warmup": 1, "lr": 0.01},
     "gan": None,
     "dqn": {"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
     "autoencoder": {"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
@@ -43,6 +44,13 @@ GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "recurrent": [
         ({}, range(1), 1.27),
         *((dict(CARDS["recurrent"].presets[name].values), range(3), 0.01) for name in ("adding-lstm", "adding-gru")),
+    ],
+    "seq2seq": [
+        ({}, range(2), 1.0),
+        *(
+            (dict(CARDS["seq2seq"].presets[name].values), range(1), bound)
+            for name, bound in (("copy", 1.0), ("sort", 1.0), ("addition", 0.99))
+        ),
     ],
     "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],
