@@ -10,7 +10,7 @@ _TEXT = {
     "task": "text",
     "layers": 3,
     "heads": 4,
-    "width": 96,
+    "width": 88,
     "block_size": 32,
     "memory": 64,
     "eval_memory": 64,
@@ -19,6 +19,7 @@ _TEXT = {
     "batch": 32,
     "lr": 3e-3,
     "steps": 1000,
+    "eval_every": 100,
 }
 
 card = Card(

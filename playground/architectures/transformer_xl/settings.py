@@ -73,10 +73,10 @@ class TransformerXLSettings(Settings):
     clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
     """The gradient's norm is cut down to this; 0 leaves it alone."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 1500
+    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
     """Training ends after this many steps; the step size falls towards that end."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 100
+    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 50
     """Steps between two evaluations on held-out data."""
 
     def check(self) -> None:
