@@ -176,9 +176,9 @@ class TransformerXL(nn.Module):
 
     def places(self, idx: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """The encodings of all distances (S, C), and what hides the future (T, S); every layer shares them."""
-        length, width = memory[0].shape[1], self.tokens.weight.shape[1]
-        R = sinusoids(length + idx.shape[1], width, idx.device)  # noqa: N806
-        return F.dropout(R, self.dropout, self.training), future(idx.shape[1], length, idx.device)
+        length, weight = memory[0].shape[1], self.tokens.weight
+        R = sinusoids(length + idx.shape[1], weight.shape[1], idx.device).to(weight.dtype)  # noqa: N806
+        return F.dropout(R, self.dropout, self.training), future(idx.shape[1], length, idx.device).to(weight.dtype)
 
     def forward(self, idx: Tensor, memory: Memory | None = None, keep: int = 0) -> tuple[Tensor, Memory]:
         """Logits (B, T, V) of the token after each of `idx` (B, T), which follows `memory`; and the next memory, of at most `keep` tokens."""
