@@ -206,8 +206,8 @@ def test_the_memory_holds_layer_inputs_and_no_gradient_flows_into_it() -> None:
     assert all(torch.equal(new[:, :2], old[:, 2:]) for new, old in zip(longer, memory, strict=True))
     parameters = list(model.parameters())
     through = torch.autograd.grad(model(second, memory)[0].square().sum(), parameters)
-    constants = [inputs.clone() for inputs in memory]
-    assert all(torch.equal(a, b) for a, b in zip(through, torch.autograd.grad(model(second, constants)[0].square().sum(), parameters), strict=True))
+    of_constants = torch.autograd.grad(model(second, [inputs.clone() for inputs in memory])[0].square().sum(), parameters)
+    assert all(torch.equal(a, b) for a, b in zip(through, of_constants, strict=True))
     words = set(second.flatten().tolist())
     tied = torch.autograd.grad(model.streams(second, memory)[-1].square().sum(), model.tokens.weight)[0]
     assert {row for row in range(11) if tied[row].any()} == words  # no row of a word that is in the memory alone

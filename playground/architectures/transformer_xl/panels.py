@@ -54,9 +54,11 @@ def next_token(model: TransformerXL, problem: Problem, options: NextToken) -> Ba
 
 
 def passage(model: TransformerXL, problem: Problem, options: Continued) -> Tokens:
-    """The prompt continued."""
+    """The prompt continued; for recall by the one word that is asked for."""
     reading = read(model, problem, options)
-    return prompts.passage(Reader(model, reading), reading.prompt, problem.tokenizer, asked(reading, options))
+    options = dataclasses.replace(options, words=min(options.words, problem.said or options.words))
+    panel = prompts.passage(Reader(model, reading), reading.prompt, problem.tokenizer, asked(reading, options))
+    return msgspec.structs.replace(panel, ended=bool(problem.said))
 
 
 def prompt_tokens(model: TransformerXL, problem: Problem, options: TokenRead) -> Tokens:

@@ -29,6 +29,8 @@ class Problem(ABC):
     """Base of the two tasks."""
 
     tokenizer: Tokenizer
+    said = 0
+    """Tokens that may follow a prompt; 0 sets no bound."""
     data = ""
     """The data in words, with sizes."""
 

@@ -65,12 +65,14 @@ def recall_batch(count: int, facts: int, gap: int, generator: torch.Generator, *
 class Recall(Problem):
     """Only the words that are asked for are scored."""
 
+    said = 1
+
     def __init__(self, settings: Any, device: torch.device, generator: torch.Generator) -> None:
         super().__init__(settings, device, generator)
         self.tokenizer = Facts(VOCABULARY)
-        self._held_out = recall_batch(
-            HELD_OUT, settings.facts, settings.gap, torch.Generator().manual_seed(HELD_OUT_SEED), far=True
-        ).to(device)
+        self._held_out = recall_batch(HELD_OUT, settings.facts, settings.gap, torch.Generator().manual_seed(HELD_OUT_SEED), far=True).to(
+            device
+        )
         length = self._held_out.shape[1]
         self.data = (
             f"recall: {settings.facts} words of different kinds, asked for after up to {settings.gap} dots; {length} tokens in segments of "
