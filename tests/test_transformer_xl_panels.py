@@ -240,3 +240,13 @@ def test_the_command_knows_the_name_with_a_hyphen(dlplay: Dlplay, tmp_path: Path
     assert asked.status == 0, asked.err
     again = dlplay("transformer-xl", "--headless", "--panel", "next_token", "--read-before", "cow")
     assert again.status == 0
+
+
+def test_the_strip_of_a_recall_model_rates_only_what_is_asked_for() -> None:
+    strip = ask(trained(), "prompt_tokens")
+    assert strip.words == ["animal", "cat", "city"]
+    assert [value is None for value in strip.values] == [True, False, True]
+    assert strip.values[1] > 0.99
+    assert strip.figure == "recalled with 100 %"
+    assert ask(trained(), "prompt_tokens", prompt="animal dog").values[1] < 0.01
+    assert ask(trained(), "prompt_tokens", prompt="animal").figure == ""

@@ -44,8 +44,8 @@ card = Card(
             "Next",
             "The likeliest tokens after the prompt; the thin bar is their probability without the memory.",
             "What was read before is read segment by segment, and only the memory of it is left when the prompt is read. The thin bar says "
-            "what the same model would make of the prompt alone. For recall: read words such as red, cat or paris, then name a kind: colour, "
-            "animal, city, fruit, metal, tool, drink or body. Pick a candidate to append it.",
+            "what the same model would make of the prompt alone. For recall: read words such as red, cat or paris, then name a kind: "
+            "colour, animal, city, fruit, metal, tool, drink or body. Pick a candidate to append it.",
             NextToken,
             rows=10,
         ),
@@ -63,31 +63,32 @@ card = Card(
             "attention",
             "Attention",
             "Row: the token that looks. Column: the token looked at, the memory left of the border, the prompt right of it.",
-            "The attention weights of one head over the memory and the prompt; each row sums to 1. Nothing lies right of the diagonal in the "
-            "prompt: no token sees the future, and every one sees the whole memory.",
+            "The attention weights of one head over the memory and the prompt; each row sums to 1. Nothing lies right of the diagonal in "
+            "the prompt: no token sees the future, and every one sees the whole memory.",
             Attention,
         ),
         PanelCard(
             "memory_curve",
             "Loss against memory",
             "What is lost with a shorter memory: held-out loss, or words recalled, at several lengths.",
-            "The same weights are evaluated with memories of different lengths, up to twice the length that is set. A text's loss falls with "
-            "every token of memory that is of use, and rises again where distances come that training never had. Recall is chance "
+            "The same weights are evaluated with memories of different lengths, up to twice the length that is set. A text's loss falls "
+            "with every token of memory that is of use, and rises again where distances come that training never had. Recall is chance "
             "until the memory reaches back to the words.",
         ),
         PanelCard(
             "effective_context",
             "How far a head looks",
             "The share of attention that goes at least so many tokens back, over held-out data.",
-            "One head, chosen by layer and head, and the mean of all. Beyond the length of a segment everything lies in the memory. A head that "
-            "looks at the token before falls at once; one that searches stays high.",
+            "One head, chosen by layer and head, and the mean of all. Beyond the length of a segment everything lies in the memory. A head "
+            "that looks at the token before falls at once; one that searches stays high.",
             Head,
         ),
         PanelCard(
             "prompt_tokens",
             "Prompt, token by token",
             "How likely the model found each token, given the memory and those before it. Select one to look at it elsewhere.",
-            "The prompt as it is read, one segment of it. A surprising token has a low probability. Select one to see what it uses of the memory.",
+            "The prompt as it is read, one segment of it. A surprising token has a low probability. Select one to see what it uses "
+            "of the memory.",
             TokenRead,
             selects="token",
             rows=4,
@@ -105,16 +106,16 @@ card = Card(
             "Speed against context",
             "Tokens a second with a memory, and with the whole window recomputed for every token.",
             "Measured on this device with this model when the option measurement is set to another number (about three seconds, for which "
-            "training waits). Both ways every prediction sees at least that many tokens. The paper reports up to 1,800 times, for 3,800 tokens "
-            "of context on a GPU.",
+            "training waits). Both ways every prediction sees at least that many tokens. The paper reports up to 1,800 times, for 3,800 "
+            "tokens of context on a GPU.",
             Speed,
         ),
         PanelCard(
             "neighbours",
             "Embedding neighbours",
             "The tokens whose embeddings point most nearly the same way (cosine).",
-            "Tokens that are used alike get embeddings alike; for recall the words of a kind come together. Before training the neighbours are "
-            "chance.",
+            "Tokens that are used alike get embeddings alike; for recall the words of a kind come together. Before training the neighbours "
+            "are chance.",
             Similar,
         ),
         PanelCard(

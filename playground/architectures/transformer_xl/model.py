@@ -1,9 +1,9 @@
-"""Transformer-XL (Dai et al., Transformer-XL: Attentive Language Models beyond a Fixed-Length Context, 2019): the `nn.Module` and nothing else.
+"""Transformer-XL (Dai et al., Transformer-XL: Attentive Language Models beyond a Fixed-Length Context, 2019): the `nn.Module` alone.
 
 A text is read in segments. What went into each layer is kept, without its gradient, as a memory that the next segment attends to beside
 itself; hence positions must be relative: a token knows how far back another one lies, not where it stands. Equations are the paper's,
-section 3.3; u and v are each layer's own, as in the authors' WikiText-103 model. Departures: blocks are pre-layer-norm as in GPT-2, with its
-gelu, and the token embedding is the output head; dropout acts on the embedding and on what each half of a block adds.
+section 3.3; u and v are each layer's own, as in the authors' WikiText-103 model. Departures: blocks are pre-layer-norm as in GPT-2, with
+its gelu, the token embedding is the output head, and dropout acts on the embeddings and on what each half of a block adds.
 
 In the comments B is the batch, T the tokens of the segment, M those of the memory, S = M + T, C the width, H the heads, D = C / H, V the
 vocabulary, L the layers.
@@ -48,8 +48,8 @@ def future(segment: int, memory: int, device: torch.device) -> Tensor:
 class RelativeAttention(nn.Module):
     """Causal attention of a segment to its memory and itself, with relative positions.
 
-    The scores are formed here and not in the fused kernel: that one would take the terms by distance as a mask, (B, H, T, S) too, which leaves
-    it nothing to save, and with a gradient through the mask it is a fifth slower on a CPU.
+    The scores are formed here and not in the fused kernel: that one would take the terms by distance as a mask, (B, H, T, S) too, which
+    leaves it nothing to save, and with a gradient through the mask it is a fifth slower on a CPU.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -63,7 +63,7 @@ class RelativeAttention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, S, C) to (B, H, S, D)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, S, C) to (B, H, S, D)
 
     def _weigh(self, x: Tensor, k: Tensor, R: Tensor, hidden: Tensor) -> Tensor:  # noqa: N803
         q = self._split(self.query(x))  # (B, H, T, D)
@@ -83,7 +83,7 @@ class RelativeAttention(nn.Module):
         return F.dropout(y, self.dropout, self.training)
 
     def weights(self, x: Tensor, seen: Tensor, R: Tensor, hidden: Tensor) -> Tensor:  # noqa: N803
-        """The weights of `forward`, (B, H, T, S): row t says how the segment's token t looks at the memory's M tokens and at its own 0 to t."""
+        """The weights of `forward`, (B, H, T, S): row t says how token t of the segment looks at the memory and at tokens 0 to t."""
         return self._weigh(x, self._split(self.key_value(seen).chunk(2, dim=-1)[0]), R, hidden)
 
 
@@ -181,7 +181,7 @@ class TransformerXL(nn.Module):
         return F.dropout(R, self.dropout, self.training), future(idx.shape[1], length, idx.device).to(weight.dtype)
 
     def forward(self, idx: Tensor, memory: Memory | None = None, keep: int = 0) -> tuple[Tensor, Memory]:
-        """Logits (B, T, V) of the token after each of `idx` (B, T), which follows `memory`; and the next memory, of at most `keep` tokens."""
+        """Logits (B, T, V) of the token after each of `idx` (B, T), which follows `memory`; and the next memory, of at most `keep`."""
         memory = self.empty(len(idx)) if memory is None else memory
         *inputs, last = self.streams(idx, memory)
         return self.head(last), remember(memory, inputs, keep)

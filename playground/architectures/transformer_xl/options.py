@@ -9,12 +9,12 @@ from msgspec import Meta
 
 from playground.architectures.transformer_xl.settings import MAX_MEMORY
 from playground.engine.settings import Options, SettingsError
-from playground.parts.prompt_options import MAX_PROMPT, NextWord, Passage, Prompt
+from playground.parts.prompt_options import MAX_PROMPT, Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 
 READ = "cat red paris plum gold tea ................................"
 """What was read before, for a recall model that nobody has told anything yet."""
 
-ASKED = "city"
+ASKED = "animal cat city"
 """And what it is asked."""
 
 
@@ -23,7 +23,7 @@ class Before(Prompt):
     """A prompt, and what was read before it."""
 
     prompt: str = ASKED
-    """The text that the model reads now; of a longer one than a segment what comes first goes to the memory. For recall: a kind of word, such as city."""
+    """What the model reads now, such as a kind of word (city) for recall; of more than a segment the first part goes to the memory."""
 
     read_before: str = READ
     """What it read before that, segment by segment, of which only the memory is left."""
@@ -52,11 +52,8 @@ class Continued(Before, Passage):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenRead(Before):
+class TokenRead(Before, TokenOfPrompt):
     """Options of a question about one token of the prompt."""
-
-    token: Annotated[int, Meta(ge=-1, le=1023)] = -1
-    """Which token of the prompt, counted from 0; -1 is the last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,11 +87,8 @@ class MemoryUsed(TokenRead):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Similar(TokenRead):
+class Similar(Before, Neighbours):
     """Options of the embedding neighbours."""
-
-    word: Annotated[str, Meta(max_length=200)] = ""
-    """Whose neighbours; empty: those of the chosen token of the prompt."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

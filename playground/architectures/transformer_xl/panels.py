@@ -18,7 +18,7 @@ from playground.engine.panels import Array, Bars, HeatMap, Lines, Tokens
 from playground.parts import prompts
 from playground.parts.sampling import candidates, distribution
 
-O = TypeVar("O", bound=Before)
+Asked = TypeVar("Asked", bound=Before)
 
 PARTS = {
     "tokens": "token embedding",
@@ -64,10 +64,18 @@ def passage(model: TransformerXL, problem: Problem, options: Continued) -> Token
 def prompt_tokens(model: TransformerXL, problem: Problem, options: TokenRead) -> Tokens:
     """The probability of each token of the prompt, given the memory and those before it."""
     reading = read(model, problem, options)
-    return prompts.prompt_tokens(model(reading.idx, reading.memory)[0][0], reading.prompt, problem.tokenizer, asked(reading, options))
+    panel = prompts.prompt_tokens(model(reading.idx, reading.memory)[0][0], reading.prompt, problem.tokenizer, asked(reading, options))
+    scored = problem.scored(reading.prompt.ids)
+    if all(scored):
+        return panel
+    values = [value if counts else None for value, counts in zip(panel.values, scored, strict=True)]
+    notes = [note if counts else f"{word}: not asked for" for word, note, counts in zip(panel.words, panel.notes, scored, strict=True)]
+    known = [value for value in values if value is not None]
+    figure = f"recalled with {100 * min(known):.0f} %" if known else ""
+    return msgspec.structs.replace(panel, values=values, notes=notes, figure=figure)
 
 
-def asked(reading: Reading, options: O) -> O:
+def asked(reading: Reading, options: Asked) -> Asked:
     """The options with the prompt that was really read."""
     return dataclasses.replace(options, prompt=reading.options.prompt)
 

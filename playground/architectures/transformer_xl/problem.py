@@ -68,6 +68,10 @@ class Problem(ABC):
         metrics = self.scores(found[self.settings.eval_memory], found[0])
         return metrics | ({f"val_loss_memory_{length}": measured.loss for length, measured in found.items()} if thorough else {})
 
+    def scored(self, ids: list[int]) -> list[bool]:
+        """Which of these tokens it is taught to predict."""
+        return [True] * len(ids)
+
     def meant(self, options: Before) -> tuple[Before, list[str]]:
         """The question in this task's terms, and in words what was put in place of one that says nothing to it."""
         return options, []
@@ -80,6 +84,7 @@ class Problem(ABC):
         """The place in the data, and the memory of it."""
         return {}
 
+    @abstractmethod
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Inverse of `extra_state`. Raises `DataError`."""
 

@@ -30,8 +30,8 @@ class Reading:
 
 
 def read(model: TransformerXL, problem: Problem, options: Before) -> Reading:
-    """What was read before in segments of a block, the last a whole one, and of the prompt as much as fits in a block; what comes first in a
-    longer one goes to the memory. Raises `SettingsError`."""
+    """What was read before in segments of a block, the last a whole one, and of the prompt as much as fits in a block; what comes first
+    in a longer one goes to the memory. Raises `SettingsError`."""
     options, notes = problem.meant(options)
     settings, tokenizer = problem.settings, problem.tokenizer
     keep = settings.eval_memory if options.memory_length < 0 else options.memory_length

@@ -118,6 +118,10 @@ class Recall(Problem):
         """Nothing but the number of words of a kind."""
         return f"transformer-xl recall 1 {CHOICES}"
 
+    def scored(self, ids: list[int]) -> list[bool]:
+        """Those that a kind stands before."""
+        return [FIRST_KIND <= before < FIRST_WORD for before in [0, *ids[:-1]]]
+
     def piece(self, tokens: int) -> Tensor:
         """Held-out sequences."""
         return self._held_out[: max(1, tokens // self._held_out.shape[1])]

@@ -7,6 +7,7 @@ context only as the last one of a window, so that a window is computed for each 
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -41,9 +42,9 @@ def measure(model: TransformerXL, block: int) -> Speeds:
     found = Speeds([], [])
     with torch.no_grad():
         for context in CONTEXTS:
-            found.with_memory.append(_per_second(lambda context=context: with_memory(model, block, context), block))
+            found.with_memory.append(_per_second(functools.partial(with_memory, model, block, context), block))
             windows = max(1, WINDOW_TOKENS // (context + 1))
-            found.recomputed.append(_per_second(lambda context=context, n=windows: recomputed(model, n, context), windows))
+            found.recomputed.append(_per_second(functools.partial(recomputed, model, windows, context), windows))
     return found
 
 
@@ -57,7 +58,7 @@ def with_memory(model: TransformerXL, block: int, context: int) -> Tensor:
 
 
 def recomputed(model: TransformerXL, windows: int, context: int) -> Tensor:
-    """Logits (windows, V) after the last token of each of `windows` windows, every one a token further on; only these go through the head."""
+    """Logits (windows, V) after the last token of each window, every one a token further on; only these go through the head."""
     device = model.tokens.weight.device
     idx = torch.zeros(windows + context, dtype=torch.int64, device=device).unfold(0, context + 1, 1)  # (windows, context + 1)
     return model.head(model.streams(idx, model.empty(windows))[-1][:, -1])

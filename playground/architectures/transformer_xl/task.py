@@ -62,7 +62,7 @@ class TransformerXLTask(Task[TransformerXLSettings]):
 
     def evaluate(self) -> dict[str, float]:
         """On all that is held out; at the end with several lengths of memory."""
-        return self.problem.evaluate(self.model, self.finishing)
+        return self.problem.evaluate(self.model, self.finishing or self.step >= self.settings.steps)
 
     def change(self, settings: TransformerXLSettings) -> None:
         """Dropout is the one live setting that the model keeps for itself."""
