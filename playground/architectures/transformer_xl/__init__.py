@@ -131,7 +131,10 @@ card = Card(
         "recall-no-memory": Preset(
             {"memory": 0, "eval_memory": 0}, "The same without a memory in training: the words are out of sight, and it stays at chance."
         ),
-        "reference": Preset(_TEXT, "The language reference word by word, segments of 32 with a memory of 64."),
+        "reference": Preset(
+            _TEXT,
+            "The language reference by words, segments of 32 and a memory of 64: perplexity 58.8, trained without memory 62.1, trigram 78.5.",
+        ),
         "reference-no-memory": Preset(
             {**_TEXT, "memory": 0, "eval_memory": 0}, "The same without a memory in training: what the memory is worth, honestly."
         ),
