@@ -133,7 +133,7 @@ card = Card(
         ),
         "reference": Preset(
             _TEXT,
-            "The language reference by words, segments of 32 and a memory of 64: perplexity 58.8, trained without memory 62.1, trigram 78.5.",
+            "The language reference by words, segments of 32, a memory of 64: perplexity 58.8; trained without one 62.1, trigram 78.5.",
         ),
         "reference-no-memory": Preset(
             {**_TEXT, "memory": 0, "eval_memory": 0}, "The same without a memory in training: what the memory is worth, honestly."
