@@ -32,6 +32,7 @@ EASY: dict[str, dict[str, Any] | None] = {
     "gan": None,
     "dqn": {"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
     "autoencoder": {"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
+    "transformer-xl": {"warmup": 0, "weight_decay": 0.0, "lr": 0.01},
 }
 """Settings with which one batch is learnt by heart; None where the loss is no distance to a fixed goal (two players, a moving target)."""
 
@@ -55,6 +56,7 @@ GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],
     "autoencoder": [({}, range(5), 0.0120), ({"latent": 16}, range(5), 0.0074)],
+    "transformer-xl": [({}, range(1), 0.01), (dict(CARDS["transformer-xl"].presets["reference"].values), range(1), 4.10)],
 }
 """Settings, seeds, and what the mean of the card's metric must reach over these seeds."""
 
