@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playground.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
 from playground.architectures.transformer_xl.settings import TransformerXLSettings as TransformerXLSettings
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 
 _TEXT = {
     "task": "text",
@@ -125,7 +126,7 @@ card = Card(
             "The gradient is the clipped one that the last step used; before the first step there is none.",
         ),
     ),
-    stage=Stage(kind="prompt", panel="next_token", option="prompt", generate="passage", before="read_before"),
+    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", before="read_before"),
     presets={
         "recall": Preset({}, "The defaults: six words recalled after 46 dots, three segments on: 100 % with the memory, chance without."),
         "recall-no-memory": Preset(

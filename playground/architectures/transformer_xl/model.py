@@ -193,3 +193,17 @@ def remember(memory: Memory, inputs: list[Tensor], keep: int) -> Memory:
         torch.cat([before, x.detach()], dim=1)[:, max(0, before.shape[1] + x.shape[1] - keep) :]
         for before, x in zip(memory, inputs, strict=True)
     ]
+
+
+class Segment(nn.Module):
+    """One segment after a memory, as one map of tensors: whoever calls it keeps the end of the memory that comes back."""
+
+    def __init__(self, model: TransformerXL) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, idx: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, T, V) of tokens (B, T), and with `memory` (L, B, M, C), what went into each layer before, the one for the next
+        segment: (L, B, M + T, C)."""
+        *inputs, last = self.model.streams(idx, list(memory))
+        return self.model.head(last), torch.cat([memory, torch.stack(inputs)], dim=2)

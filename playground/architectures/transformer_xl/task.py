@@ -9,12 +9,13 @@ from torch import Tensor
 
 from playground.architectures.transformer_xl import panels, speed
 from playground.architectures.transformer_xl.language import Language
-from playground.architectures.transformer_xl.model import TransformerXL
+from playground.architectures.transformer_xl.model import Segment, TransformerXL
 from playground.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
 from playground.architectures.transformer_xl.problem import Problem
 from playground.architectures.transformer_xl.recall import Recall
 from playground.architectures.transformer_xl.settings import TransformerXLSettings
 from playground.engine.device import describe
+from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Lines, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
@@ -88,6 +89,14 @@ class TransformerXLTask(Task[TransformerXLSettings]):
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Raises `DataError` when the data have changed."""
         self.problem.load_extra_state(extra)
+
+    def graphs(self) -> dict[str, Graph]:
+        """A segment and the memory before it to logits and the memory after it."""
+        settings, length = self.settings, 6
+        tokens = torch.zeros(2, length, dtype=torch.int64)
+        memory = torch.zeros(settings.layers, 2, 2 * length, settings.width)
+        free = {"tokens": {0: "batch", 1: "time"}, "memory": {1: "batch", 2: "remembered"}}
+        return {"segment": Graph(Segment(self.model), {"tokens": tokens, "memory": memory}, ("logits", "next_memory"), free)}
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
