@@ -46,12 +46,10 @@ GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
         ({}, range(1), 1.27),
         *((dict(CARDS["recurrent"].presets[name].values), range(3), 0.01) for name in ("adding-lstm", "adding-gru")),
     ],
-    "seq2seq": [
-        ({}, range(2), 1.0),
-        *(
-            (dict(CARDS["seq2seq"].presets[name].values), range(1), bound)
-            for name, bound in (("copy", 1.0), ("sort", 1.0), ("addition", 0.99))
-        ),
+    "seq2seq": [  # 100 % was seen; the last bits of a loss differ between machines, and with them one word in a thousand may
+        ({}, range(2), 0.999),
+        *((dict(CARDS["seq2seq"].presets[name].values), range(1), bound) for name, bound in (("copy", 0.999), ("sort", 0.999))),
+        (dict(CARDS["seq2seq"].presets["addition"].values), range(1), 0.99),
     ],
     "gan": [({}, range(5), 0.20)],
     "dqn": [({}, range(5), 475.0)],

@@ -100,7 +100,7 @@ card = Card(
         "reverse": Preset({}, "The defaults: up to ten letters backwards, 0.24 M parameters; every held-out word comes out right."),
         "copy": Preset({"task": "copy"}, "Up to ten letters as they stand: the easiest, and the alignment is a clean diagonal."),
         "sort": Preset(
-            {"task": "sort", "steps": 3000},
+            {"task": "sort", "steps": 4000},
             "Up to ten letters in the order of the alphabet: which letter comes next depends on all of them.",
         ),
         "addition": Preset(
@@ -121,7 +121,7 @@ card = Card(
                 "steps": 3000,
                 "eval_every": 250,
             },
-            "Reversing with the paper's own choices: norms after each addition, its warm-up, dropout and label smoothing; surer late.",
+            "Reversing as published: norms after each addition, the paper's warm-up, dropout and label smoothing; 97.7 % (seed 0).",
         ),
     },
 )
