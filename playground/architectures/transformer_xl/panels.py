@@ -104,6 +104,7 @@ def memory_used(model: TransformerXL, problem: Problem, options: MemoryUsed) -> 
         values=strongest,
         notes=notes,
         text=tokenizer.decode(reading.remembered),
+        place=best,
         figure=f"{tokenizer.label(reading.remembered[best])} {100 * strongest[best]:.0f} %",
         caption=prompt.caption(f"attention from {label}, {whose}"),
     )
