@@ -52,8 +52,11 @@ class _Entry:
     end: int
 
 
-def write_tensors(tensors: Tensors) -> bytes:
-    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse."""
+def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
+    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse.
+
+    `metadata` is for other readers; the one here passes over it.
+    """
     from safetensors.numpy import save  # here, so that a listing of runs need not load it
 
     if len(tensors) > TENSOR_LIMIT:
@@ -65,7 +68,7 @@ def write_tensors(tensors: Tensors) -> bytes:
             raise CheckpointError(f"tensor {name} is {array.dtype}; a checkpoint takes {_known_dtypes()}")
     if (total := sum(array.nbytes for array in tensors.values())) > DATA_LIMIT:
         raise CheckpointError(f"the tensors take {total:,} bytes; the limit is {DATA_LIMIT:,}")
-    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)})
+    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)}, metadata)
     if (length := int.from_bytes(data[:8], "little")) > HEADER_LIMIT:
         raise CheckpointError(f"the tensors' names and shapes take {length:,} bytes; the limit is {HEADER_LIMIT:,}")
     return data

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Tokenizer(ABC):
     kind: ClassVar[str]
     noun: ClassVar[str]
     """What a token is called, in the plural."""
+    unknown: int | None = 0
+    """The token for what is not in the vocabulary; None when everything is."""
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Raises `DataError` for a vocabulary that no tokenizer made."""
@@ -40,6 +42,22 @@ class Tokenizer(ABC):
             raise DataError(f"the vocabulary holds {bad[:40]!r}, which is no token of kind {self.kind!r}; it is damaged")
         self.vocabulary = words
         self._ids = {word: index for index, word in enumerate(words)}
+
+    @classmethod
+    def from_assets(cls, assets: dict[str, Any]) -> Self:
+        """What `assets` told of. Raises `DataError` when it is missing or damaged."""
+        if not isinstance(assets.get("vocabulary"), list):
+            raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
+        return cls(assets["vocabulary"])
+
+    def assets(self) -> dict[str, Any]:
+        """JSON values from which `from_assets` makes the same tokenizer again."""
+        return {"tokens": self.kind, "vocabulary": self.vocabulary}
+
+    @property
+    def identity(self) -> Sequence[str]:
+        """Words that differ whenever the tokenizer does."""
+        return self.vocabulary
 
     @classmethod
     @abstractmethod
@@ -71,6 +89,11 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; what is not in the vocabulary becomes 0."""
         return [self._ids.get(word, 0) for word in self.split(text)]
+
+    def read(self, text: str) -> tuple[list[int], list[str]]:
+        """The ids of `text`, and what stood there for each."""
+        words = list(self.split(text))
+        return [self.id(word) for word in words], words
 
     def decode(self, ids: Iterable[int], after: Sequence[int] = (), *, spaced: bool = False) -> str:
         """Running text of `ids`, spaced as it follows the tokens `after`; `spaced` tells that a space stands there already."""

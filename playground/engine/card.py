@@ -101,6 +101,8 @@ class Card:
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     order: int = 100
     """Place among the tabs."""
+    hf: str = ""
+    """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
 
     def panel(self, name: str) -> PanelCard:
         """Raises `KeyError`."""

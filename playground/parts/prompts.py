@@ -44,8 +44,7 @@ class ReadPrompt:
 def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = None) -> ReadPrompt:
     """The prompt's ids; of one of more than `longest` tokens its end, for an empty one the token that stands for a start."""
     options.check()
-    words = list(tokenizer.split(options.prompt))
-    typed = [tokenizer.id(word) for word in words]
+    typed, words = tokenizer.read(options.prompt)
     notes = []
     if not typed:
         words = [tokenizer.vocabulary[tokenizer.start]]
@@ -54,7 +53,7 @@ def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = Non
     ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
     if len(ids) < len(all_ids):
         notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
-    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == 0 and word != UNKNOWN))
+    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == tokenizer.unknown and word != UNKNOWN))
     if unknown:
         shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
         notes.append(f"not in the vocabulary, read as <unk>: {shown}")
@@ -98,7 +97,7 @@ def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: P
         top_k=options.top_k,
         top_p=options.top_p,
         seed=options.sampling_seed,
-        ban=0,
+        ban=tokenizer.unknown,
     )
     ids = [token for token, _ in written]
     probabilities = [probability for _, probability in written]
@@ -152,10 +151,10 @@ def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
         values=top.values.tolist(),
         high=1.0,
         figure=f"of {tokenizer.label(chosen)}",
-        caption="that word is not in the vocabulary: these are the neighbours of <unk>" if chosen == 0 else "",
+        caption="that word is not in the vocabulary: these are the neighbours of <unk>" if chosen == tokenizer.unknown else "",
     )
 
 
 def _said(prompt: ReadPrompt, tokenizer: Tokenizer, place: int) -> str:
     label = tokenizer.label(prompt.ids[place])
-    return label if prompt.ids[place] else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"
+    return label if prompt.ids[place] != tokenizer.unknown else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"
