@@ -108,6 +108,11 @@ class Card:
         """Raises `KeyError`."""
         return {panel.name: panel for panel in self.panels}[name]
 
+    def load_bridge(self) -> Any:
+        """Import and make the `Bridge` that `hf` names."""
+        module, _, name = self.hf.partition(":")
+        return getattr(importlib.import_module(module), name)()
+
     def load_task(self) -> type[Task[Any]]:
         """Import the task (and torch with it)."""
         module, _, name = self.task.partition(":")

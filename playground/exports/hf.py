@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,5 @@ def _bridge(card: Card) -> Bridge:
     if not card.hf:
         known = [other.name for other in architectures.cards().values() if other.hf]
         raise SettingsError(f"transformers has no model like this {card.name}; --to hf takes {' and '.join(known)}, --to torch any")
-    module, _, name = card.hf.partition(":")
-    bridge: Bridge = getattr(importlib.import_module(module), name)()
+    bridge: Bridge = card.load_bridge()
     return bridge

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import re
+import sys
 from typing import Any
 
 from playground.data.subwords import SubWords, library
@@ -11,11 +14,6 @@ from playground.data.tokens import UNKNOWN, Tokenizer
 
 SPECIALS = {"pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 """BERT's, in the order in which they stand behind the vocabulary."""
-
-LETTER = r"[\p{L}\p{Nl}\p{No}]"
-"""What Python's `[^\\W\\d_]` matches."""
-
-WORDS = rf"<unk>|{LETTER}{{1,40}}(?:'{LETTER}{{1,40}}){{0,3}}|\p{{Nd}}{{1,40}}|[.,;:!?()\[\]\"']"
 
 FINAL_SIGMA = r"(?<=\p{L}|\p{L}['’]|\p{L}\p{Mn})Σ(?!['’.:\u00b7\p{Mn}\p{Cf}]*\p{L})"
 """A capital sigma at the end of a word becomes another letter than elsewhere."""
@@ -64,8 +62,23 @@ def _words(tokenizer: Tokenizer, unknown: str) -> Any:
             n.Lowercase(),
         ]
     )
-    made.pre_tokenizer = tk.pre_tokenizers.Split(tk.Regex(WORDS), "removed", invert=True)
+    made.pre_tokenizer = tk.pre_tokenizers.Split(tk.Regex(_pattern()), "removed", invert=True)
     return made
+
+
+def _pattern() -> str:
+    """`Words._token` as the library's expressions have it: what is a letter or a digit is spelt out, since it differs between editions of
+    Unicode."""
+    letter, digit = _class(r"[^\W\d_]+"), _class(r"\d+")
+    return rf"<unk>|{letter}{{1,40}}(?:'{letter}{{1,40}}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
+
+
+@functools.cache
+def _class(pattern: str) -> str:
+    """All characters that Python finds with `pattern`, as ranges."""
+    everything = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    runs = re.findall(pattern, everything)
+    return "[" + "".join(rf"\x{{{ord(run[0]):x}}}-\x{{{ord(run[-1]):x}}}" for run in runs) + "]"
 
 
 def _characters(tokenizer: Tokenizer, unknown: str) -> Any:
