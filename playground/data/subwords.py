@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import unicodedata
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -68,7 +68,7 @@ class SubWords(Tokenizer):
         self.foreign = self._order(known)
         """The id in the source of each token here."""
         pieces = {index: piece for piece, index in known.items()}
-        self.vocabulary = [pieces.get(index, f"<unused {index}>") for index in self.foreign]
+        self.vocabulary = [pieces.get(index, f"<unused{index}>") for index in self.foreign]
         self._ids = {piece: index for index, piece in enumerate(self.vocabulary)}
         self._own = np.full(size, -1, dtype=np.int64)
         self._own[self.foreign] = np.arange(len(self.foreign))
@@ -156,7 +156,9 @@ class BytePairs(SubWords):
     def label(self, token: int) -> str:
         """The piece with signs for spaces and line ends; the bytes of one that is no whole character."""
         text: str = self._made.decode([token], skip_special_tokens=False)
-        if "\ufffd" in text or not text:
+        if not text:  # a row of the embedding that no piece has
+            return clean_label(self.vocabulary[token])
+        if "\ufffd" in text:
             piece = self.vocabulary[token]
             codes = [_bytes().get(char) for char in piece]
             return "".join(f"<{code:02X}>" for code in codes if code is not None) if None not in codes else clean_label(piece)
@@ -255,7 +257,7 @@ def _bytes() -> dict[str, int]:
 
 def _sound(text: str) -> str:
     """Text that can be encoded: a surrogate becomes the replacement character."""
-    return "".join("\ufffd" if unicodedata.category(char) == "Cs" else char for char in text) if not text.isascii() else text
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _chunks(text: str) -> Iterator[str]:

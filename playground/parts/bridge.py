@@ -56,6 +56,8 @@ class Bridge(ABC):
     """The kind of tokenizer that such a folder brings."""
     ignored: ClassVar[tuple[str, ...]] = ()
     """Ends of names that are no weights: buffers of older versions."""
+    tied: ClassVar[Mapping[str, str]] = {}
+    """Tensors that may stand in a file although they are another one."""
 
     @abstractmethod
     def config(self, settings: Settings, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -85,6 +87,7 @@ class Bridge(ABC):
         """Exactly the tensors of `names`, in their shapes, as float32; what is known to be no weight is left out. Raises `DataError`."""
         wanted = {name: tuple(vocabulary if n < 0 else n for n in shape) for name, shape in self.names(settings).items()}
         found: Arrays = {}
+        twins: Arrays = {}
         for foreign, array in tensors.items():
             name = self.plain(foreign)
             if name in wanted and name not in found:
@@ -95,8 +98,13 @@ class Bridge(ABC):
                 found[name] = array.astype(np.float32, copy=False)
                 if not bool(np.isfinite(found[name]).all()):
                     raise DataError(f"tensor {foreign} holds values that are not finite; the file is damaged")
+            elif name in self.tied:
+                twins[name] = array
             elif not name.endswith(self.ignored):
                 raise DataError(f"tensor {foreign} is no part of this model ({self.model_type}); it is of another kind, so choose another")
+        for name, array in twins.items():
+            if not (self.tied[name] in found and np.array_equal(array.astype(np.float32), found[self.tied[name]])):
+                raise DataError(f"tensor {name} is not the same as {self.tied[name]}; only models that share them are read")
         if missing := [name for name in wanted if name not in found]:
             raise DataError(f"tensor {missing[0]} is missing, and {len(missing) - 1:,} more; save the model again with save_pretrained")
         return found

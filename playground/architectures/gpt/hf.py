@@ -30,6 +30,7 @@ class GPT2(Bridge):
     network = "gpt"
     tokens = "bpe"
     ignored: ClassVar[tuple[str, ...]] = (".attn.bias", ".attn.masked_bias")
+    tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "wte.weight"}
 
     def config(self, settings: Settings, tokenizer: Tokenizer) -> dict[str, Any]:
         """See `Bridge.config`."""
