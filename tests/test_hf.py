@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,18 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import safetensors.numpy
+import safetensors.torch
 import tokenizers
 import torch
 from hypothesis import given, settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from checkpoints import CheckpointError
+from checkpoints.store import Store
 from playground import architectures
 from playground.cli import run
-from playground.data.subwords import BytePairs
 from playground.data.text import Text, encode_corpus, reference
-from playground.data.tokens import Words
+from playground.data.tokens import Characters, Words
 from playground.engine.errors import DataError
 from playground.engine.settings import make
 from playground.engine.task import Task, looking
@@ -32,15 +35,16 @@ from playground.exports import hf_tokenizer
 from playground.exports.source import Source
 from playground.parts.prompt_options import NextWord, Passage, Prompt
 from playground.parts.prompts import read_prompt
-from playground.runs import elsewhere, origin, process
+from playground.runs import origin, process
+from playground.runs.directory import RunDirectory
+from tests.conftest import Dlplay, wait_until
+from tests.screen_pilot import opened as on_screen
+from tests.screen_pilot import screen_text, until
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-with pytest.MonkeyPatch.context() as _patch:  # transformers warns while it is imported, and loads with a bar
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import transformers
+with warnings.catch_warnings():  # it warns while it is imported
+    warnings.simplefilter("ignore")
+    import transformers
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
@@ -361,3 +365,138 @@ def test_without_the_library_the_way_out_is_named(gpt2: Path, monkeypatch: pytes
         origin.find(f"hf:{gpt2}", Path())
     with pytest.raises(DataError, match=r"pip install 'dlplay\[hf\]'"):
         hf_tokenizer.build(Words(["<unk>", "a"]), "gpt2", 8)
+
+
+# --- training on ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_an_opened_model_resumes_exactly_without_the_folder(
+    gpt2: Path, own_words: Path, dlplay: Dlplay, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(gpt2, tmp_path / "model")
+    typed = ["--from", f"hf:{folder}", "--text", str(own_words), "--steps", "150", "--save-every", "20", "--eval-every", "150"]
+    runs = [RunDirectory(tmp_path / "runs" / name) for name in ("calm", "killed")]
+    calm, killed = (
+        dlplay.start("gpt", "--headless", "--runs-dir", str(item.path.parent), "--name", item.name, *typed, "--device", "cpu")
+        for item in runs
+    )
+    wait_until(lambda: len(runs[1].store.names()) > 1 or not killed.running, "a checkpoint")
+    killed.kill()
+    assert calm.wait().status == 0
+    shutil.rmtree(folder)
+    newest, _ = runs[1].store.newest()
+    assert newest is not None and 0 < newest.step < 150
+    assert dlplay("resume", "killed", "--headless", "--runs-dir", str(tmp_path / "runs")).status == 0
+    ends = [item.store.newest()[0] for item in runs]
+    assert ends[0] is not None and ends[1] is not None and ends[0].step == ends[1].step == 150
+    assert all(np.array_equal(ends[0].weights[name], ends[1].weights[name]) for name in ends[0].weights)
+    start = origin.find(f"hf:{gpt2}", tmp_path).weights
+    assert not any(np.array_equal(start[name], ends[0].weights[name]) for name in start if name.endswith("qkv.weight"))
+    exported = tmp_path / "out"
+    assert run(["export", "calm", str(exported), "--to", "hf", "--runs-dir", str(tmp_path / "runs")]) == 0
+    idx = torch.arange(24)[None]
+    _, task = Source("calm", tmp_path / "runs").task()
+    with torch.no_grad():
+        torch.testing.assert_close(logits(theirs(exported), idx), task.models["gpt"](idx), atol=1e-4, rtol=1e-5)
+
+
+def test_an_opened_model_trains_on_a_text_of_its_own_pieces(gpt: Task[Any], own_words: Path) -> None:
+    text = Text("own", own_words.read_text(), "0" * 64)
+    corpus = encode_corpus(text, gpt.tokenizer, minimum=10)  # type: ignore[attr-defined]
+    assert gpt.tokenizer.decode(corpus.train.tolist() + corpus.held_out.tolist()) == text.content  # type: ignore[attr-defined]
+    assert "<unk>" not in corpus.words
+
+
+# --- models of ours in transformers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped GPT."""
+    folder = tmp_path_factory.mktemp("out") / "gpt"
+    assert run(["export", "gpt-reference", str(folder), "--to", "hf"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Task[Any]:
+    return Source("gpt-reference", Path("/nowhere")).task()[1]
+
+
+def test_the_shipped_gpt_gives_its_logits_in_transformers(written: Path, shipped: Task[Any]) -> None:
+    model, loading = transformers.GPT2LMHeadModel.from_pretrained(written, output_loading_info=True)
+    assert not any(loading.values())
+    idx = torch.randint(len(shipped.tokenizer.vocabulary), (3, 64))  # type: ignore[attr-defined]
+    with torch.no_grad():
+        torch.testing.assert_close(logits(model.eval(), idx), shipped.models["gpt"](idx), atol=1e-4, rtol=1e-5)
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS)
+def test_words_have_the_same_ids_in_transformers(written: Path, shipped: Task[Any], text: str) -> None:
+    assert their_tokenizer(written)(text)["input_ids"] == shipped.tokenizer.encode(text)  # type: ignore[attr-defined]
+
+
+def test_every_character_of_unicode_is_a_word_or_none_in_both(written: Path) -> None:
+    made = their_tokenizer(written).backend_tokenizer
+    characters = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cs", "Cn")]
+    text = "\n".join(characters)
+    found = [piece for piece, _ in made.pre_tokenizer.pre_tokenize_str(made.normalizer.normalize_str(text))]
+    assert found == list(Words.split(text))
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS)
+def test_characters_have_the_same_ids_in_transformers(characters: tuple[Path, Characters], text: str) -> None:
+    folder, tokenizer = characters
+    assert their_tokenizer(folder)(text)["input_ids"] == tokenizer.encode(text)
+    if 0 not in tokenizer.encode(text):
+        assert their_tokenizer(folder).decode(tokenizer.encode(text)) == text
+
+
+@pytest.fixture(scope="module")
+def characters(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Characters]:
+    """A tokenizer of characters, written out beside a config."""
+    tokenizer = Characters(["<unk>", *sorted(set("the value of <unk>\n'Naïve 日e\u0301&b/.")), "\r"])
+    folder = tmp_path_factory.mktemp("characters")
+    found = hf_tokenizer.build(tokenizer, "gpt2", 8)
+    (folder / "tokenizer.json").write_text(found.tokenizer)
+    (folder / "tokenizer_config.json").write_text(json.dumps(found.config))
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    return folder, tokenizer
+
+
+def test_transformers_writes_what_we_write_and_never_unk(written: Path, shipped: Task[Any]) -> None:
+    with looking(shipped):
+        passage = shipped.panel("passage", Passage(prompt="the value of", temperature=0, words=40))
+    tokenizer = their_tokenizer(written)
+    read = tokenizer("the value of", return_tensors="pt")
+    found = theirs(written).generate(**read, max_new_tokens=40, do_sample=False, pad_token_id=0)[0, 3:]
+    assert tokenizer.convert_ids_to_tokens(found.tolist()) == passage.words
+
+
+def test_an_opened_model_is_written_as_it_was(gpt2: Path, gpt: Task[Any], tmp_path: Path) -> None:
+    checkpoint = origin.find(f"hf:{gpt2}", tmp_path)
+    step = Store(tmp_path).save(0, checkpoint.weights, {}, checkpoint.meta)
+    assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 0
+    before, after = (safetensors.numpy.load_file(folder / "model.safetensors") for folder in (gpt2, tmp_path / "back"))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert json.loads((tmp_path / "back" / "tokenizer.json").read_text()) == json.loads((gpt2 / "tokenizer.json").read_text())
+    assert their_tokenizer(tmp_path / "back")(SAMPLE)["input_ids"] == gpt.tokenizer.encode(SAMPLE)  # type: ignore[attr-defined]
+    assert opened(tmp_path / "back").weights().keys() == gpt.weights().keys()
+
+
+def test_an_architecture_that_transformers_lacks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "gan-gaussians", str(tmp_path / "x"), "--to", "hf"]) == 2
+    assert re.search(r"transformers has no model like this gan; --to hf takes .*gpt", capsys.readouterr().err)
+    assert not (tmp_path / "x").exists()
+
+
+async def test_the_screen_asks_an_opened_model(gpt2: Path, tmp_path: Path) -> None:
+    wishes = {"settings": origin.find(f"hf:{gpt2}", tmp_path, weights=False).meta["settings"] | {"threads": 1}, "origin": f"hf:{gpt2}"}
+    async with on_screen(tmp_path, tab="gpt", explore=True, **wishes) as (app, _):
+        await until(lambda: re.search(r"entropy \d", screen_text(app)))
+        assert app.tab.form.values["tokens"] == "bpe"
+        assert app.tab.form.values["block_size"] == 24
+        app.tab.link.close()
