@@ -53,7 +53,26 @@ TEXTS = st.lists(
     st.one_of(
         st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
         st.sampled_from(
-            ["the", " value", "of", "’", "“", "'", "<unk>", "<UNK>", "[UNK]", "Σ", "ΑΣ", "İ", "ﬁ", "e\u0301", "\n", "\n\n  ", "\0", "a" * 43]
+            [
+                "the",
+                " value",
+                "of",
+                "’",
+                "“",
+                "'",
+                "<unk>",
+                "<UNK>",
+                "[UNK]",
+                "Σ",
+                "ΑΣ",
+                "İ",
+                "ﬁ",
+                "e\u0301",
+                "\n",
+                "\n\n  ",
+                "\0",
+                "a" * 43,
+            ]
         ),
         st.sampled_from(["1" * 50, "don't'x'y'z'w", "<b>", "_", "²", "ª", "Ⅷ", "ǅ", "<|endoftext|>", "##ing", "日本", "🎉", "don't"]),
     ),
@@ -157,7 +176,8 @@ def test_a_long_text_is_cut_where_no_piece_reaches_over(gpt: Task[Any], monkeypa
 def test_candidates_append_readable_text_with_its_leading_space(gpt: Task[Any]) -> None:
     with looking(gpt):
         bars = gpt.panel("next_word", NextWord(prompt="The value", top_k=500))
-    assert " the" in bars.appends and "␣the" in bars.labels
+    assert " the" in bars.appends
+    assert "␣the" in bars.labels
     assert all(label and label.isprintable() for label in bars.labels)
     prompt = "The value"
     for text in bars.appends:
@@ -167,7 +187,8 @@ def test_candidates_append_readable_text_with_its_leading_space(gpt: Task[Any]) 
 
 def test_pieces_of_a_character_show_their_bytes(gpt: Task[Any]) -> None:
     ids, words = gpt.tokenizer.read("日")
-    assert len(ids) > 1 and set(words) == {"日"}
+    assert len(ids) > 1
+    assert set(words) == {"日"}
     assert "".join(gpt.tokenizer.label(token) for token in ids) == "<E6><97><A5>"
     assert gpt.tokenizer.decode(ids) == "日"
     assert gpt.tokenizer.decode(ids[:1]) == "\ufffd"
@@ -175,7 +196,8 @@ def test_pieces_of_a_character_show_their_bytes(gpt: Task[Any]) -> None:
 
 def test_an_empty_prompt_is_read_as_the_token_between_texts(gpt: Task[Any]) -> None:
     read = read_prompt(gpt.tokenizer, Prompt(prompt=""))
-    assert [gpt.tokenizer.vocabulary[token] for token in read.ids] == ["<|endoftext|>"] and read.typed == []
+    assert [gpt.tokenizer.vocabulary[token] for token in read.ids] == ["<|endoftext|>"]
+    assert read.typed == []
 
 
 def test_nothing_a_prompt_holds_is_unknown(gpt: Task[Any]) -> None:
@@ -325,7 +347,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "there is no tokenizer.json in it, nor vocab.json"),
     "tokenizer is a FIFO": (fifo("tokenizer.json"), "not a regular file"),
     "tokenizer is no JSON": (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json"),
-    "tokenizer of words": (tokenizer(lambda t: t.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})), "reads with BPE"),
+    "tokenizer of words": (
+        tokenizer(lambda t: t.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})),
+        "reads with BPE",
+    ),
     "expression that never ends": (tokenizer(lambda t: t.update(normalizer=EVIL)), "step 'Split'"),
     "no bytes": (tokenizer(lambda t: t.update(pre_tokenizer={"type": "WhitespaceSplit"})), "ByteLevel"),
     "merges of nothing": (tokenizer(lambda t: t["model"].update(merges=[["zz", "yy"]])), "no tokenizer"),
@@ -339,7 +364,8 @@ def test_a_hostile_folder_gets_one_line(name: str, gpt2: Path, tmp_path: Path, c
     change(folder)
     status = run(["gpt", "--headless", "--from", f"hf:{folder}", "--prompt", "x", "--runs-dir", str(tmp_path), "--threads", "1"])
     said = capsys.readouterr()
-    assert status == 2 and said.out == ""
+    assert status == 2
+    assert said.out == ""
     assert re.fullmatch(rf"dlplay: --from hf:[^\n]*{words}[^\n]*\n", said.err), said.err
 
 
@@ -370,9 +396,7 @@ def test_without_the_library_the_way_out_is_named(gpt2: Path, monkeypatch: pytes
 # --- training on ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_from_an_opened_model_resumes_exactly_without_the_folder(
-    gpt2: Path, own_words: Path, dlplay: Dlplay, tmp_path: Path
-) -> None:
+def test_a_run_from_an_opened_model_resumes_exactly_without_the_folder(gpt2: Path, own_words: Path, dlplay: Dlplay, tmp_path: Path) -> None:
     folder = shutil.copytree(gpt2, tmp_path / "model")
     typed = ["--from", f"hf:{folder}", "--text", str(own_words), "--steps", "150", "--save-every", "20", "--eval-every", "150"]
     runs = [RunDirectory(tmp_path / "runs" / name) for name in ("calm", "killed")]
@@ -385,10 +409,13 @@ def test_a_run_from_an_opened_model_resumes_exactly_without_the_folder(
     assert calm.wait().status == 0
     shutil.rmtree(folder)
     newest, _ = runs[1].store.newest()
-    assert newest is not None and 0 < newest.step < 150
+    assert newest is not None
+    assert 0 < newest.step < 150
     assert dlplay("resume", "killed", "--headless", "--runs-dir", str(tmp_path / "runs")).status == 0
     ends = [item.store.newest()[0] for item in runs]
-    assert ends[0] is not None and ends[1] is not None and ends[0].step == ends[1].step == 150
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0].step == ends[1].step == 150
     assert all(np.array_equal(ends[0].weights[name], ends[1].weights[name]) for name in ends[0].weights)
     start = origin.find(f"hf:{gpt2}", tmp_path).weights
     assert not any(np.array_equal(start[name], ends[0].weights[name]) for name in start if name.endswith("qkv.weight"))

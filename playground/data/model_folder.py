@@ -147,5 +147,3 @@ class ModelFolder:
         made.decoder = tk.decoders.WordPiece()
         made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in vocabulary])
         return made
-
-

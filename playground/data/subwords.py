@@ -22,8 +22,22 @@ CHUNK = 1 << 18
 """Characters of a text that are encoded at once, so that what the library keeps beside the ids stays small."""
 
 PARTS = frozenset(
-    "NFC NFD NFKC NFKD Lowercase StripAccents BertNormalizer ByteLevel BertPreTokenizer Whitespace WhitespaceSplit Punctuation Digits "
-    "WordPiece".split()
+    [
+        "NFC",
+        "NFD",
+        "NFKC",
+        "NFKD",
+        "Lowercase",
+        "StripAccents",
+        "BertNormalizer",
+        "ByteLevel",
+        "BertPreTokenizer",
+        "Whitespace",
+        "WhitespaceSplit",
+        "Punctuation",
+        "Digits",
+        "WordPiece",
+    ]
 )
 """Steps of a tokenizer that take a time in proportion to the text."""
 
@@ -64,7 +78,9 @@ class SubWords(Tokenizer):
         self._made.no_truncation()
         self._made.no_padding()
         if known and max(known.values()) >= size:
-            raise DataError(f"tokenizer.json knows a token {max(known.values()):,}, and the model has {size:,} of them; they do not belong together")
+            raise DataError(
+                f"tokenizer.json knows a token {max(known.values()):,}, and the model has {size:,} of them; they do not belong together"
+            )
         self.foreign = self._order(known)
         """The id in the source of each token here."""
         pieces = {index: piece for piece, index in known.items()}

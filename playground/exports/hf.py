@@ -44,7 +44,9 @@ def write(source: Source, target: Path) -> str:
     (target / "tokenizer.json").write_text(written.tokenizer, encoding="utf-8")
     numbers = sum(array.size for array in tensors.values())
     loader = config["architectures"][0]
-    return f"{loader}, {numbers:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}; {loader}.from_pretrained({{target}}) opens it"
+    return (
+        f"{loader}, {numbers:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}; {loader}.from_pretrained({{target}}) opens it"
+    )
 
 
 def _bridge(card: Card) -> Bridge:

@@ -31,7 +31,11 @@ class Written:
 
 def build(tokenizer: Tokenizer, model_type: str, longest: int) -> Written:
     """The same tokenizer for `transformers`; one that came from there as it came."""
-    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": longest, "clean_up_tokenization_spaces": False}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": longest,
+        "clean_up_tokenization_spaces": False,
+    }
     if isinstance(tokenizer, SubWords):
         return Written(tokenizer.source, config | tokenizer.specials())
     bert = model_type == "bert"

@@ -162,4 +162,6 @@ def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
 
 def _said(prompt: ReadPrompt, tokenizer: Tokenizer, place: int) -> str:
     label = tokenizer.label(prompt.ids[place])
-    return label if prompt.ids[place] != tokenizer.unknown else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"
+    return (
+        label if prompt.ids[place] != tokenizer.unknown else f"{label} (for {clean(prompt.words[place], 40) or ascii(prompt.words[place])})"
+    )

@@ -21,8 +21,8 @@ class GPTSettings(Settings):
     """What it reads: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
 
     tokens: Literal["word", "char", "bpe"] = "word"
-    """What it reads at a time: a word, number or punctuation mark in lower case, a character as it stands, or (bpe) the pieces of words that
-    a model from elsewhere brings along."""
+    """What it reads at a time: a word, number or punctuation mark in lower case, a character as it stands, or (bpe) the pieces of words
+    that a model from elsewhere brings along."""
 
     layers: Annotated[int, Meta(ge=1, le=48)] = 3
     """Blocks of attention and feed-forward, one after the other."""
