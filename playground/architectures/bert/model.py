@@ -1,6 +1,6 @@
 """BERT (Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, 2018): the `nn.Module` alone.
 
-Post-layer-norm blocks, learned positions and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
+Post-layer-norm blocks, learned positions (which begin as waves, so that one map looks at the neighbour of any place) and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
 dense layer, gelu, a norm and the token embedding once more. Dropout acts on the embedding and on what each half of a block adds, not on
 attention weights, so that the fused kernel never forms them. In the comments B is the batch, T the tokens of a window, C the width, H the
 heads, V the vocabulary.
@@ -113,6 +113,14 @@ class MaskedWordHead(nn.Module):
         return F.linear(self.norm(F.gelu(self.dense(x))), embedding, self.bias)
 
 
+def waves(places: int, width: int) -> Tensor:
+    """Sines and cosines (places, C) of lengths from 2 pi to 10,000 times that (Vaswani et al., 2017), with a mean square of 1."""
+    frequency = 10_000 ** -(torch.arange(0, width, 2) / width)  # (C / 2,)
+    angle = torch.arange(places)[:, None] * frequency  # (places, C / 2)
+    found: Tensor = math.sqrt(2) * torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+    return found
+
+
 class BERT(nn.Module):
     """An encoder over `vocabulary` tokens that reads at most `block_size` of them.
 
@@ -140,14 +148,14 @@ class BERT(nn.Module):
         self.pooler = nn.Linear(width, width) if next_sentence or classes else None
         self.next_sentence = nn.Linear(width, 2) if next_sentence else None
         self.classifier = nn.Linear(width, classes) if classes else None
-        self.apply(self._initialise)
-
-    @staticmethod
-    def _initialise(module: nn.Module) -> None:
-        if isinstance(module, (nn.Linear, nn.Embedding)):
-            nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
+        std = 0.02 * math.sqrt(768 / width)  # as far from uniform attention as BERT begins with its width of 768
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            self.embeddings.positions.weight.copy_(std * waves(block_size, width))
 
     def set_dropout(self, dropout: float) -> None:
         """Change the dropout of every layer."""

@@ -24,7 +24,9 @@ EVALUATION_SEED = 1
 class Pretraining:
     """Rows of a corpus, masked anew at every step; the held-out tenth in rows side by side, under masks that never change."""
 
-    def __init__(self, settings: BERTSettings, device: torch.device, corpus: Corpus, specials: Specials, generator: torch.Generator) -> None:
+    def __init__(
+        self, settings: BERTSettings, device: torch.device, corpus: Corpus, specials: Specials, generator: torch.Generator
+    ) -> None:
         self.settings, self.device, self.corpus, self.specials, self.generator = settings, device, corpus, specials, generator
         self.train = torch.from_numpy(corpus.train).to(device)  # (N,)
         self.words = settings.block_size - (3 if settings.next_sentence else 2)
