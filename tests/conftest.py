@@ -30,6 +30,7 @@ PATIENCE = 120.0
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"channels": (4, 8), "batch": 16},
     "gpt": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
+    "bert": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
     "recurrent": {"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
     "gan": {"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
     "dqn": {"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},

@@ -69,6 +69,11 @@ class Tokenizer(ABC):
     def split(cls, text: str) -> Iterator[str]:
         """The tokens of `text`, known or not."""
 
+    @classmethod
+    @abstractmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """The tokens of `text`, each with where it begins and ends there."""
+
     @abstractmethod
     def space(self, before: Sequence[int], token: int) -> bool:
         """Whether running text has a space between the tokens `before` and `token`."""
@@ -132,6 +137,13 @@ class Words(Tokenizer):
         normal = unicodedata.normalize("NFC", text).translate(cls._straight).lower()
         return (match.group() for match in cls._token.finditer(normal))
 
+    @classmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """As `split`, each with its place in `text`, whose letters should be composed (NFC)."""
+        for match in cls._token.finditer(text.translate(cls._straight)):
+            for word in cls.split(match.group()):
+                yield word, match.start(), match.end()
+
     def space(self, before: Sequence[int], token: int) -> bool:
         """A closing mark clings to the word before it, an opening one to the word after; quotes open and close by turns."""
         if not before:
@@ -173,6 +185,11 @@ class Characters(Tokenizer):
     def split(cls, text: str) -> Iterator[str]:
         """The characters in their order."""
         return iter(text)
+
+    @classmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """The characters, each with its place."""
+        return ((char, place, place + 1) for place, char in enumerate(text))
 
     def space(self, before: Sequence[int], token: int) -> bool:
         """Never: spaces are tokens themselves."""
