@@ -22,22 +22,10 @@ CHUNK = 1 << 18
 """Characters of a text that are encoded at once, so that what the library keeps beside the ids stays small."""
 
 PARTS = frozenset(
-    [
-        "NFC",
-        "NFD",
-        "NFKC",
-        "NFKD",
-        "Lowercase",
-        "StripAccents",
-        "BertNormalizer",
-        "ByteLevel",
-        "BertPreTokenizer",
-        "Whitespace",
-        "WhitespaceSplit",
-        "Punctuation",
-        "Digits",
-        "WordPiece",
-    ]
+    (
+        *("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"),
+        *("ByteLevel", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits", "WordPiece"),
+    )
 )
 """Steps of a tokenizer that take a time in proportion to the text."""
 
@@ -114,10 +102,16 @@ class SubWords(Tokenizer):
         """Any piece may be one."""
         return bool(word)
 
-    @classmethod
-    def split(cls, text: str) -> Iterator[str]:
-        """Pieces are not found without a vocabulary. Raises `DataError`."""
-        raise DataError("pieces of words are read with a vocabulary alone")
+    def split(self, text: str) -> Iterator[str]:  # type: ignore[override]  # what is a piece only a vocabulary knows
+        """The pieces of `text`."""
+        return (piece for piece, _, _ in self.spans(text))
+
+    def spans(self, text: str) -> Iterator[tuple[str, int, int]]:  # type: ignore[override]
+        """The pieces of `text`, each with its place; of an unknown one what stands there."""
+        ids, words = self.read(text)
+        places = self._made.encode(_sound(text), add_special_tokens=False).offsets
+        pieces = (word if token == self.unknown else self.vocabulary[token] for token, word in zip(ids, words, strict=True))
+        return ((piece, *place) for piece, place in zip(pieces, places, strict=True))
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without the tokens that a model wants around it."""

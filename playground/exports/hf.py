@@ -25,8 +25,9 @@ def write(source: Source, target: Path) -> str:
     card = source.card(checkpoint)
     bridge = _bridge(card)
     settings = source.settings(card, checkpoint)
-    tokenizer: Tokenizer = tokenizer_of(checkpoint.meta.get("assets") or {})
-    config = bridge.config(settings, tokenizer)
+    assets = checkpoint.meta.get("assets") or {}
+    tokenizer: Tokenizer = tokenizer_of(assets)
+    config = bridge.config(settings, tokenizer, assets)
     longest = int(config.get("n_positions") or config["max_position_embeddings"])
     written = hf_tokenizer.build(tokenizer, bridge.model_type, longest)
     tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in bridge.outward(checkpoint.weights, tokenizer).items()}

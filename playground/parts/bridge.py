@@ -54,14 +54,16 @@ class Bridge(ABC):
     """The model's name in the room's checkpoints: weights are called `NETWORK/…`."""
     tokens: ClassVar[str]
     """The kind of tokenizer that such a folder brings."""
+    usual: ClassVar[int]
+    """Tokens in the vocabulary when `config.json` does not say."""
     ignored: ClassVar[tuple[str, ...]] = ()
     """Ends of names that are no weights: buffers of older versions."""
     tied: ClassVar[Mapping[str, str]] = {}
     """Tensors that may stand in a file although they are another one."""
 
     @abstractmethod
-    def config(self, settings: Settings, tokenizer: Tokenizer) -> dict[str, Any]:
-        """`config.json` of a model with these settings. Raises `SettingsError` for one that `transformers` does not have."""
+    def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
+        """`config.json` of a model with these settings; `assets` are its checkpoint's."""
 
     @abstractmethod
     def outward(self, weights: Arrays, tokenizer: Tokenizer) -> Arrays:
@@ -103,7 +105,8 @@ class Bridge(ABC):
             elif not name.endswith(self.ignored):
                 raise DataError(f"tensor {foreign} is no part of this model ({self.model_type}); it is of another kind, so choose another")
         for name, array in twins.items():
-            if not (self.tied[name] in found and np.array_equal(array.astype(np.float32), found[self.tied[name]])):
+            twin = found.get(self.tied[name])
+            if twin is None or not np.array_equal(array.astype(np.float32), twin):
                 raise DataError(f"tensor {name} is not the same as {self.tied[name]}; only models that share them are read")
         if missing := [name for name in wanted if name not in found]:
             raise DataError(f"tensor {missing[0]} is missing, and {len(missing) - 1:,} more; save the model again with save_pretrained")

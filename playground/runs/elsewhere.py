@@ -60,7 +60,7 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
         config.only(name, None, (None, {}))
     own = bridge.settings(config)
     settings = to_dict(make(card.settings, own))
-    vocabulary = config.whole("vocab_size", own["vocab_size"], 2, 65_536)
+    vocabulary = config.whole("vocab_size", bridge.usual, 2, 65_536)
     start = values.get("bos_token_id")
     assets: dict[str, Any] = {
         "tokens": bridge.tokens,

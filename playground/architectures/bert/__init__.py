@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Place, Sentence, WordNeighbours
 from playground.architectures.bert.settings import BERTSettings
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Stage
+from playground.engine import stages
+from playground.engine.card import Card, ChartCard, PanelCard, Preset
 
 card = Card(
     name="bert",
@@ -12,6 +13,7 @@ card = Card(
     summary="Learn to find masked words from both sides with BERT's encoder; fine-tune it on your own classes.",
     settings=BERTSettings,
     task="playground.architectures.bert.task:BERTTask",
+    hf="playground.architectures.bert.hf:MaskedLM",
     metric="masked_accuracy",
     better="higher",
     order=80,
@@ -112,7 +114,7 @@ card = Card(
             "first step there is none.",
         ),
     ),
-    stage=Stage(kind="tokens", panel="fill", option="sentence", place="place", changes="sentence"),
+    stage=stages.TokenLine(panel="fill", option="sentence", place="place", changes="sentence"),
     presets={
         "reference": Preset({}, "The defaults: the language reference of Python, short rows and two layers."),
         "pairs": Preset({"next_sentence": True}, "Each row holds two pieces of text, and it learns as well whether they belong together."),

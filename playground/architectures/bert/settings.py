@@ -17,8 +17,9 @@ class BERTSettings(Settings):
     text: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})] = "reference"
     """What it reads: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
 
-    tokens: Literal["word", "char"] = "word"
-    """What it reads at a time: a word, number or punctuation mark in lower case, or a character as it stands."""
+    tokens: Literal["word", "char", "wordpiece"] = "word"
+    """What it reads at a time: a word, number or punctuation mark in lower case, a character as it stands, or (wordpiece) the pieces of
+    words that a model from elsewhere brings along."""
 
     data: Annotated[str, Meta(max_length=4096, extra={"path": True})] = ""
     """Texts to tell apart: a file with a text, a tab and its class on each line. Empty: it learns masked words."""

@@ -137,8 +137,7 @@ class BERTTask(Task[BERTSettings]):
 
     def assets(self) -> dict[str, Any]:
         """The vocabulary, and the names of the classes."""
-        found: dict[str, Any] = {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
-        return found | ({"classes": self.classes} if self.classes else {})
+        return self.tokenizer.assets() | ({"classes": self.classes} if self.classes else {})
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """All of them; but a checkpoint of other classes, or of none, gives its encoder alone, and the head on top begins anew."""

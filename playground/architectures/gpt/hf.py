@@ -29,10 +29,11 @@ class GPT2(Bridge):
     model_type = "gpt2"
     network = "gpt"
     tokens = "bpe"
+    usual = 50_257
     ignored: ClassVar[tuple[str, ...]] = (".attn.bias", ".attn.masked_bias")
     tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "wte.weight"}
 
-    def config(self, settings: Settings, tokenizer: Tokenizer) -> dict[str, Any]:
+    def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
         """See `Bridge.config`."""
         assert isinstance(settings, GPTSettings)
         return {
@@ -76,7 +77,7 @@ class GPT2(Bridge):
             "heads": config.whole("n_head", 12, 1, 64),
             "width": width,
             "block_size": config.whole("n_positions", 1024, 2, 1024),
-            "vocab_size": config.whole("vocab_size", 50257, 2, 65_536),
+            "vocab_size": config.whole("vocab_size", self.usual, 2, 65_536),
             "dropout": config.share("resid_pdrop", 0.1),
             "lr": 5e-5,
             "weight_decay": 0.01,
