@@ -149,7 +149,7 @@ def test_an_opened_gpt2_gives_the_logits_that_transformers_gives(gpt2: Path, gpt
     torch.testing.assert_close(ours, logits(theirs(gpt2), idx), atol=1e-4, rtol=1e-5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS)
 def test_a_prompt_has_the_ids_that_transformers_gives_it(gpt2: Path, gpt: Task[Any], text: str) -> None:
     tokenizer = their_tokenizer(gpt2)
@@ -230,8 +230,8 @@ def test_shards_are_read(gpt2: Path, tmp_path: Path) -> None:
 
 def test_vocab_and_merges_are_enough(gpt2: Path, tmp_path: Path, gpt: Task[Any]) -> None:
     folder = shutil.copytree(gpt2, tmp_path / "older")
+    tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).model.save(str(folder))
     (folder / "tokenizer.json").unlink()
-    byte_pairs().model.save(str(folder))
     tokenizer = opened(folder).tokenizer  # type: ignore[attr-defined]
     assert tokenizer.encode(SAMPLE) == gpt.tokenizer.encode(SAMPLE)
 
@@ -458,7 +458,7 @@ def test_the_shipped_gpt_gives_its_logits_in_transformers(written: Path, shipped
         torch.testing.assert_close(logits(model.eval(), idx), shipped.models["gpt"](idx), atol=1e-4, rtol=1e-5)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(TEXTS)
 def test_words_have_the_same_ids_in_transformers(written: Path, shipped: Task[Any], text: str) -> None:
     assert their_tokenizer(written)(text)["input_ids"] == shipped.tokenizer.encode(text)  # type: ignore[attr-defined]
@@ -472,7 +472,7 @@ def test_every_character_of_unicode_is_a_word_or_none_in_both(written: Path) -> 
     assert found == list(Words.split(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS)
 def test_characters_have_the_same_ids_in_transformers(characters: tuple[Path, Characters], text: str) -> None:
     folder, tokenizer = characters

@@ -177,7 +177,7 @@ class BytePairs(SubWords):
     def specials(self) -> dict[str, Any]:
         """The token that begins and ends texts."""
         piece = self.vocabulary[self.start]
-        return {"bos_token": piece, "eos_token": piece, "unk_token": piece}
+        return {"tokenizer_class": "GPT2Tokenizer", "bos_token": piece, "eos_token": piece, "unk_token": piece}
 
 
 class WordPieces(SubWords):
@@ -207,6 +207,16 @@ class WordPieces(SubWords):
     def encode_long(self, text: str) -> NDArray[np.int64]:
         """See `SubWords.encode_long`."""
         return np.maximum(super().encode_long(text), 0)
+
+    def specials(self) -> dict[str, Any]:
+        """How BERT's tokenizer is to treat letters, and its special tokens."""
+        normalizer = json.loads(self.source).get("normalizer") or {}
+        named = {f"{name[1:-1].lower()}_token": name for name in ("[UNK]", *self.outside)}
+        if normalizer.get("type") != "BertNormalizer":
+            return named
+        rules = {name: normalizer.get(key) for name, key in (("do_lower_case", "lowercase"), ("strip_accents", "strip_accents"))}
+        chinese = normalizer.get("handle_chinese_chars", True)
+        return {"tokenizer_class": "BertTokenizer", **rules, "tokenize_chinese_chars": chinese, **named}
 
     def space(self, before: Sequence[int], token: int) -> bool:
         """A piece that goes on with a word, and a closing mark, cling to what stands before; an opening bracket to what follows."""
