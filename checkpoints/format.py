@@ -25,7 +25,8 @@ from checkpoints import CheckpointError
 
 HEADER_LIMIT = 1 << 20
 TENSOR_LIMIT = 4096
-DATA_LIMIT = 512 << 20
+DATA_LIMIT = 4 << 30
+"""Bytes of one file: the state of a GPT-2 of 355 M parameters takes 2.8 GB."""
 RANK_LIMIT = 16
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -46,14 +47,18 @@ _NAME = re.compile(r"[A-Za-z0-9._/-]{1,200}")
 @dataclasses.dataclass(frozen=True)
 class _Entry:
     name: str
+    code: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     begin: int
     end: int
 
 
-def write_tensors(tensors: Tensors) -> bytes:
-    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse."""
+def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
+    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse.
+
+    `metadata` is for other readers; the one here passes over it.
+    """
     from safetensors.numpy import save  # here, so that a listing of runs need not load it
 
     if len(tensors) > TENSOR_LIMIT:
@@ -65,19 +70,21 @@ def write_tensors(tensors: Tensors) -> bytes:
             raise CheckpointError(f"tensor {name} is {array.dtype}; a checkpoint takes {_known_dtypes()}")
     if (total := sum(array.nbytes for array in tensors.values())) > DATA_LIMIT:
         raise CheckpointError(f"the tensors take {total:,} bytes; the limit is {DATA_LIMIT:,}")
-    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)})
+    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)}, metadata)
     if (length := int.from_bytes(data[:8], "little")) > HEADER_LIMIT:
         raise CheckpointError(f"the tensors' names and shapes take {length:,} bytes; the limit is {HEADER_LIMIT:,}")
     return data
 
 
-def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None) -> dict[str, NDArray[Any]]:
+def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None, *, foreign: bool = False) -> dict[str, NDArray[Any]]:
     """Every tensor of the file by name, as writable arrays. Raises `CheckpointError`.
+
+    With `foreign`, bfloat16, which numpy lacks and no checkpoint here has, is read as float32.
 
     With `sha256` (hexadecimal) the file must have that digest; it is checked over the very bytes that the arrays are made of.
     """
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
-        header, entries = _read_header(fd, size, path, limit_bytes)
+        header, entries = _read_header(fd, size, path, limit_bytes, foreign)
         data = np.empty(size - len(header), np.uint8)
         _read_into(fd, data.data, path)
     if sha256 is not None:
@@ -136,7 +143,7 @@ def _read_into(fd: int, view: memoryview, path: Path) -> None:
         filled += count
 
 
-def _read_header(fd: int, size: int, path: Path, limit_bytes: int) -> tuple[bytes, list[_Entry]]:
+def _read_header(fd: int, size: int, path: Path, limit_bytes: int, foreign: bool = False) -> tuple[bytes, list[_Entry]]:
     """The raw header with its length, and its entries, which cover the data exactly, in the order of their bytes."""
     if size < 8:
         raise CheckpointError(f"{path} is cut off: it holds {size} bytes, fewer than a header's length takes")
@@ -149,10 +156,10 @@ def _read_header(fd: int, size: int, path: Path, limit_bytes: int) -> tuple[byte
         raise CheckpointError(f"{path} is cut off: its header takes {length:,} bytes and only {size - 8:,} follow")
     body = bytearray(length)
     _read_into(fd, memoryview(body), path)
-    return bytes(head + body), _parse_header(bytes(body), size - 8 - length, path, limit_bytes)
+    return bytes(head + body), _parse_header(bytes(body), size - 8 - length, path, limit_bytes, foreign)
 
 
-def _parse_header(body: bytes, data_bytes: int, path: Path, limit_bytes: int) -> list[_Entry]:
+def _parse_header(body: bytes, data_bytes: int, path: Path, limit_bytes: int, foreign: bool) -> list[_Entry]:
     try:
         table = json.loads(body, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
@@ -162,7 +169,7 @@ def _parse_header(body: bytes, data_bytes: int, path: Path, limit_bytes: int) ->
     table.pop("__metadata__", None)
     if len(table) > TENSOR_LIMIT:
         raise CheckpointError(f"{path} lists {len(table):,} tensors; the limit is {TENSOR_LIMIT:,}")
-    entries = sorted((_entry(name, fields, path) for name, fields in table.items()), key=lambda entry: (entry.begin, entry.end))
+    entries = sorted((_entry(name, fields, path, foreign) for name, fields in table.items()), key=lambda entry: (entry.begin, entry.end))
     at = 0
     for entry in entries:
         if entry.begin != at:
@@ -175,24 +182,25 @@ def _parse_header(body: bytes, data_bytes: int, path: Path, limit_bytes: int) ->
     return entries
 
 
-def _entry(name: str, fields: Any, path: Path) -> _Entry:
+def _entry(name: str, fields: Any, path: Path, foreign: bool) -> _Entry:
     _check_name(name, str(path))
     if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
         raise CheckpointError(f"{path} does not give a dtype, a shape and offsets for tensor {name}")
     code, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if code == "BF16":
+    if code == "BF16" and not foreign:
         raise CheckpointError(f"tensor {name} of {path} is bfloat16, which numpy does not have; save it as F32 or F16")
-    if not isinstance(code, str) or code not in DTYPES:
+    dtype = (DTYPES | {"BF16": np.dtype("<u2")} if foreign else DTYPES).get(code) if isinstance(code, str) else None
+    if dtype is None:
         raise CheckpointError(f"tensor {name} of {path} is {str(code)[:20]!r}; a checkpoint takes {_known_dtypes()}")
     if not _whole_numbers(shape) or len(shape) > RANK_LIMIT:
         raise CheckpointError(f"tensor {name} of {path} has no proper shape")
     if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise CheckpointError(f"tensor {name} of {path} has no proper offsets")
-    wanted = math.prod(shape) * DTYPES[code].itemsize
+    wanted = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != wanted:
         found = f"{offsets[1] - offsets[0]:,}"
         raise CheckpointError(f"tensor {name} of {path} has {found} bytes where its shape {tuple(shape)} needs {wanted:,}")
-    return _Entry(name, DTYPES[code], tuple(shape), offsets[0], offsets[1])
+    return _Entry(name, code, dtype, tuple(shape), offsets[0], offsets[1])
 
 
 def _tensor(entry: _Entry, data: NDArray[np.uint8], path: Path) -> NDArray[Any]:
@@ -201,7 +209,8 @@ def _tensor(entry: _Entry, data: NDArray[np.uint8], path: Path) -> NDArray[Any]:
         raise CheckpointError(f"tensor {entry.name} of {path} is BOOL and holds a byte that is neither 0 nor 1")
     if entry.begin % entry.dtype.itemsize:  # a foreign writer may not align; tensor libraries want it aligned
         raw = raw.copy()
-    return raw.view(entry.dtype).reshape(entry.shape)
+    array = raw.view(entry.dtype).reshape(entry.shape)
+    return (array.astype(np.uint32) << 16).view(np.float32) if entry.code == "BF16" else array
 
 
 def _check_name(name: str, where: str) -> None:

@@ -132,7 +132,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
                 raise SettingsError(f"--{name} needs --headless")
     values = _values(card, given, runs_dir)
     settings = make(card.settings, values)
-    start = str(given.get("from", ""))
+    start = _lasting(str(given.get("from", "")))
     if not headless:
         return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
     if given.get("explore"):
@@ -149,7 +149,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
             settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
         ask.print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
-    created = directory.create(runs_dir, card.name, to_dict(settings), _lasting(start), given.get("name"))
+    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
 
 
@@ -304,11 +304,15 @@ def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
 def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
     from playground.runs import origin
 
-    return origin.settings_of(card, origin.find(start, runs_dir, card.name))
+    return origin.settings_of(card, origin.find(start, runs_dir, card.name, weights=False))
 
 
 def _lasting(start: str) -> str:
-    """A checkpoint's folder is remembered by its absolute path; names stay names."""
+    """A folder is remembered by its absolute path; names stay names."""
+    from playground.runs import elsewhere
+
+    if elsewhere.is_elsewhere(start):
+        return elsewhere.absolute(start)
     return str(Path(start).expanduser().absolute()) if "/" in start else start
 
 

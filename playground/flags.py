@@ -21,7 +21,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
     ("preset", str, "Start from known-good settings: {presets}."),
-    ("from", str, "Start from the weights and model settings of a shipped model, a run, or a checkpoint folder."),
+    ("from", str, "Start from the weights and model settings of a shipped model, a run, a checkpoint folder, or {elsewhere}."),
     ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags win over it, it wins over --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
@@ -63,6 +63,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
     words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
+    words["elsewhere"] = "hf:FOLDER, a model that transformers saved there" if card.hf else "nothing else"
     parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary

@@ -30,6 +30,7 @@ PATIENCE = 120.0
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"channels": (4, 8), "batch": 16},
     "gpt": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
+    "bert": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
     "recurrent": {"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
     "seq2seq": {"layers": 1, "heads": 2, "width": 16, "batch": 8, "length": 4, "symbols": 6},
     "gan": {"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},

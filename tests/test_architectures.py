@@ -27,6 +27,7 @@ CARDS = architectures.cards()
 EASY: dict[str, dict[str, Any] | None] = {
     "convnet": {"dropout": 0.0, "schedule": "constant"},
     "gpt": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
+    "bert": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.01},
     "recurrent": {"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.03},
     "seq2seq": {"warmup": 1, "lr": 0.01},
     "gan": None,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playground.data import bounded
+from playground.data.subwords import SubWords
 from playground.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
 from playground.engine.errors import DataError
 
@@ -48,11 +49,14 @@ class Corpus:
     @property
     def words(self) -> str:
         """The corpus in words, with sizes."""
-        unknown = float((self.held_out == 0).mean())
-        return (
+        facts = (
             f"{self.name}: {len(self.train):,} {self.tokenizer.noun} to train on, the last {len(self.held_out):,} held out, "
-            f"vocabulary {len(self.tokenizer.vocabulary):,}, {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
+            f"vocabulary {len(self.tokenizer.vocabulary):,}"
         )
+        if self.tokenizer.unknown is None:
+            return facts
+        unknown = float((self.held_out == self.tokenizer.unknown).mean())
+        return f"{facts}, {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
 
 
 def read_text(source: str) -> Text:
@@ -94,6 +98,17 @@ def read_text_file(path: Path) -> Text:
     return Text(bounded.clean(path.name) or "the text", content.replace("\r\n", "\n"), hashlib.sha256(data).hexdigest())
 
 
+def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:
+    """`text` in ids of a tokenizer that is there already. Raises `DataError` when it has fewer than `minimum` tokens."""
+    if isinstance(tokenizer, SubWords):
+        ids = tokenizer.encode_long(text.content)
+    else:
+        numbers, words = number(tokenizer.split(text.content))
+        ids = np.array([tokenizer.id(word) for word in words], dtype=np.int64)[numbers]
+    _check_length(text, ids, tokenizer.noun, minimum)
+    return _corpus(text, tokenizer, ids)
+
+
 def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minimum: int, vocabulary: Sequence[str] | None = None) -> Corpus:
     """`text` in ids of tokenizer `kind` (word or char), over a given `vocabulary` or one made from its training part alone.
 
@@ -101,22 +116,30 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
     than `minimum` tokens.
     """
     tokenizer_type = TOKENIZERS[kind]
-    noun = tokenizer_type.noun
+    if issubclass(tokenizer_type, SubWords):
+        raise DataError(f"--tokens {kind} comes with a model alone: give one with --from hf:DIR, or use --tokens word or char")
+    if vocabulary is not None:
+        return encode_corpus(text, tokenizer_type(vocabulary), minimum=minimum)
     ids, words = number(tokenizer_type.split(text.content))
+    _check_length(text, ids, tokenizer_type.noun, minimum)
+    cut = int(len(ids) * (1 - HELD_OUT))
+    chosen = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
+    if len(chosen) < 2:
+        raise DataError(f"no word comes {min_count} times in the training part of {text.name}; give a longer text or a smaller --min-count")
+    tokenizer = tokenizer_type(chosen)
+    return _corpus(text, tokenizer, np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids])
+
+
+def _check_length(text: Text, ids: NDArray[np.int64], noun: str, minimum: int) -> None:
     if len(ids) < minimum:
         raise DataError(
             f"{text.name} holds {len(ids):,} {noun}; at least {minimum:,} are needed, so that the held-out tenth fills a block: "
             "give a longer text or a smaller --block-size"
         )
+
+
+def _corpus(text: Text, tokenizer: Tokenizer, ids: NDArray[np.int64]) -> Corpus:
     cut = int(len(ids) * (1 - HELD_OUT))
-    if vocabulary is None:
-        least = min_count if kind == "word" else 1
-        vocabulary = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=least)
-        if len(vocabulary) < 2:
-            raise DataError(
-                f"no word comes {min_count} times in the training part of {text.name}; give a longer text or a smaller --min-count"
-            )
-    tokenizer = tokenizer_type(vocabulary)
-    ids = np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids]
-    made = hashlib.sha256("\0".join([text.sha256, kind, *tokenizer.vocabulary]).encode("utf-8", "surrogatepass")).hexdigest()
+    named = [text.sha256, tokenizer.kind, *tokenizer.identity]
+    made = hashlib.sha256("\0".join(named).encode("utf-8", "surrogatepass")).hexdigest()
     return Corpus(tokenizer, ids[:cut], ids[cut:], text.name, made)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Tokenizer(ABC):
     kind: ClassVar[str]
     noun: ClassVar[str]
     """What a token is called, in the plural."""
+    unknown: int | None = 0
+    """The token for what is not in the vocabulary; None when everything is."""
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Raises `DataError` for a vocabulary that no tokenizer made."""
@@ -42,6 +44,22 @@ class Tokenizer(ABC):
         self._ids = {word: index for index, word in enumerate(words)}
 
     @classmethod
+    def from_assets(cls, assets: dict[str, Any]) -> Self:
+        """What `assets` told of. Raises `DataError` when it is missing or damaged."""
+        if not isinstance(assets.get("vocabulary"), list):
+            raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
+        return cls(assets["vocabulary"])
+
+    def assets(self) -> dict[str, Any]:
+        """JSON values from which `from_assets` makes the same tokenizer again."""
+        return {"tokens": self.kind, "vocabulary": self.vocabulary}
+
+    @property
+    def identity(self) -> Sequence[str]:
+        """Words that differ whenever the tokenizer does."""
+        return self.vocabulary
+
+    @classmethod
     @abstractmethod
     def is_token(cls, word: str) -> bool:
         """Whether `word` is one token as `split` makes them."""
@@ -50,6 +68,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def split(cls, text: str) -> Iterator[str]:
         """The tokens of `text`, known or not."""
+
+    @classmethod
+    @abstractmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """The tokens of `text`, each with where it begins and ends there."""
 
     @abstractmethod
     def space(self, before: Sequence[int], token: int) -> bool:
@@ -71,6 +94,11 @@ class Tokenizer(ABC):
     def encode(self, text: str) -> list[int]:
         """The ids of `text`; what is not in the vocabulary becomes 0."""
         return [self._ids.get(word, 0) for word in self.split(text)]
+
+    def read(self, text: str) -> tuple[list[int], list[str]]:
+        """The ids of `text`, and what stood there for each."""
+        words = list(self.split(text))
+        return [self.id(word) for word in words], words
 
     def decode(self, ids: Iterable[int], after: Sequence[int] = (), *, spaced: bool = False) -> str:
         """Running text of `ids`, spaced as it follows the tokens `after`; `spaced` tells that a space stands there already."""
@@ -108,6 +136,13 @@ class Words(Tokenizer):
         """Words, numbers and punctuation in their order."""
         normal = unicodedata.normalize("NFC", text).translate(cls._straight).lower()
         return (match.group() for match in cls._token.finditer(normal))
+
+    @classmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """As `split`, each with its place in `text`, whose letters should be composed (NFC)."""
+        for match in cls._token.finditer(text.translate(cls._straight)):
+            for word in cls.split(match.group()):
+                yield word, match.start(), match.end()
 
     def space(self, before: Sequence[int], token: int) -> bool:
         """A closing mark clings to the word before it, an opening one to the word after; quotes open and close by turns."""
@@ -150,6 +185,11 @@ class Characters(Tokenizer):
     def split(cls, text: str) -> Iterator[str]:
         """The characters in their order."""
         return iter(text)
+
+    @classmethod
+    def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
+        """The characters, each with its place."""
+        return ((char, place, place + 1) for place, char in enumerate(text))
 
     def space(self, before: Sequence[int], token: int) -> bool:
         """Never: spaces are tokens themselves."""

@@ -101,10 +101,17 @@ class Card:
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     order: int = 100
     """Place among the tabs."""
+    hf: str = ""
+    """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
 
     def panel(self, name: str) -> PanelCard:
         """Raises `KeyError`."""
         return {panel.name: panel for panel in self.panels}[name]
+
+    def load_bridge(self) -> Any:
+        """Import and make the `Bridge` that `hf` names."""
+        module, _, name = self.hf.partition(":")
+        return getattr(importlib.import_module(module), name)()
 
     def load_task(self) -> type[Task[Any]]:
         """Import the task (and torch with it)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playground.data.text import Corpus, read_corpus, read_text
+from playground.data.text import Corpus, encode_corpus, read_corpus, read_text
 from playground.data.tokens import TOKENIZERS, Tokenizer
 from playground.engine.errors import DataError
 
@@ -15,19 +15,21 @@ def open_corpus(
     """The tokenizer, the text, and in words why there is none.
 
     Without `assets` the vocabulary is made from the text, and a text that cannot be read raises `DataError`. With a checkpoint's `assets`
-    (`tokens` and `vocabulary`) theirs is used, and the model can be asked even where the text is missing.
+    (its tokenizer's) theirs is used, and the model can be asked even where the text is missing.
     """
-    vocabulary = None
-    if assets is not None:
-        kind = TOKENIZERS.get(str(assets.get("tokens")))
-        if kind is None or not isinstance(assets.get("vocabulary"), list):
-            raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
-        vocabulary = kind(assets["vocabulary"]).vocabulary
-        tokens = kind.kind
+    if assets is None:
+        corpus = read_corpus(read_text(source), tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum)
+        return corpus.tokenizer, corpus, ""
+    tokenizer = tokenizer_of(assets)
     try:
-        corpus = read_corpus(read_text(source), tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum, vocabulary=vocabulary)
+        return tokenizer, encode_corpus(read_text(source), tokenizer, minimum=minimum), ""
     except DataError as error:
-        if vocabulary is None:
-            raise
-        return TOKENIZERS[tokens](vocabulary), None, str(error)
-    return corpus.tokenizer, corpus, ""
+        return tokenizer, None, str(error)
+
+
+def tokenizer_of(assets: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that a checkpoint's assets tell of. Raises `DataError` when they do not."""
+    kind = TOKENIZERS.get(str(assets.get("tokens")))
+    if kind is None:
+        raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
+    return kind.from_assets(assets)

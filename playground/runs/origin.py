@@ -1,4 +1,5 @@
-"""Where weights may come from: `--from` takes a shipped model's name, a run's name, or the folder of a checkpoint."""
+"""Where weights may come from: `--from` takes a shipped model's name, a run's name, the folder of a checkpoint, or `hf:` and the folder of
+a model that `transformers` saved."""
 
 from __future__ import annotations
 
@@ -10,14 +11,19 @@ from checkpoints import shipped, store
 from checkpoints.store import Checkpoint
 from playground.engine.card import Card
 from playground.engine.settings import COMMON, SettingsError, fields
-from playground.runs import directory
+from playground.runs import directory, elsewhere
 
 
-def find(text: str, runs_dir: Path, architecture: str = "") -> Checkpoint:
-    """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `checkpoints.CheckpointError` in words."""
+def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True) -> Checkpoint:
+    """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `checkpoints.CheckpointError` in words.
+
+    Without `weights` those of a model from elsewhere, which may take gigabytes, stay unread.
+    """
     known = shipped.shipped()
     path = Path(text).expanduser()
-    if text in known:
+    if elsewhere.is_elsewhere(text):
+        checkpoint = elsewhere.find(text, weights=weights)
+    elif text in known:
         checkpoint = store.load(known[text].path)
     elif "/" not in text and (runs_dir / text).is_dir():
         newest, problems = directory.find(runs_dir, text).store.newest()

@@ -191,7 +191,7 @@ def _build(
 
 def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") -> None:
     try:
-        task.load_weights(_tensors(checkpoint.weights))
+        task.load_weights(_tensors(checkpoint.weights, copy=False))  # they are copied into the model's own
     except SettingsError as error:
         if changed:
             raise CheckpointError(f"{checkpoint.path.name} was trained with other settings: {changed}; leave them as they were") from error
@@ -282,5 +282,5 @@ def _copies(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous().numpy() for name, tensor in tensors.items()}
 
 
-def _tensors(arrays: Any) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+def _tensors(arrays: Any, *, copy: bool = True) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array.copy() if copy or not array.flags.writeable else array) for name, array in arrays.items()}

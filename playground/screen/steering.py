@@ -141,7 +141,7 @@ class Steering:
     async def _adopt(self, name: str) -> bool:
         """Weights fit only the settings they were trained with."""
         try:
-            checkpoint = await asyncio.to_thread(origins.find, name, self.link.runs_dir, self.link.card.name)
+            checkpoint = await asyncio.to_thread(origins.find, name, self.link.runs_dir, self.link.card.name, weights=False)
         except (SettingsError, CheckpointError) as error:
             self._trouble(f"{name} cannot be opened", str(error), "choose another one")
             return False

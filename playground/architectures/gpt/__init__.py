@@ -20,8 +20,9 @@ class GPTSettings(Settings):
     text: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})] = "reference"
     """What it reads: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
 
-    tokens: Literal["word", "char"] = "word"
-    """What it reads at a time: a word, number or punctuation mark in lower case, or a character as it stands."""
+    tokens: Literal["word", "char", "bpe"] = "word"
+    """What it reads at a time: a word, number or punctuation mark in lower case, a character as it stands, or (bpe) the pieces of words
+    that a model from elsewhere brings along."""
 
     layers: Annotated[int, Meta(ge=1, le=48)] = 3
     """Blocks of attention and feed-forward, one after the other."""
@@ -90,6 +91,7 @@ card = Card(
     summary="Learn to predict the next word of a text with a decoder of GPT-2's form.",
     settings=GPTSettings,
     task="playground.architectures.gpt.task:GPTTask",
+    hf="playground.architectures.gpt.hf:GPT2",
     metric="val_perplexity",
     better="lower",
     order=70,

@@ -119,7 +119,7 @@ class GPTTask(Task[GPTSettings]):
 
     def assets(self) -> dict[str, Any]:
         """The vocabulary."""
-        return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
+        return self.tokenizer.assets()
 
     def extra_state(self) -> dict[str, Any]:
         """Which text it is; the place in it is drawn anew at every step."""

@@ -1,0 +1,135 @@
+"""The sentence with its blanks: what may stand at each place, and what the whole becomes when it is put there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from playground.architectures.bert.model import BERT
+from playground.architectures.bert.options import MASK, Fill, Sentence
+from playground.architectures.bert.sentence import Read, label, read_sentence, sayable
+from playground.data.tokens import Tokenizer
+from playground.engine.panels import Array, Bars, Table, Tokens
+
+AT_ONCE = 64
+"""Rows that are read together."""
+
+
+def read(model: BERT, rows: list[list[int]]) -> Tensor:
+    """Logits (B, T, V) in double precision of rows of one length."""
+    parts = torch.tensor(rows, device=model.embeddings.tokens.weight.device).split(AT_ONCE)
+    return torch.cat([model.logits(model(part)).cpu().double() for part in parts])
+
+
+def of_sentence(model: BERT, tokenizer: Tokenizer, options: Sentence) -> Read:
+    """The sentence, as much of it as fits in a block."""
+    return read_sentence(tokenizer, options, model.block_size - 2)
+
+
+def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
+    """The sentence, how sure the likeliest word of each blank is, and what else may stand at one place."""
+    sentence = of_sentence(model, tokenizer, options)
+    place, masks = sentence.place(options.place), sentence.masks
+    here, plain = read(model, [sentence.row(place), sentence.row()]).softmax(dim=-1)[:, 1:-1]  # (T, V) each, the first with `place` hidden
+    values: list[float | None] = [None] * len(sentence.ids)
+    notes = [f"{word}: not masked; choose it to see what else may stand here" for word in sentence.words]
+    best = sayable(plain, len(tokenizer.vocabulary)).max(dim=-1)
+    for mask in masks:
+        values[mask] = float(plain[mask, best.indices[mask]])
+        notes[mask] = f"{MASK}: {tokenizer.label(int(best.indices[mask]))} is the likeliest, {100 * float(best.values[mask]):.1f} %"
+    masked = "" if place in masks else sentence.replaced({place: MASK})
+    return Tokens(
+        words=sentence.words,
+        values=values,
+        notes=notes,
+        text=sentence.text,
+        place=place,
+        alternatives=_alternatives(here[place], sentence, place, tokenizer, options.top),
+        masked=masked,
+        filled=sentence.replaced(filled(model, sentence, tokenizer)) if masks else "",
+        figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {100 * float(here[place, sentence.ids[place]]):.1f} %",
+        caption=sentence.caption(),
+    )
+
+
+def _alternatives(probability: Tensor, sentence: Read, place: int, tokenizer: Tokenizer, count: int) -> Bars:
+    """The likeliest words at `place` by its softmax (V,), each with the sentence that it makes."""
+    top = sayable(probability, len(tokenizer.vocabulary)).topk(min(count, len(tokenizer.vocabulary) - 1))
+    ids = top.indices.tolist()
+    return Bars(
+        labels=[tokenizer.label(token) for token in ids],
+        values=top.values.tolist(),
+        percent=True,
+        high=1.0,
+        chosen=ids.index(sentence.ids[place]) if sentence.ids[place] in ids else None,
+        sets=[sentence.replaced({place: tokenizer.text(token)}) for token in ids],
+        figure=f"at {sentence.words[place]}",
+        caption=f"{100 * sum(top.values.tolist()):.1f} % shown",
+    )
+
+
+def filled(model: BERT, sentence: Read, tokenizer: Tokenizer) -> dict[int, str]:
+    """Every blank filled, one after the other: the surest first, and each seen by those that come after it."""
+    ids, left = list(sentence.ids), set(sentence.masks)
+    words: dict[int, str] = {}
+    while left:
+        probability = sayable(read(model, [sentence.row(ids=ids)])[0, 1:-1].softmax(dim=-1), len(tokenizer.vocabulary))  # (T, V)
+        best = probability.max(dim=-1)
+        surest = max(sorted(left), key=lambda place: float(best.values[place]))
+        ids[surest] = int(best.indices[surest])
+        words[surest] = tokenizer.text(ids[surest])
+        left.remove(surest)
+    return words
+
+
+def masked_words(model: BERT, tokenizer: Tokenizer, options: Fill) -> Table:
+    """The likeliest words of every blank, and how sure the net is of them."""
+    sentence = of_sentence(model, tokenizer, options)
+    count = min(options.top, 6, len(tokenizer.vocabulary) - 1)
+    probability = read(model, [sentence.row()])[0, 1:-1].softmax(dim=-1)  # (T, V)
+    rows, shades = [], []
+    for place in sentence.masks:
+        top = sayable(probability[place], len(tokenizer.vocabulary)).topk(count)
+        words = [tokenizer.label(token) for token in top.indices.tolist()]
+        rows.append([around(sentence.words, place), *(f"{w} {100 * p:.0f} %" for w, p in zip(words, top.values.tolist(), strict=True))])
+        shades.append([0.0, *top.values.tolist()])
+    return Table(
+        columns=["blank", *(f"{rank}." for rank in range(1, count + 1))],
+        rows=rows,
+        shades=Array.of(torch.tensor(shades or [[0.0] * (count + 1)], dtype=torch.float32)[: len(rows)].numpy()),
+        figure=f"{len(rows)} masked",
+        caption=sentence.caption(*([] if rows else [f"no word is masked: write {MASK} in the place of one"])),
+    )
+
+
+def around(words: list[str], place: int, reach: int = 2) -> str:
+    """A blank between its neighbours."""
+    before, after = words[max(0, place - reach) : place], words[place + 1 : place + 1 + reach]
+    return " ".join([*before, "____", *after])
+
+
+def pseudo_likelihood(model: BERT, tokenizer: Tokenizer, options: Sentence) -> Tokens:
+    """The probability of each word when it alone is masked (Wang and Cho, 2019; Salazar et al., 2020)."""
+    sentence = of_sentence(model, tokenizer, options)
+    places = [place for place in range(len(sentence.ids)) if place not in sentence.masks]
+    values: list[float | None] = [None] * len(sentence.ids)
+    notes = [f"{word}: a blank has no probability" for word in sentence.words]
+    total = 0.0
+    if places:
+        logits = read(model, [sentence.row(place) for place in places])[:, 1:-1]  # (P, T, V)
+        for place, row in zip(places, logits, strict=True):
+            log_probability = row[place].log_softmax(dim=0)
+            own = float(log_probability[sentence.ids[place]])
+            total += own
+            values[place] = float(log_probability[sentence.ids[place]].exp())
+            best = label(tokenizer, int(log_probability.argmax()))
+            notes[place] = f"{sentence.words[place]}: {100 * float(values[place] or 0):.2f} % when masked; likeliest was {best}"
+    blanks = [f"{len(sentence.masks)} blanks are left out"] if sentence.masks else []
+    return Tokens(
+        words=sentence.words,
+        values=values,
+        notes=notes,
+        text=sentence.text,
+        figure=f"{total:.1f} nats" if places else "",
+        caption=sentence.caption(*([f"{total / len(places):.2f} nats a word"] if places else []), *blanks),
+    )

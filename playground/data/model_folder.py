@@ -1,0 +1,149 @@
+"""A folder that `transformers` saved a model in, read bounded: JSON, safetensors and a tokenizer's files; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from checkpoints.format import read_tensors
+from playground.data import bounded
+from playground.data.subwords import MAX_SOURCE, library
+from playground.engine.errors import DataError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+MAX_JSON = 1 << 20
+MAX_INDEX = 4 << 20
+MAX_WEIGHTS = 8 << 30
+"""Bytes of all weights together: GPT-2 at its largest takes 6.5 GB."""
+MAX_SHARDS = 64
+
+_SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.safetensors")
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
+
+
+class ModelFolder:
+    """One such folder. Every method raises `DataError` or `CheckpointError`."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise DataError(f"there is no folder {bounded.named(path)}; give one that save_pretrained wrote, with config.json in it")
+        self.path = path
+
+    def file(self, name: str) -> Path:
+        """Where the file lies. Links are followed within the cache of `huggingface_hub` alone, whose snapshots are links to blobs."""
+        path = self.path / name
+        if not path.is_symlink():
+            return path
+        real, blobs = Path(os.path.realpath(path)), Path(os.path.realpath(self.path)).parent.parent / "blobs"
+        if real.parent == blobs:
+            return real
+        raise DataError(f"{name} is a symbolic link to outside of its folder; put the file itself in its place")
+
+    def has(self, name: str) -> bool:
+        """Whether something of that name lies there."""
+        return os.path.lexists(self.path / name)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """The bytes of a file."""
+        if not self.has(name):
+            raise DataError(f"there is no {name} in it; save the model again with save_pretrained")
+        return bounded.read_bytes(self.file(name), limit, follow=False)
+
+    def text(self, name: str, limit: int) -> str:
+        """A UTF-8 file."""
+        try:
+            return self.read(name, limit).decode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name} is not UTF-8: byte {error.start:,} is wrong; save it again with save_pretrained") from None
+
+    def json(self, name: str, limit: int = MAX_JSON) -> dict[str, Any]:
+        """A JSON object."""
+        try:
+            values = json.loads(self.text(name, limit))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name} is not JSON: {bounded.clean(str(error), 100)}; save it again with save_pretrained") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{name} is no JSON object; save it again with save_pretrained")
+        return values
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Every tensor of one file, or of the several that an index names."""
+        if self.has(WEIGHTS):
+            return read_tensors(self.file(WEIGHTS), MAX_WEIGHTS, foreign=True)
+        if self.has(INDEX):
+            return self._shards()
+        if pickled := next((name for name in _PICKLED if self.has(name)), None):
+            raise DataError(
+                f"its weights are in {pickled} alone, which is not read here, since opening it could run a program; "
+                "open the model with transformers and save it with save_pretrained(FOLDER, safe_serialization=True)"
+            )
+        raise DataError(f"there is no {WEIGHTS} in it; save the model again with save_pretrained")
+
+    def _shards(self) -> dict[str, NDArray[Any]]:
+        places = self.json(INDEX, MAX_INDEX).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) and _SHARD.fullmatch(name) for name in places.values()):
+            raise DataError(f"{INDEX} names no files of tensors beside it; save the model again with save_pretrained")
+        names = sorted(set(places.values()))
+        if len(names) > MAX_SHARDS:
+            raise DataError(f"{INDEX} names {len(names)} files; at most {MAX_SHARDS} are read, so save it with a larger max_shard_size")
+        found: dict[str, NDArray[Any]] = {}
+        room = MAX_WEIGHTS
+        for name in names:
+            if not self.has(name):
+                raise DataError(f"{name}, which {INDEX} names, is not there; copy the whole folder again")
+            tensors = read_tensors(self.file(name), room, foreign=True)
+            if known := next((tensor for tensor in tensors if tensor in found or places.get(tensor) != name), None):
+                raise DataError(f"tensor {known} is not where {INDEX} says; copy the whole folder again")
+            found |= tensors
+            room -= sum(array.nbytes for array in tensors.values())
+        return found
+
+    def tokenizer(self, kind: str) -> str:
+        """tokenizer.json, or one like it made of the older files: vocab.json and merges.txt (bpe), or vocab.txt (wordpiece)."""
+        if self.has("tokenizer.json"):
+            return self.text("tokenizer.json", 4 * MAX_SOURCE)
+        older = ("vocab.json", "merges.txt") if kind == "bpe" else ("vocab.txt",)
+        if missing := [name for name in older if not self.has(name)]:
+            raise DataError(f"there is no tokenizer.json in it, nor {missing[0]}; save the tokenizer there with save_pretrained")
+        try:
+            made = self._byte_pairs() if kind == "bpe" else self._word_pieces()
+            source: str = made.to_str()
+        except DataError:
+            raise
+        except Exception as error:  # the library raises nothing more precise
+            raise DataError(f"{' and '.join(older)} make no tokenizer: {bounded.clean(str(error), 120)}") from None
+        return source
+
+    def _byte_pairs(self) -> Any:
+        tk = library()
+        vocabulary = self.json("vocab.json", MAX_SOURCE)
+        lines = self.text("merges.txt", MAX_SOURCE).splitlines()
+        merges = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
+        if not all(type(index) is int and 0 <= index < 1 << 31 for index in vocabulary.values()) or any(len(pair) != 2 for pair in merges):
+            raise DataError("vocab.json and merges.txt are damaged; copy them again")
+        made = tk.Tokenizer(tk.models.BPE(vocabulary, merges))
+        made.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = tk.decoders.ByteLevel()
+        if "<|endoftext|>" in vocabulary:
+            made.add_special_tokens(["<|endoftext|>"])
+        return made
+
+    def _word_pieces(self) -> Any:
+        tk = library()
+        pieces = [line.rstrip("\r") for line in self.text("vocab.txt", MAX_SOURCE).removesuffix("\n").split("\n")]
+        vocabulary = {piece: index for index, piece in enumerate(pieces)}
+        if len(vocabulary) != len(pieces):
+            raise DataError("vocab.txt has the same piece twice; copy it again")
+        config = self.json("tokenizer_config.json") if self.has("tokenizer_config.json") else {}
+        made = tk.Tokenizer(tk.models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+        made.normalizer = tk.normalizers.BertNormalizer(lowercase=config.get("do_lower_case", True) is not False)
+        made.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
+        made.decoder = tk.decoders.WordPiece()
+        made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in vocabulary])
+        return made

@@ -1,0 +1,58 @@
+"""A folder that `transformers` opens: config.json, model.safetensors, and a tokenizer that gives the same ids. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from checkpoints.format import write_tensors
+from playground import architectures
+from playground.data.tokens import Tokenizer
+from playground.engine.card import Card
+from playground.engine.settings import SettingsError
+from playground.exports import hf_tokenizer
+from playground.exports.source import Source
+from playground.parts.bridge import Bridge
+from playground.parts.corpora import tokenizer_of
+
+
+def write(source: Source, target: Path) -> str:
+    """The newest checkpoint as such a folder. Raises `SettingsError` for an architecture that `transformers` does not have."""
+    checkpoint = source.checkpoint()
+    card = source.card(checkpoint)
+    bridge = _bridge(card)
+    settings = source.settings(card, checkpoint)
+    assets = checkpoint.meta.get("assets") or {}
+    tokenizer: Tokenizer = tokenizer_of(assets)
+    config = bridge.config(settings, tokenizer, assets)
+    longest = int(config.get("n_positions") or config["max_position_embeddings"])
+    written = hf_tokenizer.build(tokenizer, bridge.model_type, longest)
+    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in bridge.outward(checkpoint.weights, tokenizer).items()}
+    target.mkdir()
+    (target / "model.safetensors").write_bytes(write_tensors(tensors, metadata={"format": "pt"}))
+    files: dict[str, Any] = {"config.json": config | {"dtype": "float32"}, "tokenizer_config.json": written.config}
+    if bridge.model_type == "gpt2":
+        files["generation_config.json"] = {
+            "bos_token_id": config["bos_token_id"],
+            "eos_token_id": config["eos_token_id"],
+            **({"suppress_tokens": [tokenizer.unknown]} if tokenizer.unknown is not None else {}),
+        }
+    for name, values in files.items():
+        (target / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (target / "tokenizer.json").write_text(written.tokenizer, encoding="utf-8")
+    numbers = sum(array.size for array in tensors.values())
+    loader = config["architectures"][0]
+    return (
+        f"{loader}, {numbers:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}; {loader}.from_pretrained({{target}}) opens it"
+    )
+
+
+def _bridge(card: Card) -> Bridge:
+    if not card.hf:
+        known = [other.name for other in architectures.cards().values() if other.hf]
+        raise SettingsError(f"transformers has no model like this {card.name}; --to hf takes {' and '.join(known)}, --to torch any")
+    bridge: Bridge = card.load_bridge()
+    return bridge

@@ -1,0 +1,119 @@
+"""The tokenizers of words and characters in the terms of the library `tokenizers`: the same ids for the same text."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+import sys
+from typing import Any
+
+from playground.data.subwords import SubWords, library
+from playground.data.tokens import UNKNOWN, Tokenizer
+
+SPECIALS = {"pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+"""BERT's, in the order in which they stand behind the vocabulary."""
+
+FINAL_SIGMA = r"(?<=\p{L}|\p{L}['’]|\p{L}\p{Mn})Σ(?!['’.:\u00b7\p{Mn}\p{Cf}]*\p{L})"
+"""A capital sigma at the end of a word becomes another letter than elsewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A tokenizer as `transformers` reads it."""
+
+    tokenizer: str
+    """tokenizer.json"""
+    config: dict[str, Any]
+    """tokenizer_config.json"""
+
+
+def build(tokenizer: Tokenizer, model_type: str, longest: int) -> Written:
+    """The same tokenizer for `transformers`; one that came from there as it came."""
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": longest,
+        "clean_up_tokenization_spaces": False,
+    }
+    if isinstance(tokenizer, SubWords):
+        return Written(tokenizer.source, config | tokenizer.specials())
+    bert = model_type == "bert"
+    unknown = "[UNK]" if bert else UNKNOWN
+    made = _words(tokenizer, unknown) if tokenizer.kind == "word" else _characters(tokenizer, unknown)
+    if bert:
+        config |= {**SPECIALS, "unk_token": unknown}
+        _frame(made, len(tokenizer.vocabulary))
+    elif tokenizer.kind == "word":
+        config["unk_token"] = unknown
+    text = json.loads(made.to_str())
+    if not bert and tokenizer.kind == "word":
+        text["added_tokens"] = [_added(0, unknown)]
+    return Written(json.dumps(text, ensure_ascii=False, indent=1), config)
+
+
+def _words(tokenizer: Tokenizer, unknown: str) -> Any:
+    """NFC, straight quotes, lower case; words, numbers and marks are kept and everything else is dropped."""
+    tk = library()
+    made = tk.Tokenizer(tk.models.WordLevel(_numbered(tokenizer, unknown), unk_token=unknown))
+    n = tk.normalizers
+    made.normalizer = n.Sequence(
+        [
+            n.NFC(),
+            n.Replace(tk.Regex("[’‘]"), "'"),
+            n.Replace(tk.Regex("[“”]"), '"'),
+            n.Replace(tk.Regex(FINAL_SIGMA), "ς"),
+            n.Lowercase(),
+        ]
+    )
+    made.pre_tokenizer = tk.pre_tokenizers.Split(tk.Regex(_pattern()), "removed", invert=True)
+    return made
+
+
+def _pattern() -> str:
+    """`Words._token` as the library's expressions have it: what is a letter or a digit is spelt out, since it differs between editions of
+    Unicode."""
+    letter, digit = _class(r"[^\W\d_]+"), _class(r"\d+")
+    return rf"<unk>|{letter}{{1,40}}(?:'{letter}{{1,40}}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
+
+
+@functools.cache
+def _class(pattern: str) -> str:
+    """All characters that Python finds with `pattern`, as ranges."""
+    everything = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    runs = re.findall(pattern, everything)
+    return "[" + "".join(rf"\x{{{ord(run[0]):x}}}-\x{{{ord(run[-1]):x}}}" for run in runs) + "]"
+
+
+def _characters(tokenizer: Tokenizer, unknown: str) -> Any:
+    """Every character by itself."""
+    tk = library()
+    made = tk.Tokenizer(tk.models.WordLevel(_numbered(tokenizer, unknown), unk_token=unknown))
+    made.pre_tokenizer = tk.pre_tokenizers.Split(tk.Regex(r"[\s\S]"), "isolated")
+    made.decoder = tk.decoders.Fuse()
+    return made
+
+
+def _numbered(tokenizer: Tokenizer, unknown: str) -> dict[str, int]:
+    return {unknown if index == 0 else word: index for index, word in enumerate(tokenizer.vocabulary)}
+
+
+def _frame(made: Any, words: int) -> None:
+    """BERT's special tokens behind the vocabulary, and [CLS] and [SEP] around what is read."""
+    tk = library()
+    made.add_special_tokens([tk.AddedToken(piece, special=True) for piece in SPECIALS.values()])
+    ids = {piece: words + place for place, piece in enumerate(SPECIALS.values())}
+    made.post_processor = tk.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+
+
+def _added(index: int, piece: str) -> dict[str, Any]:
+    """An added token that is looked for in the normalised text, as the words are."""
+    return {
+        "id": index,
+        "content": piece,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": True,
+        "special": True,
+    }

@@ -1,0 +1,74 @@
+"""`--from hf:DIR`: a model that `transformers` saved, opened as if it were a checkpoint of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from checkpoints import CheckpointError
+from checkpoints.store import Checkpoint
+from playground import architectures
+from playground.data.bounded import clean
+from playground.data.model_folder import ModelFolder
+from playground.data.tokens import Tokenizer
+from playground.engine.card import Card
+from playground.engine.errors import DataError
+from playground.engine.settings import SettingsError, make, to_dict
+from playground.parts.bridge import Bridge, Config
+from playground.parts.corpora import tokenizer_of
+
+PREFIX = "hf:"
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether `--from` names such a folder."""
+    return text.startswith(PREFIX)
+
+
+def absolute(text: str) -> str:
+    """The same folder for a process that is started in another one."""
+    return PREFIX + str(Path(text.removeprefix(PREFIX)).expanduser().absolute())
+
+
+def find(text: str, *, weights: bool = True) -> Checkpoint:
+    """The model in the folder that `text` (`hf:DIR`) names, checked from config to tokenizer; without `weights` those stay unread, for
+    somebody who wants the settings alone. Raises `CheckpointError`."""
+    try:
+        folder = ModelFolder(Path(text.removeprefix(PREFIX)).expanduser().absolute())
+        return _open(folder, weights)
+    except (DataError, SettingsError, CheckpointError) as error:
+        raise CheckpointError(f"--from {clean(text, 300)}: {error}") from None
+    except RuntimeError:
+        raise CheckpointError(f"--from {clean(text, 300)}: there is no such home folder; give the folder's full path") from None
+
+
+def bridges() -> dict[str, tuple[Card, Bridge]]:
+    """The rooms that have a model of `transformers`, by the model's type there."""
+    found = [(card, card.load_bridge()) for card in architectures.cards().values() if card.hf]
+    return {bridge.model_type: (card, bridge) for card, bridge in found}
+
+
+def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
+    values = folder.json("config.json")
+    known = bridges()
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str) or model_type not in known:
+        raise DataError(f"config.json gives model_type {ascii(model_type)[:40]}; read are {', '.join(known)}")
+    card, bridge = known[model_type]
+    config = Config(values)
+    for name in ("quantization_config", "pruned_heads"):
+        config.only(name, None, (None, {}))
+    own = bridge.settings(config)
+    settings = to_dict(make(card.settings, own))
+    vocabulary = config.whole("vocab_size", bridge.usual, 2, 65_536)
+    start = values.get("bos_token_id")
+    assets: dict[str, Any] = {
+        "tokens": bridge.tokens,
+        "tokenizer": folder.tokenizer(bridge.tokens),
+        "size": vocabulary,
+        "start": start if type(start) is int and 0 <= start < vocabulary else -1,
+    }
+    tokenizer: Tokenizer = tokenizer_of(assets)
+    found = bridge.inward(bridge.check(folder.tensors(), own, vocabulary), own, tokenizer) if weights else {}
+    meta = {"architecture": card.name, "settings": settings, "assets": assets, "data": f"{model_type} from {folder.path.name}"}
+    return Checkpoint(folder.path, 0, meta, found, {})

@@ -1,0 +1,304 @@
+"""BERT and transformers, both ways: the same logits, the same ids, the special tokens where each has them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import tokenizers
+import torch
+from hypothesis import given, settings
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+from checkpoints import CheckpointError
+from checkpoints.store import Store
+from playground import architectures
+from playground.cli import run
+from playground.data.subwords import WordPieces
+from playground.data.text import reference
+from playground.engine.settings import make, to_dict
+from playground.engine.task import Task, looking
+from playground.exports import hf_tokenizer
+from playground.exports.source import Source
+from playground.runs import origin
+from tests.test_hf import SAMPLE, TEXTS, opened, their_tokenizer, transformers
+
+CPU = torch.device("cpu")
+HERE = ["[PAD]", "[MASK]", "[CLS]", "[SEP]"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def word_pieces() -> tokenizers.Tokenizer:
+    """BERT's kind of tokenizer, trained on a part of the reference; the special tokens stand first, as in BERT's own."""
+    made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=600, special_tokens=["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False
+    )
+    made.train_from_iterator([reference().content[:100_000]], trainer)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with random weights as transformers saves it; its embedding has more rows than pieces."""
+    path = tmp_path_factory.mktemp("hf") / "bert"
+    made = word_pieces()
+    config = transformers.BertConfig(
+        vocab_size=made.get_vocab_size() + 3,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        hidden_size=16,
+        intermediate_size=64,
+        max_position_embeddings=32,
+    )
+    torch.manual_seed(0)
+    model = transformers.BertForPreTraining(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(path)
+    made.save(str(path / "tokenizer.json"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bert(folder: Path) -> Task[Any]:
+    return opened(folder)
+
+
+def masked_logits(path: Path, idx: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = transformers.BertForMaskedLM.from_pretrained(path).eval()(idx).logits
+    return found
+
+
+def our_logits(task: Task[Any], idx: torch.Tensor) -> torch.Tensor:
+    model = task.models["bert"]
+    with torch.no_grad():
+        found: torch.Tensor = model.logits(model(idx))  # type: ignore[operator]
+    return found
+
+
+# --- opening ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_opened_bert_gives_the_logits_that_transformers_gives(folder: Path, bert: Task[Any]) -> None:
+    made = bert.tokenizer  # type: ignore[attr-defined]
+    order = torch.tensor([*made.foreign, *made.outer])
+    ours = torch.randint(len(order), (3, 32), generator=torch.Generator().manual_seed(1))
+    found = our_logits(bert, ours)
+    assert found.abs().max() > 1
+    torch.testing.assert_close(found, masked_logits(folder, order[ours])[..., order], atol=1e-4, rtol=1e-5)
+
+
+def test_special_tokens_stand_behind_the_words(folder: Path, bert: Task[Any]) -> None:
+    made = bert.tokenizer  # type: ignore[attr-defined]
+    known = their_tokenizer(folder)
+    assert made.outer == known.convert_tokens_to_ids(HERE) == [0, 5, 3, 4]
+    assert made.vocabulary[0] == "[UNK]"
+    assert made.foreign[0] == known.unk_token_id == 2
+    assert sorted([*made.foreign, *made.outer]) == list(range(len(known) + 3))
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS)
+def test_a_sentence_has_the_ids_that_transformers_gives_it(folder: Path, bert: Task[Any], text: str) -> None:
+    made = bert.tokenizer  # type: ignore[attr-defined]
+    wanted = their_tokenizer(folder)(text, add_special_tokens=False)["input_ids"]
+    assert [made.foreign[token] for token in made.encode(text)] == wanted
+    assert made.encode_long(text).tolist() == made.encode(text)
+    assert [made.id(word) for word, _, _ in made.spans(text)] == made.encode(text)
+
+
+def test_a_blank_is_filled_as_transformers_fills_it(folder: Path, bert: Task[Any]) -> None:
+    known = their_tokenizer(folder)
+    text = "If the [MASK] is not found"
+    with looking(bert):
+        panel = bert.panel("masked_words", make(architectures.card("bert").panel("masked_words").options, {"sentence": text, "top": 3}))
+    idx = known(text, return_tensors="pt")["input_ids"]
+    logits = masked_logits(folder, idx)[0, idx[0].tolist().index(known.mask_token_id)]
+    logits[[*known.convert_tokens_to_ids(HERE), known.unk_token_id]] = -torch.inf
+    best = known.convert_ids_to_tokens([int(index) for index in logits.topk(3).indices if int(index) < len(known)])
+    assert [cell.rsplit(" ", 2)[0] for cell in panel.rows[0][1:]][: len(best)] == best
+
+
+@pytest.mark.parametrize("panel", [item.name for item in architectures.card("bert").panels])
+def test_every_panel_answers_about_an_opened_model(bert: Task[Any], panel: str) -> None:
+    with looking(bert):
+        assert bert.panel(panel, architectures.card("bert").panel(panel).options()) is not None
+
+
+def test_the_first_names_of_norms_and_vocab_txt_are_read(folder: Path, tmp_path: Path, bert: Task[Any]) -> None:
+    old = shutil.copytree(folder, tmp_path / "old")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in tensors.items()
+    }
+    renamed["cls.predictions.decoder.weight"] = renamed["bert.embeddings.word_embeddings.weight"].clone()
+    renamed["bert.embeddings.position_ids"] = torch.arange(32)[None]
+    safetensors.torch.save_file(renamed, old / "model.safetensors")
+    vocabulary = json.loads((old / "tokenizer.json").read_text())["model"]["vocab"]
+    (old / "vocab.txt").write_text("".join(f"{piece}\n" for piece in sorted(vocabulary, key=vocabulary.__getitem__)))
+    (old / "tokenizer.json").unlink()
+    found = opened(old)
+    assert all(torch.equal(value, bert.weights()[name]) for name, value in found.weights().items())
+    assert found.tokenizer.encode(SAMPLE) == bert.tokenizer.encode(SAMPLE)  # type: ignore[attr-defined]
+    (old / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert opened(old).tokenizer.encode("THE the") != bert.tokenizer.encode("THE the")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({"is_decoder": True}, "is_decoder True"),
+        ({"type_vocab_size": 3}, "type_vocab_size 3"),
+        ({"position_embedding_type": "relative_key"}, "relative_key"),
+        ({"intermediate_size": 32}, "intermediate_size 32"),
+        ({"layer_norm_eps": 1e-5}, "layer_norm_eps 1e-05"),
+        ({"vocab_size": 100}, "do not belong together"),
+    ],
+)
+def test_a_config_of_another_model_is_refused(folder: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    other = shutil.copytree(folder, tmp_path / "m")
+    (other / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text()) | change))
+    with pytest.raises(CheckpointError, match=re.escape(words)):
+        origin.find(f"hf:{other}", tmp_path)
+
+
+def test_a_vocabulary_without_a_mask_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(folder, tmp_path / "m")
+    text = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(text.replace("[MASK]", "[NASK]"))
+    with pytest.raises(CheckpointError, match=r"has no \[MASK\]"):
+        origin.find(f"hf:{other}", tmp_path)
+
+
+def test_an_opened_bert_trains_on_and_comes_back(folder: Path, bert: Task[Any], own_words: Path, tmp_path: Path) -> None:
+    typed = ["--from", f"hf:{folder}", "--text", str(own_words), "--steps", "3", "--device", "cpu", "--threads", "1"]
+    assert run(["bert", "--headless", "--json", "--runs-dir", str(tmp_path), "--name", "on", *typed]) == 0
+    checkpoint = origin.find("on", tmp_path)
+    assert checkpoint.meta["assets"]["tokenizer"] == (folder / "tokenizer.json").read_text()
+    assert run(["export", "on", str(tmp_path / "out"), "--to", "hf", "--runs-dir", str(tmp_path)]) == 0
+    _, task = Source("on", tmp_path).task()
+    order = torch.tensor([*task.tokenizer.foreign, *task.tokenizer.outer])  # type: ignore[attr-defined]
+    ours = torch.randint(len(order), (2, 32))
+    theirs = masked_logits(tmp_path / "out", order[ours])[..., order]
+    torch.testing.assert_close(our_logits(task, ours), theirs, atol=1e-4, rtol=1e-5)
+    assert their_tokenizer(tmp_path / "out")(SAMPLE) == their_tokenizer(folder)(SAMPLE)
+
+
+# --- writing ------------------------------------------------------------------------------------------------------------------------------
+
+
+def small(tmp_path: Path, **changes: Any) -> tuple[Path, Task[Any]]:
+    """A BERT of ours with random weights, and the folder of its checkpoint."""
+    card = architectures.card("bert")
+    values = {"layers": 2, "heads": 2, "width": 16, "block_size": 16, "min_count": 20, "device": "cpu", **changes}
+    task = card.load_task()(make(card.settings, values), CPU)
+    torch.manual_seed(0)
+    for parameter in task.models["bert"].parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    task.models["bert"].eval()
+    meta = {"architecture": "bert", "settings": to_dict(task.settings), "assets": task.assets()}
+    weights = {name: value.numpy().copy() for name, value in task.weights().items()}
+    return tmp_path / Store(tmp_path).save(0, weights, {}, meta).name, task
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task[Any]]:
+    tmp_path = tmp_path_factory.mktemp("out")
+    checkpoint, task = small(tmp_path)
+    assert run(["export", str(checkpoint), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    return tmp_path / "hf", task
+
+
+def test_a_bert_of_ours_gives_its_logits_in_transformers(written: tuple[Path, Task[Any]]) -> None:
+    path, task = written
+    _, loading = transformers.BertForMaskedLM.from_pretrained(path, output_loading_info=True)
+    assert not any(loading.values())
+    idx = torch.randint(len(task.tokenizer.vocabulary) + 4, (3, 16))  # type: ignore[attr-defined]
+    torch.testing.assert_close(our_logits(task, idx), masked_logits(path, idx), atol=1e-4, rtol=1e-5)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS.filter(lambda text: "[UNK]" not in text))
+def test_words_stand_between_cls_and_sep(written: tuple[Path, Task[Any]], text: str) -> None:
+    path, task = written
+    made = task.tokenizer  # type: ignore[attr-defined]
+    words = len(made.vocabulary)
+    known = their_tokenizer(path)
+    assert known.convert_tokens_to_ids(["[UNK]", *HERE]) == [0, words, words + 1, words + 2, words + 3]
+    found = known(text)
+    assert found["input_ids"] == [words + 2, *made.encode(text), words + 3]
+    assert known("the [MASK] is")["input_ids"][2] == words + 1
+
+
+def test_pairs_keep_their_second_head(tmp_path: Path) -> None:
+    checkpoint, task = small(tmp_path, next_sentence=True)
+    assert run(["export", str(checkpoint), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    model, loading = transformers.BertForPreTraining.from_pretrained(tmp_path / "hf", output_loading_info=True)
+    assert not any(loading.values())
+    idx, segments = torch.randint(100, (2, 16)), (torch.arange(16) > 7).long().expand(2, 16)
+    ours = task.models["bert"]
+    with torch.no_grad():
+        found = model.eval()(idx, token_type_ids=segments)
+        hidden = ours(idx, segments)
+        torch.testing.assert_close(found.seq_relationship_logits, ours.next_sentence(ours.pool(hidden)), atol=1e-4, rtol=1e-5)  # type: ignore[operator]
+
+
+def test_classes_become_a_classifier_with_their_names(tmp_path: Path) -> None:
+    lines = [f"the {'raise' if n % 2 else 'import'} statement number {n}\t{'error' if n % 2 else 'module'}" for n in range(60)]
+    (tmp_path / "data.tsv").write_text("\n".join(lines))
+    checkpoint, task = small(tmp_path, data=str(tmp_path / "data.tsv"))
+    assert run(["export", str(checkpoint), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
+    assert type(model) is transformers.BertForSequenceClassification
+    assert model.config.id2label == dict(enumerate(task.classes))  # type: ignore[attr-defined]
+    idx = torch.randint(100, (2, 16))
+    ours = task.models["bert"]
+    with torch.no_grad():
+        torch.testing.assert_close(model(idx).logits, ours.classifier(ours.pool(ours(idx))), atol=1e-4, rtol=1e-5)  # type: ignore[operator]
+
+
+def test_an_opened_bert_is_written_as_it_was(folder: Path, tmp_path: Path) -> None:
+    checkpoint = origin.find(f"hf:{folder}", tmp_path)
+    step = Store(tmp_path).save(0, checkpoint.weights, {}, checkpoint.meta)
+    assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 0
+    before, after = (safetensors.torch.load_file(path / "model.safetensors") for path in (folder, tmp_path / "back"))
+    left_out = before.keys() - after.keys()
+    assert all("pooler" in name or "seq_relationship" in name for name in left_out)
+    assert all(np.array_equal(before[name], after[name]) for name in after)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_letters_are_treated_alike_after_writing(folder: Path, tmp_path: Path, lowercase: bool) -> None:
+    text = json.loads((folder / "tokenizer.json").read_text())
+    text["normalizer"]["lowercase"] = lowercase
+    made = WordPieces(json.dumps(text), 600)
+    found = hf_tokenizer.build(made, "bert", 32)
+    (tmp_path / "tokenizer.json").write_text(found.tokenizer)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(found.config))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    known = their_tokenizer(tmp_path)
+    assert made.encode("THE Raise") != made.encode("the raise") or lowercase
+    for line in (SAMPLE, "THE Raise", "naïve 日本"):
+        wanted = known(line, add_special_tokens=False)["input_ids"]
+        assert [made.foreign[token] for token in made.encode(line)] == wanted
