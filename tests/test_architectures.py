@@ -240,6 +240,16 @@ def test_an_option_that_selects_is_known_to_another_panel(card: Card) -> None:
         assert all(card.stage.option in {item.name for item in fields(card.panel(name).options)} for name in card.stage.panels)
 
 
+def test_every_option_is_a_flag_of_its_own_and_means_the_same_in_every_panel(card: Card) -> None:
+    settings = {item.name for item in fields(card.settings)}
+    options: dict[str, tuple[Any, ...]] = {}
+    for panel in card.panels:
+        for item in fields(panel.options):
+            assert item.name not in settings, f"--{item.name} would be the setting, and {panel.name} could not be told it"
+            meaning = item.kind, item.default, item.low, item.high, item.choices
+            assert options.setdefault(item.name, meaning) == meaning, (panel.name, item.name)
+
+
 def beyond(item: Field) -> list[Any]:
     """Values that a field must refuse."""
     if item.kind == "text":

@@ -37,7 +37,7 @@ class PointOptions(Options):
 class LatentOptions(PointOptions):
     """A place in latent space."""
 
-    latent: Annotated[str, Meta(max_length=60)] = "0,0"
+    place: Annotated[str, Meta(max_length=60)] = "0,0"
     """Two of the latent's numbers, x,y; most of the generator's latents lie within -2 to 2."""
 
     across: Annotated[int, Meta(ge=0, le=1023)] = 0
@@ -48,7 +48,7 @@ class LatentOptions(PointOptions):
 
     def check(self) -> None:
         """Raises `SettingsError`."""
-        parse_place(self.latent, "latent")
+        parse_place(self.place, "place")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
