@@ -142,12 +142,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
     if questions or given.get("panel"):
         from playground.runs import ask, origin
+        from playground.runs.panel_text import print_panel
 
         _check_questions(card, panel, questions)
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
-        ask.print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
+        print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)

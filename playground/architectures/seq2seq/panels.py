@@ -26,6 +26,7 @@ from playground.architectures.seq2seq.reading import (
 )
 from playground.data.bounded import clean
 from playground.engine.panels import Array, Bars, HeatMap, Tokens
+from playground.parts.norms import norms as norms_of
 
 ALTERNATIVES = 10
 """Candidates that are listed for a place."""
@@ -132,27 +133,14 @@ def attention(model: Seq2Seq, problem: Problem, options: AttentionMap) -> HeatMa
 
 def norms(model: Seq2Seq) -> Bars:
     """Gradient and weight norm of each part of the model, in the order in which a pair passes them."""
-    groups: dict[str, list[Tensor]] = {}
-    gradients: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        if parts[0] in ("encoder", "decoder"):
-            label = f"{parts[0]} {parts[1]} {PARTS[parts[2]]}"
-        else:
-            label = {"tokens": "embedding and head"}.get(parts[0], parts[0].replace("_", " "))
-        groups.setdefault(label, []).append(parameter)
-        if parameter.grad is not None:
-            gradients.setdefault(label, []).append(parameter.grad)
-    labels = list(groups)
-    stepped = bool(gradients)
-    return Bars(
-        labels=labels,
-        values=_norms(gradients, labels) if stepped else _norms(groups, labels),
-        second=_norms(groups, labels) if stepped else [],
-        names=["gradient", "weights"] if stepped else ["weights"],
-        log=True,
-        caption="" if stepped else "weights alone: there is no gradient before the first step of this process",
-    )
+    return norms_of(model, _part)
+
+
+def _part(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] in ("encoder", "decoder"):
+        return f"{parts[0]} {parts[1]} {PARTS[parts[2]]}"
+    return {"tokens": "embedding and head"}.get(parts[0], parts[0].replace("_", " "))
 
 
 def _alternatives(problem: Problem, said: Said, place: int) -> Bars:
@@ -188,8 +176,3 @@ def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[
         figure=figure,
         caption=" · ".join([*cut, *([caption] if caption else [])]),
     )
-
-
-def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups[label]) for label in labels]).tolist()
-    return found
