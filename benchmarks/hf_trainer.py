@@ -1,6 +1,6 @@
 """A GPT-2 or a BERT of the default's size, text and batch, trained by the Trainer of `transformers`. Prints how long it took.
 
-`python -m benchmarks.hf_trainer gpt|bert STEPS THREADS`. What the Trainer does of itself is left on; logging, saving and evaluating are off.
+`python -m benchmarks.hf_trainer gpt|bert STEPS THREADS`. Its logging, saving and evaluating are off.
 """
 
 from __future__ import annotations
