@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from playground.data.bounded import clean
 from playground.engine.settings import Settings, SettingsError
 
 MAX_MEMORY = 4096
@@ -80,13 +81,17 @@ class TransformerXLSettings(Settings):
     """Steps between two evaluations on held-out data."""
 
     def check(self) -> None:
-        """The heads share the width evenly, and what is to be recalled lies in an earlier segment than its question."""
+        """The heads share the width evenly, what is to be recalled lies in an earlier segment than its question, and no file is passed over."""
         super().check()
         if self.width % self.heads:
             near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
             raise SettingsError(f"--width {self.width} does not divide by --heads {self.heads}; use {near} heads or another width", "heads")
         if self.task != "recall":
             return
+        if self.text != "reference":
+            raise SettingsError(
+                f"--text {clean(self.text)} is a text, which --task recall does not read; add --task text, or leave it at reference", "text"
+            )
         asked = 2 * self.facts
         if self.block_size < asked:
             raise SettingsError(
