@@ -81,7 +81,7 @@ class TransformerXLSettings(Settings):
     """Steps between two evaluations on held-out data."""
 
     def check(self) -> None:
-        """The heads share the width evenly, what is to be recalled lies in an earlier segment than its question, and no file is passed over."""
+        """The heads share the width evenly, what is to be recalled lies in a segment before its question, no file is passed over."""
         super().check()
         if self.width % self.heads:
             near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
@@ -90,7 +90,8 @@ class TransformerXLSettings(Settings):
             return
         if self.text != "reference":
             raise SettingsError(
-                f"--text {clean(self.text)} is a text, which --task recall does not read; add --task text, or leave it at reference", "text"
+                f"--text {clean(self.text, 300)} is a text, which --task recall does not read; add --task text, or leave it at reference",
+                "text",
             )
         asked = 2 * self.facts
         if self.block_size < asked:
