@@ -14,7 +14,6 @@ from playground.architectures.bert.model import BERT
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
 from playground.architectures.bert.pretraining import Pretraining
 from playground.architectures.bert.settings import BERTSettings
-from playground.data.text import Corpus
 from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Lines, Table, Tokens
 from playground.engine.settings import Options
@@ -218,5 +217,5 @@ def learning_rate(settings: BERTSettings, step: int) -> float:
 
 
 def adamw(model: BERT, settings: BERTSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices alone: embeddings and linear maps. The second beta is the .98 of RoBERTa (Liu et al., 2019)."""
+    """AdamW with weight decay on the matrices alone: embeddings and linear maps. The second beta is RoBERTa's (Liu et al., 2019)."""
     return torch.optim.AdamW(decay_groups(model), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True)
