@@ -73,7 +73,7 @@ def read_labelled(path: Path) -> Labelled:
         raise DataError(f"{file.name}: class {classes[int(counts.argmin())]!r} has one text alone; give 2 or more, so that one is held out")
     if len(labels) < 5 * len(classes):
         raise DataError(
-            f"{file.name} holds {len(labels)} texts of {len(classes)} classes; give {5 * len(classes)} or more, so that one of each is held out"
+            f"{file.name} holds {len(labels)} texts of {len(classes)} classes; give {5 * len(classes)} or more, one of each to hold out"
         )
     train, held_out = stratified_split(labels, HELD_OUT)
     return Labelled(file.name, texts, labels, classes, train, held_out, hashlib.sha256(file.sha256.encode()).hexdigest())

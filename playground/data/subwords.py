@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playground.data.bounded import clean
-from playground.data.tokens import MAX_VOCABULARY, TOKENIZERS, Tokenizer, printable
+from playground.data.tokens import MAX_VOCABULARY, Tokenizer, printable
 from playground.engine.errors import DataError
 
 MAX_SOURCE = 6 << 20
@@ -232,9 +232,6 @@ class WordPieces(SubWords):
     def label(self, token: int) -> str:
         """The piece with its sign."""
         return clean_label(self.vocabulary[token])
-
-
-TOKENIZERS.update({kind.kind: kind for kind in (BytePairs, WordPieces)})
 
 
 def _check_parts(source: str, model: str) -> None:
