@@ -202,3 +202,15 @@ class BERT(nn.Module):
         """What stands for a whole row, (B, C): a dense layer and tanh over the first hidden state of (B, T, C)."""
         assert self.pooler is not None
         return torch.tanh(self.pooler(hidden[:, 0]))
+
+
+class MaskedWords(nn.Module):
+    """Encoder and head together, as one map of tensors."""
+
+    def __init__(self, model: BERT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
+        """Logits (B, T, V) of the word at every place."""
+        return self.model.logits(self.model(idx, segments, valid))

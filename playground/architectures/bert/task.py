@@ -10,11 +10,12 @@ from torch import Tensor
 from playground.architectures.bert import fill, panels
 from playground.architectures.bert.classification import Classification
 from playground.architectures.bert.masking import Specials
-from playground.architectures.bert.model import BERT
+from playground.architectures.bert.model import BERT, MaskedWords
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
 from playground.architectures.bert.pretraining import Pretraining
 from playground.architectures.bert.settings import BERTSettings
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Lines, Table, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
@@ -149,6 +150,13 @@ class BERTTask(Task[BERTSettings]):
         elif not self.settings.data:  # what a fine-tuned encoder had on top is of no use here
             weights = {name: value for name, value in weights.items() if name in own or not name.startswith(NEW)}
         super().load_weights(weights)
+
+    def graphs(self) -> dict[str, Graph]:
+        """Tokens, their segments and which of them are there, to the logits of the word at every place."""
+        idx = torch.zeros(2, min(6, self.settings.block_size - 1), dtype=torch.int64)
+        inputs = {"tokens": idx, "segments": torch.zeros_like(idx), "valid": torch.ones_like(idx, dtype=torch.bool)}
+        free = {name: {0: "batch", 1: "time"} for name in inputs}
+        return {"encoder": Graph(MaskedWords(self.model), inputs, ("logits",), free)}
 
     def extra_state(self) -> dict[str, Any]:
         """Which data it is; the place in it is drawn anew at every step."""
