@@ -13,7 +13,6 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from playground import __version__, architectures
 from playground.data.bounded import clean
@@ -21,7 +20,7 @@ from playground.engine.card import Card
 from playground.engine.events import Applied
 from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show
 from playground.exports.loop_text import LOOP, READ
-from playground.exports.modules import External, Key, resolve
+from playground.exports.modules import External, Key
 from playground.exports.shaking import Shaker
 from playground.exports.source import Source
 from playground.exports.writing import Writer
@@ -168,13 +167,3 @@ def _tidy(text: str) -> str:
             rest = re.sub(r"#\s*(type: ignore(\[[^\]]*\])?|noqa(: \w+)?)\s*", "", token.string)
             lines[row - 1] = (lines[row - 1][:column] + rest).rstrip()
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).rstrip() + "\n"
-
-
-def globals_of(script: str) -> dict[str, Any]:
-    """For tests: the script's definitions, without its loop."""
-    space: dict[str, Any] = {"__name__": "script"}
-    exec(compile(script, "script", "exec"), space)
-    return space
-
-
-__all__ = ["compose", "resolve", "write"]
