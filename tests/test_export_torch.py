@@ -4,8 +4,8 @@ import ast
 import builtins
 import json
 import subprocess
-import sys
 import symtable
+import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -88,11 +88,12 @@ def test_every_presets_script_defines_every_name_that_it_uses(card: Card, preset
     finally:
         del sys.modules[module.__name__]
     assert unknown(script, set(vars(module))) == set()
-    told = getattr(module, card.settings.__name__)()
-    for name, value in card.presets[preset].values.items():
-        if hasattr(told, name):
-            assert getattr(told, name) == value
-    assert not any("playground" in ast.unparse(node) for node in ast.walk(ast.parse(script)) if isinstance(node, (ast.Import, ast.ImportFrom)))
+    told, wanted = getattr(module, card.settings.__name__)(), make(card.settings, dict(card.presets[preset].values))
+    assert {name: getattr(wanted, name) for name in vars(told)} == vars(told)
+    assert "seed" in vars(told)
+    assert not any(
+        "playground" in ast.unparse(node) for node in ast.walk(ast.parse(script)) if isinstance(node, (ast.Import, ast.ImportFrom))
+    )
 
 
 def unknown(script: str, known: set[str]) -> set[str]:
@@ -119,11 +120,9 @@ def test_what_neither_trains_nor_evaluates_is_left_out() -> None:
     assert not names & {"next_word", "passage", "baselines", "extra_state", "load_weights", "panel", "act", "Card", "weights"}
 
 
-def test_names_that_clash_are_told_apart() -> None:
-    """`fit` of two modules, one behind a local variable of the same name, and one in an f-string."""
+def test_what_a_piece_takes_from_outside_is_told_from_its_own_names() -> None:
+    """`tools.fit` inside a function whose argument is called `fit`: plain `fit` would be another thing there."""
     from playground.exports.scopes import Finder
-
-    seen: list[tuple[str, frozenset[str]]] = []
 
     def resolver(name: str, attributes: tuple[str, ...], imported: object) -> tuple[object, int] | None:
         return (name, 1 if name == "tools" else 0) if name in ("tools", "fit") else None

@@ -99,7 +99,9 @@ class Module:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] == ROOT:
-                    raise SettingsError(f"{self.name} imports {alias.name} as a whole; a script can only be made from what is imported by name")
+                    raise SettingsError(
+                        f"{self.name} imports {alias.name} as a whole; a script can only be made from what is imported by name"
+                    )
                 yield alias.asname or alias.name.split(".")[0], External(alias.name, "", alias.asname or alias.name)
             return
         origin = node.module or ""

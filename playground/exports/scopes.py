@@ -47,7 +47,11 @@ class Scope:
 class Finder(ast.NodeVisitor):
     """Visits a piece of code; afterwards `uses`, `members` and `dropped` hold what it needs from outside."""
 
-    def __init__(self, resolver: Callable[[str, tuple[str, ...], object], tuple[object, int] | None], importer: Callable[[ast.stmt], dict[str, object]]):
+    def __init__(
+        self,
+        resolver: Callable[[str, tuple[str, ...], object], tuple[object, int] | None],
+        importer: Callable[[ast.stmt], dict[str, object]],
+    ):
         """`resolver(name, attributes, imported)` gives what stands behind a global name and how many of the attributes that took;
         `importer(statement)` what an import takes from the project."""
         self._resolver, self._importer = resolver, importer
@@ -64,11 +68,11 @@ class Finder(ast.NodeVisitor):
 
     # --- names --------------------------------------------------------------------------------------------------------------------
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         """A name."""
         self._look_up(node, node.id, node, ())
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         """`a.b`."""
         chain: list[ast.Attribute] = [node]
         while isinstance(chain[-1].value, ast.Attribute):
@@ -109,13 +113,13 @@ class Finder(ast.NodeVisitor):
         self.uses.append(Use(whole, target, self._weak > 0, hidden, self._text))
         return taken
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:  # noqa: N802
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """An f-string."""
         before, self._text = self._text, self._text or node
         self.generic_visit(node)
         self._text = before
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         """A call; `getattr` reads an attribute."""
         if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1:
             name = node.args[1]
@@ -134,7 +138,7 @@ class Finder(ast.NodeVisitor):
             self.visit(node)
             self._weak -= 1
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         """A value with a type."""
         self.visit(node.target)
         self.annotation(node.annotation)
@@ -143,7 +147,7 @@ class Finder(ast.NodeVisitor):
 
     # --- scopes -------------------------------------------------------------------------------------------------------------------
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
         """A function."""
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *filter(None, [arguments.vararg, arguments.kwarg])]
@@ -165,7 +169,7 @@ class Finder(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
     visit_Lambda = visit_FunctionDef  # noqa: N815
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """A class inside a function, or one that is kept as a whole."""
         for item in [*node.bases, *node.keywords, *node.decorator_list]:
             self.visit(item)

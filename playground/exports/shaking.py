@@ -11,13 +11,12 @@ import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from playground.engine.settings import Settings, SettingsError
-from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, module, resolve
+from playground.engine.settings import Options, Settings, SettingsError
+from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
 from playground.exports.scopes import FUNCTIONS, Finder, Use
 
 CONTRACT = frozenset(
-    "panel act questions baselines baselines_key assets extra_state load_extra_state weights load_weights state_dict load_state_dict "
-    "change check".split()
+    ["panel", "act", "questions", "baselines", "baselines_key", "assets", "extra_state", "load_extra_state", "weights", "load_weights", "state_dict", "load_state_dict", "change", "check"]
 )
 """What an engine asks of a task besides training: left out, unless the task itself uses it."""
 
@@ -134,6 +133,8 @@ class Shaker:
         node = kept.item.node
         assert isinstance(node, ast.ClassDef)
         if isinstance(member, FUNCTIONS):
+            if self._answers(kept.item.module, member):
+                return False
             special = member.name.startswith("__") and member.name.endswith("__")
             return special or member.name in wanted or member.name in overrides(kept.item)
         if melted or (isinstance(member, ast.AnnAssign) and member.value is None and not declares(node)):
@@ -143,6 +144,20 @@ class Shaker:
             names = {item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)}
             return bool(names & wanted) or any(name.startswith("__") for name in names) or bool(names & overrides(kept.item))
         return True
+
+    def _answers(self, home: Module, member: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+        """Whether a method answers a question of somebody who looks inside: it takes a panel's options, or returns a panel."""
+        arguments = [*member.args.posonlyargs, *member.args.args, *member.args.kwonlyargs]
+        for annotation in filter(None, [member.returns, *(argument.annotation for argument in arguments)]):
+            for part in ast.walk(annotation):
+                found = self.meaning(home, part) if isinstance(part, (ast.Name, ast.Attribute)) else None
+                if not isinstance(found, Found):
+                    continue
+                value = getattr(importlib.import_module(found.item.module.name), found.name)
+                options = isinstance(value, type) and issubclass(value, Options) and not issubclass(value, Settings)
+                if options or found.item.module.name == "playground.engine.panels":
+                    return True
+        return False
 
     def _wanted(self, key: Key) -> set[str]:
         family = self.family(key)
@@ -187,7 +202,9 @@ class Shaker:
         taken = 0
         while isinstance(found, ModuleName):
             if taken == len(attributes):
-                raise SettingsError(f"{home.name} hands the module {found.module} around, which a script of one file has not; it is not exported")
+                raise SettingsError(
+                    f"{home.name} hands the module {found.module} around, which a script of one file has not; it is not exported"
+                )
             found = resolve((found.module, attributes[taken]))
             taken += 1
         return None if found is None else (found, taken)
@@ -224,7 +241,9 @@ class Shaker:
                     finder = self._finder(item.module)
                     finder.visit(item.node)
                     others = [used.target.item for used in finder.uses if isinstance(used.target, Found) and used.target.item is not item]
-                    if all(other.key in self.kept for other in others) and not any(isinstance(part, ast.Call) for part in ast.walk(item.node)):
+                    if all(other.key in self.kept for other in others) and not any(
+                        isinstance(part, ast.Call) for part in ast.walk(item.node)
+                    ):
                         self.keep(item)
                         changed = True
 
@@ -236,7 +255,12 @@ class Shaker:
                 continue
             wanted = self._wanted(kept.item.key)
             for member in node.body:
-                if isinstance(member, ast.AnnAssign) and member.value is None and isinstance(member.target, ast.Name) and member.target.id in wanted:
+                if (
+                    isinstance(member, ast.AnnAssign)
+                    and member.value is None
+                    and isinstance(member.target, ast.Name)
+                    and member.target.id in wanted
+                ):
                     finder = self._finder(kept.item.module)
                     finder.class_body(node, [member])
                     if all(use.target.item.key in self.kept for use in finder.uses if isinstance(use.target, Found)):

@@ -7,6 +7,7 @@ filled in and a loop at the end. The same device, threads and seed give the same
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import platform
 import re
@@ -42,15 +43,10 @@ def write(source: Source, target: Path) -> str:
 
 def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     """The script's text."""
-    place, _, item = card.task.partition(":")
-    task = card.load_task()
-    owners = {(base.__module__, base.__name__) for base in task.__mro__ if base.__module__.startswith("playground.")}
-    shaker = Shaker((place, item), card.settings, owners=owners)
-    shaker.settings.discard((Options.__module__, Options.__name__))
-    shaker.grow([*ROOTS, (place, item)], READ)
-    melted = card.settings.__name__
-    writer = Writer(shaker, melted, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
+    shaker, writer = _shaken(card.name)
     sections = writer.sections()
+    place, _, item = card.task.partition(":")
+    melted = card.settings.__name__
     names = {"Settings": melted, "Task": writer.names[place, item], "prepare": writer.names[ROOTS[0]], "looking": writer.names[ROOTS[1]]}
     loop = re.sub(r"\$(\w+)", lambda match: names[match[1]], LOOP)
     own = _settings(card, settings, shaker, writer)
@@ -63,6 +59,18 @@ def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     script = _tidy(f"{head}\n\n{imports}\n\n\n{body}\n")
     compile(script, "the script", "exec")
     return script
+
+
+@functools.cache
+def _shaken(name: str) -> tuple[Shaker, Writer]:
+    """What an architecture's task reaches, and names for it; the settings' values make no difference."""
+    card = architectures.card(name)
+    place, _, item = card.task.partition(":")
+    owners = {(base.__module__, base.__name__) for base in card.load_task().__mro__ if base.__module__.startswith("playground.")}
+    shaker = Shaker((place, item), card.settings, owners=owners)
+    shaker.settings.discard((Options.__module__, Options.__name__))
+    shaker.grow([*ROOTS, (place, item)], READ)
+    return shaker, Writer(shaker, card.settings.__name__, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
 
 
 # --- what is exported -------------------------------------------------------------------------------------------------------------
@@ -82,11 +90,15 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
     card = architectures.card(spec.architecture)
     settings = make(card.settings, spec.settings, lenient=True)
     if spec.origin:
-        notes.append(f"The run went on from the weights of {clean(spec.origin)[:200]}; this script begins from fresh ones, so its losses differ.")
+        notes.append(
+            f"The run went on from the weights of {clean(spec.origin)[:200]}; this script begins from fresh ones, so its losses differ."
+        )
     if run.journal_path.exists():
         changes = [event for event in source.events() if isinstance(event, Applied)]
         if changes:
-            words = ", ".join(f"{clean(event.what)} at step {event.step:,}" for event in changes[:5]) + (" and more" if len(changes) > 5 else "")
+            words = ", ".join(f"{clean(event.what)} at step {event.step:,}" for event in changes[:5]) + (
+                " and more" if len(changes) > 5 else ""
+            )
             notes.append(f"Somebody changed the run while it trained ({words}); this script trains by the settings that it began with.")
     return card, settings, notes
 

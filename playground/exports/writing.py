@@ -233,7 +233,9 @@ class Writer:
             visit(key[0])
         found = []
         for name in order:
-            parts = sorted((kept for key, kept in self.emitted.items() if key[0] == name and kept.item.names), key=lambda kept: kept.item.first)
+            parts = sorted(
+                (kept for key, kept in self.emitted.items() if key[0] == name and kept.item.names), key=lambda kept: kept.item.first
+            )
             if parts:
                 found.append((module(name), joined(parts, [self.definition(kept) for kept in parts])))
         return found
