@@ -15,9 +15,10 @@ from playground.engine.settings import Options, Settings, SettingsError
 from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
 from playground.exports.scopes import FUNCTIONS, Finder, Use
 
-CONTRACT = frozenset(
-    ["panel", "act", "questions", "baselines", "baselines_key", "assets", "extra_state", "load_extra_state", "weights", "load_weights", "state_dict", "load_state_dict", "change", "check"]
-)
+_CONTRACT = """
+panel act questions baselines baselines_key assets extra_state load_extra_state weights load_weights state_dict load_state_dict change check
+"""
+CONTRACT = frozenset(_CONTRACT.split())
 """What an engine asks of a task besides training: left out, unless the task itself uses it."""
 
 DECLARED = ("Protocol", "TypedDict", "NamedTuple", "Enum", "IntEnum", "StrEnum", "Struct")
@@ -198,7 +199,7 @@ class Shaker:
     def _resolve(self, home: Module, name: str, attributes: tuple[str, ...], imported: object) -> tuple[object, int] | None:
         if name in ("__file__", "__name__", "__path__"):
             raise SettingsError(f"{home.name} asks where it lies ({name}), which a script of its own cannot answer; it is not exported")
-        found = resolve(imported) if isinstance(imported, tuple) else imported or resolve((home.name, name))  # type: ignore[arg-type]
+        found = resolve(imported) if isinstance(imported, tuple) else imported or resolve((home.name, name))
         taken = 0
         while isinstance(found, ModuleName):
             if taken == len(attributes):

@@ -112,7 +112,7 @@ def _head(card: Card, settings: Settings, name: str, notes: list[str], packages:
         "",
         f"Made by: dlplay export {name} --to torch (dlplay {__version__}, torch {torch.__version__}, Python {platform.python_version()})",
         "",
-        "The definitions are those that dlplay trains with, taken from its source as they are; what is not needed for training and evaluation",
+        "The definitions are those that dlplay trains with, taken from its source as they are; what neither trains nor evaluates",
         "is left out. With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit.",
     ]
     ends = [f"--{item} {show(getattr(settings, item))}" for item in ("minutes", "until") if getattr(settings, item)]
