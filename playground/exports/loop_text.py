@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-READ = ("train_step", "evaluate", "step", "finishing", "thorough_at_end", "not_finite", "data", "parameters", "settings", "models")
+READ = ("train_step", "evaluate", "step", "finishing", "thorough_at_end", "not_finite", "data", "parameters", "models")
 """What the text below reads of a task."""
 
 LOOP = '''

@@ -11,28 +11,14 @@ import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from playground.engine.settings import Settings, SettingsError
+from playground.engine.settings import Options, Settings, SettingsError
 from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
 from playground.exports.scopes import FUNCTIONS, Finder, Use
 
-CONTRACT = frozenset(
-    [
-        "panel",
-        "act",
-        "questions",
-        "baselines",
-        "baselines_key",
-        "assets",
-        "extra_state",
-        "load_extra_state",
-        "weights",
-        "load_weights",
-        "state_dict",
-        "load_state_dict",
-        "change",
-        "check",
-    ]
-)
+_CONTRACT = """
+panel act questions baselines baselines_key assets extra_state load_extra_state weights load_weights state_dict load_state_dict change check
+"""
+CONTRACT = frozenset(_CONTRACT.split())
 """What an engine asks of a task besides training: left out, unless the task itself uses it."""
 
 DECLARED = ("Protocol", "TypedDict", "NamedTuple", "Enum", "IntEnum", "StrEnum", "Struct")
@@ -148,6 +134,8 @@ class Shaker:
         node = kept.item.node
         assert isinstance(node, ast.ClassDef)
         if isinstance(member, FUNCTIONS):
+            if self._answers(kept.item.module, member):
+                return False
             special = member.name.startswith("__") and member.name.endswith("__")
             return special or member.name in wanted or member.name in overrides(kept.item)
         if melted or (isinstance(member, ast.AnnAssign) and member.value is None and not declares(node)):
@@ -157,6 +145,20 @@ class Shaker:
             names = {item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)}
             return bool(names & wanted) or any(name.startswith("__") for name in names) or bool(names & overrides(kept.item))
         return True
+
+    def _answers(self, home: Module, member: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+        """Whether a method answers a question of somebody who looks inside: it takes a panel's options, or returns a panel."""
+        arguments = [*member.args.posonlyargs, *member.args.args, *member.args.kwonlyargs]
+        for annotation in filter(None, [member.returns, *(argument.annotation for argument in arguments)]):
+            for part in ast.walk(annotation):
+                found = self.meaning(home, part) if isinstance(part, (ast.Name, ast.Attribute)) else None
+                if not isinstance(found, Found):
+                    continue
+                value = getattr(importlib.import_module(found.item.module.name), found.name)
+                options = isinstance(value, type) and issubclass(value, Options) and not issubclass(value, Settings)
+                if options or found.item.module.name == "playground.engine.panels":
+                    return True
+        return False
 
     def _wanted(self, key: Key) -> set[str]:
         family = self.family(key)

@@ -7,13 +7,13 @@ filled in and a loop at the end. The same device, threads and seed give the same
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import platform
 import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from playground import __version__, architectures
 from playground.data.bounded import clean
@@ -21,7 +21,7 @@ from playground.engine.card import Card
 from playground.engine.events import Applied
 from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show
 from playground.exports.loop_text import LOOP, READ
-from playground.exports.modules import External, Key, resolve
+from playground.exports.modules import External, Key
 from playground.exports.shaking import Shaker
 from playground.exports.source import Source
 from playground.exports.writing import Writer
@@ -43,15 +43,10 @@ def write(source: Source, target: Path) -> str:
 
 def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     """The script's text."""
-    place, _, item = card.task.partition(":")
-    task = card.load_task()
-    owners = {(base.__module__, base.__name__) for base in task.__mro__ if base.__module__.startswith("playground.")}
-    shaker = Shaker((place, item), card.settings, owners=owners)
-    shaker.settings.discard((Options.__module__, Options.__name__))
-    shaker.grow([*ROOTS, (place, item)], READ)
-    melted = card.settings.__name__
-    writer = Writer(shaker, melted, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
+    shaker, writer = _shaken(card.name)
     sections = writer.sections()
+    place, _, item = card.task.partition(":")
+    melted = card.settings.__name__
     names = {"Settings": melted, "Task": writer.names[place, item], "prepare": writer.names[ROOTS[0]], "looking": writer.names[ROOTS[1]]}
     loop = re.sub(r"\$(\w+)", lambda match: names[match[1]], LOOP)
     own = _settings(card, settings, shaker, writer)
@@ -64,6 +59,18 @@ def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     script = _tidy(f"{head}\n\n{imports}\n\n\n{body}\n")
     compile(script, "the script", "exec")
     return script
+
+
+@functools.cache
+def _shaken(name: str) -> tuple[Shaker, Writer]:
+    """What an architecture's task reaches, and names for it; the settings' values make no difference."""
+    card = architectures.card(name)
+    place, _, item = card.task.partition(":")
+    owners = {(base.__module__, base.__name__) for base in card.load_task().__mro__ if base.__module__.startswith("playground.")}
+    shaker = Shaker((place, item), card.settings, owners=owners)
+    shaker.settings.discard((Options.__module__, Options.__name__))
+    shaker.grow([*ROOTS, (place, item)], READ)
+    return shaker, Writer(shaker, card.settings.__name__, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
 
 
 # --- what is exported -------------------------------------------------------------------------------------------------------------
@@ -105,7 +112,7 @@ def _head(card: Card, settings: Settings, name: str, notes: list[str], packages:
         "",
         f"Made by: dlplay export {name} --to torch (dlplay {__version__}, torch {torch.__version__}, Python {platform.python_version()})",
         "",
-        "The definitions are those that dlplay trains with, taken from its source as they are; what training and evaluation do not need",
+        "The definitions are those that dlplay trains with, taken from its source as they are; what neither trains nor evaluates",
         "is left out. With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit.",
     ]
     ends = [f"--{item} {show(getattr(settings, item))}" for item in ("minutes", "until") if getattr(settings, item)]
@@ -172,13 +179,3 @@ def _tidy(text: str) -> str:
             rest = re.sub(r"#\s*(type: ignore(\[[^\]]*\])?|noqa(: \w+)?)\s*", "", token.string)
             lines[row - 1] = (lines[row - 1][:column] + rest).rstrip()
     return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).rstrip() + "\n"
-
-
-def globals_of(script: str) -> dict[str, Any]:
-    """For tests: the script's definitions, without its loop."""
-    space: dict[str, Any] = {"__name__": "script"}
-    exec(compile(script, "script", "exec"), space)
-    return space
-
-
-__all__ = ["compose", "resolve", "write"]

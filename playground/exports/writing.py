@@ -23,7 +23,7 @@ class Writer:
     """Names for all that is kept, and its text."""
 
     def __init__(self, shaker: Shaker, melted: str, aliases: set[Key], reserved: Iterable[str]) -> None:
-        """`melted`: the name of the one settings class; `aliases`: what stands for it besides its bases; `reserved`: taken names."""
+        """`melted`: the name of the one settings class; `aliases`: what stands for it; `reserved`: names that are taken."""
         self.shaker, self.melted, self.aliases = shaker, melted, aliases | shaker.settings
         self.emitted = {key: kept for key, kept in shaker.kept.items() if key not in self.aliases and not shaker.hollow(key)}
         self.names: dict[Key, str] = {}
