@@ -76,4 +76,8 @@ def read_labelled(path: Path) -> Labelled:
             f"{file.name} holds {len(labels)} texts of {len(classes)} classes; give {5 * len(classes)} or more, one of each to hold out"
         )
     train, held_out = stratified_split(labels, HELD_OUT)
+    tested = {texts[number] for number in held_out.tolist()}
+    train = np.array([number for number in train.tolist() if texts[number] not in tested], dtype=np.int64)
+    if len(np.unique(labels[train])) < len(classes):
+        raise DataError(f"{file.name}: of some class every text is held out, since its texts repeat; give more different ones")
     return Labelled(file.name, texts, labels, classes, train, held_out, hashlib.sha256(file.sha256.encode()).hexdigest())

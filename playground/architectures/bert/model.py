@@ -3,7 +3,8 @@
 Post-layer-norm blocks, learned positions and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
 dense layer, gelu, a norm and the token embedding once more. Dropout acts on the embedding and on what each half of a block adds, not on
 attention weights, so that the fused kernel never forms them. It begins otherwise than BERT, which had a million steps to find where to
-look: positions begin as waves and queries as keys, so that a token looks around itself at first. In the comments B is the batch, T the
+look: positions begin as waves and queries as keys, so that a token looks at itself above all at first, and at its
+neighbours more than at others. In the comments B is the batch, T the
 tokens of a window, C the width, H the heads, V the vocabulary.
 
 The parts carry BERT's names: `blocks.N.attention.qkv` is its query, key and value one below the other, `attention.projection` and `norm_1`
@@ -50,7 +51,8 @@ class Attention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def look_near(self) -> None:
-        """Let queries begin as keys, and large: places are waves, so that every token begins by looking at those around it."""
+        """Let queries begin as keys, and large: places are waves, so that every token begins by looking at
+        itself, and less at others the farther off they are."""
         width = self.projection.in_features
         keys = 1.5 * self.qkv.weight[width : 2 * width]
         self.qkv.weight[: 2 * width] = torch.cat([keys, keys])

@@ -89,7 +89,11 @@ def _shared(first: Read, second: Read, tokenizer: Tokenizer, options: Contexts) 
     common = [token for token in first.ids if token in second.ids and token != first.specials.mask]
     longest = sorted(set(common), key=lambda token: (-len(tokenizer.vocabulary[token]), token))
     token = next((token for token in wanted if token in common), longest[0] if longest else None)
-    return None if token is None else (first.ids.index(token), second.ids.index(token))
+    if token is None:
+        return None
+    chosen = first.place(options.place)
+    at = chosen if options.place >= 0 and first.ids[chosen] == token else first.ids.index(token)
+    return at, second.ids.index(token)
 
 
 def neighbours(model: BERT, tokenizer: Tokenizer, options: WordNeighbours) -> Bars:

@@ -19,6 +19,8 @@ ENOUGH, ROUNDS = 40_000, 4
 """An evaluation masks a short text again and again, each time elsewhere, until so many words were read, but not more often than this."""
 
 EVALUATION_SEED = 1
+EVALUATION_SHARE = 0.15
+"""Whatever share is masked in training, which may change in mid-run: the test stays the same."""
 
 
 class Pretraining:
@@ -103,8 +105,7 @@ class Pretraining:
         else:
             rows = lay_out(text, torch.cat([starts, counts], dim=1), None, block, self.specials)
         rounds = max(1, min(ROUNDS, ENOUGH // len(text)))
-        share = self.settings.mask_share
-        chosen = torch.stack([choose(rows.idx, share, rows.idx.numel(), self.specials, generator) for _ in range(rounds)])
+        chosen = torch.stack([choose(rows.idx, EVALUATION_SHARE, rows.idx.numel(), self.specials, generator) for _ in range(rounds)])
         if not bool(chosen.any()):
             chosen[0, 0, 1] = True
         self.held_out = Rows(*(part.to(self.device) for part in (rows.idx, rows.segments, rows.valid)))
@@ -154,4 +155,4 @@ class Pretraining:
     def baselines_key(self) -> str:
         """The text, the split, the vocabulary and the masks."""
         settings = self.settings
-        return f"bert 1 {self.corpus.key} {settings.block_size} {settings.mask_share:g} {settings.next_sentence}"
+        return f"bert 1 {self.corpus.key} {settings.block_size} {EVALUATION_SHARE:g} {settings.next_sentence}"

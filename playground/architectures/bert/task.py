@@ -53,7 +53,9 @@ class BERTTask(Task[BERTSettings]):
             assets=assets,
         )
         specials = Specials(len(self.tokenizer.vocabulary))
-        self.generators["data"] = generator = torch.Generator(device).manual_seed(settings.seed)
+        self.generators["data"] = torch.Generator().manual_seed(settings.seed)
+        self._lots = generator = self.generators["data"] if device.type == "cpu" else torch.Generator(device)
+        """Draws batches and masks. One of another device begins anew at every step from the run's own, whose state fits every device."""
         self.classification: Classification | None = None
         self.classes: list[str] = []
         self._new_classes = False
@@ -82,7 +84,7 @@ class BERTTask(Task[BERTSettings]):
         if known is not None and not (isinstance(known, list) and all(isinstance(name, str) for name in known)):
             raise DataError("the checkpoint's classes are damaged; use another checkpoint")
         try:
-            self.classification = Classification(self.settings, self.device, self.tokenizer, self.generators["data"])
+            self.classification = Classification(self.settings, self.device, self.tokenizer, self._lots)
             self.classes = self.classification.texts.classes
         except DataError as error:
             if not known:
@@ -106,6 +108,8 @@ class BERTTask(Task[BERTSettings]):
         """One batch of rows with fresh masks, or of texts with a class."""
         settings = self.settings
         set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
+        if self._lots is not self.generators["data"]:
+            self._lots.manual_seed(int(torch.randint(2**62, (), generator=self.generators["data"])))
         parts: dict[str, Tensor] = {}
         if settings.data:
             loss = self._classification().loss(self.model)

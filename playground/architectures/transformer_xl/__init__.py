@@ -134,10 +134,11 @@ card = Card(
         ),
         "reference": Preset(
             _TEXT,
-            "The language reference by words, segments of 32, a memory of 64: perplexity 58.8; trained without one 62.1, trigram 78.5.",
+            "The language reference by words, segments of 32, a memory of 64: perplexity 58.8, the trigram's is 78.5.",
         ),
         "reference-no-memory": Preset(
-            {**_TEXT, "memory": 0, "eval_memory": 0}, "The same without a memory in training: what the memory is worth, honestly."
+            {**_TEXT, "memory": 0, "eval_memory": 0},
+            "The same without a memory in training: 62.1 in segments side by side, and 59.0 when the window is recomputed for every token.",
         ),
     },
 )

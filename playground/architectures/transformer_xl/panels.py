@@ -66,6 +66,9 @@ def prompt_tokens(model: TransformerXL, problem: Problem, options: TokenRead) ->
     """The probability of each token of the prompt, given the memory and those before it."""
     reading = read(model, problem, options)
     panel = prompts.prompt_tokens(model(reading.idx, reading.memory)[0][0], reading.prompt, problem.tokenizer, asked(reading, options))
+    if reading.remembered:
+        first = f"{panel.words[0]}: told by the memory's last word, which is not read again"
+        panel = msgspec.structs.replace(panel, notes=[first, *panel.notes[1:]])
     scored = problem.scored(reading.prompt.ids)
     if all(scored):
         return panel
@@ -165,7 +168,8 @@ def effective_context(model: TransformerXL, problem: Problem, options: Head) -> 
         if before[0].shape[1] == keep:  # whoever has no full memory yet could not look so far
             queries += segment.numel()
             for number, weights in enumerate(attention_weights(model, segment, before)):
-                mass[number] += by_distance(weights.cpu().double().sum(dim=0))
+                found = by_distance(weights.cpu().double().sum(dim=0))  # the last segment may be shorter than a block
+                mass[number, :, : found.shape[1]] += found
         _, memory = model(segment, before, keep)
     mass /= max(1, queries)
     reach = mass.flip(-1).cumsum(-1).flip(-1)  # share at that distance or farther
