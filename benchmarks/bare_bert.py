@@ -1,0 +1,55 @@
+"""The BERT's training as a researcher would write it in a script: no events, no checkpoints, no screen. Prints how long it took."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import torch
+from torch import nn
+
+from benchmarks.timing import Stopwatch
+from playground.architectures.bert.masking import Specials
+from playground.architectures.bert.model import BERT
+from playground.architectures.bert.pretraining import Pretraining
+from playground.architectures.bert.settings import BERTSettings
+from playground.architectures.bert.task import adamw, learning_rate
+from playground.data.text import read_corpus, read_text
+
+
+def main(steps: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    settings = dataclasses.replace(BERTSettings(), steps=steps)
+    corpus = read_corpus(
+        read_text(settings.text),
+        settings.tokens,
+        vocab_size=settings.vocab_size,
+        min_count=settings.min_count,
+        minimum=10 * settings.block_size,
+    )
+    specials = Specials(len(corpus.tokenizer.vocabulary))
+    model = BERT(
+        specials.size,
+        layers=settings.layers,
+        heads=settings.heads,
+        width=settings.width,
+        block_size=settings.block_size,
+        dropout=settings.dropout,
+    )
+    optimizer = adamw(model, settings)
+    data = Pretraining(settings, torch.device("cpu"), corpus, specials, torch.Generator().manual_seed(0))
+    stopwatch = Stopwatch()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        loss, _ = data.loss(model)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+    stopwatch.report(steps, loss.item())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
