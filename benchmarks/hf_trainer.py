@@ -71,7 +71,12 @@ def trainer_loop(architecture: str, steps: int) -> None:
             hidden_dropout_prob=settings.dropout, attention_probs_dropout_prob=0.0,
         )  # fmt: skip
         net: Any = BertForMaskedLM(config)
-        names = {str(number): number for number in range(words)} | {"[PAD]": words, "[MASK]": words + 1, "[CLS]": words + 2, "[SEP]": words + 3}
+        names = {str(number): number for number in range(words)} | {
+            "[PAD]": words,
+            "[MASK]": words + 1,
+            "[CLS]": words + 2,
+            "[SEP]": words + 3,
+        }
         plain = PreTrainedTokenizerFast(
             tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(names, unk_token="0")),
             mask_token="[MASK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",

@@ -1,4 +1,5 @@
-"""Training against what people use otherwise: DQN against stable-baselines3 and a plain loop, a word model against Keras on torch."""
+"""Training against what people use otherwise: DQN against stable-baselines3 and a plain loop, a word model against Keras on torch, BERT
+and GPT against transformers and its Trainer."""
 
 from __future__ import annotations
 
@@ -14,8 +15,9 @@ from benchmarks.table import Line, spread
 from benchmarks.throughput import paces
 from benchmarks.timing import Pace
 
-DQN_STEPS, WORD_STEPS = 10_000, 40
+DQN_STEPS, WORD_STEPS, TRAINER_STEPS = 10_000, 40, 100
 PROMISED = 1.5
+PROMISED_OF_BERT = 1.3
 
 
 def measure(effort: Effort) -> list[Line]:
@@ -31,17 +33,28 @@ def measure(effort: Effort) -> list[Line]:
         "word model, ours": functools.partial(script, "keras_recurrent", "own", words, str(threads), threads=threads),
         "word model by Keras on torch": functools.partial(script, "keras_recurrent", "keras", words, str(threads), threads=threads),
     }
+    trainers = [(_trainer(name, effort), bound) for name, bound in (("bert", PROMISED_OF_BERT), ("gpt", None))]
     lines = []
-    for candidates, bound in ((dqn, PROMISED), (model, None)):
+    for candidates, bound in ((dqn, PROMISED), (model, None), *trainers):
         found = alternate(candidates, effort.rounds)
         for name, measured in found.items():
             lines += paces(name, measured)
         ours, *others = found
         for other in others:
-            promised = bound if "stable" in other else None
+            promised = bound if "by a plain loop" not in other else None
             speeds = [a.steps_per_second / b.steps_per_second for a, b in zip(found[ours], found[other], strict=True)]
             costs = [b.cpu_ms / a.cpu_ms for a, b in zip(found[ours], found[other], strict=True)]
             ones = [1.0] * len(speeds)
             lines.append(Line(f"{ours} over {other}, by the wall", ratio(speeds, ones), bound=promised, spread=spread(speeds)))
             lines.append(Line(f"{ours} over {other}, by processor time", statistics.median(costs), bound=promised, spread=spread(costs)))
     return lines
+
+
+def _trainer(architecture: str, effort: Effort) -> dict[str, Callable[[], Pace]]:
+    """The task's own steps, and those of transformers' model in its `Trainer`; each step reads as many tokens as the other's."""
+    names = {"own": f"{architecture}, ours", "trainer": f"{architecture} by transformers' Trainer"}
+    steps, threads = str(effort.steps(TRAINER_STEPS)), effort.threads
+    return {
+        name: functools.partial(script, "hf_trainer", architecture, which, steps, str(threads), threads=threads)
+        for which, name in names.items()
+    }
