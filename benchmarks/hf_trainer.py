@@ -1,6 +1,8 @@
-"""A GPT-2 or a BERT of the default's size, text and batch, trained by the Trainer of `transformers`. Prints how long it took.
+"""Masked words and the next word by transformers and its `Trainer`, and by the playground's own nets: the same sizes, batches, words.
 
-`python -m benchmarks.hf_trainer gpt|bert STEPS THREADS`. Its logging, saving and evaluating are off.
+`python -m benchmarks.hf_trainer bert|gpt trainer|own STEPS THREADS` prints how long the steps took, on the text and at the size of the
+architecture's defaults. The `Trainer` gets its collator (for BERT `DataCollatorForLanguageModeling`), dropout as ours, AdamW and no logging,
+saving or evaluation; its rows are whole windows of the text, tokenized beforehand, so that it is timed at training alone.
 """
 
 from __future__ import annotations
@@ -8,143 +10,130 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import warnings
 from typing import Any
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
-from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from playground.architectures import card
-from playground.data.text import read_corpus, read_text
+from playground import architectures
+from playground.engine.device import prepare
+from playground.engine.settings import make
 
-SPECIALS = 4
+WARM_UP = 5
 
 
-class Windows(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """Random windows of a text, as many as the steps need."""
+class Windows(torch.utils.data.Dataset[dict[str, Any]]):
+    """As many windows of a text as are asked for, from random places."""
 
-    def __init__(self, ids: Tensor, width: int, count: int, labelled: bool) -> None:
-        starts = torch.randint(len(ids) - width, (count, 1), generator=torch.Generator().manual_seed(0))
-        self.rows = ids[starts + torch.arange(width)]
-        self.labelled = labelled
+    def __init__(self, text: torch.Tensor, length: int, count: int, cls: int | None, sep: int | None) -> None:
+        self._text, self._length, self._ends = text, length, (cls, sep)
+        self._starts = torch.randint(len(text) - length, (count,), generator=torch.Generator().manual_seed(0)).tolist()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._starts)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        row = self.rows[index]
-        return {"input_ids": row, "labels": row} if self.labelled else {"input_ids": row}
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        start = self._starts[number]
+        cls, sep = self._ends
+        if cls is None or sep is None:
+            return {"input_ids": self._text[start : start + self._length]}
+        return {"input_ids": torch.cat([torch.tensor([cls]), self._text[start : start + self._length - 2], torch.tensor([sep])])}
 
 
-def gpt2(settings: Any, vocabulary: int) -> Any:
-    """GPT-2's form at our size; dropout where ours is."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=vocabulary,
-            n_positions=settings.block_size,
-            n_embd=settings.width,
-            n_layer=settings.layers,
-            n_head=settings.heads,
-            embd_pdrop=settings.dropout,
-            resid_pdrop=settings.dropout,
-            attn_pdrop=0.0,
-            use_cache=False,
-        )
+def trainer_loop(architecture: str, steps: int) -> None:
+    """`Trainer.train`, timed from the step after the warm-up on."""
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        GPT2Config,
+        GPT2LMHeadModel,
+        PreTrainedTokenizerFast,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        default_data_collator,
     )
 
+    settings: Any = make(architectures.card(architecture).settings, {})
+    task: Any = architectures.card(architecture).load_task()(settings, torch.device("cpu"), None)
+    words = len(task.tokenizer.vocabulary)
+    same = {"bos_token_id": 0, "eos_token_id": 0}
+    if architecture == "bert":
+        import tokenizers
 
-def bert(settings: Any, vocabulary: int) -> Any:
-    """BERT's form at our size; dropout where ours is."""
-    from transformers import BertConfig, BertForMaskedLM
+        config = BertConfig(
+            vocab_size=words + 4, hidden_size=settings.width, num_hidden_layers=settings.layers, num_attention_heads=settings.heads,
+            intermediate_size=4 * settings.width, max_position_embeddings=settings.block_size, pad_token_id=words,
+            hidden_dropout_prob=settings.dropout, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
+        net: Any = BertForMaskedLM(config)
+        names = {str(number): number for number in range(words)} | {
+            "[PAD]": words,
+            "[MASK]": words + 1,
+            "[CLS]": words + 2,
+            "[SEP]": words + 3,
+        }
+        plain = PreTrainedTokenizerFast(
+            tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(names, unk_token="0")),
+            mask_token="[MASK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        )  # fmt: skip
+        collate: Any = DataCollatorForLanguageModeling(plain, mlm_probability=settings.mask_share)
+        text, ends = task.pretraining.train, (words + 2, words + 3)
+    else:
+        net = GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=words, n_embd=settings.width, n_layer=settings.layers, n_head=settings.heads, n_positions=settings.block_size,
+                resid_pdrop=settings.dropout, embd_pdrop=settings.dropout, attn_pdrop=0.0, **same,
+            )
+        )  # fmt: skip
+        text, ends, collate = task.train, (None, None), labelled(default_data_collator)
+    stopwatch: list[Stopwatch] = []
 
-    return BertForMaskedLM(
-        BertConfig(
-            vocab_size=vocabulary + SPECIALS,
-            max_position_embeddings=settings.block_size,
-            hidden_size=settings.width,
-            num_hidden_layers=settings.layers,
-            num_attention_heads=settings.heads,
-            intermediate_size=4 * settings.width,
-            hidden_dropout_prob=settings.dropout,
-            attention_probs_dropout_prob=0.0,
-        )
-    )
+    class Start(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, arguments: Any, state: Any, control: Any, **more: Any) -> None:
+            if state.global_step == WARM_UP:
+                stopwatch.append(Stopwatch())
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, max_steps=WARM_UP + steps, per_device_train_batch_size=settings.batch, learning_rate=settings.lr,
+            weight_decay=settings.weight_decay, max_grad_norm=settings.clip, logging_strategy="no", save_strategy="no", report_to=[],
+            use_cpu=True, disable_tqdm=True, optim="adamw_torch_fused",
+        )  # fmt: skip
+        data = Windows(text, settings.block_size, (WARM_UP + steps) * settings.batch, *ends)
+        done = Trainer(model=net, args=arguments, train_dataset=data, data_collator=collate, callbacks=[Start()]).train()
+        stopwatch[0].report(steps, done.training_loss)
 
 
-class Masking:
-    """What `DataCollatorForLanguageModeling` does, for ids that no tokenizer of theirs made: 15 %, of them 80/10/10."""
-
-    def __init__(self, vocabulary: int, share: float) -> None:
-        self.vocabulary, self.share = vocabulary, share
-
-    def __call__(self, rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        ids = torch.stack([row["input_ids"] for row in rows])
-        labels = ids.clone()
-        chosen = torch.rand(ids.shape) < self.share
-        labels[~chosen] = -100
-        lots = torch.rand(ids.shape)
-        ids[chosen & (lots < 0.8)] = self.vocabulary + 1
-        swapped = chosen & (lots >= 0.8) & (lots < 0.9)
-        ids[swapped] = torch.randint(self.vocabulary, ids.shape)[swapped]
-        return {"input_ids": ids, "labels": labels}
+def labelled(collate: Any) -> Any:
+    """For next words the targets are the words themselves; the model shifts them."""
+    return lambda rows: (batch := collate(rows)) | {"labels": batch["input_ids"].clone()}
 
 
-def main(architecture: str, steps: int, threads: int) -> None:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+def own_loop(architecture: str, steps: int) -> None:
+    """The playground's task, step by step."""
+    card = architectures.card(architecture)
+    settings = make(card.settings, {"device": "cpu", "steps": WARM_UP + steps, "threads": torch.get_num_threads()})
+    task = card.load_task()(settings, prepare(settings), None)
+    stopwatch = Stopwatch()
+    loss = torch.zeros(())
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            stopwatch = Stopwatch()
+        loss = task.train_step()["train_loss"]
+        task.step += 1
+    stopwatch.report(steps, loss.item())
 
+
+def main(architecture: str, which: str, steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    settings: Any = card(architecture).settings()
-    corpus = read_corpus(
-        read_text(settings.text),
-        settings.tokens,
-        vocab_size=settings.vocab_size,
-        min_count=settings.min_count,
-        minimum=2 * settings.block_size,
-    )
-    vocabulary = len(corpus.tokenizer.vocabulary)
-    windows = Windows(torch.from_numpy(corpus.train), settings.block_size, steps * settings.batch, labelled=architecture == "gpt")
-
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        """Starts at the first step and reports after the last."""
-
-        def on_train_begin(self, *args: Any, **more: Any) -> None:
-            self.stopwatch = Stopwatch()
-
-        def on_train_end(self, *args: Any, **more: Any) -> None:
-            self.stopwatch.report(steps, 0.0)
-
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=settings.batch,
-            max_steps=steps,
-            learning_rate=settings.lr,
-            warmup_steps=min(settings.warmup, steps),
-            weight_decay=settings.weight_decay,
-            max_grad_norm=settings.clip,
-            optim="adamw_torch_fused",
-            lr_scheduler_type="cosine" if architecture == "gpt" else "linear",
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=True,
-            dataloader_num_workers=0,
-        )
-        model = gpt2(settings, vocabulary) if architecture == "gpt" else bert(settings, vocabulary)
-        collator = {} if architecture == "gpt" else {"data_collator": Masking(vocabulary, settings.mask_share)}
-        sys.stdout.flush()
-        watch = Watch()
-        Trainer(model=model, args=arguments, train_dataset=windows, callbacks=[watch], **collator).train()
+    trainer_loop(architecture, steps) if which == "trainer" else own_loop(architecture, steps)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

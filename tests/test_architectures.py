@@ -43,6 +43,7 @@ PATIENCE = 300
 GATES: dict[str, list[tuple[dict[str, Any], range, float]]] = {
     "convnet": [({}, range(5), 0.985), ({"augment": True}, range(5), 0.990)],
     "gpt": [({}, range(1), 65.0)],
+    "bert": [({}, range(1), 0.31)],
     "recurrent": [
         ({}, range(1), 1.27),
         *((dict(CARDS["recurrent"].presets[name].values), range(3), 0.01) for name in ("adding-lstm", "adding-gru")),
