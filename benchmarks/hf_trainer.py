@@ -1,7 +1,7 @@
 """Masked words and the next word by transformers and its `Trainer`, and by the playground's own nets: the same sizes, batches, words.
 
 `python -m benchmarks.hf_trainer bert|gpt trainer|own STEPS THREADS` prints how long the steps took, on the text and at the size of the
-architecture's defaults. The `Trainer` gets its collator (for BERT `DataCollatorForLanguageModeling`), dropout as ours, AdamW and no logging,
+architecture's defaults. The `Trainer` gets its collator (for BERT `DataCollatorForLanguageModeling`), our dropout, AdamW and no logging,
 saving or evaluation; its rows are whole windows of the text, tokenized beforehand, so that it is timed at training alone.
 """
 
