@@ -302,3 +302,16 @@ def test_letters_are_treated_alike_after_writing(folder: Path, tmp_path: Path, l
     for line in (SAMPLE, "THE Raise", "naïve 日本"):
         wanted = known(line, add_special_tokens=False)["input_ids"]
         assert [made.foreign[token] for token in made.encode(line)] == wanted
+
+
+def test_each_word_is_as_likely_as_transformers_finds_it(folder: Path, bert: Task[Any]) -> None:
+    known = their_tokenizer(folder)
+    text = "the value of the name"
+    with looking(bert):
+        panel = bert.panel("pseudo_likelihood", architectures.card("bert").panel("pseudo_likelihood").options(sentence=text))
+    row = known(text, return_tensors="pt")["input_ids"][0]
+    assert panel.words == known.convert_ids_to_tokens(row.tolist())[1:-1]
+    for place, value in enumerate(panel.values, start=1):
+        hidden = row.clone()
+        hidden[place] = known.mask_token_id
+        assert value == pytest.approx(float(masked_logits(folder, hidden[None])[0, place].softmax(0)[row[place]]), rel=1e-3, abs=1e-9)

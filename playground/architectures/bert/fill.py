@@ -21,6 +21,15 @@ def read(model: BERT, rows: list[list[int]]) -> Tensor:
     return torch.cat([model.logits(model(part)).cpu().double() for part in parts])
 
 
+def read_at(model: BERT, rows: list[list[int]], places: list[int]) -> Tensor:
+    """Logits (B, V) in double precision at one place of each row: all of them would take gigabytes with the vocabulary of a large model."""
+    device = model.embeddings.tokens.weight.device
+    parts = zip(
+        torch.split(torch.tensor(rows, device=device), AT_ONCE), torch.split(torch.tensor(places, device=device), AT_ONCE), strict=True
+    )
+    return torch.cat([model.logits(model(part)[torch.arange(len(part), device=device), at]).cpu().double() for part, at in parts])
+
+
 def of_sentence(model: BERT, tokenizer: Tokenizer, options: Sentence) -> Read:
     """The sentence, as much of it as fits in a block."""
     return read_sentence(tokenizer, options, model.block_size - 2)
@@ -116,9 +125,9 @@ def pseudo_likelihood(model: BERT, tokenizer: Tokenizer, options: Sentence) -> T
     notes = [f"{word}: a blank has no probability" for word in sentence.words]
     total = 0.0
     if places:
-        logits = read(model, [sentence.row(place) for place in places])[:, 1:-1]  # (P, T, V)
+        logits = read_at(model, [sentence.row(place) for place in places], [place + 1 for place in places])  # (P, V)
         for place, row in zip(places, logits, strict=True):
-            log_probability = row[place].log_softmax(dim=0)
+            log_probability = row.log_softmax(dim=0)
             own = float(log_probability[sentence.ids[place]])
             total += own
             values[place] = float(log_probability[sentence.ids[place]].exp())
