@@ -33,8 +33,8 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def bare(architecture: str, steps: int, threads: int) -> Pace:
-    """Of `benchmarks/bare_ARCHITECTURE.py`. Raises `subprocess.CalledProcessError`."""
-    return script(f"bare_{architecture}", str(steps), str(threads), threads=threads)
+    """Of `benchmarks/bare_ARCHITECTURE.py` (a hyphen in its name is an underscore there). Raises `subprocess.CalledProcessError`."""
+    return script(f"bare_{architecture.replace('-', '_')}", str(steps), str(threads), threads=threads)
 
 
 def script(name: str, *arguments: str, threads: int) -> Pace:

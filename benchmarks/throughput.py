@@ -12,7 +12,7 @@ from benchmarks.rounds import alternate, ratio
 from benchmarks.table import Line, spread
 from benchmarks.timing import Pace
 
-STEPS = {"convnet": 3000, "recurrent": 150, "autoencoder": 10_000, "gan": 2000, "gpt": 200}
+STEPS = {"convnet": 3000, "recurrent": 150, "autoencoder": 10_000, "gan": 2000, "seq2seq": 300, "gpt": 200, "transformer-xl": 200}
 """Steps of one measurement: some ten seconds of a slow machine."""
 PROMISED = 0.97
 

@@ -1,6 +1,6 @@
 """Makes the README's pictures: opens the real screen, trains for real, acts, and writes what it shows as SVG.
 
-python docs/pictures.py [FOLDER]        about ten minutes on two cores
+python docs/pictures.py [FOLDER] [NAME …]        all of them take about ten minutes on two cores
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -76,48 +76,79 @@ async def focus_stage(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     await asyncio.sleep(0.5)
 
 
-async def main(target: Path) -> None:
-    """All pictures."""
+Scene = Callable[[PlaygroundApp, Pilot[None]], Awaitable[None]]
+
+
+def training(step: int) -> Scene:
+    """A run in mid-training."""
+
+    async def scene(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+        await train_until(app, pilot, step)
+
+    return scene
+
+
+async def drawn(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """A run, and a digit on the pad."""
+    await train_until(app, pilot, 1200)
+    await draw(app)
+
+
+async def watched(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """An agent that is watched while it trains."""
+    await train_until(app, pilot, 30_000)
+    await focus_stage(app, pilot)
+    await pilot.press("w")
+    await asyncio.sleep(8)
+
+
+async def looked_at(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """A token of the output, and what else might have stood there."""
+    await asyncio.sleep(3)
+    await focus_stage(app, pilot)
+    await pilot.press("escape", "home", "right", "right")
+    await asyncio.sleep(3)
+
+
+async def answered(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """What the shipped model says."""
+    await asyncio.sleep(4)
+
+
+async def acted(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """The action's page of a small window."""
+    await focus_stage(app, pilot)
+
+
+WIDE = (140, 42)
+SCENES: dict[str, tuple[str, tuple[int, int], dict[str, Any], Scene]] = {
+    "gpt": ("gpt", WIDE, {}, training(900)),
+    "convnet": ("convnet", WIDE, {}, drawn),
+    "gan": ("gan", WIDE, {}, training(1200)),
+    "dqn": ("dqn", WIDE, {}, watched),
+    "autoencoder": ("autoencoder", WIDE, {}, training(3000)),
+    "recurrent": ("recurrent", WIDE, {}, training(800)),
+    "seq2seq": ("seq2seq", WIDE, {"source": "transform"}, looked_at),
+    "bert": ("bert", WIDE, {}, answered),
+    "transformer-xl": ("transformer-xl", WIDE, {}, answered),
+    "gpt-80x24": ("gpt", (80, 24), {}, acted),
+}
+"""Each picture's tab, size, options and what is done before it is taken."""
+
+
+async def main(target: Path, names: Sequence[str]) -> None:
+    """The pictures of these names, or all."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "runs").mkdir(mode=0o700)
-
-        def save(app: PlaygroundApp, picture: str) -> None:
-            app.save_screenshot(str(target / f"{picture}.svg"))
-
-        async with playground(folder, "gpt", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 900)
-            save(app, "gpt")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "convnet", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 1200)
-            await draw(app)
-            save(app, "convnet")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "gan", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 1200)
-            save(app, "gan")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "dqn", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 30_000)
-            await focus_stage(app, pilot)
-            await pilot.press("w")
-            await asyncio.sleep(8)
-            save(app, "dqn")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "autoencoder", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 3000)
-            save(app, "autoencoder")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "recurrent", (140, 42)) as (app, pilot):
-            await train_until(app, pilot, 800)
-            save(app, "recurrent")
-            await pilot.press("ctrl+x")
-        async with playground(folder, "gpt", (80, 24)) as (app, pilot):
-            await focus_stage(app, pilot)
-            save(app, "gpt-80x24")
+        for picture in names or SCENES:
+            tab, size, options, scene = SCENES[picture]
+            async with playground(folder, tab, size, options=options) as (app, pilot):
+                await scene(app, pilot)
+                app.save_screenshot(str(target / f"{picture}.svg"))
+                await pilot.press("ctrl+x")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent))
+    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent, sys.argv[2:]))

@@ -142,12 +142,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
     if questions or given.get("panel"):
         from playground.runs import ask, origin
+        from playground.runs.panel_text import print_panel
 
         _check_questions(card, panel, questions)
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
-        ask.print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
+        print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
@@ -234,6 +235,7 @@ def export(
             "csv, tensorboard: a run's curves."
         ),
     ],
+    part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",
     force: Annotated[bool, Parameter(name="--force", negative="", help="Replace what stands there.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -242,9 +244,11 @@ def export(
     from playground.exports.source import Source
     from playground.exports.target import staged
 
+    if part and to != "onnx":
+        raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force) as draft:
-        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir)), draft)
+        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
     print(f"{target}: {words.replace('{target}', str(target))}")
     return 0
 

@@ -32,9 +32,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "gpt": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
     "bert": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
     "recurrent": {"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
+    "seq2seq": {"layers": 1, "heads": 2, "width": 16, "batch": 8, "length": 4, "symbols": 6},
     "gan": {"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
     "dqn": {"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},
     "autoencoder": {"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
+    "transformer-xl": {"width": 16, "block_size": 8, "memory": 8, "eval_memory": 16, "facts": 3, "gap": 9, "batch": 8},
 }
 """Settings with which an architecture trains hundreds of steps a second. One that is not listed is tested with its defaults."""
 

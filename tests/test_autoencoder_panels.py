@@ -65,14 +65,14 @@ def test_a_page_shows_each_image_above_its_reconstruction(net: AutoencoderTask) 
 
 
 def test_noise_stands_between_image_and_reconstruction(net: AutoencoderTask) -> None:
-    column = pictures(ask(net, "reconstructions", image=3, noise="masking", noise_level=0.5))[3]
+    column = pictures(ask(net, "reconstructions", image=3, input_noise="masking", input_noise_level=0.5))[3]
     assert column.shape == (26, 8)
     image, noisy = column[:8], column[9:17]
     assert set(noisy[noisy != image].tolist()) == {0.0}
     assert (noisy[image > 0] == 0).mean() == pytest.approx(0.5, abs=0.25)
     denoising = build("denoising", steps=1)
     assert ask(denoising, "reconstruction").labels == ["image", "noisy", "reconstruction", "difference"]
-    assert ask(denoising, "reconstruction", noise="none").labels == ["image", "reconstruction", "difference"]
+    assert ask(denoising, "reconstruction", input_noise="none").labels == ["image", "reconstruction", "difference"]
 
 
 def test_a_drawing_goes_through_the_net(net: AutoencoderTask) -> None:

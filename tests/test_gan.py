@@ -548,7 +548,7 @@ def test_a_saturated_discriminator_is_told_by_the_length_of_the_longest_arrow() 
 
 def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
     task = build(**TINY | {"latent": 3})
-    shown = ask(task, "sample", latent="0.5,-1", across=2, along=0)
+    shown = ask(task, "sample", latent_place="0.5,-1", across=2, along=0)
     with torch.no_grad():
         expected = task.sampler(torch.tensor([[-1.0, 0.0, 0.5]]))
     assert np.allclose(shown.points.numpy()[-1], expected[0].numpy())

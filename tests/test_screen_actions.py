@@ -26,7 +26,7 @@ async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path,
         return None
 
     monkeypatch.setattr(RunLink, "act", act)
-    async with opened(tmp_path, tab="gan", options={"point": "0.5,1", "latent": "1,1"}) as (app, pilot):
+    async with opened(tmp_path, tab="gan", options={"point": "0.5,1", "latent_place": "1,1"}) as (app, pilot):
         action = next(action for action in app.tab.card.actions if action.name == "place")
         await pilot.press(action.key)
         await until(lambda: done == [("place", {"point": "0.5,1"})])

@@ -64,7 +64,34 @@ POINTS = Scatter(
 VALUES = Bars(labels=["push left", "push right"], values=[41.28, 43.74], chosen=1, caption="next: push right (exploit)")
 CART = np.zeros((20, 30, 3), np.uint8)
 CART[14:17, 12:18], CART[4:14, 14:16] = 255, (202, 152, 101)
+SOURCE, SAID = list("hello"), [*"olleh", "<eos>"]
+ALTERNATIVES = Bars(labels=["l", "h", "<eos>"], values=[0.94, 0.04, 0.01], percent=True, chosen=0, sets=["ol", "oh", "o"])
+BACKWARDS = np.eye(6, 5, dtype=np.float32)[:, ::-1] * 0.9 + 0.02
+FILLS = Bars(labels=["value", "type", "name"], values=[0.61, 0.2, 0.05], percent=True, sets=["the value of", "the type of", "the name of"])
 PANELS: dict[str, dict[str, AnyPanel]] = {
+    "seq2seq": {
+        "translation": Tokens(
+            words=SAID, values=[0.99, 0.94, 0.97, 0.9, 0.99, 1.0], place=1, alternatives=ALTERNATIVES, text="olleh", ended=True,
+            figure="right", caption="right answer olleh",
+        ),
+        "alignment": HeatMap(
+            values=Array.of(BACKWARDS), rows=SAID, columns=SOURCE, row_title="says", column_title="looks at", low=0.0, high=1.0,
+        ),
+    },
+    "bert": {
+        "fill": Tokens(
+            words=["the", "[MASK]", "of"], values=[None, 0.61, None], place=1, alternatives=FILLS, filled="the value of",
+            figure="61.0 %", caption="one word is masked",
+        ),
+        "attention": ATTENTION,
+    },
+    "transformer-xl": {
+        "next_token": Bars(
+            labels=["paris", "rome"], values=[0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0,
+            figure="98.0 %", caption="memory of 38 words",
+        ),
+        "memory_used": Tokens(words=["cat", "red", "paris", "."], values=[0.01, 0.0, 0.98, 0.0], place=2, figure="paris 98 %"),
+    },
     "convnet": {
         "probabilities": PROBABILITIES,
         "input": ImageGrid(images=Array.of(digit(7)[None]), labels=["7"], caption="held-out image 0, truly 7"),
@@ -210,6 +237,9 @@ WIDE = {
     "autoencoder": "nearest: 4",
     "gan": "8 of 8 modes",
     "dqn": "return 12",
+    "seq2seq": "right answer olleh",
+    "bert": "one word is masked",
+    "transformer-xl": "memory of 38 words",
 }
 INSIDE = {"convnet": "truly 7", "gpt": "perplexity 9.05"}
 
@@ -224,7 +254,7 @@ def test_curves_in_a_small_window(name: str, still: Callable[[str], PlaygroundAp
     assert snap_compare(still(name), terminal_size=(80, 24), run_before=ready(words="nearest neighbour"))
 
 
-@pytest.mark.parametrize("name", list(INSIDE))
+@pytest.mark.parametrize("name", [*INSIDE, "seq2seq", "bert"])
 def test_the_action_in_a_small_window(name: str, still: Callable[[str], PlaygroundApp], snap_compare: Callable[..., bool]) -> None:
     assert snap_compare(still(name), terminal_size=(80, 24), run_before=ready(keys=("4", "escape"), words=WIDE[name]))
 

@@ -27,10 +27,10 @@ def nice_end(value: float) -> float:
 
 
 def linear_limits(low: float, high: float, parts: int = 4) -> tuple[float, float]:
-    """Limits around `low..high` on multiples of a round step."""
+    """Limits around `low..high` on multiples of a round step; what is never negative gets no negative half."""
     if high <= low:
         pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
+        low, high = low - pad if low else 0.0, high + pad
     step = nice_step(high - low, parts)
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
 

@@ -113,7 +113,7 @@ class Tokens(Panel, frozen=True, kw_only=True):
     ended: bool = False
     """True when nothing follows (a passage that came to its end)."""
     place: int | None = None
-    """Position of the word that is looked at, in a stage of tokens."""
+    """Position of the word that stands out: the one that is looked at, the one with the largest value."""
     alternatives: Bars | None = None
     """What else might stand at `place`, the likeliest first."""
     masked: str = ""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from playground.engine import state
 from playground.engine.errors import DataError as DataError
+from playground.engine.graph import Graph
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Options, Settings, SettingsError
 
@@ -126,6 +127,12 @@ class Task(ABC, Generic[S]):
     def baselines_key(self) -> str:
         """Names all that the baselines depend on (a hash of the data, the split); equal keys may share a cached result."""
         return ""
+
+    # --- leaving the playground ---------------------------------------------------------------------------------------------------
+
+    def graphs(self) -> dict[str, Graph]:
+        """Forward passes that can be written as graphs of tensors, by name, the one that matters most first. None by default."""
+        return {}
 
     # --- state --------------------------------------------------------------------------------------------------------------------
 

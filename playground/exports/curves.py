@@ -15,7 +15,7 @@ from playground.exports.source import Source
 def write_csv(source: Source, target: Path) -> str:
     """One row for each step with a measurement; a column for each metric, and one for each baseline of it, filled where it was evaluated.
 
-    A loss that was not finite stands as `nan` or `inf`; an empty cell was not measured.
+    An empty cell was not measured, or was no number.
     """
     rows, baselines = _table(source.events())
     metrics = sorted({name for row in rows.values() for name in row})

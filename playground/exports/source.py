@@ -24,6 +24,8 @@ class Source:
     text: str
     """What was typed."""
     runs_dir: Path
+    part: str = ""
+    """Which of the model's nets; empty: the main one."""
 
     @property
     def run(self) -> directory.RunDirectory | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 LONGEST = 8_000
@@ -24,13 +24,14 @@ Line = tuple[Piece, ...]
 class _State:
     branches: tuple[Line, ...]
     present: int
+    before: str = ""
 
 
 class Passage:
     """The present text, the branches beside it, and the way back."""
 
-    def __init__(self, text: str = "") -> None:
-        self._state = _State(((Piece(clean(text)),) if text else (),), 0)
+    def __init__(self, text: str = "", before: str = "") -> None:
+        self._state = _State(((Piece(clean(text)),) if text else (),), 0, clean(before))
         self._former: list[_State] = []
         self._typing = False
 
@@ -43,6 +44,11 @@ class Passage:
     def text(self) -> str:
         """The present text."""
         return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def before(self) -> str:
+        """What a model with a memory has read before the text."""
+        return self._state.before
 
     @property
     def branches(self) -> list[str]:
@@ -111,6 +117,24 @@ class Passage:
                 return True
         return False
 
+    def read_on(self) -> bool:
+        """The text becomes part of what was read before, and the next part is begun. False when there is none, or no room for it."""
+        gap = "" if not self.before or self.before[-1].isspace() or self.text[:1].isspace() else " "
+        read = self.before + gap + self.text
+        if not self.text.strip() or len(read) > LONGEST:
+            return False
+        self.keep()
+        self._state = _State(((),), 0, read)
+        return True
+
+    def remember(self, before: str) -> bool:
+        """Something else was read before; nothing, for one. False when it was that already."""
+        if before == self.before:
+            return False
+        self.keep()
+        self._state = replace(self._state, before=clean(before))
+        return True
+
     def branch(self, point: int | None = None) -> bool:
         """Keep the present text as a branch and go back to `point` (pieces from the start). False when nothing stands behind it."""
         point = self.point if point is None else point
@@ -119,7 +143,7 @@ class Passage:
         self.keep()
         root = self.pieces[:point]
         branches = (*self._state.branches, root)
-        self._state = _State(branches, len(branches) - 1)
+        self._state = replace(self._state, branches=branches, present=len(branches) - 1)
         return True
 
     def switch(self, position: int) -> bool:
@@ -127,13 +151,13 @@ class Passage:
         if position == self._state.present or not 0 <= position < len(self._state.branches):
             return False
         self._typing = False
-        self._state = _State(self._state.branches, position)
+        self._state = replace(self._state, present=position)
         return True
 
     def _write(self, line: Line) -> None:
         branches = list(self._state.branches)
         branches[self._state.present] = line
-        self._state = _State(tuple(branches), self._state.present)
+        self._state = replace(self._state, branches=tuple(branches))
 
 
 def clean(text: str) -> str:

@@ -7,11 +7,10 @@ from textual.widget import Widget
 
 
 class MemoryLine(Widget):
-    """The end of the text that a model with a memory has read; nothing where it has none."""
+    """The end of the text that a model with a memory has read."""
 
-    def __init__(self, option: str, text: str) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.display = bool(option)
         self.text = text
         """What was read before."""
 
@@ -27,9 +26,3 @@ class MemoryLine(Widget):
         head = f"read before ({len(self.text):,} characters)  "
         room = max(8, self.content_size.width - len(head))
         return Content(head + (self.text if len(self.text) <= room else "…" + self.text[1 - room :]))
-
-
-def joined(before: str, part: str) -> str:
-    """Two parts of a text, a space between them unless one stands there."""
-    gap = "" if not before or before[-1].isspace() or part[:1].isspace() else " "
-    return before + gap + part

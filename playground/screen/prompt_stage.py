@@ -21,12 +21,13 @@ from playground.screen.flow import Flow
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, Passage, clean
 from playground.screen.prompt_line import PromptLine
-from playground.screen.prompt_memory import MemoryLine, joined
+from playground.screen.prompt_memory import MemoryLine
 from playground.screen.prompt_rows import ActionRow, BranchRows
 from playground.screen.prompt_words import Word, words_of
 from playground.screen.stage import ActionStage, Ask, Command
 from playground.screen.writing import FULL, Writer, length_of
 
+MEMORY_FULL = f"what was read before may hold {LONGEST:,} characters; empty it and begin anew"
 WIDE = 100
 """Cells from which there is room for the figure beside the options."""
 
@@ -53,15 +54,13 @@ class PromptStage(ActionStage):
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         super().__init__(card, options, "Prompt", length_of(card), id=id)
-        self.passage = Passage(clean(str(options.get(self.option.name, self.option.default))))
+        before = options.get(self.stage.before, getattr(self.question.options(), self.stage.before, ""))
+        self.passage = Passage(clean(str(options.get(self.option.name, self.option.default))), str(before))
         options[self.option.name] = self.passage.text
         self._writer = Writer(self.passage, card.panel(self.stage.generate), self.option.name) if self.stage.generate else None
         self._line = PromptLine(self.passage.text)
-        self._memory = MemoryLine(
-            self.stage.before, str(options.get(self.stage.before, getattr(self.question.options(), self.stage.before, "")))
-        )
-        self.bar.fields = tuple(field for field in self.bar.fields if field.name != self.stage.before)
-        self.bar.set_values(options)
+        self._memory = MemoryLine(self.passage.before)
+        self._memory.display = bool(self.stage.before)
         self._actions = ActionRow(classes="actions")
         self._bars = widgets.Bars()
         self._bars.numbered = True
@@ -238,26 +237,18 @@ class PromptStage(ActionStage):
 
     def action_read_on(self) -> None:
         """Read the line into the memory; the next part is typed in its place."""
-        if not self.passage.text.strip():
-            self.say("type a part of the text first; then it is read into the memory")
-        elif len(self._memory.text) + len(self.passage.text) >= LONGEST:
-            self.say(f"the memory's text may hold {LONGEST:,} characters; empty it and begin anew")
-        else:
-            self._remember(joined(self._memory.text, self.passage.text))
-            self._stop()
-            self.passage.typed("")
+        self._stop()
+        if self.passage.read_on():
             self._text_changed()
+        else:
+            few = not self.passage.text.strip()
+            self.say("type a part of the text first; then it is read into the memory" if few else MEMORY_FULL)
 
     def action_empty(self) -> None:
         """Forget what was read before, and see the prediction change."""
-        self._remember("")
-        self.wonder()
-
-    def _remember(self, text: str) -> None:
-        self.say("")
-        self._memory.show_text(text)
-        self.tell(self.stage.before, text)
-        self._draw_actions()
+        self._stop()
+        if self.passage.remember(""):
+            self._text_changed()
 
     # --- typing -------------------------------------------------------------------------------------------------------------------
 
@@ -296,9 +287,8 @@ class PromptStage(ActionStage):
         if self.option.name in values and values[self.option.name] != self.passage.text:
             self.passage.typed(clean(str(values[self.option.name])))
             self._text_changed()
-        if self.stage.before in values:
-            self._memory.show_text(str(values[self.stage.before]))
-            self._draw_actions()
+        if self.stage.before in values and self.passage.remember(str(values[self.stage.before])):
+            self._text_changed()
         super().set_options(values)
 
     @on(Flow.Pressed, ".actions, .branches")
@@ -333,6 +323,9 @@ class PromptStage(ActionStage):
             self._line.cursor_position = len(self.passage.text)
         self._draw_passage()
         self.tell(self.option.name, self.passage.text)
+        if self.stage.before:
+            self._memory.show_text(self.passage.before)
+            self.tell(self.stage.before, self.passage.before)
         if following:
             self.wonder()
         else:
@@ -353,5 +346,5 @@ class PromptStage(ActionStage):
 
     def _draw_actions(self) -> None:
         writing = self._writer is not None and self._writer.writing
-        memory = self._memory.text if self.stage.before else None
+        memory = self.passage.before if self.stage.before else None
         self._actions.show_for(self.passage, can_write=self._writer is not None, writing=writing, memory=memory)

@@ -156,7 +156,8 @@ class RunLink:
                     f"{origin} could not be opened", str(error), "space trains from fresh weights; o opens another model"
                 )
         finally:
-            self._opening = False
+            if self._explorer is peer or self._explorer is None:  # else another one is being opened
+                self._opening = False
         self._watcher.tell(self._client)
         self._listener.reported()
 

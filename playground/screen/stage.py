@@ -93,7 +93,7 @@ class ActionStage(Container):
         self.options = options
         self.question: PanelCard = card.panel(self.stage.panel)
         self.option: Field = next(field for field in fields(self.question.options) if field.name == self.stage.option)
-        own = [field for field in fields(self.question.options) if field.name != self.option.name]
+        own = [field for field in fields(self.question.options) if field.name not in self.stage.by_hand]
         self.bar = OptionsBar([*own, *more], title)
         """The options of the question, `more` behind them."""
         self.bar.set_values(options)
@@ -151,6 +151,8 @@ class ActionStage(Container):
         self._renewal = None
         if self.can_be_seen():
             self.wonder()
+        elif self.is_attached and self.app.screen is not self.screen:  # a dialog covers it: nobody tells when that is closed
+            self._renewal = asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew_now)
 
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""

@@ -281,8 +281,7 @@ class ArchitectureTab(Vertical):
     @on(ActionStage.OptionsChanged)
     def _stage_changed(self, event: ActionStage.OptionsChanged) -> None:
         event.stop()
-        self.options |= event.values
-        self._views_changed()
+        self._views_changed()  # the options are the same dictionary: what was told may be newer by now
 
     @on(ActionStage.ActionChosen)
     def _action_chosen(self, event: ActionStage.ActionChosen) -> None:
@@ -328,9 +327,9 @@ def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
 
             return PromptStage(card, options)
         case stages.TokenLine():
-            from playground.screen.tokens_stage import TokensStage
+            from playground.screen.token_line_stage import TokenLineStage
 
-            return TokensStage(card, options)
+            return TokenLineStage(card, options)
         case stages.Plane():
             from playground.screen.plane_stage import PlaneStage
 

@@ -94,6 +94,30 @@ class Autoencoder(nn.Module):
         last.bias.copy_((torch.logit(mean.clamp(0.01, 0.99)) if output == "sigmoid" else mean).flatten())
 
 
+class Encoder(nn.Module):
+    """The first half alone."""
+
+    def __init__(self, whole: Autoencoder) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Codes (B, k) of images (B, C, H, W); of a variational one the mean of their distribution."""
+        return self.whole.encode(images).mean
+
+
+class Decoder(nn.Module):
+    """The second half alone."""
+
+    def __init__(self, whole: Autoencoder) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Images (B, C, H, W) of codes (B, k)."""
+        return self.whole.decode(code)
+
+
 def dense(widths: tuple[int, ...], activation: str) -> list[nn.Module]:
     """Linear layers from the first width to the last, the activation between them."""
     layers: list[nn.Module] = [nn.Linear(widths[0], widths[1])]

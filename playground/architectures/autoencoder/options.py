@@ -21,10 +21,10 @@ Axis = Annotated[int, Meta(ge=0, le=4095)]
 class InputOptions(ImageOptions):
     """An image or a drawing, and what is done to it and to its code on the way."""
 
-    noise: Noise = "as trained"
+    input_noise: Noise = "as trained"
     """What is done to the input before the net sees it."""
 
-    noise_level: Level = 0.25
+    input_noise_level: Level = 0.25
     """Strength of that noise: the standard deviation, or the share of cells that are changed."""
 
     silence: Silence = -1
@@ -35,10 +35,10 @@ class InputOptions(ImageOptions):
 class PageOptions(PickOptions):
     """A page of images, and what is done to them and to their codes on the way."""
 
-    noise: Noise = "as trained"
+    input_noise: Noise = "as trained"
     """What is done to the inputs before the net sees them."""
 
-    noise_level: Level = 0.25
+    input_noise_level: Level = 0.25
     """Strength of that noise: the standard deviation, or the share of cells that are changed."""
 
     silence: Silence = -1

@@ -20,7 +20,7 @@ from playground.architectures.autoencoder.baselines import (
     reconstruction_errors,
 )
 from playground.architectures.autoencoder.judge import Judge
-from playground.architectures.autoencoder.model import Autoencoder, Code
+from playground.architectures.autoencoder.model import Autoencoder, Code, Decoder, Encoder
 from playground.architectures.autoencoder.noise import corrupt
 from playground.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
 from playground.architectures.autoencoder.panels import AutoencoderPanels
@@ -29,6 +29,7 @@ from playground.data.batches import Batches
 from playground.data.images import ImageData, load_images
 from playground.data.patches import load_patches
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.task import Task
 from playground.parts.ink import usual_frame
 from playground.parts.optimizers import decay_groups, schedule, set_rates
@@ -185,6 +186,16 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
                 f"the checkpoint's net takes images of shape {tuple(assets['shape'])}, and {self.images.name} has {self.images.shape}; "
                 f"use --data {assets['data']}"
             )
+
+    def graphs(self) -> dict[str, Graph]:
+        """Images with cells from 0 to 1 to their reconstructions, and its two halves."""
+        images = self.cells(self.test_images[:2])
+        code = self.model.encode(images).mean
+        return {
+            "autoencoder": Graph(self.model, {"images": images}, ("reconstructions",), {"images": {0: "batch"}}),
+            "encoder": Graph(Encoder(self.model), {"images": images}, ("code",), {"images": {0: "batch"}}),
+            "decoder": Graph(Decoder(self.model), {"code": code.detach()}, ("images",), {"code": {0: "batch"}}),
+        }
 
     def extra_state(self) -> dict[str, Any]:
         """The position in the data, and which data it is."""

@@ -58,8 +58,8 @@ class View:
 
     def noisy(self, images: Tensor, options: InputOptions | PageOptions) -> Tensor:
         """Images as the options want them, or the same tensor when nothing is done to them."""
-        kind = self.settings.noise if options.noise == "as trained" else options.noise
-        return corrupt(images, kind, options.noise_level, torch.Generator().manual_seed(NOISE_SEED))
+        kind = self.settings.noise if options.input_noise == "as trained" else options.input_noise
+        return corrupt(images, kind, options.input_noise_level, torch.Generator().manual_seed(NOISE_SEED))
 
     def silenced(self, code: Tensor, unit: int) -> Tensor:
         """A code (B, k) with one unit set to 0. Raises `SettingsError`."""

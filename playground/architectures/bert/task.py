@@ -14,7 +14,6 @@ from playground.architectures.bert.model import BERT
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
 from playground.architectures.bert.pretraining import Pretraining
 from playground.architectures.bert.settings import BERTSettings
-from playground.data.text import Corpus
 from playground.engine.errors import DataError
 from playground.engine.panels import Bars, HeatMap, Lines, Table, Tokens
 from playground.engine.settings import Options

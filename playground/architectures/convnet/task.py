@@ -17,6 +17,7 @@ from playground.architectures.convnet.panels import ConvNetPanels
 from playground.data.batches import Batches
 from playground.data.images import load_images
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.task import Task
 from playground.parts.ink import usual_frame
 from playground.parts.optimizers import decay_groups, schedule, set_rates
@@ -119,6 +120,11 @@ class ConvNetTask(ConvNetPanels, Task[ConvNetSettings]):
     def assets(self) -> dict[str, Any]:
         """What the data decided about the net."""
         return {"data": self.images.name, "classes": list(self.images.classes), "shape": list(self.images.shape), "full": self.images.full}
+
+    def graphs(self) -> dict[str, Graph]:
+        """Images, with cells as the data has them, to logits."""
+        images = self.test_images[:2].float()
+        return {"net": Graph(self.model, {"images": images}, ("logits",), {"images": {0: "batch"}})}
 
     def extra_state(self) -> dict[str, Any]:
         """The position in the data, and which data it is."""

@@ -23,6 +23,7 @@ from playground.architectures.dqn.replay import Replay, row_bytes
 from playground.architectures.dqn.settings import DQNSettings
 from playground.architectures.dqn.watching import DQNActions
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.settings import SettingsError
 from playground.engine.task import Task
 
@@ -246,6 +247,13 @@ class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
         """What the environment decided about the net."""
         observed = self.reading.observed
         return {"env": self.name, "observed": [observed.kind, list(observed.shape), observed.states], "actions": self.actions}
+
+    def graphs(self) -> dict[str, Graph]:
+        """Observations to the values of all actions."""
+        observed = self.reading.observed
+        kind = {"vector": torch.float32, "state": torch.int64, "image": torch.uint8}[observed.kind]
+        observations = torch.zeros(2, *observed.shape, dtype=kind)
+        return {"net": Graph(self.net, {"observations": observations}, ("values",), {"observations": {0: "batch"}})}
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """As for any task; the target net begins as a copy."""

@@ -83,7 +83,7 @@ PANELS = (
     ),
 )
 
-STAGE = stages.Plane(panel="sample", option="latent", bounds=(-2.0, 2.0, -2.0, 2.0))
+STAGE = stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0))
 
 ACTIONS = (
     ActionCard(

@@ -37,7 +37,7 @@ class PointOptions(Options):
 class LatentOptions(PointOptions):
     """A place in latent space."""
 
-    latent: Annotated[str, Meta(max_length=60)] = "0,0"
+    latent_place: Annotated[str, Meta(max_length=60)] = "0,0"
     """Two of the latent's numbers, x,y; most of the generator's latents lie within -2 to 2."""
 
     across: Annotated[int, Meta(ge=0, le=1023)] = 0
@@ -48,7 +48,7 @@ class LatentOptions(PointOptions):
 
     def check(self) -> None:
         """Raises `SettingsError`."""
-        parse_place(self.latent, "latent")
+        parse_place(self.latent_place, "latent_place")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,5 +83,7 @@ def parse_place(text: str, field: str) -> tuple[float, float]:
     except ValueError:
         x = y = math.nan
     if not (abs(x) <= 1000 and abs(y) <= 1000):
-        raise SettingsError(f"--{field} {text!r} is not two numbers from -1000 to 1000 with a comma between, such as 0.5,-1", field)
+        raise SettingsError(
+            f"--{field.replace('_', '-')} {text!r} is not two numbers from -1000 to 1000 with a comma between, such as 0.5,-1", field
+        )
     return x, y

@@ -110,7 +110,7 @@ class GANPanels:
         latent = self._latent(options)
         made = self.sampler(latent)
         verdict = f"{self._word} {self._verdict(made):.3g}"
-        x, y = parse_place(options.latent, "latent")
+        x, y = parse_place(options.latent_place, "latent_place")
         if self.examples.images is not None:
             name = self.examples.names[self._modes(made)[0]]
             return ImageGrid(images=self._pictures(made), figure=verdict, caption=f"latent {x:.2f},{y:.2f} · most like a training {name}")
@@ -281,7 +281,7 @@ class GANPanels:
 
     def _latent(self, options: LatentOptions) -> Tensor:
         across, along = self._axes(options)
-        place = torch.tensor([parse_place(options.latent, "latent")], device=self.device)
+        place = torch.tensor([parse_place(options.latent_place, "latent_place")], device=self.device)
         return _plane(self._base(options), place, across, along)
 
     def _pictures(self, images: Tensor) -> Array:

@@ -17,6 +17,7 @@ from playground.architectures.gan.options import SHEET, PointOptions
 from playground.architectures.gan.panels import GANPanels
 from playground.architectures.gan.settings import GANSettings, check_nets
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Options, SettingsError
 from playground.engine.task import Task
@@ -212,6 +213,15 @@ class GANTask(GANPanels, Task[GANSettings]):
     def assets(self) -> dict[str, Any]:
         """What the data decided about the nets."""
         return {"data": self.settings.data, "shape": list(self.examples.shape), "modes": self.examples.names}
+
+    def graphs(self) -> dict[str, Graph]:
+        """Latents to examples by the net that is shown, and examples to the discriminator's output."""
+        latents = self._latents(2)
+        examples = self.sampler(latents).detach()
+        return {
+            "generator": Graph(self.sampler, {"latents": latents}, ("examples",), {"latents": {0: "batch"}}),
+            "discriminator": Graph(self.discriminator, {"examples": examples}, ("output",), {"examples": {0: "batch"}}),
+        }
 
     def extra_state(self) -> dict[str, Any]:
         """What a person changed about the data, the remembered samples, and which data it is."""

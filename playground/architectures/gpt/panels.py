@@ -11,6 +11,7 @@ from playground.architectures.gpt.reader import Reader
 from playground.data.tokens import Tokenizer
 from playground.engine.panels import Array, Bars, HeatMap, Table, Tokens
 from playground.parts import prompts
+from playground.parts.norms import norms as norms_of
 from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
 PARTS = {
@@ -99,29 +100,12 @@ def neighbours(model: GPT, tokenizer: Tokenizer, options: Neighbours) -> Bars:
 
 def norms(model: GPT) -> Bars:
     """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    groups: dict[str, list[Tensor]] = {}
-    gradients: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        label = f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
-        groups.setdefault(label, []).append(parameter)
-        if parameter.grad is not None:
-            gradients.setdefault(label, []).append(parameter.grad)
-    labels = list(groups)
-    stepped = bool(gradients)
-    return Bars(
-        labels=labels,
-        values=_norms(gradients, labels) if stepped else _norms(groups, labels),
-        second=_norms(groups, labels) if stepped else [],
-        names=["gradient", "weights"] if stepped else ["weights"],
-        log=True,
-        caption="" if stepped else "weights alone: there is no gradient before the first step of this process",
-    )
+    return norms_of(model, _part)
 
 
-def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups[label]) for label in labels]).tolist()
-    return found
+def _part(name: str) -> str:
+    parts = name.split(".")
+    return f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
 
 
 def _batch(model: GPT, ids: list[int]) -> Tensor:

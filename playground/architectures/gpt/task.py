@@ -14,6 +14,7 @@ from playground.architectures.gpt.model import GPT
 from playground.data import ngrams
 from playground.data.text import Corpus
 from playground.engine.errors import DataError
+from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
@@ -130,6 +131,11 @@ class GPTTask(Task[GPTSettings]):
             raise DataError(
                 f"{self.corpus.name} is not the text that this run began with; bring that one back, or begin a new run from its weights"
             )
+
+    def graphs(self) -> dict[str, Graph]:
+        """Tokens to logits."""
+        tokens = torch.zeros(2, min(8, self.settings.block_size), dtype=torch.int64)
+        return {"decoder": Graph(self.model, {"tokens": tokens}, ("logits",), {"tokens": {0: "batch", 1: "time"}})}
 
     def next_word(self, options: NextWord) -> Bars:
         """See `panels.next_word`; so for the others."""

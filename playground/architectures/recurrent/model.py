@@ -191,3 +191,16 @@ class Recurrent(nn.Module):
                 parts["hidden"] = parts["hidden"].masked_fill(held, hold.value)
             steps.append(parts)
         return steps
+
+
+class Reading(nn.Module):
+    """A net that reads from nothing and says something: after every step, or once at the end."""
+
+    def __init__(self, net: Recurrent, concludes: bool) -> None:
+        super().__init__()
+        self.net, self.concludes = net, concludes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (B, T, V) of tokens (B, T) or numbers (B, T, C); (B, V) of one that concludes."""
+        hidden, _ = self.net(x)
+        return self.net.read_out(self.net.concluded(hidden) if self.concludes else hidden)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from playground.architectures.recurrent.model import PARTS, Recurrent
 from playground.architectures.recurrent.options import Activations
 from playground.architectures.recurrent.problem import Problem, chosen, hold_of, hold_words
 from playground.engine.panels import Array, Bars, HeatMap, Tokens
+from playground.parts.norms import norms as norms_of
 
 MAP = 128
 """Steps that a heat map shows, at most."""
@@ -70,23 +70,7 @@ def _followed(model: Recurrent, problem: Problem, options: Activations) -> tuple
 
 def norms(model: Recurrent) -> Bars:
     """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    groups: dict[str, list[Tensor]] = {}
-    gradients: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        label = _label(name)
-        groups.setdefault(label, []).append(parameter)
-        if parameter.grad is not None:
-            gradients.setdefault(label, []).append(parameter.grad)
-    labels = list(groups)
-    stepped = bool(gradients)
-    return Bars(
-        labels=labels,
-        values=_norms(gradients if stepped else groups, labels),
-        second=_norms(groups, labels) if stepped else [],
-        names=["gradient", "weights"] if stepped else ["weights"],
-        log=True,
-        caption="" if stepped else "weights alone: there is no gradient before the first step of this process",
-    )
+    return norms_of(model, _label)
 
 
 def _label(name: str) -> str:
@@ -99,8 +83,3 @@ def _label(name: str) -> str:
     return f"layer {layer} " + (
         "biases" if kind.startswith("bias") else "from its input" if kind.startswith("weight_ih") else "from itself"
     )
-
-
-def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups[label]) for label in labels]).tolist()
-    return found

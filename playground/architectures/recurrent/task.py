@@ -11,7 +11,7 @@ from playground.architectures.recurrent import cost as costs
 from playground.architectures.recurrent import panels
 from playground.architectures.recurrent.gradient_flow import curves, flow
 from playground.architectures.recurrent.language import Language
-from playground.architectures.recurrent.model import CELLS, Recurrent
+from playground.architectures.recurrent.model import CELLS, Reading, Recurrent
 from playground.architectures.recurrent.numeric import Numeric
 from playground.architectures.recurrent.options import (
     Activations,
@@ -26,6 +26,7 @@ from playground.architectures.recurrent.problem import Problem
 from playground.architectures.recurrent.sequences import Adding, Copy
 from playground.architectures.recurrent.settings import RecurrentSettings
 from playground.engine.device import describe
+from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Lines, Tokens
 from playground.engine.settings import Options
 from playground.engine.task import Task
@@ -104,6 +105,14 @@ class RecurrentTask(Task[RecurrentSettings]):
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         """Raises `DataError` when the data have changed."""
         self.problem.load_extra_state(extra)
+
+    def graphs(self) -> dict[str, Graph]:
+        """A sequence, read from nothing, to what is said after each step; for adding to the one sum."""
+        read = self.problem.piece(0, 6).inputs
+        inputs = torch.cat([read, read])
+        name = "tokens" if self.problem.vocabulary else "numbers"
+        free = {name: {0: "batch"}} if self.settings.bidirectional else {name: {0: "batch", 1: "time"}}
+        return {"net": Graph(Reading(self.model, self.settings.task == "adding"), {name: inputs}, ("outputs",), free)}
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 

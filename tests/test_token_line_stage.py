@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Annotated, Any
 
+import pytest
 from msgspec import Meta
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -13,8 +14,9 @@ from playground.engine import stages
 from playground.engine.card import PanelCard
 from playground.engine.panels import AnyPanel, Bars, Tokens
 from playground.engine.settings import Options
+from playground.runs.client import RunError
 from playground.screen.prompt_stage import PromptStage
-from playground.screen.tokens_stage import TokensStage
+from playground.screen.token_line_stage import TokenLineStage
 from tests.stage_pilot import StageApp, card_of, said, stage_text, until
 
 
@@ -92,6 +94,15 @@ class Reverser:
         )
 
 
+class Hesitating(Reverser):
+    """Cannot say a second word when it is asked for exactly two."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        if options.get("words") == 2:
+            raise RunError("the process is gone")
+        return await super().ask(panel, options)
+
+
 class Filler:
     """Fills a mask with `cat`, `dog` or `hat`."""
 
@@ -139,7 +150,7 @@ async def go_to_strip(app: StageApp, pilot: Pilot[None]) -> None:
 
 
 async def test_the_output_follows_what_is_typed() -> None:
-    app = StageApp(TokensStage, TRANSLATION, Reverser())
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "the default source reversed")
         line(app).focus()
@@ -151,7 +162,7 @@ async def test_the_output_follows_what_is_typed() -> None:
 
 
 async def test_a_word_is_forced_and_the_rest_goes_on_and_undo_takes_it_back() -> None:
-    app = StageApp(TokensStage, TRANSLATION, Reverser())
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
         await go_to_strip(app, pilot)
@@ -171,7 +182,7 @@ async def test_a_word_is_forced_and_the_rest_goes_on_and_undo_takes_it_back() ->
 
 async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
     model = Reverser()
-    app = StageApp(TokensStage, TRANSLATION, model)
+    app = StageApp(TokenLineStage, TRANSLATION, model)
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
         line(app).focus()
@@ -191,8 +202,62 @@ async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
         )
 
 
+async def play(app: StageApp, pilot: Pilot[None]) -> None:
+    line(app).focus()
+    await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+    await pilot.press("enter")
+    await until(pilot, lambda: app.options.get("words", 0) > 0 and len(strip(app).words) == 1, "the first word alone")
+
+
+@pytest.mark.parametrize("key", ["ctrl+z", "escape,home", "x"])
+async def test_whatever_ends_a_play_shows_the_whole_output(key: str) -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        await play(app, pilot)
+        if key == "x":
+            app.stage.set_options({"place": 0})
+        else:
+            await pilot.press(*key.split(","))
+            strip(app).post_message(widgets.TokenStrip.Moved(strip(app), 0))
+        await until(pilot, lambda: app.options["words"] == 0, "all words are wanted")
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "and shown")
+
+
+async def test_an_error_in_a_play_is_told_and_the_output_not_left_short() -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Hesitating())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        await play(app, pilot)
+        await until(pilot, lambda: app.options["words"] == 0 and len(strip(app).words) == 3, "the whole output again")
+
+
+async def test_another_line_from_elsewhere_is_met_without_the_forced_words() -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        await go_to_strip(app, pilot)
+        await pilot.press("2")
+        await until(pilot, lambda: bool(app.options.get("output")), "a word is forced")
+        app.options["source"] = "k l m"  # as the tab does, whose dictionary it is
+        app.stage.set_options({"source": "k l m"})
+        await until(pilot, lambda: strip(app).words == ["m", "l", "k"], "the other line's own output")
+        assert line(app).value == "k l m"
+        await pilot.press("u")
+        await until(pilot, lambda: line(app).value == "a b c" and app.options["output"] != "", "undo brings back both")
+
+
+async def test_the_cursor_goes_to_the_token_that_is_looked_at() -> None:
+    app = StageApp(TokenLineStage, BLANKS, Filler())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).selected == 1, "the first mask is looked at")
+        await go_to_strip(app, pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: strip(app).selected == 4 and strip(app).cursor == 4, "the cursor is at the next mask")
+
+
 async def test_masks_are_set_filled_and_picked() -> None:
-    app = StageApp(TokensStage, BLANKS, Filler())
+    app = StageApp(TokenLineStage, BLANKS, Filler())
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).selected == 1, "the first mask is looked at")
         await go_to_strip(app, pilot)
@@ -216,7 +281,7 @@ async def test_masks_are_set_filled_and_picked() -> None:
 
 
 async def test_everything_has_a_mouse_target_and_a_palette_entry() -> None:
-    app = StageApp(TokensStage, BLANKS, Filler())
+    app = StageApp(TokenLineStage, BLANKS, Filler())
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words, "an answer")
         row = next(number for number, text in enumerate(stage_text(app).splitlines()) if "fill" in text and "undo" in text)
@@ -238,7 +303,7 @@ async def test_an_answer_of_another_kind_and_a_line_of_another_part() -> None:
             await asyncio.sleep(0)
             return Bars(labels=["a"], values=[1.0])
 
-    app = StageApp(TokensStage, BLANKS, Wrong())
+    app = StageApp(TokenLineStage, BLANKS, Wrong())
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: "not with tokens" in said(app), "it says so")
         app.stage.set_options({"sentence": "from\x1b elsewhere"})
@@ -264,6 +329,16 @@ async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:
         await until(pilot, lambda: bars.values[:1] == [0.99], "and it knows again")
         await pilot.press(*"so", "ctrl+l")
         await until(pilot, lambda: app.options["read_before"] == "k is 7 for sure so", "the next part follows")
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: line(app).value == "so" and app.options["read_before"] == "k is 7 for sure", "undo brings back both")
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: app.options["read_before"] == "k is 7 for sure so", "read once, not twice")
+        await pilot.press("escape", "x")
+        await until(pilot, lambda: app.options["read_before"] == "", "emptied")
+        await pilot.press("u")
+        await until(pilot, lambda: app.options["read_before"] == "k is 7 for sure so", "which can be undone")
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
         await pilot.press("ctrl+l")
         await until(pilot, lambda: "type a part" in said(app), "an empty line is no part")
 

@@ -42,7 +42,7 @@ class _State(NamedTuple):
     place: int
 
 
-class TokensStage(ActionStage):
+class TokenLineStage(ActionStage):
     """The tab's action for a model that answers a line with tokens, or fills tokens of it in."""
 
     stage: stages.TokenLine
@@ -59,9 +59,6 @@ class TokensStage(ActionStage):
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         assert card.stage is not None
         super().__init__(card, options, card.panel(card.stage.panel).title, id=id)
-        by_hand = {self.stage.place, self.stage.changes, self.stage.plays}
-        self.bar.fields = tuple(field for field in self.bar.fields if field.name not in by_hand)
-        self.bar.set_values(options)
         self._fields: dict[str, Field] = {field.name: field for field in fields(self.question.options)}
         self.own_line = self.stage.changes == self.option.name
         """Picking an alternative changes the line itself, not another option."""
@@ -116,6 +113,8 @@ class TokensStage(ActionStage):
             return
         self._panel, self._panel_of = panel, self.asked_with()
         self._strip.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
+        if panel.place is not None and self._value(self.stage.place) == ANY:
+            self._strip.cursor = panel.place
         alternatives = panel.alternatives or Bars(labels=[], values=[])
         fill_bars(self._bars, alternatives)
         self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
@@ -165,12 +164,14 @@ class TokensStage(ActionStage):
         self._line.focus()
 
     def set_options(self, values: Mapping[str, Any]) -> None:
-        """Options were changed elsewhere in the tab."""
-        super().set_options(values)
-        if self.option.name in values:
-            self._show_line(clean(str(values[self.option.name])))
-        if set(values) & {self.option.name, self.stage.changes}:
-            self._draw_actions()
+        """Options were changed elsewhere in the tab; another line is met without prejudice, as one that was typed."""
+        self._stop()
+        if self.option.name in values and (text := clean(str(values[self.option.name]))) != self._line.value:
+            self._keep(self._line.value)
+            self._typing = False
+            self._put(text, text if self.own_line else "", ANY)
+        super().set_options({name: value for name, value in values.items() if name != self.option.name})
+        self._draw_actions()
 
     # --- looking at a token, and putting another in its place ---------------------------------------------------------------------
 
@@ -219,8 +220,6 @@ class TokensStage(ActionStage):
         if self.stage.plays:
             if self._playing:
                 self._stop()
-                self.tell(self.stage.plays, self._fields[self.stage.plays].default)
-                self.wonder()
             else:
                 self.run_worker(self._play(), name="play", group="play")
         elif (panel := self._fresh()) is not None:
@@ -239,38 +238,44 @@ class TokensStage(ActionStage):
         turn = self._turn
         self.say("")
         self.tell(self.stage.place, ANY)
-        for count in range(1, MOST):
+        for count in range(1, 1 + int(self._fields[option].high or MOST)):
             self._playing = count
             self.tell(option, count)
+            question = self.asked_with()
             try:
-                panel = await ask(self.question.name, self.asked_with())
+                panel = await ask(self.question.name, question)
             except (RunError, OSError) as error:
-                self._stop()
-                self.refused(str(error))
+                if turn == self._turn:
+                    self._stop()
+                    self.refused(str(error))
                 return
             if turn != self._turn:
                 return
+            if question != self.asked_with():
+                break
             self.answered(panel)
-            if not isinstance(panel, Tokens) or panel.ended:
+            if not isinstance(panel, Tokens) or panel.ended or len(panel.words) < count:
                 break
             await asyncio.sleep(PLAY_SECONDS)
             if turn != self._turn:
                 return
         self._stop()
-        self.tell(option, self._fields[option].default)
-        self.wonder()
 
     def _stop(self) -> None:
+        """Nothing is played from now on, and the whole output is seen."""
         self._turn += 1
         if self._playing:
             self._playing = 0
+            self.tell(self.stage.plays, self._fields[self.stage.plays].default)
             self._draw_actions()
+            self.wonder()
 
     # --- changes ------------------------------------------------------------------------------------------------------------------
 
     def _keep(self, line: str) -> None:
         """What follows can be undone."""
-        state = self._present._replace(line=line)
+        now = self._present
+        state = _State(line, line if self.own_line else now.changed, now.place)
         if not self._former or self._former[-1] != state:
             self._former.append(state)
             del self._former[:-UNDOS]

@@ -1,0 +1,44 @@
+"""The Transformer-XL's training on recall as a researcher would write it in a script. Prints how long it took."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from benchmarks.timing import Stopwatch
+from playground.architectures.transformer_xl import TransformerXLSettings
+from playground.architectures.transformer_xl.model import TransformerXL
+from playground.architectures.transformer_xl.recall import VOCABULARY, recall_batch
+from playground.architectures.transformer_xl.task import adamw, learning_rate
+
+
+def main(steps: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    settings = dataclasses.replace(TransformerXLSettings(), steps=steps)
+    model = TransformerXL(len(VOCABULARY), layers=settings.layers, heads=settings.heads, width=settings.width, dropout=settings.dropout)
+    optimizer = adamw(model, settings)
+    generator = torch.Generator().manual_seed(0)
+    asked = 2 * settings.facts
+    stopwatch = Stopwatch()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        sequences = recall_batch(settings.batch, settings.facts, settings.gap, generator)
+        memory = model.empty(len(sequences))
+        for segment in torch.split(sequences, settings.block_size, dim=1):  # 64 tokens are four whole ones
+            logits, memory = model(segment, memory, settings.memory)
+        loss = F.cross_entropy(logits[:, -asked::2].flatten(0, 1), sequences[:, 1 - asked :: 2].flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        optimizer.step()
+    stopwatch.report(steps, loss.item())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

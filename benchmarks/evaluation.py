@@ -1,0 +1,58 @@
+"""Reading a text on with a Transformer-XL's memory against recomputing the whole window for every token: the same model and context."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks.effort import Effort
+from benchmarks.rounds import alternate, ratio
+from benchmarks.table import Line, spread
+from playground.architectures.transformer_xl import card
+from playground.architectures.transformer_xl.model import TransformerXL
+from playground.architectures.transformer_xl.speed import WINDOW_TOKENS, recomputed, with_memory
+
+CONTEXTS = (64, 256, 1024)
+VOCABULARY = 1766
+"""Words of the language reference."""
+SECONDS = 1.5
+
+
+def measure(effort: Effort) -> list[Line]:
+    """Tokens a second of both, and their ratio, for the preset `reference`: a batch of one segment against as many windows as do well."""
+    torch.set_num_threads(effort.threads)
+    values = card.presets["reference"].values
+    block = int(values["block_size"])
+    torch.manual_seed(0)
+    model = TransformerXL(VOCABULARY, layers=values["layers"], heads=values["heads"], width=values["width"]).eval()
+    lines = []
+    for context in CONTEXTS:
+        windows = max(1, WINDOW_TOKENS // (context + 1))
+        seconds = SECONDS * min(1.0, effort.share)
+        candidates: dict[str, Callable[[], float]] = {
+            "with memory": functools.partial(_per_second, functools.partial(with_memory, model, block, context), block, seconds),
+            "window recomputed": functools.partial(_per_second, functools.partial(recomputed, model, windows, context), windows, seconds),
+        }
+        memory, window = alternate(candidates, effort.rounds).values()
+        what = f"transformer-xl, context of {context}"
+        lines += [
+            Line(f"{what}, with memory", statistics.median(memory), "tokens/s", spread=spread(memory)),
+            Line(f"{what}, window recomputed for each token", statistics.median(window), "tokens/s", spread=spread(window)),
+            Line(f"{what}, times as fast", ratio(memory, window), spread=spread(a / b for a, b in zip(memory, window, strict=True))),
+        ]
+    return lines
+
+
+def _per_second(predict: Callable[[], Tensor], tokens: int, seconds: float) -> float:
+    with torch.no_grad():
+        predict()
+        done, began = 0, time.perf_counter()
+        while (taken := time.perf_counter() - began) < seconds:
+            predict()
+            done += tokens
+    return done / taken

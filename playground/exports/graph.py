@@ -1,0 +1,122 @@
+"""A model's forward pass as ONNX, compared with PyTorch's own outputs by onnxruntime before it is said to be written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from playground.engine.graph import Graph
+from playground.engine.settings import SettingsError
+from playground.exports.source import Source
+
+Array = NDArray[Any]
+
+MOST = 1e-4
+"""Largest difference between the two outputs, relative to the largest output where that is above 1."""
+
+
+def write(source: Source, target: Path) -> str:
+    """Write one graph of the model, its first or the one called `source.part`; says how near onnxruntime's outputs come.
+
+    Raises `SettingsError` when a package is missing, when the model has no such graph, or when the outputs differ.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(f"--to onnx needs the package {error.name}: pip install 'dlplay[onnx]'") from None
+    card, task = source.task()
+    graphs = task.graphs()
+    if not graphs:
+        raise SettingsError(f"the forward pass of {card.title} with these settings cannot be written as a graph; use --to torch")
+    name = source.part or next(iter(graphs))
+    if name not in graphs:
+        raise SettingsError(f"--part {name[:60]}: {source.text[:200]} has the parts {', '.join(graphs)}")
+    graph = graphs[name]
+    trials = [dict(graph.inputs), other_lengths(graph)]
+    expected = [_outputs(graph, inputs) for inputs in trials]
+    _export(graph, target)
+    _free_outputs(target, *expected)
+    difference = max(_difference(ours, _by_onnxruntime(target, inputs)) for ours, inputs in zip(expected, trials, strict=True))
+    if not difference <= MOST:
+        raise SettingsError(f"onnxruntime's outputs differ by {difference:.2g}, more than {MOST:g}, so nothing was written; use --to torch")
+    others = [other for other in graphs if other != name]
+    more = f"; --part {' or '.join(others)} writes the rest" if others else ""
+    return f"{name} ({', '.join(graph.inputs)} to {', '.join(graph.outputs)}), onnxruntime within {difference:.1e} of PyTorch{more}"
+
+
+def _export(graph: Graph, target: Path) -> None:
+    """What the exporter has to say is for its authors: it is kept from the terminal."""
+    shapes = {name: dict.fromkeys(graph.free.get(name, {}), torch.export.Dim.DYNAMIC) or None for name in graph.inputs}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph.module,
+            tuple(graph.inputs.values()),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=tuple(shapes.values()),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+        assert program is not None
+        program.save(str(target), external_data=False)
+
+
+def other_lengths(graph: Graph) -> dict[str, Tensor]:
+    """The example with other lengths along every free axis, the same for axes of one name: its last part once more in front."""
+    inputs = {}
+    for name, value in graph.inputs.items():
+        for axis in graph.free.get(name, {}):
+            value = torch.cat([value.narrow(axis, value.shape[axis] - 1, 1), value], axis)
+        inputs[name] = value
+    return inputs
+
+
+def _outputs(graph: Graph, inputs: Mapping[str, Tensor]) -> list[Array]:
+    with torch.no_grad():
+        found = graph.module(*inputs.values())
+    return [value.numpy() for value in ([found] if isinstance(found, Tensor) else found)]
+
+
+def _by_onnxruntime(path: Path, inputs: Mapping[str, Tensor]) -> list[Array]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return list(session.run(None, {name: value.numpy() for name, value in inputs.items()}))
+
+
+def _free_outputs(path: Path, some: list[Array], other: list[Array]) -> None:
+    """Output axes whose length followed the inputs' are named as free: a recurrent kernel is exported with the example's."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for output, one, two in zip(model.graph.output, some, other, strict=True):
+        for axis, dim in enumerate(output.type.tensor_type.shape.dim):
+            if one.shape[axis] != two.shape[axis] and not dim.dim_param:
+                dim.dim_param = f"{output.name}_{axis}"
+                del model.graph.value_info[:]  # what is said of the tensors in between holds for the example's length alone
+    onnx.save(model, str(path))
+
+
+def _difference(ours: list[Array], theirs: list[Array]) -> float:
+    """Largest difference of all outputs, relative where outputs are larger than 1."""
+    worst = 0.0
+    for one, other in zip(ours, theirs, strict=True):
+        if one.shape != other.shape:
+            return float("inf")
+        worst = max(worst, float(np.abs(one - other).max(initial=0.0)) / max(1.0, float(np.abs(one).max(initial=0.0))))
+    return worst

@@ -1,0 +1,69 @@
+"""A panel on standard output: as a table for a person, as JSON for a script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from playground.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
+from playground.runs.console import say
+
+
+def _said(panel: Panel) -> dict[str, Any]:
+    """What a script wants of a panel: bars and tokens as rows, arrays as nested lists, nothing that is empty."""
+    plain: dict[str, Any] = {}
+    for name, value in msgspec.structs.asdict(panel).items():
+        if isinstance(value, Array):
+            plain[name] = value.numpy().tolist()
+        elif isinstance(value, Panel):
+            plain[name] = _said(value)
+        elif value not in ("", [], {}, None):
+            plain[name] = msgspec.to_builtins(value)
+    match panel:
+        case Bars():
+            plain["rows"] = [{"label": label, "value": value} for label, value in zip(panel.labels, panel.values, strict=True)]
+            hints = {"labels", "values", "high", "percent", "log", "appends", "sets"}
+        case Tokens():
+            plain["rows"] = [{"word": word, "value": value} for word, value in zip(panel.words, panel.values, strict=True)]
+            hints = {"words", "values", "notes", "masked", "filled"}
+        case _:
+            hints = {"signed", "low", "high", "counts", "pick"}
+    return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in hints}}
+
+
+def print_panel(panel: AnyPanel, as_json: bool) -> None:
+    """A panel as a table on standard output, or as one JSON object without what is there for drawing alone."""
+    if as_json:
+        say(msgspec.json.encode(_said(panel)).decode())
+        return
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    table = RichTable(box=None, pad_edge=False, header_style="bold")
+    match panel:
+        case Bars():
+            table.add_column("")
+            table.add_column("", justify="right")
+            table.add_column("")
+            top = panel.high or max(panel.values, default=1.0) or 1.0
+            for label, value in zip(panel.labels, panel.values, strict=True):
+                table.add_row(label, f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+        case Tokens():
+            say(panel.text or " ".join(panel.words))
+            if panel.alternatives is not None:
+                place = panel.place or 0
+                say(f"at place {place}, {panel.words[place] if panel.words else ''}:")
+                print_panel(panel.alternatives, False)
+            return
+        case Table():
+            for index, column in enumerate(panel.columns):
+                table.add_column(column, justify="right" if index in panel.right else "left")
+            for row in panel.rows:
+                table.add_row(*row)
+        case _:
+            say(msgspec.json.encode(_said(panel)).decode())
+            return
+    if panel.caption:
+        say(panel.caption)
+    Console(highlight=False, markup=False).print(table)
