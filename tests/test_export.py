@@ -124,6 +124,8 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
         write(tmp_path / "link", "three", force=True)
     with pytest.raises(SettingsError, match="make it first"):
         write(tmp_path / "nowhere" / "c", "three")
+    with pytest.raises(SettingsError, match="no such home folder"):
+        write(Path("~nobody-here/c"), "three")
 
 
 def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,9 @@ def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) 
     """
     try:
         target = target.expanduser().absolute()
+    except RuntimeError:
+        raise SettingsError(f"{named(target)}: there is no such home folder; give the full path") from None
+    try:
         _check(target, folder, force, own)
         with _draft(target) as draft:
             yield draft
