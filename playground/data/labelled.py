@@ -47,7 +47,8 @@ class Labelled:
 def read_labelled(path: Path) -> Labelled:
     """A UTF-8 file of at most 64 MiB with 2 to 100 classes; empty lines are passed over. Raises `DataError`."""
     file = read_text_file(path)
-    texts, names = [], []
+    texts: list[str] = []
+    names: list[str] = []
     for number, line in enumerate(file.content.split("\n"), start=1):
         if not line.strip():
             continue
@@ -70,5 +71,9 @@ def read_labelled(path: Path) -> Labelled:
     counts = np.bincount(labels)
     if counts.min() < 2:
         raise DataError(f"{file.name}: class {classes[int(counts.argmin())]!r} has one text alone; give 2 or more, so that one is held out")
+    if len(labels) < 5 * len(classes):
+        raise DataError(
+            f"{file.name} holds {len(labels)} texts of {len(classes)} classes; give {5 * len(classes)} or more, one of each to hold out"
+        )
     train, held_out = stratified_split(labels, HELD_OUT)
     return Labelled(file.name, texts, labels, classes, train, held_out, hashlib.sha256(file.sha256.encode()).hexdigest())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from playground.data.bounded import clean
 from playground.data.tokenizer_json import checked
-from playground.data.tokens import MAX_VOCABULARY, TOKENIZERS, Tokenizer, printable
+from playground.data.tokens import MAX_VOCABULARY, Tokenizer, printable
 from playground.engine.errors import DataError
 
 MAX_SOURCE = 6 << 20
@@ -223,9 +223,6 @@ class WordPieces(SubWords):
     def label(self, token: int) -> str:
         """The piece with its sign."""
         return clean_label(self.vocabulary[token])
-
-
-TOKENIZERS.update({kind.kind: kind for kind in (BytePairs, WordPieces)})
 
 
 def clean_label(text: str) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from playground.data.subwords import BytePairs, WordPieces
 from playground.data.text import Corpus, encode_corpus, read_corpus, read_text
 from playground.data.tokens import TOKENIZERS, Tokenizer
 from playground.engine.errors import DataError
+
+KNOWN: dict[str, type[Tokenizer]] = {**TOKENIZERS, BytePairs.kind: BytePairs, WordPieces.kind: WordPieces}
+"""Every kind that a checkpoint may bring; from a text alone only words and characters are made."""
 
 
 def open_corpus(
@@ -29,7 +33,7 @@ def open_corpus(
 
 def tokenizer_of(assets: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a checkpoint's assets tell of. Raises `DataError` when they do not."""
-    kind = TOKENIZERS.get(str(assets.get("tokens")))
+    kind = KNOWN.get(str(assets.get("tokens")))
     if kind is None:
         raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
     return kind.from_assets(assets)

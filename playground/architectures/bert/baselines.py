@@ -26,10 +26,9 @@ class BothSides:
         types = np.count_nonzero(counts)
         self.unigram: Probability = (counts + types / vocabulary) / (len(train) + types)
         one, two, three = train[:-2], train[1:-1], train[2:]
-        pair = len(train) and vocabulary
-        self._left = [_Followers(train[:-1], train[1:]), _Followers(one * pair + two, three)]
-        self._right = [_Followers(train[1:], train[:-1]), _Followers(two * pair + three, one)]
-        self._between = _Followers(one * pair + three, two)
+        self._left = [_Followers(train[:-1], train[1:]), _Followers(one * vocabulary + two, three)]
+        self._right = [_Followers(train[1:], train[:-1]), _Followers(two * vocabulary + three, one)]
+        self._between = _Followers(one * vocabulary + three, two)
 
     def left(self, before: list[int]) -> Probability:
         """P(w | words before), the nearest last; at most two of them count. An empty list gives the unigram."""
@@ -74,9 +73,10 @@ class _Followers:
         if (where := self._where.get(key)) is None:
             return shorter
         words, counts = self._words[slice(*where)], self._counts[slice(*where)]
-        probability = shorter * len(words)
+        probability: Probability = shorter * len(words)
         probability[words] += counts
-        return probability / (counts.sum() + len(words))
+        probability /= counts.sum() + len(words)
+        return probability
 
 
 def masked_words(train: Ids, vocabulary: int, rows: Ids, chosen: NDArray[np.bool_], targets: Ids) -> dict[str, dict[str, float]]:

@@ -61,7 +61,7 @@ class Classification:
 
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Every held-out text."""
-        logits = torch.cat([self.answer(model, part) for part in self.test.split(256)])
+        logits = torch.cat([self.answer(model, part) for part in torch.split(self.test, 256)])
         right = (logits.argmax(dim=-1) == self.test_labels).sum()
         return {
             "test_accuracy": int(right) / len(self.test),

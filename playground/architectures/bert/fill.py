@@ -17,7 +17,7 @@ AT_ONCE = 64
 
 def read(model: BERT, rows: list[list[int]]) -> Tensor:
     """Logits (B, T, V) in double precision of rows of one length."""
-    parts = torch.tensor(rows, device=model.embeddings.tokens.weight.device).split(AT_ONCE)
+    parts = torch.split(torch.tensor(rows, device=model.embeddings.tokens.weight.device), AT_ONCE)
     return torch.cat([model.logits(model(part)).cpu().double() for part in parts])
 
 

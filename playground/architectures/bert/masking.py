@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 SPECIALS = ("[PAD]", "[MASK]", "[CLS]", "[SEP]")
-"""They stand behind the words of the vocabulary, in this order: to fill up a short row, for a word that is hidden, before a text, after it."""
+"""They stand behind the words of the vocabulary, in this order: to fill up a short row, for a hidden word, before a text, after it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """BERT (Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, 2018): the `nn.Module` alone.
 
-Post-layer-norm blocks, learned positions (which begin as waves, so that one map looks at the neighbour of any place) and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
+Post-layer-norm blocks, learned positions and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
 dense layer, gelu, a norm and the token embedding once more. Dropout acts on the embedding and on what each half of a block adds, not on
-attention weights, so that the fused kernel never forms them. In the comments B is the batch, T the tokens of a window, C the width, H the
-heads, V the vocabulary.
+attention weights, so that the fused kernel never forms them. It begins otherwise than BERT, which had a million steps to find where to
+look: positions begin as waves and queries as keys, so that a token looks around itself at first. In the comments B is the batch, T the
+tokens of a window, C the width, H the heads, V the vocabulary.
 
 The parts carry BERT's names: `blocks.N.attention.qkv` is its query, key and value one below the other, `attention.projection` and `norm_1`
 its `attention.output`, `feed_forward.expansion` its `intermediate`, `feed_forward.projection` and `norm_2` its `output`, `head` its
@@ -47,6 +48,12 @@ class Attention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
+
+    def look_near(self) -> None:
+        """Let queries begin as keys, and large: places are waves, so that every token begins by looking at those around it."""
+        width = self.projection.in_features
+        keys = 1.5 * self.qkv.weight[width : 2 * width]
+        self.qkv.weight[: 2 * width] = torch.cat([keys, keys])
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of every head."""
@@ -114,9 +121,11 @@ class MaskedWordHead(nn.Module):
 
 
 def waves(places: int, width: int) -> Tensor:
-    """Sines and cosines (places, C) of lengths from 2 pi to 10,000 times that (Vaswani et al., 2017), with a mean square of 1."""
-    frequency = 10_000 ** -(torch.arange(0, width, 2) / width)  # (C / 2,)
-    angle = torch.arange(places)[:, None] * frequency  # (places, C / 2)
+    """Sines and cosines (places, C) of lengths from 4 tokens to twice all places, with a mean square of 1 (Vaswani et al., 2017, had them
+    longer, for longer texts)."""
+    ratio = torch.linspace(0, 1, (width + 1) // 2)
+    length = 4 * (places / 2) ** ratio  # (C / 2,)
+    angle = 2 * math.pi * torch.arange(places)[:, None] / length  # (places, C / 2)
     found: Tensor = math.sqrt(2) * torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
     return found
 
@@ -156,6 +165,9 @@ class BERT(nn.Module):
                 nn.init.zeros_(module.bias)
         with torch.no_grad():
             self.embeddings.positions.weight.copy_(std * waves(block_size, width))
+            for module in self.modules():
+                if isinstance(module, Attention):
+                    module.look_near()
 
     def set_dropout(self, dropout: float) -> None:
         """Change the dropout of every layer."""

@@ -96,8 +96,9 @@ class Pretraining:
             piece, after = torch.cat([starts, first], dim=1), torch.cat([starts + first, counts - first], dim=1)
             rows = lay_out(text, piece, after, block, self.specials)
             order = torch.randperm(len(starts), generator=generator)
-            self.apart = torch.rand(len(starts), generator=generator) < 0.5  # (R,)
-            pairs = lay_out(text, piece, torch.where(self.apart[:, None], after[order], after), block, self.specials)
+            apart = torch.rand(len(starts), generator=generator) < 0.5  # (R,)
+            pairs = lay_out(text, piece, torch.where(apart[:, None], after[order], after), block, self.specials)
+            self.apart = apart.to(self.device)
             self.pairs = Rows(*(part.to(self.device) for part in (pairs.idx, pairs.segments, pairs.valid)))
         else:
             rows = lay_out(text, torch.cat([starts, counts], dim=1), None, block, self.specials)
@@ -116,7 +117,7 @@ class Pretraining:
         nats = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
         right = torch.zeros((), dtype=torch.int64, device=self.device)
         for chosen in self.chosen:
-            for part in torch.arange(len(rows.idx), device=self.device).split(at_once):
+            for part in torch.split(torch.arange(len(rows.idx), device=self.device), at_once):
                 here, words = chosen[part], rows.idx[part]
                 states = self._read(model, words.masked_fill(here, self.specials.mask), rows.segments[part], rows.valid[part])
                 logits, targets = model.logits(states[here]), words[here]  # (K, V), (K,)
@@ -126,9 +127,11 @@ class Pretraining:
         found = {"masked_accuracy": int(right) / asked, "masked_loss": float(nats) / asked}
         if model.next_sentence is not None:
             pairs = self.pairs
-            states = torch.cat([model(*part) for part in zip(*(x.split(at_once) for x in (pairs.idx, pairs.segments, pairs.valid)))])
-            answers = model.next_sentence(model.pool(states)).argmax(dim=-1).cpu()
-            found["next_sentence_accuracy"] = float((answers == self.apart).double().mean())
+            right = torch.zeros((), dtype=torch.int64, device=self.device)
+            for part in torch.split(torch.arange(len(pairs.idx), device=self.device), at_once):
+                pooled = model.pool(model(pairs.idx[part], pairs.segments[part], pairs.valid[part]))
+                right += (model.next_sentence(pooled).argmax(dim=-1) == self.apart[part]).sum()
+            found["next_sentence_accuracy"] = int(right) / len(self.apart)
         return found
 
     def _read(self, model: BERT, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
@@ -144,7 +147,7 @@ class Pretraining:
             self.corpus.train, self.specials.words, rows.flatten(0, 1).numpy(), chosen.flatten(0, 1).numpy(), targets.numpy()
         )
         if self.settings.next_sentence:
-            share = float(self.apart.double().mean())
+            share = int(self.apart.sum()) / len(self.apart)
             found["next_sentence_accuracy"] = {"the more frequent answer": max(share, 1 - share)}
         return found
 

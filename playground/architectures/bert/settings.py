@@ -27,7 +27,7 @@ class BERTSettings(Settings):
     next_sentence: bool = False
     """Each row holds two pieces of text, and it learns as well whether the second follows the first or is from anywhere."""
 
-    layers: Annotated[int, Meta(ge=1, le=48)] = 3
+    layers: Annotated[int, Meta(ge=1, le=48)] = 2
     """Blocks of attention and feed-forward, one after the other."""
 
     heads: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -36,7 +36,7 @@ class BERTSettings(Settings):
     width: Annotated[int, Meta(ge=4, le=4096)] = 96
     """Length of the vector that stands for each token, in every layer."""
 
-    block_size: Annotated[int, Meta(ge=8, le=1024, extra={"unit": "tokens"})] = 64
+    block_size: Annotated[int, Meta(ge=8, le=1024, extra={"unit": "tokens"})] = 32
     """How many tokens it sees at once, [CLS] and [SEP] among them."""
 
     dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.1
@@ -60,25 +60,25 @@ class BERTSettings(Settings):
     short_share: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.1
     """Share of the rows that are cut to any shorter length, so that short texts are met while training, too."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "rows"})] = 16
+    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "rows"})] = 32
     """Rows of text in each step, each from a random place."""
 
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 1e-3
+    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 3e-3
     """Step size at its highest: after the warm-up, from where it falls in a straight line to nothing at the last step."""
 
-    warmup: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps", "live": True})] = 200
+    warmup: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps", "live": True})] = 300
     """Steps over which the step size rises from nothing; norms behind each sum need it."""
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.1
+    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.3
     """How strongly AdamW pulls the matrices (not biases and norms) to zero, times the step size; a text read many times needs much."""
 
     clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
     """The gradient's norm is cut down to this; 0 leaves it alone."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 4000
+    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 8000
     """Training ends after this many steps; the step size falls towards that end."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 250
+    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
     """Steps between two evaluations on all that is held out."""
 
     def check(self) -> None:

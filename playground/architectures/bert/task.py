@@ -216,5 +216,5 @@ def learning_rate(settings: BERTSettings, step: int) -> float:
 
 
 def adamw(model: BERT, settings: BERTSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on the matrices alone: embeddings and linear maps. The second beta is the .98 of RoBERTa (Liu et al., 2019)."""
+    """AdamW with weight decay on the matrices alone: embeddings and linear maps. The second beta is RoBERTa's (Liu et al., 2019)."""
     return torch.optim.AdamW(decay_groups(model), lr=settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True)

@@ -1,0 +1,299 @@
+"""What a task needs to be built, trained and evaluated, found by following names: definition by definition, and method by method.
+
+A method is needed when its name is read anywhere in what is needed: of any object, or of `self` in a class of the same family. That may
+keep a method too many, and never one too few, but for names that are put together at run time.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+from collections.abc import Iterable
+
+from playground.engine.settings import Settings, SettingsError
+from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
+from playground.exports.scopes import FUNCTIONS, Finder, Use
+
+CONTRACT = frozenset(
+    [
+        "panel",
+        "act",
+        "questions",
+        "baselines",
+        "baselines_key",
+        "assets",
+        "extra_state",
+        "load_extra_state",
+        "weights",
+        "load_weights",
+        "state_dict",
+        "load_state_dict",
+        "change",
+        "check",
+    ]
+)
+"""What an engine asks of a task besides training: left out, unless the task itself uses it."""
+
+DECLARED = ("Protocol", "TypedDict", "NamedTuple", "Enum", "IntEnum", "StrEnum", "Struct")
+
+
+@dataclasses.dataclass
+class Piece:
+    """Code that is kept as a whole: a definition, or what is around the members of a class, or one member."""
+
+    home: Module
+    uses: list[Use]
+    dropped: list[ast.stmt]
+
+
+@dataclasses.dataclass
+class Kept:
+    """One kept definition."""
+
+    item: Definition
+    pieces: list[Piece] = dataclasses.field(default_factory=list)
+    members: list[ast.stmt] = dataclasses.field(default_factory=list)
+    """Of a class: those of its statements that are kept."""
+    named: bool = False
+    """It is used otherwise than as a base."""
+
+
+class Shaker:
+    """The closure of some definitions."""
+
+    def __init__(self, task: Key, settings: type[Settings], *, owners: set[Key]) -> None:
+        """`owners`: the classes between the task and the engine's, whose contract members are only kept when they use them themselves."""
+        self.kept: dict[Key, Kept] = {}
+        self.task, self.owners = task, owners
+        self.settings = {(base.__module__, base.__name__) for base in settings.__mro__ if base.__module__.startswith("playground.")}
+        self.read: set[str] = set()
+        """Attributes read of any object."""
+        self.own: dict[Key, set[str]] = {}
+        """Attributes read of `self`, by the class that does."""
+        self.dynamic = False
+        self.externals: list[tuple[External, Use]] = []
+
+    # --- growing ------------------------------------------------------------------------------------------------------------------
+
+    def grow(self, roots: Iterable[Key], read: Iterable[str]) -> None:
+        """Keep the roots and all that they need, where these attributes are read from outside."""
+        self.read |= set(read)
+        for key in roots:
+            found = resolve(key)
+            assert isinstance(found, Found)
+            self.keep(found.item).named = True
+        size = -1
+        while size != (size := self._size()):
+            for kept in list(self.kept.values()):
+                if isinstance(kept.item.node, ast.ClassDef):
+                    self._grow_class(kept)
+                for effect in kept.item.module.effects:
+                    self.keep(effect)
+        self._weak_aliases()
+        self._declarations()
+
+    def _size(self) -> int:
+        return sum(1 + len(kept.members) for kept in self.kept.values()) + len(self.read) + sum(map(len, self.own.values()))
+
+    def keep(self, item: Definition) -> Kept:
+        """Keep a definition; of a class only what every class has."""
+        if item.key in self.kept:
+            return self.kept[item.key]
+        kept = self.kept[item.key] = Kept(item)
+        node = item.node
+        if isinstance(node, ast.ClassDef):
+            finder = self._finder(item.module)
+            for part in [*node.decorator_list, *node.keywords]:
+                finder.visit(part)
+            self._take(kept, finder, item.key)
+            finder = self._finder(item.module)
+            for base in node.bases:
+                if not self.is_generic(item.module, base):
+                    finder.visit(base)
+            self._take(kept, finder, item.key, bases=item.key not in self.settings)
+        else:
+            finder = self._finder(item.module)
+            finder.visit(node)
+            self._take(kept, finder, item.key)
+        return kept
+
+    def _take(self, kept: Kept, finder: Finder, key: Key, *, bases: bool | None = None) -> None:
+        """Note what a visited piece needs. `bases`: it is a class's bases; False: those of settings, which are melted into one class."""
+        if bases is False:
+            return
+        self.read |= {member.name for member in finder.members if not member.own}
+        self.own.setdefault(key, set()).update(member.name for member in finder.members if member.own)
+        self.dynamic |= finder.dynamic
+        kept.pieces.append(Piece(kept.item.module, finder.uses, finder.dropped))
+        for use in finder.uses:
+            if isinstance(use.target, Found) and not use.weak:
+                found = self.keep(use.target.item)
+                found.named |= bases is None
+
+    def _grow_class(self, kept: Kept) -> None:
+        node, home = kept.item.node, kept.item.module
+        assert isinstance(node, ast.ClassDef)
+        melted = kept.item.key in self.settings
+        wanted = self._wanted(kept.item.key)
+        for member in node.body:
+            if member in kept.members or is_text(member) or not self._needed(kept, member, wanted, melted):
+                continue
+            kept.members.append(member)
+            finder = self._finder(home)
+            finder.class_body(node, [member])
+            self._take(kept, finder, kept.item.key)
+
+    def _needed(self, kept: Kept, member: ast.stmt, wanted: set[str], melted: bool) -> bool:
+        node = kept.item.node
+        assert isinstance(node, ast.ClassDef)
+        if isinstance(member, FUNCTIONS):
+            special = member.name.startswith("__") and member.name.endswith("__")
+            return special or member.name in wanted or member.name in overrides(kept.item)
+        if melted or (isinstance(member, ast.AnnAssign) and member.value is None and not declares(node)):
+            return False  # fields of the settings are written anew, and a bare declaration is kept last of all
+        if isinstance(member, (ast.Assign, ast.AnnAssign)) and not declares(node):
+            targets = [member.target] if isinstance(member, ast.AnnAssign) else member.targets
+            names = {item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)}
+            return bool(names & wanted) or any(name.startswith("__") for name in names) or bool(names & overrides(kept.item))
+        return True
+
+    def _wanted(self, key: Key) -> set[str]:
+        family = self.family(key)
+        own = set().union(*(self.own.get(member, set()) for member in family))
+        return own | (self.read - CONTRACT if family & self.owners or key in self.settings else self.read)
+
+    def family(self, key: Key) -> set[Key]:
+        """All kept classes that inheritance joins with this one."""
+        found, fresh = {key}, [key]
+        links = [(kept.item.key, base.key) for kept in self.kept.values() for base in self.bases(kept.item)]
+        while fresh:
+            at = fresh.pop()
+            for pair in links:
+                other = pair[1] if pair[0] == at else pair[0] if pair[1] == at else at
+                if other not in found:
+                    found.add(other)
+                    fresh.append(other)
+        return found
+
+    def bases(self, item: Definition) -> list[Definition]:
+        """The project's own classes among the bases."""
+        bases = item.node.bases if isinstance(item.node, ast.ClassDef) else []
+        found = [self.meaning(item.module, base) for base in bases]
+        return [base.item for base in found if isinstance(base, Found)]
+
+    # --- names --------------------------------------------------------------------------------------------------------------------
+
+    def _finder(self, home: Module) -> Finder:
+        def resolver(name: str, attributes: tuple[str, ...], imported: object) -> tuple[object, int] | None:
+            return self._resolve(home, name, attributes, imported)
+
+        def importer(node: ast.stmt) -> dict[str, object]:
+            assert isinstance(node, (ast.Import, ast.ImportFrom))
+            return {key: value for key, value in home.imported(node) if not isinstance(value, External)}
+
+        return Finder(resolver, importer)
+
+    def _resolve(self, home: Module, name: str, attributes: tuple[str, ...], imported: object) -> tuple[object, int] | None:
+        if name in ("__file__", "__name__", "__path__"):
+            raise SettingsError(f"{home.name} asks where it lies ({name}), which a script of its own cannot answer; it is not exported")
+        found = resolve(imported) if isinstance(imported, tuple) else imported or resolve((home.name, name))
+        taken = 0
+        while isinstance(found, ModuleName):
+            if taken == len(attributes):
+                raise SettingsError(
+                    f"{home.name} hands the module {found.module} around, which a script of one file has not; it is not exported"
+                )
+            found = resolve((found.module, attributes[taken]))
+            taken += 1
+        return None if found is None else (found, taken)
+
+    def meaning(self, home: Module, node: ast.expr) -> object:
+        """What a base means: `Task[S]` as `Task`."""
+        if isinstance(node, ast.Subscript):
+            return self.meaning(home, node.value)
+        if isinstance(node, ast.Name):
+            found = self._resolve(home, node.id, (), None)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found = self._resolve(home, node.value.id, (node.attr,), None)
+        else:
+            return None
+        return found[0] if found else None
+
+    def is_generic(self, home: Module, base: ast.expr) -> bool:
+        """Whether a base is `Generic[…]`, which only a type checker reads."""
+        found = self.meaning(home, base)
+        return isinstance(found, External) and found.module == "typing" and found.item == "Generic"
+
+    # --- what nobody evaluates ----------------------------------------------------------------------------------------------------
+
+    def _weak_aliases(self) -> None:
+        """Names in annotations: an alias of what is there anyway is kept; the rest is written as Any."""
+        changed = True
+        while changed:
+            changed = False
+            for kept in list(self.kept.values()):
+                for use in [use for piece in kept.pieces for use in piece.uses if use.weak]:
+                    item = use.target.item if isinstance(use.target, Found) else None
+                    if item is None or item.key in self.kept or not isinstance(item.node, (ast.Assign, ast.AnnAssign)):
+                        continue
+                    finder = self._finder(item.module)
+                    finder.visit(item.node)
+                    others = [used.target.item for used in finder.uses if isinstance(used.target, Found) and used.target.item is not item]
+                    if all(other.key in self.kept for other in others) and not any(
+                        isinstance(part, ast.Call) for part in ast.walk(item.node)
+                    ):
+                        self.keep(item)
+                        changed = True
+
+    def _declarations(self) -> None:
+        """`name: Type` in a class with other members, where the type is there anyway."""
+        for kept in list(self.kept.values()):
+            node = kept.item.node
+            if not isinstance(node, ast.ClassDef) or not kept.members or declares(node) or kept.item.key in self.settings:
+                continue
+            wanted = self._wanted(kept.item.key)
+            for member in node.body:
+                if (
+                    isinstance(member, ast.AnnAssign)
+                    and member.value is None
+                    and isinstance(member.target, ast.Name)
+                    and member.target.id in wanted
+                ):
+                    finder = self._finder(kept.item.module)
+                    finder.class_body(node, [member])
+                    if all(use.target.item.key in self.kept for use in finder.uses if isinstance(use.target, Found)):
+                        kept.members.append(member)
+                        self._take(kept, finder, kept.item.key)
+
+    def hollow(self, key: Key) -> bool:
+        """Whether nothing is left of a class that only served as a base."""
+        kept = self.kept[key]
+        node = kept.item.node
+        if not isinstance(node, ast.ClassDef) or kept.named or kept.members or node.decorator_list or node.keywords:
+            return False
+        bases = [self.meaning(kept.item.module, base) for base in node.bases]
+        return all(
+            (isinstance(base, Found) and self.hollow(base.item.key)) or (isinstance(base, External) and base.item in ("ABC", "Generic"))
+            for base in bases
+        )
+
+
+def declares(node: ast.ClassDef) -> bool:
+    """Whether what stands in the class's body are its fields: a dataclass, a NamedTuple, an enumeration."""
+    words = [ast.unparse(item) for item in [*node.decorator_list, *node.bases]]
+    return any("dataclass" in word for word in words) or any(word.split(".")[-1] in DECLARED for word in words)
+
+
+def overrides(item: Definition) -> set[str]:
+    """Members that something outside the project may call: those that a base from there has as well."""
+    value = getattr(importlib.import_module(item.module.name), item.names[0])
+    bases = [base for base in value.__mro__ if not base.__module__.startswith("playground.") and base is not object]
+    return {name for name in vars(value) if any(hasattr(base, name) for base in bases)}
+
+
+def lines_of(kept: Kept, member: ast.stmt) -> tuple[int, int]:
+    """First and last line of a member of a class."""
+    node = kept.item.node
+    assert isinstance(node, ast.ClassDef)
+    return extent(kept.item.module.lines, node.body, node.body.index(member))

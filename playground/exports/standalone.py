@@ -1,0 +1,184 @@
+"""A run as one script of PyTorch alone: model, data, loop and settings, put together from the project's own source.
+
+Nothing here knows an architecture. The script is what a task's class reaches (`shaking`), as it is written (`writing`), with the settings
+filled in and a loop at the end. The same device, threads and seed give the same numbers, to the bit, as the run.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import platform
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playground import __version__, architectures
+from playground.data.bounded import clean
+from playground.engine.card import Card
+from playground.engine.events import Applied
+from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show
+from playground.exports.loop_text import LOOP, READ
+from playground.exports.modules import External, Key, resolve
+from playground.exports.shaking import Shaker
+from playground.exports.source import Source
+from playground.exports.writing import Writer
+
+ROOTS: tuple[Key, ...] = (("playground.engine.device", "prepare"), ("playground.engine.task", "looking"))
+TYPE_OF_SETTINGS: Key = ("playground.engine.task", "S")
+NEEDED = ("steps", "seed", "device", "threads", "eval_every")
+IMPORTS = tuple(External(name, "", name) for name in ("argparse", "dataclasses", "json", "time", "torch"))
+KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": "tuple[int, ...]"}
+
+
+def write(source: Source, target: Path) -> str:
+    """Write the script. Raises `SettingsError` for what cannot be exported."""
+    card, settings, notes = _read(source)
+    script = compose(card, settings, clean(source.text)[:200], notes)
+    target.write_text(script, encoding="utf-8")
+    return f"{script.count(chr(10)):,} lines; run it with python {{target}}"
+
+
+def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
+    """The script's text."""
+    place, _, item = card.task.partition(":")
+    task = card.load_task()
+    owners = {(base.__module__, base.__name__) for base in task.__mro__ if base.__module__.startswith("playground.")}
+    shaker = Shaker((place, item), card.settings, owners=owners)
+    shaker.settings.discard((Options.__module__, Options.__name__))
+    shaker.grow([*ROOTS, (place, item)], READ)
+    melted = card.settings.__name__
+    writer = Writer(shaker, melted, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
+    sections = writer.sections()
+    names = {"Settings": melted, "Task": writer.names[place, item], "prepare": writer.names[ROOTS[0]], "looking": writer.names[ROOTS[1]]}
+    loop = re.sub(r"\$(\w+)", lambda match: names[match[1]], LOOP)
+    own = _settings(card, settings, shaker, writer)
+    parts = [own] + [f"# {_rule(f'{_short(home.name)}: {_first(home.doc)}')}\n\n\n{text}" for home, text in sections]
+    body = "\n\n\n".join([*parts, f"# {_rule('the run')}\n\n\n{loop}"])
+    effects = "\n".join(writer.effects())
+    standard, packages = writer.imports(_code(body + "\n" + effects), IMPORTS)
+    head = _head(card, settings, name, notes, packages)
+    imports = "\n\n".join(filter(None, ["from __future__ import annotations", "\n".join(standard), effects, "\n".join(packages)]))
+    script = _tidy(f"{head}\n\n{imports}\n\n\n{body}\n")
+    compile(script, "the script", "exec")
+    return script
+
+
+# --- what is exported -------------------------------------------------------------------------------------------------------------
+
+
+def _read(source: Source) -> tuple[Card, Settings, list[str]]:
+    """Architecture, settings, and what must be known of the run."""
+    run = source.run
+    notes: list[str] = []
+    if run is None:
+        checkpoint = source.checkpoint()
+        card = source.card(checkpoint)
+        return card, source.settings(card, checkpoint), notes
+    spec = run.spec
+    if spec.architecture not in architectures.cards():
+        raise SettingsError(f"{run.name} is of {clean(spec.architecture) or 'an unknown architecture'}, which this dlplay does not know")
+    card = architectures.card(spec.architecture)
+    settings = make(card.settings, spec.settings, lenient=True)
+    if spec.origin:
+        notes.append(
+            f"The run went on from the weights of {clean(spec.origin)[:200]}; this script begins from fresh ones, so its losses differ."
+        )
+    if run.journal_path.exists():
+        changes = [event for event in source.events() if isinstance(event, Applied)]
+        if changes:
+            words = ", ".join(f"{clean(event.what)} at step {event.step:,}" for event in changes[:5]) + (
+                " and more" if len(changes) > 5 else ""
+            )
+            notes.append(f"Somebody changed the run while it trained ({words}); this script trains by the settings that it began with.")
+    return card, settings, notes
+
+
+def _head(card: Card, settings: Settings, name: str, notes: list[str], packages: list[str]) -> str:
+    import torch
+
+    needs = sorted({line.split()[1].split(".")[0] for line in packages})
+    lines = [
+        f"{card.title}: a run of dlplay as one script of PyTorch. It needs {', '.join(needs)}, and no dlplay.",
+        "",
+        f"Made by: dlplay export {name} --to torch (dlplay {__version__}, torch {torch.__version__}, Python {platform.python_version()})",
+        "",
+        "The definitions are those that dlplay trains with, taken from its source as they are; what training and evaluation do not need",
+        "is left out. With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit.",
+    ]
+    ends = [f"--{item} {show(getattr(settings, item))}" for item in ("minutes", "until") if getattr(settings, item)]
+    if ends:
+        notes = [*notes, f"The run had another end besides its steps ({' and '.join(ends)}); this script trains for all of them."]
+    for note in notes:
+        lines += ["", note]
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{text}\n"""'
+
+
+def _settings(card: Card, settings: Settings, shaker: Shaker, writer: Writer) -> str:
+    """One frozen dataclass with the run's values, of those settings that the script reads."""
+    wanted = {*NEEDED, *shaker.read, *(name for key in shaker.settings for name in shaker.own.get(key, ()))}
+    chosen = [item for item in fields(card.settings) if shaker.dynamic or item.name in wanted]
+    doc = (card.settings.__doc__ or "The settings of the run.").strip()
+    lines = ["@dataclasses.dataclass(frozen=True)", f"class {card.settings.__name__}:", f'    """{doc}"""']
+    for item in chosen:
+        lines += ["", f"    {item.name}: {KINDS[item.kind]} = {getattr(settings, item.name)!r}"]
+        words = field(card.settings, item.name).doc.replace("\\", "\\\\").replace('"""', "'''")
+        lines += [f'    """{words}"""'] if words else []
+    for base in card.settings.__mro__:
+        kept = shaker.kept.get((base.__module__, base.__name__))
+        if kept is not None and kept.members and kept.item.key in shaker.settings:
+            lines += ["", writer.body(kept, doc=False)]
+    return "\n".join(lines)
+
+
+# --- text -------------------------------------------------------------------------------------------------------------------------
+
+
+def _rule(words: str) -> str:
+    return f"--- {words} ".ljust(130, "-") if len(words) < 120 else f"--- {words}"
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("playground.").removeprefix("architectures.").replace(".", "/")
+
+
+def _first(doc: str) -> str:
+    return " ".join(doc.split()).rstrip(".")
+
+
+def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
+    return tokenize.generate_tokens(io.StringIO(text).readline)
+
+
+def _code(text: str) -> str:
+    """All names in the text: code without its comments and docstrings, f-strings with what they hold."""
+    tree = ast.parse(text)
+    words: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            words.add(node.id)
+    return " ".join(words)
+
+
+def _tidy(text: str) -> str:
+    """Without remarks for a type checker, and without gaps that something left."""
+    lines = text.split("\n")
+    for token in _tokens(text):
+        if token.type == tokenize.COMMENT and re.match(r"#\s*(type: ignore|noqa)", token.string):
+            row, column = token.start
+            rest = re.sub(r"#\s*(type: ignore(\[[^\]]*\])?|noqa(: \w+)?)\s*", "", token.string)
+            lines[row - 1] = (lines[row - 1][:column] + rest).rstrip()
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).rstrip() + "\n"
+
+
+def globals_of(script: str) -> dict[str, Any]:
+    """For tests: the script's definitions, without its loop."""
+    space: dict[str, Any] = {"__name__": "script"}
+    exec(compile(script, "script", "exec"), space)
+    return space
+
+
+__all__ = ["compose", "resolve", "write"]

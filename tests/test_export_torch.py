@@ -1,0 +1,116 @@
+"""A run as one script of PyTorch: it runs where there is no dlplay, and every step has the loss that the run's own step had, to the bit."""
+
+import ast
+import builtins
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playground import architectures
+from playground.engine.device import prepare
+from playground.engine.settings import make, to_dict
+from playground.engine.task import looking
+from playground.exports.source import Source
+from playground.exports.standalone import write
+from playground.runs import directory
+from tests.conftest import Dlplay, flags
+
+CARDS = architectures.cards()
+STEPS = 4
+
+ALONE = """
+import runpy, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("playground", "widgets", "checkpoints"):
+            raise ImportError(f"{name} is not there")
+
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script as if dlplay were not installed."""
+
+
+def run_alone(script: Path, *arguments: str) -> list[dict[str, Any]]:
+    """What the script measured, one dictionary a step and one an evaluation."""
+    log = script.with_suffix(".jsonl")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(script), "--log", str(log), *arguments],
+        cwd=script.parent,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_script_trains_to_the_same_losses_without_dlplay(
+    name: str, small: Callable[[str], dict[str, Any]], dlplay: Dlplay, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    given = [*flags(small(name)), "--steps", str(STEPS), "--eval-every", "2", "--device", "cpu"]
+    trained = dlplay(name, "--headless", "--json", *given, "--runs-dir", str(runs))
+    assert trained.status == 0, trained.err
+    events = [json.loads(line) for line in trained.out.splitlines()]
+    wanted = {
+        event["first"] + at: {metric: values[at] for metric, values in event["metrics"].items() if values[at] is not None}
+        for event in events
+        if event["type"] == "stepped"
+        for at in range(event["step"] - event["first"] + 1)
+    }
+    script = tmp_path / "script.py"
+    write(Source(f"{name}-1", runs), script)
+    measured = run_alone(script)
+    steps = {row.pop("step"): row for row in measured if not row.get("held_out")}
+    assert steps == wanted
+    ends = [event for event in events if event["type"] == "finished"]
+    last = {key: value for key, value in measured[-1].items() if key not in ("step", "held_out")}
+    assert last == ends[0]["metrics"]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, tmp_path: Path) -> None:
+    card = CARDS[name]
+    for preset, known in card.presets.items():
+        settings = make(card.settings, known.values)
+        run = directory.create(tmp_path, name, to_dict(settings))
+        script = tmp_path / f"{preset}.py"
+        write(Source(run.name, tmp_path), script)
+        tree = ast.parse(script.read_text())
+        assert not any("playground" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+        defined = {getattr(node, "name", "") for node in ast.walk(tree)} | {
+            (alias.asname or alias.name).partition(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for alias in node.names
+        }
+        defined |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+        defined |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | set(dir(builtins)) | {"__file__", "__name__"}
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert used <= defined, (preset, used - defined)
+
+
+def test_a_script_has_the_settings_of_the_run_filled_in(tmp_path: Path) -> None:
+    card = CARDS["gpt"]
+    run = directory.create(tmp_path, "gpt", to_dict(make(card.settings, {"width": 48, "lr": 0.0125, "seed": 7})))
+    script = tmp_path / "script.py"
+    write(Source(run.name, tmp_path), script)
+    text = script.read_text()
+    assert "width: int = 48" in text
+    assert "lr: float = 0.0125" in text
+    assert "seed: int = 7" in text
+    settings = make(card.settings, {"width": 48, "device": "cpu"})
+    task = card.load_task()(settings, prepare(settings), None)
+    with looking(task):
+        assert task.parameters  # the class whose source was taken is left as it was
