@@ -91,7 +91,7 @@ def test_what_has_no_curves_says_so(tmp_path: Path) -> None:
 def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
     def fail(target: Path, *, folder: bool, force: bool = False) -> None:
         def write_half() -> None:
-            with staged(target, folder=folder, force=force) as draft:
+            with staged(target, folder=folder, force=force, own=["file"]) as draft:
                 draft.mkdir() if folder else draft.write_text("half")
                 raise KeyError
 
@@ -99,7 +99,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
             write_half()
 
     def write(target: Path, content: str, *, folder: bool = False, force: bool = False) -> None:
-        with staged(target, folder=folder, force=force) as draft:
+        with staged(target, folder=folder, force=force, own=["file"]) as draft:
             if folder:
                 draft.mkdir()
             (draft / "file" if folder else draft).write_text(content)
@@ -124,6 +124,60 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
         write(tmp_path / "link", "three", force=True)
     with pytest.raises(SettingsError, match="make it first"):
         write(tmp_path / "nowhere" / "c", "three")
+    with pytest.raises(SettingsError, match="no such home folder"):
+        write(Path("~nobody-here/c"), "three")
+
+
+def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(target: Path | str) -> None:
+        with staged(Path(target), folder=True, force=True, own=["config.json", "*/curve.*"]) as draft:
+            (draft / "run").mkdir(parents=True)
+            (draft / "config.json").write_text("new")
+            (draft / "run" / "curve.1").write_text("new")
+
+    kept = tmp_path / "home"
+    (kept / "work" / "deep").mkdir(parents=True)
+    (kept / "config.json").write_text("old")
+    write(kept)
+    assert (kept / "config.json").read_text() == "new"
+    write(kept)
+    (kept / "run" / ".thesis").write_text("years")
+    with pytest.raises(SettingsError, match=r"holds run/\.thesis, which no export wrote"):
+        write(kept)
+    (kept / "run" / ".thesis").unlink()
+    (kept / "link").symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match="holds link"):
+        write(kept)
+    (kept / "link").unlink()
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty" / "inner")
+    for here in (".", "", "..", tmp_path / "empty"):
+        with pytest.raises(SettingsError, match="where you are|there is no folder"):
+            write(here)
+    assert (tmp_path / "empty" / "inner").is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home"]
+
+
+def test_what_appears_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    def write() -> None:
+        with staged(tmp_path / "out", folder=True, force=False) as draft:
+            draft.mkdir()
+            (tmp_path / "out").mkdir()
+
+    with pytest.raises(SettingsError, match="there already"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_the_disk_refuses_is_said_in_the_words_of_an_export(tmp_path: Path) -> None:
+    def write(error: OSError) -> None:
+        with staged(tmp_path / "out", folder=False, force=False) as draft:
+            draft.write_text("half")
+            raise error
+
+    with pytest.raises(SettingsError, match=r"cannot write .*out: No space left on device; make room or give rights there"):
+        write(OSError(28, "No space left on device"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_exports_and_refuses_in_one_line(dlplay: Dlplay, small: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:

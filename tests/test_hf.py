@@ -520,6 +520,14 @@ def test_an_architecture_that_transformers_lacks_is_refused(tmp_path: Path, caps
     assert not (tmp_path / "x").exists()
 
 
+def test_no_script_is_made_of_what_came_with_its_weights(gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = origin.find(f"hf:{gpt2}", tmp_path)
+    step = Store(tmp_path).save(0, checkpoint.weights, {}, checkpoint.meta)
+    assert run(["export", str(tmp_path / step.name), str(tmp_path / "script.py"), "--to", "torch"]) == 2
+    assert re.search(r"tokenizer \(bpe\) that came with its weights.*--to hf", capsys.readouterr().err)
+    assert not (tmp_path / "script.py").exists()
+
+
 async def test_the_screen_asks_an_opened_model(gpt2: Path, tmp_path: Path) -> None:
     wishes = {"settings": origin.find(f"hf:{gpt2}", tmp_path, weights=False).meta["settings"] | {"threads": 1}, "origin": f"hf:{gpt2}"}
     async with on_screen(tmp_path, tab="gpt", explore=True, **wishes) as (app, _):

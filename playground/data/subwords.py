@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from playground.data.bounded import clean
+from playground.data.tokenizer_json import checked
 from playground.data.tokens import MAX_VOCABULARY, Tokenizer, printable
 from playground.engine.errors import DataError
 
@@ -20,14 +21,6 @@ MAX_SOURCE = 6 << 20
 
 CHUNK = 1 << 18
 """Characters of a text that are encoded at once, so that what the library keeps beside the ids stays small."""
-
-PARTS = frozenset(
-    (
-        *("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"),
-        *("ByteLevel", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits", "WordPiece"),
-    )
-)
-"""Steps of a tokenizer that take a time in proportion to the text."""
 
 SHOWN = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
@@ -55,16 +48,14 @@ class SubWords(Tokenizer):
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise DataError(f"tokenizer.json is longer than {MAX_SOURCE:,} characters; that is no tokenizer of {MAX_VOCABULARY:,} pieces")
         self.source, self.size = source, size
-        _check_parts(source, self.model)
+        needed = checked(source, self.model)
         try:
-            self._made = library().Tokenizer.from_str(source)
+            self._made = library().Tokenizer.from_str(needed)
             known: dict[str, int] = self._made.get_vocab(with_added_tokens=True)
         except Exception as error:  # the library raises nothing more precise
             raise DataError(f"tokenizer.json is no tokenizer: {clean(str(error), 120)}; save it again with save_pretrained") from None
         if (found := type(self._made.model).__name__) != self.model:
             raise DataError(f"tokenizer.json is a {found}; a model of this kind reads with {self.model}")
-        self._made.no_truncation()
-        self._made.no_padding()
         if known and max(known.values()) >= size:
             raise DataError(
                 f"tokenizer.json knows a token {max(known.values()):,}, and the model has {size:,} of them; they do not belong together"
@@ -232,31 +223,6 @@ class WordPieces(SubWords):
     def label(self, token: int) -> str:
         """The piece with its sign."""
         return clean_label(self.vocabulary[token])
-
-
-def _check_parts(source: str, model: str) -> None:
-    """Every step of the tokenizer is one of `PARTS`: an expression of somebody else's could take forever. Raises `DataError`."""
-    try:
-        described = json.loads(source)
-        steps = [*_steps(described.get("normalizer"), "normalizers"), *_steps(described.get("pre_tokenizer"), "pretokenizers")]
-        decoders = [*_steps(described.get("decoder"), "decoders")]
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise DataError("tokenizer.json describes no tokenizer; save it again with save_pretrained") from None
-    if strange := next((step for step in [*steps, *decoders] if step not in PARTS), None):
-        raise DataError(f"tokenizer.json has a step {ascii(strange)[:40]}; read are {', '.join(sorted(PARTS))}")
-    if model == "BPE" and ("ByteLevel" not in steps or "ByteLevel" not in decoders):
-        raise DataError("tokenizer.json pairs no bytes (there is no ByteLevel in it), as GPT-2's does; choose a model with that")
-
-
-def _steps(part: Any, several: str) -> Iterator[str]:
-    """The types of the steps that `part` of a tokenizer.json consists of."""
-    if part is None:
-        return
-    if part["type"] == "Sequence":
-        for step in part[several]:
-            yield from _steps(step, several)
-    else:
-        yield str(part["type"])
 
 
 def clean_label(text: str) -> str:

@@ -115,8 +115,8 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
     Every character of the training part enters the vocabulary, every word from `min_count` on. Raises `DataError` when the text has fewer
     than `minimum` tokens.
     """
-    tokenizer_type = TOKENIZERS[kind]
-    if issubclass(tokenizer_type, SubWords):
+    tokenizer_type = TOKENIZERS.get(kind)
+    if tokenizer_type is None:
         raise DataError(f"--tokens {kind} comes with a model alone: give one with --from hf:DIR, or use --tokens word or char")
     if vocabulary is not None:
         return encode_corpus(text, tokenizer_type(vocabulary), minimum=minimum)

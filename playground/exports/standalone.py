@@ -17,6 +17,7 @@ from pathlib import Path
 
 from playground import __version__, architectures
 from playground.data.bounded import clean
+from playground.data.subwords import BytePairs, WordPieces
 from playground.engine.card import Card
 from playground.engine.events import Applied
 from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show
@@ -36,6 +37,10 @@ KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": 
 def write(source: Source, target: Path) -> str:
     """Write the script. Raises `SettingsError` for what cannot be exported."""
     card, settings, notes = _read(source)
+    if (kind := getattr(settings, "tokens", "")) in (BytePairs.kind, WordPieces.kind):
+        raise SettingsError(
+            f"{source.text[:200]} reads with a tokenizer ({kind}) that came with its weights, and a script begins without them; use --to hf"
+        )
     script = compose(card, settings, clean(source.text)[:200], notes)
     target.write_text(script, encoding="utf-8")
     return f"{script.count(chr(10)):,} lines; run it with python {{target}}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from playground.data.bounded import named
@@ -13,31 +14,74 @@ from playground.engine.settings import SettingsError
 
 
 @contextlib.contextmanager
-def staged(target: Path, *, folder: bool, force: bool) -> Iterator[Path]:
+def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) -> Iterator[Path]:
     """A path beside `target` to write to; it takes the target's place at the end, and is removed when something goes wrong.
 
-    Raises `SettingsError` when something stands there already (unless `force`, and only the same kind of thing is replaced), or when the
-    folder around it is missing.
+    What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it holds nothing but what an
+    earlier export wrote, files whose path in it is one of the patterns `own`. Raises `SettingsError` otherwise, when the folder around the
+    target is missing, and when the disk refuses.
     """
-    target = target.expanduser().absolute()
-    if not target.name or not target.parent.is_dir():
-        raise SettingsError(f"{named(target)}: there is no folder {named(target.parent)}; make it first")
+    try:
+        target = target.expanduser().absolute()
+    except RuntimeError:
+        raise SettingsError(f"{named(target)}: there is no such home folder; give the full path") from None
+    try:
+        _check(target, folder, force, own)
+        with _draft(target) as draft:
+            yield draft
+            _check(target, folder, force, own)
+            _put_in_place(draft, target, folder)
+    except OSError as error:
+        where = named(Path(error.filename)) if isinstance(error.filename, str) else named(target)
+        raise SettingsError(
+            f"cannot write {where}: {error.strerror or error}; make room or give rights there, or name another place"
+        ) from None
+
+
+def _check(target: Path, folder: bool, force: bool, own: Sequence[str]) -> None:
+    """Raises `SettingsError` unless something new can take the target's place."""
+    if target.name in ("", "..") or not target.parent.is_dir():
+        raise SettingsError(f"{named(target)}: there is no folder {named(target.parent)} to write it into; make it first")
     if target.is_symlink() or (target.exists() and target.is_dir() != folder):
         raise SettingsError(f"{named(target)} is {'a file' if folder else 'a folder'} or a link; this format writes another kind of thing")
-    if target.exists() and not force:
+    if not target.exists():
+        return
+    if not force:
         raise SettingsError(f"{named(target)} is there already; give another name, or --force to replace it")
+    if folder:
+        _check_folder(target, own)
+
+
+def _check_folder(target: Path, own: Sequence[str]) -> None:
+    """Raises `SettingsError` when the folder is in use, or holds what no export wrote: it would be lost with the folder."""
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise SettingsError(f"{named(target)} is where you are, and it cannot be replaced from within; give another name")
+    for path in target.rglob("*"):
+        inside = path.relative_to(target)
+        if (path.is_symlink() or not path.is_dir()) and not any(fnmatch(inside.as_posix(), pattern) for pattern in own):
+            raise SettingsError(
+                f"{named(target)} holds {named(inside)}, which no export wrote; --force replaces an earlier export alone, "
+                "so give another name or move it away"
+            )
+
+
+@contextlib.contextmanager
+def _draft(target: Path) -> Iterator[Path]:
     draft = target.parent / f".tmp-{os.getpid()}-{target.name}"
     try:
         yield draft
-        if folder and target.exists():
-            former = target.parent / f".tmp-{os.getpid()}-former-{target.name}"
-            target.rename(former)
-            draft.rename(target)
-            shutil.rmtree(former, ignore_errors=True)
-        else:
-            draft.replace(target)
     finally:
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)
         else:
             draft.unlink(missing_ok=True)
+
+
+def _put_in_place(draft: Path, target: Path, folder: bool) -> None:
+    if folder and target.exists():
+        former = target.parent / f".tmp-{os.getpid()}-former-{target.name}"
+        target.rename(former)
+        draft.rename(target)
+        shutil.rmtree(former, ignore_errors=True)
+    else:
+        draft.replace(target)

@@ -1,0 +1,132 @@
+"""A `tokenizer.json` that nobody vouches for, checked before the library `tokenizers` sees it.
+
+The library trusts what it is given: a prefix that the pieces do not have, for one, reaches beyond their end and ends the whole process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from playground.engine.errors import DataError
+
+STEPS = frozenset(
+    (
+        *("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"),
+        *("ByteLevel", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits", "WordPiece"),
+    )
+)
+"""Steps of a tokenizer that take a time in proportion to the text: an expression of somebody else's could take forever."""
+
+MOST_DEEP = 4
+"""Sequences of steps within each other."""
+
+SAME: dict[str, dict[str, tuple[Any, ...]]] = {
+    "BPE": {
+        "dropout": (None,),
+        "continuing_subword_prefix": (None, ""),
+        "end_of_word_suffix": (None, ""),
+        "fuse_unk": (None, False),
+        "byte_fallback": (None, False),
+    },
+    "WordPiece": {"unk_token": ("[UNK]",), "continuing_subword_prefix": ("##",)},
+}
+"""What the model of each kind must say; None stands for what it does not say as well."""
+
+
+def checked(source: str, model: str) -> str:
+    """The same tokenizer without what is not needed to read a text (padding, truncation, special tokens around it).
+
+    Raises `DataError` unless its model is of the kind `model`, its numbers are numbers, its pieces are texts, and its steps are known.
+    """
+    try:
+        described = json.loads(source)
+    except (ValueError, RecursionError):
+        raise DataError("tokenizer.json is not JSON; save it again with save_pretrained") from None
+    if not isinstance(described, dict) or not isinstance(described.get("model"), dict):
+        raise _damaged("has no model")
+    if (kind := described["model"].get("type", model)) != model:
+        raise DataError(f"tokenizer.json is a {ascii(kind)[:40]}; a model of this kind reads with {model}")
+    _check_steps(described, model)
+    _check_model(described["model"], model)
+    _check_added(described.get("added_tokens"))
+    needed = {name: described[name] for name in ("normalizer", "pre_tokenizer", "model", "decoder", "added_tokens") if name in described}
+    try:
+        return json.dumps({"version": "1.0", **needed})
+    except RecursionError:
+        raise _damaged("is nested too deeply") from None
+
+
+def _check_steps(described: Mapping[str, Any], model: str) -> None:
+    steps = [*_steps(described.get("normalizer"), "normalizers"), *_steps(described.get("pre_tokenizer"), "pretokenizers")]
+    decoders = [*_steps(described.get("decoder"), "decoders")]
+    if strange := next((step for step in [*steps, *decoders] if step not in STEPS), None):
+        raise DataError(f"tokenizer.json has a step {ascii(strange)[:40]}; read are {', '.join(sorted(STEPS))}")
+    if model == "BPE" and ("ByteLevel" not in steps or "ByteLevel" not in decoders):
+        raise DataError("tokenizer.json pairs no bytes (there is no ByteLevel in it), as GPT-2's does; choose a model with that")
+
+
+def _steps(part: Any, several: str, depth: int = 0) -> Iterator[str]:
+    """The types of the steps that `part` of a tokenizer.json consists of."""
+    if part is None:
+        return
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str) or depth > MOST_DEEP:
+        raise _damaged("has a step without a type")
+    if part["type"] != "Sequence":
+        yield part["type"]
+        return
+    if not isinstance(part.get(several), list):
+        raise _damaged(f"has a sequence without {several}")
+    for step in part[several]:
+        yield from _steps(step, several, depth + 1)
+
+
+def _check_model(model: Mapping[str, Any], kind: str) -> None:
+    for name, known in SAME[kind].items():
+        value = model.get(name)
+        if not any(value == item and type(value) is type(item) for item in known):
+            words = " or ".join(ascii(item) for item in known if item is not None) or "none"
+            raise DataError(f"tokenizer.json gives {name} {ascii(value)[:40]}; a tokenizer is read with {words} alone, so choose another")
+    vocabulary = model.get("vocab")
+    if not isinstance(vocabulary, dict) or not all(_is_id(index) for index in vocabulary.values()):
+        raise _damaged("has no vocabulary of pieces and whole numbers")
+    if len(set(vocabulary.values())) != len(vocabulary):
+        raise _damaged("gives two pieces the same number")
+    if kind == "WordPiece":
+        longest = model.get("max_input_chars_per_word", 100)
+        if not _is_id(longest) or longest > 10_000:
+            raise _damaged(f"gives max_input_chars_per_word {ascii(longest)[:40]}")
+        if "[UNK]" not in vocabulary:
+            raise DataError("the vocabulary has no [UNK]; BERT's tokenizer needs it, so save it again with save_pretrained")
+    elif not isinstance(model.get("merges"), list) or not all(_is_pair(pair, vocabulary) for pair in model["merges"]):
+        raise _damaged("has merges of what is not in its vocabulary, so it makes no tokenizer")
+
+
+def _is_pair(pair: Any, vocabulary: Mapping[str, int]) -> bool:
+    """Two pieces that make a third one, in either of the two forms that the library writes."""
+    if isinstance(pair, str):
+        pair = pair.split(" ")
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(piece, str) and piece in vocabulary for piece in pair):
+        return False
+    return "".join(pair) in vocabulary
+
+
+def _check_added(added: Any) -> None:
+    if added is None:
+        return
+    if not isinstance(added, list):
+        raise _damaged("lists no added tokens")
+    for token in added:
+        if not isinstance(token, dict) or not _is_id(token.get("id")) or not isinstance(token.get("content"), str) or not token["content"]:
+            raise _damaged("has an added token without a number and a text")
+        if not all(type(token.get(name, False)) is bool for name in ("single_word", "lstrip", "rstrip", "normalized", "special")):
+            raise _damaged(f"does not say how the added token {ascii(token['content'])[:40]} is found")
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _damaged(what: str) -> DataError:
+    return DataError(f"tokenizer.json {what}; save it again with save_pretrained")
