@@ -64,8 +64,9 @@ class ModelFolder:
 
     def json(self, name: str, limit: int = MAX_JSON) -> dict[str, Any]:
         """A JSON object."""
+        text = self.text(name, limit)  # what is wrong with the file itself is said in its own words
         try:
-            values = json.loads(self.text(name, limit))
+            values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name} is not JSON: {bounded.clean(str(error), 100)}; save it again with save_pretrained") from None
         if not isinstance(values, dict):
