@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 from msgspec import Meta
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -255,8 +256,6 @@ async def test_a_pasted_megabyte_is_cut_and_said() -> None:
     app = StageApp(PromptStage, PROMPT, Model())
     async with app.run_test(size=(120, 10)) as pilot:
         line = await focus_line(pilot)
-        from textual.events import Paste
-
         line.post_message(Paste(" word\n\x1b[31m" * 100_000))
         await until(pilot, lambda: len(line.value) == LONGEST, "as much as fits")
         assert "\n" not in line.value
@@ -265,6 +264,16 @@ async def test_a_pasted_megabyte_is_cut_and_said() -> None:
         assert not app.query_one(".said").has_class("problem"), "a notice, no error"
         await pilot.press("x")
         assert len(line.value) == LONGEST
+
+
+async def test_keys_that_arrive_in_one_burst_act_in_their_order() -> None:
+    app = StageApp(PromptStage, PROMPT, Model())
+    async with app.run_test(size=(120, 10)) as pilot:
+        line = await focus_line(pilot)
+        burst = ["ctrl+a", "ctrl+k", "i", "g", "backspace", "f", "ctrl+z", "i", "f", "space", "left", "left", "t"]
+        for key in burst:  # as fast as a connection that had stood still gives them
+            app.post_message(Key(key, " " if key == "space" else key if len(key) == 1 else None))
+        await until(pilot, lambda: line.value == "the value ofitf ", "every key in its turn")
 
 
 async def test_refusals_and_a_missing_model_are_told_in_words() -> None:

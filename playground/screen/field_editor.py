@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from playground.screen.field_rows import LEAST_LABEL
+from playground.screen.line_input import LineInput
 
 
 class FieldEditor(Vertical):
@@ -60,7 +61,7 @@ class FieldEditor(Vertical):
         super().__init__()
         self._label = Static(id="editor-label")
         self._label.styles.width = label
-        self._input = Input(id="editor-input", compact=True, select_on_focus=True)
+        self._input = LineInput(id="editor-input", compact=True, select_on_focus=True)
         self._problem = Static(id="editor-problem")
 
     def compose(self) -> ComposeResult:

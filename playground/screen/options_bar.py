@@ -15,6 +15,7 @@ from textual.widgets import Input
 from playground.engine.settings import Field, Options, SettingsError, fields, parse, show
 from playground.screen.dialogs.pad import PadDialog, in_short
 from playground.screen.flow import Flow, Group, Piece
+from playground.screen.line_input import LineInput
 
 STEPPING: tuple[Binding, ...] = (
     Binding("left_square_bracket", "step(-1)", "change the option", key_display="[ ]"),
@@ -236,7 +237,7 @@ class OptionsBar(Flow):
             back_to.focus()
 
 
-class _Editor(Input):
+class _Editor(LineInput):
     """One value, while it is typed."""
 
     def __init__(self, field: Field, value: Any) -> None:

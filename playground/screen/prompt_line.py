@@ -7,12 +7,12 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Input
 
+from playground.screen.line_input import LineInput
 from playground.screen.passage import LONGEST, clean
 
 
-class PromptLine(Input):
+class PromptLine(LineInput):
     """Keeps every key that types; `escape` or `down` gives them back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

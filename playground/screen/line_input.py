@@ -1,0 +1,23 @@
+"""An input line whose keys act in the order in which they were typed."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+
+class LineInput(Input):
+    """Textual looks for a key's binding only when the key has bubbled up to the app, and letters that arrive in one burst with it
+    (typed fast, or over a slow connection) are inserted first: a backspace would take the letter behind it. Here the bindings of the
+    line and of what it stands in act at once; those of the screen and the app wait for the app."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.is_printable:
+            return  # the line inserts it
+        active = self.screen.active_bindings.get(event.key)
+        if active is None or not active.enabled or not isinstance(active.node, Widget) or isinstance(active.node, Screen):
+            return
+        event.stop()
+        await self.app.run_action(active.binding.action, active.node)
