@@ -289,6 +289,18 @@ def test_a_series_is_not_passed_over_in_silence_by_a_task_that_reads_none() -> N
     assert make(RecurrentSettings, {"task": "series", "data": "own.csv"}).data == "own.csv"
 
 
+@pytest.mark.parametrize("kind", ["adding", "copy"])
+def test_no_run_trains_on_what_is_held_out(kind: str) -> None:
+    """torch keeps 32 bits of a seed: whatever the held-out sequences were drawn with, some run has it."""
+    tested: set[bytes] = set()
+    for seed in (0, 1, 7, 2**31 - 1):
+        task = build(task=kind, length=12, seed=seed)
+        tested = {row.numpy().tobytes() for row in task.problem._held_out[0]}
+        fresh = (adding_batch if kind == "adding" else copy_batch)(1000, 12, task.problem.generator)[0]
+        assert tested.isdisjoint(row.numpy().tobytes() for row in fresh)
+    assert len(tested) == 1000
+
+
 def test_who_sums_from_both_ends_has_read_everything_from_both() -> None:
     """The units that read from the end know all of it at the first place; at the last one they have read a single number."""
     task = build(task="adding", length=12, bidirectional=True)

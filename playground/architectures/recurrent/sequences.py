@@ -14,12 +14,11 @@ from playground.architectures.recurrent.model import Hold, Recurrent
 from playground.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
 from playground.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
 from playground.engine.panels import Bars, Lines, Tokens
+from playground.parts.held_out import held_out_generator
 from playground.parts.sampling import distribution
 
 HELD_OUT = 1000
-"""Sequences that are tested on; their seed is no training seed's."""
-
-HELD_OUT_SEED = 2**40 + 1
+"""Sequences that are tested on."""
 
 SYMBOLS = 8
 """Different symbols to recall; 0 is the blank between them, the last token says that it is time."""
@@ -66,7 +65,7 @@ class Adding(Problem):
 
     def __init__(self, settings: Any, device: torch.device, generator: torch.Generator) -> None:
         super().__init__(settings, device, generator)
-        held_out = adding_batch(HELD_OUT, settings.length, torch.Generator().manual_seed(HELD_OUT_SEED))
+        held_out = adding_batch(HELD_OUT, settings.length, held_out_generator())
         self._held_out = tuple(part.to(device) for part in held_out)
         self.data = f"the adding problem: {settings.length} numbers, two of them marked; fresh ones at every step, {HELD_OUT:,} held out"
 
@@ -96,7 +95,7 @@ class Adding(Problem):
 
     def baselines_key(self) -> str:
         """The held-out sequences."""
-        return f"adding 1 {self.settings.length}"
+        return f"adding 2 {self.settings.length}"
 
     def piece(self, number: int, length: int) -> Reading:
         """A held-out sequence."""
@@ -165,7 +164,7 @@ class Copy(Problem):
 
     def __init__(self, settings: Any, device: torch.device, generator: torch.Generator) -> None:
         super().__init__(settings, device, generator)
-        held_out = copy_batch(HELD_OUT, settings.length, torch.Generator().manual_seed(HELD_OUT_SEED))
+        held_out = copy_batch(HELD_OUT, settings.length, held_out_generator())
         self._held_out = tuple(part.to(device) for part in held_out)
         self.data = (
             f"copy memory: {RECALLED} symbols of {SYMBOLS} kinds, said again after {settings.length} steps; fresh ones at every step, "

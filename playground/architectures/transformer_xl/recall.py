@@ -14,6 +14,7 @@ from playground.architectures.transformer_xl.model import TransformerXL
 from playground.architectures.transformer_xl.problem import Measured, Problem, read_segments
 from playground.data.tokens import UNKNOWN, Words
 from playground.engine.errors import DataError
+from playground.parts.held_out import held_out_generator
 
 KINDS = {
     "colour": "red blue green black white yellow pink brown grey purple",
@@ -35,10 +36,6 @@ VOCABULARY = [UNKNOWN, ".", *KINDS, *(word for words in KINDS.values() for word 
 
 HELD_OUT = 500
 """Sequences that are tested on."""
-
-HELD_OUT_SEED = 7
-UNREACHED = 1_000_003
-"""Numbers that are drawn before them: torch keeps 32 bits of a seed, so that every seed is some run's, and no run's batches begin there."""
 
 
 class Facts(Words):
@@ -72,9 +69,7 @@ class Recall(Problem):
     def __init__(self, settings: Any, device: torch.device, generator: torch.Generator) -> None:
         super().__init__(settings, device, generator)
         self.tokenizer = Facts(VOCABULARY)
-        apart = torch.Generator().manual_seed(HELD_OUT_SEED)
-        torch.rand(UNREACHED, generator=apart)
-        self._held_out = recall_batch(HELD_OUT, settings.facts, settings.gap, apart, far=True).to(device)
+        self._held_out = recall_batch(HELD_OUT, settings.facts, settings.gap, held_out_generator(), far=True).to(device)
         length = self._held_out.shape[1]
         self.data = (
             f"recall: {settings.facts} words of different kinds, asked for after up to {settings.gap} dots; {length} tokens in segments of "
