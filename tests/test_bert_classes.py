@@ -188,7 +188,7 @@ def test_a_run_does_not_go_on_with_other_texts(texts: Path, own_words: Path, tmp
     saved = tuned(texts, own_words).state_dict()
     changed = tmp_path / "changed.tsv"
     changed.write_text(texts.read_text() + "One more returns.\tvalue\n")
-    with pytest.raises(DataError, match=r"changed\.tsv is not the text that this run began with"):
+    with pytest.raises(DataError, match=r"no longer those that this run began with: they are now changed\.tsv"):
         tuned(changed, own_words).load_state_dict(saved)
 
 

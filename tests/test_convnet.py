@@ -531,7 +531,7 @@ def test_a_run_that_resumes_on_other_data_is_refused_in_words(monkeypatch: pytes
     data = load_images("digits")
     fewer = dataclasses.replace(data, train_images=data.train_images[:-1], train_labels=data.train_labels[:-1])
     monkeypatch.setattr(task_module, "load_images", lambda *_: fewer)
-    with pytest.raises(DataError, match="no longer holds the images that this run began with"):
+    with pytest.raises(DataError, match="no longer those that this run began with"):
         build().load_state_dict(state)
 
 

@@ -544,5 +544,5 @@ def test_a_run_does_not_go_on_with_another_text(own_text: str, tmp_path: Path) -
     build(own_text, task.assets()).load_state_dict(saved)
     longer = tmp_path / "longer.txt"
     longer.write_text(Path(own_text).read_text() + " and more of it, so that another tenth is held out.")
-    with pytest.raises(DataError, match="not the text that this run began with"):
+    with pytest.raises(DataError, match="no longer those that this run began with"):
         build(str(longer), task.assets()).load_state_dict(saved)

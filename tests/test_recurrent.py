@@ -240,11 +240,11 @@ def test_training_and_resuming_in_mid_text_goes_on_with_the_state_that_was_carri
 
 def test_another_text_is_refused_when_a_run_goes_on(own_text: str, tmp_path: Path) -> None:
     task = build(own_text)
-    extra = task.extra_state()
+    saved = task.state_dict()
     changed = tmp_path / "changed.txt"
     changed.write_text(Path(own_text).read_text() + " and another end")
-    with pytest.raises(DataError, match="not the text that this run began with"):
-        build(str(changed)).load_extra_state(extra)
+    with pytest.raises(DataError, match="no longer those that this run began with"):
+        build(str(changed), assets=task.assets()).load_state_dict(saved)
 
 
 def test_a_model_whose_text_is_gone_can_still_be_asked(own_text: str, tmp_path: Path) -> None:

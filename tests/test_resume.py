@@ -265,6 +265,21 @@ def test_a_run_taken_up_after_its_end_trains_on(dlplay: Dlplay, small: Small, tm
     assert [*curves(run)["train_loss"]] == [*range(1, 31)]
 
 
+def test_a_run_goes_on_with_no_other_data(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
+    text = tmp_path / "own.txt"
+    text.write_text("so on and so on, and no more of it. " * 100)
+    run = RunDirectory(tmp_path / "runs" / "own")
+    assert begin(dlplay, "gpt", run, small("gpt") | {"text": str(text), "steps": 3}).wait().status == 0
+    text.write_text("so on and so on, and no more of that. " * 100)
+    refused = resume(dlplay, run, "--steps", "6").wait()
+    assert refused.status != 0
+    assert refused.err.count("\n") == 1, "one line"
+    assert "no longer those that this run began with: they are now own.txt" in refused.err
+    text.write_text("so on and so on, and no more of it. " * 100)
+    assert resume(dlplay, run, "--steps", "6").wait().status == 0
+    assert [*curves(run)["train_loss"]] == [*range(1, 7)]
+
+
 async def attached(run: RunDirectory, on_event: Callable[[Any], None] = lambda event: None) -> RunClient:
     """A client, once the run listens."""
     while True:

@@ -441,7 +441,7 @@ def test_a_run_that_is_resumed_goes_on_to_the_bit() -> None:
 
 def test_a_run_does_not_go_on_with_another_task() -> None:
     saved = build().state_dict()
-    with pytest.raises(DataError, match="not the pairs that this run began with"):
+    with pytest.raises(DataError, match="no longer those that this run began with"):
         build(task="copy").load_state_dict(saved)
 
 

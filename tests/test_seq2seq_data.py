@@ -263,7 +263,7 @@ def test_a_changed_file_is_not_gone_on_with(tmp_path: Path) -> None:
     task = Seq2SeqTask(make(Seq2SeqSettings, values), CPU)
     saved, assets = task.state_dict(), task.assets()
     write_file(tmp_path, [*lines, "41\t41"])
-    with pytest.raises(DataError, match="not the pairs that this run began with"):
+    with pytest.raises(DataError, match="no longer those that this run began with"):
         Seq2SeqTask(make(Seq2SeqSettings, values), CPU, assets).load_state_dict(saved)
 
 

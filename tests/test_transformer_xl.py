@@ -280,10 +280,10 @@ def test_a_run_does_not_go_on_with_another_text(own_words: Path, tmp_path: Path)
     longer = tmp_path / "longer.txt"
     longer.write_text(own_words.read_text() + " and more of it")
     settings = make(card.settings, {**vars(task.settings), "text": str(longer)})
-    with pytest.raises(DataError, match="not the text that this run began with"):
+    with pytest.raises(DataError, match="no longer those that this run began with"):
         TransformerXLTask(settings, CPU, task.assets()).load_state_dict(saved)
-    with pytest.raises(DataError, match="of another task than recall"):
-        build().load_state_dict({**build().state_dict(), "extra": saved["extra"]})
+    with pytest.raises(DataError, match="they are now recall"):
+        build().load_state_dict({**build().state_dict(), "data": saved["data"]})
 
 
 # --- recall ---------------------------------------------------------------------------------------------------------------------------

@@ -140,6 +140,10 @@ class Task(ABC, Generic[S]):
         """JSON values that the weights are useless without (a vocabulary, class names)."""
         return {}
 
+    def data_key(self) -> str:
+        """Names what the data hold (a digest): a run goes on with no others, of which another part would be held out. Empty: no data."""
+        return ""
+
     def extra_state(self) -> dict[str, Any]:
         """What else the next step depends on: data position, memory, replay buffer, environment. A tree of dicts with string keys,
         whose leaves are tensors or JSON values."""
@@ -163,6 +167,7 @@ class Task(ABC, Generic[S]):
         """Everything but the weights that the next steps depend on, keyed by name."""
         return {
             "step": self.step,
+            "data": self.data_key(),
             "optimizers": {name: state.optimizer_state(optimizer, self.models) for name, optimizer in self.optimizers.items()},
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "random": state.random_state(self.device),
@@ -170,7 +175,12 @@ class Task(ABC, Generic[S]):
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Inverse of `state_dict`."""
+        """Inverse of `state_dict`. Raises `DataError` when the data have changed, and nothing is loaded then."""
+        if saved.get("data", key := self.data_key()) != key:
+            raise DataError(
+                f"the data are no longer those that this run began with: they are now {self.data}; "
+                "bring the former ones back, or begin a new run from its weights"
+            )
         self.step = int(saved["step"])
         for name, optimizer in self.optimizers.items():
             state.load_optimizer_state(optimizer, self.models, saved["optimizers"][name])

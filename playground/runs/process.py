@@ -21,6 +21,7 @@ from playground.engine import device as devices
 from playground.engine.baseline_cache import baselines
 from playground.engine.card import Card
 from playground.engine.commands import AnyCommand
+from playground.engine.errors import DataError
 from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
 from playground.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
 from playground.engine.loop import Loop, Progress
@@ -182,6 +183,8 @@ def _build(
         try:
             task.load_state_dict(unflatten(_tensors(checkpoint.tensors), checkpoint.meta["state"]))
             progress = Progress(**checkpoint.meta["progress"])
+        except DataError:
+            raise  # says itself what is wrong, and the checkpoint is not
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:

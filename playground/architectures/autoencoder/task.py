@@ -197,17 +197,16 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
             "decoder": Graph(Decoder(self.model), {"code": code.detach()}, ("images",), {"code": {0: "batch"}}),
         }
 
+    def data_key(self) -> str:
+        """A digest of the images."""
+        return self.digest
+
     def extra_state(self) -> dict[str, Any]:
-        """The position in the data, and which data it is."""
-        return {"batches": self.batches.state(), "digest": self.digest}
+        """The position in the data."""
+        return {"batches": self.batches.state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`. Raises `DataError` when the data has changed."""
-        if extra.get("digest", self.digest) != self.digest:
-            raise DataError(
-                f"{self.settings.data} no longer holds the images that this run began with; "
-                "bring them back, or begin a new run from its weights"
-            )
+        """Inverse of `extra_state`. Raises `DataError`."""
         try:
             self.batches.load_state(extra["batches"])
         except ValueError as error:

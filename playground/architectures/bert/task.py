@@ -162,18 +162,9 @@ class BERTTask(Task[BERTSettings]):
         free = {name: {0: "batch", 1: "time"} for name in inputs}
         return {"encoder": Graph(MaskedWords(self.model), inputs, ("logits",), free)}
 
-    def extra_state(self) -> dict[str, Any]:
-        """Which data it is; the place in it is drawn anew at every step."""
-        source = self._classification().texts if self.settings.data else self._pretraining().corpus
-        return {"corpus": source.key}
-
-    def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the data has changed, since others would be held out, and these may have been trained on."""
-        source = self._classification().texts if self.settings.data else self._pretraining().corpus
-        if extra.get("corpus", source.key) != source.key:
-            raise DataError(
-                f"{source.name} is not the text that this run began with; bring that one back, or begin a new run from its weights"
-            )
+    def data_key(self) -> str:
+        """The text's, or that of the texts to tell apart."""
+        return self._classification().texts.key if self.settings.data else self._pretraining().corpus.key
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from playground.architectures.gan.memory import Memory
 from playground.architectures.gan.options import SHEET, PointOptions
 from playground.architectures.gan.panels import GANPanels
 from playground.architectures.gan.settings import GANSettings, check_nets
-from playground.engine.errors import DataError
 from playground.engine.graph import Graph
 from playground.engine.panels import AnyPanel
 from playground.engine.settings import Options, SettingsError
@@ -223,17 +222,16 @@ class GANTask(GANPanels, Task[GANSettings]):
             "discriminator": Graph(self.discriminator, {"examples": examples}, ("output",), {"examples": {0: "batch"}}),
         }
 
+    def data_key(self) -> str:
+        """A digest of the examples as they were before a person changed any."""
+        return self.examples.digest
+
     def extra_state(self) -> dict[str, Any]:
-        """What a person changed about the data, the remembered samples, and which data it is."""
-        return {"digest": self.examples.digest, "edits": list(self.examples.edits), "memory": self.memory.state()}
+        """What a person changed about the data, and the remembered samples."""
+        return {"edits": list(self.examples.edits), "memory": self.memory.state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`. Raises `DataError` when the data has changed."""
-        if extra.get("digest", self.examples.digest) != self.examples.digest:
-            raise DataError(
-                f"{self.settings.data} no longer holds the examples that this run began with; "
-                "bring them back, or begin a new run from its weights"
-            )
+        """Inverse of `extra_state`."""
         self.examples.apply(list(extra["edits"]))
         self._judged = None
         self.memory.load_state(extra["memory"], self.device)

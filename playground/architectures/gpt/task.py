@@ -121,16 +121,9 @@ class GPTTask(Task[GPTSettings]):
         """The vocabulary."""
         return self.tokenizer.assets()
 
-    def extra_state(self) -> dict[str, Any]:
-        """Which text it is; the place in it is drawn anew at every step."""
-        return {"corpus": self.corpus.key}
-
-    def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the text has changed, since another tenth would be held out, and it may have been trained on."""
-        if extra.get("corpus", self.corpus.key) != self.corpus.key:
-            raise DataError(
-                f"{self.corpus.name} is not the text that this run began with; bring that one back, or begin a new run from its weights"
-            )
+    def data_key(self) -> str:
+        """The text's."""
+        return self.corpus.key
 
     def graphs(self) -> dict[str, Graph]:
         """Tokens to logits."""

@@ -137,16 +137,16 @@ class Numeric(Problem):
         """What turns the model's units into the series' own."""
         return {"mean": self.mean, "scale": self.scale}
 
+    def data_key(self) -> str:
+        """The series'."""
+        return self.series.key
+
     def extra_state(self) -> dict[str, Any]:
-        """Which series it is, the place in it, and what is carried on."""
-        return {"series": self.series.key, "streams": self._streams.extra_state()}
+        """The place in the series, and what is carried on."""
+        return {"streams": self._streams.extra_state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the series has changed."""
-        if extra.get("series", self.series.key) != self.series.key:
-            raise DataError(
-                f"{self.series.name} is not the series that this run began with; bring that one back, or begin a new run from its weights"
-            )
+        """Inverse of `extra_state`."""
         self._streams.load_extra_state(extra["streams"])
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------

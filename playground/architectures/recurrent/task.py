@@ -98,12 +98,16 @@ class RecurrentTask(Task[RecurrentSettings]):
         """A vocabulary, or a series' units."""
         return self.problem.assets()
 
+    def data_key(self) -> str:
+        """The problem's."""
+        return self.problem.data_key()
+
     def extra_state(self) -> dict[str, Any]:
         """The place in the data and what is carried on."""
         return self.problem.extra_state()
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the data have changed."""
+        """Inverse of `extra_state`."""
         self.problem.load_extra_state(extra)
 
     def graphs(self) -> dict[str, Graph]:

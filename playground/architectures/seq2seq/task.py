@@ -121,14 +121,9 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
             "target_length": problem.target_length,
         }
 
-    def extra_state(self) -> dict[str, Any]:
-        """Which pairs they are; the next ones are drawn anew at every step."""
-        return {"pairs": self.problem.key}
-
-    def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the pairs have changed, since others would be held out, which may have been trained on."""
-        if extra.get("pairs", self.problem.key) != self.problem.key:
-            raise DataError("these are not the pairs that this run began with; bring that file back, or begin a new run from its weights")
+    def data_key(self) -> str:
+        """The pairs'."""
+        return self.problem.key
 
     def graphs(self) -> dict[str, Graph]:
         """A source and what was said of the output so far, to the logits after each token of it."""

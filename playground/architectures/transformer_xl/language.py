@@ -132,14 +132,14 @@ class Language(Problem):
         """The vocabulary."""
         return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
 
+    def data_key(self) -> str:
+        """The text's."""
+        return self.corpus.key
+
     def extra_state(self) -> dict[str, Any]:
-        """Which text it is, the place in it, and the memory of what came before."""
-        return {"corpus": self.corpus.key, "streams": self._streams.extra_state()}
+        """The place in the text, and the memory of what came before."""
+        return {"streams": self._streams.extra_state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Raises `DataError` when the text has changed, since another tenth would be held out, and it may have been trained on."""
-        if extra.get("corpus", self.corpus.key) != self.corpus.key:
-            raise DataError(
-                f"{self.corpus.name} is not the text that this run began with; bring that one back, or begin a new run from its weights"
-            )
+        """Inverse of `extra_state`."""
         self._streams.load_extra_state(extra["streams"])

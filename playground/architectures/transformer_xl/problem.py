@@ -80,13 +80,16 @@ class Problem(ABC):
         """What the weights are useless without."""
         return {}
 
+    def data_key(self) -> str:
+        """Names what the data hold; fresh sequences at every step have nothing but their kind."""
+        return str(self.settings.task)
+
     def extra_state(self) -> dict[str, Any]:
         """The place in the data, and the memory of it."""
         return {}
 
-    @abstractmethod
-    def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`. Raises `DataError`."""
+    def load_extra_state(self, extra: dict[str, Any]) -> None:  # noqa: B027, nothing to load where nothing was saved
+        """Inverse of `extra_state`."""
 
 
 def memory_lengths(settings: TransformerXLSettings, longest: int | None = None) -> list[int]:

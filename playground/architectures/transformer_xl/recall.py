@@ -13,7 +13,6 @@ from torch import Tensor
 from playground.architectures.transformer_xl.model import TransformerXL
 from playground.architectures.transformer_xl.problem import Measured, Problem, read_segments
 from playground.data.tokens import UNKNOWN, Words
-from playground.engine.errors import DataError
 from playground.parts.held_out import held_out_generator
 
 KINDS = {
@@ -123,8 +122,3 @@ class Recall(Problem):
     def piece(self, tokens: int) -> Tensor:
         """Held-out sequences."""
         return self._held_out[: max(1, tokens // self._held_out.shape[1])]
-
-    def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Fresh sequences at every step have no place and no memory. Raises `DataError`."""
-        if extra:
-            raise DataError("the checkpoint is of another task than recall; use its own settings")
