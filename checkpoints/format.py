@@ -95,10 +95,10 @@ def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None =
     return {entry.name: _tensor(entry, data, path) for entry in entries}
 
 
-def signature(path: Path, limit_bytes: int = DATA_LIMIT) -> Signature:
-    """Shape and dtype of every tensor, from the header alone. Raises `CheckpointError`."""
+def signature(path: Path, limit_bytes: int = DATA_LIMIT, *, foreign: bool = False) -> Signature:
+    """Shape and dtype of every tensor, from the header alone; see `read_tensors`. Raises `CheckpointError`."""
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
-        _, entries = _read_header(fd, size, path, limit_bytes)
+        _, entries = _read_header(fd, size, path, limit_bytes, foreign)
     return {entry.name: (entry.shape, entry.dtype) for entry in entries}
 
 

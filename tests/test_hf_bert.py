@@ -20,9 +20,11 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from checkpoints import CheckpointError
 from checkpoints.store import Store
 from playground import architectures
+from playground.architectures.bert.options import Contexts
 from playground.cli import run
 from playground.data.subwords import WordPieces
 from playground.data.text import reference
+from playground.engine.panels import Bars
 from playground.engine.settings import make, to_dict
 from playground.engine.task import Task, looking
 from playground.exports import hf_tokenizer
@@ -264,6 +266,28 @@ def test_pairs_keep_their_second_head(tmp_path: Path) -> None:
         torch.testing.assert_close(found.seq_relationship_logits, ours.next_sentence(ours.pool(hidden)), atol=1e-4, rtol=1e-5)  # type: ignore[operator]
 
 
+def test_a_second_head_from_elsewhere_answers_and_trains_on(folder: Path) -> None:
+    task = opened(folder)
+    model = transformers.BertForPreTraining.from_pretrained(folder).eval()
+    first, second = "the value of the", "expression is true"
+    read = their_tokenizer(folder)(first, second, return_tensors="pt")
+    with torch.no_grad():
+        theirs = model(**read).seq_relationship_logits[0].softmax(dim=0)
+        ours = task.panel("follows", Contexts(sentence=first, other_sentence=second))
+    assert isinstance(ours, Bars)
+    assert ours.values == pytest.approx(theirs.tolist(), abs=1e-5)
+    task.train_step()
+    with torch.no_grad():
+        assert task.panel("follows", Contexts(sentence=first, other_sentence=second)) != ours
+
+
+def test_half_a_second_head_is_left_out(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "half")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file({n: t for n, t in tensors.items() if "seq_relationship" not in n}, tmp_path / "half" / "model.safetensors")
+    assert opened(tmp_path / "half").models["bert"].next_sentence is None
+
+
 def test_classes_become_a_classifier_with_their_names(tmp_path: Path) -> None:
     lines = [f"the {'raise' if n % 2 else 'import'} statement number {n}\t{'error' if n % 2 else 'module'}" for n in range(60)]
     (tmp_path / "data.tsv").write_text("\n".join(lines))
@@ -283,8 +307,7 @@ def test_an_opened_bert_is_written_as_it_was(folder: Path, tmp_path: Path) -> No
     step = Store(tmp_path).save(0, checkpoint.weights, {}, checkpoint.meta)
     assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 0
     before, after = (safetensors.torch.load_file(path / "model.safetensors") for path in (folder, tmp_path / "back"))
-    left_out = before.keys() - after.keys()
-    assert all("pooler" in name or "seq_relationship" in name for name in left_out)
+    assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in after)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from checkpoints.format import read_tensors
+from checkpoints.format import read_tensors, signature
 from playground.data import bounded
 from playground.data.subwords import MAX_SOURCE, library
 from playground.engine.errors import DataError
@@ -73,6 +73,12 @@ class ModelFolder:
             raise DataError(f"{name} is no JSON object; save it again with save_pretrained")
         return values
 
+    def names(self) -> set[str]:
+        """The names of all tensors; the tensors themselves stay unread."""
+        if self.has(WEIGHTS):
+            return set(signature(self.file(WEIGHTS), MAX_WEIGHTS, foreign=True))
+        return set(self._places()) if self.has(INDEX) else set()
+
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Every tensor of one file, or of the several that an index names."""
         if self.has(WEIGHTS):
@@ -86,10 +92,15 @@ class ModelFolder:
             )
         raise DataError(f"there is no {WEIGHTS} in it; save the model again with save_pretrained")
 
-    def _shards(self) -> dict[str, NDArray[Any]]:
+    def _places(self) -> dict[str, str]:
+        """The file in which each tensor lies."""
         places = self.json(INDEX, MAX_INDEX).get("weight_map")
         if not isinstance(places, dict) or not all(isinstance(name, str) and _SHARD.fullmatch(name) for name in places.values()):
             raise DataError(f"{INDEX} names no files of tensors beside it; save the model again with save_pretrained")
+        return places
+
+    def _shards(self) -> dict[str, NDArray[Any]]:
+        places = self._places()
         names = sorted(set(places.values()))
         if len(names) > MAX_SHARDS:
             raise DataError(f"{INDEX} names {len(names)} files; at most {MAX_SHARDS} are read, so save it with a larger max_shard_size")

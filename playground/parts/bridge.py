@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,7 +57,7 @@ class Bridge(ABC):
     usual: ClassVar[int]
     """Tokens in the vocabulary when `config.json` does not say."""
     ignored: ClassVar[tuple[str, ...]] = ()
-    """Ends of names that are no weights: buffers of older versions."""
+    """Ends of names of what the room has no use for: buffers of older versions, half of a head."""
     tied: ClassVar[Mapping[str, str]] = {}
     """Tensors that may stand in a file although they are another one."""
 
@@ -70,8 +70,8 @@ class Bridge(ABC):
         """A checkpoint's weights under the names, in the forms and in the order of rows of `transformers`."""
 
     @abstractmethod
-    def settings(self, config: Config) -> dict[str, Any]:
-        """The room's settings for such a model. Raises `DataError` for one that the room does not have."""
+    def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
+        """The room's settings for a model with this config and tensors of these names. Raises `DataError` for one that it does not have."""
 
     @abstractmethod
     def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -58,7 +58,7 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
     config = Config(values)
     for name in ("quantization_config", "pruned_heads"):
         config.only(name, None, (None, {}))
-    own = bridge.settings(config)
+    own = bridge.settings(config, folder.names())
     settings = to_dict(make(card.settings, own))
     vocabulary = config.whole("vocab_size", bridge.usual, 2, 65_536)
     start = values.get("bos_token_id")

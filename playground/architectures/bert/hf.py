@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,9 @@ PARTS = {
 ON_TOP = {"pooler": "bert.pooler.dense", "next_sentence": "cls.seq_relationship", "classifier": "classifier"}
 """What not every model has."""
 
+PAIRS = {f"{ours}.{kind}": f"{ON_TOP[ours]}.{kind}" for ours in ("pooler", "next_sentence") for kind in ("weight", "bias")}
+"""What tells whether the second piece of text follows the first."""
+
 ROWS = {"embeddings.tokens.weight": "bert.embeddings.word_embeddings.weight", "head.bias": "cls.predictions.bias"}
 """What has a row for each token."""
 
@@ -47,10 +50,7 @@ class MaskedLM(Bridge):
     network = "bert"
     tokens = "wordpiece"
     usual = 30_522
-    ignored: ClassVar[tuple[str, ...]] = (
-        "embeddings.position_ids",
-        *(f"{theirs}.{kind}" for theirs in ("bert.pooler.dense", "cls.seq_relationship") for kind in ("weight", "bias")),
-    )
+    ignored: ClassVar[tuple[str, ...]] = ("embeddings.position_ids", *PAIRS.values())
     tied: ClassVar[Mapping[str, str]] = {
         "cls.predictions.decoder.weight": ROWS["embeddings.tokens.weight"],
         "cls.predictions.decoder.bias": ROWS["head.bias"],
@@ -95,7 +95,7 @@ class MaskedLM(Bridge):
         order = np.argsort(_order(tokenizer))
         return there | {theirs: own[ours][order] for ours, theirs in ROWS.items()}
 
-    def settings(self, config: Config) -> dict[str, Any]:
+    def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
         """See `Bridge.settings`; what it trains on with is what BERT is usually tuned with."""
         config.only("hidden_act", "gelu", ("gelu",))
         config.only("layer_norm_eps", 1e-12, (1e-12,))
@@ -108,6 +108,7 @@ class MaskedLM(Bridge):
         config.only("intermediate_size", 3072, (4 * width,))
         return {
             "tokens": self.tokens,
+            "next_sentence": set(PAIRS.values()) <= {self.plain(name) for name in tensors},
             "layers": config.whole("num_hidden_layers", 12, 1, 48),
             "heads": config.whole("num_attention_heads", 12, 1, 64),
             "width": width,
@@ -133,6 +134,9 @@ class MaskedLM(Bridge):
                 shapes[theirs] = (inside, 4 * width if "feed_forward.projection" in ours else width)
         shapes[OUTER["embeddings.positions.weight"]] = (int(settings["block_size"]), width)
         shapes[OUTER["embeddings.segments.weight"]] = (2, width)
+        if settings["next_sentence"]:
+            for part, outputs in (("pooler", width), ("next_sentence", 2)):
+                shapes |= {f"{ON_TOP[part]}.weight": (outputs, width), f"{ON_TOP[part]}.bias": (outputs,)}
         return shapes
 
     def plain(self, name: str) -> str:
@@ -146,6 +150,7 @@ class MaskedLM(Bridge):
         for layer in range(layers):
             for kind in ("weight", "bias"):
                 here[f"blocks.{layer}.attention.qkv.{kind}"] = np.concatenate([tensors[part] for part in _qkv(layer, kind)])
+        here |= {ours: tensors[theirs] for ours, theirs in PAIRS.items() if settings["next_sentence"]}
         order = _order(tokenizer)
         here |= {ours: tensors[theirs][order] for ours, theirs in ROWS.items()}
         return {f"bert/{name}": array for name, array in here.items()}

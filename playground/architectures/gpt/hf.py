@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from playground.architectures.gpt import GPTSettings
@@ -61,7 +61,7 @@ class GPT2(Bridge):
         names = _names(len({name.split(".")[1] for name in weights if name.startswith("gpt/blocks.")}))
         return {f"transformer.{theirs}": _turned(theirs, weights[f"gpt/{ours}"]) for ours, theirs in names.items()}
 
-    def settings(self, config: Config) -> dict[str, Any]:
+    def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
         """See `Bridge.settings`; what it trains on with is what GPT-2 is usually tuned with, not what a fresh model learns with."""
         config.only("activation_function", "gelu_new", ("gelu_new", "gelu_pytorch_tanh"))
         config.only("layer_norm_epsilon", 1e-5, (1e-5,))
