@@ -72,6 +72,7 @@ class PlaygroundApp(ActingApp):
         self._wishes: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
         self._wanted_run, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
+        self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
         self._hangup = Hangup(self)
         self._building = asyncio.Lock()
         self._pace = Pace()
@@ -95,7 +96,7 @@ class PlaygroundApp(ActingApp):
 
     def compose(self) -> ComposeResult:
         """Tabs above, keys below."""
-        yield TabBar({card.name: card.title for card in self.cards.values()})
+        yield self._tab_bar
         yield ContentSwitcher(id="tabs")
         yield RunBar(id="maximised-run")
         yield KeyHints()
@@ -117,7 +118,7 @@ class PlaygroundApp(ActingApp):
     async def open_tab(self, name: str) -> None:
         """Show a tab; its content is made when it is first shown."""
         self.opened = name
-        self.query_one(TabBar).active = name
+        self._tab_bar.active = name
         switcher = self.query_one(ContentSwitcher)
         async with self._building:
             new = name not in self.tabs
@@ -187,7 +188,7 @@ class PlaygroundApp(ActingApp):
             if self.covered:
                 return
             signs = {"training": "▶", "paused": "‖", "failed": "✗"}
-            self.query_one(TabBar).marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
+            self._tab_bar.marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
     def on_architecture_tab_action_wanted(self, event: ArchitectureTab.ActionWanted) -> None:
         """An action was clicked."""
@@ -213,7 +214,7 @@ class PlaygroundApp(ActingApp):
             parts = [f"{status.device}  {status.device_name}".strip()]
             parts += [f"{100 * status.utilisation:3.0f} %"] if status.utilisation is not None else []
             parts += [numbers.size(status.memory)] if status.memory else []
-        self.query_one(TabBar).device = "  ".join(parts)
+        self._tab_bar.device = "  ".join(parts)
 
     # --- troubles -----------------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual import events
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Input
 
 
@@ -16,8 +15,10 @@ class LineInput(Input):
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable:
             return  # the line inserts it
-        active = self.screen.active_bindings.get(event.key)
-        if active is None or not active.enabled or not isinstance(active.node, Widget) or isinstance(active.node, Screen):
-            return
-        event.stop()
-        await self.app.run_action(active.binding.action, active.node)
+        for node in self.ancestors_with_self:
+            if isinstance(node, Screen):
+                return
+            for binding in node._bindings.key_to_bindings.get(event.key, ()):
+                if not binding.priority and await self.app.run_action(binding.action, node):
+                    event.stop()
+                    return
