@@ -17,8 +17,9 @@ from checkpoints import CheckpointError
 from playground import __version__, architectures
 from playground.engine.card import Card
 from playground.engine.errors import DataError
+from playground.engine.paths import expanded
 from playground.engine.settings import SettingsError, field, fields, make, parse, read_file, to_dict
-from playground.flags import absolute, question_fields, with_flags
+from playground.flags import question_fields, with_flags
 from playground.runs import directory
 from playground.runs.directory import RunNameError, SpecError
 from playground.runs.lock import Held
@@ -124,7 +125,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     """`dlplay ARCH`: the playground at this tab, or with --headless the same run without a screen."""
     runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
-    questions = {item.name: parse(item, absolute(item, given[item.name])) for item in question_fields(card) if item.name in given}
+    questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     panel = given.get("panel") or (card.stage.panel if card.stage else card.panels[0].name)
     if not headless:
         for name in ("json", "paused", "explore", "panel"):
@@ -138,7 +139,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if given.get("explore"):
         from playground.runs import ask, origin
 
-        folder = directory.RunDirectory(Path(given["explore"]).expanduser().absolute())
+        folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
     if questions or given.get("panel"):
         from playground.runs import ask, origin
@@ -294,12 +295,12 @@ def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]
             raise SettingsError(f"there is no preset {preset[:60]!r}; {_nearest(preset, card.presets)}")
         values |= dict(card.presets[preset].values)
     if given.get("set_file"):
-        values |= {field(card.settings, name).name: value for name, value in read_file(Path(given["set_file"]).expanduser()).items()}
+        values |= {field(card.settings, name).name: value for name, value in read_file(expanded(given["set_file"])).items()}
     return values | _typed(card, given)
 
 
 def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
-    return {item.name: absolute(item, given[item.name]) for item in fields(card.settings) if item.name in given}
+    return {item.name: given[item.name] for item in fields(card.settings) if item.name in given}
 
 
 def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
@@ -314,7 +315,7 @@ def _lasting(start: str) -> str:
 
     if elsewhere.is_elsewhere(start):
         return elsewhere.absolute(start)
-    return str(Path(start).expanduser().absolute()) if "/" in start else start
+    return str(expanded(start).absolute()) if "/" in start else start
 
 
 def _path(text: str | None) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
@@ -73,13 +72,6 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
 def _asked(card: Card) -> str:
     """The panel that is asked when none is named."""
     return card.stage.panel if card.stage else card.panels[0].name
-
-
-def absolute(item: Field, value: Any) -> Any:
-    """A path as typed, made absolute, so that it means the same to a process started elsewhere."""
-    if item.path and isinstance(value, str) and value and value not in item.choices:
-        return str(Path(value).expanduser().absolute())
-    return value
 
 
 def _setting(item: Field, group: Group, metrics: Iterable[str] = ()) -> inspect.Parameter:

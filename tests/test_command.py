@@ -198,12 +198,24 @@ def test_a_trained_model_is_asked_in_one_line(name: str, dlplay: Dlplay, tmp_pat
     if isinstance(card.stage, (stages.Prompt, stages.Pad)):
         assert said["kind"] == "bars"
         best = max(said["rows"], key=lambda row: row["value"])
-        row = next(line for line in table.out.splitlines() if line.split()[:1] == best["label"].split()[:1])
+        row = next(line for line in table.out.splitlines()[1:] if line.split()[:1] == best["label"].split()[:1])
         assert f"{100 * best['value']:.2f} %" in row
         assert sum(row["value"] for row in said["rows"]) <= 1 + 1e-6
     if name == "convnet":
         assert best["label"].split()[0] == "1"  # an upright stroke is a one
     assert not (tmp_path / "runs").exists()
+
+
+def test_words_are_printed_with_what_the_model_says_of_each(dlplay: Dlplay, tmp_path: Path) -> None:
+    asked = ("gpt", "--headless", "--panel", "prompt_tokens", "--prompt", "the value of qzx", "--runs-dir", str(tmp_path))
+    said = json.loads(dlplay(*asked, "--json").out)
+    lines = dlplay(*asked).out.splitlines()
+    assert lines[0] == "the value of qzx"
+    assert said["figure"] in lines[1], "perplexity"
+    assert "qzx" in lines[1], "what is not in the vocabulary"
+    rows = {line.partition(":")[0].partition(" (")[0].strip(): line for line in lines[2:]}
+    for row in said["rows"][1:]:
+        assert f"{100 * row['value']:.2f} %" in rows[row["word"]]
 
 
 def test_a_question_says_which_panel_knows_its_option(dlplay: Dlplay, tmp_path: Path) -> None:
@@ -241,6 +253,37 @@ def pad(size: tuple[int, int], levels: int) -> str:
     rows, columns = size
     row = ",".join(str(levels if column in (columns // 2 - 1, columns // 2) else 0) for column in range(columns))
     return ";".join([row] * rows)
+
+
+def test_a_path_in_a_file_of_settings_means_the_same_everywhere(
+    dlplay: Dlplay, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.txt").write_text("so on and so on, and no more of it. " * 100)
+    (tmp_path / "settings.json").write_text(json.dumps(small("gpt") | {"text": "own.txt", "steps": 3}))
+    monkeypatch.chdir(tmp_path)
+    begun = dlplay("gpt", "--headless", "--set-file", "settings.json", "--runs-dir", "runs", "--name", "own")
+    assert (begun.status, begun.err) == (0, "")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = dlplay("resume", "own", "--headless", "--steps", "5", "--runs-dir", "../runs")
+    assert (resumed.status, resumed.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gpt", "--headless", "--text", "~nobody-here/x"),
+        ("gpt", "--headless", "--from", "~nobody-here/x"),
+        ("gpt", "--headless", "--set-file", "~nobody-here/x"),
+        ("export", "gpt-reference", "~nobody-here/x", "--to", "onnx"),
+        ("runs", "--runs-dir", "~nobody-here/x"),
+    ],
+)
+def test_the_home_of_nobody_is_refused_in_one_line(arguments: tuple[str, ...], dlplay: Dlplay) -> None:
+    refused = dlplay(*arguments)
+    assert refused.status == 2
+    assert refused.err.count("\n") == 1
+    assert "'~nobody-here/x' begins with the home folder of somebody unknown; give the full path" in refused.err
 
 
 def test_weights_are_taken_over_from_a_run_and_from_a_shipped_model(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from playground import architectures
+from playground.engine.errors import DataError
 from playground.engine.events import Baselines, Evaluated, Started, Stepped
 from playground.engine.graph import Graph
 from playground.engine.settings import SettingsError, to_dict
@@ -124,7 +125,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
         write(tmp_path / "link", "three", force=True)
     with pytest.raises(SettingsError, match="make it first"):
         write(tmp_path / "nowhere" / "c", "three")
-    with pytest.raises(SettingsError, match="no such home folder"):
+    with pytest.raises(DataError, match="home folder of somebody unknown"):
         write(Path("~nobody-here/c"), "three")
 
 

@@ -286,7 +286,7 @@ def test_a_series_is_not_passed_over_in_silence_by_a_task_that_reads_none() -> N
         with pytest.raises(SettingsError, match="--task series") as refused:
             make(RecurrentSettings, {"task": kind, "data": "own.csv"})
         assert refused.value.field == "data"
-    assert make(RecurrentSettings, {"task": "series", "data": "own.csv"}).data == "own.csv"
+    assert make(RecurrentSettings, {"task": "series", "data": "own.csv"}).data == str(Path("own.csv").absolute())
 
 
 @pytest.mark.parametrize("kind", ["adding", "copy"])

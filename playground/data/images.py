@@ -67,7 +67,7 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
     if data in SETS:
         train_images, train_labels, test_images, test_labels = download_set(data)
         return ImageData(data, SETS[data].classes, 255, train_images, train_labels, test_images, test_labels)
-    path = Path(data).expanduser()
+    path = Path(data)
     if not path.is_dir():
         near = difflib.get_close_matches(path.name, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"

@@ -114,7 +114,7 @@ def load_points(data: str, drawing: str = "") -> PointData:
     if data == "drawn":
         ink = parse_ink(drawing)
         return _sample("drawn", lambda rng, count: _from_ink(ink, rng, count), np.zeros((0, 2), np.float32), 0.0)
-    path = Path(data).expanduser()
+    path = Path(data)
     if not path.exists():
         near = difflib.get_close_matches(path.name, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a file with two numbers a line"

@@ -58,11 +58,7 @@ def read_series(source: str, column: str = "") -> Series:
     """The series called `source`: `sines` or a CSV file, of which `column` (name or number from 1) is taken. Raises `DataError`."""
     if source == SINES:
         return sines()
-    try:
-        path = Path(source).expanduser()
-    except RuntimeError:
-        raise DataError(f"there is no home folder {bounded.clean(source)}; give the file's full path") from None
-    return read_csv(path, column)
+    return read_csv(Path(source), column)
 
 
 def sines(steps: int = 6000) -> Series:

@@ -63,11 +63,7 @@ def read_text(source: str) -> Text:
     """The text called `source`: `reference` or a UTF-8 file of at most 64 MiB. Raises `DataError`."""
     if source == REFERENCE:
         return reference()
-    try:
-        path = Path(source).expanduser()
-    except RuntimeError:
-        raise DataError(f"there is no home folder {bounded.clean(source)}; give the file's full path") from None
-    return read_text_file(path)
+    return read_text_file(Path(source))
 
 
 @functools.cache

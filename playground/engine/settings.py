@@ -29,6 +29,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from playground.engine.errors import DataError
+from playground.engine.paths import expanded
+
 
 class SettingsError(ValueError):
     """A setting that cannot be used: the words name the value, the bound and the way out."""
@@ -191,6 +194,8 @@ def parse(item: Field, value: Any) -> Any:
         parsed = _read(item, value)
     except (ValueError, TypeError, OverflowError):
         raise SettingsError(f"{item.flag} {_quote(value)} is not {item.expected}", item.name) from None
+    if item.path and parsed and parsed not in item.choices:
+        parsed = _absolute(item, parsed)
     if item.kind == "float" and not math.isfinite(parsed):
         raise SettingsError(f"{item.flag} {_quote(value)} is not {item.expected}", item.name)
     if item.choices and not item.path and parsed not in item.choices and not _matches_pattern(item, parsed):
@@ -297,6 +302,14 @@ def _read(item: Field, value: Any) -> Any:
     if isinstance(value, bool):
         raise TypeError
     return _whole(value) if item.kind == "int" else float(value)
+
+
+def _absolute(item: Field, text: str) -> str:
+    """A path that means the same to a process in another folder, tomorrow."""
+    try:
+        return str(expanded(text).absolute())
+    except DataError as error:
+        raise SettingsError(f"{item.flag} {error}", item.name) from None
 
 
 def _whole(value: Any) -> int:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from playground.engine.paths import expanded
 from playground.runs.lock import RunLock, holder
 from playground.runs.summary import Summary, summarise
 
@@ -107,7 +108,7 @@ class RunDirectory:
 def default_runs_dir(override: Path | str | None = None) -> Path:
     """RUNS_DIR: `override`, or `runs` in the platform's data folder."""
     if override is not None:
-        return Path(override).expanduser().absolute()
+        return expanded(override).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"

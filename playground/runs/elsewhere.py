@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from checkpoints import CheckpointError
@@ -13,6 +12,7 @@ from playground.data.model_folder import ModelFolder
 from playground.data.tokens import Tokenizer
 from playground.engine.card import Card
 from playground.engine.errors import DataError
+from playground.engine.paths import expanded
 from playground.engine.settings import SettingsError, make, to_dict
 from playground.parts.bridge import Bridge, Config
 from playground.parts.corpora import tokenizer_of
@@ -27,19 +27,17 @@ def is_elsewhere(text: str) -> bool:
 
 def absolute(text: str) -> str:
     """The same folder for a process that is started in another one."""
-    return PREFIX + str(Path(text.removeprefix(PREFIX)).expanduser().absolute())
+    return PREFIX + str(expanded(text.removeprefix(PREFIX)).absolute())
 
 
 def find(text: str, *, weights: bool = True) -> Checkpoint:
     """The model in the folder that `text` (`hf:DIR`) names, checked from config to tokenizer; without `weights` those stay unread, for
     somebody who wants the settings alone. Raises `CheckpointError`."""
     try:
-        folder = ModelFolder(Path(text.removeprefix(PREFIX)).expanduser().absolute())
+        folder = ModelFolder(expanded(text.removeprefix(PREFIX)).absolute())
         return _open(folder, weights)
     except (DataError, SettingsError, CheckpointError) as error:
         raise CheckpointError(f"--from {clean(text, 300)}: {error}") from None
-    except RuntimeError:
-        raise CheckpointError(f"--from {clean(text, 300)}: there is no such home folder; give the folder's full path") from None
 
 
 def bridges() -> dict[str, tuple[Card, Bridge]]:

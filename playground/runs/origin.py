@@ -10,6 +10,7 @@ from typing import Any
 from checkpoints import shipped, store
 from checkpoints.store import Checkpoint
 from playground.engine.card import Card
+from playground.engine.paths import expanded
 from playground.engine.settings import COMMON, SettingsError, fields
 from playground.runs import directory, elsewhere
 
@@ -20,7 +21,7 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
     Without `weights` those of a model from elsewhere, which may take gigabytes, stay unread.
     """
     known = shipped.shipped()
-    path = Path(text).expanduser()
+    path = expanded(text)
     if elsewhere.is_elsewhere(text):
         checkpoint = elsewhere.find(text, weights=weights)
     elif text in known:

@@ -50,12 +50,12 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
             for label, value in zip(panel.labels, panel.values, strict=True):
                 table.add_row(label, f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
         case Tokens():
-            say(panel.text or " ".join(panel.words))
-            if panel.alternatives is not None:
-                place = panel.place or 0
-                say(f"at place {place}, {panel.words[place] if panel.words else ''}:")
-                print_panel(panel.alternatives, False)
-            return
+            if panel.text:
+                say(panel.text)
+            table.add_column("")
+            values = ["" if value is None else f": {100 * value:.2f} %" for value in panel.values]
+            for note in panel.notes or [word + value for word, value in zip(panel.words, values, strict=True)]:
+                table.add_row(note)
         case Table():
             for index, column in enumerate(panel.columns):
                 table.add_column(column, justify="right" if index in panel.right else "left")
@@ -64,6 +64,11 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
         case _:
             say(msgspec.json.encode(_said(panel)).decode())
             return
-    if panel.caption:
-        say(panel.caption)
-    Console(highlight=False, markup=False).print(table)
+    if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
+        say(words)
+    if table.row_count:
+        Console(highlight=False, markup=False).print(table)
+    if isinstance(panel, Tokens) and panel.alternatives is not None:
+        place = panel.place or 0
+        say(f"at place {place}, {panel.words[place] if panel.words else ''}:")
+        print_panel(panel.alternatives, False)

@@ -31,9 +31,9 @@ Cells = NDArray[np.float64]
 
 def load(data: str, drawing: str, image_size: int) -> PointData | ImageData:
     """Points or images, by name or from a path: a file holds points, a folder images. Raises `DataError`."""
-    if data in IMAGE_NAMES or (data not in POINT_NAMES and Path(data).expanduser().is_dir()):
+    if data in IMAGE_NAMES or (data not in POINT_NAMES and Path(data).is_dir()):
         return load_images(data, image_size)
-    if data not in POINT_NAMES and not Path(data).expanduser().exists():
+    if data not in POINT_NAMES and not Path(data).exists():
         near = get_close_matches(data, (*POINT_NAMES, *IMAGE_NAMES), n=1)
         if near and near[0] in IMAGE_NAMES:
             return load_images(data, image_size)  # says what is wrong

@@ -182,7 +182,7 @@ class Own(Problem):
         if assets is not None:
             kind, vocabulary = _stored(assets)
         try:
-            file: PairFile | None = read_pairs(_path(settings.data))
+            file: PairFile | None = read_pairs(Path(settings.data))
         except DataError as error:
             if assets is None:
                 raise
@@ -266,13 +266,6 @@ def _vocabulary(pairs: list[Pair], kind: type[Tokenizer], size: int) -> list[str
 
 def _lengths(pairs: list[Pair], kind: type[Tokenizer]) -> tuple[int, int]:
     return tuple(1 + max(sum(1 for _ in kind.split(side)) for side in sides) for sides in zip(*pairs, strict=True))  # type: ignore[return-value]
-
-
-def _path(source: str) -> Path:
-    try:
-        return Path(source).expanduser()
-    except RuntimeError:
-        raise DataError(f"there is no home folder {bounded.clean(source)}; give the file's full path") from None
 
 
 def _stored(assets: dict[str, Any]) -> tuple[type[Tokenizer], list[str]]:
