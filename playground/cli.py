@@ -18,13 +18,15 @@ from playground import __version__, architectures
 from playground.engine.card import Card
 from playground.engine.errors import DataError
 from playground.engine.paths import expanded
-from playground.engine.settings import SettingsError, field, fields, make, parse, read_file, to_dict
+from playground.engine.settings import Settings, SettingsError, field, fields, make, parse, parse_until, read_file, to_dict
 from playground.flags import question_fields, with_flags
 from playground.runs import directory
 from playground.runs.directory import RunNameError, SpecError
 from playground.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
+"""What says nothing to a model that is asked."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
@@ -131,8 +133,16 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         for name in ("json", "paused", "explore", "panel"):
             if given.get(name):
                 raise SettingsError(f"--{name} needs --headless")
+    if panel not in {item.name for item in card.panels}:
+        raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
+    asks = headless and bool(questions or given.get("panel"))
+    if asks and (idle := [name for name in TRAINING if name in given]):
+        raise SettingsError(
+            f"--{idle[0].replace('_', '-')} is for training, and a question is put to a model that is trained; leave it out"
+        )
     values = _values(card, given, runs_dir)
     settings = make(card.settings, values)
+    _check_until(card, settings)
     start = _lasting(str(given.get("from", "")))
     if not headless:
         return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
@@ -141,7 +151,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
-    if questions or given.get("panel"):
+    if asks:
         from playground.runs import ask, origin
         from playground.runs.panel_text import print_panel
 
@@ -153,6 +163,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
+
+
+def _check_until(card: Card, settings: Settings) -> None:
+    """Raises `SettingsError` for a metric that no run of this architecture has."""
+    wanted = parse_until(settings.until)
+    if wanted is not None and not wanted[0].startswith(card.metrics):
+        raise SettingsError(f"--until {settings.until}: there is no metric {wanted[0][:60]}; {_nearest(wanted[0], card.metrics)}", "until")
 
 
 def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
@@ -20,7 +20,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
     ("preset", str, "Start from known-good settings: {presets}."),
-    ("from", str, "Start from the weights and model settings of a shipped model, a run, a checkpoint folder, or {elsewhere}."),
+    ("from", str, "Start from the weights and model settings of a shipped model, a run{elsewhere} or a checkpoint folder."),
     ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags win over it, it wins over --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
@@ -50,8 +50,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     def command(**given: Any) -> int:
         return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
 
-    metrics = dict.fromkeys([card.metric, *(name for chart in card.charts for name in chart.held_out)])
-    parameters = [_setting(item, RUN if item.name in COMMON else MODEL, metrics) for item in fields(card.settings)]
+    parameters = [_setting(item, RUN if item.name in COMMON else MODEL, card.metrics) for item in fields(card.settings)]
     parameters.append(
         _flag(
             "panel",
@@ -62,7 +61,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
     words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
-    words["elsewhere"] = "hf:FOLDER, a model that transformers saved there" if card.hf else "nothing else"
+    words["elsewhere"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
     parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary
@@ -74,8 +73,7 @@ def _asked(card: Card) -> str:
     return card.stage.panel if card.stage else card.panels[0].name
 
 
-def _setting(item: Field, group: Group, metrics: Iterable[str] = ()) -> inspect.Parameter:
-    metrics = list(metrics)
+def _setting(item: Field, group: Group, metrics: Sequence[str] = ()) -> inspect.Parameter:
     bounds = item.bounds if item.kind != "bool" else ""
     facts = [*([bounds] if bounds else []), *([item.unit] if item.unit else []), f"default {show(item.default) or 'none'}"]
     if item.name == "until":

@@ -68,8 +68,13 @@ REFUSALS: dict[str, tuple[list[str], list[str]]] = {
     "out of bounds": (["ARCH", "--headless", "--threads", "999"], ["--threads 999", "1 to 256"]),
     "missing value": (["ARCH", "--headless", "--steps"], ["--steps"]),
     "bad device": (["ARCH", "--headless", "--device", "cudda"], ["--device cudda", "did you mean cuda?"]),
-    "missing checkpoint": (["ARCH", "--headless", "--from", "no-such"], ["--from no-such"]),
+    "missing checkpoint": (["ARCH", "--headless", "--from", "no-such"], ["no-such", "no shipped model, run or checkpoint"]),
     "bad until": (["ARCH", "--headless", "--until", "accuracy=1"], ["--until", "accuracy=1", "test_accuracy>=0.99"]),
+    "unknown metric": (["ARCH", "--headless", "--until", "nonsense>=1"], ["--until nonsense>=1", "known are"]),
+    "unknown panel": (["ARCH", "--headless", "--panel", "no-such"], ["'no-such'", "known are"]),
+    "training while asking": (["gpt", "--headless", "--prompt", "a", "--steps", "3"], ["--steps", "leave it out"]),
+    "preset while asking": (["gpt", "--headless", "--prompt", "a", "--preset", "tiny"], ["--preset", "leave it out"]),
+    "asking another model": (["seq2seq", "--headless", "--task", "dates", "--source", "a"], ["seq2seq-reverse", "--task reverse"]),
     "missing settings": (["ARCH", "--headless", "--set-file", "NOWHERE"], ["nowhere.json", "No such file"]),
     "bad settings": (["ARCH", "--headless", "--set-file", "BROKEN"], ["broken.json", "not JSON"]),
     "unknown setting": (["ARCH", "--headless", "--set-file", "FOREIGN"], ["'stepz'", "did you mean steps?"]),
@@ -230,7 +235,8 @@ def test_the_runs_are_listed_whole_and_the_newest_first(dlplay: Dlplay, small: S
     for name in ("older-with-a-rather-long-name", "newer"):
         assert dlplay(first, "--headless", "--name", name, "--runs-dir", str(tmp_path), *flags(small(first) | {"steps": 2})).status == 0
     listed = dlplay("runs", "--runs-dir", str(tmp_path), env={"COLUMNS": "40"}).out.splitlines()
-    assert [line.split()[0] for line in listed[1:]] == ["newer", "older-with-a-rather-long-name"]
+    assert [line.split()[:2] for line in listed[1:]] == [["newer", "finished"], ["older-with-a-rather-long-name", "finished"]]
+    assert all(line == line.rstrip() for line in listed)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(dlplay: Dlplay, tmp_path: Path) -> None:
@@ -241,11 +247,35 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(dlplay: Dlplay, 
     assert len(refused.err.splitlines()) == 1
 
 
-def test_a_metric_that_no_evaluation_gives_ends_the_run_in_words(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
-    ended = dlplay(first, "--headless", "--until", "nonsense>=1", "--runs-dir", str(tmp_path), *flags(small(first)))
+def test_a_metric_that_these_settings_do_not_give_ends_the_run_in_words(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
+    ended = dlplay("bert", "--headless", "--until", "test_accuracy>=1", "--runs-dir", str(tmp_path), *flags(small("bert")))
     assert ended.status == 1
     assert "known are" in ended.err
-    assert architectures.card(first).metric in ended.err
+    assert architectures.card("bert").metric in ended.err
+
+
+def test_an_older_checkpoint_is_taken_aloud_and_none_at_all_changes_nothing(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
+    settings = small("convnet") | {"steps": 30, "save_every": 10}
+    assert dlplay("convnet", "--headless", "--name", "own", "--runs-dir", str(tmp_path), *flags(settings)).status == 0
+    run = RunDirectory(tmp_path / "own")
+
+    def damage(step: int) -> None:
+        weights = run.path / "checkpoints" / f"step-{step}" / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+
+    damage(30)
+    exported = dlplay("export", "own", str(tmp_path / "own.onnx"), "--to", "onnx", "--runs-dir", str(tmp_path))
+    assert exported.status == 0
+    assert "a checkpoint was refused" in exported.err
+    assert "the one of step 20 is taken" in exported.err
+    damage(20)
+    damage(10)
+    before = run.journal_path.read_bytes()
+    refused = dlplay("resume", "own", "--headless", "--steps", "40", "--runs-dir", str(tmp_path))
+    assert refused.status == 2
+    assert "none of the 3 checkpoints of own can be read" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    assert run.journal_path.read_bytes() == before
 
 
 def pad(size: tuple[int, int], levels: int) -> str:

@@ -104,6 +104,11 @@ class Card:
     hf: str = ""
     """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The held-out metrics, the one that says most first. Some settings have fewer, others more, whose names begin as one of these."""
+        return tuple(dict.fromkeys([self.metric, *(name for chart in self.charts for name in chart.held_out)]))
+
     def panel(self, name: str) -> PanelCard:
         """Raises `KeyError`."""
         return {panel.name: panel for panel in self.panels}[name]

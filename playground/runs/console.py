@@ -107,7 +107,8 @@ class PlainLines:
         for metric, value in event.metrics.items():
             without = _methods(event.baselines.get(metric, {}))
             lines.append(f"  {metric:16} {figure(value)}" + (f"   without a net: {without}" if without else ""))
-        lines.append(f"  kept as {self.name}: dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
+        on = f"dlplay resume {self.name} · " if event.reason in ("stopped", "interrupted") else ""
+        lines.append(f"  kept as {self.name}: {on}dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
         return lines
 
 

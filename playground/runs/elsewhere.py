@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from checkpoints import CheckpointError
@@ -23,6 +24,11 @@ PREFIX = "hf:"
 def is_elsewhere(text: str) -> bool:
     """Whether `--from` names such a folder."""
     return text.startswith(PREFIX)
+
+
+def is_folder_of_one(path: Path) -> bool:
+    """Whether a model of `transformers` lies there, and no checkpoint of ours."""
+    return (path / "config.json").is_file() and not (path / "meta.json").exists()
 
 
 def absolute(text: str) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
+from playground import architectures
 from playground.runs.console import figure, say
 from playground.runs.summary import Summary
+
+TITLES = ("run", "state", "step", "of", "changed", "held out")
+LEFT = ("run", "state")
+MOST = 3
+"""Metrics of a run in the table; all of them are among the JSON lines."""
 
 
 def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
@@ -22,26 +28,25 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
     if not summaries:
         say("no runs yet; begin one with dlplay ARCH --headless, or open the playground with dlplay")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    rows = [
+    rows = [TITLES]
+    rows += [
         (item.name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), _metrics(item))
         for item in sorted(summaries, key=lambda item: -item.modified)
     ]
-    for position, title in enumerate(("run", "state", "step", "of", "changed", "held out")):
-        justify: Literal["left", "right"] = "right" if title in ("step", "of", "changed") else "left"
-        last = title == "held out"  # what does not fit is cut there, and never in a name
-        width = None if last else max(len(title), *(len(row[position]) for row in rows))
-        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 500).print(table)
+        cells = [cell.ljust(width) if title in LEFT else cell.rjust(width) for title, cell, width in zip(TITLES, row, widths, strict=False)]
+        line = "  ".join([*cells, row[-1]]).rstrip()
+        say(line if room is None or len(line) <= room else line[: room - 1] + "…")  # what does not fit is cut among the metrics
 
 
 def _metrics(item: Summary) -> str:
-    return "  ".join(f"{name} {figure(value)}" for name, value in item.metrics.items())
+    """The metric that says most, and the next two."""
+    card = architectures.cards().get(item.architecture)
+    first = [name for name in card.metrics if name in item.metrics] if card else []
+    chosen = list(dict.fromkeys([*first, *item.metrics]))[:MOST]
+    return "  ".join(f"{name} {figure(item.metrics[name])}" for name in chosen)
 
 
 def ago(seconds: float) -> str:

@@ -13,6 +13,7 @@ from playground.engine.card import Card
 from playground.engine.paths import expanded
 from playground.engine.settings import COMMON, SettingsError, fields
 from playground.runs import directory, elsewhere
+from playground.runs.console import say
 
 
 def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True) -> Checkpoint:
@@ -29,20 +30,22 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
     elif "/" not in text and (runs_dir / text).is_dir():
         newest, problems = directory.find(runs_dir, text).store.newest()
         if newest is None:
-            raise SettingsError(f"--from {text}: " + (problems[0] if problems else "that run has saved no checkpoint yet"))
+            raise SettingsError(f"{text}: " + (problems[0] if problems else "that run has saved no checkpoint yet"))
+        for problem in problems if weights else ():
+            say(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
         checkpoint = newest
+    elif elsewhere.is_folder_of_one(path):
+        raise SettingsError(f"{text} is a folder of transformers; write {elsewhere.PREFIX}{text}")
     elif path.is_dir():
         checkpoint = store.load(path)
     else:
         names = [*known, *(item.name for item in directory.listing(runs_dir))]
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none yet'}"
-        raise SettingsError(f"--from {text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
+        raise SettingsError(f"{text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
     found = str(checkpoint.meta.get("architecture", ""))
     if architecture and found != architecture:
-        raise SettingsError(
-            f"--from {text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}"
-        )
+        raise SettingsError(f"{text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}")
     return checkpoint
 
 

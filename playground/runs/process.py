@@ -74,6 +74,11 @@ def run(
         card = architectures.card(directory.spec.architecture)
         directory.store.clean()
         checkpoint, problems = directory.store.newest()
+        if checkpoint is None and problems:
+            raise CheckpointError(
+                f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
+                f"Bring one back, or begin anew with dlplay {card.name} --headless"
+            )
         task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
@@ -155,7 +160,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     # nothing trains here, and the wrapper around this method would import the compiler, which takes as long as torch itself
     Optimizer.add_param_group = inspect.unwrap(Optimizer.add_param_group)  # type: ignore[method-assign]
     task = card.load_task()(settings, device, checkpoint.meta.get("assets"))
-    _load_weights(task, checkpoint)
+    _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     task.step = int(checkpoint.step)
     return task
 
@@ -197,7 +202,9 @@ def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") ->
         task.load_weights(_tensors(checkpoint.weights, copy=False))  # they are copied into the model's own
     except SettingsError as error:
         if changed:
-            raise CheckpointError(f"{checkpoint.path.name} was trained with other settings: {changed}; leave them as they were") from error
+            raise CheckpointError(
+                f"{checkpoint.path.name} was trained with other settings: {changed}; leave them as they were, or name a run that has them"
+            ) from error
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
 
 
