@@ -29,7 +29,10 @@ def main() -> int:
     print(f"{machine.describe()}, {effort.threads} threads, {effort.rounds} rounds\n", flush=True)
     missed = 0
     for name in given.names or NAMES:
-        module = importlib.import_module(f"benchmarks.{name}")
+        try:
+            module = importlib.import_module(f"benchmarks.{name}")
+        except ModuleNotFoundError as error:
+            parser.error(f"{name} needs {error.name}; install what the tests need: pip install -c constraints.txt -e '.[test]'")
         lines = module.measure(effort)
         missed += sum(line.met is False for line in lines)
         print(render(f"{name}: {' '.join((module.__doc__ or '').split())}", lines), flush=True)

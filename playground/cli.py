@@ -32,7 +32,7 @@ RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that 
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
-Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead.")]
+Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead (a whole number).")]
 Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
 Threads = Annotated[
     str | None, Parameter(name="--threads", help="CPU threads from now on; other sums, so no longer the same run to the bit.")
