@@ -99,7 +99,7 @@ def signature(path: Path, limit_bytes: int = DATA_LIMIT, *, foreign: bool = Fals
     """Shape and dtype of every tensor, from the header alone; see `read_tensors`. Raises `CheckpointError`."""
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
         _, entries = _read_header(fd, size, path, limit_bytes, foreign)
-    return {entry.name: (entry.shape, entry.dtype) for entry in entries}
+    return {entry.name: (entry.shape, np.dtype("<f4") if entry.code == "BF16" else entry.dtype) for entry in entries}
 
 
 @contextlib.contextmanager

@@ -259,7 +259,7 @@ def _encode_meta(step: int, digests: Mapping[str, str], meta: Mapping[str, Any])
     content: dict[str, Any] = {"format": FORMAT, "step": step, "files": dict(digests), "meta": dict(meta)}
     try:
         content["checksum"] = _checksum(content)
-        data = json.dumps(content, sort_keys=True, indent=1).encode()
+        data = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint's meta is not JSON: {error}") from None
     if len(data) > META_LIMIT:

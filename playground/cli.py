@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -267,7 +268,7 @@ def export(
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force, own=chosen.own) as draft:
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
-    print(f"{target}: {words.replace('{target}', str(target))}")
+    print(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
     return 0
 
 

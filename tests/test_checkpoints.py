@@ -318,12 +318,19 @@ def test_a_forged_meta_cannot_name_files_elsewhere(tmp_path: Path) -> None:
         store.load(tmp_path)
 
 
+def test_a_meta_of_any_letters_comes_back(checkpoints: Store) -> None:
+    letters = "я" * (3 << 20) + '\udcff\n"\x00'  # escaped they would take too much; a file's name may hold a byte that is no text
+    checkpoints.save(10, {"w": np.ones(1)}, {}, {"a": letters})
+    assert checkpoints.open("step-10").meta == {"a": letters}
+
+
 def test_values_that_could_not_be_loaded_again_are_not_saved(checkpoints: Store) -> None:
     save(checkpoints, 10)
     for weights, meta, words in [
         ({"w": np.array([1.0, np.nan])}, {}, "weight w of the model holds values that are not a number"),
         ({"w": np.ones(1)}, {"a": object()}, "meta is not JSON"),
         ({"w": np.ones(1)}, {"a": "x" * (9 << 20)}, "the limit is 8,388,608"),
+        ({"w": np.ones(1)}, {"a": "я" * (5 << 20)}, "the limit is 8,388,608"),
     ]:
         with pytest.raises(CheckpointError, match=words):
             checkpoints.save(20, weights, {}, meta)

@@ -57,6 +57,8 @@ def test_a_given_name_is_taken_and_a_taken_one_refused(runs: Path) -> None:
         RunNameError, match=r"there is a run 'my\.run_1-a' already; choose another name, or remove it: dlplay rm my\.run_1-a"
     ):
         directory.create(runs, "gpt", {}, name="my.run_1-a")
+    with pytest.raises(RunNameError, match="gpt-reference is a model that comes with dlplay; choose another name"):
+        directory.create(runs, "gpt", {}, name="gpt-reference")
     assert [path.name for path in runs.iterdir()] == ["my.run_1-a"]
 
 

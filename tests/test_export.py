@@ -137,7 +137,12 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
             (draft / "run" / "curve.1").write_text("new")
 
     kept = tmp_path / "home"
-    (kept / "work" / "deep").mkdir(parents=True)
+    kept.mkdir()
+    (kept / "config.json").write_text("somebody else's")
+    with pytest.raises(SettingsError, match="was made by no export"):
+        write(kept)
+    (kept / "config.json").unlink()
+    write(kept)
     (kept / "config.json").write_text("old")
     write(kept)
     assert (kept / "config.json").read_text() == "new"
@@ -157,6 +162,27 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
             write(here)
     assert (tmp_path / "empty" / "inner").is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home"]
+
+
+def test_what_cannot_be_put_in_place_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(text: str) -> None:
+        with staged(tmp_path / "out", folder=True, force=True, own=["config.json"]) as draft:
+            draft.mkdir()
+            (draft / "config.json").write_text(text)
+
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if "former" not in self.name and target.name == "out":
+            raise OSError(5, "Input/output error", str(self))
+        return rename(self, target)
+
+    write("old")
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(SettingsError, match="Input/output error"):
+        write("new")
+    assert (tmp_path / "out" / "config.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_what_appears_meanwhile_is_not_lost(tmp_path: Path) -> None:
@@ -221,6 +247,22 @@ def test_a_shipped_model_becomes_a_graph_with_equal_outputs(name: str, tmp_path:
     for ours, theirs in zip([expected] if isinstance(expected, Tensor) else expected, found, strict=True):
         assert np.abs(ours.numpy() - theirs).max() < 1e-3
     assert [item.name for item in onnxruntime.InferenceSession(str(path)).get_inputs()] == list(graph.inputs)
+
+
+@pytest.mark.parametrize("length", [2, 5, 8])
+def test_a_small_block_becomes_a_graph_too(length: int, dlplay: Dlplay, small: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
+    values = small("gpt") | {"block_size": length, "steps": 1}
+    assert dlplay("gpt", "--headless", "--name", "short", "--runs-dir", str(tmp_path), *flags(values)).status == 0
+    assert "within" in onnx_graph.write(Source("short", tmp_path), tmp_path / "short.onnx")
+
+
+def test_what_the_exporter_refuses_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("an operator\nis missing")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(SettingsError, match=r"cannot write decoder as a graph \(an operator is missing\); use --to torch"):
+        onnx_graph.write(Source("gpt-reference", tmp_path), tmp_path / "gpt.onnx")
 
 
 def test_a_graph_that_says_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from playground.runs import directory
 from tests.conftest import Dlplay, flags
 
 CARDS = architectures.cards()
+PROMISE = "every step has the same loss as in dlplay, to the bit"
 STEPS = 4
 
 ALONE = """
@@ -99,6 +100,22 @@ def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, t
         defined |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | set(dir(builtins)) | {"__file__", "__name__"}
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         assert used <= defined, (preset, used - defined)
+
+
+def test_a_script_of_a_run_that_was_taken_up_otherwise_promises_nothing(
+    small: Callable[[str], dict[str, Any]], dlplay: Dlplay, tmp_path: Path
+) -> None:
+    runs = ("--runs-dir", str(tmp_path))
+    assert dlplay("convnet", "--headless", *flags(small("convnet") | {"steps": 4}), *runs).status == 0
+    script = tmp_path / "script.py"
+    words = write(Source("convnet-1", tmp_path), script)
+    assert PROMISE in script.read_text()
+    assert "taken up" not in words
+    assert dlplay("resume", "convnet-1", "--headless", "--steps", "6", *runs).status == 0
+    words = write(Source("convnet-1", tmp_path), script)
+    assert "taken up again with --steps 6" in words
+    assert "taken up again with --steps 6" in script.read_text()
+    assert PROMISE not in script.read_text()
 
 
 def test_a_script_has_the_settings_of_the_run_filled_in(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import unicodedata
 import warnings
@@ -500,6 +501,36 @@ def test_transformers_writes_what_we_write_and_never_unk(written: Path, shipped:
     read = tokenizer("the value of", return_tensors="pt")
     found = theirs(written).generate(**read, max_new_tokens=40, do_sample=False, pad_token_id=0)[0, 3:]
     assert tokenizer.convert_ids_to_tokens(found.tolist()) == passage.words
+
+
+def test_weights_that_do_not_fit_their_settings_are_not_written(
+    gpt: Task[Any], gpt2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = origin.find(f"hf:{gpt2}", tmp_path)
+    few = dict(checkpoint.weights) | {"gpt/tokens.weight": checkpoint.weights["gpt/tokens.weight"][:100]}
+    none = {name: array for name, array in checkpoint.weights.items() if "tokens" not in name}
+    for step, weights in enumerate((few, none)):
+        step = Store(tmp_path).save(step, weights, {}, checkpoint.meta)
+        assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 2
+        refused = capsys.readouterr().err
+        assert "its weights do not fit its settings" in refused
+        assert len(refused.splitlines()) == 1
+    assert not (tmp_path / "back").exists()
+
+
+def test_huge_tensors_are_refused_before_they_are_read(gpt2: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(gpt2, tmp_path / "huge")
+    numbers = 1 << 30
+    header = json.dumps(
+        {"transformer.wte.weight": {"dtype": "F32", "shape": [numbers // 16, 16], "data_offsets": [0, 4 * numbers]}}
+    ).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 4 * numbers)  # takes no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="has the shape"):
+        origin.find(f"hf:{folder}", tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
 
 
 def test_an_opened_model_is_written_as_it_was(gpt2: Path, gpt: Task[Any], tmp_path: Path) -> None:

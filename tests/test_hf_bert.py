@@ -162,6 +162,8 @@ def test_the_first_names_of_norms_and_vocab_txt_are_read(folder: Path, tmp_path:
     found = opened(old)
     assert all(torch.equal(value, bert.weights()[name]) for name, value in found.weights().items())
     assert found.tokenizer.encode(SAMPLE) == bert.tokenizer.encode(SAMPLE)  # type: ignore[attr-defined]
+    (old / "tokenizer_config.json").write_text('{"strip_accents": false}')
+    assert opened(old).tokenizer.encode("é e") != bert.tokenizer.encode("é e")  # type: ignore[attr-defined]
     (old / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     assert opened(old).tokenizer.encode("THE the") != bert.tokenizer.encode("THE the")  # type: ignore[attr-defined]
 
@@ -295,6 +297,9 @@ def test_classes_become_a_classifier_with_their_names(tmp_path: Path) -> None:
     assert run(["export", str(checkpoint), str(tmp_path / "hf"), "--to", "hf"]) == 0
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
     assert type(model) is transformers.BertForSequenceClassification
+    from playground.exports.graph import write
+
+    assert "classes (tokens, segments, valid to logits)" in write(Source(str(checkpoint), tmp_path), tmp_path / "classes.onnx")
     assert model.config.id2label == dict(enumerate(task.classes))  # type: ignore[attr-defined]
     idx = torch.randint(100, (2, 16))
     ours = task.models["bert"]

@@ -15,8 +15,10 @@ import pytest
 from playground import architectures
 from playground.engine import commands as cmd
 from playground.engine.events import Applied, Evaluated, Failed, Finished, Saved, Shown, Started, Stepped, Warned
-from playground.engine.settings import field
+from playground.engine.settings import SettingsError, field, make, to_dict
+from playground.runs import directory, process
 from playground.runs.client import NotListening, RunClient
+from playground.runs.console import PlainLines
 from playground.runs.directory import RunDirectory
 from playground.runs.journal import JournalReader, history
 from playground.runs.lock import holder
@@ -281,6 +283,15 @@ def test_a_run_goes_on_with_no_other_data(dlplay: Dlplay, small: Small, tmp_path
     text.write_text("so on and so on, and no more of it. " * 100)
     assert resume(dlplay, run, "--steps", "6").wait().status == 0
     assert [*curves(run)["train_loss"]] == [*range(1, 7)]
+
+
+def test_what_could_not_be_saved_is_not_begun(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "DATA_LIMIT", 1000)
+    settings = make(architectures.card("convnet").settings, small("convnet"))
+    run = directory.create(tmp_path, "convnet", to_dict(settings))
+    with pytest.raises(SettingsError, match="can be asked here and not trained"):
+        process.run(run, lambda: PlainLines(architectures.card("convnet")))
+    assert not run.journal_path.exists()
 
 
 async def attached(run: RunDirectory, on_event: Callable[[Any], None] = lambda event: None) -> RunClient:

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from checkpoints.format import read_tensors, signature
+from checkpoints.format import Signature, read_tensors, signature
 from playground.data import bounded
 from playground.data.subwords import MAX_SOURCE, library
 from playground.engine.errors import DataError
@@ -73,16 +73,18 @@ class ModelFolder:
             raise DataError(f"{name} is no JSON object; save it again with save_pretrained")
         return values
 
-    def names(self) -> set[str]:
-        """The names of all tensors; the tensors themselves stay unread."""
-        if self.has(WEIGHTS):
-            return set(signature(self.file(WEIGHTS), MAX_WEIGHTS, foreign=True))
-        return set(self._places()) if self.has(INDEX) else set()
+    def signature(self) -> Signature:
+        """Shape and dtype of every tensor; the tensors themselves stay unread."""
+        return {name: item for file in self._files() for name, item in signature(file, MAX_WEIGHTS, foreign=True).items()}
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Every tensor of one file, or of the several that an index names."""
+        return {name: array for file in self._files() for name, array in read_tensors(file, MAX_WEIGHTS, foreign=True).items()}
+
+    def _files(self) -> list[Path]:
+        """Where the tensors lie, all of them together no larger than may be read."""
         if self.has(WEIGHTS):
-            return read_tensors(self.file(WEIGHTS), MAX_WEIGHTS, foreign=True)
+            return [self.file(WEIGHTS)]
         if self.has(INDEX):
             return self._shards()
         if pickled := next((name for name in _PICKLED if self.has(name)), None):
@@ -99,22 +101,21 @@ class ModelFolder:
             raise DataError(f"{INDEX} names no files of tensors beside it; save the model again with save_pretrained")
         return places
 
-    def _shards(self) -> dict[str, NDArray[Any]]:
+    def _shards(self) -> list[Path]:
         places = self._places()
         names = sorted(set(places.values()))
         if len(names) > MAX_SHARDS:
             raise DataError(f"{INDEX} names {len(names)} files; at most {MAX_SHARDS} are read, so save it with a larger max_shard_size")
-        found: dict[str, NDArray[Any]] = {}
-        room = MAX_WEIGHTS
+        files = []
         for name in names:
             if not self.has(name):
                 raise DataError(f"{name}, which {INDEX} names, is not there; copy the whole folder again")
-            tensors = read_tensors(self.file(name), room, foreign=True)
-            if known := next((tensor for tensor in tensors if tensor in found or places.get(tensor) != name), None):
+            files.append(self.file(name))
+            if known := next((tensor for tensor in signature(files[-1], MAX_WEIGHTS, foreign=True) if places.get(tensor) != name), None):
                 raise DataError(f"tensor {known} is not where {INDEX} says; copy the whole folder again")
-            found |= tensors
-            room -= sum(array.nbytes for array in tensors.values())
-        return found
+        if (together := sum(file.stat().st_size for file in files)) > MAX_WEIGHTS:
+            raise DataError(f"its weights take {together:,} bytes; at most {MAX_WEIGHTS:,} are read, so choose a smaller model")
+        return files
 
     def tokenizer(self, kind: str) -> str:
         """tokenizer.json, or one like it made of the older files: vocab.json and merges.txt (bpe), or vocab.txt (wordpiece)."""
@@ -154,7 +155,12 @@ class ModelFolder:
             raise DataError("vocab.txt has the same piece twice; copy it again")
         config = self.json("tokenizer_config.json") if self.has("tokenizer_config.json") else {}
         made = tk.Tokenizer(tk.models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-        made.normalizer = tk.normalizers.BertNormalizer(lowercase=config.get("do_lower_case", True) is not False)
+        accents = config.get("strip_accents")
+        made.normalizer = tk.normalizers.BertNormalizer(
+            lowercase=config.get("do_lower_case", True) is not False,
+            strip_accents=accents if type(accents) is bool else None,
+            handle_chinese_chars=config.get("tokenize_chinese_chars", True) is not False,
+        )
         made.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
         made.decoder = tk.decoders.WordPiece()
         made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in vocabulary])

@@ -46,7 +46,11 @@ def write(source: Source, target: Path) -> str:
     graph = graphs[name]
     trials = [dict(graph.inputs), other_lengths(graph)]
     expected = [_outputs(graph, inputs) for inputs in trials]
-    _export(graph, target)
+    try:
+        _export(graph, target)
+    except Exception as error:  # the exporter raises whatever its passes do
+        reason = " ".join(str(error).split())[:200]
+        raise SettingsError(f"PyTorch's exporter cannot write {name} as a graph ({reason}); use --to torch") from error
     _free_outputs(target, *expected)
     difference = max(_difference(ours, _by_onnxruntime(target, inputs)) for ours, inputs in zip(expected, trials, strict=True))
     if not difference <= MOST:

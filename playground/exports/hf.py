@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from checkpoints import CheckpointError
 from checkpoints.format import write_tensors
+from checkpoints.store import Checkpoint
 from playground import architectures
 from playground.data.tokens import Tokenizer
 from playground.engine.card import Card
-from playground.engine.settings import SettingsError
+from playground.engine.settings import SettingsError, to_dict
 from playground.exports import hf_tokenizer
 from playground.exports.source import Source
-from playground.parts.bridge import Bridge
+from playground.parts.bridge import Arrays, Bridge
 from playground.parts.corpora import tokenizer_of
 
 
@@ -30,7 +32,7 @@ def write(source: Source, target: Path) -> str:
     config = bridge.config(settings, tokenizer, assets)
     longest = int(config.get("n_positions") or config["max_position_embeddings"])
     written = hf_tokenizer.build(tokenizer, bridge.model_type, longest)
-    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in bridge.outward(checkpoint.weights, tokenizer).items()}
+    tensors = _outward(bridge, checkpoint, to_dict(settings), tokenizer, int(config["vocab_size"]))
     target.mkdir()
     (target / "model.safetensors").write_bytes(write_tensors(tensors, metadata={"format": "pt"}))
     files: dict[str, Any] = {"config.json": config | {"dtype": "float32"}, "tokenizer_config.json": written.config}
@@ -48,6 +50,18 @@ def write(source: Source, target: Path) -> str:
     return (
         f"{loader}, {numbers:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}; {loader}.from_pretrained({{target}}) opens it"
     )
+
+
+def _outward(bridge: Bridge, checkpoint: Checkpoint, settings: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> Arrays:
+    """The checkpoint's weights as `transformers` has them. Raises `CheckpointError` when they do not fit the settings beside them."""
+    try:
+        found = bridge.outward(checkpoint.weights, tokenizer)
+        wanted = bridge.names(settings)
+        known = {name: (found[name].shape, found[name].dtype) for name in found if bridge.plain(name) in wanted}
+        bridge.check_signature(known, settings, vocabulary)
+    except (KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: its weights do not fit its settings: {error}") from error
+    return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
 
 
 def _bridge(card: Card) -> Bridge:

@@ -51,7 +51,7 @@ def report(metrics: dict[str, float]) -> str:
 def main() -> None:
     """Read the command line, and train."""
     settings = $Settings()
-    parser = argparse.ArgumentParser(description="Train from fresh weights, as the run did.")
+    parser = argparse.ArgumentParser(description="Train from fresh weights.")
     parser.add_argument("--steps", type=int, default=settings.steps, help="train this long; schedules stretch to it (%(default)s)")
     parser.add_argument("--device", default=settings.device, help="auto, cpu, cuda, cuda:N or mps (%(default)s)")
     parser.add_argument("--every", type=int, default=max(1, settings.eval_every // 5), help="steps between two lines (%(default)s)")

@@ -12,13 +12,12 @@ import importlib
 from collections.abc import Iterable
 
 from playground.engine.settings import Options, Settings, SettingsError
+from playground.engine.task import Task
+from playground.exports.loop_text import READ
 from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
 from playground.exports.scopes import FUNCTIONS, Finder, Use
 
-_CONTRACT = """
-panel act questions baselines baselines_key assets extra_state load_extra_state weights load_weights state_dict load_state_dict change check
-"""
-CONTRACT = frozenset(_CONTRACT.split())
+CONTRACT = frozenset(name for name in vars(Task) if not name.startswith("_") and name not in READ) | {"check"}
 """What an engine asks of a task besides training: left out, unless the task itself uses it."""
 
 DECLARED = ("Protocol", "TypedDict", "NamedTuple", "Enum", "IntEnum", "StrEnum", "Struct")

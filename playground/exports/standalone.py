@@ -12,15 +12,16 @@ import io
 import platform
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from playground import __version__, architectures
 from playground.data.bounded import clean
 from playground.data.subwords import BytePairs, WordPieces
 from playground.engine.card import Card
-from playground.engine.events import Applied
-from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show
+from playground.engine.events import Applied, DurableEvent, Started
+from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show, to_dict
 from playground.exports.loop_text import LOOP, READ
 from playground.exports.modules import External, Key
 from playground.exports.shaking import Shaker
@@ -43,7 +44,7 @@ def write(source: Source, target: Path) -> str:
         )
     script = compose(card, settings, clean(source.text)[:200], notes)
     target.write_text(script, encoding="utf-8")
-    return f"{script.count(chr(10)):,} lines; run it with python {{target}}"
+    return " ".join([f"{script.count(chr(10)):,} lines; run it with python {{target}}.", *notes])
 
 
 def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
@@ -105,7 +106,17 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
                 " and more" if len(changes) > 5 else ""
             )
             notes.append(f"Somebody changed the run while it trained ({words}); this script trains by the settings that it began with.")
+        if again := _taken_up(source.events(), to_dict(settings)):
+            notes.append(f"The run was taken up again with {again}; this script trains by the settings that it began with.")
     return card, settings, notes
+
+
+def _taken_up(events: Sequence[DurableEvent], first: dict[str, Any]) -> str:
+    """What a resume set anew, in words; the device and the threads are those of the machine."""
+    own = {name: value for name, value in first.items() if name not in ("device", "threads")}
+    later = [event.settings for event in events if isinstance(event, Started)]
+    changed = {name: settings[name] for settings in later for name, value in own.items() if show(settings.get(name, value)) != show(value)}
+    return ", ".join(f"--{name.replace('_', '-')} {show(value)}" for name, value in changed.items())
 
 
 def _head(card: Card, settings: Settings, name: str, notes: list[str], packages: list[str]) -> str:
@@ -118,7 +129,8 @@ def _head(card: Card, settings: Settings, name: str, notes: list[str], packages:
         f"Made by: dlplay export {name} --to torch (dlplay {__version__}, torch {torch.__version__}, Python {platform.python_version()})",
         "",
         "The definitions are those that dlplay trains with, taken from its source as they are; what neither trains nor evaluates",
-        "is left out. With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit.",
+        "is left out."
+        + ("" if notes else " With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit."),
     ]
     ends = [f"--{item} {show(getattr(settings, item))}" for item in ("minutes", "until") if getattr(settings, item)]
     if ends:

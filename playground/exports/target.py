@@ -13,13 +13,16 @@ from playground.data.bounded import named
 from playground.engine.paths import expanded
 from playground.engine.settings import SettingsError
 
+MARKER = ".dlplay-export"
+"""The file by which a folder is known again."""
+
 
 @contextlib.contextmanager
 def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) -> Iterator[Path]:
     """A path beside `target` to write to; it takes the target's place at the end, and is removed when something goes wrong.
 
-    What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it holds nothing but what an
-    earlier export wrote, files whose path in it is one of the patterns `own`. Raises `SettingsError` otherwise, when the folder around the
+    What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it was made by an export and
+    holds nothing else: files whose path in it is one of the patterns `own`. Raises `SettingsError` otherwise, when the folder around the
     target is missing, and when the disk refuses.
     """
     target = expanded(target).absolute()
@@ -27,6 +30,8 @@ def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) 
         _check(target, folder, force, own)
         with _draft(target) as draft:
             yield draft
+            if folder:
+                (draft / MARKER).write_text("Made by dlplay export; --force replaces this folder.\n", encoding="utf-8")
             _check(target, folder, force, own)
             _put_in_place(draft, target, folder)
     except OSError as error:
@@ -54,9 +59,11 @@ def _check_folder(target: Path, own: Sequence[str]) -> None:
     """Raises `SettingsError` when the folder is in use, or holds what no export wrote: it would be lost with the folder."""
     if Path.cwd().is_relative_to(target.resolve()):
         raise SettingsError(f"{named(target)} is where you are, and it cannot be replaced from within; give another name")
+    if any(target.iterdir()) and not (target / MARKER).is_file():
+        raise SettingsError(f"{named(target)} was made by no export; --force replaces an earlier export alone, so give another name")
     for path in target.rglob("*"):
         inside = path.relative_to(target)
-        if (path.is_symlink() or not path.is_dir()) and not any(fnmatch(inside.as_posix(), pattern) for pattern in own):
+        if (path.is_symlink() or not path.is_dir()) and not any(fnmatch(inside.as_posix(), pattern) for pattern in (MARKER, *own)):
             raise SettingsError(
                 f"{named(target)} holds {named(inside)}, which no export wrote; --force replaces an earlier export alone, "
                 "so give another name or move it away"
@@ -79,7 +86,11 @@ def _put_in_place(draft: Path, target: Path, folder: bool) -> None:
     if folder and target.exists():
         former = target.parent / f".tmp-{os.getpid()}-former-{target.name}"
         target.rename(former)
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError:
+            former.rename(target)
+            raise
         shutil.rmtree(former, ignore_errors=True)
     else:
         draft.replace(target)

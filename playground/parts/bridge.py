@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from checkpoints.format import Signature
 from playground.data.tokens import Tokenizer
 from playground.engine.errors import DataError
 from playground.engine.settings import Settings
@@ -85,31 +86,38 @@ class Bridge(ABC):
         """The tensor's name as `names` has it."""
         return name
 
-    def check(self, tensors: Arrays, settings: Mapping[str, Any], vocabulary: int) -> Arrays:
-        """Exactly the tensors of `names`, in their shapes, as float32; what is known to be no weight is left out. Raises `DataError`."""
+    def check_signature(self, signature: Signature, settings: Mapping[str, Any], vocabulary: int) -> None:
+        """Before anything is read: exactly the tensors of `names`, in their shapes; others may only be known ones. Raises `DataError`."""
         wanted = {name: tuple(vocabulary if n < 0 else n for n in shape) for name, shape in self.names(settings).items()}
-        found: Arrays = {}
-        twins: Arrays = {}
-        for foreign, array in tensors.items():
+        missing = dict(wanted)
+        for foreign, (shape, dtype) in signature.items():
             name = self.plain(foreign)
-            if name in wanted and name not in found:
-                if array.shape != wanted[name]:
-                    raise DataError(f"tensor {foreign} has the shape {array.shape} where config.json needs {wanted[name]}")
-                if array.dtype.kind != "f":
-                    raise DataError(f"tensor {foreign} is {array.dtype}; weights are floating-point numbers")
+            if name in missing:
+                if shape != wanted[name]:
+                    raise DataError(f"tensor {foreign} has the shape {shape} where config.json needs {wanted[name]}")
+                if dtype.kind != "f":
+                    raise DataError(f"tensor {foreign} is {dtype}; weights are floating-point numbers")
+                del missing[name]
+            elif name not in self.tied and not name.endswith(self.ignored):
+                raise DataError(f"tensor {foreign} is no part of this model ({self.model_type}); it is of another kind, so choose another")
+        if missing:
+            raise DataError(
+                f"tensor {next(iter(missing))} is missing, and {len(missing) - 1:,} more; save the model again with save_pretrained"
+            )
+
+    def check(self, tensors: Arrays, settings: Mapping[str, Any]) -> Arrays:
+        """The tensors of `names`, out of those whose signature was checked, as float32 and finite. Raises `DataError`."""
+        wanted = self.names(settings)
+        found: Arrays = {}
+        for foreign, array in tensors.items():
+            if (name := self.plain(foreign)) in wanted:
                 found[name] = array.astype(np.float32, copy=False)
                 if not bool(np.isfinite(found[name]).all()):
                     raise DataError(f"tensor {foreign} holds values that are not finite; the file is damaged")
-            elif name in self.tied:
-                twins[name] = array
-            elif not name.endswith(self.ignored):
-                raise DataError(f"tensor {foreign} is no part of this model ({self.model_type}); it is of another kind, so choose another")
-        for name, array in twins.items():
-            twin = found.get(self.tied[name])
-            if twin is None or not np.array_equal(array.astype(np.float32), twin):
-                raise DataError(f"tensor {name} is not the same as {self.tied[name]}; only models that share them are read")
-        if missing := [name for name in wanted if name not in found]:
-            raise DataError(f"tensor {missing[0]} is missing, and {len(missing) - 1:,} more; save the model again with save_pretrained")
+        for foreign, array in tensors.items():
+            twin = self.tied.get(self.plain(foreign))
+            if twin is not None and not np.array_equal(array.astype(np.float32), found[twin]):
+                raise DataError(f"tensor {foreign} is not the same as {twin}; only models that share them are read")
         return found
 
 

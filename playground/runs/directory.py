@@ -122,6 +122,10 @@ def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
     """A new run: `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears at once and complete. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")
+    from checkpoints.shipped import shipped  # brings numpy, which a list of runs does without
+
+    if name in shipped():
+        raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
     spec = Spec(architecture=architecture, settings=settings, origin=origin, created=time.time())
     with _staged(runs_dir, spec) as draft:
         candidates = (

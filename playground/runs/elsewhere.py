@@ -62,7 +62,8 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
     config = Config(values)
     for name in ("quantization_config", "pruned_heads"):
         config.only(name, None, (None, {}))
-    own = bridge.settings(config, folder.names())
+    signature = folder.signature()
+    own = bridge.settings(config, signature)
     settings = to_dict(make(card.settings, own))
     vocabulary = config.whole("vocab_size", bridge.usual, 2, 65_536)
     start = values.get("bos_token_id")
@@ -73,6 +74,7 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
         "start": start if type(start) is int and 0 <= start < vocabulary else -1,
     }
     tokenizer: Tokenizer = tokenizer_of(assets)
-    found = bridge.inward(bridge.check(folder.tensors(), own, vocabulary), own, tokenizer) if weights else {}
+    bridge.check_signature(signature, own, vocabulary)
+    found = bridge.inward(bridge.check(folder.tensors(), own), own, tokenizer) if weights else {}
     meta = {"architecture": card.name, "settings": settings, "assets": assets, "data": f"{model_type} from {folder.path.name}"}
     return Checkpoint(folder.path, 0, meta, found, {})

@@ -32,6 +32,11 @@ def _said(panel: Panel) -> dict[str, Any]:
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in hints}}
 
 
+def _shown(text: str) -> str:
+    """A checkpoint may have come from anywhere: nothing of it moves a terminal's cursor."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def print_panel(panel: AnyPanel, as_json: bool) -> None:
     """A panel as a table on standard output, or as one JSON object without what is there for drawing alone."""
     if as_json:
@@ -48,27 +53,27 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
             table.add_column("")
             top = panel.high or max(panel.values, default=1.0) or 1.0
             for label, value in zip(panel.labels, panel.values, strict=True):
-                table.add_row(label, f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+                table.add_row(_shown(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
         case Tokens():
             if panel.text:
-                say(panel.text)
+                say(_shown(panel.text))
             table.add_column("")
             values = ["" if value is None else f": {100 * value:.2f} %" for value in panel.values]
             for note in panel.notes or [word + value for word, value in zip(panel.words, values, strict=True)]:
-                table.add_row(note)
+                table.add_row(_shown(note))
         case Table():
             for index, column in enumerate(panel.columns):
                 table.add_column(column, justify="right" if index in panel.right else "left")
             for row in panel.rows:
-                table.add_row(*row)
+                table.add_row(*map(_shown, row))
         case _:
             say(msgspec.json.encode(_said(panel)).decode())
             return
     if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
-        say(words)
+        say(_shown(words))
     if table.row_count:
         Console(highlight=False, markup=False).print(table)
     if isinstance(panel, Tokens) and panel.alternatives is not None:
         place = panel.place or 0
-        say(f"at place {place}, {panel.words[place] if panel.words else ''}:")
+        say(_shown(f"at place {place}, {panel.words[place] if panel.words else ''}:"))
         print_panel(panel.alternatives, False)

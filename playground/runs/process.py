@@ -15,7 +15,8 @@ import torch
 from torch.optim import Optimizer
 
 from checkpoints import CheckpointError
-from checkpoints.store import Checkpoint
+from checkpoints.format import DATA_LIMIT
+from checkpoints.store import Checkpoint, encode_meta
 from playground import architectures
 from playground.engine import device as devices
 from playground.engine.baseline_cache import baselines
@@ -80,6 +81,7 @@ def run(
                 f"Bring one back, or begin anew with dlplay {card.name} --headless"
             )
         task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
+        _check_size(task)
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
         journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
@@ -217,6 +219,18 @@ def _changed(card: Card, checkpoint: Checkpoint, settings: Settings) -> str:
         for item in fields(card.settings)
         if before.get(item.name, now[item.name]) != now[item.name]
     )
+
+
+def _check_size(task: Task[Any]) -> None:
+    """Raises `SettingsError` or `CheckpointError` for a model whose checkpoints no reader would take: before the first step, not at the
+    first save."""
+    size = sum(value.nbytes for value in task.weights().values())
+    if 2 * size > DATA_LIMIT:
+        raise SettingsError(
+            f"a model of {task.parameters:,} parameters can be asked here and not trained: its optimiser keeps up to {2 * size:,} bytes, "
+            f"and a file of a checkpoint holds {DATA_LIMIT:,}; train a smaller one"
+        )
+    encode_meta(task.step, {}, {"assets": task.assets()})
 
 
 def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Started:

@@ -216,3 +216,17 @@ class MaskedWords(nn.Module):
     def forward(self, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
         """Logits (B, T, V) of the word at every place."""
         return self.model.logits(self.model(idx, segments, valid))
+
+
+class Classes(nn.Module):
+    """Encoder, pooler and classifier together, as one map of tensors."""
+
+    def __init__(self, model: BERT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
+        """Logits (B, classes) of whole texts."""
+        assert self.model.classifier is not None
+        found: Tensor = self.model.classifier(self.model.pool(self.model(idx, segments, valid)))
+        return found

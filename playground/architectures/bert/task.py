@@ -10,10 +10,11 @@ from torch import Tensor
 from playground.architectures.bert import fill, panels
 from playground.architectures.bert.classification import Classification
 from playground.architectures.bert.masking import Specials
-from playground.architectures.bert.model import BERT, MaskedWords
+from playground.architectures.bert.model import BERT, Classes, MaskedWords
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
 from playground.architectures.bert.pretraining import Pretraining
 from playground.architectures.bert.settings import BERTSettings
+from playground.data.bounded import clean
 from playground.engine.errors import DataError
 from playground.engine.graph import Graph
 from playground.engine.panels import Bars, HeatMap, Lines, Table, Tokens
@@ -83,6 +84,7 @@ class BERTTask(Task[BERTSettings]):
         known = assets.get("classes")
         if known is not None and not (isinstance(known, list) and all(isinstance(name, str) for name in known)):
             raise DataError("the checkpoint's classes are damaged; use another checkpoint")
+        known = known and [clean(name) for name in known]
         try:
             self.classification = Classification(self.settings, self.device, self.tokenizer, self._lots)
             self.classes = self.classification.texts.classes
@@ -156,11 +158,14 @@ class BERTTask(Task[BERTSettings]):
         super().load_weights(weights)
 
     def graphs(self) -> dict[str, Graph]:
-        """Tokens, their segments and which of them are there, to the logits of the word at every place."""
+        """Tokens, their segments and which of them are there, to the logits of the word at every place, or of the classes."""
         idx = torch.zeros(2, min(6, self.settings.block_size - 1), dtype=torch.int64)
         inputs = {"tokens": idx, "segments": torch.zeros_like(idx), "valid": torch.ones_like(idx, dtype=torch.bool)}
         free = {name: {0: "batch", 1: "time"} for name in inputs}
-        return {"encoder": Graph(MaskedWords(self.model), inputs, ("logits",), free)}
+        encoder = {"encoder": Graph(MaskedWords(self.model), inputs, ("logits",), free)}
+        if self.model.classifier is None:
+            return encoder
+        return {"classes": Graph(Classes(self.model), inputs, ("logits",), free)} | encoder
 
     def data_key(self) -> str:
         """The text's, or that of the texts to tell apart."""

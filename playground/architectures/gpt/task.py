@@ -127,7 +127,7 @@ class GPTTask(Task[GPTSettings]):
 
     def graphs(self) -> dict[str, Graph]:
         """Tokens to logits."""
-        tokens = torch.zeros(2, min(8, self.settings.block_size), dtype=torch.int64)
+        tokens = torch.zeros(2, min(8, self.settings.block_size - 1), dtype=torch.int64)
         return {"decoder": Graph(self.model, {"tokens": tokens}, ("logits",), {"tokens": {0: "batch", 1: "time"}})}
 
     def next_word(self, options: NextWord) -> Bars:
