@@ -51,7 +51,9 @@ def next_token(model: TransformerXL, problem: Problem, options: NextToken) -> Ba
     panel = prompts.next_token(logits, reading.prompt, problem.tokenizer, asked(reading, options))
     without = distribution(model(reading.idx)[0][0, -1], options.temperature)
     shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
-    return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"])
+    texts = {name: (getattr(options, name), getattr(reading.options, name)) for name in ("prompt", "read_before")}
+    instead = {name: meant for name, (given, meant) in texts.items() if meant != given}
+    return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
 
 
 def passage(model: TransformerXL, problem: Problem, options: Continued) -> Tokens:
