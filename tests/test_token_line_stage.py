@@ -362,7 +362,9 @@ class Reading:
         await asyncio.sleep(0)
         values = dataclasses.asdict(Remembered()) | options
         self.asked.append(values)
-        read = {name: self.own[name] for name, value in dataclasses.asdict(Remembered()).items() if values[name] == value and self.own[name]}
+        read = {
+            name: self.own[name] for name, value in dataclasses.asdict(Remembered()).items() if values[name] == value and self.own[name]
+        }
         return Bars(labels=["x"], values=[0.5], appends=[" x"], read=read)
 
 
@@ -381,7 +383,9 @@ async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_type
         line(app).focus()
         await until(pilot, lambda: line(app).has_focus, "the line has the focus")
         await pilot.press("s")
-        await until(pilot, lambda: text.asked[-1] == {"prompt": "once upons", "read_before": "a long time ago"}, "what is typed goes on from it")
+        await until(
+            pilot, lambda: text.asked[-1] == {"prompt": "once upons", "read_before": "a long time ago"}, "what is typed goes on from it"
+        )
         assert line(app).value == "once upons"
         await pilot.press("ctrl+z")
         await until(pilot, lambda: line(app).value == "once upon", "undo")

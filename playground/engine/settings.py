@@ -208,6 +208,10 @@ def parse(item: Field, value: Any) -> Any:
         if item.bounds:
             hint = f"use {item.bounds}" + (f" {item.unit}" if item.unit else "")
             raise SettingsError(f"{item.flag} {_quote(parsed)} is out of bounds; {hint}", item.name) from None
+        longest = next((meta.max_length for meta in typing.get_args(item.annotation)[1:] if isinstance(meta, Meta)), None)
+        if longest and len(parsed) > longest:
+            words = f"{item.flag} {_quote(parsed)} has {len(parsed):,} characters; use {longest:,} at most"
+            raise SettingsError(words, item.name) from None
         raise SettingsError(f"{item.flag} {_quote(parsed)} cannot be used: {error}", item.name) from None
 
 

@@ -170,9 +170,8 @@ def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[st
 
 def _forced(problem: Problem, text: str) -> tuple[list[int], str]:
     """Ids of what the output must begin with, and what in it is unknown."""
-    text = text.strip()
-    ends = text.endswith(END)
-    text = text.removesuffix(END).strip() if ends else text
+    ends = text.rstrip().endswith(END)
+    text = text.rstrip().removesuffix(END) if ends else text  # blanks are tokens where characters are
     ids = [SPECIALS + token for token in problem.tokenizer.encode(text)]
     return [*ids, EOS] if ends else ids, _unknown(problem, text)
 
