@@ -188,6 +188,13 @@ def field(settings_type: type[Options], name: str) -> Field:
     raise SettingsError(f"there is no setting {name!r}{hint}")
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Attention heads share the width evenly. Raises `SettingsError`."""
+    if width % heads:
+        near = max(fewer for fewer in range(1, heads + 1) if width % fewer == 0)
+        raise SettingsError(f"--width {width} does not divide by --heads {heads}; use {near} heads or another width", "heads")
+
+
 def parse(item: Field, value: Any) -> Any:
     """`value` (typed text, or a value from JSON) as the field's own type, within its bounds. Raises `SettingsError`."""
     try:
