@@ -186,6 +186,23 @@ def test_the_reach_of_a_head_begins_at_one_and_falls() -> None:
     assert len(answer.x) == trained().settings.eval_memory + trained().settings.block_size
 
 
+def test_the_reach_is_measured_with_the_longest_memory_that_fills() -> None:
+    task = trained()
+    usual = task.settings
+    short = ask(task, "effective_context")
+    try:
+        task.problem.settings = dataclasses.replace(usual, eval_memory=128)
+        answer = ask(task, "effective_context")
+    finally:
+        task.problem.settings = usual
+    assert short.caption.endswith(f"memory {usual.eval_memory}")
+    longest = task.problem.piece(1).shape[1] - usual.block_size
+    assert answer.caption.endswith(f"memory {longest}, since what is read here ends before it fills the 128")
+    assert answer.figure != "mean distance 0.0"
+    for curve in answer.series.values():
+        assert curve[0] == pytest.approx(1.0, abs=1e-4)
+
+
 def test_speed_is_measured_on_demand_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(trained(), "evaluation_speed").series == {}
     monkeypatch.setattr(speed, "CONTEXTS", (8, 16))
