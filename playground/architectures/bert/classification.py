@@ -86,7 +86,7 @@ class Classification:
 
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Every held-out text."""
-        parts = torch.arange(len(self.test), device=self.device).split(AT_ONCE)
+        parts = torch.split(torch.arange(len(self.test), device=self.device), AT_ONCE)
         logits = torch.cat([self.answer(model, self.test.rows(part, self.specials.pad)) for part in parts])
         right = (logits.argmax(dim=-1) == self.test_labels).sum()
         return {

@@ -127,12 +127,12 @@ class Language(Problem):
         """What the options begin with is for recall: in place of each that nobody has set stands a piece of the held-out text."""
         before = min(max(2 * self.settings.block_size, self.settings.eval_memory), READ_BEFORE)
         ids = [] if self._corpus is None else self._corpus.held_out[: before + PROMPT].tolist()
-        texts = {"prompt": self.tokenizer.decode(ids[before:])} if options.prompt == ASKED else {}
-        notes = ["the held-out text, until something is typed"] if texts else []
-        if options.read_before == READ:
-            texts["read_before"] = self.tokenizer.decode(ids[:before])
-            notes = notes or ["held-out text was read before"]
-        return dataclasses.replace(options, **texts), notes if ids else []
+        prompt, read_before, notes = options.prompt, options.read_before, []
+        if read_before == READ:
+            read_before, notes = self.tokenizer.decode(ids[:before]), ["held-out text was read before"]
+        if prompt == ASKED:
+            prompt, notes = self.tokenizer.decode(ids[before:]), ["the held-out text, until something is typed"]
+        return dataclasses.replace(options, prompt=prompt, read_before=read_before), notes if ids else []
 
     def assets(self) -> dict[str, Any]:
         """The vocabulary."""
