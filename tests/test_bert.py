@@ -13,12 +13,13 @@ import torch
 
 from playground.architectures.bert import BERTSettings, card
 from playground.architectures.bert.baselines import BothSides, masked_words
+from playground.architectures.bert.fill import TURNS
 from playground.architectures.bert.masking import Specials, capacity, choose, gather, hide, lay_out
 from playground.architectures.bert.model import BERT
 from playground.architectures.bert.options import Sentence
 from playground.architectures.bert.sentence import read_sentence
 from playground.architectures.bert.task import BERTTask, learning_rate
-from playground.data.tokens import UNKNOWN, Characters, Words
+from playground.data.tokens import UNKNOWN, Characters, Tokenizer, Words
 from playground.engine.settings import SettingsError, make
 from playground.engine.task import looking
 
@@ -390,10 +391,56 @@ def test_a_sentence_is_read_with_its_blanks() -> None:
 
 def test_a_word_is_replaced_where_it_stands() -> None:
     read = read_sentence(VOCABULARY, Sentence(sentence="The  [MASK] -- “sees” the\tDog."), 20)
-    assert read.replaced({1: "cat"}) == "The  cat -- “sees” the\tDog."
+    cat, dog = (VOCABULARY.id(word) for word in ("cat", "dog"))
+    assert read.replaced({1: cat}) == "The  cat -- “sees” the\tDog."
     place = read.words.index("dog")
-    assert read.replaced({place: "cat", 1: "dog"}) == "The  dog -- “sees” the\tCat."
-    assert read.replaced({0: "cat"}).startswith("Cat  [MASK]")
+    assert read.replaced({place: cat, 1: dog}) == "The  dog -- “sees” the\tCat."
+    assert read.replaced({0: cat}).startswith("Cat  [MASK]")
+    assert read.replaced({0: read.mask}).startswith("[MASK]  [MASK]")
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "sentence"),
+    [
+        (VOCABULARY, "The cat,dog[MASK]sees.The"),
+        (VOCABULARY, "cat[MASK][MASK]dog"),
+        (Characters([UNKNOWN, *"Theb .["]), "The be[MASK] hT."),
+    ],
+)
+def test_a_token_that_replaces_another_is_read_again_as_itself(tokenizer: Tokenizer, sentence: str) -> None:
+    read = read_sentence(tokenizer, Sentence(sentence=sentence), 20)
+    for place in range(len(read.ids)):
+        for token in [*range(1, len(tokenizer.vocabulary)), read.mask]:
+            if tokenizer.vocabulary[min(token, len(tokenizer.vocabulary) - 1)] == "'":
+                continue  # an apostrophe between two words makes one of them
+            again = read_sentence(tokenizer, Sentence(sentence=read.replaced({place: token})), 20)
+            assert again.ids == [*read.ids[:place], token, *read.ids[place + 1 :]]
+
+
+def test_all_blanks_are_filled_the_surest_first_in_a_bounded_number_of_passes(own_text: str) -> None:
+    task = build(own_text, block_size=40)
+    train(task, 60)
+    passes: list[Any] = []
+    hook = task.model.register_forward_hook(lambda *_: passes.append(1))
+    words = len(task.tokenizer.vocabulary)
+    for blanks in (1, 3, 8, 30):
+        sentence = read_sentence(task.tokenizer, Sentence(sentence="ant [MASK] yarn. " * (blanks // 2) + "[MASK]" * (blanks % 2)), 38)
+        passes.clear()
+        with looking(task):
+            answer = task.panel("fill", make(card.panel("fill").options, {"sentence": sentence.text}))
+            asked = len(passes)
+            ids = list(sentence.ids)
+            while blanks <= TURNS and sentence.mask in ids:  # one at a time, as the panel does
+                row = torch.tensor([sentence.row(ids=ids)])
+                best = task.model.logits(task.model(row))[0, 1:-1].double().softmax(-1)[:, :words].clone()
+                best[:, 0] = 0
+                place = max((place for place in sentence.masks if ids[place] == sentence.mask), key=lambda place: float(best[place].max()))
+                ids[place] = int(best[place].argmax())
+        again = read_sentence(task.tokenizer, Sentence(sentence=answer.filled), 38)
+        assert again.masks == []
+        assert asked <= TURNS
+        assert blanks > TURNS or again.ids == ids
+    hook.remove()
 
 
 @pytest.mark.parametrize("text", ["", " \n", "?!" * 3 + "#", "\x1b[31m\udc80", "İstanbul ΣΑΣ [MASK", "[MASK]" * 40, "a " * 300])

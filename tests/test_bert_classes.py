@@ -100,6 +100,7 @@ def test_texts_are_read_with_their_classes_and_split_in_each(texts: Path) -> Non
         (b"all\tone\nof\tone\none\tone\n", r"holds 1 class in 3 texts"),
         (b"a\tone\nb\tone\nc\ttwo\n", r"class 'two' has one text alone; give 2 or more"),
         (b"\n".join(b"text\tclass%d" % (number // 2) for number in range(202)), r"holds 101 classes"),
+        (b"a\tone\n\nb\t" + b"x" * 61, r"line 3: class 'x{30}'… has more than 60 characters; use a shorter name"),
         (b"\x80\x04\x95pickled\t1\n", r"is not UTF-8: byte 0"),
         (b"a\0b\tone\n", r"NUL"),
         (b"\x1b[2J\x1b]0;title\x07\n" * 2, r"is not a text, a tab and a class"),
@@ -159,6 +160,32 @@ def test_a_fine_tuned_one_goes_back_to_masked_words(texts: Path, own_words: Path
     with looking(back):
         assert "masked_accuracy" in back.evaluate()
     assert not any("classifier" in name for name in back.weights())
+
+
+def test_one_long_text_does_not_widen_what_is_kept_of_the_others(texts: Path, own_words: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.tsv"
+    path.write_text(texts.read_text() + "the method returns " * 500 + "\tvalue\n")
+    small = {"text": str(own_words), "layers": 1, "heads": 2, "width": 16, "block_size": 64, "min_count": 1}
+    task = tuned(path, own_words, start=build(small, None), **small)
+    data = task.classification
+    assert data is not None
+    for ids, which in ((data.train, data.texts.train), (data.test, data.texts.held_out)):
+        rows = ids.rows(torch.arange(len(ids)), data.specials.pad)
+        for row, number in zip(rows.tolist(), which.tolist(), strict=True):
+            words = task.tokenizer.encode(data.texts.texts[number])[:62]
+            kept = [data.specials.cls, *words, data.specials.sep]
+            assert row == kept + [data.specials.pad] * (rows.shape[1] - len(kept))
+    assert max(data.train.longest, data.test.longest) == 64
+    assert len(data.train.flat) + len(data.test.flat) < 64 + 20 * len(data.texts.texts)
+    train(task, 1)
+
+
+def test_baselines_of_another_vocabulary_of_pieces_are_not_taken(texts: Path, own_words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tuned(texts, own_words)
+    assert task.classification is not None
+    key = task.baselines_key()
+    monkeypatch.setattr(task.classification, "_tokenizer", type(task.tokenizer)([*task.tokenizer.vocabulary, "anotherword"]))
+    assert task.baselines_key() != key
 
 
 # --- training -----------------------------------------------------------------------------------------------------------------------

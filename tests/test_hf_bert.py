@@ -20,7 +20,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from checkpoints import CheckpointError
 from checkpoints.store import Store
 from playground import architectures
-from playground.architectures.bert.options import Contexts
+from playground.architectures.bert.options import MASK, Contexts, Sentence
+from playground.architectures.bert.sentence import read_sentence
 from playground.cli import run
 from playground.data.subwords import WordPieces
 from playground.data.text import reference
@@ -144,6 +145,20 @@ def test_a_blank_is_filled_as_transformers_fills_it(folder: Path, bert: Task[Any
 def test_every_panel_answers_about_an_opened_model(bert: Task[Any], panel: str) -> None:
     with looking(bert):
         assert bert.panel(panel, architectures.card("bert").panel(panel).options()) is not None
+
+
+def test_a_piece_that_goes_on_with_a_word_is_put_into_it(bert: Task[Any]) -> None:
+    made = bert.tokenizer  # type: ignore[attr-defined]
+    read = read_sentence(made, Sentence(sentence="the object [MASK] is Iterated"), 30)
+    words = [made.vocabulary[token] if token < len(made.vocabulary) else MASK for token in read.ids]
+    blank, last = words.index(MASK), len(words) - 1
+    assert words[last].startswith("##")
+    s, the = made.vocabulary.index("##s"), made.id("the")
+    assert read.replaced({blank: s}) == "the objects is Iterated"
+    assert read.replaced({blank: the}) == "the object the is Iterated"
+    for place, token in ((blank, the), (last, the), (last, s)):
+        again = read_sentence(made, Sentence(sentence=read.replaced({place: token})), 30)
+        assert again.ids == [*read.ids[:place], token, *read.ids[place + 1 :]]
 
 
 def test_the_first_names_of_norms_and_vocab_txt_are_read(folder: Path, tmp_path: Path, bert: Task[Any]) -> None:

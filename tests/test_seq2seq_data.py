@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from playground.architectures.seq2seq import baselines, dates
+from playground.architectures.seq2seq import baselines, card, dates
+from playground.architectures.seq2seq import task as task_module
 from playground.architectures.seq2seq.batches import batch_of
 from playground.architectures.seq2seq.model import EOS, PAD, SPECIALS
 from playground.architectures.seq2seq.problem import Own, Pair, Problem, pose
@@ -245,7 +246,6 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
 @pytest.mark.parametrize(
     "assets",
     [
-        {},
         {"tokens": "x", "vocabulary": ["<unk>", "a"], "source_length": 3, "target_length": 3},
         {"tokens": "char", "vocabulary": ["<unk>", "ab"], "source_length": 3, "target_length": 3},
         {"tokens": "char", "vocabulary": ["<unk>", "a"], "source_length": 10**9, "target_length": 3},
@@ -255,6 +255,49 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
 def test_damaged_assets_are_refused(assets: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="damaged"):
         pose(make(Seq2SeqSettings, {"data": "/no/such/file"}), assets)
+
+
+def test_made_up_pairs_teach_no_words_of_a_file(tmp_path: Path) -> None:
+    own = write_file(tmp_path, [f"{number}\t{number}" for number in range(40)])
+    with pytest.raises(DataError, match=r"pairs that are made up and knows no words of .*pairs.tsv; leave out --data, or"):
+        pose(make(Seq2SeqSettings, {"data": own}), Seq2SeqTask(make(Seq2SeqSettings, {}), CPU).assets())
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_a_checkpoint_goes_on_with_longer_pairs_where_it_has_places_for_them(positions: str, tmp_path: Path) -> None:
+    small = {"layers": 1, "width": 8, "heads": 2, "batch": 4, "positions": positions}
+    short = write_file(tmp_path, [f"{number}\t{number}" for number in range(10, 60)], "short.tsv")
+    start = Seq2SeqTask(make(Seq2SeqSettings, small | {"data": short}), CPU)
+    longer = write_file(tmp_path, [f"{number}\t{str(number) * (100 if number == 30 else 1)}" for number in range(10, 60)])
+    task = Seq2SeqTask(make(Seq2SeqSettings, small | {"data": longer}), CPU, start.assets())
+    task.load_weights(start.weights())
+    if positions == "sinusoidal":
+        task.train_step()
+        with looking(task):
+            assert task.evaluate()["val_loss"] > 0
+        return
+    with looking(task):
+        assert task.panel("translation", card.panel("translation").options()).caption
+    for do in (task.train_step, task.evaluate, task.baselines):
+        with pytest.raises(DataError, match=r"pairs.tsv: '3030.*' has 200 characters, .* room for 2; give shorter pairs"):
+            do()
+
+
+def test_an_evaluation_forms_no_larger_logits_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{number}\t{number} {number + 1} {number + 2}" for number in range(200)]
+    values = {"data": write_file(tmp_path, lines), "tokens": "word", "layers": 1, "width": 8, "heads": 2}
+    found = []
+    for most in (task_module.LOGITS, 4000):
+        monkeypatch.setattr(task_module, "LOGITS", most)
+        torch.manual_seed(0)
+        task = Seq2SeqTask(make(Seq2SeqSettings, values), CPU)
+        sizes: list[int] = []
+        task.model.register_forward_hook(lambda model, given, logits, sizes=sizes: sizes.append(logits.numel()))
+        with looking(task):
+            found.append(task.evaluate())
+        assert max(sizes) <= most
+    assert len(sizes) > 1
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_a_changed_file_is_not_gone_on_with(tmp_path: Path) -> None:

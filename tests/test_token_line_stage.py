@@ -349,3 +349,46 @@ async def test_a_prompt_without_a_memory_offers_none() -> None:
         await until(pilot, lambda: app.query_one(widgets.Bars).values, "candidates")
         assert "memory" not in stage_text(app)
         assert not any("memory" in words for words, _, _ in app.stage.commands())
+
+
+class Reading:
+    """A model that reads texts of its own as long as nobody has set another."""
+
+    def __init__(self, prompt: str, before: str) -> None:
+        self.own = {"prompt": prompt, "read_before": before}
+        self.asked: list[dict[str, Any]] = []
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        await asyncio.sleep(0)
+        values = dataclasses.asdict(Remembered()) | options
+        self.asked.append(values)
+        read = {
+            name: self.own[name] for name, value in dataclasses.asdict(Remembered()).items() if values[name] == value and self.own[name]
+        }
+        return Bars(labels=["x"], values=[0.5], appends=[" x"], read=read)
+
+
+async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_typed() -> None:
+    text = Reading("once upon", "a long time ago")
+    app = StageApp(PromptStage, MEMORY, text)
+    async with app.run_test(size=(100, 14)) as pilot:
+        await until(pilot, lambda: line(app).value == "once upon", "the text that it reads")
+        assert "read before (15 characters)  a long time ago" in stage_text(app)
+        assert not app.stage.passage.can_undo
+        app.stage.ask = Reading("", "").ask
+        await until(pilot, lambda: line(app).value == "what is k", "another model reads the usual one")
+        assert "read before (6 characters)  k is 7" in stage_text(app)
+        app.stage.ask = text.ask
+        await until(pilot, lambda: line(app).value == "once upon", "and back")
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+        await pilot.press("s")
+        await until(
+            pilot, lambda: text.asked[-1] == {"prompt": "once upons", "read_before": "a long time ago"}, "what is typed goes on from it"
+        )
+        assert line(app).value == "once upons"
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: line(app).value == "once upon", "undo")
+        await pilot.press("escape", "x")
+        await until(pilot, lambda: text.asked[-1]["read_before"] == "", "emptied stays empty")
+        assert "nothing was read before" in stage_text(app)

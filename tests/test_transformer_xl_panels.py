@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -136,7 +137,7 @@ def test_only_what_can_reach_the_prompt_is_left_out(own_words: Path) -> None:
         torch.nn.init.normal_(parameter, std=0.3)
     text = " ".join(own_words.read_text().split()[:400])
     with looking(task):
-        cut = read(task.model, task.problem, make(card.panel("next_token").options, {"read_before": text}))
+        cut = read(task.model, task.problem, make(card.panel("next_token").options, {"read_before": text, "prompt": "the"}))
         ids = torch.tensor([task.problem.tokenizer.encode(text)])
         _, memory = read_segments(task.model, ids, task.settings.block_size, task.settings.eval_memory)
     assert all(torch.allclose(mine, whole, atol=1e-6) for mine, whole in zip(cut.memory, memory, strict=True))
@@ -185,6 +186,23 @@ def test_the_reach_of_a_head_begins_at_one_and_falls() -> None:
     assert len(answer.x) == trained().settings.eval_memory + trained().settings.block_size
 
 
+def test_the_reach_is_measured_with_the_longest_memory_that_fills() -> None:
+    task = trained()
+    usual = task.settings
+    short = ask(task, "effective_context")
+    try:
+        task.problem.settings = dataclasses.replace(usual, eval_memory=128)
+        answer = ask(task, "effective_context")
+    finally:
+        task.problem.settings = usual
+    assert short.caption.endswith(f"memory {usual.eval_memory}")
+    longest = task.problem.piece(1).shape[1] - usual.block_size
+    assert answer.caption.endswith(f"memory {longest}, since what is read here ends before it fills the 128")
+    assert answer.figure != "mean distance 0.0"
+    for curve in answer.series.values():
+        assert curve[0] == pytest.approx(1.0, abs=1e-4)
+
+
 def test_speed_is_measured_on_demand_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(trained(), "evaluation_speed").series == {}
     monkeypatch.setattr(speed, "CONTEXTS", (8, 16))
@@ -218,6 +236,28 @@ def test_a_text_model_shows_the_held_out_text_until_something_is_typed(own_words
     typed = ask(task, "prompt_tokens", prompt="zebra", read_before="")
     assert typed.words == ["<unk>"]
     assert len(ask(task, "passage", words=20).words) == 20
+
+
+def test_each_text_that_nobody_has_set_is_replaced_alone_and_told_to_the_line(own_words: Path) -> None:
+    task = reading_text(own_words)
+    decode, held_out = task.problem.tokenizer.decode, task.problem.corpus.held_out.tolist()
+    before, prompt = decode(held_out[:16]), decode(held_out[16:28])
+    assert ask(task, "next_token").read == {"prompt": prompt, "read_before": before}
+    typed = ask(task, "next_token", prompt=prompt + " zebra")
+    assert typed.read == {"read_before": before}
+    assert "held-out text was read before" in typed.caption
+    remembered = ask(task, "memory_used", prompt="zebra")
+    assert remembered.words == [task.problem.tokenizer.label(token) for token in held_out[:16]]
+    assert ask(task, "next_token", prompt="zebra", read_before="").read == {}
+    assert ask(task, "next_token", read_before="").read == {"prompt": prompt}
+    gone = TransformerXLTask(
+        make(card.settings, {**dataclasses.asdict(task.settings), "text": "/no/such/file"}), torch.device("cpu"), task.assets()
+    )
+    answer = ask(gone, "next_token")
+    assert answer.read == {"prompt": "", "read_before": ""}
+    assert "the memory is empty" in answer.caption
+    assert "held-out" not in answer.caption
+    assert ask(trained(), "next_token").read == {}
 
 
 def test_the_last_evaluation_has_the_loss_at_several_lengths_of_memory(own_words: Path) -> None:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from playground.data import bounded
 from playground.data.digits import stratified_split
-from playground.data.text import read_text_file
+from playground.data.text import lines, read_text_file
 from playground.engine.errors import DataError
 
 MAX_LINES = 1_000_000
 MAX_CLASSES = 100
+MAX_NAME = 60
+"""Characters of a class's name."""
+
 HELD_OUT = 0.2
 """Share of each class that is never trained on."""
 
@@ -49,15 +52,15 @@ def read_labelled(path: Path) -> Labelled:
     file = read_text_file(path)
     texts: list[str] = []
     names: list[str] = []
-    for number, line in enumerate(file.content.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines(file.content):
         text, tab, name = line.rpartition("\t")
-        name = bounded.clean(name)
+        name = bounded.clean(name, MAX_NAME + 1)
         if not tab or not name or not text.strip():
             raise DataError(
                 f"{file.name}, line {number:,}: {bounded.clean(line, 40) or 'an unprintable line'!r} is not a text, a tab and a class"
             )
+        if len(name) > MAX_NAME:
+            raise DataError(f"{file.name}, line {number:,}: class {name[:30]!r}… has more than {MAX_NAME} characters; use a shorter name")
         if len(texts) == MAX_LINES:
             raise DataError(f"{file.name} holds more than {MAX_LINES:,} texts; give fewer")
         texts.append(text)

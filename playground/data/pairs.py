@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from playground.data import bounded
-from playground.data.text import read_text_file
+from playground.data.text import lines, read_text_file
 from playground.engine.errors import DataError
 
 MAX_PAIRS = 1_000_000
@@ -42,9 +42,7 @@ def read_pairs(path: Path) -> PairFile:
     name = bounded.named(path)
     form = "write a source, one tab and a target on each line"
     pairs = []
-    for number, line in enumerate(text.content.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in lines(text.content):
         fields = line.split("\t")
         if len(fields) != 2:
             raise DataError(f"{name}, line {number:,} has {len(fields) - 1:,} tabs; {form}")

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +92,17 @@ def read_text_file(path: Path) -> Text:
             f"{name} is not UTF-8: byte {error.start:,} is 0x{wrong:02x}; change its encoding, as with iconv -t UTF-8"
         ) from None
     return Text(bounded.clean(path.name) or "the text", content.replace("\r\n", "\n"), hashlib.sha256(data).hexdigest())
+
+
+def lines(content: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text that are not blank, each with its number from 1 on; one by one, since a list of all may be far larger."""
+    start, number = 0, 0
+    while start <= len(content):
+        end = content.find("\n", start)
+        end = len(content) if end < 0 else end
+        line, start, number = content[start:end], end + 1, number + 1
+        if line.strip():
+            yield number, line
 
 
 def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:

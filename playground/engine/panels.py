@@ -97,6 +97,8 @@ class Bars(Panel, frozen=True, kw_only=True):
     """Position of the bar that stands out."""
     appends: list[str] = []
     """For candidates of a prompt: the text that picking the bar adds to it."""
+    read: dict[str, str] = {}
+    """For candidates of a prompt: what the model read in place of options that nobody has set, by their names."""
     sets: list[str] = []
     """For alternatives of a token: what picking the bar sets the option to that the stage `changes`."""
 

@@ -188,6 +188,13 @@ def field(settings_type: type[Options], name: str) -> Field:
     raise SettingsError(f"there is no setting {name!r}{hint}")
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Attention heads share the width evenly. Raises `SettingsError`."""
+    if width % heads:
+        near = max(fewer for fewer in range(1, heads + 1) if width % fewer == 0)
+        raise SettingsError(f"--width {width} does not divide by --heads {heads}; use {near} heads or another width", "heads")
+
+
 def parse(item: Field, value: Any) -> Any:
     """`value` (typed text, or a value from JSON) as the field's own type, within its bounds. Raises `SettingsError`."""
     try:
@@ -208,6 +215,10 @@ def parse(item: Field, value: Any) -> Any:
         if item.bounds:
             hint = f"use {item.bounds}" + (f" {item.unit}" if item.unit else "")
             raise SettingsError(f"{item.flag} {_quote(parsed)} is out of bounds; {hint}", item.name) from None
+        longest = next((meta.max_length for meta in typing.get_args(item.annotation)[1:] if isinstance(meta, Meta)), None)
+        if longest and len(parsed) > longest:
+            words = f"{item.flag} {_quote(parsed)} has {len(parsed):,} characters; use {longest:,} at most"
+            raise SettingsError(words, item.name) from None
         raise SettingsError(f"{item.flag} {_quote(parsed)} cannot be used: {error}", item.name) from None
 
 

@@ -33,6 +33,11 @@ def open_corpus(
 
 def tokenizer_of(assets: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a checkpoint's assets tell of. Raises `DataError` when they do not."""
+    if not assets:
+        raise DataError(
+            "the checkpoint has no vocabulary: it was trained on other data than a text, or is damaged; "
+            "leave its task as it is, or train on the text without --from"
+        )
     kind = KNOWN.get(str(assets.get("tokens")))
     if kind is None:
         raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")

@@ -34,5 +34,6 @@ def norms(model: nn.Module, label: Callable[[str], str]) -> Bars:
 
 
 def _totals(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups.get(label, [torch.zeros(())])) for label in labels]).tolist()
+    nothing = torch.zeros((), device=next(iter(groups.values()))[0].device)  # what has no gradient lies where the others do
+    found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups.get(label, [nothing])) for label in labels]).tolist()
     return found

@@ -56,11 +56,15 @@ def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = Non
     ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
     if len(ids) < len(all_ids):
         notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
-    unknown = list(dict.fromkeys(word for word, token in zip(kept, ids, strict=True) if token == tokenizer.unknown and word != UNKNOWN))
-    if unknown:
-        shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
-        notes.append(f"not in the vocabulary, read as <unk>: {shown}")
+    if unknown := unknown_words(tokenizer, ids, kept):
+        notes.append(f"not in the vocabulary, read as <unk>: {unknown}")
     return ReadPrompt(ids, all_ids, typed, kept, notes)
+
+
+def unknown_words(tokenizer: Tokenizer, ids: list[int], words: list[str]) -> str:
+    """The first different ones of the `words` read as `ids` that the vocabulary lacks; empty when it has them all."""
+    unknown = list(dict.fromkeys(word for word, token in zip(words, ids, strict=True) if token == tokenizer.unknown and word != UNKNOWN))
+    return ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
 
 
 def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: NextWord) -> Bars:

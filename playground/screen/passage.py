@@ -135,6 +135,11 @@ class Passage:
         self._state = replace(self._state, before=clean(before))
         return True
 
+    def show_instead(self, text: str, before: str) -> None:
+        """Texts that nobody has typed; there is no way back to those in their place."""
+        self._write((Piece(text),) if text else ())
+        self._state = replace(self._state, before=before)
+
     def branch(self, point: int | None = None) -> bool:
         """Keep the present text as a branch and go back to `point` (pieces from the start). False when nothing stands behind it."""
         point = self.point if point is None else point

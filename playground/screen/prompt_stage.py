@@ -57,6 +57,8 @@ class PromptStage(ActionStage):
         before = options.get(self.stage.before, getattr(self.question.options(), self.stage.before, ""))
         self.passage = Passage(clean(str(options.get(self.option.name, self.option.default))), str(before))
         options[self.option.name] = self.passage.text
+        if self.stage.before:
+            options[self.stage.before] = self.passage.before
         self._writer = Writer(self.passage, card.panel(self.stage.generate), self.option.name) if self.stage.generate else None
         self._line = PromptLine(self.passage.text)
         self._memory = MemoryLine(self.passage.before)
@@ -108,12 +110,23 @@ class PromptStage(ActionStage):
             self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with candidates")
             return
         self._candidates, self._candidates_of = panel, self.asked_with()
+        self._show_read(panel)
         fill_bars(self._bars, panel)
         self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
         super().answered(panel)
         if self._likeliest_due:
             self._likeliest_due -= 1
             self._append_likeliest()
+
+    def _show_read(self, panel: Bars) -> None:
+        """As long as nobody has set a text, the line and the memory show the one that this model has read in its place."""
+        asked = {self.option.name: self.passage.text, self.stage.before: self.passage.before} | self.options | panel.read
+        text, before = clean(str(asked[self.option.name])), clean(str(asked[self.stage.before]))
+        if (text, before) != (self.passage.text, self.passage.before):
+            self.passage.show_instead(text, before)
+            self._memory.show_text(before)
+            self._show_line()
+            self._draw_passage()
 
     def refused(self, words: str) -> None:
         """Say why there are no candidates."""
@@ -319,8 +332,7 @@ class PromptStage(ActionStage):
     def _text_changed(self, *, following: bool = True, from_line: bool = False) -> None:
         self.say("")
         if not from_line:
-            self._line.value = self.passage.text
-            self._line.cursor_position = len(self.passage.text)
+            self._show_line()
         self._draw_passage()
         self.tell(self.option.name, self.passage.text)
         if self.stage.before:
@@ -330,6 +342,10 @@ class PromptStage(ActionStage):
             self.wonder()
         else:
             self.renew()
+
+    def _show_line(self) -> None:
+        self._line.value = self.passage.text
+        self._line.cursor_position = len(self.passage.text)
 
     def _draw_passage(self) -> None:
         self._words = words_of(self.passage.pieces)

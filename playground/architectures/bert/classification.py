@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,32 @@ from playground.architectures.bert.settings import BERTSettings
 from playground.data.labelled import Labelled, read_labelled
 from playground.data.tokens import Tokenizer
 
+AT_ONCE = 256
+"""Texts that an evaluation reads side by side."""
+
+
+class Ids:
+    """Ids of texts of different lengths, end to end."""
+
+    def __init__(self, rows: Iterable[list[int]], device: torch.device) -> None:
+        flat, ends = array("i"), [0]
+        for row in rows:
+            flat.extend(row)
+            ends.append(len(flat))
+        bounds = torch.tensor(ends)
+        self.flat = torch.from_numpy(np.array(flat, dtype=np.int32)).to(device)  # (all,)
+        self.starts, lengths = bounds[:-1].to(device), bounds.diff()  # (N,) each
+        self.lengths, self.longest = lengths.to(device), int(lengths.max())
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def rows(self, which: Tensor, pad: int) -> Tensor:
+        """Those `which` (B,), filled up to the longest of all: (B, T)."""
+        place = torch.arange(self.longest, device=which.device)
+        found = self.flat[(self.starts[which, None] + place).clamp(max=len(self.flat) - 1)]
+        return torch.where(place < self.lengths[which, None], found, pad).long()
+
 
 class Classification:
     """Texts as rows `[CLS] words [SEP]`; of a longer one than a block the beginning counts."""
@@ -24,28 +53,24 @@ class Classification:
         self.specials = Specials(len(tokenizer.vocabulary))
         self.texts: Labelled = read_labelled(Path(settings.data))
         self._tokenizer = tokenizer
-        self.train, self.train_labels = self._rows(self.texts.train)
-        self.test, self.test_labels = self._rows(self.texts.held_out)
+        self.train, self.test = self._read(self.texts.train), self._read(self.texts.held_out)
+        labels = torch.from_numpy(self.texts.labels).to(device)
+        self.train_labels, self.test_labels = labels[torch.from_numpy(self.texts.train)], labels[torch.from_numpy(self.texts.held_out)]
 
     @property
     def data(self) -> str:
         """The data in words."""
         longest = self.settings.block_size
-        ids = self.test[self.test < self.specials.words]
+        ids = self.test.flat[self.test.flat < self.specials.words]
         unknown = float((ids == 0).double().mean()) if len(ids) else 0.0
         return (
             f"{self.texts.words}; {100 * unknown:.1f} % of the held-out {self._tokenizer.noun} are <unk>; at most {longest} tokens of each"
         )
 
-    def _rows(self, which: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Ids (N, T), filled up with [PAD] to the longest, and labels (N,)."""
+    def _read(self, which: np.ndarray) -> Ids:
         room, specials = self.settings.block_size - 2, self.specials
-        found = [self._tokenizer.encode(self.texts.texts[number])[:room] for number in which.tolist()]
-        longest = max(len(ids) for ids in found) + 2
-        rows = torch.full((len(found), longest), specials.pad)
-        for row, ids in zip(rows, found, strict=True):
-            row[: len(ids) + 2] = torch.tensor([specials.cls, *ids, specials.sep])
-        return rows.to(self.device), torch.from_numpy(self.texts.labels[which]).to(self.device)
+        texts = (self._tokenizer.encode(self.texts.texts[number])[:room] for number in which.tolist())
+        return Ids(([specials.cls, *ids, specials.sep] for ids in texts), self.device)
 
     def answer(self, model: BERT, idx: Tensor) -> Tensor:
         """Logits (B, classes) of rows (B, T)."""
@@ -57,11 +82,12 @@ class Classification:
     def loss(self, model: BERT) -> Tensor:
         """Of a batch of texts drawn with replacement."""
         which = torch.randint(len(self.train), (self.settings.batch,), device=self.device, generator=self.generator)
-        return F.cross_entropy(self.answer(model, self.train[which]), self.train_labels[which])
+        return F.cross_entropy(self.answer(model, self.train.rows(which, self.specials.pad)), self.train_labels[which])
 
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Every held-out text."""
-        logits = torch.cat([self.answer(model, part) for part in torch.split(self.test, 256)])
+        parts = torch.split(torch.arange(len(self.test), device=self.device), AT_ONCE)
+        logits = torch.cat([self.answer(model, self.test.rows(part, self.specials.pad)) for part in parts])
         right = (logits.argmax(dim=-1) == self.test_labels).sum()
         return {
             "test_accuracy": int(right) / len(self.test),
@@ -94,5 +120,6 @@ class Classification:
         return found
 
     def baselines_key(self) -> str:
-        """The texts and the way they are split into words."""
-        return f"bert classes 1 {self.texts.key} {self._tokenizer.kind}"
+        """The texts and the way they are split into words: pieces of words are those of one vocabulary."""
+        words = "\0".join(self._tokenizer.identity).encode("utf-8", "surrogatepass")
+        return f"bert classes 1 {self.texts.key} {self._tokenizer.kind} {hashlib.sha256(words).hexdigest()}"

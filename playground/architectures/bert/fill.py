@@ -14,6 +14,9 @@ from playground.engine.panels import Array, Bars, Table, Tokens
 AT_ONCE = 64
 """Rows that are read together."""
 
+TURNS = 8
+"""In so many turns all blanks are filled, each with a pass through the model: it is done whenever a sentence is read."""
+
 
 def read(model: BERT, rows: list[list[int]]) -> Tensor:
     """Logits (B, T, V) in double precision of rows of one length."""
@@ -46,7 +49,7 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
     for mask in masks:
         values[mask] = float(plain[mask, best.indices[mask]])
         notes[mask] = f"{MASK}: {tokenizer.label(int(best.indices[mask]))} is the likeliest, {100 * float(best.values[mask]):.1f} %"
-    masked = "" if place in masks else sentence.replaced({place: MASK})
+    masked = "" if place in masks else sentence.replaced({place: sentence.mask})
     return Tokens(
         words=sentence.words,
         values=values,
@@ -55,7 +58,7 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
         place=place,
         alternatives=_alternatives(here[place], sentence, place, tokenizer, options.top),
         masked=masked,
-        filled=sentence.replaced(filled(model, sentence, tokenizer)) if masks else "",
+        filled=sentence.replaced(filled(model, sentence, tokenizer, plain)) if masks else "",
         figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {100 * float(here[place, sentence.ids[place]]):.1f} %",
         caption=sentence.caption(),
     )
@@ -71,24 +74,28 @@ def _alternatives(probability: Tensor, sentence: Read, place: int, tokenizer: To
         percent=True,
         high=1.0,
         chosen=ids.index(sentence.ids[place]) if sentence.ids[place] in ids else None,
-        sets=[sentence.replaced({place: tokenizer.text(token)}) for token in ids],
+        sets=[sentence.replaced({place: token}) for token in ids],
         figure=f"at {sentence.words[place]}",
         caption=f"{100 * sum(top.values.tolist()):.1f} % shown",
     )
 
 
-def filled(model: BERT, sentence: Read, tokenizer: Tokenizer) -> dict[int, str]:
-    """Every blank filled, one after the other: the surest first, and each seen by those that come after it."""
-    ids, left = list(sentence.ids), set(sentence.masks)
-    words: dict[int, str] = {}
-    while left:
-        probability = sayable(read(model, [sentence.row(ids=ids)])[0, 1:-1].softmax(dim=-1), len(tokenizer.vocabulary))  # (T, V)
-        best = probability.max(dim=-1)
-        surest = max(sorted(left), key=lambda place: float(best.values[place]))
-        ids[surest] = int(best.indices[surest])
-        words[surest] = tokenizer.text(ids[surest])
-        left.remove(surest)
-    return words
+def filled(model: BERT, sentence: Read, tokenizer: Tokenizer, probability: Tensor) -> dict[int, int]:
+    """Every blank filled, the surest first, and each seen by those that come after it; of more than `TURNS` several at a time.
+
+    `probability` (T, V) is that of the words while all of them are blank.
+    """
+    ids, left = list(sentence.ids), sentence.masks
+    for turns in range(TURNS, 0, -1):
+        best = sayable(probability, len(tokenizer.vocabulary)).max(dim=-1)
+        left.sort(key=lambda place: -float(best.values[place]))
+        count = -(-len(left) // turns)
+        for place in left[:count]:
+            ids[place] = int(best.indices[place])
+        if not (left := sorted(left[count:])):
+            break
+        probability = read(model, [sentence.row(ids=ids)])[0, 1:-1].softmax(dim=-1)
+    return {place: ids[place] for place in sentence.masks}
 
 
 def masked_words(model: BERT, tokenizer: Tokenizer, options: Fill) -> Table:

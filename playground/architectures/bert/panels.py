@@ -14,6 +14,7 @@ from playground.architectures.bert.sentence import Read, read_sentence, sayable
 from playground.data.tokens import Tokenizer
 from playground.engine.panels import Array, Bars, HeatMap, Lines, Table
 from playground.parts import prompts
+from playground.parts.norms import norms as norms_of
 from playground.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -86,7 +87,7 @@ def _shared(first: Read, second: Read, tokenizer: Tokenizer, options: Contexts) 
         wanted = tokenizer.encode(options.shared)[-1:]
     elif options.place >= 0:
         wanted = [first.ids[first.place(options.place)]]
-    common = [token for token in first.ids if token in second.ids and token != first.specials.mask]
+    common = [token for token in first.ids if token in second.ids and token != first.mask]
     longest = sorted(set(common), key=lambda token: (-len(tokenizer.vocabulary[token]), token))
     token = next((token for token in wanted if token in common), longest[0] if longest else None)
     if token is None:
@@ -102,7 +103,7 @@ def neighbours(model: BERT, tokenizer: Tokenizer, options: WordNeighbours) -> Ba
     words = len(tokenizer.vocabulary)
     place = sentence.place(options.place)
     token = sentence.ids[place]
-    if token == sentence.specials.mask:
+    if token == sentence.mask:
         token = int(sayable(read(model, [sentence.row()])[0, place + 1], words).argmax())
     prompt = prompts.ReadPrompt([token], [token], [token], [tokenizer.label(token)], [])
     asked = Neighbours(word=options.word, token=0)
@@ -179,27 +180,12 @@ def follows(model: BERT, tokenizer: Tokenizer, options: Contexts) -> Bars:
 
 def norms(model: BERT) -> Bars:
     """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    groups: dict[str, list[Tensor]] = {}
-    gradients: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        label = f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
-        groups.setdefault(label, []).append(parameter)
-        gradients.setdefault(label, []).extend([] if parameter.grad is None else [parameter.grad])
-    labels = list(groups)
-    stepped = any(gradients.values())
-    return Bars(
-        labels=labels,
-        values=_norms(gradients, labels) if stepped else _norms(groups, labels),
-        second=_norms(groups, labels) if stepped else [],
-        names=["gradient", "weights"] if stepped else ["weights"],
-        log=True,
-        caption="" if stepped else "weights alone: there is no gradient before the first step of this process",
-    )
+    return norms_of(model, _part)
 
 
-def _norms(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
-    return [float(torch.nn.utils.get_total_norm(groups[label])) if groups[label] else 0.0 for label in labels]
+def _part(name: str) -> str:
+    parts = name.split(".")
+    return f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
 
 
 def _streams(model: BERT, row: list[int]) -> list[Tensor]:

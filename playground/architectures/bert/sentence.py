@@ -1,4 +1,4 @@
-"""A typed sentence as the encoder reads it, and the same sentence with a word of it replaced."""
+"""A typed sentence as the encoder reads it, and the same sentence with a token of it replaced."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from playground.architectures.bert.masking import SPECIALS, Specials
 from playground.architectures.bert.options import MASK, Sentence
-from playground.data.bounded import clean
-from playground.data.tokens import UNKNOWN, Tokenizer
+from playground.data.tokens import Characters, Tokenizer
+from playground.parts.prompts import unknown_words
 
 _mask = re.compile(r"\[\s*mask\s*\]", re.IGNORECASE)
 
@@ -31,12 +31,18 @@ class Read:
     """Where in `text` each word stands."""
     notes: list[str]
     """What must be known of how it was read."""
+    tokenizer: Tokenizer
     specials: Specials
+
+    @property
+    def mask(self) -> int:
+        """The token that stands for a hidden word."""
+        return self.specials.mask
 
     @property
     def masks(self) -> list[int]:
         """Places that are masked."""
-        return [place for place, token in enumerate(self.ids) if token == self.specials.mask]
+        return [place for place, token in enumerate(self.ids) if token == self.mask]
 
     def place(self, wanted: int) -> int:
         """The place that an option means: -1 is the first mask, or else the first word; what lies beyond the end is the last."""
@@ -48,19 +54,36 @@ class Read:
         """As the encoder reads it, between [CLS] and [SEP], with the words at the places `hidden` masked."""
         ids = list(self.ids if ids is None else ids)
         for place in hidden:
-            ids[place] = self.specials.mask
+            ids[place] = self.mask
         return [self.specials.cls, *ids, self.specials.sep]
 
-    def replaced(self, words: dict[int, str]) -> str:
-        """The text with other words at some places; one that begins like a name or a sentence keeps its capital."""
-        parts, end = [], 0
-        for place, (start, stop) in enumerate(self.spans):
-            if place in words:
-                old, new = self.text[start:stop], words[place]
-                begins = old[:1].isupper() and not _mask.fullmatch(old)
-                parts += [self.text[end:start], new[:1].upper() + new[1:] if begins else new]
-                end = stop
-        return "".join(parts) + self.text[end:]
+    def replaced(self, tokens: dict[int, int]) -> str:
+        """The text with other tokens at some places, written so that they are read again as these: a piece that goes on with a word is
+        joined to it, and words that stand side by side are kept apart."""
+        said, end = "", 0
+        for place, token in sorted(tokens.items()):
+            start, stop = self.spans[place]
+            said += self.text[end:start]
+            new, end = self._written(place, token), stop
+            said = (said.rstrip() if self._goes_on(token) else said + self._gap(said, new)) + new
+            if not any(map(self._goes_on, self.ids[place + 1 : place + 2])):
+                said += self._gap(said, self.text[end:])
+        return said + self.text[end:]
+
+    def _written(self, place: int, token: int) -> str:
+        """The token in place of another; of one that begins like a name or a sentence it keeps the capital, where that changes nothing."""
+        if token == self.mask:
+            return MASK
+        new = self.tokenizer.text(token)
+        capital = new[:1].upper() + new[1:]
+        begins = self.text[slice(*self.spans[place])][:1].isupper() and self.ids[place] != self.mask
+        return capital if begins and self.tokenizer.encode(capital) == [token] else new
+
+    def _goes_on(self, token: int) -> bool:
+        return token < self.specials.words and len(word := self.tokenizer.vocabulary[token]) > 2 and word.startswith("##")
+
+    def _gap(self, left: str, right: str) -> str:
+        return " " if self.tokenizer.kind != Characters.kind and left[-1:].isalnum() and right[:1].isalnum() else ""
 
     def caption(self, *more: str) -> str:
         """`more`, then how the sentence was read."""
@@ -87,12 +110,10 @@ def read_sentence(tokenizer: Tokenizer, options: Sentence, longest: int, text: s
         notes.append(f"only the first {longest} of {len(found):,} {tokenizer.noun} fit in the block")
     kept = found[:longest]
     ids = [specials.mask if word == MASK else tokenizer.id(word) for word, _, _ in kept]
-    unknown = list(dict.fromkeys(word for (word, _, _), token in zip(kept, ids, strict=True) if token == 0 and word != UNKNOWN))
-    if unknown:
-        shown = ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
-        notes.append(f"not in the vocabulary, read as <unk>: {shown}")
+    if unknown := unknown_words(tokenizer, ids, [word for word, _, _ in kept]):
+        notes.append(f"not in the vocabulary, read as <unk>: {unknown}")
     words = [label(tokenizer, token) for token in ids]
-    return Read(ids, words, text, [(start, stop) for _, start, stop in kept], notes, specials)
+    return Read(ids, words, text, [(start, stop) for _, start, stop in kept], notes, tokenizer, specials)
 
 
 def label(tokenizer: Tokenizer, token: int) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Settings, SettingsError
+from playground.engine.settings import Settings, SettingsError, check_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,7 @@ class BERTSettings(Settings):
     def check(self) -> None:
         """The heads share the width evenly; no more than all of the chosen words are kept or replaced."""
         super().check()
-        if self.width % self.heads:
-            near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
-            raise SettingsError(f"--width {self.width} does not divide by --heads {self.heads}; use {near} heads or another width", "heads")
+        check_heads(self.width, self.heads)
         if self.mask_random + self.mask_kept > 1:
             raise SettingsError(
                 f"--mask-kept {self.mask_kept:g} and --mask-random {self.mask_random:g} are more than 1 together; "

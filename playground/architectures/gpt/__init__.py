@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from playground.engine import stages
 from playground.engine.card import Card, ChartCard, PanelCard, Preset
-from playground.engine.settings import Settings, SettingsError
+from playground.engine.settings import Settings, check_heads
 from playground.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 
 
@@ -69,9 +69,7 @@ class GPTSettings(Settings):
     def check(self) -> None:
         """The heads share the width evenly."""
         super().check()
-        if self.width % self.heads:
-            near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
-            raise SettingsError(f"--width {self.width} does not divide by --heads {self.heads}; use {near} heads or another width", "heads")
+        check_heads(self.width, self.heads)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

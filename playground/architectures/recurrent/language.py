@@ -135,7 +135,7 @@ class Language(Problem):
 
     def assets(self) -> dict[str, Any]:
         """The vocabulary."""
-        return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
+        return self.tokenizer.assets()
 
     def data_key(self) -> str:
         """The text's."""

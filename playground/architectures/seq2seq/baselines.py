@@ -55,9 +55,12 @@ def commonest_answer(target: Tensor) -> Tensor:
 def commonest_tokens(target: Tensor) -> Tensor:
     """The most frequent real token at each place of `target` (B, T), (1, T). Where an end is the commonest it does not end there: the other
     places are counted too."""
-    counts = F.one_hot(target).sum(dim=0)  # (T, V)
-    counts[:, PAD] = -1
-    return counts.argmax(dim=1)[None]
+    found = []
+    for tokens in target.T:  # place by place: all counts at once would be (T, V)
+        counts = torch.bincount(tokens, minlength=PAD + 1)
+        counts[PAD] = -1
+        found.append(counts.argmax())
+    return torch.stack(found)[None]
 
 
 def cut(said: Tensor) -> Tensor:

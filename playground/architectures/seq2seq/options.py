@@ -28,10 +28,10 @@ class Silence(Options):
 class Source(Silence):
     """Options of every question about a source and its output."""
 
-    source: Annotated[str, Meta(max_length=4000)] = ""
+    source: Annotated[str, Meta(max_length=8000)] = ""
     """What is read; empty: the held-out pair that example names."""
 
-    output: Annotated[str, Meta(max_length=4000)] = ""
+    output: Annotated[str, Meta(max_length=8000)] = ""
     """What the output is made to begin with; a final <eos> ends it there. Empty: the model says all of it by itself."""
 
     words: Annotated[int, Meta(ge=1, le=512, extra={"unit": "tokens"})] = 512

@@ -180,30 +180,45 @@ class Own(Problem):
     def __init__(self, settings: Seq2SeqSettings, assets: dict[str, Any] | None) -> None:
         kind, vocabulary = TOKENIZERS[settings.tokens], None
         if assets is not None:
-            kind, vocabulary = _stored(assets)
+            kind, vocabulary = _stored(assets, settings.data)
+            self.source_length, self.target_length = (_length(assets, name) for name in ("source_length", "target_length"))
+        self.train: list[Pair] = []
+        self.held_out = []
+        file: PairFile | None = None
         try:
-            file: PairFile | None = read_pairs(Path(settings.data))
+            file = read_pairs(Path(settings.data))
+            train, held_out = split(file, kind)
+            lengths = _lengths([*train, *held_out], kind)
+            if assets is not None and settings.positions == "learned":
+                self._check_lengths(file, kind, lengths)
+            else:
+                self.source_length, self.target_length = lengths
+            self.train, self.held_out = train, held_out
         except DataError as error:
             if assets is None:
                 raise
-            file, self.missing = None, str(error)
-        self.train: list[Pair] = []
-        self.held_out = []
-        if file is not None:
-            self.train, self.held_out = split(file, kind)
+            self.missing = str(error)
         self.tokenizer = kind(vocabulary or _vocabulary(self.train, kind, settings.vocab_size))
         self.key = hashlib.sha256("\0".join([file.key if file else "", kind.kind, *self.tokenizer.vocabulary]).encode()).hexdigest()
-        if assets is not None:
-            self.source_length, self.target_length = (_length(assets, name) for name in ("source_length", "target_length"))
-        else:
-            self.source_length, self.target_length = _lengths([*self.train, *self.held_out], kind)
         self.data = (
             f"{file.name}: {len(self.train):,} pairs to train on, {len(self.held_out):,} held out, whose sources are never trained on; "
             f"vocabulary {len(self.tokenizer.vocabulary):,} {self.tokenizer.noun}"
-            if file
+            if file and not self.missing
             else f"no pairs, so that it can be asked and not trained: {self.missing}"
         )
         self._answers = {plain(pair.source, kind): pair.target for pair in [*self.held_out, *self.train]}
+
+    def _check_lengths(self, file: PairFile, kind: type[Tokenizer], lengths: tuple[int, int]) -> None:
+        """Raises `DataError` for a file whose pairs are longer than the checkpoint's learned positions go."""
+        room = max(self.source_length, self.target_length + 1)
+        if max(lengths[0], lengths[1] + 1) <= room:
+            return
+        longest = max((side for pair in file.pairs for side in pair), key=lambda side: sum(1 for _ in kind.split(side)))
+        count = sum(1 for _ in kind.split(longest))
+        raise DataError(
+            f"{file.name}: {bounded.clean(longest, 30)!r} has {count:,} {kind.noun}, and the checkpoint's learned positions have room for "
+            f"{room - 2:,}; give shorter pairs, or train on these without --from"
+        )
 
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
         """Any of the training pairs. Raises `DataError` where the file is gone and the vocabulary came from a checkpoint."""
@@ -268,7 +283,12 @@ def _lengths(pairs: list[Pair], kind: type[Tokenizer]) -> tuple[int, int]:
     return tuple(1 + max(sum(1 for _ in kind.split(side)) for side in sides) for sides in zip(*pairs, strict=True))  # type: ignore[return-value]
 
 
-def _stored(assets: dict[str, Any]) -> tuple[type[Tokenizer], list[str]]:
+def _stored(assets: dict[str, Any], data: str) -> tuple[type[Tokenizer], list[str]]:
+    if not assets:
+        raise DataError(
+            f"the checkpoint was trained on pairs that are made up and knows no words of {bounded.clean(data, 300)}; "
+            "leave out --data, or train on that file without --from"
+        )
     kind = TOKENIZERS.get(str(assets.get("tokens")))
     if kind is None or not isinstance(assets.get("vocabulary"), list):
         raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")

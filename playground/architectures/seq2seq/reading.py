@@ -14,7 +14,7 @@ from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Atte
 from playground.architectures.seq2seq.options import Silence, Source
 from playground.architectures.seq2seq.problem import Problem
 from playground.data.bounded import clean
-from playground.data.tokens import UNKNOWN
+from playground.parts.prompts import unknown_words
 
 END = "<eos>"
 """How the end is written in an output."""
@@ -159,7 +159,7 @@ def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[st
     """The source's text, its right answer and notes."""
     text = problem.tidy(options.source)
     if text:
-        unknown = _unknown(problem, text)
+        unknown = unknown_words(problem.tokenizer, *problem.tokenizer.read(text))
         return text, problem.answer(text), [f"not in the vocabulary, read as <unk>: {unknown}"] if unknown else []
     if not problem.held_out:
         return "", None, ["an empty source, since there are no held-out pairs to show"]
@@ -170,14 +170,8 @@ def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[st
 
 def _forced(problem: Problem, text: str) -> tuple[list[int], str]:
     """Ids of what the output must begin with, and what in it is unknown."""
-    text = text.strip()
-    ends = text.endswith(END)
-    text = text.removesuffix(END).strip() if ends else text
-    ids = [SPECIALS + token for token in problem.tokenizer.encode(text)]
-    return [*ids, EOS] if ends else ids, _unknown(problem, text)
-
-
-def _unknown(problem: Problem, text: str) -> str:
-    """The tokens of `text` that the vocabulary lacks, in words."""
-    words = list(dict.fromkeys(word for word in problem.tokenizer.split(text) if not problem.tokenizer.id(word) and word != UNKNOWN))
-    return ", ".join(clean(word, 20) or ascii(word) for word in words[:3]) + (" …" if len(words) > 3 else "")
+    ends = text.rstrip().endswith(END)
+    text = text.rstrip().removesuffix(END) if ends else text  # blanks are tokens where characters are
+    ids, words = problem.tokenizer.read(text)
+    begin = [SPECIALS + token for token in ids]
+    return [*begin, EOS] if ends else begin, unknown_words(problem.tokenizer, ids, words)

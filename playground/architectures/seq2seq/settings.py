@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Settings, SettingsError
+from playground.engine.settings import Settings, SettingsError, check_heads
 
 MADE = "made"
 """Names the pairs that the task makes up."""
@@ -92,9 +92,7 @@ class Seq2SeqSettings(Settings):
     def check(self) -> None:
         """The heads share the width evenly, and made-up pairs are made of characters."""
         super().check()
-        if self.width % self.heads:
-            near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
-            raise SettingsError(f"--width {self.width} does not divide by --heads {self.heads}; use {near} heads or another width", "heads")
+        check_heads(self.width, self.heads)
         if self.tokens == "word" and self.data == MADE:
             raise SettingsError(
                 f"--tokens word is for your own pairs, and --task {self.task} is made of characters; leave it at char, or add --data FILE",

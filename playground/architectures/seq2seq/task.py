@@ -26,8 +26,8 @@ from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
 FLOOR = 0.05
 """Share of the step size at the last step of a cosine."""
 
-AT_ONCE = 256
-"""Held-out pairs that are decoded side by side."""
+AT_ONCE, LOGITS = 256, 1 << 24
+"""Held-out pairs that are decoded side by side, and elements of the largest block of logits that they form, at the most."""
 
 ROOM = 256
 """Places that sinusoidal positions go to at the least, so that longer sources than any trained on can be tried."""
@@ -48,10 +48,9 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         self.models["seq2seq"] = self.model = make_model(settings, self.problem).to(device)
         self.optimizers["seq2seq"] = self.optimizer = adamw(self.model, settings)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
-        self._held_out = [
-            batch_of(self.problem, self.problem.held_out[start : start + AT_ONCE], device)
-            for start in range(0, len(self.problem.held_out), AT_ONCE)
-        ]
+        pairs = self.problem.held_out
+        at_once = max(1, min(AT_ONCE, LOGITS // (self.problem.target_length * self.model.tokens.num_embeddings)))
+        self._held_out = [batch_of(self.problem, pairs[start : start + at_once], device) for start in range(0, len(pairs), at_once)]
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pairs; every target token is predicted from the source and the target tokens before it."""

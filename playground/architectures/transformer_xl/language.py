@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from playground.architectures.transformer_xl.model import TransformerXL
 from playground.architectures.transformer_xl.options import ASKED, READ, Before
-from playground.architectures.transformer_xl.problem import Measured, Problem, replaced
+from playground.architectures.transformer_xl.problem import Measured, Problem
 from playground.architectures.transformer_xl.settings import TransformerXLSettings
 from playground.architectures.transformer_xl.streams import HeldOut, Streams
 from playground.data import ngrams
@@ -24,6 +25,9 @@ ORDER = {"char": 5, "word": 4}
 
 PROMPT = 12
 """Tokens of the held-out text that stand in for a prompt."""
+
+READ_BEFORE = 1000
+"""And for what was read before it, at most: a line of the screen has room for so many."""
 
 
 class Language(Problem):
@@ -120,17 +124,19 @@ class Language(Problem):
         return self._held_out[None, :tokens]
 
     def meant(self, options: Before) -> tuple[Before, list[str]]:
-        """The questions that the options begin with are for recall: a piece of the held-out text stands in for them."""
-        if (options.prompt, options.read_before) != (ASKED, READ) or self._corpus is None:
-            return options, []
-        before = max(2 * self.settings.block_size, self.settings.eval_memory)
-        ids = self._corpus.held_out[: before + PROMPT].tolist()
-        texts = self.tokenizer.decode(ids[:before]), self.tokenizer.decode(ids[before:])
-        return replaced(options, *texts), ["the held-out text, until something is typed"]
+        """What the options begin with is for recall: in place of each that nobody has set stands a piece of the held-out text."""
+        before = min(max(2 * self.settings.block_size, self.settings.eval_memory), READ_BEFORE)
+        ids = [] if self._corpus is None else self._corpus.held_out[: before + PROMPT].tolist()
+        prompt, read_before, notes = options.prompt, options.read_before, []
+        if read_before == READ:
+            read_before, notes = self.tokenizer.decode(ids[:before]), ["held-out text was read before"]
+        if prompt == ASKED:
+            prompt, notes = self.tokenizer.decode(ids[before:]), ["the held-out text, until something is typed"]
+        return dataclasses.replace(options, prompt=prompt, read_before=read_before), notes if ids else []
 
     def assets(self) -> dict[str, Any]:
         """The vocabulary."""
-        return {"tokens": self.tokenizer.kind, "vocabulary": self.tokenizer.vocabulary}
+        return self.tokenizer.assets()
 
     def data_key(self) -> str:
         """The text's."""

@@ -51,7 +51,9 @@ def next_token(model: TransformerXL, problem: Problem, options: NextToken) -> Ba
     panel = prompts.next_token(logits, reading.prompt, problem.tokenizer, asked(reading, options))
     without = distribution(model(reading.idx)[0][0, -1], options.temperature)
     shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
-    return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"])
+    texts = {name: (getattr(options, name), getattr(reading.options, name)) for name in ("prompt", "read_before")}
+    instead = {name: meant for name, (given, meant) in texts.items() if meant != given}
+    return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
 
 
 def passage(model: TransformerXL, problem: Problem, options: Continued) -> Tokens:
@@ -160,10 +162,11 @@ def memory_curve(model: TransformerXL, problem: Problem) -> Lines:
 def effective_context(model: TransformerXL, problem: Problem, options: Head) -> Lines:
     """Share of a head's attention that reaches at least so far back, over a held-out piece; and of all heads together."""
     layer, head = chosen(model, options.layer, options.head)
-    keep, block = problem.settings.eval_memory, problem.settings.block_size
+    block, wanted, idx = problem.settings.block_size, problem.settings.eval_memory, problem.piece(PIECE)
+    keep = min(wanted, max(0, idx.shape[1] - block))  # no memory before the last segment is longer
     mass = torch.zeros(len(model.blocks), heads_of(model), keep + block, dtype=torch.float64)  # by distance
     memory, queries = None, 0
-    for segment in segments(problem.piece(PIECE), block):
+    for segment in segments(idx, block):
         before = model.empty(len(segment)) if memory is None else memory
         if before[0].shape[1] == keep:  # whoever has no full memory yet could not look so far
             queries += segment.numel()
@@ -175,12 +178,15 @@ def effective_context(model: TransformerXL, problem: Problem, options: Head) -> 
     reach = mass.flip(-1).cumsum(-1).flip(-1)  # share at that distance or farther
     distance = torch.arange(mass.shape[-1], dtype=torch.float64)
     mean = float((mass[layer, head] * distance).sum())
+    cut = (
+        f", since what is read here ends before it fills the {problem.settings.eval_memory}" if keep < problem.settings.eval_memory else ""
+    )
     return Lines(
         x=distance.tolist(),
         series={f"layer {layer}, head {head}": reach[layer, head].tolist(), "all heads": reach.mean(dim=(0, 1)).tolist()},
         x_title="tokens back",
         figure=f"mean distance {mean:.1f}",
-        caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, memory {keep}, segment {block}",
+        caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
     )
 
 

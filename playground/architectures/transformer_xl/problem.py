@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -73,7 +72,7 @@ class Problem(ABC):
         return [True] * len(ids)
 
     def meant(self, options: Before) -> tuple[Before, list[str]]:
-        """The question in this task's terms, and in words what was put in place of one that says nothing to it."""
+        """The question in this task's terms, with texts of its own where the usual ones say nothing to it; and that in words."""
         return options, []
 
     def assets(self) -> dict[str, Any]:
@@ -118,8 +117,3 @@ def segments(idx: Tensor, block: int) -> list[Tensor]:
     first = idx.shape[1] % block
     sizes = [first] * (first > 0) + [block] * (idx.shape[1] // block)
     return list(torch.split(idx, sizes, dim=1)) if sizes else []
-
-
-def replaced(options: Before, before: str, prompt: str) -> Before:
-    """The same question about another text."""
-    return dataclasses.replace(options, read_before=before, prompt=prompt)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from playground.data.bounded import clean
-from playground.engine.settings import Settings, SettingsError
+from playground.engine.settings import Settings, SettingsError, check_heads
 
 MAX_MEMORY = 4096
 
@@ -83,9 +83,7 @@ class TransformerXLSettings(Settings):
     def check(self) -> None:
         """The heads share the width evenly, what is to be recalled lies in a segment before its question, no file is passed over."""
         super().check()
-        if self.width % self.heads:
-            near = max(heads for heads in range(1, self.heads + 1) if self.width % heads == 0)
-            raise SettingsError(f"--width {self.width} does not divide by --heads {self.heads}; use {near} heads or another width", "heads")
+        check_heads(self.width, self.heads)
         if self.task != "recall":
             return
         if self.text != "reference":
