@@ -41,11 +41,14 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
     place, masks = sentence.place(options.place), sentence.masks
     here, plain = read(model, [sentence.row(place), sentence.row()]).softmax(dim=-1)[:, 1:-1]  # (T, V) each, the first with `place` hidden
     values: list[float | None] = [None] * len(sentence.ids)
-    notes = [f"{word}: not masked; choose it to see what else may stand here" for word in sentence.words]
+    own = 100 * float(here[place, sentence.ids[place]])
+    notes = [f'"{word}": not masked' for word in sentence.words]
+    notes[place] += f"; hidden, it would be thought {own:.1f} % probable"
     best = sayable(plain, len(tokenizer.vocabulary)).max(dim=-1)
     for mask in masks:
         values[mask] = float(plain[mask, best.indices[mask]])
-        notes[mask] = f"{MASK}: {tokenizer.label(int(best.indices[mask]))} is the likeliest, {100 * float(best.values[mask]):.1f} %"
+        notes[mask] = f'{MASK}: "{tokenizer.label(int(best.indices[mask]))}" is the likeliest, {100 * float(best.values[mask]):.1f} %'
+    fills = filled(model, sentence, tokenizer)
     masked = "" if place in masks else sentence.replaced({place: MASK})
     return Tokens(
         words=sentence.words,
@@ -55,8 +58,9 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
         place=place,
         alternatives=_alternatives(here[place], sentence, place, tokenizer, options.top),
         masked=masked,
-        filled=sentence.replaced(filled(model, sentence, tokenizer)) if masks else "",
-        figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {100 * float(here[place, sentence.ids[place]]):.1f} %",
+        filled=sentence.replaced({at: word for at, (word, _) in fills.items()}) if masks else "",
+        filled_values=[fills[at][1] if at in fills else None for at in range(len(sentence.ids))] if masks else [],
+        figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {own:.1f} %",
         caption=sentence.caption(),
     )
 
@@ -77,16 +81,16 @@ def _alternatives(probability: Tensor, sentence: Read, place: int, tokenizer: To
     )
 
 
-def filled(model: BERT, sentence: Read, tokenizer: Tokenizer) -> dict[int, str]:
-    """Every blank filled, one after the other: the surest first, and each seen by those that come after it."""
+def filled(model: BERT, sentence: Read, tokenizer: Tokenizer) -> dict[int, tuple[str, float]]:
+    """Every blank's word and its probability, one after the other: the surest first, and each seen by those that come after it."""
     ids, left = list(sentence.ids), set(sentence.masks)
-    words: dict[int, str] = {}
+    words: dict[int, tuple[str, float]] = {}
     while left:
         probability = sayable(read(model, [sentence.row(ids=ids)])[0, 1:-1].softmax(dim=-1), len(tokenizer.vocabulary))  # (T, V)
         best = probability.max(dim=-1)
         surest = max(sorted(left), key=lambda place: float(best.values[place]))
         ids[surest] = int(best.indices[surest])
-        words[surest] = tokenizer.text(ids[surest])
+        words[surest] = tokenizer.text(ids[surest]), float(probability[surest, ids[surest]])
         left.remove(surest)
     return words
 
@@ -132,8 +136,8 @@ def pseudo_likelihood(model: BERT, tokenizer: Tokenizer, options: Sentence) -> T
             total += own
             values[place] = float(log_probability[sentence.ids[place]].exp())
             best = label(tokenizer, int(log_probability.argmax()))
-            notes[place] = f"{sentence.words[place]}: {100 * float(values[place] or 0):.2f} % when masked; likeliest was {best}"
-    blanks = [f"{len(sentence.masks)} blanks are left out"] if sentence.masks else []
+            notes[place] = f'"{sentence.words[place]}": {100 * float(values[place] or 0):.2f} % when masked; the likeliest was "{best}"'
+    blanks = ["1 blank is left out" if len(sentence.masks) == 1 else f"{len(sentence.masks)} blanks are left out"] if sentence.masks else []
     return Tokens(
         words=sentence.words,
         values=values,
