@@ -269,9 +269,10 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
         self._due = self._tell_filled
 
     def _tell_filled(self) -> None:
-        words = self._strip.words
-        named = [f'"{words[place]}" {100 * value:.1f} %' for place, value in enumerate(self._filled.values) if value is not None]
-        self.note(f"filled {len(named)}: {', '.join(named)}")
+        words, values = self._strip.words, self._filled.values
+        if len(words) == len(values):  # else parts of words became other parts when they stood side by side
+            named = [f'"{word}" {100 * value:.1f} %' for word, value in zip(words, values, strict=True) if value is not None]
+            self.note(f"filled {len(named)}: {', '.join(named)}")
 
     async def _play(self) -> None:
         """One token more at a time, each asked for when the one before has been looked at."""
