@@ -93,6 +93,68 @@ async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:
         await until(lambda: app.focused is not line)
 
 
+async def test_ctrl_x_in_the_line_ends_the_run_unless_something_is_selected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[RunLink] = []
+
+    async def end(link: RunLink, patience: float = 0.0) -> bool:
+        ended.append(link)
+        return True
+
+    monkeypatch.setattr(RunLink, "end", end)
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        line = next(iter(app.tab.stage.query(Input)))
+        line.value = "abc"
+        line.focus()
+        await until(lambda: app.focused is line)
+        line.select_all()
+        await pilot.press("ctrl+x")
+        await until(lambda: not line.value)
+        assert not ended
+        await pilot.press("ctrl+x")
+        await until(lambda: ended == [app.tab.link])
+
+
+@pytest.mark.parametrize(("size", "part"), [((140, 42), "PromptLine"), ((80, 24), "PromptLine"), ((80, 24), "#form-scroll")])
+async def test_the_focus_comes_back_when_the_window_was_too_small_for_a_moment(tmp_path: Path, size: tuple[int, int], part: str) -> None:
+    async with opened(tmp_path, size, tab="seq2seq") as (app, pilot):
+        app.tab.show_page("1" if part == "#form-scroll" else "4")
+        await until(lambda: app.focused is app.tab.query_one(part))
+        await pilot.resize_terminal(30, 8)
+        await until(lambda: "30 columns" in screen_text(app) and app.focused is None)
+        await pilot.resize_terminal(*size)
+        await until(lambda: app.focused is app.tab.query_one(part))
+
+
+async def test_the_footer_of_a_sentence_begins_with_the_way_to_type_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="bert") as (app, pilot):
+        await until(lambda: app.focused is app.tab.query_one("PromptLine"))
+        await pilot.press("escape")
+        await until(lambda: screen_text(app).splitlines()[-1].strip().startswith("/ type the line"))
+
+
+async def test_the_help_of_a_line_holds_its_own_keys_and_nothing_that_does_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="seq2seq") as (app, pilot):
+        await until(lambda: app.focused is app.tab.query_one("PromptLine"))
+        await pilot.press("f1")
+        await until(lambda: "The playground" in screen_text(app))
+        about = screen_text(app).partition("The playground")[0]
+        assert "ctrl+z  undo" in about
+        assert "esc  leave the line" in about
+        for absent in ("Submit", "Scroll Up", "mask\n", "set the option", "shift+"):
+            assert absent not in about
+        await pilot.press("escape", "escape")
+        await until(lambda: app.focused is not None and type(app.focused).__name__ == "TokenStrip")
+        await pilot.press("f1")
+        await until(lambda: "set the option" in screen_text(app))
+
+
+async def test_what_a_training_begins_with_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt", origin="gpt-stdlib") as (app, _):
+        await until(lambda: "space trains on from these weights" in part_text(app, "RunBar"))
+        app.tab.steering.origin = ""
+        await until(lambda: "space trains from fresh weights" in part_text(app, "RunBar"))
+
+
 async def test_leaving_an_idle_playground_asks_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("q")

@@ -56,6 +56,14 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
         steps = link.history.training["train_loss"].x
         assert np.array_equal(steps, np.arange(1, len(steps) + 1))
 
+        # stopped, it says so, and goes on when it is told to
+        await pilot.press("ctrl+x")
+        await until(lambda: "□ stopped" in part_text(app, "RunBar"))
+        stopped = link.history.step
+        await until(lambda: f"the run was stopped at step {stopped:,}" in part_text(app, "ActionStage"))
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.step > stopped)
+
         # reset ends it, keeps it, and starts afresh, paused, with the settings of the form
         run = link.run
         await pilot.press("r")

@@ -95,6 +95,7 @@ def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path)
         terminal.until(lambda: has_curve(terminal))
         again = step_on_screen(terminal)
         terminal.until(lambda: step_on_screen(terminal) > again)  # and it is live
+        leave_line(terminal)
         terminal.press("q")
         terminal.until("keep it going")
         terminal.press("s")
@@ -144,6 +145,7 @@ def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: 
         assert "goes on from there" in terminal.text or "saved nothing yet" in terminal.text
         terminal.press("escape")
         terminal.until("□ interrupted")
+        leave_line(terminal)
         terminal.press("space")
         terminal.until(lambda: step_on_screen(terminal))
         terminal.press("q")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from playground import architectures
 from playground.engine.commands import View
@@ -219,6 +220,8 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
         await until(lambda: "1,240 / " in text() and f"▶ {app.cards[app.opened].title}" in text())
         await pilot.press(*keys)
         await until(lambda: words in text())
+        for line in app.query(Input):
+            line.cursor_blink = False
         await until(lambda: not keys or (app.focused is not None and app.focused.is_on_screen))  # a page's part has the focus
         alike = 0
         while alike < 2:

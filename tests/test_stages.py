@@ -20,7 +20,7 @@ from playground.screen.flow import Flow
 from playground.screen.pad_stage import PadStage, read_drawing, write_drawing
 from playground.screen.passage import LONGEST, Passage
 from playground.screen.prompt_stage import PromptStage
-from tests.stage_pilot import StageApp, card_of, until
+from tests.stage_pilot import StageApp, card_of, stage_text, until
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +130,27 @@ async def test_only_the_newest_question_is_answered_and_one_is_in_flight() -> No
         model.gate.set()
         await until(pilot, lambda: candidates(app)[0] == "abca", "the newest candidates")
         assert len(model.asked) == before + 2, "what was typed in between is never asked about"
+
+
+async def test_a_line_break_that_the_model_writes_is_shown_by_a_sign_and_stays_in_the_text() -> None:
+    class Breaking(Model):
+        async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+            return Bars(labels=["↵", "⇥"], values=[0.9, 0.1], percent=True, appends=["\n", "\t"])
+
+    app = StageApp(PromptStage, PROMPT, Breaking())
+    async with app.run_test(size=(80, 10)) as pilot:
+        line = await focus_line(pilot)
+        await until(pilot, lambda: candidates(app), "candidates")
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: line.value.endswith("\n"), "a line break")
+        await pilot.press("escape", "2")
+        await until(pilot, lambda: line.value == "the value of\n\t", "and a tab")
+        await until(pilot, lambda: "the value of↵⇥" in stage_text(app), "each is one sign")
+        row = next(number for number, text in enumerate(stage_text(app).splitlines()) if "of↵⇥" in text)
+        await pilot.click(offset=(stage_text(app).splitlines()[row].index("⇥"), row))
+        await pilot.press("x")
+        await until(pilot, lambda: app.options["prompt"] == "the value of\nx\t", "the mouse finds its place between them")
+        await until(pilot, lambda: "the value of↵x⇥" in stage_text(app), "and it is seen there")
 
 
 async def test_a_digit_and_a_click_append_a_candidate() -> None:

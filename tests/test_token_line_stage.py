@@ -91,6 +91,7 @@ class Reverser:
             ),
             ended=len(words) == len(whole),
             caption=f"{len(words)} words",
+            figure="verdict",
         )
 
 
@@ -100,6 +101,19 @@ class Hesitating(Reverser):
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         if options.get("words") == 2:
             raise RunError("the process is gone")
+        return await super().ask(panel, options)
+
+
+class Slow(Reverser):
+    """Answers only while its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        await self.gate.wait()
         return await super().ask(panel, options)
 
 
@@ -123,6 +137,7 @@ class Filler:
             alternatives=Bars(labels=names, values=[0.6, 0.3, 0.1], percent=True, sets=[put(name) for name in names]),
             masked="" if words[place] == "[MASK]" else put("[MASK]"),
             filled=" ".join("cat" if word == "[MASK]" else word for word in words) if masks else "",
+            filled_values=[0.6 if word == "[MASK]" else None for word in words] if masks else [],
         )
 
 
@@ -256,6 +271,46 @@ async def test_the_cursor_goes_to_the_token_that_is_looked_at() -> None:
         await until(pilot, lambda: strip(app).selected == 4 and strip(app).cursor == 4, "the cursor is at the next mask")
 
 
+async def test_the_line_of_words_tells_of_the_token_that_is_looked_at() -> None:
+    app = StageApp(TokenLineStage, BLANKS, Filler())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).selected == 1, "the first mask is looked at")
+        await go_to_strip(app, pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: strip(app).selected == 4, "the next mask")
+        await until(pilot, lambda: "[MASK]  60.0 %" in stage_text(app).splitlines()[-1], "and the words below are about it")
+        await pilot.press("2")
+        await until(pilot, lambda: strip(app).words == ["the", "cat", "of", "a", "dog"], "the last mask is filled")
+        await until(pilot, lambda: strip(app).selected == 4, "and what fills it stays the word that is looked at")
+
+
+async def test_a_pick_that_is_ahead_of_the_answer_is_done_when_that_comes() -> None:
+    model = Slow()
+    app = StageApp(TokenLineStage, TRANSLATION, model)
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        await go_to_strip(app, pilot)
+        model.gate.clear()
+        await pilot.press("left", "3")
+        await until(pilot, lambda: app.options["place"] == 1, "the second word is looked at")
+        assert not app.options.get("output")
+        model.gate.set()
+        await until(pilot, lambda: strip(app).words == ["c", "z", "a"], "the third alternative stands there")
+        model.gate.clear()
+        await pilot.press("home", "2", "u")
+        model.gate.set()
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "what was pressed last counts")
+        await pilot.pause(0.05)
+        assert not app.options.get("output")
+
+
+@pytest.mark.parametrize("width", [60, 120])
+async def test_the_figure_stays_where_the_window_is_narrow(width: int) -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(width, 16)) as pilot:
+        await until(pilot, lambda: "verdict" in stage_text(app).splitlines()[0], "the verdict stands in the first line")
+
+
 async def test_masks_are_set_filled_and_picked() -> None:
     app = StageApp(TokenLineStage, BLANKS, Filler())
     async with app.run_test(size=(80, 12)) as pilot:
@@ -274,6 +329,12 @@ async def test_masks_are_set_filled_and_picked() -> None:
         await pilot.press("g")
         await until(pilot, lambda: line(app).value == "cat dog of a cat", "all are filled")
         await until(pilot, lambda: "[MASK]" not in strip(app).words, "and shown")
+        await until(pilot, lambda: 'filled 2: "cat" 60.0 %, "cat" 60.0 %' in said(app), "what was filled is told")
+        assert (strip(app).selected, strip(app).cursor) == (0, 0), "the first word that was filled"
+        assert strip(app)._values == [0.6, None, None, None, 0.6], "and each is shaded"
+        await pilot.press("end")
+        await until(pilot, lambda: strip(app).selected == 4, "the other one")
+        assert '"cat": 60.0 % when it was filled in' in stage_text(app)
         await pilot.press("g")
         await until(pilot, lambda: "no mask to fill" in said(app), "nothing is left")
         await pilot.press("u", "u")
@@ -308,6 +369,19 @@ async def test_an_answer_of_another_kind_and_a_line_of_another_part() -> None:
         await until(pilot, lambda: "not with tokens" in said(app), "it says so")
         app.stage.set_options({"sentence": "from\x1b elsewhere"})
         await until(pilot, lambda: line(app).value == "from  elsewhere", "shown without control characters")
+
+
+async def test_what_was_answered_last_stays_clear_until_something_else_is_asked() -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        app.stage.ask = None
+        app.stage.keep_silent("the run was stopped at step 7: space goes on from there")
+        await until(pilot, lambda: "stopped at step 7" in said(app), "told in words")
+        assert not app.stage.has_class("-stale")
+        line(app).focus()
+        await pilot.press("z")
+        await until(pilot, lambda: app.stage.has_class("-stale"), "the answer is not one to this line")
 
 
 async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:

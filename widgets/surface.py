@@ -156,9 +156,13 @@ def status_row(left: str, width: int, palette: Palette, right: str = "", strong:
 
 
 def out_of_sight(above: int, below: int, what: str = "") -> str:
-    """Words for what scrolling would show: `3 above ↑  12 more ↓`."""
+    """Words for what scrolling would show: `3 above ↑  12 more ↓`, or with `what` for one of them `3 lines above ↑`."""
+
+    def counted(count: int) -> str:
+        return f"{count} {what}{'s' * (count > 1)}" if what else str(count)
+
     return "  ".join(
-        words for words in (f"{above}{what} above ↑" if above > 0 else "", f"{below}{what} more ↓" if below > 0 else "") if words
+        words for words in (f"{counted(above)} above ↑" if above > 0 else "", f"{counted(below)} more ↓" if below > 0 else "") if words
     )
 
 

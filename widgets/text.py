@@ -7,7 +7,7 @@ import unicodedata
 
 from rich.cells import cell_len, set_cell_size
 
-_VISIBLE = {"\n": "↵", "\r": "↵", "\t": "→"}
+_VISIBLE = {"\n": "↵", "\r": "↵", "\t": "⇥"}
 
 
 def plain(text: str) -> str:

@@ -102,7 +102,7 @@ class TokenStrip(Surface):
             return rows
         rows += [[] for _ in range(height - 1 - len(rows))]
         hidden = lines - self._first - room
-        words = out_of_sight(self._first, hidden, " lines")
+        words = out_of_sight(self._first, hidden, "line")
         return [*rows, status_row(self._note(), width, palette, words, strong=True)]
 
     def _shown(self, index: int, palette: Palette) -> str:

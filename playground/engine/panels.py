@@ -122,6 +122,8 @@ class Tokens(Panel, frozen=True, kw_only=True):
     """What the option that the stage `changes` becomes when the word at `place` is masked; empty: it is masked already, or cannot be."""
     filled: str = ""
     """What that option becomes when every mask is filled; empty: there is none."""
+    filled_values: list[float | None] = []
+    """How probable each word is that fills a mask, at the moment at which it does; None at the other words."""
 
 
 class Scatter(Panel, frozen=True, kw_only=True):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import work
+from textual.actions import parse
 from textual.app import App
+from textual.binding import Binding
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from playground.engine.card import Card
 from playground.screen import themes
+from playground.screen.key_hints import works_while_typing
 
 if TYPE_CHECKING:
     from playground.screen.tab import ArchitectureTab
@@ -194,14 +198,33 @@ def _notes_path(task: str) -> Path:
 def _about(focused: Widget | None) -> tuple[str, str, list[tuple[str, str]]]:
     """Of what is focused: its title, what it is, and its keys."""
     title, words = "", ""
-    names: dict[str, list[str]] = {}
+    nodes: list[Widget] = []
     for node in focused.ancestors_with_self if focused is not None else ():
         if isinstance(node, Screen) or node.has_class("tab") or not isinstance(node, Widget):
             break
+        nodes.append(node)
         card = getattr(node, "question", None) or getattr(node, "card", None)
         title = title or getattr(card, "title", "") or ""
         words = words or getattr(card, "help", "") or ""
-        for _, binding in node._bindings:
-            if binding.description:
-                names.setdefault(binding.description, []).append(binding.key_display or node.app.get_key_display(binding))
+    names: dict[str, list[str]] = {}
+    for node in reversed(nodes):
+        for binding in _own_bindings(node, typing=isinstance(focused, Input)):
+            shown = binding.key_display or (binding.key if "+" in binding.key else node.app.get_key_display(binding))
+            names.setdefault(binding.description, []).append(shown)
     return title, words, [(" ".join(dict.fromkeys(shown)), description) for description, shown in names.items()]
+
+
+def _own_bindings(node: Widget, *, typing: bool) -> Iterator[Binding]:
+    """Those that mean something now; not those of Textual's own widgets, since everybody knows how to scroll and to type."""
+    theirs = {
+        (binding.action, binding.description)
+        for base in type(node).__mro__
+        if base.__module__.startswith("textual.")
+        for binding in base.__dict__.get("BINDINGS", ())
+        if isinstance(binding, Binding)
+    }
+    for _, binding in node._bindings:
+        _, action, parameters = parse(binding.action)
+        known = (binding.action, binding.description) in theirs or (typing and not works_while_typing(binding.key))
+        if binding.description and not known and node.check_action(action, parameters):
+            yield binding

@@ -144,10 +144,10 @@ class PlaygroundApp(ActingApp):
     def _focus_first(self, tab: ArchitectureTab, new: bool) -> None:
         """In a new tab whose model answers at once, where a person acts on it: the page of a small window, and for a prompt or a sentence
         the line, since whoever sees one types. Else the settings."""
-        if new and tab.stage is not None and tab.link.run is None and tab.link.shipped:
-            if not tab.has_class("-wide"):
+        if new and tab.stage is not None and (tab.link.run is not None or tab.link.shipped):
+            if not tab.has_class("-wide") and tab.link.run is None:
                 tab.page = "4"
-            if isinstance(tab.card.stage, (stages.Prompt, stages.TokenLine)):
+            if (tab.has_class("-wide") or tab.page == "4") and isinstance(tab.card.stage, (stages.Prompt, stages.TokenLine)):
                 tab.show_page("4")
                 return
         if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):

@@ -44,7 +44,7 @@ class KeyHints(Widget):
             binding = active.binding
             if not binding.show or not active.enabled or (id(active.node), binding.action) in seen:
                 continue
-            if typing and not _works_while_typing(binding.key):
+            if typing and not works_while_typing(binding.key):
                 continue
             seen.add((id(active.node), binding.action))
             shown = binding.key if typing and active.node is self.app else binding.key_display or self.app.get_key_display(binding)
@@ -92,7 +92,7 @@ class KeyHints(Widget):
                 await self.app.run_action(active.binding.action, active.node)
 
 
-def _works_while_typing(key: str) -> bool:
+def works_while_typing(key: str) -> bool:
     """A key that does not write a character into the field."""
     return key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "f1", "up", "down", "tab")
 

@@ -12,6 +12,10 @@ class LineInput(Input):
     (typed fast, or over a slow connection) are inserted first: a backspace would take the letter behind it. Here the bindings of the
     line and of what it stands in act at once; those of the screen and the app wait for the app."""
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """With nothing selected there is nothing to cut, and ctrl+x is the app's."""
+        return not self.selection.is_empty if action == "cut" else super().check_action(action, parameters)
+
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable:
             return  # the line inserts it

@@ -22,7 +22,7 @@ STEPPING: tuple[Binding, ...] = (
     Binding("right_square_bracket", "step(1)", "change the option", show=False, key_display="[ ]"),
     Binding("left_curly_bracket", "mark(-1)", "which option", key_display="{ }"),
     Binding("right_curly_bracket", "mark(1)", "which option", show=False, key_display="{ }"),
-    Binding("e", "edit", "type it", key_display="e"),
+    Binding("e", "edit", "set the option", key_display="e"),
 )
 """Keys for whatever holds a bar: it needs `action_step`, `action_mark` and `action_edit`. They act on the marked option."""
 GAP_PIECE = Piece(" ", "flow--quiet")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from playground.screen.line_input import LineInput
 from playground.screen.passage import LONGEST, clean
+from widgets.text import plain
 
 
 class PromptLine(LineInput):
@@ -33,6 +36,24 @@ class PromptLine(LineInput):
 
     def __init__(self, text: str, placeholder: str = "type the beginning of a text") -> None:
         super().__init__(text, placeholder=placeholder, compact=True, max_length=LONGEST, select_on_focus=False)
+
+    # A model may write a line break or a tab: it is shown by a sign, as in the panels, and stays in the value as it is. Textual draws
+    # `_value`, and asks the other two where a character stands.
+
+    @property
+    def _value(self) -> Text:
+        return Text(plain(self.value), no_wrap=True, overflow="ignore", end="")
+
+    def _position_to_cell(self, position: int) -> int:
+        return cell_len(plain(self.value[:position]))
+
+    def _cell_offset_to_index(self, offset: int) -> int:
+        offset += self.scroll_offset.x
+        for index, character in enumerate(plain(self.value)):
+            offset -= cell_len(character)
+            if offset < 0:
+                return index
+        return len(self.value)
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()

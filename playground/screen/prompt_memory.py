@@ -5,6 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
+from widgets.text import plain
+
 
 class MemoryLine(Widget):
     """The end of the text that a model with a memory has read."""
@@ -23,6 +25,7 @@ class MemoryLine(Widget):
         """Its end, where the prompt follows."""
         if not self.text:
             return Content("nothing was read before: type a part, read it into the memory, type the next")
+        text = plain(self.text)
         head = f"read before ({len(self.text):,} characters)  "
         room = max(8, self.content_size.width - len(head))
-        return Content(head + (self.text if len(self.text) <= room else "…" + self.text[1 - room :]))
+        return Content(head + (text if len(text) <= room else "…" + text[1 - room :]))

@@ -18,6 +18,7 @@ from playground.engine import stages
 from playground.engine.card import Card
 from playground.engine.panels import AnyPanel, Bars
 from playground.screen.flow import Flow
+from playground.screen.options_bar import STEPPING
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, Passage, clean
 from playground.screen.prompt_line import PromptLine
@@ -28,17 +29,17 @@ from playground.screen.stage import ActionStage, Ask, Command
 from playground.screen.writing import FULL, Writer, length_of
 
 MEMORY_FULL = f"what was read before may hold {LONGEST:,} characters; empty it and begin anew"
-WIDE = 100
-"""Cells from which there is room for the figure beside the options."""
 
 
-class PromptStage(ActionStage):
+class PromptStage(ActionStage, inherit_bindings=False):
     """The tab's action for a model of text."""
 
     stage: stages.Prompt
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "write", "type the prompt", key_display="/"),
+        *STEPPING,
         Binding("ctrl+g,g", "generate", "generate", show=False),
         Binding("ctrl+n", "likeliest", "likeliest word", show=False),
         Binding("ctrl+o", "sampled", "sampled word", show=False),
@@ -46,9 +47,8 @@ class PromptStage(ActionStage):
         Binding("ctrl+y,b", "branch", "branch", show=False),
         Binding("ctrl+l,l", "read_on", "read it into the memory", show=False),
         Binding("x", "empty", "empty the memory", show=False),
-        Binding("slash", "write", "type the prompt", show=False),
         Binding("pagedown", "switch(1)", "branches", key_display="pgup pgdn"),
-        Binding("pageup", "switch(-1)", "former branch", show=False),
+        Binding("pageup", "switch(-1)", "branches", show=False, key_display="pgup pgdn"),
     ]
     LOW: ClassVar[int] = 10
 
@@ -112,7 +112,7 @@ class PromptStage(ActionStage):
         self._candidates, self._candidates_of = panel, self.asked_with()
         self._show_read(panel)
         fill_bars(self._bars, panel)
-        self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
+        self.bar.show_figure(panel.figure)
         super().answered(panel)
         if self._likeliest_due:
             self._likeliest_due -= 1

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from playground.engine.panels import Tokens
 from playground.screen.passage import Line, Passage
+from widgets.text import plain
 
 
 class Word(NamedTuple):
@@ -56,7 +57,7 @@ def branch_lines(passage: Passage, width: int, most: int) -> list[tuple[str, boo
     for position in range(first, min(len(branches), first + most)):
         chosen = position == passage.present
         head = f"{'▸' if chosen else ' '} {position + 1} "
-        lines.append((head + _end(branches[position], width - cell_len(head)), chosen, str(position)))
+        lines.append((head + _end(plain(branches[position]), width - cell_len(head)), chosen, str(position)))
     return lines
 
 

@@ -34,6 +34,8 @@ class Standing:
     name: str = ""
     looking_at: str = ""
     """What can be asked while there is no run."""
+    trains_on: bool = False
+    """Training begins with these weights, not with fresh ones."""
     step: int = 0
     steps: int | None = None
     steps_per_second: float = 0.0
@@ -75,7 +77,8 @@ class RunBar(Widget):
             parts += self._numbers(standing, width)
         else:
             looking = f"{standing.looking_at} answers; " if standing.looking_at else ""
-            words = [f"{looking}space trains from fresh weights, o opens a model or a run", f"{looking}space trains afresh, o opens"]
+            begin = ("trains on from these weights", "trains on") if standing.trains_on else ("trains from fresh weights", "trains afresh")
+            words = [f"{looking}space {begin[0]}, o opens a model or a run", f"{looking}space {begin[1]}, o opens"]
             room = width - parts[0].cell_length - 2
             parts.append(Content.styled(next((text for text in words if len(text) <= room), words[-1]), "$foreground 60%"))
         line = parts[0]

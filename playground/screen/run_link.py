@@ -28,6 +28,7 @@ NO_MODEL = "no model to ask yet: space trains one, o loads one"
 SILENCE = {
     "opening": "opening the model",
     "starting": "the run is starting",
+    "stopped": "the run was stopped at step {step:,}: space goes on from there",
     "interrupted": "the run was interrupted: space goes on from its last checkpoint",
     "failed": "the run failed: r starts over, o loads a model",
 }
@@ -86,7 +87,8 @@ class RunLink:
             state = self.status.state if self.status else "starting"
             return "stopped" if state == "finished" and stopped else state
         if self.run is not None:
-            return "failed" if self.history.failure else "finished" if finished and finished.reason in COMPLETE else "interrupted"
+            ended = "finished" if finished and finished.reason in COMPLETE else "interrupted"
+            return "failed" if self.history.failure else "stopped" if finished and finished.reason == "stopped" else ended
         if self._opening:
             return "opening"
         return "exploring" if self._explorer is not None and self._explorer.connected else "empty"
@@ -116,7 +118,7 @@ class RunLink:
     @property
     def silence(self) -> str:
         """Why nobody answers, in words."""
-        return SILENCE.get(self.state, NO_MODEL)
+        return SILENCE.get(self.state, NO_MODEL).format(step=self.history.step)
 
     @property
     def shipped(self) -> str:
@@ -286,7 +288,7 @@ class RunLink:
             await self.command(Pause())
         elif state in ("paused", "finished", "stopped") and self.attached:
             await self.command(Resume())
-        elif self.run is not None and state in ("interrupted", "finished", "failed"):
+        elif self.run is not None and state in ("stopped", "interrupted", "finished", "failed"):
             await self.go_on()
 
     async def step_once(self) -> None:

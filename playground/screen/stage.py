@@ -109,7 +109,8 @@ class ActionStage(Container):
         self.caption = ""
         """What the newest answer says of itself."""
         self._refusal = ""
-        self._answered = False
+        self._answered: dict[str, Any] | None = None
+        """What the answer that is shown was asked with."""
         self._note = self._done = ""
         self._ask: Ask | None = None
         self._asking = False
@@ -122,11 +123,11 @@ class ActionStage(Container):
 
     def on_descendant_focus(self) -> None:
         """The title says where the focus is."""
-        self.bar.mark_title(True)
+        self.bar.mark_title(self.has_focus_within)
 
     def on_descendant_blur(self) -> None:
-        """The focus has left."""
-        self.bar.mark_title(False)
+        """The focus has left, perhaps only for another part of the stage: that may be heard of first."""
+        self.bar.mark_title(self.has_focus_within)
 
     # --- what the tab calls -------------------------------------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class ActionStage(Container):
 
     def answered(self, panel: AnyPanel) -> None:
         """The newest answer."""
-        self.caption, self._refusal, self._answered = panel.caption, "", True
+        self.caption, self._refusal, self._answered = panel.caption, "", self.asked_with()
         self.draw_said()
 
     def refused(self, words: str) -> None:
@@ -276,7 +277,9 @@ class ActionStage(Container):
         silence = self.silence if self.ask is None else ""
         self.said.display = bool(problem or self._done or silence) or self.size.height >= self.LOW
         self.said.set_class(bool(problem), "problem")
-        self.set_class(self._answered and bool(self._refusal if self.ask is not None else silence), "-stale")
+        # where nobody answers any more, what was answered last still holds for what was asked then
+        stale = bool(self._refusal) if self.ask is not None else self._answered != self.asked_with()
+        self.set_class(self._answered is not None and stale, "-stale")
         text = f"✗ {problem}" if problem else f"✓ {self._done}" if self._done else silence or self.quiet_words()
         lines = self.MOST_LINES if problem else 1
         width = max(10, self.said.size.width or self.size.width)

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Static
 
 from playground.engine import stages
@@ -101,6 +102,8 @@ class ArchitectureTab(Vertical):
         self._renewed_at = -1
         self._told: Failed | None = None
         self._wanted_page = ""
+        self._focus_before: Widget | None = None
+        """What had the focus before the window became too small."""
 
     def compose(self) -> ComposeResult:
         yield self._page_bar
@@ -129,6 +132,10 @@ class ArchitectureTab(Vertical):
         if self.has_class("-wide") and not (columns >= WIDE[0] and rows >= WIDE[1] - 2):
             self.page = self._focused_page() or self.page
         self.set_class(columns >= WIDE[0] and rows >= WIDE[1] - 2, "-wide")
+        if small and not self.has_class("-small") and self.is_attached:
+            self._focus_before = self.screen.focused
+        elif not small and self.has_class("-small"):
+            self.call_after_refresh(self._focus_again)
         self.set_class(small, "-small")
         if self.stage is not None:
             self.stage.set_digits(self.has_class("-wide"))
@@ -137,6 +144,12 @@ class ArchitectureTab(Vertical):
         if small:
             here = f"This window has {columns} columns and {rows + 2} rows."
             self._too_small.update(f"{here}\nThe playground needs {LEAST[0]} and {LEAST[1] + 2}.")
+
+    def _focus_again(self) -> None:
+        """What is hidden loses the focus; it comes back with the room."""
+        before, self._focus_before = self._focus_before, None
+        if before is not None and before.is_attached and self.screen.focused is None:
+            before.focus()
 
     def _focused_page(self) -> str:
         """The page of the part that has the focus."""
@@ -229,6 +242,7 @@ class ArchitectureTab(Vertical):
             state=link.state,
             name=link.run.name if link.run is not None else "",
             looking_at=link.origin if link.run is None else "",
+            trains_on=bool(self.steering.origin),
             step=max(history.step, status.step if status is not None and link.attached else 0),
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,

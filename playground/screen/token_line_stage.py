@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import msgspec
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,7 +21,7 @@ from playground.engine.panels import AnyPanel, Bars, Tokens
 from playground.engine.settings import Field, fields
 from playground.runs.client import RunError
 from playground.screen.flow import Flow, Group, Piece
-from playground.screen.options_bar import words
+from playground.screen.options_bar import STEPPING, words
 from playground.screen.panel_body import fill_bars
 from playground.screen.passage import LONGEST, UNDOS, clean
 from playground.screen.prompt_line import PromptLine
@@ -32,8 +33,6 @@ PLAY_SECONDS = 0.25
 """Between two tokens that come one by one: time to look at each."""
 MOST = 1000
 """Tokens that are played at the most."""
-WIDE = 100
-"""Cells from which there is room for the figure beside the options."""
 
 
 class _State(NamedTuple):
@@ -42,17 +41,25 @@ class _State(NamedTuple):
     place: int
 
 
-class TokenLineStage(ActionStage):
+class _Filled(NamedTuple):
+    line: str
+    """The line after its masks were filled."""
+    values: list[float | None]
+    """How probable each word that filled one was."""
+
+
+class TokenLineStage(ActionStage, inherit_bindings=False):
     """The tab's action for a model that answers a line with tokens, or fills tokens of it in."""
 
     stage: stages.TokenLine
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+g,g", "go", "go", show=False),
+        Binding("slash", "write", "type the line", key_display="/"),
+        *STEPPING,
+        Binding("ctrl+g,g", "go", "play, or fill the masks", show=False),
         Binding("x,delete,backspace", "mask", "mask", show=False),
         Binding("ctrl+z,u", "undo", "undo", show=False),
-        Binding("slash", "write", "type the line", show=False),
     ]
     LOW: ClassVar[int] = 9
 
@@ -70,6 +77,9 @@ class TokenLineStage(ActionStage):
         self._bars.label_width = 12
         self._panel: Tokens | None = None
         self._panel_of: dict[str, Any] = {}
+        self._filled = _Filled("", [])
+        self._due: Callable[[], None] | None = None
+        """What was pressed before the answer that it is about had come."""
         self._former: list[_State] = []
         self._typing = False
         self._playing = 0
@@ -112,22 +122,42 @@ class TokenLineStage(ActionStage):
             self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with tokens")
             return
         self._panel, self._panel_of = panel, self.asked_with()
-        self._strip.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
-        if panel.place is not None and self._value(self.stage.place) == ANY:
+        panel = self._with_fills(panel)
+        if panel.place is not None:
             self._strip.cursor = panel.place
+        self._strip.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
         alternatives = panel.alternatives or Bars(labels=[], values=[])
         fill_bars(self._bars, alternatives)
-        self.bar.show_figure(panel.figure if self.size.width >= WIDE else "")
+        self.bar.show_figure(panel.figure)
         self._draw_actions()
         super().answered(panel)
+        due, self._due = self._due, None
+        if due is not None:
+            due()
 
-    def _fresh(self) -> Tokens | None:
-        """The answer, if it is about the line as it stands."""
+    def refused(self, words: str) -> None:
+        """There is no answer, and why."""
+        self._due = None
+        super().refused(words)
+
+    def _fresh(self, again: Callable[[], None]) -> Tokens | None:
+        """The answer, if it is about the line as it stands; else `again` is called as soon as that has come."""
         if self._panel is not None and self._panel_of == self.asked_with():
             return self._panel
-        self.say("this answer is of an earlier line; do it again when the new one has come")
+        self._due = again if self.ask is not None else None
         self.wonder()
         return None
+
+    def _with_fills(self, panel: Tokens) -> Tokens:
+        """The words that filled masks, shaded by how probable they were then."""
+        line, values = self._filled
+        if line != self._line.value or len(values) != len(panel.words):
+            return panel
+        notes = [
+            note if value is None else f'"{word}": {100 * value:.1f} % when it was filled in'
+            for note, word, value in zip(panel.notes or panel.words, panel.words, values, strict=True)
+        ]
+        return msgspec.structs.replace(panel, values=values, notes=notes)
 
     # --- typing -------------------------------------------------------------------------------------------------------------------
 
@@ -190,12 +220,16 @@ class TokenLineStage(ActionStage):
     def _alternative_picked(self, event: widgets.Bars.Selected) -> None:
         event.stop()
         self._stop()
-        panel = self._fresh()
-        if panel is None or panel.alternatives is None or event.index >= len(panel.alternatives.sets):
+        self._pick(event.index)
+
+    def _pick(self, position: int) -> None:
+        panel = self._fresh(lambda: self._pick(position))
+        if panel is None or panel.alternatives is None or position >= len(panel.alternatives.sets):
             return
-        # a mask that was filled gives way to the next one; a word that was replaced stays the one that is looked at
-        place = panel.place if panel.masked or not self.own_line else None
-        self._change(panel.alternatives.sets[event.index], ANY if place is None else place)
+        # a mask that was filled gives way to the next one, if there is any; else the word stays the one that is looked at
+        others = {place for place, value in enumerate(panel.values) if value is not None} - {panel.place}
+        goes_on = self.own_line and not panel.masked and bool(others)
+        self._change(panel.alternatives.sets[position], ANY if goes_on or panel.place is None else panel.place)
 
     def on_key(self, event: events.Key) -> None:
         """A digit picks an alternative while a token is chosen, too."""
@@ -208,7 +242,7 @@ class TokenLineStage(ActionStage):
 
     def action_mask(self) -> None:
         """Mask the chosen word."""
-        panel = self._fresh() if self.own_line else None
+        panel = self._fresh(self.action_mask) if self.own_line else None
         if panel is not None and panel.place is not None:
             if panel.masked:
                 self._change(panel.masked, panel.place)
@@ -222,11 +256,23 @@ class TokenLineStage(ActionStage):
                 self._stop()
             else:
                 self.run_worker(self._play(), name="play", group="play")
-        elif (panel := self._fresh()) is not None:
+        elif (panel := self._fresh(self.action_go)) is not None:
             if panel.filled:
-                self._change(panel.filled, ANY)
+                self._fill(panel)
             else:
                 self.say("there is no mask to fill; choose a word with the arrows and mask it with x")
+
+    def _fill(self, panel: Tokens) -> None:
+        first = next((place for place, value in enumerate(panel.filled_values) if value is not None), ANY)
+        self._change(panel.filled, first)
+        self._filled = _Filled(self._line.value, panel.filled_values)
+        self._due = self._tell_filled
+
+    def _tell_filled(self) -> None:
+        words, values = self._strip.words, self._filled.values
+        if len(words) == len(values):  # else parts of words became other parts when they stood side by side
+            named = [f'"{word}" {100 * value:.1f} %' for word, value in zip(words, values, strict=True) if value is not None]
+            self.note(f"filled {len(named)}: {', '.join(named)}")
 
     async def _play(self) -> None:
         """One token more at a time, each asked for when the one before has been looked at."""
@@ -264,6 +310,7 @@ class TokenLineStage(ActionStage):
     def _stop(self) -> None:
         """Nothing is played from now on, and the whole output is seen."""
         self._turn += 1
+        self._due = None
         if self._playing:
             self._playing = 0
             self.tell(self.stage.plays, self._fields[self.stage.plays].default)

@@ -44,11 +44,14 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
     place, masks = sentence.place(options.place), sentence.masks
     here, plain = read(model, [sentence.row(place), sentence.row()]).softmax(dim=-1)[:, 1:-1]  # (T, V) each, the first with `place` hidden
     values: list[float | None] = [None] * len(sentence.ids)
-    notes = [f"{word}: not masked; choose it to see what else may stand here" for word in sentence.words]
+    own = 100 * float(here[place, sentence.ids[place]])
+    notes = [f'"{word}": not masked' for word in sentence.words]
+    notes[place] += f"; hidden, it would be thought {own:.1f} % probable"
     best = sayable(plain, len(tokenizer.vocabulary)).max(dim=-1)
     for mask in masks:
         values[mask] = float(plain[mask, best.indices[mask]])
-        notes[mask] = f"{MASK}: {tokenizer.label(int(best.indices[mask]))} is the likeliest, {100 * float(best.values[mask]):.1f} %"
+        notes[mask] = f'{MASK}: "{tokenizer.label(int(best.indices[mask]))}" is the likeliest, {100 * float(best.values[mask]):.1f} %'
+    fills = filled(model, sentence, tokenizer, plain) if masks else {}
     masked = "" if place in masks else sentence.replaced({place: sentence.mask})
     return Tokens(
         words=sentence.words,
@@ -58,8 +61,9 @@ def fill(model: BERT, tokenizer: Tokenizer, options: Fill) -> Tokens:
         place=place,
         alternatives=_alternatives(here[place], sentence, place, tokenizer, options.top),
         masked=masked,
-        filled=sentence.replaced(filled(model, sentence, tokenizer, plain)) if masks else "",
-        figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {100 * float(here[place, sentence.ids[place]]):.1f} %",
+        filled=sentence.replaced({at: word for at, (word, _) in fills.items()}) if masks else "",
+        filled_values=[fills[at][1] if at in fills else None for at in range(len(sentence.ids))] if masks else [],
+        figure=f"{len(masks)} masked" if masks else f"{sentence.words[place]}: {own:.1f} %",
         caption=sentence.caption(),
     )
 
@@ -80,22 +84,23 @@ def _alternatives(probability: Tensor, sentence: Read, place: int, tokenizer: To
     )
 
 
-def filled(model: BERT, sentence: Read, tokenizer: Tokenizer, probability: Tensor) -> dict[int, int]:
-    """Every blank filled, the surest first, and each seen by those that come after it; of more than `TURNS` several at a time.
+def filled(model: BERT, sentence: Read, tokenizer: Tokenizer, probability: Tensor) -> dict[int, tuple[int, float]]:
+    """Every blank's word and how probable it was then: the surest first, seen by those after it; of more than `TURNS` several at a time.
 
     `probability` (T, V) is that of the words while all of them are blank.
     """
     ids, left = list(sentence.ids), sentence.masks
+    values: dict[int, float] = {}
     for turns in range(TURNS, 0, -1):
         best = sayable(probability, len(tokenizer.vocabulary)).max(dim=-1)
         left.sort(key=lambda place: -float(best.values[place]))
         count = -(-len(left) // turns)
         for place in left[:count]:
-            ids[place] = int(best.indices[place])
+            ids[place], values[place] = int(best.indices[place]), float(best.values[place])
         if not (left := sorted(left[count:])):
             break
         probability = read(model, [sentence.row(ids=ids)])[0, 1:-1].softmax(dim=-1)
-    return {place: ids[place] for place in sentence.masks}
+    return {place: (ids[place], values[place]) for place in sentence.masks}
 
 
 def masked_words(model: BERT, tokenizer: Tokenizer, options: Fill) -> Table:
@@ -139,8 +144,8 @@ def pseudo_likelihood(model: BERT, tokenizer: Tokenizer, options: Sentence) -> T
             total += own
             values[place] = float(log_probability[sentence.ids[place]].exp())
             best = label(tokenizer, int(log_probability.argmax()))
-            notes[place] = f"{sentence.words[place]}: {100 * float(values[place] or 0):.2f} % when masked; likeliest was {best}"
-    blanks = [f"{len(sentence.masks)} blanks are left out"] if sentence.masks else []
+            notes[place] = f'"{sentence.words[place]}": {100 * float(values[place] or 0):.2f} % when masked; the likeliest was "{best}"'
+    blanks = ["1 blank is left out" if len(sentence.masks) == 1 else f"{len(sentence.masks)} blanks are left out"] if sentence.masks else []
     return Tokens(
         words=sentence.words,
         values=values,

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from playground.architectures.seq2seq.decoding import sayable
 from playground.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
 from playground.architectures.seq2seq.options import Alignment, AttentionMap, Source
 from playground.architectures.seq2seq.problem import Problem
@@ -52,14 +53,16 @@ def translation(model: Seq2Seq, problem: Problem, options: Source) -> Tokens:
     labels = labels_of(problem, said.output)
     given = said.log_probabilities.gather(1, torch.tensor(said.output)[:, None])[:, 0].exp().tolist()
     notes = []
-    for number, (label, probability) in enumerate(zip(labels, given, strict=True)):
-        best = labels_of(problem, [int(said.log_probabilities[number].argmax())])[0]
-        forced = f"{label}: made to stand here; it had {100 * probability:.2f} %, likeliest was {best}"
-        notes.append(forced if number < said.forced else f"{label}: {100 * probability:.2f} % when it was chosen")
+    # what the output must begin with is mostly what the model says anyway, up to a token that was put in another's place
+    likeliest = sayable(said.log_probabilities).argmax(dim=-1).tolist()
+    chosen_by_hand = [number < said.forced and token != likeliest[number] for number, token in enumerate(said.output)]
+    for label, probability, by_hand, best in zip(labels, given, chosen_by_hand, labels_of(problem, likeliest), strict=True):
+        forced = f'"{label}": made to stand here; it had {100 * probability:.2f} %, the likeliest was "{best}"'
+        notes.append(forced if by_hand else f'"{label}": {100 * probability:.2f} % when it was chosen')
     place = place_of(said, options.place)
     return Tokens(
         words=labels,
-        values=[None if number < said.forced else probability for number, probability in enumerate(given)],
+        values=[None if by_hand else probability for by_hand, probability in zip(chosen_by_hand, given, strict=True)],
         notes=notes,
         text=said.text,
         ended=said.ended,

@@ -23,6 +23,7 @@ def beam_candidates(model: Seq2Seq, problem: Problem, options: Beam) -> Table:
     source = torch.tensor([said.source], device=model.tokens.weight.device)
     limit = min(limit_of(model, problem), options.words)
     [found] = beam_search(model, source, options.beams, limit, options.alpha, tuple(said.output[: said.forced]))
+    short = "so far" if limit < limit_of(model, problem) else "cut off"  # while the tokens come one by one, or for good
     rows, shades = [], []
     for number, one in enumerate(found, 1):
         probability = math.exp(one.log_probability)
@@ -33,7 +34,7 @@ def beam_candidates(model: Seq2Seq, problem: Problem, options: Beam) -> Table:
             [
                 f"{number}",
                 text,
-                "ended" if one.ended else "cut off",
+                "ended" if one.ended else short,
                 f"{one.log_probability:.3f}",
                 f"{one.score:.3f}",
                 f"{100 * probability:.2f} %",
