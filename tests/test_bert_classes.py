@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from checkpoints import shipped
 from playground.architectures.bert import BERTSettings, card
 from playground.architectures.bert.task import BERTTask
+from playground.data.digits import stratified_split
 from playground.data.labelled import read_labelled
 from playground.engine import state
 from playground.engine.errors import DataError
@@ -82,12 +85,31 @@ def test_texts_are_read_with_their_classes_and_split_in_each(texts: Path) -> Non
     found = read_labelled(texts)
     assert found.classes == ["error", "name", "value"]
     assert len(found.texts) == 180
-    assert np.bincount(found.labels[found.held_out]).tolist() == [12, 12, 12]
+    assert np.bincount(found.labels[found.held_out]).tolist() == [10, 10, 10]
     assert not {found.texts[n] for n in found.train.tolist()} & {found.texts[n] for n in found.held_out.tolist()}, (
         "no text is tested on twice"
     )
     assert found.texts[0].endswith(".")
-    assert "131 texts to train on, 36 held out; error 60" in found.words
+    assert re.search(r"1[34]\d texts to train on, 30 held out; error 60", found.words)
+
+
+def test_texts_that_repeat_are_split_by_the_different_ones(tmp_path: Path) -> None:
+    path = tmp_path / "repeats.tsv"
+    path.write_text("".join(f"{'good' if n % 2 else 'bad'} thing {n % 24}\t{'no yes'.split()[n % 2]}\n" for n in range(600)))
+    found = read_labelled(path)
+    held_out = {found.texts[n] for n in found.held_out.tolist()}
+    assert len(held_out) == len(found.held_out) == 5
+    assert set(found.labels[found.held_out].tolist()) == {0, 1}
+    assert sorted(found.train.tolist()) == [n for n in range(600) if found.texts[n] not in held_out]
+
+
+def test_texts_that_do_not_repeat_are_split_as_ever(tmp_path: Path) -> None:
+    path = tmp_path / "different.tsv"
+    path.write_text("".join(f"thing {n}\t{n % 3}\n" for n in range(50)))
+    found, (train, held_out) = read_labelled(path), stratified_split(np.arange(50) % 3, 0.2)
+    assert found.train.tolist() == train.tolist()
+    assert found.held_out.tolist() == held_out.tolist()
+    assert found.key == hashlib.sha256(hashlib.sha256(path.read_bytes()).hexdigest().encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -98,12 +120,16 @@ def test_texts_are_read_with_their_classes_and_split_in_each(texts: Path) -> Non
         (b"fine\tone\n\n\tno text\n", r"line 3: .* is not a text, a tab and a class"),
         (b"fine\tone\nno class\t\n", r"line 2"),
         (b"all\tone\nof\tone\none\tone\n", r"holds 1 class in 3 texts"),
-        (b"a\tone\nb\tone\nc\ttwo\n", r"class 'two' has one text alone; give 2 or more"),
+        (
+            b"a\tone\nb\tone\nc\ttwo\n",
+            r"holds 3 different texts of 2 classes \(two 1, one 2\); give 2 or more of each class and 10 or more",
+        ),
+        (b"a\tx\nb\tx\nc\ty\n" * 50 + b"a\tz\n", r"holds 3 different texts of 3 classes \(z 0, y 1, x 2\); give 2 or more"),
         (b"\n".join(b"text\tclass%d" % (number // 2) for number in range(202)), r"holds 101 classes"),
         (b"\x80\x04\x95pickled\t1\n", r"is not UTF-8: byte 0"),
         (b"a\0b\tone\n", r"NUL"),
         (b"\x1b[2J\x1b]0;title\x07\n" * 2, r"is not a text, a tab and a class"),
-        (b"a\tx\nb\tx\nc\ty\nd\ty\n", r"holds 4 texts of 2 classes; give 10 or more"),
+        (b"a\tx\nb\tx\nc\ty\nd\ty\n", r"holds 4 different texts of 2 classes \(x 2, y 2\); .* 10 or more in all"),
     ],
 )
 def test_hostile_files_are_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
