@@ -69,9 +69,7 @@ def read_labelled(path: Path) -> Labelled:
     number_of = {name: number for number, name in enumerate(classes)}
     labels = np.array([number_of[name] for name in names], dtype=np.int64)
     different, train, held_out = _split(texts, labels, classes, file.name)
-    split = (
-        "" if different == len(texts) else " by different texts"
-    )  # the rows themselves were once split, which is the same without repeats
+    split = "" if different == len(texts) else " by different texts"  # it was by rows once: the same where none repeats
     key = hashlib.sha256((file.sha256 + split).encode()).hexdigest()
     return Labelled(file.name, texts, labels, classes, train, held_out, key)
 

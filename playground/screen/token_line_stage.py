@@ -129,6 +129,11 @@ class TokenLineStage(ActionStage):
         self.wonder()
         return None
 
+    def quiet_words(self) -> str:
+        """What the answer says of itself, its figure too where the bar has no room for that."""
+        figure = self._panel.figure if self._panel is not None and self.size.width < WIDE else ""
+        return " · ".join(words for words in (figure, self.caption) if words)
+
     # --- typing -------------------------------------------------------------------------------------------------------------------
 
     def _line_changed(self, text: str) -> None:
