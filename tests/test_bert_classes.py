@@ -309,7 +309,7 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
 
 
 async def test_the_charts_are_those_of_the_data_that_were_given(tmp_path: Path) -> None:
-    async with opened(tmp_path, (170, 50), tab="bert") as (app, pilot):
+    async with opened(tmp_path, (170, 50), tab="bert") as (app, _):
         await until(lambda: "Held-out masked words found" in part_text(app, "ChartColumn"))
         assert not part_text(app, "Inside").startswith("‹ Which class")
         assert app.tab.form.put("data", "texts.tsv")
