@@ -129,21 +129,21 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
-    panel = given.get("panel") or (card.stage.panel if card.stage else card.panels[0].name)
     if not headless:
         for name in ("json", "paused", "explore", "panel"):
             if given.get(name):
                 raise SettingsError(f"--{name} needs --headless")
-    if panel not in {item.name for item in card.panels}:
+    panel = given.get("panel", "")
+    if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
-    asks = headless and bool(questions or given.get("panel"))
+    asks = headless and bool(questions or panel)
     if asks and (idle := [name for name in TRAINING if name in given]):
         raise SettingsError(
             f"--{idle[0].replace('_', '-')} is for training, and a question is put to a model that is trained; leave it out"
         )
     values = _values(card, given, runs_dir)
     settings = make(card.settings, values)
-    _check_until(card, settings)
+    _check_until(card.of(to_dict(settings)), settings)
     start = _lasting(str(given.get("from", "")))
     if not headless:
         return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
@@ -156,10 +156,11 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         from playground.runs import ask, origin
         from playground.runs.panel_text import print_panel
 
-        _check_questions(card, panel, questions)
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
+        panel = panel or card.of(to_dict(settings)).asked
+        _check_questions(card, panel, questions)
         print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))

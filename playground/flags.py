@@ -69,8 +69,8 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
 
 
 def _asked(card: Card) -> str:
-    """The panel that is asked when none is named."""
-    return card.stage.panel if card.stage else card.panels[0].name
+    """The panels that are asked when none is named."""
+    return card.asked + "".join(f", with --{name.replace('_', '-')} {variant.answers}" for name, variant in card.variants.items())
 
 
 def _setting(item: Field, group: Group, metrics: Sequence[str] = ()) -> inspect.Parameter:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,16 @@ import torch
 from checkpoints import shipped
 from playground.architectures.bert import BERTSettings, card
 from playground.architectures.bert.task import BERTTask
+from playground.cli import run
+from playground.data.digits import stratified_split
 from playground.data.labelled import read_labelled
 from playground.engine import state
 from playground.engine.errors import DataError
 from playground.engine.settings import make
 from playground.engine.task import looking
 from playground.runs import origin
-from tests.conftest import Dlplay
+from tests.conftest import Dlplay, Ended
+from tests.screen_pilot import opened, part_text, screen_text, until
 
 CPU = torch.device("cpu")
 
@@ -82,12 +87,31 @@ def test_texts_are_read_with_their_classes_and_split_in_each(texts: Path) -> Non
     found = read_labelled(texts)
     assert found.classes == ["error", "name", "value"]
     assert len(found.texts) == 180
-    assert np.bincount(found.labels[found.held_out]).tolist() == [12, 12, 12]
+    assert np.bincount(found.labels[found.held_out]).tolist() == [10, 10, 10]
     assert not {found.texts[n] for n in found.train.tolist()} & {found.texts[n] for n in found.held_out.tolist()}, (
         "no text is tested on twice"
     )
     assert found.texts[0].endswith(".")
-    assert "131 texts to train on, 36 held out; error 60" in found.words
+    assert re.search(r"1[34]\d texts to train on, 30 held out; error 60", found.words)
+
+
+def test_texts_that_repeat_are_split_by_the_different_ones(tmp_path: Path) -> None:
+    path = tmp_path / "repeats.tsv"
+    path.write_text("".join(f"{'good' if n % 2 else 'bad'} thing {n % 24}\t{['no', 'yes'][n % 2]}\n" for n in range(600)))
+    found = read_labelled(path)
+    held_out = {found.texts[n] for n in found.held_out.tolist()}
+    assert len(held_out) == len(found.held_out) == 5
+    assert set(found.labels[found.held_out].tolist()) == {0, 1}
+    assert sorted(found.train.tolist()) == [n for n in range(600) if found.texts[n] not in held_out]
+
+
+def test_texts_that_do_not_repeat_are_split_as_ever(tmp_path: Path) -> None:
+    path = tmp_path / "different.tsv"
+    path.write_text("".join(f"thing {n}\t{n % 3}\n" for n in range(50)))
+    found, (train, held_out) = read_labelled(path), stratified_split(np.arange(50) % 3, 0.2)
+    assert found.train.tolist() == train.tolist()
+    assert found.held_out.tolist() == held_out.tolist()
+    assert found.key == hashlib.sha256(hashlib.sha256(path.read_bytes()).hexdigest().encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -98,13 +122,17 @@ def test_texts_are_read_with_their_classes_and_split_in_each(texts: Path) -> Non
         (b"fine\tone\n\n\tno text\n", r"line 3: .* is not a text, a tab and a class"),
         (b"fine\tone\nno class\t\n", r"line 2"),
         (b"all\tone\nof\tone\none\tone\n", r"holds 1 class in 3 texts"),
-        (b"a\tone\nb\tone\nc\ttwo\n", r"class 'two' has one text alone; give 2 or more"),
+        (
+            b"a\tone\nb\tone\nc\ttwo\n",
+            r"holds 3 different texts of 2 classes \(two 1, one 2\); give 2 or more of each class and 10",
+        ),
+        (b"a\tx\nb\tx\nc\ty\n" * 50 + b"a\tz\n", r"holds 3 different texts of 3 classes \(z 0, y 1, x 2\); give 2 or more"),
         (b"\n".join(b"text\tclass%d" % (number // 2) for number in range(202)), r"holds 101 classes"),
         (b"a\tone\n\nb\t" + b"x" * 61, r"line 3: class 'x{30}'… has more than 60 characters; use a shorter name"),
         (b"\x80\x04\x95pickled\t1\n", r"is not UTF-8: byte 0"),
         (b"a\0b\tone\n", r"NUL"),
         (b"\x1b[2J\x1b]0;title\x07\n" * 2, r"is not a text, a tab and a class"),
-        (b"a\tx\nb\tx\nc\ty\nd\ty\n", r"holds 4 texts of 2 classes; give 10 or more"),
+        (b"a\tx\nb\tx\nc\ty\nd\ty\n", r"holds 4 different texts of 2 classes \(x 2, y 2\); .* 10 or more in all"),
     ],
 )
 def test_hostile_files_are_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
@@ -259,6 +287,65 @@ def test_fine_tuning_from_the_shipped_checkpoint_learns_and_beats_a_fresh_net(te
     baselines = task.baselines()["test_accuracy"]
     assert set(baselines) == {"the most frequent class", "naive Bayes on words", "logistic regression on words"}
     assert baselines["the most frequent class"] == pytest.approx(1 / 3, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def runs(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that was fine-tuned for a moment."""
+    folder = tmp_path_factory.mktemp("runs")
+    command = ["bert", "--headless", "--from", "bert-reference", "--data", str(texts), "--preset", "classify", "--steps", "6"]
+    assert run([*command, "--eval-every", "6", "--runs-dir", str(folder), "--name", "tuned", "--device", "cpu"]) == 0
+    return folder
+
+
+def ask(dlplay: Dlplay, runs: Path, *flags: str) -> Ended:
+    return dlplay("bert", "--headless", "--from", "tuned", "--runs-dir", str(runs), "--device", "cpu", *flags)
+
+
+def test_a_classifier_answers_with_its_class(runs: Path, dlplay: Dlplay) -> None:
+    said = ask(dlplay, runs, "--sentence", "The method fails with an error.", "--json").out
+    assert {row["label"] for row in json.loads(said)["rows"]} == {"error", "name", "value"}
+    verdict = json.loads(said)["figure"]
+    assert re.fullmatch(r"(error|name|value) \d+\.\d %", verdict)
+    filled = json.loads(ask(dlplay, runs, "--sentence", "The method fails with an error.", "--panel", "fill", "--json").out)
+    assert filled["figure"].startswith(f"class {verdict} · the: ")
+    refused = ask(dlplay, runs, "--place", "1")
+    assert refused.status == 2
+    assert "the panel classes knows no --place; add --panel fill" in refused.err
+    assert "default fill, with --data classes" in " ".join(dlplay("bert", "--help").out.replace("│", " ").split())
+
+
+def test_a_run_ends_at_a_metric_that_it_has(texts: Path, tmp_path: Path, dlplay: Dlplay) -> None:
+    flags = ("bert", "--headless", "--from", "bert-reference", "--runs-dir", str(tmp_path))
+    assert "did you mean test_accuracy?" in dlplay(*flags, "--data", str(texts), "--until", "masked_accuracy>=0.5").err
+
+
+async def test_a_classifier_shows_itself(runs: Path) -> None:
+    async with opened(runs, (170, 50), tab="bert", attach="tuned", explore=True) as (app, pilot):
+        await until(lambda: re.search(r"class (error|name|value) \d+\.\d % · 1 masked", part_text(app, "ActionStage")))
+        charts = part_text(app, "ChartColumn")
+        assert charts.index("Held-out texts classified right") < charts.index("Loss (nats)")
+        assert "masked" not in charts
+        assert "test accuracy" in part_text(app, "RunBar")
+        assert part_text(app, "Inside").startswith("‹ Which class")
+        await until(lambda: re.search(r"Which class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
+        await pilot.press("o")
+        await until(lambda: re.search(r"tuned +finished +test accuracy \d", screen_text(app)))
+        assert "masked accuracy" in screen_text(app)  # of the shipped model
+        app.tab.link.close()
+
+
+async def test_the_charts_are_those_of_the_data_that_were_given(tmp_path: Path) -> None:
+    async with opened(tmp_path, (170, 50), tab="bert") as (app, _):
+        await until(lambda: "Held-out masked words found" in part_text(app, "ChartColumn"))
+        assert not part_text(app, "Inside").startswith("‹ Which class")
+        assert app.tab.form.put("data", "texts.tsv")
+        await until(lambda: "Held-out texts classified right" in part_text(app, "ChartColumn"))
+        await until(lambda: "masked" not in part_text(app, "ChartColumn"))
+        await until(lambda: part_text(app, "Inside").startswith("‹ Which class"))
+        assert app.tab.form.put("data", "")
+        await until(lambda: "Held-out masked words found" in part_text(app, "ChartColumn"))
+        assert "classified" not in part_text(app, "ChartColumn")
 
 
 def test_the_command_fine_tunes_the_shipped_model(texts: Path, tmp_path: Path, dlplay: Dlplay) -> None:

@@ -71,16 +71,30 @@ def read_labelled(path: Path) -> Labelled:
         raise DataError(f"{file.name} holds {few} in {len(texts):,} texts; give a file with 2 to {MAX_CLASSES} of them")
     number_of = {name: number for number, name in enumerate(classes)}
     labels = np.array([number_of[name] for name in names], dtype=np.int64)
-    counts = np.bincount(labels)
-    if counts.min() < 2:
-        raise DataError(f"{file.name}: class {classes[int(counts.argmin())]!r} has one text alone; give 2 or more, so that one is held out")
-    if len(labels) < 5 * len(classes):
+    different, train, held_out = _split(texts, labels, classes, file.name)
+    split = "" if different == len(texts) else " by different texts"  # it was by rows once: the same where none repeats
+    key = hashlib.sha256((file.sha256 + split).encode()).hexdigest()
+    return Labelled(file.name, texts, labels, classes, train, held_out, key)
+
+
+def _split(texts: list[str], labels: NDArray[np.int64], classes: list[str], name: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """The number of different texts, all rows of those to train on, and a row for each of the others: a text that repeats is never on both
+    sides, and one that has several classes counts for the first of them. Raises `DataError` with the counts where they are too few."""
+    numbers: dict[str, int] = {}
+    first = np.array([numbers.setdefault(text, row) for row, text in enumerate(texts)])  # (texts,): where each text came first
+    different = np.unique(first)
+    counts = np.bincount(labels[different], minlength=len(classes))
+    least = 5 * len(classes)
+    if counts.min() < 2 or len(different) < least:
+        rarest = np.argsort(counts, kind="stable")[:6].tolist()
+        few = ", ".join(f"{bounded.clean(classes[label], 40)} {counts[label]}" for label in rarest)
+        more = f" and {len(classes) - 6} classes with more" if len(classes) > 6 else ""
         raise DataError(
-            f"{file.name} holds {len(labels)} texts of {len(classes)} classes; give {5 * len(classes)} or more, one of each to hold out"
+            f"{name} holds {len(different):,} different text{'s' * (len(different) > 1)} of {len(classes)} classes ({few}{more}); "
+            f"give 2 or more of each class and {least} or more in all, so that some of each are held out"
         )
-    train, held_out = stratified_split(labels, HELD_OUT)
-    tested = {texts[number] for number in held_out.tolist()}
-    train = np.array([number for number in train.tolist() if texts[number] not in tested], dtype=np.int64)
-    if len(np.unique(labels[train])) < len(classes):
-        raise DataError(f"{file.name}: of some class every text is held out, since its texts repeat; give more different ones")
-    return Labelled(file.name, texts, labels, classes, train, held_out, hashlib.sha256(file.sha256.encode()).hexdigest())
+    chosen, held_out = stratified_split(labels[different], HELD_OUT)
+    place = np.full(len(texts), len(texts))
+    place[different[chosen]] = np.arange(len(chosen))
+    rows = np.argsort(place[first], kind="stable")
+    return len(different), rows[: int(np.isin(first, different[chosen]).sum())], different[held_out]

@@ -6,9 +6,11 @@ The library trusts what it is given: a prefix that the pieces do not have, for o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from playground.data.tokens import UNKNOWN
 from playground.engine.errors import DataError
 
 STEPS = frozenset(
@@ -18,6 +20,9 @@ STEPS = frozenset(
     )
 )
 """Steps of a tokenizer that take a time in proportion to the text: an expression of somebody else's could take forever."""
+
+OWN_STEPS = {"word": ("NFC", "Replace", "Replace", "Replace", "Lowercase", "Split"), "char": ("Split",)}
+"""Those of our own tokenizers, as `exports.hf_tokenizer` writes them."""
 
 MOST_DEEP = 4
 """Sequences of steps within each other."""
@@ -40,12 +45,7 @@ def checked(source: str, model: str) -> str:
 
     Raises `DataError` unless its model is of the kind `model`, its numbers are numbers, its pieces are texts, and its steps are known.
     """
-    try:
-        described = json.loads(source)
-    except (ValueError, RecursionError):
-        raise DataError("tokenizer.json is not JSON; save it again with save_pretrained") from None
-    if not isinstance(described, dict) or not isinstance(described.get("model"), dict):
-        raise _damaged("has no model")
+    described = _described(source)
     if (kind := described["model"].get("type", model)) != model:
         raise DataError(f"tokenizer.json is a {ascii(kind)[:40]}; a model of this kind reads with {model}")
     _check_steps(described, model)
@@ -56,6 +56,44 @@ def checked(source: str, model: str) -> str:
         return json.dumps({"version": "1.0", **needed})
     except RecursionError:
         raise _damaged("is nested too deeply") from None
+
+
+def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]:
+    """The vocabulary of a tokenizer of our own kind (`word`, `char`) that was exported, with the tokens `specials` behind it.
+
+    The library never sees such a file. Raises `DataError` for one of another form than the one that is written.
+    """
+    described = _described(source)
+    model = described["model"]
+    steps = (*_steps(described.get("normalizer"), "normalizers"), *_steps(described.get("pre_tokenizer"), "pretokenizers"))
+    if model.get("type") != "WordLevel" or steps != OWN_STEPS[kind]:
+        raise DataError(f"tokenizer.json is not what dlplay export writes for tokens {kind}; export the model again")
+    numbers = model.get("vocab")
+    if not isinstance(numbers, dict) or not all(_is_id(index) for index in numbers.values()):
+        raise _damaged("has no vocabulary of pieces and whole numbers")
+    if sorted(numbers.values()) != list(range(len(numbers))):
+        raise _damaged("does not number its words from 0 on, each once")
+    words = sorted(numbers, key=numbers.__getitem__)
+    if words[:1] not in ([UNKNOWN], ["[UNK]"]) or model.get("unk_token") != words[0]:
+        raise _damaged("does not begin with the token for what is unknown")
+    if re.search("[\ud800-\udfff]", "".join(words)):
+        raise _damaged("has a word that cannot be written as UTF-8")
+    _check_added(described.get("added_tokens"))
+    added = {token["id"]: token["content"] for token in described.get("added_tokens") or ()}
+    wanted = dict(enumerate([*words, *specials]))
+    if not added.items() <= wanted.items() or not set(range(len(words), len(wanted))) <= added.keys():
+        raise _damaged(f"has other special tokens behind its {len(words):,} words than {', '.join(specials) or 'none'}")
+    return [UNKNOWN, *words[1:]]
+
+
+def _described(source: str) -> dict[str, Any]:
+    try:
+        described = json.loads(source)
+    except (ValueError, RecursionError):
+        raise DataError("tokenizer.json is not JSON; save it again with save_pretrained") from None
+    if not isinstance(described, dict) or not isinstance(described.get("model"), dict):
+        raise _damaged("has no model")
+    return described
 
 
 def _check_steps(described: Mapping[str, Any], model: str) -> None:

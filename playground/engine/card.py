@@ -78,6 +78,18 @@ class ChartCard:
 
 
 @dataclasses.dataclass(frozen=True)
+class Variant:
+    """What a card says instead where one of its settings is given that makes another problem of it: a classifier of a language model."""
+
+    metric: str
+    """See `Card`; so for the others."""
+    better: Literal["higher", "lower"]
+    charts: tuple[ChartCard, ...]
+    answers: str
+    """The panel that comes first, and that is asked on the command line when none is named."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Card:
     """One architecture, as the command line and the screen know it."""
 
@@ -103,11 +115,41 @@ class Card:
     """Place among the tabs."""
     hf: str = ""
     """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
+    variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)
+    """By the setting that makes the difference when it is given."""
+    answers: str = ""
+    """The panel that is asked on the command line when none is named; empty: the stage's, or else the first one."""
+
+    def of(self, values: Mapping[str, Any]) -> Card:
+        """The card as it is with these settings."""
+        for name, variant in self.variants.items():
+            if values.get(name):
+                panels = tuple(sorted(self.panels, key=lambda panel: panel.name != variant.answers))
+                return dataclasses.replace(
+                    self,
+                    metric=variant.metric,
+                    better=variant.better,
+                    charts=variant.charts,
+                    panels=panels,
+                    answers=variant.answers,
+                    variants={},
+                )
+        return self
+
+    @property
+    def asked(self) -> str:
+        """The panel that answers when none is named."""
+        return self.answers or (self.stage.panel if self.stage else self.panels[0].name)
+
+    @property
+    def all_charts(self) -> tuple[ChartCard, ...]:
+        """Its charts and those of its variants, each once."""
+        return tuple(dict.fromkeys([*self.charts, *(chart for variant in self.variants.values() for chart in variant.charts)]))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The held-out metrics, the one that says most first. Some settings have fewer, others more, whose names begin as one of these."""
-        return tuple(dict.fromkeys([self.metric, *(name for chart in self.charts for name in chart.held_out)]))
+        return tuple(dict.fromkeys([self.metric, *(name for chart in self.all_charts for name in chart.held_out)]))
 
     def panel(self, name: str) -> PanelCard:
         """Raises `KeyError`."""

@@ -12,12 +12,12 @@ from checkpoints import CheckpointError
 from checkpoints.format import write_tensors
 from checkpoints.store import Checkpoint
 from playground import architectures
-from playground.data.tokens import Tokenizer
+from playground.data.tokens import TOKENIZERS, Tokenizer
 from playground.engine.card import Card
 from playground.engine.settings import SettingsError, to_dict
 from playground.exports import hf_tokenizer
 from playground.exports.source import Source
-from playground.parts.bridge import Arrays, Bridge
+from playground.parts.bridge import OWN_TOKENS, Arrays, Bridge
 from playground.parts.corpora import tokenizer_of
 
 
@@ -33,9 +33,10 @@ def write(source: Source, target: Path) -> str:
     longest = int(config.get("n_positions") or config["max_position_embeddings"])
     written = hf_tokenizer.build(tokenizer, bridge.model_type, longest)
     tensors = _outward(bridge, checkpoint, to_dict(settings), tokenizer, int(config["vocab_size"]))
+    own = {OWN_TOKENS: tokenizer.kind} if tokenizer.kind in TOKENIZERS else {}
     target.mkdir()
     (target / "model.safetensors").write_bytes(write_tensors(tensors, metadata={"format": "pt"}))
-    files: dict[str, Any] = {"config.json": config | {"dtype": "float32"}, "tokenizer_config.json": written.config}
+    files: dict[str, Any] = {"config.json": config | own | {"dtype": "float32"}, "tokenizer_config.json": written.config}
     if bridge.model_type == "gpt2":
         files["generation_config.json"] = {
             "bos_token_id": config["bos_token_id"],

@@ -17,6 +17,9 @@ from playground.engine.settings import Settings
 
 Arrays = dict[str, NDArray[Any]]
 
+OWN_TOKENS = "dlplay_tokens"
+"""In `config.json`: the kind of a tokenizer of our own (`word`, `char`), by which it is known again. `transformers` passes it over."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:

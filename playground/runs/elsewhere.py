@@ -10,12 +10,14 @@ from checkpoints.store import Checkpoint
 from playground import architectures
 from playground.data.bounded import clean
 from playground.data.model_folder import ModelFolder
-from playground.data.tokens import Tokenizer
+from playground.data.subwords import MAX_SOURCE, WordPieces
+from playground.data.tokenizer_json import own_vocabulary
+from playground.data.tokens import TOKENIZERS, Tokenizer
 from playground.engine.card import Card
 from playground.engine.errors import DataError
 from playground.engine.paths import expanded
 from playground.engine.settings import SettingsError, make, to_dict
-from playground.parts.bridge import Bridge, Config
+from playground.parts.bridge import OWN_TOKENS, Bridge, Config
 from playground.parts.corpora import tokenizer_of
 
 PREFIX = "hf:"
@@ -64,17 +66,35 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
         config.only(name, None, (None, {}))
     signature = folder.signature()
     own = bridge.settings(config, signature)
-    settings = to_dict(make(card.settings, own))
     vocabulary = config.whole("vocab_size", bridge.usual, 2, 65_536)
-    start = values.get("bos_token_id")
-    assets: dict[str, Any] = {
-        "tokens": bridge.tokens,
-        "tokenizer": folder.tokenizer(bridge.tokens),
-        "size": vocabulary,
-        "start": start if type(start) is int and 0 <= start < vocabulary else -1,
-    }
+    assets = _own_words(folder, config, bridge, vocabulary) if OWN_TOKENS in values else _pieces(folder, config, bridge, vocabulary)
+    settings = to_dict(make(card.settings, own | {"tokens": assets["tokens"]}))
     tokenizer: Tokenizer = tokenizer_of(assets)
     bridge.check_signature(signature, own, vocabulary)
     found = bridge.inward(bridge.check(folder.tensors(), own), own, tokenizer) if weights else {}
     meta = {"architecture": card.name, "settings": settings, "assets": assets, "data": f"{model_type} from {folder.path.name}"}
     return Checkpoint(folder.path, 0, meta, found, {})
+
+
+def _pieces(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -> dict[str, Any]:
+    """The assets of a tokenizer that `transformers` has."""
+    start = config.values.get("bos_token_id")
+    return {
+        "tokens": bridge.tokens,
+        "tokenizer": folder.tokenizer(bridge.tokens),
+        "size": size,
+        "start": start if type(start) is int and 0 <= start < size else -1,
+    }
+
+
+def _own_words(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -> dict[str, Any]:
+    """The assets of words or characters, which `dlplay export` wrote."""
+    config.only(OWN_TOKENS, None, tuple(TOKENIZERS))
+    kind = config.values[OWN_TOKENS]
+    specials = WordPieces.outside if bridge.tokens == WordPieces.kind else ()
+    words = own_vocabulary(folder.text("tokenizer.json", 4 * MAX_SOURCE), kind, specials)
+    if len(words) + len(specials) != size:
+        raise DataError(
+            f"tokenizer.json has {len(words) + len(specials):,} tokens, and the model has {size:,}; they do not belong together"
+        )
+    return {"tokens": kind, "vocabulary": words}

@@ -112,15 +112,15 @@ class ChartColumn(Vertical):
         self.card = card
         self.first = 0
         """Position of the first chart that is shown."""
-        self._charts = [Chart(chart) for chart in card.charts]
-        self._arranged = list(self._charts)
+        self._history: History | None = None
+        self._charts = {chart: Chart(chart) for chart in card.all_charts}
+        self._arranged = self._relevant()
         """Those there is something to say in, shown or not."""
         self._more = Static(id="more-charts")
-        self._history: History | None = None
         self._drawn: tuple[int, int] = (-1, -1)
 
     def compose(self) -> ComposeResult:
-        yield from self._charts
+        yield from self._charts.values()
         yield self._more
 
     def show(self, history: History) -> None:
@@ -131,13 +131,20 @@ class ChartColumn(Vertical):
             self._drawn = drawn
             if self._relevant() != self._arranged:
                 self._arrange()
-            for chart in self._charts:
+            for chart in self._charts.values():
                 if chart.display:
                     chart.show(history)
 
+    def become(self, card: Card) -> None:
+        """Show the charts of this variant of the card."""
+        if card.charts != self.card.charts:
+            self.card = card
+            self.first = 0
+            self._arrange()
+
     def expect(self, busy: bool) -> None:
         """Whether something trains already."""
-        for chart in self._charts:
+        for chart in self._charts.values():
             if chart.is_mounted and chart.query(LineChart):
                 chart.expect(busy)
 
@@ -148,11 +155,11 @@ class ChartColumn(Vertical):
         """The charts that these settings have numbers for; before there are any, those that all settings have."""
         history = self._history
         known = {*history.training, *history.held_out} if history is not None else set()
-        return [chart for chart in self._charts if chart.card.always or known & {*chart.card.train, *chart.card.held_out}]
+        return [self._charts[card] for card in self.card.charts if card.always or known & {*card.train, *card.held_out}]
 
     def action_go(self, by: int) -> None:
         """Show the charts from the next one, or the one before."""
-        focused = any(chart.has_focus_within for chart in self._charts)
+        focused = any(chart.has_focus_within for chart in self._arranged)
         self.first += by
         self._arrange()
         if focused:
@@ -172,8 +179,9 @@ class ChartColumn(Vertical):
             fit = max((height - 1) // LEAST_ROWS, 1)
         self.first = min(max(self.first, 0), count - fit)
         seen = charts[self.first : self.first + fit]
-        for chart in self._charts:
+        for chart in self._charts.values():
             chart.display = chart in seen
+        self.sort_children(key=lambda child: charts.index(child) if child in charts else len(charts))
         self._more.display = fit < count
         others = [chart.card.title for chart in charts if not chart.display]
         words = f"{len(others)} more: {', '.join(others)}"

@@ -70,8 +70,7 @@ class Inside(Vertical):
     def __init__(self, card: Card, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.card = card
-        on_stage = {card.stage.panel, *card.stage.panels} if card.stage is not None else set()
-        self.panels = sorted(card.panels, key=lambda panel: panel.name in on_stage)
+        self.panels = _ordered(card)
         """The card's panels; those whose answers the stage shows as well come last."""
         self.chosen = 0
         """Position of the chosen panel among them."""
@@ -102,6 +101,13 @@ class Inside(Vertical):
         for view in self._views.values():
             view.set_options(options)
         return [View(card.name, known(card.options, options)) for card in self.seen()]
+
+    def become(self, card: Card) -> None:
+        """Show the panels in the order of this variant of the card, from the first one onwards."""
+        if (panels := _ordered(card)) != self.panels:
+            self.panels = panels
+            self._grid.sort_children(key=lambda view: panels.index(view.card) if isinstance(view, PanelView) else 0)
+            self.choose(0)
 
     def show(self, view: View, panel: AnyPanel) -> None:
         """Show the answer to one of `views`."""
@@ -240,6 +246,12 @@ class Inside(Vertical):
             if view is not None and (event.widget is view or view in event.widget.ancestors):
                 self.chosen = position
                 self._draw_titles(self._shown)
+
+
+def _ordered(card: Card) -> list[PanelCard]:
+    """The card's panels; those whose answers the stage shows as well come last."""
+    on_stage = {card.stage.panel, *card.stage.panels} if card.stage is not None else set()
+    return sorted(card.panels, key=lambda panel: panel.name in on_stage)
 
 
 def quiet_options(card: Card) -> set[str]:

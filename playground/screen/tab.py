@@ -199,6 +199,9 @@ class ArchitectureTab(Vertical):
         link, history = self.link, self.link.history
         link.poll()
         now = time.monotonic()
+        variant = self._variant()
+        self._charts.become(variant)
+        self.inside.become(variant)
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             self._charts.show(history)
@@ -228,13 +231,18 @@ class ArchitectureTab(Vertical):
         offer = ("start from the last checkpoint with half the batch", self.steering.start_smaller) if smaller else None
         self.post_message(self.Trouble(f"The run failed: {failure.what}", failure.why, failure.remedy, offer))
 
+    def _variant(self) -> Card:
+        """The card with the run's settings, or with those that a run would begin with."""
+        history = self.link.history
+        return self.card.of(history.settings if history.started else self.form.values)
+
     def standing(self) -> Standing:
         """What the run bar shows."""
-        link, history, status = self.link, self.link.history, self.link.status
-        chart = next((chart for chart in self.card.charts if self.card.metric in chart.held_out), self.card.charts[0])
-        first = self.card.charts[0]
+        link, history, status, card = self.link, self.link.history, self.link.status, self._variant()
+        chart = next((chart for chart in card.charts if card.metric in chart.held_out), card.charts[0])
+        first = next((chart for chart in card.charts if chart.train), chart)
         loss = next(iter(first.train), "")
-        train, held_out = history.training.get(loss), history.held_out.get(self.card.metric)
+        train, held_out = history.training.get(loss), history.held_out.get(card.metric)
         problem = status.problem if status is not None else ""
         if not problem and history.failure is not None:
             problem = history.failure.what
@@ -248,9 +256,7 @@ class ArchitectureTab(Vertical):
             steps_per_second=status.steps_per_second if status is not None else 0.0,
             limit=link.limit,
             train=(loss.replace("_", " "), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
-            held_out=(self.card.metric.replace("_", " "), measure(held_out.last, percent=chart.percent))
-            if held_out is not None
-            else ("", ""),
+            held_out=(card.metric.replace("_", " "), measure(held_out.last, percent=chart.percent)) if held_out is not None else ("", ""),
             saved_at=history.saved_at,
             problem=problem,
         )

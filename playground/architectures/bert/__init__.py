@@ -5,7 +5,10 @@ from __future__ import annotations
 from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Place, Sentence, WordNeighbours
 from playground.architectures.bert.settings import BERTSettings
 from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
+from playground.engine.card import Card, ChartCard, PanelCard, Preset, Variant
+
+LOSS = ChartCard("Loss (nats)", train=("train_loss",))
+GRADIENT = ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True)
 
 card = Card(
     name="bert",
@@ -18,13 +21,11 @@ card = Card(
     better="higher",
     order=80,
     charts=(
-        ChartCard("Loss (nats)", train=("train_loss",)),
+        LOSS,
         ChartCard("Held-out masked words found", held_out=("masked_accuracy",), percent=True),
         ChartCard("Held-out loss (nats a masked word)", held_out=("masked_loss",)),
         ChartCard("Pairs of text told apart", held_out=("next_sentence_accuracy",), percent=True, always=False),
-        ChartCard("Held-out texts classified right", held_out=("test_accuracy",), percent=True, always=False),
-        ChartCard("Held-out loss (nats a text)", held_out=("test_loss",), always=False),
-        ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
+        GRADIENT,
     ),
     panels=(
         PanelCard(
@@ -114,6 +115,19 @@ card = Card(
             "first step there is none.",
         ),
     ),
+    variants={
+        "data": Variant(
+            metric="test_accuracy",
+            better="higher",
+            charts=(
+                ChartCard("Held-out texts classified right", held_out=("test_accuracy",), percent=True),
+                LOSS,
+                ChartCard("Held-out loss (nats a text)", held_out=("test_loss",)),
+                GRADIENT,
+            ),
+            answers="classes",
+        )
+    },
     stage=stages.TokenLine(panel="fill", option="sentence", place="place", changes="sentence"),
     presets={
         "reference": Preset({}, "The defaults: the language reference of Python, short rows and two layers."),

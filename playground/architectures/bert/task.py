@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -174,8 +175,9 @@ class BERTTask(Task[BERTSettings]):
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
     def fill(self, options: Fill) -> Tokens:
-        """See `fill.fill`; so for the others."""
-        return fill.fill(self.model, self.tokenizer, options)
+        """See `fill.fill`, so for the others; and the sentence's class, where it tells classes apart."""
+        found = fill.fill(self.model, self.tokenizer, options)
+        return msgspec.structs.replace(found, figure=f"class {self.classes_of(options).figure} · {found.figure}") if self.classes else found
 
     def masked_words(self, options: Fill) -> Table:
         """The likeliest words of every blank."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -87,10 +88,10 @@ class LoadDialog(Dialog[Loading | None]):
                 options.append(self._option(run.name, self._row(run.name, run.state, steps, run.metrics, old)))
         return options
 
-    def _row(self, name: str, state: str, steps: str, metrics: object, old: str) -> Content:
-        value = metrics.get(self.card.metric) if isinstance(metrics, dict) or hasattr(metrics, "get") else None
-        percent = any(chart.percent and self.card.metric in chart.held_out for chart in self.card.charts)
-        metric = f"{self.card.metric.replace('_', ' ')} {numbers.measure(value, percent=percent)}" if value is not None else ""
+    def _row(self, name: str, state: str, steps: str, metrics: Mapping[str, float], old: str) -> Content:
+        known = next((name for name in self.card.metrics if name in metrics), "")
+        percent = any(chart.percent and known in chart.held_out for chart in self.card.all_charts)
+        metric = f"{known.replace('_', ' ')} {numbers.measure(metrics[known], percent=percent)}" if known else ""
         return Content.assemble(
             (f"{name:<20.20}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{old:>12}".rstrip(), "$foreground 60%")
         )
