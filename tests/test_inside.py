@@ -23,6 +23,7 @@ from playground.screen.flow import Flow
 from playground.screen.inside import Inside, fitting
 from playground.screen.options_bar import OptionsBar, stepped
 from playground.screen.panel_view import PanelView
+from tests.widget_stage import text as stage_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -275,6 +276,17 @@ async def test_every_kind_of_panel_has_its_widget_and_gives_way_to_another(no_co
             assert "✗" not in hint(view), hint(view)
             assert view.query_one(".body").has_focus, "the focus stays in the panel"
             app.export_screenshot()
+
+
+async def test_curves_in_a_panel_name_their_own_axis_and_unit() -> None:
+    app = InsideApp()
+    async with app.run_test(size=(60, 14)) as pilot:
+        await until(pilot, lambda: app.names() == ["images"], "one panel")
+        app.inside.show(View("images"), Lines(x=[0, 1, 2], series={"one": [1.0, 0.5, 0.25]}, x_title="tokens back", percent=True))
+        await until(pilot, lambda: "tokens back" in "".join(stage_text(app.view("images").query_one(widgets.LineChart))), "the axis")
+        shown = "".join(stage_text(app.view("images").query_one(widgets.LineChart)))
+        assert "step" not in shown
+        assert "25.0 %" in shown
 
 
 def test_as_many_panels_as_fit_from_the_chosen_one_onwards() -> None:

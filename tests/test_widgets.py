@@ -211,14 +211,63 @@ async def test_a_drawing_is_set_within_bounds() -> None:
             pad.set(np.zeros((3, 3)))
 
 
-async def test_labels_that_narrow_columns_cannot_hold_are_left_out_and_numbers_are_thinned() -> None:
+async def test_labels_that_narrow_columns_cannot_hold_are_thinned_and_none_of_them_is_cut() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(60, 12)):
         words = [f"word{i}" for i in range(24)]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], words)
-        assert "w" not in "".join(text(widget)[:-1])
+        assert text(widget)[0].split() == ["word0", "word3", "word6", "word9", "word12", "word16", "word20"]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [f"{i / 100}" for i in range(1, 25)])
         assert set(text(widget)[0].split()) < {f"{i / 100}" for i in range(1, 25)}, "none is cut"
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         assert text(widget)[0].split() == ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"]
+
+
+WORDS = ["[CLS]", *"if the nameerror is not found , a nameerror exception is raised .".split(), "[SEP]"]
+"""15 rows and columns of an attention map."""
+
+
+async def test_an_attention_map_uses_the_room_and_every_row_is_labelled() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(88, 18)):
+        widget.show(np.eye(15), WORDS, WORDS)
+        assert [row.split()[0] for row in text(widget)[1:16]] == WORDS, "one line a row where there is room"
+        assert text(widget)[0].split() == [
+            "[CLS",
+            "if",
+            "the",
+            "name",
+            "is",
+            "not",
+            "foun",
+            ",",
+            "a",
+            "name",
+            "exce",
+            "is",
+            "rais",
+            ".",
+            "[SEP",
+        ]
+        assert "…" not in text(widget)[0]
+    async with Stage(widget := HeatMap()).run_test(size=(88, 11)):
+        widget.show(np.eye(15), WORDS, WORDS)
+        assert [word for row in text(widget)[1:9] for word in row[:20].split()] == WORDS, "two rows in a line, both labelled"
+        assert "means" not in text(widget)[-1]
+
+
+async def test_too_many_rows_leave_the_columns_as_wide_as_they_can_be() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 8)):
+        widget.show(np.eye(40, 3), [f"row {i}" for i in range(40)], ["one", "two", "three"])
+        assert "40 x 3, means of neighbours" in text(widget)[-1]
+        assert text(widget)[0].split() == ["one", "two", "three"]
+
+
+async def test_a_matrix_of_one_value_is_no_slab() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 14)):
+        widget.show(np.ones((1, 1)), ["red"], ["red"])
+        assert widget._grid is not None
+        assert (widget._grid.pixel_columns, widget._grid.pixel_rows) == (8, 4)

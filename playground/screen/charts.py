@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from textual import events
 from textual.app import ComposeResult
@@ -117,6 +118,7 @@ class ChartColumn(Vertical):
         """Those there is something to say in, shown or not."""
         self._more = Static(id="more-charts")
         self._history: History | None = None
+        self._settings: dict[str, Any] = {}
         self._drawn: tuple[int, int] = (-1, -1)
 
     def compose(self) -> ComposeResult:
@@ -135,8 +137,12 @@ class ChartColumn(Vertical):
                 if chart.display:
                     chart.show(history)
 
-    def expect(self, busy: bool) -> None:
-        """Whether something trains already."""
+    def expect(self, busy: bool, settings: Mapping[str, Any]) -> None:
+        """Whether something trains already, and with which settings, or which ones it would train with."""
+        if settings != self._settings:
+            self._settings = dict(settings)
+            if self._relevant() != self._arranged:
+                self._arrange()
         for chart in self._charts:
             if chart.is_mounted and chart.query(LineChart):
                 chart.expect(busy)
@@ -145,10 +151,14 @@ class ChartColumn(Vertical):
         self._arrange()
 
     def _relevant(self) -> list[Chart]:
-        """The charts that these settings have numbers for; before there are any, those that all settings have."""
+        """The charts that there are or will be numbers for."""
         history = self._history
         known = {*history.training, *history.held_out} if history is not None else set()
-        return [chart for chart in self._charts if chart.card.always or known & {*chart.card.train, *chart.card.held_out}]
+
+        def has(card: ChartCard) -> bool:
+            return card.when is None or bool(known & {*card.train, *card.held_out}) or bool(self._settings and card.when(self._settings))
+
+        return [chart for chart in self._charts if has(chart.card)]
 
     def action_go(self, by: int) -> None:
         """Show the charts from the next one, or the one before."""

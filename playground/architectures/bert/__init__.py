@@ -21,9 +21,14 @@ card = Card(
         ChartCard("Loss (nats)", train=("train_loss",)),
         ChartCard("Held-out masked words found", held_out=("masked_accuracy",), percent=True),
         ChartCard("Held-out loss (nats a masked word)", held_out=("masked_loss",)),
-        ChartCard("Pairs of text told apart", held_out=("next_sentence_accuracy",), percent=True, always=False),
-        ChartCard("Held-out texts classified right", held_out=("test_accuracy",), percent=True, always=False),
-        ChartCard("Held-out loss (nats a text)", held_out=("test_loss",), always=False),
+        ChartCard(
+            "Pairs of text told apart",
+            held_out=("next_sentence_accuracy",),
+            percent=True,
+            when=lambda it: it["next_sentence"] and not it["data"],
+        ),
+        ChartCard("Held-out texts classified right", held_out=("test_accuracy",), percent=True, when=lambda it: bool(it["data"])),
+        ChartCard("Held-out loss (nats a text)", held_out=("test_loss",), when=lambda it: bool(it["data"])),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(
@@ -41,11 +46,11 @@ card = Card(
         PanelCard(
             "masked_words",
             "Each blank's candidates",
-            "A row for every [MASK]: the likeliest words, with their probabilities.",
+            "The likeliest words of every [MASK], with their probabilities.",
             "All blanks are asked at the same time, so none of them knows what the others will be: two blanks side by side can be "
             "filled with words that do not go together. <unk> and the special tokens are not listed.",
             Fill,
-            rows=5,
+            rows=7,
         ),
         PanelCard(
             "pseudo_likelihood",
@@ -64,6 +69,7 @@ card = Card(
             "The attention weights of one head, computed again from its queries and keys. A blank looks both ways. Look for heads that "
             "look one place to the left or to the right, and for rows that rest on [SEP], where a head has nothing to say.",
             AttentionHead,
+            rows=11,
         ),
         PanelCard(
             "contexts",
