@@ -133,6 +133,11 @@ async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> Non
         await until(pilot, lambda: app.names() == ["images", "maps", "words", "neighbours", "answer"], "all fit in two columns")
 
 
+def test_what_the_stage_shows_with_all_its_options_is_no_panel_as_well() -> None:
+    card = dataclasses.replace(CARD, stage=stages.Plane("answer", "drawing"))
+    assert [panel.name for panel in Inside(card).panels] == ["images", "maps", "words", "neighbours"]
+
+
 async def test_keys_and_clicks_choose_the_panels() -> None:
     app = InsideApp()
     async with app.run_test(size=(60, 24)) as pilot:

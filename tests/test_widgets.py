@@ -224,7 +224,7 @@ async def test_labels_that_narrow_columns_cannot_hold_are_thinned_and_none_of_th
         assert text(widget)[0].split() == ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"]
 
 
-WORDS = ["[CLS]", *"if the nameerror is not found , a nameerror exception is raised .".split(), "[SEP]"]
+WORDS = ["[CLS]", *["if", "the", "nameerror", "is", "not", "found", ",", "a", "nameerror", "exception", "is", "raised", "."], "[SEP]"]
 """15 rows and columns of an attention map."""
 
 
@@ -271,3 +271,24 @@ async def test_a_matrix_of_one_value_is_no_slab() -> None:
         widget.show(np.ones((1, 1)), ["red"], ["red"])
         assert widget._grid is not None
         assert (widget._grid.pixel_columns, widget._grid.pixel_rows) == (8, 4)
+
+
+async def test_two_series_have_two_numbers_where_there_is_room_and_a_tick_makes_no_hole_in_a_bar() -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(80, 4)):
+        widget.show(["paris", "rome"], [0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0)
+        assert text(widget)[1].split()[-4:] == ["98.0", "%", "10.0", "%"]
+        tick, bar = (next(s for s in widget.render_line(1) if glyph in s.text) for glyph in "┃█")
+        assert tick.style is not None
+        assert bar.style is not None
+        assert tick.style.bgcolor == bar.style.color
+    async with Stage(widget := Bars()).run_test(size=(30, 4)):
+        widget.show(["paris", "rome"], [0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0)
+        assert "10.0" not in text(widget)[1]
+
+
+async def test_labels_of_bars_take_what_they_need_before_they_are_cut() -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(46, 2)):
+        widget.show(["encoder 0 self-attention", "final norm"], [12.25, 0.5])
+        assert "encoder 0 self-attention" in text(widget)[0]

@@ -184,6 +184,7 @@ class ChartColumn(Vertical):
         seen = charts[self.first : self.first + fit]
         for chart in self._charts:
             chart.display = chart in seen
+            chart.set_class(chart is seen[-1], "-last")
         self._more.display = fit < count
         others = [chart.card.title for chart in charts if not chart.display]
         words = f"{len(others)} more: {', '.join(others)}"
