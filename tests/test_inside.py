@@ -17,7 +17,7 @@ from playground.engine import stages
 from playground.engine.card import Card, PanelCard
 from playground.engine.commands import View
 from playground.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
-from playground.engine.settings import Options, Settings
+from playground.engine.settings import Options, Settings, fields
 from playground.engine.settings import field as setting
 from playground.screen.flow import Flow
 from playground.screen.inside import Inside, fitting
@@ -302,6 +302,17 @@ def test_as_many_panels_as_fit_from_the_chosen_one_onwards() -> None:
     assert fitting(rows, 3, 17, 1) == (range(2, 4), [6, 10]), "at the end the space is filled with what comes before"
     assert fitting(rows, 2, 1, 1) == (range(2, 3), [6]), "never none"
     assert fitting(rows, 0, 21, 2) == (range(4), [10, 10])
+
+
+def test_a_value_that_is_none_of_its_kind_is_shown_in_words() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Some(Options):
+        head: Annotated[int, Meta(ge=-1, le=3, extra={"least": "mean"})] = -1
+        """Which head."""
+
+    bar = OptionsBar(fields(Some))
+    assert [piece.text for piece in bar._group(bar.fields[0], -1)][3] == "mean"
+    assert [piece.text for piece in bar._group(bar.fields[0], 2)][3] == "   2"
 
 
 def test_steps_stay_within_their_bounds() -> None:

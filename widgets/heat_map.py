@@ -94,11 +94,11 @@ class HeatMap(Surface):
         if not self.values.size:
             self._grid = None
             return []
-        label_width, head = margins(self.values.shape, self._rows, self._columns, width, height)
+        labels, head = margins(self.values.shape, self._rows, self._columns, width, height)
         text = width_of(self._columns, MOST_WORD) if head else 0
         if self._counts and self.values.size <= 4096:
             text = max(text, *(len(figure(float(v))) for v in self.values.flat))
-        self._grid = grid = layout(self.values.shape, width, height, label_width, head, text)
+        self._grid = grid = layout(self.values.shape, width, height, labels, head, text)
         scale = palette.signed if self._signed else palette.levels
         matrix = self.values
         if grid.shrunk:
@@ -121,16 +121,13 @@ class HeatMap(Surface):
 
     def _row_labels(self, y: int, grid: Grid, palette: Palette) -> Row:
         """The label of the row at the line `y`; of both rows, the upper one first, where a line has two."""
-        if not grid.left:
-            return []
         rows, at = self.values.shape[0], self._at()
         first = 2 * y * rows // grid.pixel_rows
-        shown = [first, first + 1] if grid.pixel_rows == rows else [first]
         middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
-        width = grid.left // len(shown)
         result: Row = []
-        for index in shown:
-            label = self._rows[index] if middle and index < len(self._rows) else ""
+        for index, width in enumerate(grid.labels, first):
+            known = middle and index < len(self._rows) and (index == first or grid.pixel_rows == rows)
+            label = self._rows[index] if known else ""
             style = palette.style("accent", bold=True) if at is not None and index == at[0] else palette.style("muted")
             result.append(Segment(fit(label, width - 1, right=True) + " ", style))
         return result

@@ -18,17 +18,22 @@ MOST_WORD = 5
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the values stand: `left`, `top` in cells; each value `wide` cells by `tall` half cells.
+    """Where the values stand: behind the row `labels` (cells of each, spaces included) and below `top` lines; each value `wide` cells by `tall` half cells.
 
     `shrunk`: there are more rows or columns than that, and the values are means of neighbours."""
 
-    left: int
+    labels: tuple[int, ...]
     top: int
     wide: int
     tall: int
     pixel_rows: int
     pixel_columns: int
     shrunk: bool
+
+    @property
+    def left(self) -> int:
+        """Cells before the first value."""
+        return sum(self.labels)
 
     def at(self, x: int, y: int, rows: int, columns: int) -> tuple[int, int] | None:
         """The value (row, column) under a cell of the widget."""
@@ -38,12 +43,13 @@ class Grid:
         return py * rows // self.pixel_rows, px * columns // self.pixel_columns
 
 
-def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: int, height: int) -> tuple[int, int]:
-    """Cells for row labels (0: none), and lines for column labels. Where two rows share a line, both labels stand before it."""
+def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: int, height: int) -> tuple[tuple[int, ...], int]:
+    """Cells for row labels, and lines for column labels. Where two rows share a line, both labels stand before it."""
     room = max(1, height - 1 - bool(columns))
     beside = 2 if room < shape[0] <= 2 * room else 1
-    label_width = beside * (width_of(rows, max(3, width // (4 * beside))) + 1) if rows and width >= 12 else 0
-    return label_width, int(bool(columns) and height >= 5 and shape[1] <= width - label_width)
+    shared = [rows[first::beside] for first in range(beside)] if rows and width >= 12 else []
+    labels = tuple(width_of(several, max(3, width // (4 * beside))) + 1 for several in shared)
+    return labels, int(bool(columns) and height >= 5 and shape[1] <= width - sum(labels))
 
 
 def numeric(labels: list[str]) -> bool:
@@ -74,19 +80,19 @@ def column_labels(labels: list[str], wide: int) -> list[tuple[int, str]]:
     return found
 
 
-def layout(shape: tuple[int, ...], width: int, height: int, label_width: int, head: int, text: int) -> Grid:
+def layout(shape: tuple[int, ...], width: int, height: int, labels: tuple[int, ...], head: int, text: int) -> Grid:
     """The largest whole cells that fit, about square, but at least `text` wide for what is to be read; else means of neighbours.
 
     Labelled values get no more than two lines each: beyond that a small matrix would be nothing but slabs.
     """
     rows, columns = shape
-    room_x, room_y = max(1, width - label_width), 2 * max(1, height - head - (height > 1))
+    room_x, room_y = max(1, width - sum(labels)), 2 * max(1, height - head - (height > 1))
     tall = _even(room_y // rows)
-    tall = min(tall, MOST_TALL) if label_width else tall
+    tall = min(tall, MOST_TALL) if labels else tall
     wide = min(room_x // columns, max(2 * tall, text + 1, 2))
     tall = _even(min(tall, max(2, wide)))
     return Grid(
-        label_width,
+        labels,
         head,
         max(1, wide),
         max(1, tall),
