@@ -265,6 +265,15 @@ async def test_too_many_rows_leave_the_columns_as_wide_as_they_can_be() -> None:
         assert text(widget)[0].split() == ["one", "two", "three"]
 
 
+async def test_columns_that_share_a_cell_are_labelled_here_and_there() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(50, 8)):
+        widget.show(np.eye(4, 80), WORDS[:4], [f"token{i:02}" for i in range(80)])
+        labels = text(widget)[0].split()
+        assert labels[:2] == ["token00", "token16"]
+        assert all(len(label) == 7 for label in labels)
+
+
 async def test_a_matrix_of_one_value_is_no_slab() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(60, 14)):

@@ -127,7 +127,7 @@ class Bars(Surface):
             label_width, bar_width = max(1, width - figure_width - number - 2), 0
         seconds = aligned(self._second, self._percent) if len(self._second) == len(self.values) else []
         second_width = max((len(f) for f in seconds), default=0) + 2
-        if bar_width - second_width < 2 * LEAST_BAR:
+        if bar_width - second_width < LEAST_BAR:
             seconds = []
         bar_width -= second_width if seconds else 0
         low, high = self._bounds()

@@ -135,9 +135,10 @@ class HeatMap(Surface):
     def _column_labels(self, grid: Grid, width: int, palette: Palette) -> Row:
         row: Row = [Segment(" " * grid.left, palette.blank)]
         at, free = self._at(), grid.left
-        for column, label in column_labels(self._columns[: self.values.shape[1]], grid.wide):
-            start = grid.left + column * grid.wide + max(0, grid.wide - cell_len(label)) // 2
-            if start + cell_len(label) > width:
+        columns = self.values.shape[1]
+        for column, label in column_labels(self._columns[:columns], grid.pixel_columns / columns):
+            start = grid.left + column * grid.pixel_columns // columns + max(0, grid.wide - cell_len(label)) // 2
+            if start < free or start + cell_len(label) > width:
                 continue
             style = palette.style("accent", bold=True) if at and at[1] == column else palette.style("muted")
             row += [Segment(" " * (start - free), palette.blank), Segment(label, style)]

@@ -18,7 +18,8 @@ MOST_WORD = 5
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the values stand: behind the row `labels` (cells of each, spaces included) and below `top` lines; each value `wide` cells by `tall` half cells.
+    """Where the values stand: behind the row `labels` (cells of each, spaces included) and below `top` lines;
+    each value `wide` cells by `tall` half cells.
 
     `shrunk`: there are more rows or columns than that, and the values are means of neighbours."""
 
@@ -49,7 +50,7 @@ def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: 
     beside = 2 if room < shape[0] <= 2 * room else 1
     shared = [rows[first::beside] for first in range(beside)] if rows and width >= 12 else []
     labels = tuple(width_of(several, max(3, width // (4 * beside))) + 1 for several in shared)
-    return labels, int(bool(columns) and height >= 5 and shape[1] <= width - sum(labels))
+    return labels, int(bool(columns) and height >= 5)
 
 
 def numeric(labels: list[str]) -> bool:
@@ -57,26 +58,29 @@ def numeric(labels: list[str]) -> bool:
     return all(label.strip().lstrip("-+−").replace(".", "", 1).replace("e-", "", 1).isdecimal() for label in labels)
 
 
-def stride(labels: list[str], wide: int) -> int:
+def stride(labels: list[str], wide: float) -> int:
     """Of numeric labels in columns of `wide` cells every how manieth is written, so that they stay apart: 1, 2, 5, 10, 20 …"""
-    least = (width_of(labels, 99) + 1) / max(1, wide) if width_of(labels, 99) > max(1, wide - 1) else 1
+    longest = width_of(labels, 99)
+    least = (longest + 1) / wide if longest > max(1, wide - 1) else 1
     return next(factor * int(10**power) for power in range(9) for factor in (1, 2, 5) if factor * 10**power >= least)
 
 
-def column_labels(labels: list[str], wide: int) -> list[tuple[int, str]]:
+def column_labels(labels: list[str], wide: float) -> list[tuple[int, str]]:
     """Which columns of `wide` cells are labelled, and how: every one cut to its cells, or whole words as far apart as they need."""
     if numeric(labels):
         every = stride(labels, wide)
         return [(at, label) for at, label in enumerate(labels) if at % every == 0]
-    most = max(1, wide - 1)
-    if wide >= READABLE or sum(width_of([label], 99) > most for label in labels) <= len(labels) // 4:
+    most = max(1, int(wide) - 1)
+    long = sum(width_of([label], 99) > most for label in labels)
+    if wide >= READABLE or (wide >= 1 and long <= len(labels) // 4):
         return [(at, label if width_of([label], 99) <= most else set_cell_size(label, most)) for at, label in enumerate(labels)]
     found: list[tuple[int, str]] = []
     free = 0
     for at, label in enumerate(labels):
-        if at * wide >= free:
+        start = int(at * wide)
+        if start >= free:
             found.append((at, label))
-            free = at * wide + width_of([label], 99) + 1
+            free = start + width_of([label], 99) + 1
     return found
 
 

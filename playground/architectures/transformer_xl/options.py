@@ -28,7 +28,7 @@ class Before(Prompt):
     read_before: str = READ
     """What it read before that, segment by segment, of which only the memory is left."""
 
-    memory_length: Annotated[int, Meta(ge=-1, le=MAX_MEMORY)] = -1
+    memory_length: Annotated[int, Meta(ge=-1, le=MAX_MEMORY, extra={"least": "as set"})] = -1
     """Tokens that the memory holds; 0 empties it, -1 is the length with which the model is evaluated."""
 
     def check(self) -> None:
