@@ -19,8 +19,8 @@ def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) 
     """A path beside `target` to write to; it takes the target's place at the end, and is removed when something goes wrong.
 
     What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it holds nothing but what an
-    earlier export wrote, files whose path in it is one of the patterns `own`. Raises `SettingsError` (`DataError`) otherwise, when the
-    folder around the target is missing, and when the disk refuses.
+    earlier export wrote, files whose path in it is one of the patterns `own`. Raises `SettingsError` otherwise, when the folder around the
+    target is missing, and when the disk refuses.
     """
     target = expanded(target).absolute()
     try:
