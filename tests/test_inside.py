@@ -17,12 +17,13 @@ from playground.engine import stages
 from playground.engine.card import Card, PanelCard
 from playground.engine.commands import View
 from playground.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
-from playground.engine.settings import Options, Settings
+from playground.engine.settings import Options, Settings, fields
 from playground.engine.settings import field as setting
 from playground.screen.flow import Flow
 from playground.screen.inside import Inside, fitting
 from playground.screen.options_bar import OptionsBar, stepped
 from playground.screen.panel_view import PanelView
+from tests.widget_stage import text as stage_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,11 @@ async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> Non
         assert app.changes > before
         await pilot.resize_terminal(120, 40)
         await until(pilot, lambda: app.names() == ["images", "maps", "words", "neighbours", "answer"], "all fit in two columns")
+
+
+def test_what_the_stage_shows_with_all_its_options_is_no_panel_as_well() -> None:
+    card = dataclasses.replace(CARD, stage=stages.Plane("answer", "drawing"))
+    assert [panel.name for panel in Inside(card).panels] == ["images", "maps", "words", "neighbours"]
 
 
 async def test_keys_and_clicks_choose_the_panels() -> None:
@@ -277,6 +283,17 @@ async def test_every_kind_of_panel_has_its_widget_and_gives_way_to_another(no_co
             app.export_screenshot()
 
 
+async def test_curves_in_a_panel_name_their_own_axis_and_unit() -> None:
+    app = InsideApp()
+    async with app.run_test(size=(60, 14)) as pilot:
+        await until(pilot, lambda: app.names() == ["images"], "one panel")
+        app.inside.show(View("images"), Lines(x=[0, 1, 2], series={"one": [1.0, 0.5, 0.25]}, x_title="tokens back", percent=True))
+        await until(pilot, lambda: "tokens back" in "".join(stage_text(app.view("images").query_one(widgets.LineChart))), "the axis")
+        shown = "".join(stage_text(app.view("images").query_one(widgets.LineChart)))
+        assert "step" not in shown
+        assert "25.0 %" in shown
+
+
 def test_as_many_panels_as_fit_from_the_chosen_one_onwards() -> None:
     rows = [10, 6, 6, 10]
     assert fitting(rows, 0, 17, 1) == (range(2), [10, 6])
@@ -285,6 +302,17 @@ def test_as_many_panels_as_fit_from_the_chosen_one_onwards() -> None:
     assert fitting(rows, 3, 17, 1) == (range(2, 4), [6, 10]), "at the end the space is filled with what comes before"
     assert fitting(rows, 2, 1, 1) == (range(2, 3), [6]), "never none"
     assert fitting(rows, 0, 21, 2) == (range(4), [10, 10])
+
+
+def test_a_value_that_is_none_of_its_kind_is_shown_in_words() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Some(Options):
+        head: Annotated[int, Meta(ge=-1, le=3, extra={"least": "mean"})] = -1
+        """Which head."""
+
+    bar = OptionsBar(fields(Some))
+    assert [piece.text for piece in bar._group(bar.fields[0], -1)][3] == "mean"
+    assert [piece.text for piece in bar._group(bar.fields[0], 2)][3] == "   2"
 
 
 def test_steps_stay_within_their_bounds() -> None:

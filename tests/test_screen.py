@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from textual.widgets import Input
 
 from playground.engine.commands import AnyCommand
 from playground.engine.events import Failed, Started
+from playground.screen.app import PlaygroundApp
+from playground.screen.charts import Chart, ChartColumn
 from playground.screen.keys import ACTIONS
 from playground.screen.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
@@ -274,3 +277,25 @@ async def test_the_palette_begins_with_what_is_done_most(tmp_path: Path) -> None
         await until(lambda: "train/pause (space)" in screen_text(app))
         text = screen_text(app)
         assert text.index("train/pause") < text.index("step (s)") < text.index("reset (r)") < text.index("Step the discriminator")
+
+
+def titles(app: PlaygroundApp) -> list[str]:
+    """Of the charts that there is something to say in."""
+    return [chart.card.title for chart in app.tab.query_one(ChartColumn)._arranged]
+
+
+async def test_the_charts_before_training_are_those_that_the_settings_will_have(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="transformer-xl") as (app, _):
+        await until(lambda: titles(app) == ["Loss (nats a token)", "Words recalled", "Gradient norm before clipping"])
+        app.tab.form.put("task", "text")
+        await until(lambda: titles(app)[1:3] == ["Held-out perplexity", "Held-out tokens guessed right"])
+
+
+async def test_charts_stay_apart_when_their_number_changes(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="seq2seq") as (app, pilot):
+        for rows in (42, 60, 42, 30, 42):
+            await pilot.resize_terminal(140, rows)
+            await until(lambda rows=rows: app.size.height == rows)  # type: ignore[misc]
+            await until(
+                lambda: all(b.region.y - a.region.bottom == 1 for a, b in itertools.pairwise(c for c in app.tab.query(Chart) if c.display))
+            )

@@ -135,3 +135,16 @@ def test_a_preset_is_recognised_by_its_settings() -> None:
     assert SettingsForm(card, values | {"seed": 7}).preset == "adding-gru"
     assert SettingsForm(card, values | {"width": 33}).preset == ""
     assert SettingsForm(card).preset == ""
+
+
+async def test_the_row_under_the_cursor_is_in_sight_after_the_form_had_the_whole_window(tmp_path: Path) -> None:
+    async with opened(tmp_path, (140, 32), tab="convnet") as (app, pilot):
+        form = app.tab.form
+        form.query_one("#form-scroll").focus()
+        await pilot.press("end")
+        await until(lambda: "save every" in part_text(app, "SettingsForm"))
+        await pilot.press("m")
+        await until(lambda: form.size.width > 100)
+        await pilot.press("escape")
+        await until(lambda: form.size.width < 100)
+        await until(lambda: "save every" in part_text(app, "SettingsForm"))

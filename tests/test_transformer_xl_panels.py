@@ -115,6 +115,8 @@ def test_the_attention_map_has_a_border_between_memory_and_segment() -> None:
     assert np.isnan(weights[:, 20]).all()
     assert np.nansum(weights, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
     assert weights[0, 22] == 0  # the future
+    alone = ask(trained(), "attention", prompt="city animal", read_before="")
+    assert alone.columns == alone.rows, "no border where there is no memory"
 
 
 def test_a_prompt_longer_than_a_segment_goes_on_into_the_memory() -> None:
@@ -167,6 +169,8 @@ def test_the_curve_over_memory_lengths_steps_where_the_memory_reaches_the_words(
     assert recalled[32] < 0.2
     assert recalled[48] == 1.0
     assert set(answer.series["chance"]) == {1 / CHOICES}
+    assert answer.percent, "a share of the words"
+    assert answer.caption.startswith(f"as of step {trained().step:,}"), "it may be older than the charts beside it"
 
 
 def test_distances_are_summed_as_a_double_loop_sums_them() -> None:

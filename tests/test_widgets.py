@@ -211,14 +211,93 @@ async def test_a_drawing_is_set_within_bounds() -> None:
             pad.set(np.zeros((3, 3)))
 
 
-async def test_labels_that_narrow_columns_cannot_hold_are_left_out_and_numbers_are_thinned() -> None:
+async def test_labels_that_narrow_columns_cannot_hold_are_thinned_and_none_of_them_is_cut() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(60, 12)):
         words = [f"word{i}" for i in range(24)]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], words)
-        assert "w" not in "".join(text(widget)[:-1])
+        assert text(widget)[0].split() == ["word0", "word3", "word6", "word9", "word12", "word16", "word20"]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [f"{i / 100}" for i in range(1, 25)])
         assert set(text(widget)[0].split()) < {f"{i / 100}" for i in range(1, 25)}, "none is cut"
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         assert text(widget)[0].split() == ["0", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20", "22"]
+
+
+WORDS = ["[CLS]", *["if", "the", "nameerror", "is", "not", "found", ",", "a", "nameerror", "exception", "is", "raised", "."], "[SEP]"]
+"""15 rows and columns of an attention map."""
+
+
+async def test_an_attention_map_uses_the_room_and_every_row_is_labelled() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(88, 18)):
+        widget.show(np.eye(15), WORDS, WORDS)
+        assert [row.split()[0] for row in text(widget)[1:16]] == WORDS, "one line a row where there is room"
+        assert text(widget)[0].split() == [
+            "[CLS",
+            "if",
+            "the",
+            "name",
+            "is",
+            "not",
+            "foun",
+            ",",
+            "a",
+            "name",
+            "exce",
+            "is",
+            "rais",
+            ".",
+            "[SEP",
+        ]
+        assert "…" not in text(widget)[0]
+    async with Stage(widget := HeatMap()).run_test(size=(88, 11)):
+        widget.show(np.eye(15), WORDS, WORDS)
+        assert [word for row in text(widget)[1:9] for word in row[:20].split()] == WORDS, "two rows in a line, both labelled"
+        assert "means" not in text(widget)[-1]
+
+
+async def test_too_many_rows_leave_the_columns_as_wide_as_they_can_be() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 8)):
+        widget.show(np.eye(40, 3), [f"row {i}" for i in range(40)], ["one", "two", "three"])
+        assert "40 x 3, means of neighbours" in text(widget)[-1]
+        assert text(widget)[0].split() == ["one", "two", "three"]
+
+
+async def test_columns_that_share_a_cell_are_labelled_here_and_there() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(50, 8)):
+        widget.show(np.eye(4, 80), WORDS[:4], [f"token{i:02}" for i in range(80)])
+        labels = text(widget)[0].split()
+        assert labels[:2] == ["token00", "token16"]
+        assert all(len(label) == 7 for label in labels)
+
+
+async def test_a_matrix_of_one_value_is_no_slab() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 14)):
+        widget.show(np.ones((1, 1)), ["red"], ["red"])
+        assert widget._grid is not None
+        assert (widget._grid.pixel_columns, widget._grid.pixel_rows) == (8, 4)
+
+
+async def test_two_series_have_two_numbers_where_there_is_room_and_a_tick_makes_no_hole_in_a_bar() -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(80, 4)):
+        widget.show(["paris", "rome"], [0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0)
+        assert text(widget)[1].split()[-4:] == ["98.0", "%", "10.0", "%"]
+        tick, bar = (next(s for s in widget.render_line(1) if glyph in s.text) for glyph in "┃█")
+        assert tick.style is not None
+        assert bar.style is not None
+        assert tick.style.bgcolor == bar.style.color
+    async with Stage(widget := Bars()).run_test(size=(30, 4)):
+        widget.show(["paris", "rome"], [0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0)
+        assert "10.0" not in text(widget)[1]
+
+
+async def test_labels_of_bars_take_what_they_need_before_they_are_cut() -> None:
+    widget = Bars()
+    async with Stage(widget).run_test(size=(46, 2)):
+        widget.show(["encoder 0 self-attention", "final norm"], [12.25, 0.5])
+        assert "encoder 0 self-attention" in text(widget)[0]

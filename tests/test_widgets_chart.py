@@ -177,3 +177,12 @@ async def test_a_chart_of_nothing_says_what_will_appear() -> None:
         for curves in ([], [Curve("a", np.zeros(0), np.zeros(0))], [Curve("a", np.arange(3), np.full(3, np.nan))]):
             chart.show(curves)
             assert "space starts training" in "\n".join(text(chart))
+
+
+async def test_a_first_evaluation_is_seen_beside_the_nearest_baselines() -> None:
+    chart = LineChart(percent=True)
+    async with Stage(chart).run_test(size=(80, 14)):
+        first = Curve("masked accuracy", np.array([0.0]), np.array([0.0011]), style="dots")
+        chart.show([first], [Guide("bigram", 0.2), Guide("trigram", 0.3)])
+        assert chart._plot is None or chart._plot.top >= 0.2
+        assert [name for name in names_of(chart) if name][-1] == "bigram 20 %"

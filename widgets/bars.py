@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.color import Color
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -119,13 +121,19 @@ class Bars(Surface):
         figure_width = max(len(f) for f in figures)
         room = width - figure_width - number
         longest = max(width_of(self.labels, width), min(self.label_width, room // 3))
-        label_width = longest if longest <= room // 2 and room - longest >= LEAST_BAR else min(longest, max(3, room // 3))
+        label_width = min(longest, max(3, 2 * room // 3 if room - longest >= LEAST_BAR else room // 2))
         bar_width = width - label_width - figure_width - number - 3
         if bar_width < 3:
             label_width, bar_width = max(1, width - figure_width - number - 2), 0
+        seconds = aligned(self._second, self._percent) if len(self._second) == len(self.values) else []
+        second_width = max((len(f) for f in seconds), default=0) + 2
+        if bar_width - second_width < LEAST_BAR:
+            seconds = []
+        bar_width -= second_width if seconds else 0
         low, high = self._bounds()
         for i in range(self._first, self._first + self._seen):
-            rows.append(self._bar(i, label_width, bar_width, fit(figures[i], figure_width, right=True), low, high, palette))
+            row = self._bar(i, label_width, bar_width, fit(figures[i], figure_width, right=True), low, high, palette)
+            rows.append([*row, Segment(fit(seconds[i], second_width, right=True), palette.style("held_out"))] if seconds else row)
         hidden = len(self.values) - self._first - self._seen
         if self._seen < len(self.values) and len(rows) < height:
             words = out_of_sight(self._first, hidden)
@@ -185,8 +193,11 @@ class Bars(Surface):
             if row[at].text == " ":
                 row[at] = Segment("│", palette.style("faint"))
         if index < len(self._second):
+            tick = palette.style("held_out", bold=True)
             at = min(width - 1, int(self._share(self._second[index], low, high) * width))
-            row[at] = Segment("┃", palette.style("held_out", bold=True))
+            filled = row[at].text == "█" and not palette.shaded
+            # on a bar in its own colour, where the ground would look like a hole
+            row[at] = Segment("┃", _on(palette, "background" if index == self.chosen else "held_out", name) if filled else tick)
         return _joined(row)
 
     def action_move(self, by: int) -> None:
@@ -235,6 +246,11 @@ class Bars(Surface):
             event.stop()
             self._first = first
             self.repaint()
+
+
+def _on(palette: Palette, ink: str, ground: str) -> Style:
+    """Ink of one named colour on a ground of another."""
+    return Style(color=Color.from_rgb(*palette.colour(ink)), bgcolor=Color.from_rgb(*palette.colour(ground)), bold=True)
 
 
 def _joined(row: Row) -> Row:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SETTLED = 40
 """Columns of dots that hold something before a steep start may be clipped."""
+_BEGUN = 3
+"""Points of a curve from which it alone says what range matters."""
 _FEW = 10
 """Span of x below which ticks may fall between whole numbers."""
 _ROOMY = 6
@@ -108,7 +110,8 @@ def _span(chart: LineChart, index: int, left: float, right: float, count: int, s
 def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float, bool]:
     """Limits of y, and whether they clip a curve.
 
-    The curves decide; a guide is taken in where that leaves the curves at least 60 % of the height.
+    The curves decide; a guide is taken in where that leaves the curves at least 60 % of the height. While there are too few points for a
+    curve, the guides say what range matters: the nearest one above and the nearest below are taken in.
     """
     lows = np.concatenate([np.zeros(0), *(s.low[~np.isnan(s.low)] for s in spans)])
     highs = np.concatenate([np.zeros(0), *(s.high[~np.isnan(s.high)] for s in spans)])
@@ -119,10 +122,12 @@ def _limits(chart: LineChart, spans: list[Columns]) -> tuple[float, float, bool]
     if not chart.log_scale:
         low, high = _without_start(lows, highs)
         clipped = (low, high) != (float(lows.min()), float(highs.max()))
-    for guide in chart.guides:
-        if not math.isfinite(guide.value) or (chart.log_scale and guide.value <= 0):
-            continue
-        new_low, new_high = min(low, guide.value), max(high, guide.value)
+    known = [guide.value for guide in chart.guides if math.isfinite(guide.value) and (guide.value > 0 or not chart.log_scale)]
+    if max(len(chart.prepared(i)[0]) for i in range(len(chart.curves))) < _BEGUN:
+        low = max((value for value in known if value <= low), default=low)
+        high = min((value for value in known if value >= high), default=high)
+    for value in known:
+        new_low, new_high = min(low, value), max(high, value)
         have, need = (math.log(high / low), math.log(new_high / new_low)) if chart.log_scale else (high - low, new_high - new_low)
         if have >= 0.6 * need:
             low, high = new_low, new_high

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from widgets.cells import level_rows, resample
-from widgets.heat_map_layout import Grid, layout, margins, numeric, stride
+from widgets.heat_map_layout import MOST_WORD, Grid, column_labels, layout, margins
 from widgets.palette import Palette, Scale, to_levels
-from widgets.surface import Row, Surface, overlay, pieces
-from widgets.text import figure, fit, plain
+from widgets.surface import Row, Surface, overlay
+from widgets.text import figure, fit, plain, width_of
 
 
 class HeatMap(Surface):
@@ -95,9 +94,11 @@ class HeatMap(Surface):
         if not self.values.size:
             self._grid = None
             return []
-        label_width, head = margins(self.values.shape, self._rows, self._columns, width, height)
-        text = max((len(figure(float(v))) for v in self.values.flat), default=0) if self._counts and self.values.size <= 4096 else 0
-        self._grid = grid = layout(self.values.shape, width, height, label_width, head, text)
+        labels, head = margins(self.values.shape, self._rows, self._columns, width, height)
+        text = width_of(self._columns, MOST_WORD) if head else 0
+        if self._counts and self.values.size <= 4096:
+            text = max(text, *(len(figure(float(v))) for v in self.values.flat))
+        self._grid = grid = layout(self.values.shape, width, height, labels, head, text)
         scale = palette.signed if self._signed else palette.levels
         matrix = self.values
         if grid.shrunk:
@@ -110,48 +111,39 @@ class HeatMap(Surface):
         if self._counts and not grid.shrunk:
             self._print_counts(body, levels, grid, scale, palette)
         self._draw_cursor(body, levels, grid, scale, palette)
-        rows = self._column_labels(grid, head, width, palette)
-        rows += [[Segment(self._row_label(y, grid, label_width), self._label_style(y, grid, palette)), *row] for y, row in enumerate(body)]
+        rows = [self._column_labels(grid, width, palette)] if head else []
+        rows += [[*self._row_labels(y, grid, palette), *row] for y, row in enumerate(body)]
         rows = rows[: height - 1] if height > 1 else rows
         rows += [[] for _ in range(height - 1 - len(rows))]
         return [*rows, self._status(width, palette)] if height > 1 else rows
 
     # Labels
 
-    def _row_label(self, y: int, grid: Grid, label_width: int) -> str:
-        if not label_width:
-            return ""
-        rows = self.values.shape[0]
+    def _row_labels(self, y: int, grid: Grid, palette: Palette) -> Row:
+        """The label of the row at the line `y`; of both rows, the upper one first, where a line has two."""
+        rows, at = self.values.shape[0], self._at()
         first = 2 * y * rows // grid.pixel_rows
         middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
-        label = self._rows[first] if middle and first < len(self._rows) else ""
-        return fit(label, label_width - 1, right=True) + " "
+        result: Row = []
+        for index, width in enumerate(grid.labels, first):
+            known = middle and index < len(self._rows) and (index == first or grid.pixel_rows == rows)
+            label = self._rows[index] if known else ""
+            style = palette.style("accent", bold=True) if at is not None and index == at[0] else palette.style("muted")
+            result.append(Segment(fit(label, width - 1, right=True) + " ", style))
+        return result
 
-    def _label_style(self, y: int, grid: Grid, palette: Palette) -> Style:
-        at = self._at()
-        here = at is not None and 2 * y * self.values.shape[0] // grid.pixel_rows == at[0]
-        return palette.style("accent", bold=True) if here else palette.style("muted")
-
-    def _column_labels(self, grid: Grid, head: int, width: int, palette: Palette) -> list[Row]:
-        if not head:
-            return []
+    def _column_labels(self, grid: Grid, width: int, palette: Palette) -> Row:
+        row: Row = [Segment(" " * grid.left, palette.blank)]
+        at, free = self._at(), grid.left
         columns = self.values.shape[1]
-        at = self._at()
-        if head == 1 and numeric(self._columns) and (every := stride(self._columns, grid.wide)) > 1:
-            parts = [(grid.left + i * grid.wide, label, "muted") for i, label in enumerate(self._columns[:columns]) if i % every == 0]
-            return [pieces([part for part in parts if part[0] + len(part[1]) <= width], width, palette)]
-        rows: list[Row] = []
-        for line in range(head):
-            row: Row = [Segment(" " * grid.left, palette.blank)]
-            for column in range(columns):
-                label = self._columns[column] if column < len(self._columns) else ""
-                if head > 1:  # written downwards
-                    label = fit(label, head)[line : line + 1]
-                shown = fit(label, grid.wide) if grid.wide > 1 else label[:1] or " "
-                style = palette.style("accent", bold=True) if at and at[1] == column else palette.style("muted")
-                row.append(Segment(shown.center(grid.wide) if head > 1 else fit(label.center(grid.wide), grid.wide), style))
-            rows.append(row)
-        return rows
+        for column, label in column_labels(self._columns[:columns], grid.pixel_columns / columns):
+            start = grid.left + column * grid.pixel_columns // columns + max(0, grid.wide - cell_len(label)) // 2
+            if start < free or start + cell_len(label) > width:
+                continue
+            style = palette.style("accent", bold=True) if at and at[1] == column else palette.style("muted")
+            row += [Segment(" " * (start - free), palette.blank), Segment(label, style)]
+            free = start + cell_len(label)
+        return row
 
     # Drawing over the cells
 

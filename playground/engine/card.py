@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from playground.engine.settings import Options, Settings
@@ -70,8 +70,8 @@ class ChartCard:
     """Names of held-out metrics (one value an evaluation each); the first one's baselines are drawn as dashed lines."""
     log: bool = False
     percent: bool = False
-    always: bool = True
-    """False: its metrics exist with some settings alone; without them the chart is left out."""
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    """Whether its metrics exist with these settings; where they do not the chart is left out. None: they always do."""
     better: Literal["higher", "lower", ""] = ""
     """Which of the first held-out metric's values is the best; by default higher for percentages and lower for the rest, and for the card's
     own metric as the card says."""

@@ -150,6 +150,8 @@ class Lines(Panel, frozen=True, kw_only=True):
     x: list[float]
     series: dict[str, list[float | None]]
     x_title: str = ""
+    percent: bool = False
+    """Values are shares (0..1), shown in per cent."""
     log: bool = False
 
 

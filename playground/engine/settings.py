@@ -105,6 +105,8 @@ class Field:
     """Rows and columns of the drawing that the text is."""
     unit: str
     live: bool
+    least: str
+    """What the lowest value means, where it is none of its kind: "last" for layer -1."""
     doc: str
     annotation: Any
 
@@ -372,6 +374,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         pad=(int(pad[0]), int(pad[1])) if (pad := extra.get("pad")) else None,
         unit=str(extra.get("unit", "")),
         live=bool(extra.get("live")),
+        least=str(extra.get("least", "")),
         doc=doc,
         annotation=hint,
     )

@@ -60,7 +60,7 @@ class Passage(NextWord):
 class TokenOfPrompt(Prompt):
     """Options of a question about one token of the prompt."""
 
-    token: Annotated[int, Meta(ge=-1, le=1023)] = -1
+    token: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "last"})] = -1
     """Which token of the prompt, counted from 0; -1 is the last."""
 
 

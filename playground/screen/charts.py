@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from textual import events
 from textual.app import ComposeResult
@@ -113,6 +114,7 @@ class ChartColumn(Vertical):
         self.first = 0
         """Position of the first chart that is shown."""
         self._history: History | None = None
+        self._settings: dict[str, Any] = {}
         self._charts = {chart: Chart(chart) for chart in card.all_charts}
         self._arranged = self._relevant()
         """Those there is something to say in, shown or not."""
@@ -142,8 +144,12 @@ class ChartColumn(Vertical):
             self.first = 0
             self._arrange()
 
-    def expect(self, busy: bool) -> None:
-        """Whether something trains already."""
+    def expect(self, busy: bool, settings: Mapping[str, Any]) -> None:
+        """Whether something trains already, and with which settings, or which ones it would train with."""
+        if settings != self._settings:
+            self._settings = dict(settings)
+            if self._relevant() != self._arranged:
+                self._arrange()
         for chart in self._charts.values():
             if chart.is_mounted and chart.query(LineChart):
                 chart.expect(busy)
@@ -152,10 +158,14 @@ class ChartColumn(Vertical):
         self._arrange()
 
     def _relevant(self) -> list[Chart]:
-        """The charts that these settings have numbers for; before there are any, those that all settings have."""
+        """The charts that there are or will be numbers for."""
         history = self._history
         known = {*history.training, *history.held_out} if history is not None else set()
-        return [self._charts[card] for card in self.card.charts if card.always or known & {*card.train, *card.held_out}]
+
+        def has(card: ChartCard) -> bool:
+            return card.when is None or bool(known & {*card.train, *card.held_out}) or bool(self._settings and card.when(self._settings))
+
+        return [self._charts[card] for card in self.card.charts if has(card)]
 
     def action_go(self, by: int) -> None:
         """Show the charts from the next one, or the one before."""
@@ -181,6 +191,7 @@ class ChartColumn(Vertical):
         seen = charts[self.first : self.first + fit]
         for chart in self._charts.values():
             chart.display = chart in seen
+            chart.set_class(chart is seen[-1], "-last")
         self.sort_children(key=lambda child: charts.index(child) if child in charts else len(charts))
         self._more.display = fit < count
         others = [chart.card.title for chart in charts if not chart.display]

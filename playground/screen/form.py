@@ -36,6 +36,8 @@ class FieldScroll(VerticalScroll, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.tell()
+        if isinstance(self.parent, SettingsForm):
+            self.parent.keep_in_view()
 
     def tell(self) -> None:
         """Say how much is out of sight."""
@@ -185,7 +187,7 @@ class SettingsForm(Vertical):
         self.problem = ""
         self.cursor = min(max(self.cursor + by, 0), len(self.fields))
         self.draw()
-        self._keep_in_view()
+        self.keep_in_view()
 
     def action_edit(self) -> None:
         """Type a value, or take the next choice."""
@@ -202,7 +204,7 @@ class SettingsForm(Vertical):
         self.problem = ""
         self._editor.open(name.replace("_", " "), typed.show(self.values[name]))
         self.draw()
-        self._keep_in_view()
+        self.keep_in_view()
         return None
 
     def _draw_setting(self, name: str, size: tuple[int, int]) -> None:
@@ -365,7 +367,8 @@ class SettingsForm(Vertical):
         self.remove_class("-focused")
         self.draw()
 
-    def _keep_in_view(self) -> None:
+    def keep_in_view(self) -> None:
+        """Scroll to the row under the cursor where it is out of sight, as after the form had the whole window."""
         self.call_after_refresh(self._scroll_to_cursor)
 
     def _scroll_to_cursor(self) -> None:

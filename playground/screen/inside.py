@@ -71,7 +71,7 @@ class Inside(Vertical):
         super().__init__(id=id)
         self.card = card
         self.panels = _ordered(card)
-        """The card's panels; those whose answers the stage shows as well come last."""
+        """The card's panels, without the one that the stage shows with all its options; others whose answers it shows come last."""
         self.chosen = 0
         """Position of the chosen panel among them."""
         self._first = 0
@@ -189,7 +189,7 @@ class Inside(Vertical):
         card = self.panels[position]
         if card.name in self._views:
             return
-        picked_elsewhere = [panel.selects for panel in self.panels]
+        picked_elsewhere = [panel.selects for panel in self.card.panels]
         view = PanelView(card, quiet=quiet_options(self.card), last=picked_elsewhere, selected=self._selected_by(card))
         view.set_options(self._options)
         following = next((self._views[later.name] for later in self.panels[position + 1 :] if later.name in self._views), None)
@@ -197,7 +197,7 @@ class Inside(Vertical):
         self._grid.mount(view, before=following)
 
     def _selected_by(self, card: PanelCard) -> Field | None:
-        everywhere = [field for panel in self.panels for field in fields(panel.options)]
+        everywhere = [field for panel in self.card.panels for field in fields(panel.options)]
         return next((field for field in everywhere if field.name == card.selects), None)
 
     def _draw_titles(self, shown: Sequence[int]) -> None:
@@ -249,9 +249,11 @@ class Inside(Vertical):
 
 
 def _ordered(card: Card) -> list[PanelCard]:
-    """The card's panels; those whose answers the stage shows as well come last."""
-    on_stage = {card.stage.panel, *card.stage.panels} if card.stage is not None else set()
-    return sorted(card.panels, key=lambda panel: panel.name in on_stage)
+    """The card's panels, without the one that the stage shows with all its options; others whose answers it shows come last."""
+    stage = card.stage
+    on_stage = {stage.panel, *stage.panels} if stage is not None else set()
+    own = stage.panel if stage is not None and stage.panel in stage.panels else ""
+    return sorted((panel for panel in card.panels if panel.name != own), key=lambda panel: panel.name in on_stage)
 
 
 def quiet_options(card: Card) -> set[str]:

@@ -148,7 +148,7 @@ class OptionsBar(Flow):
     def _group(self, field: Field, value: Any) -> Group:
         marked = self.focused_title and len(self.fields) > 1 and self.fields[self.marked % len(self.fields)] is field
         label = Piece(words(field), "flow--marked" if marked else "flow--quiet")
-        text = show(value).replace("\n", " ")
+        text = field.least if field.least and value == field.low else show(value).replace("\n", " ")
         if field.pad is not None:
             return label, GAP_PIECE, Piece(in_short(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
@@ -296,4 +296,4 @@ def _value_width(field: Field) -> int:
         return 5
     if field.kind == "float":
         return len(f"{float_step(field):g}")
-    return len(show(field.high)) if field.high is not None and field.high < 1000 else 3
+    return max(len(field.least), len(show(field.high)) if field.high is not None and field.high < 1000 else 3)

@@ -47,11 +47,12 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             _fill_scatter(widget, panel)
         case panels.Lines():
             assert isinstance(widget, widgets.LineChart)
-            widget.log_scale = panel.log
+            widget.log_scale, widget.percent, widget.x_title = panel.log, panel.percent, panel.x_title
             widget.empty = panel.caption or "nothing to draw yet"
             widget.show([_curve(panel, position, name) for position, name in enumerate(panel.series)])
         case panels.Table():
             assert isinstance(widget, widgets.TableView)
+            widget.empty = panel.caption or "nothing to show yet"
             shades = panel.shades.numpy() if panel.shades is not None else None
             widget.show(panel.columns, panel.rows, right=panel.right, shades=shades)
         case panels.Frame():

@@ -205,7 +205,7 @@ class ArchitectureTab(Vertical):
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             self._charts.show(history)
-        self._charts.expect(link.busy)
+        self._charts.expect(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.standing())
         fresh, self._fresh = self._fresh, {}
         inside = self.inside

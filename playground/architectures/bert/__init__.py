@@ -24,7 +24,9 @@ card = Card(
         LOSS,
         ChartCard("Held-out masked words found", held_out=("masked_accuracy",), percent=True),
         ChartCard("Held-out loss (nats a masked word)", held_out=("masked_loss",)),
-        ChartCard("Pairs of text told apart", held_out=("next_sentence_accuracy",), percent=True, always=False),
+        ChartCard(
+            "Pairs of text told apart", held_out=("next_sentence_accuracy",), percent=True, when=lambda it: bool(it["next_sentence"])
+        ),
         GRADIENT,
     ),
     panels=(
@@ -42,11 +44,11 @@ card = Card(
         PanelCard(
             "masked_words",
             "Each blank's candidates",
-            "A row for every [MASK]: the likeliest words, with their probabilities.",
+            "The likeliest words of every [MASK], with their probabilities.",
             "All blanks are asked at the same time, so none of them knows what the others will be: two blanks side by side can be "
             "filled with words that do not go together. <unk> and the special tokens are not listed.",
             Fill,
-            rows=5,
+            rows=7,
         ),
         PanelCard(
             "pseudo_likelihood",
@@ -65,6 +67,7 @@ card = Card(
             "The attention weights of one head, computed again from its queries and keys. A blank looks both ways. Look for heads that "
             "look one place to the left or to the right, and for rows that rest on [SEP], where a head has nothing to say.",
             AttentionHead,
+            rows=11,
         ),
         PanelCard(
             "contexts",

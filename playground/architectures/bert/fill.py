@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from playground.architectures.bert.options import MASK, Fill, Sentence
 from playground.architectures.bert.sentence import Read, label, read_sentence, sayable
 from playground.data.tokens import Tokenizer
 from playground.engine.panels import Array, Bars, Table, Tokens
+
+SIDE_BY_SIDE = 3
+"""Blanks whose candidates are listed below each other; those of more are listed in a row each."""
 
 AT_ONCE = 64
 """Rows that are read together."""
@@ -108,18 +113,29 @@ def masked_words(model: BERT, tokenizer: Tokenizer, options: Fill) -> Table:
     sentence = of_sentence(model, tokenizer, options)
     count = min(options.top, 6, len(tokenizer.vocabulary) - 1)
     probability = read(model, [sentence.row()])[0, 1:-1].softmax(dim=-1)  # (T, V)
-    rows, shades = [], []
-    for place in sentence.masks:
-        top = sayable(probability[place], len(tokenizer.vocabulary)).topk(count)
-        words = [tokenizer.label(token) for token in top.indices.tolist()]
-        rows.append([around(sentence.words, place), *(f"{w} {100 * p:.0f} %" for w, p in zip(words, top.values.tolist(), strict=True))])
-        shades.append([0.0, *top.values.tolist()])
+    if not sentence.masks:
+        return Table(columns=[], rows=[], figure="none masked", caption=f"no word is masked: write {MASK} in the place of one")
+    tops = [sayable(probability[place], len(tokenizer.vocabulary)).topk(count) for place in sentence.masks]
+    sure = [[f"{100 * p:.0f} %" for p in top.values.tolist()] for top in tops]
+    words = [[tokenizer.label(token) for token in top.indices.tolist()] for top in tops]
+    blanks = [around(sentence.words, place) for place in sentence.masks]
+    shades = torch.stack([top.values for top in tops]).float()  # (blanks, count)
+    few = len(blanks) <= SIDE_BY_SIDE
+    if few:  # a column of percentages and one of words for every blank
+        columns = [text for blank in blanks for text in ("", blank)]
+        rows = [[text for blank in range(len(blanks)) for text in (sure[blank][rank], words[blank][rank])] for rank in range(count)]
+        tints = torch.stack([torch.full_like(shades, math.nan), shades], dim=1).flatten(0, 1).T
+    else:
+        columns = ["blank", *(f"{rank}." for rank in range(1, count + 1))]
+        rows = [[blank, *map(" ".join, zip(*pair, strict=True))] for blank, *pair in zip(blanks, sure, words, strict=True)]
+        tints = torch.cat([torch.full((len(blanks), 1), math.nan), shades], dim=1)
     return Table(
-        columns=["blank", *(f"{rank}." for rank in range(1, count + 1))],
+        columns=columns,
         rows=rows,
-        shades=Array.of(torch.tensor(shades or [[0.0] * (count + 1)], dtype=torch.float32)[: len(rows)].numpy()),
-        figure=f"{len(rows)} masked",
-        caption=sentence.caption(*([] if rows else [f"no word is masked: write {MASK} in the place of one"])),
+        right=list(range(0, len(columns), 2)) if few else [],
+        shades=Array.of(tints.numpy()),
+        figure=f"{len(blanks)} masked",
+        caption=sentence.caption(),
     )
 
 

@@ -37,5 +37,5 @@ class MapOptions(ImageOptions):
 class SaliencyOptions(ImageOptions):
     """Whose logit the cells' influence is measured on."""
 
-    target: Annotated[int, Meta(ge=-1, le=999)] = -1
+    target: Annotated[int, Meta(ge=-1, le=999, extra={"least": "its own"})] = -1
     """Number of the class to ask about; -1 for the class the net decides on."""

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions
+from playground.architectures.gan.settings import IMAGE_SIDES
 from playground.engine import stages
 from playground.engine.card import ActionCard, ChartCard, PanelCard, Preset
 
+MODES = ("8-gaussians", "25-gaussians")
+"""The points that lie in separate modes."""
+
 CHARTS = (
     ChartCard("Losses", train=("discriminator_loss", "generator_loss")),
-    ChartCard("Modes covered", held_out=("modes_covered",), better="higher", always=False),
+    ChartCard("Modes covered", held_out=("modes_covered",), better="higher", when=lambda it: it["data"] in (*MODES, *IMAGE_SIDES)),
     ChartCard("Earth mover's distance to held-out data", held_out=("wasserstein_distance",), log=True),
-    ChartCard("Fréchet distance in the cells", held_out=("frechet_distance",), log=True, always=False),
-    ChartCard("Samples within a mode", held_out=("high_quality_share",), percent=True, always=False),
-    ChartCard("Distance to the nearest training image", held_out=("nearest_distance",), always=False),
+    ChartCard("Fréchet distance in the cells", held_out=("frechet_distance",), log=True, when=lambda it: it["data"] in IMAGE_SIDES),
+    ChartCard("Samples within a mode", held_out=("high_quality_share",), percent=True, when=lambda it: it["data"] in MODES),
+    ChartCard("Distance to the nearest training image", held_out=("nearest_distance",), when=lambda it: it["data"] in IMAGE_SIDES),
     ChartCard("Discriminator's output on real and made", train=("real_output", "fake_output")),
     ChartCard("Discriminator's loss by its parts", train=("real_loss", "fake_loss")),
-    ChartCard("Right answers of the discriminator", train=("discriminator_accuracy",), percent=True, always=False),
-    ChartCard("Gradient penalty", train=("penalty",), log=True, always=False),
+    ChartCard(
+        "Right answers of the discriminator",
+        train=("discriminator_accuracy",),
+        percent=True,
+        when=lambda it: not it["loss"].startswith("wasserstein"),
+    ),
+    ChartCard("Gradient penalty", train=("penalty",), log=True, when=lambda it: it["loss"] == "wasserstein-gp"),
 )
 
 PANELS = (

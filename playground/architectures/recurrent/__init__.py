@@ -41,10 +41,10 @@ card = Card(
     order=20,
     charts=(
         ChartCard("Loss (nats a token, or squared error)", train=("train_loss",), held_out=("val_loss",), log=True),
-        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True, always=False),
-        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True, always=False),
-        ChartCard("Squared error", held_out=("test_mse",), log=True, always=False),
-        ChartCard("Symbols recalled", held_out=("accuracy",), percent=True, always=False),
+        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True, when=lambda it: it["task"] in ("text", "copy")),
+        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True, when=lambda it: it["task"] in ("text", "copy")),
+        ChartCard("Squared error", held_out=("test_mse",), log=True, when=lambda it: it["task"] in ("adding", "series")),
+        ChartCard("Symbols recalled", held_out=("accuracy",), percent=True, when=lambda it: it["task"] == "copy"),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

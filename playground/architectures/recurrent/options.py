@@ -45,7 +45,7 @@ class Continued(Passage, Unit):
 class ReadTokens(Prompt, Unit):
     """Options of the prompt, token by token."""
 
-    token: Annotated[int, Meta(ge=-1, le=1023)] = -1
+    token: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "last"})] = -1
     """Which token of the prompt, counted from 0; -1 is the last."""
 
 

@@ -20,7 +20,9 @@ card = Card(
         ChartCard("Loss (nats a token)", train=("train_loss",), held_out=("val_loss",), log=True),
         ChartCard("Held-out outputs right as a whole", held_out=("exact_match",), percent=True),
         ChartCard("Held-out tokens right, freely and teacher-forced", held_out=("token_accuracy", "teacher_forced_accuracy"), percent=True),
-        ChartCard("Held-out outputs right, by beam search", held_out=("beam_exact_match",), percent=True, always=False),
+        ChartCard(
+            "Held-out outputs right, by beam search", held_out=("beam_exact_match",), percent=True, when=lambda it: it["eval_beams"] > 1
+        ),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

@@ -56,10 +56,10 @@ class AttentionMap(Source):
 class Alignment(Source):
     """Options of the alignment."""
 
-    aligned_layer: Annotated[int, Meta(ge=-1, le=23)] = -1
+    aligned_layer: Annotated[int, Meta(ge=-1, le=23, extra={"least": "last"})] = -1
     """Which layer's cross attention, counted from 0; -1 is the last."""
 
-    aligned_head: Annotated[int, Meta(ge=-1, le=63)] = -1
+    aligned_head: Annotated[int, Meta(ge=-1, le=63, extra={"least": "mean"})] = -1
     """Which head of it, counted from 0; -1 is the mean of all."""
 
 

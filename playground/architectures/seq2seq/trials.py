@@ -25,28 +25,26 @@ def beam_candidates(model: Seq2Seq, problem: Problem, options: Beam) -> Table:
     [found] = beam_search(model, source, options.beams, limit, options.alpha, tuple(said.output[: said.forced]))
     short = "so far" if limit < limit_of(model, problem) else "cut off"  # while the tokens come one by one, or for good
     rows, shades = [], []
-    for number, one in enumerate(found, 1):
+    for one in found:
         probability = math.exp(one.log_probability)
         right = said.right is not None and is_right(problem, one.ids, said.right)
-        remarks = [*(["greedy"] if one.ids == said.output else []), *(["right"] if right else [])]
+        known = {short: not one.ended, "greedy": one.ids == said.output, "right": right}
+        remarks = [word for word, holds in known.items() if holds]
         text = clean(text_of(problem, one.ids), 60)
         rows.append(
             [
-                f"{number}",
                 text,
-                "ended" if one.ended else short,
-                f"{one.log_probability:.3f}",
-                f"{one.score:.3f}",
                 f"{100 * probability:.2f} %",
+                f"{one.score:.3f}",
                 ", ".join(remarks),
             ]
         )
-        shades.append([0.0, probability, 0.0, 0.0, 0.0, probability, 0.0])
+        shades.append([probability, probability, 0.0, 0.0])
     total = sum(math.exp(one.log_probability) for one in found)
     return Table(
-        columns=["", "output", "", "log-probability", "score", "probability", ""],
+        columns=["output", "p", "score", ""],
         rows=rows,
-        right=[0, 3, 4, 5],
+        right=[1, 2],
         shades=Array.of(torch.tensor(shades).numpy()),
         figure=f"{100 * total:.1f} % in {len(found)} outputs",
         caption=caption_of(said, off),

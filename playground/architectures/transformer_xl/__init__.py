@@ -34,9 +34,11 @@ card = Card(
     order=90,
     charts=(
         ChartCard("Loss (nats a token)", train=("train_loss",), held_out=("val_loss", "val_loss_without_memory"), log=True),
-        ChartCard("Words recalled", held_out=("recall_accuracy", "recall_without_memory"), percent=True, always=False),
-        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True, always=False),
-        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True, always=False),
+        ChartCard(
+            "Words recalled", held_out=("recall_accuracy", "recall_without_memory"), percent=True, when=lambda it: it["task"] == "recall"
+        ),
+        ChartCard("Held-out perplexity", held_out=("val_perplexity",), log=True, when=lambda it: it["task"] == "text"),
+        ChartCard("Held-out tokens guessed right", held_out=("val_top1",), percent=True, when=lambda it: it["task"] == "text"),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(
@@ -70,7 +72,7 @@ card = Card(
         ),
         PanelCard(
             "memory_curve",
-            "Loss against memory",
+            "Loss or recall against memory",
             "What is lost with a shorter memory: held-out loss, or words recalled, at several lengths.",
             "The same weights are evaluated with memories of different lengths, up to twice the length that is set. A text's loss falls "
             "with every token of memory that is of use, and rises again where distances come that training never had. Recall is chance "

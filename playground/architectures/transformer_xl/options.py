@@ -28,7 +28,7 @@ class Before(Prompt):
     read_before: str = READ
     """What it read before that, segment by segment, of which only the memory is left."""
 
-    memory_length: Annotated[int, Meta(ge=-1, le=MAX_MEMORY)] = -1
+    memory_length: Annotated[int, Meta(ge=-1, le=MAX_MEMORY, extra={"least": "as set"})] = -1
     """Tokens that the memory holds; 0 empties it, -1 is the length with which the model is evaluated."""
 
     def check(self) -> None:
@@ -60,7 +60,7 @@ class TokenRead(Before, TokenOfPrompt):
 class Head(Options):
     """One attention head."""
 
-    layer: Annotated[int, Meta(ge=-1, le=47)] = -1
+    layer: Annotated[int, Meta(ge=-1, le=47, extra={"least": "last"})] = -1
     """Which block, counted from 0; -1, or beyond the last one, is the last."""
 
     head: Annotated[int, Meta(ge=0, le=63)] = 0
@@ -79,7 +79,7 @@ class MemoryUsed(TokenRead):
     of: Literal["all heads", "one head"] = "all heads"
     """Whose attention: the strongest that any head of any layer pays, or that of one head."""
 
-    layer: Annotated[int, Meta(ge=-1, le=47)] = -1
+    layer: Annotated[int, Meta(ge=-1, le=47, extra={"least": "last"})] = -1
     """For one head: which block, counted from 0; -1, or beyond the last one, is the last."""
 
     head: Annotated[int, Meta(ge=0, le=63)] = 0

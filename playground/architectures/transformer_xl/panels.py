@@ -117,20 +117,21 @@ def memory_used(model: TransformerXL, problem: Problem, options: MemoryUsed) -> 
 
 
 def attention(model: TransformerXL, problem: Problem, options: Attention) -> HeatMap:
-    """The attention weights of one head over the memory and the prompt, with an empty column between them."""
+    """The attention weights of one head over the memory and the prompt, with an empty column between them where both are there."""
     reading = read(model, problem, options)
     layer, head = chosen(model, options.layer, options.head)
     weights = attention_weights(model, reading.idx, reading.memory)[layer][0, head].float().cpu()  # (T, S)
     held, tokenizer = len(reading.remembered), problem.tokenizer
     memory, segment = weights[-MAP:, max(0, held - MAP) : held], weights[-MAP:, held:][:, -MAP:]
+    between = memory.new_full((len(memory), int(held > 0)), math.nan)
     labels = [tokenizer.label(token) for token in reading.prompt.ids[-MAP:]]
     cut = [f"of the memory's {held} {tokenizer.noun} the last {MAP}"] if held > MAP else []
     cut += [f"of the prompt the last {MAP}"] if len(reading.prompt.ids) > MAP else []
     in_memory = f"{100 * float(weights[-1, :held].sum()):.0f} % of the last row in memory"
     return HeatMap(
-        values=Array.of(torch.cat([memory, memory.new_full((len(memory), 1), math.nan), segment], dim=1).numpy()),
+        values=Array.of(torch.cat([memory, between, segment], dim=1).numpy()),
         rows=labels,
-        columns=[*(tokenizer.label(token) for token in reading.remembered[-MAP:]), BORDER, *labels],
+        columns=[*(tokenizer.label(token) for token in reading.remembered[-MAP:]), *([BORDER] if held else []), *labels],
         row_title="looks from",
         column_title=f"looks at: memory {BORDER} segment",
         low=0.0,
@@ -154,6 +155,7 @@ def memory_curve(model: TransformerXL, problem: Problem) -> Lines:
         x=[float(length) for length in lengths],
         series={name: list(values), **{key: list(value) for key, value in chance.items()}},
         x_title="tokens in the memory",
+        percent=recall,
         figure=f"{gain} at {settings.eval_memory}",
         caption=f"about {CURVE:,} held-out tokens in segments of {settings.block_size}; trained with a memory of {settings.memory}",
     )
@@ -185,6 +187,7 @@ def effective_context(model: TransformerXL, problem: Problem, options: Head) -> 
         x=distance.tolist(),
         series={f"layer {layer}, head {head}": reach[layer, head].tolist(), "all heads": reach.mean(dim=(0, 1)).tolist()},
         x_title="tokens back",
+        percent=True,
         figure=f"mean distance {mean:.1f}",
         caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -126,7 +127,8 @@ class TransformerXLTask(Task[TransformerXLSettings]):
 
     def memory_curve(self, options: Options) -> Lines:
         """Held-out loss or recall against the length of the memory."""
-        return panels.memory_curve(self.model, self.problem)
+        found = panels.memory_curve(self.model, self.problem)  # it takes long enough to fall behind the charts
+        return msgspec.structs.replace(found, caption=f"as of step {self.step:,} · {found.caption}")
 
     def effective_context(self, options: Head) -> Lines:
         """How far back a head looks."""
