@@ -14,7 +14,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +76,13 @@ def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> b
     return data
 
 
-def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None, *, foreign: bool = False) -> dict[str, NDArray[Any]]:
+def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None) -> dict[str, NDArray[Any]]:
     """Every tensor of the file by name, as writable arrays. Raises `CheckpointError`.
-
-    With `foreign`, bfloat16, which numpy lacks and no checkpoint here has, is read as float32.
 
     With `sha256` (hexadecimal) the file must have that digest; it is checked over the very bytes that the arrays are made of.
     """
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
-        header, entries = _read_header(fd, size, path, limit_bytes, foreign)
+        header, entries = _read_header(fd, size, path, limit_bytes)
         data = np.empty(size - len(header), np.uint8)
         _read_into(fd, data.data, path)
     if sha256 is not None:
@@ -92,11 +90,28 @@ def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None =
         digest.update(data.data)
         if digest.hexdigest() != sha256:
             raise CheckpointError(f"{path} has been altered: its sha256 is {digest.hexdigest()[:16]}… where {sha256[:16]}… is on record")
-    return {entry.name: _tensor(entry, data, path) for entry in entries}
+    return {entry.name: _tensor(entry, data[entry.begin : entry.end], path) for entry in entries}
+
+
+def read_foreign(path: Path, limit_bytes: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """The tensors of these names alone, of a file that others wrote: the rest, whatever its size, stays unread. Raises `CheckpointError`.
+
+    Bfloat16, which numpy lacks and no checkpoint here has, is read as float32, one tensor after the other.
+    """
+    found = {}
+    with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
+        header, entries = _read_header(fd, size, path, limit_bytes, foreign=True)
+        for entry in entries:
+            if entry.name in names:
+                data = np.empty(entry.end - entry.begin, np.uint8)
+                os.lseek(fd, len(header) + entry.begin, os.SEEK_SET)
+                _read_into(fd, data.data, path)
+                found[entry.name] = _tensor(entry, data, path)
+    return found
 
 
 def signature(path: Path, limit_bytes: int = DATA_LIMIT, *, foreign: bool = False) -> Signature:
-    """Shape and dtype of every tensor, from the header alone; see `read_tensors`. Raises `CheckpointError`."""
+    """Shape and dtype of every tensor, from the header alone; with `foreign` as `read_foreign` has them. Raises `CheckpointError`."""
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
         _, entries = _read_header(fd, size, path, limit_bytes, foreign)
     return {entry.name: (entry.shape, np.dtype("<f4") if entry.code == "BF16" else entry.dtype) for entry in entries}
@@ -203,8 +218,7 @@ def _entry(name: str, fields: Any, path: Path, foreign: bool) -> _Entry:
     return _Entry(name, code, dtype, tuple(shape), offsets[0], offsets[1])
 
 
-def _tensor(entry: _Entry, data: NDArray[np.uint8], path: Path) -> NDArray[Any]:
-    raw = data[entry.begin : entry.end]
+def _tensor(entry: _Entry, raw: NDArray[np.uint8], path: Path) -> NDArray[Any]:
     if entry.dtype.kind == "b" and raw.size and int(raw.max()) > 1:
         raise CheckpointError(f"tensor {entry.name} of {path} is BOOL and holds a byte that is neither 0 nor 1")
     if entry.begin % entry.dtype.itemsize:  # a foreign writer may not align; tensor libraries want it aligned

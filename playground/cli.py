@@ -267,7 +267,7 @@ def export(
     if part and to != "onnx":
         raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
     chosen = exports.FORMATS[to]
-    with staged(target, folder=chosen.folder, force=force, own=chosen.own) as draft:
+    with staged(target, folder=chosen.folder, force=force) as draft:
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
     print(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
     return 0

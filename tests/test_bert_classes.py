@@ -329,7 +329,7 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
         assert "test accuracy" in part_text(app, "RunBar")
         assert part_text(app, "Inside").startswith("‹ Which class")
         await until(lambda: re.search(r"Which class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
-        await pilot.press("o")
+        await pilot.press("escape", "o")
         await until(lambda: re.search(r"tuned +finished +test accuracy \d", screen_text(app)))
         assert "masked accuracy" in screen_text(app)  # of the shipped model
         app.tab.link.close()

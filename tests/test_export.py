@@ -92,7 +92,7 @@ def test_what_has_no_curves_says_so(tmp_path: Path) -> None:
 def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
     def fail(target: Path, *, folder: bool, force: bool = False) -> None:
         def write_half() -> None:
-            with staged(target, folder=folder, force=force, own=["file"]) as draft:
+            with staged(target, folder=folder, force=force) as draft:
                 draft.mkdir() if folder else draft.write_text("half")
                 raise KeyError
 
@@ -100,7 +100,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
             write_half()
 
     def write(target: Path, content: str, *, folder: bool = False, force: bool = False) -> None:
-        with staged(target, folder=folder, force=force, own=["file"]) as draft:
+        with staged(target, folder=folder, force=force) as draft:
             if folder:
                 draft.mkdir()
             (draft / "file" if folder else draft).write_text(content)
@@ -131,7 +131,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
 
 def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(target: Path | str) -> None:
-        with staged(Path(target), folder=True, force=True, own=["config.json", "*/curve.*"]) as draft:
+        with staged(Path(target), folder=True, force=True) as draft:
             (draft / "run").mkdir(parents=True)
             (draft / "config.json").write_text("new")
             (draft / "run" / "curve.1").write_text("new")
@@ -150,7 +150,10 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
     (kept / "run" / ".thesis").write_text("years")
     with pytest.raises(SettingsError, match=r"holds run/\.thesis, which no export wrote"):
         write(kept)
-    (kept / "run" / ".thesis").unlink()
+    (kept / "run" / ".thesis").rename(kept / "run" / "curve.2")  # like one of ours
+    with pytest.raises(SettingsError, match=r"holds run/curve\.2, which no export wrote"):
+        write(kept)
+    (kept / "run" / "curve.2").unlink()
     (kept / "link").symlink_to(tmp_path)
     with pytest.raises(SettingsError, match="holds link"):
         write(kept)
@@ -166,7 +169,7 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
 
 def test_what_cannot_be_put_in_place_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(text: str) -> None:
-        with staged(tmp_path / "out", folder=True, force=True, own=["config.json"]) as draft:
+        with staged(tmp_path / "out", folder=True, force=True) as draft:
             draft.mkdir()
             (draft / "config.json").write_text(text)
 
@@ -254,6 +257,20 @@ def test_a_small_block_becomes_a_graph_too(length: int, dlplay: Dlplay, small: C
     values = small("gpt") | {"block_size": length, "steps": 1}
     assert dlplay("gpt", "--headless", "--name", "short", "--runs-dir", str(tmp_path), *flags(values)).status == 0
     assert "within" in onnx_graph.write(Source("short", tmp_path), tmp_path / "short.onnx")
+
+
+def test_the_shortest_pairs_become_a_graph_too(dlplay: Dlplay, small: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
+    values = small("seq2seq") | {"task": "copy", "length": 1, "positions": "learned", "steps": 1}
+    assert dlplay("seq2seq", "--headless", "--name", "short", "--runs-dir", str(tmp_path), *flags(values)).status == 0
+    assert "within" in onnx_graph.write(Source("short", tmp_path), tmp_path / "short.onnx")
+
+
+def test_a_shipped_name_means_the_shipped_model_in_every_format(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "gpt", {}, name="other")
+    run.path.rename(tmp_path / "gpt-reference")  # from a time when that name could be given
+    source = Source("gpt-reference", tmp_path)
+    assert source.run is None
+    assert source.checkpoint().step > 0
 
 
 def test_what_the_exporter_refuses_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -533,6 +533,30 @@ def test_huge_tensors_are_refused_before_they_are_read(gpt2: Path, tmp_path: Pat
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
 
 
+def test_buffers_that_nobody_needs_are_never_read(gpt2: Path, gpt: Task[Any], tmp_path: Path) -> None:
+    folder = shutil.copytree(gpt2, tmp_path / "buffers")
+    data = (folder / "model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    table, end, huge = json.loads(data[8:begin]), len(data) - begin, 1 << 31
+    table["transformer.h.0.attn.bias"] = {"dtype": "U8", "shape": [huge], "data_offsets": [end, end + huge]}
+    header = json.dumps(table).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header + data[begin:])
+        file.truncate(8 + len(header) + end + huge)  # takes no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = origin.find(f"hf:{folder}", tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
+    assert all(np.array_equal(array, gpt.weights()[name].numpy()) for name, array in found.weights.items())
+
+
+def test_a_head_of_another_shape_is_refused_before_it_is_read(gpt2: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(gpt2, tmp_path / "head")
+    tensors = safetensors.numpy.load_file(folder / "model.safetensors") | {"lm_head.weight": np.zeros((511, 16), np.float32)}
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"tensor lm_head.weight has the shape \(511, 16\) where config.json needs \(510, 16\)"):
+        origin.find(f"hf:{folder}", tmp_path)
+
+
 def test_an_opened_model_is_written_as_it_was(gpt2: Path, gpt: Task[Any], tmp_path: Path) -> None:
     checkpoint = origin.find(f"hf:{gpt2}", tmp_path)
     step = Store(tmp_path).save(0, checkpoint.weights, {}, checkpoint.meta)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from checkpoints.format import Signature, read_tensors, signature
+from checkpoints.format import Signature, read_foreign, signature
 from playground.data import bounded
 from playground.data.subwords import MAX_SOURCE, library
 from playground.engine.errors import DataError
@@ -77,9 +78,9 @@ class ModelFolder:
         """Shape and dtype of every tensor; the tensors themselves stay unread."""
         return {name: item for file in self._files() for name, item in signature(file, MAX_WEIGHTS, foreign=True).items()}
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Every tensor of one file, or of the several that an index names."""
-        return {name: array for file in self._files() for name, array in read_tensors(file, MAX_WEIGHTS, foreign=True).items()}
+    def tensors(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
+        """The tensors of these names, out of one file or of the several that an index names."""
+        return {name: array for file in self._files() for name, array in read_foreign(file, MAX_WEIGHTS, names).items()}
 
     def _files(self) -> list[Path]:
         """Where the tensors lie, all of them together no larger than may be read."""

@@ -20,8 +20,6 @@ class Format:
     """It writes a folder; otherwise one file."""
     writer: str
     """`module:function(source, target) -> str`: writes `target`, which does not exist yet, and says in words what was written."""
-    own: tuple[str, ...] = ()
-    """What it writes into a folder, as patterns of paths: `--force` replaces a folder that holds nothing else."""
 
     def write(self, source: Source, target: Path) -> str:
         """Import the writer (and what it needs) and call it."""
@@ -30,15 +28,13 @@ class Format:
         return writer(source, target)
 
 
-HF_FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-
 FORMATS = {
     item.name: item
     for item in (
-        Format("hf", True, "playground.exports.hf:write", HF_FILES),
+        Format("hf", True, "playground.exports.hf:write"),
         Format("onnx", False, "playground.exports.graph:write"),
         Format("torch", False, "playground.exports.standalone:write"),
         Format("csv", False, "playground.exports.curves:write_csv"),
-        Format("tensorboard", True, "playground.exports.curves:write_tensorboard", ("*/events.out.tfevents.*",)),
+        Format("tensorboard", True, "playground.exports.curves:write_tensorboard"),
     )
 }

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checkpoints.shipped import shipped
 from checkpoints.store import Checkpoint
 from playground import architectures
 from playground.engine.card import Card
@@ -29,7 +30,9 @@ class Source:
 
     @property
     def run(self) -> directory.RunDirectory | None:
-        """The run of that name, if it is one."""
+        """The run of that name, if it is one; a shipped model's name means that model, as `origin.find` has it."""
+        if self.text in shipped():
+            return None
         return directory.find(self.runs_dir, self.text) if "/" not in self.text and (self.runs_dir / self.text).is_dir() else None
 
     def checkpoint(self) -> Checkpoint:

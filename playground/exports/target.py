@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatch
+from collections.abc import Iterator
 from pathlib import Path
 
 from playground.data.bounded import named
@@ -14,25 +13,29 @@ from playground.engine.paths import expanded
 from playground.engine.settings import SettingsError
 
 MARKER = ".dlplay-export"
-"""The file by which a folder is known again."""
+"""The file in a folder that lists all others which the export wrote, a path a line: --force removes those alone."""
+
+MOST = 1 << 20
+"""Characters of such a list that are read."""
 
 
 @contextlib.contextmanager
-def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) -> Iterator[Path]:
+def staged(target: Path, *, folder: bool, force: bool) -> Iterator[Path]:
     """A path beside `target` to write to; it takes the target's place at the end, and is removed when something goes wrong.
 
     What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it was made by an export and
-    holds nothing else: files whose path in it is one of the patterns `own`. Raises `SettingsError` otherwise, when the folder around the
+    holds nothing else. Raises `SettingsError` otherwise, when the folder around the
     target is missing, and when the disk refuses.
     """
     target = expanded(target).absolute()
     try:
-        _check(target, folder, force, own)
+        _check(target, folder, force)
         with _draft(target) as draft:
             yield draft
             if folder:
-                (draft / MARKER).write_text("Made by dlplay export; --force replaces this folder.\n", encoding="utf-8")
-            _check(target, folder, force, own)
+                written = sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if not path.is_dir())
+                (draft / MARKER).write_text("".join(f"{path}\n" for path in written), encoding="utf-8")
+            _check(target, folder, force)
             _put_in_place(draft, target, folder)
     except OSError as error:
         where = named(Path(error.filename)) if isinstance(error.filename, str) else named(target)
@@ -41,7 +44,7 @@ def staged(target: Path, *, folder: bool, force: bool, own: Sequence[str] = ()) 
         ) from None
 
 
-def _check(target: Path, folder: bool, force: bool, own: Sequence[str]) -> None:
+def _check(target: Path, folder: bool, force: bool) -> None:
     """Raises `SettingsError` unless something new can take the target's place."""
     if target.name in ("", "..") or not target.parent.is_dir():
         raise SettingsError(f"{named(target)}: there is no folder {named(target.parent)} to write it into; make it first")
@@ -52,18 +55,23 @@ def _check(target: Path, folder: bool, force: bool, own: Sequence[str]) -> None:
     if not force:
         raise SettingsError(f"{named(target)} is there already; give another name, or --force to replace it")
     if folder:
-        _check_folder(target, own)
+        _check_folder(target)
 
 
-def _check_folder(target: Path, own: Sequence[str]) -> None:
+def _check_folder(target: Path) -> None:
     """Raises `SettingsError` when the folder is in use, or holds what no export wrote: it would be lost with the folder."""
     if Path.cwd().is_relative_to(target.resolve()):
         raise SettingsError(f"{named(target)} is where you are, and it cannot be replaced from within; give another name")
-    if any(target.iterdir()) and not (target / MARKER).is_file():
+    marker = target / MARKER
+    if any(target.iterdir()) and (marker.is_symlink() or not marker.is_file()):
         raise SettingsError(f"{named(target)} was made by no export; --force replaces an earlier export alone, so give another name")
+    written = {MARKER}
+    if marker.is_file():
+        with marker.open(encoding="utf-8", errors="replace") as file:
+            written.update(file.read(MOST).split("\n"))
     for path in target.rglob("*"):
         inside = path.relative_to(target)
-        if (path.is_symlink() or not path.is_dir()) and not any(fnmatch(inside.as_posix(), pattern) for pattern in (MARKER, *own)):
+        if path.is_symlink() or (not path.is_dir() and inside.as_posix() not in written):
             raise SettingsError(
                 f"{named(target)} holds {named(inside)}, which no export wrote; --force replaces an earlier export alone, "
                 "so give another name or move it away"

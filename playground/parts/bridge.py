@@ -89,24 +89,28 @@ class Bridge(ABC):
         """The tensor's name as `names` has it."""
         return name
 
-    def check_signature(self, signature: Signature, settings: Mapping[str, Any], vocabulary: int) -> None:
-        """Before anything is read: exactly the tensors of `names`, in their shapes; others may only be known ones. Raises `DataError`."""
+    def check_signature(self, signature: Signature, settings: Mapping[str, Any], vocabulary: int) -> set[str]:
+        """Before anything is read: exactly the tensors of `names`, in their shapes; others may only be known ones. Those to read: all but
+        the ignored ones, whose size nobody bounds. Raises `DataError`."""
         wanted = {name: tuple(vocabulary if n < 0 else n for n in shape) for name, shape in self.names(settings).items()}
         missing = dict(wanted)
+        needed = set()
         for foreign, (shape, dtype) in signature.items():
             name = self.plain(foreign)
-            if name in missing:
-                if shape != wanted[name]:
-                    raise DataError(f"tensor {foreign} has the shape {shape} where config.json needs {wanted[name]}")
+            if name in missing or name in self.tied:
+                if shape != (right := wanted[self.tied.get(name, name)]):
+                    raise DataError(f"tensor {foreign} has the shape {shape} where config.json needs {right}")
                 if dtype.kind != "f":
                     raise DataError(f"tensor {foreign} is {dtype}; weights are floating-point numbers")
-                del missing[name]
-            elif name not in self.tied and not name.endswith(self.ignored):
+                missing.pop(name, None)
+                needed.add(foreign)
+            elif not name.endswith(self.ignored):
                 raise DataError(f"tensor {foreign} is no part of this model ({self.model_type}); it is of another kind, so choose another")
         if missing:
             raise DataError(
                 f"tensor {next(iter(missing))} is missing, and {len(missing) - 1:,} more; save the model again with save_pretrained"
             )
+        return needed
 
     def check(self, tensors: Arrays, settings: Mapping[str, Any]) -> Arrays:
         """The tensors of `names`, out of those whose signature was checked, as float32 and finite. Raises `DataError`."""

@@ -120,8 +120,9 @@ class PromptStage(ActionStage, inherit_bindings=False):
 
     def _show_read(self, panel: Bars) -> None:
         """As long as nobody has set a text, the line and the memory show the one that this model has read in its place."""
-        asked = {self.option.name: self.passage.text, self.stage.before: self.passage.before} | self.options | panel.read
-        text, before = clean(str(asked[self.option.name])), clean(str(asked[self.stage.before]))
+        read = {name: clean(str(text)) for name, text in panel.read.items()}
+        shown = {self.option.name: self.passage.text, self.stage.before: self.passage.before} | self.options | read
+        text, before = str(shown[self.option.name]), str(shown[self.stage.before])
         if (text, before) != (self.passage.text, self.passage.before):
             self.passage.show_instead(text, before)
             self._memory.show_text(before)

@@ -126,7 +126,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
 
     def graphs(self) -> dict[str, Graph]:
         """A source and what was said of the output so far, to the logits after each token of it."""
-        source = torch.tensor([[SPECIALS, SPECIALS + 1, EOS], [SPECIALS + 1, EOS, PAD]], device=self.device)
+        source = torch.tensor([[SPECIALS, EOS], [EOS, PAD]], device=self.device)  # learned positions may hold one token more, and no other
         output = torch.tensor([[BOS, SPECIALS], [BOS, SPECIALS + 1]], device=self.device)
         free = {"source": {0: "batch", 1: "source_length"}, "output": {0: "batch", 1: "output_length"}}
         return {"seq2seq": Graph(self.model, {"source": source, "output": output}, ("logits",), free)}
