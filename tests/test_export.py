@@ -1,6 +1,7 @@
 """Taking what was trained elsewhere: curves as CSV and for TensorBoard, forward passes as ONNX, and a target that is whole or not there."""
 
 import csv
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -280,6 +281,20 @@ def test_what_the_exporter_refuses_is_said_in_one_line(tmp_path: Path, monkeypat
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(SettingsError, match=r"cannot write decoder as a graph \(an operator is missing\); use --to torch"):
         onnx_graph.write(Source("gpt-reference", tmp_path), tmp_path / "gpt.onnx")
+
+
+def test_a_graph_names_its_axes_and_its_words(tmp_path: Path) -> None:
+    import onnx
+
+    onnx_graph.write(Source("gpt-reference", tmp_path), tmp_path / "gpt.onnx")
+    model = onnx.load(str(tmp_path / "gpt.onnx"))
+    axes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    words = json.loads({item.key: item.value for item in model.metadata_props}["vocabulary"])
+    assert axes == {"tokens": ["batch", "time"], "logits": ["batch", "time", len(words)]}
+    assert words == origin.find("gpt-reference", tmp_path).meta["assets"]["vocabulary"]
 
 
 def test_a_graph_that_says_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +53,7 @@ def write(source: Source, target: Path) -> str:
     except Exception as error:  # the exporter raises whatever its passes do
         reason = " ".join(str(error).split())[:200]
         raise SettingsError(f"PyTorch's exporter cannot write {name} as a graph ({reason}); use --to torch") from error
-    _free_outputs(target, *expected)
+    _finish(target, graph, expected, task.assets())
     difference = max(_difference(ours, _by_onnxruntime(target, inputs)) for ours, inputs in zip(expected, trials, strict=True))
     if not difference <= MOST:
         raise SettingsError(f"onnxruntime's outputs differ by {difference:.2g}, more than {MOST:g}, so nothing was written; use --to torch")
@@ -103,12 +105,25 @@ def _by_onnxruntime(path: Path, inputs: Mapping[str, Tensor]) -> list[Array]:
     return list(session.run(None, {name: value.numpy() for name, value in inputs.items()}))
 
 
-def _free_outputs(path: Path, some: list[Array], other: list[Array]) -> None:
-    """Output axes whose length followed the inputs' are named as free: a recurrent kernel is exported with the example's."""
+def _finish(path: Path, graph: Graph, expected: list[list[Array]], assets: Mapping[str, Any]) -> None:
+    """Axes by their names, and what the ids mean as JSON among the metadata: `vocabulary`, `classes`.
+
+    Output axes whose length followed the inputs' are free, too: a recurrent kernel is exported with the example's.
+    """
     import onnx
 
     model = onnx.load(str(path))
-    for output, one, two in zip(model.graph.output, some, other, strict=True):
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in assets.items() if isinstance(value, (list, str))})
+    names = {
+        given.type.tensor_type.shape.dim[axis].dim_param: name
+        for given in model.graph.input
+        for axis, name in graph.free.get(given.name, {}).items()
+    }
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:  # a name, or a sum of names
+                dim.dim_param = re.sub(r"\w+", lambda match: names.get(match[0], match[0]), dim.dim_param)
+    for output, one, two in zip(model.graph.output, *expected, strict=True):
         for axis, dim in enumerate(output.type.tensor_type.shape.dim):
             if one.shape[axis] != two.shape[axis] and not dim.dim_param:
                 dim.dim_param = f"{output.name}_{axis}"

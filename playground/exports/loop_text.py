@@ -9,7 +9,10 @@ LOOP = '''
 def run(settings: $Settings, every: int, log: str, save: str) -> None:
     """Train to the last step: an evaluation before the first, and one every `eval_every` steps."""
     device = $prepare(settings)
-    task = $Task(settings, device)
+    try:
+        task = $Task(settings, device)
+    except ValueError as error:  # a file that is gone, or no longer what it was
+        raise SystemExit(str(error)) from None
     print(f"{task.data}; {task.parameters:,} parameters; {device}")
     began = time.perf_counter()
     lines: list[str] = []
