@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.widgets import Input
 
 from playground import architectures
@@ -37,6 +38,24 @@ async def test_a_value_out_of_bounds_is_told_while_it_is_typed(tmp_path: Path) -
         await until(lambda: not form.editing)
         assert "out of bounds" not in part_text(app, "SettingsForm")
         assert form.values["lr"] == form.fields["lr"].default
+
+
+async def test_a_folder_that_is_not_there_is_told_while_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        go_to(form, "data")
+        await pilot.press("enter")
+        await until(lambda: editor(app).has_focus)
+        editor(app).value = "own-images"
+        await until(lambda: "there is no" in part_text(app, "SettingsForm"))
+        editor(app).value = "own"
+        await until(lambda: "there is no" not in part_text(app, "SettingsForm"))
+        editor(app).value = "own-images"
+        await pilot.press("enter")
+        await until(lambda: not form.editing)
+        assert form.values["data"] == str(tmp_path / "own-images")  # it may be put there before the training begins
 
 
 async def test_a_good_value_is_taken_with_enter(tmp_path: Path) -> None:

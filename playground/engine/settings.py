@@ -224,6 +224,13 @@ def parse(item: Field, value: Any) -> Any:
         raise SettingsError(f"{item.flag} {_quote(parsed)} cannot be used: {error}", item.name) from None
 
 
+def missing(item: Field, value: Any) -> str:
+    """That nothing is where a path leads, in words; empty where something is, and for what is no path. It may still be put there."""
+    if not item.path or not value or value in item.choices or Path(value).exists():
+        return ""
+    return f"there is no {_quote(value)} yet"
+
+
 def make(settings_type: type[S], values: Mapping[str, Any], *, lenient: bool = False) -> S:
     """Settings from names and values of any origin, every one checked. Raises `SettingsError`.
 

@@ -304,12 +304,12 @@ class SettingsForm(Vertical):
     @on(FieldEditor.Typed)
     def _typed(self, event: FieldEditor.Typed) -> None:
         event.stop()
-        self.problem = ""
+        self.problem = warning = ""
         try:
-            self._parsed(self._here(), event.text)
+            warning = typed.missing(self.fields[self._here()], self._parsed(self._here(), event.text))
         except SettingsError as error:
             self.problem = str(error)
-        self._editor.say(self.problem)
+        self._editor.say(self.problem or warning)
 
     @on(FieldEditor.Entered)
     def _entered(self, event: FieldEditor.Entered) -> None:
