@@ -183,9 +183,10 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
         assert terminal.status == 0
 
 
-def test_a_megabyte_is_pasted(runs: Path) -> None:
-    with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
-        terminal.until("equal choices")
+@pytest.mark.parametrize(("name", "answer"), [("gpt", "equal choices"), ("seq2seq", "right answer")])
+def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
+    with Terminal(name, "--runs-dir", str(runs)) as terminal:
+        terminal.until(answer)
         terminal.press("4")
         terminal.until("leave the line")
         terminal.paste("the value of " * 80_000)
