@@ -105,8 +105,16 @@ async def watched(app: PlaygroundApp, pilot: Pilot[None]) -> None:
 async def looked_at(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     """A token of the output, and what else might have stood there."""
     await asyncio.sleep(3)
-    await focus_stage(app, pilot)
-    await pilot.press("escape", "home", "right", "right")
+    await pilot.press("escape")  # the line has the focus
+    await asyncio.sleep(1)
+    await pilot.press("home", "right", "right")
+    await asyncio.sleep(2)
+
+
+async def filled(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """Every blank filled, and how sure each was."""
+    await asyncio.sleep(4)
+    await pilot.press("enter")
     await asyncio.sleep(3)
 
 
@@ -129,7 +137,7 @@ SCENES: dict[str, tuple[str, tuple[int, int], dict[str, Any], Scene]] = {
     "autoencoder": ("autoencoder", WIDE, {}, training(3000)),
     "recurrent": ("recurrent", WIDE, {}, training(800)),
     "seq2seq": ("seq2seq", WIDE, {"source": "transform"}, looked_at),
-    "bert": ("bert", WIDE, {}, answered),
+    "bert": ("bert", WIDE, {"sentence": "If the [MASK] is not found, a NameError [MASK] is raised."}, filled),
     "transformer-xl": ("transformer-xl", WIDE, {}, answered),
     "gpt-80x24": ("gpt", (80, 24), {}, acted),
 }
