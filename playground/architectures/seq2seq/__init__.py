@@ -102,7 +102,7 @@ card = Card(
         "reverse": Preset({}, "The defaults: up to ten letters backwards, 0.24 M parameters; every held-out word comes out right."),
         "copy": Preset({"task": "copy"}, "Up to ten letters as they stand: the easiest, and the alignment is a clean diagonal."),
         "sort": Preset(
-            {"task": "sort", "steps": 4000},
+            {"task": "sort", "steps": 6000},
             "Up to ten letters in the order of the alphabet: which letter comes next depends on all of them.",
         ),
         "addition": Preset(
