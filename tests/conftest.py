@@ -162,6 +162,17 @@ class Dlplay:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, as the sums that are compared were added up."""
+    import torch  # which many tests do without
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def dlplay(tmp_path: Path) -> Iterator[Dlplay]:
     """The command line. Whatever still runs at the end of a test is killed."""
     folder = tmp_path / "output"

@@ -9,7 +9,7 @@ import resource
 import shutil
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ from playground.runs.directory import RunDirectory
 from tests.conftest import Dlplay, wait_until
 from tests.screen_pilot import opened as on_screen
 from tests.screen_pilot import screen_text, until
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 with warnings.catch_warnings():  # it warns while it is imported
@@ -79,14 +81,6 @@ TEXTS = st.lists(
     ),
     max_size=8,
 ).map("".join)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def byte_pairs() -> tokenizers.Tokenizer:

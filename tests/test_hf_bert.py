@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,10 @@ from playground.exports.source import Source
 from playground.runs import origin
 from tests.test_hf import SAMPLE, TEXTS, opened, their_tokenizer, transformers
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 HERE = ["[PAD]", "[MASK]", "[CLS]", "[SEP]"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def word_pieces() -> tokenizers.Tokenizer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from playground.engine.panels import Bars, HeatMap, Lines, Tokens
 from playground.engine.settings import SettingsError, make
 from playground.engine.task import looking
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 ORACLES: dict[str, Any] = {
     "lstm": nn.LSTMCell,
@@ -34,14 +35,6 @@ ORACLES: dict[str, Any] = {
     "rnn-tanh": lambda x, h: nn.RNNCell(x, h, nonlinearity="tanh"),
     "rnn-relu": lambda x, h: nn.RNNCell(x, h, nonlinearity="relu"),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -24,17 +23,11 @@ from playground.engine.errors import DataError
 from playground.engine.settings import SettingsError, make
 from playground.engine.task import looking
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 V = 11
 """Ids of the tiny models."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny(norm: str = "post", *, vocabulary: int = V, positions: str = "sinusoidal", longest: int = 16) -> Seq2Seq:

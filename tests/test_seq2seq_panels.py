@@ -26,15 +26,9 @@ from playground.engine.panels import Bars, HeatMap, Table, Tokens
 from playground.engine.settings import SettingsError, fields, make
 from playground.engine.task import looking
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def build(**changes: Any) -> Seq2SeqTask:
