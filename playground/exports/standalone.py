@@ -44,7 +44,7 @@ def write(source: Source, target: Path) -> str:
         )
     script = compose(card, settings, clean(source.text)[:200], notes)
     target.write_text(script, encoding="utf-8")
-    return " ".join([f"{script.count(chr(10)):,} lines; run it with python {{target}}.", *notes])
+    return "\n".join([f"{script.count(chr(10)):,} lines; run it with python {{target}}", *notes])
 
 
 def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
