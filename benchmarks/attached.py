@@ -16,10 +16,10 @@ from benchmarks.terminal import terminal
 from benchmarks.throughput import STEPS as ALONE
 from benchmarks.throughput import against, paces
 from benchmarks.timing import Pace
-from playground import architectures
-from playground.engine.commands import View
-from playground.runs.client import RunClient
-from playground.runs.directory import RunDirectory
+from dlplay import architectures
+from dlplay.engine.commands import View
+from dlplay.runs.client import RunClient
+from dlplay.runs.directory import RunDirectory
 
 STEPS = {name: ALONE[name] for name in ("convnet", "gpt")}
 PROMISED = 0.93

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.autoencoder import AutoencoderSettings
-from playground.architectures.autoencoder.model import Autoencoder
-from playground.architectures.autoencoder.task import make_optimizer, mean_image
-from playground.data.images import load_images
-from playground.parts.optimizers import schedule
+from dlplay.architectures.autoencoder import AutoencoderSettings
+from dlplay.architectures.autoencoder.model import Autoencoder
+from dlplay.architectures.autoencoder.task import make_optimizer, mean_image
+from dlplay.data.images import load_images
+from dlplay.parts.optimizers import schedule
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:

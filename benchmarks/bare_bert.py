@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.bert.masking import Specials
-from playground.architectures.bert.model import BERT
-from playground.architectures.bert.pretraining import Pretraining
-from playground.architectures.bert.settings import BERTSettings
-from playground.architectures.bert.task import adamw, learning_rate
-from playground.data.text import read_corpus, read_text
+from dlplay.architectures.bert.masking import Specials
+from dlplay.architectures.bert.model import BERT
+from dlplay.architectures.bert.pretraining import Pretraining
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.architectures.bert.task import adamw, learning_rate
+from dlplay.data.text import read_corpus, read_text
 
 
 def main(steps: int, threads: int) -> None:

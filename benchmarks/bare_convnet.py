@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.convnet import ConvNetSettings
-from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.task import cell_statistics, make_optimizer
-from playground.data.images import load_images
-from playground.parts.optimizers import schedule
+from dlplay.architectures.convnet import ConvNetSettings
+from dlplay.architectures.convnet.model import ConvNet
+from dlplay.architectures.convnet.task import cell_statistics, make_optimizer
+from dlplay.data.images import load_images
+from dlplay.parts.optimizers import schedule
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:

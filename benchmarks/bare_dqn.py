@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.dqn import DQNSettings
-from playground.engine.settings import make
+from dlplay.architectures.dqn import DQNSettings
+from dlplay.engine.settings import make
 
 SHARED = {
     "double": False,

@@ -8,9 +8,9 @@ import sys
 import torch
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.gan import GANSettings
-from playground.architectures.gan.model import MLPDiscriminator, MLPGenerator
-from playground.data.points import load_points
+from dlplay.architectures.gan import GANSettings
+from dlplay.architectures.gan.model import MLPDiscriminator, MLPGenerator
+from dlplay.data.points import load_points
 
 
 def main(steps: int, threads: int) -> None:

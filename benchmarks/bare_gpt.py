@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.gpt import GPTSettings
-from playground.architectures.gpt.model import GPT
-from playground.architectures.gpt.task import adamw, learning_rate
-from playground.data.text import read_corpus, read_text
+from dlplay.architectures.gpt import GPTSettings
+from dlplay.architectures.gpt.model import GPT
+from dlplay.architectures.gpt.task import adamw, learning_rate
+from dlplay.data.text import read_corpus, read_text
 
 
 def main(steps: int, threads: int) -> None:

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.recurrent import RecurrentSettings
-from playground.architectures.recurrent.model import Recurrent
-from playground.architectures.recurrent.task import FLOOR, adamw
-from playground.data.text import read_corpus, read_text
-from playground.parts.optimizers import warmup_cosine
+from dlplay.architectures.recurrent import RecurrentSettings
+from dlplay.architectures.recurrent.model import Recurrent
+from dlplay.architectures.recurrent.task import FLOOR, adamw
+from dlplay.data.text import read_corpus, read_text
+from dlplay.parts.optimizers import warmup_cosine
 
 
 def main(steps: int, threads: int) -> None:

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.seq2seq import Seq2SeqSettings
-from playground.architectures.seq2seq.model import PAD
-from playground.architectures.seq2seq.problem import pose
-from playground.architectures.seq2seq.task import adamw, learning_rate, make_model, next_batch
+from dlplay.architectures.seq2seq import Seq2SeqSettings
+from dlplay.architectures.seq2seq.model import PAD
+from dlplay.architectures.seq2seq.problem import pose
+from dlplay.architectures.seq2seq.task import adamw, learning_rate, make_model, next_batch
 
 
 def main(steps: int, threads: int) -> None:

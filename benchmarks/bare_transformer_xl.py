@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.transformer_xl import TransformerXLSettings
-from playground.architectures.transformer_xl.model import TransformerXL
-from playground.architectures.transformer_xl.recall import VOCABULARY, recall_batch
-from playground.architectures.transformer_xl.task import adamw, learning_rate
+from dlplay.architectures.transformer_xl import TransformerXLSettings
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.recall import VOCABULARY, recall_batch
+from dlplay.architectures.transformer_xl.task import adamw, learning_rate
 
 
 def main(steps: int, threads: int) -> None:

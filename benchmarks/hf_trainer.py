@@ -18,9 +18,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 from benchmarks.timing import Stopwatch
-from playground import architectures
-from playground.engine.device import prepare
-from playground.engine.settings import make
+from dlplay import architectures
+from dlplay.engine.device import prepare
+from dlplay.engine.settings import make
 
 WARM_UP = 5
 

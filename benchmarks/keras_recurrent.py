@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from playground.architectures.recurrent.model import Recurrent
+from dlplay.architectures.recurrent.model import Recurrent
 
 VOCABULARY, WINDOW, BATCH = 1766, 50, 128
 WARM_UP = 3

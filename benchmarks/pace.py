@@ -17,9 +17,9 @@ import msgspec
 import psutil
 
 from benchmarks.timing import Pace
-from playground import architectures
-from playground.engine.events import DurableEvent, Finished, Saved, Stepped
-from playground.runs.directory import RunDirectory
+from dlplay import architectures
+from dlplay.engine.events import DurableEvent, Finished, Saved, Stepped
+from dlplay.runs.directory import RunDirectory
 
 Onlooker = Callable[[RunDirectory], AbstractContextManager[None]]
 """Something that looks at a run while the context lasts."""
@@ -51,7 +51,7 @@ def program(architecture: str, steps: int, threads: int, onlooker: Onlooker | No
     """
     with tempfile.TemporaryDirectory() as runs_dir:
         flags = {"steps": steps, "threads": threads, "eval-every": steps, "save-every": steps, "runs-dir": runs_dir, "name": "bench"}
-        command = [sys.executable, "-m", "playground", architecture, "--headless", "--json", "--device", "cpu"]
+        command = [sys.executable, "-m", "dlplay", architecture, "--headless", "--json", "--device", "cpu"]
         command += [word for name, value in flags.items() for word in (f"--{name}", str(value))]
         if settings:
             (Path(runs_dir) / "settings.json").write_text(json.dumps(dict(settings)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.pace import environment
 from benchmarks.terminal import Terminal, terminal
-from playground.runs.directory import RunDirectory
+from dlplay.runs.directory import RunDirectory
 
 ENDLESS = 1_000_000_000
 
@@ -20,7 +20,7 @@ ENDLESS = 1_000_000_000
 def running(architecture: str, threads: int) -> Iterator[tuple[subprocess.Popen[bytes], RunDirectory]]:
     """A headless run with the usual evaluations and saves that has begun to train."""
     with tempfile.TemporaryDirectory() as runs_dir:
-        command = [sys.executable, "-m", "playground", architecture, "--headless", "--json", "--device", "cpu", "--name", "bench"]
+        command = [sys.executable, "-m", "dlplay", architecture, "--headless", "--json", "--device", "cpu", "--name", "bench"]
         command += ["--steps", str(ENDLESS), "--threads", str(threads), "--runs-dir", runs_dir]
         with subprocess.Popen(command, env=environment(threads), stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

@@ -22,7 +22,7 @@ LIVING = {"convnet": "truly", "gpt": "looks from"}
 
 def measure(effort: Effort) -> list[Line]:
     """Medians over twice the rounds, which are short."""
-    from playground import architectures
+    from dlplay import architectures
 
     candidates = {"help": wait_for_help, "Python alone": wait_for_python, "first paint": first_paint}
     candidates |= {f"panels of {name}": functools.partial(panels, name) for name in architectures.cards()}
@@ -36,7 +36,7 @@ def measure(effort: Effort) -> list[Line]:
 
 def wait_for_help() -> float:
     """`dlplay --help`, from start to exit."""
-    return _wait_for([sys.executable, "-m", "playground", "--help"])
+    return _wait_for([sys.executable, "-m", "dlplay", "--help"])
 
 
 def wait_for_python() -> float:

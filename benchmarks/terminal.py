@@ -32,7 +32,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "playground", *arguments],
+            [sys.executable, "-m", "dlplay", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from checkpoints import CheckpointError, shipped, store
+from dlplay.checkpoints import CheckpointError, shipped, store
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import CheckpointError
+from dlplay.checkpoints import CheckpointError
 
 HEADER_LIMIT = 1 << 20
 TENSOR_LIMIT = 4096

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from checkpoints import CheckpointError
-from checkpoints.format import read_bytes, write_tensors
-from checkpoints.store import META, WEIGHTS, Checkpoint, encode_meta, load, read_record, write_folder
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.format import read_bytes, write_tensors
+from dlplay.checkpoints.store import META, WEIGHTS, Checkpoint, encode_meta, load, read_record, write_folder
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 FORMAT = 1

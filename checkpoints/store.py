@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import CheckpointError
-from checkpoints.format import DATA_LIMIT, Tensors, read_bytes, read_tensors, write_tensors
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.format import DATA_LIMIT, Tensors, read_bytes, read_tensors, write_tensors
 
 FORMAT = 1
 META_LIMIT = 8 << 20

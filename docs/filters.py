@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints import store
+from dlplay.checkpoints import store
 
 SHADES = " ░▒▓█"
 ACROSS = 5

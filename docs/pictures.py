@@ -19,8 +19,8 @@ from textual.pilot import Pilot
 
 os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}  # before Textual looks
 
-import widgets
-from playground.screen.app import PlaygroundApp
+from dlplay import widgets
+from dlplay.screen.app import PlaygroundApp
 
 SEVEN = ((1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 5), (3, 4), (4, 4), (5, 3), (6, 3), (7, 3))
 """Rows and columns of a hand-drawn 7."""

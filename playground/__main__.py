@@ -1,5 +1,5 @@
-"""`python -m playground` is `dlplay`."""
+"""`python -m dlplay` is `dlplay`."""
 
-from playground.cli import main
+from dlplay.cli import main
 
 main()

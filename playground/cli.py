@@ -14,16 +14,16 @@ import cyclopts
 from cyclopts import App, Parameter
 from cyclopts.completion.detect import ShellDetectionError
 
-from checkpoints import CheckpointError
-from playground import __version__, architectures
-from playground.engine.card import Card
-from playground.engine.errors import DataError
-from playground.engine.paths import expanded
-from playground.engine.settings import Settings, SettingsError, field, fields, make, parse, parse_until, read_file, to_dict
-from playground.flags import question_fields, with_flags
-from playground.runs import directory
-from playground.runs.directory import RunNameError, SpecError
-from playground.runs.lock import Held
+from dlplay import __version__, architectures
+from dlplay.checkpoints import CheckpointError
+from dlplay.engine.card import Card
+from dlplay.engine.errors import DataError
+from dlplay.engine.paths import expanded
+from dlplay.engine.settings import Settings, SettingsError, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay.flags import question_fields, with_flags
+from dlplay.runs import directory
+from dlplay.runs.directory import RunNameError, SpecError
+from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
 TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
@@ -148,13 +148,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if not headless:
         return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
     if given.get("explore"):
-        from playground.runs import ask, origin
+        from dlplay.runs import ask, origin
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
     if asks:
-        from playground.runs import ask, origin
-        from playground.runs.panel_text import print_panel
+        from dlplay.runs import ask, origin
+        from dlplay.runs.panel_text import print_panel
 
         start = start or origin.default(card)
         if not given.get("from"):
@@ -184,7 +184,7 @@ def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
 
 def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
     """List the runs, the newest first."""
-    from playground.runs.listing import print_runs
+    from dlplay.runs.listing import print_runs
 
     print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json)
     return 0
@@ -199,7 +199,7 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     """Save a run and end it."""
-    from playground.runs import launch
+    from dlplay.runs import launch
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
     print(launch.stop_run(run))
@@ -260,9 +260,9 @@ def export(
     runs_dir: RunsDir = None,
 ) -> int:
     """Take what was trained elsewhere."""
-    from playground import exports
-    from playground.exports.source import Source
-    from playground.exports.target import staged
+    from dlplay import exports
+    from dlplay.exports.source import Source
+    from dlplay.exports.target import staged
 
     if part and to != "onnx":
         raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
@@ -294,8 +294,8 @@ def _train(
 ) -> int:
     """Train in this process; a run that could not even begin leaves nothing behind."""
     try:
-        from playground.runs import process  # brings torch, which takes a second in which a person may have second thoughts
-        from playground.runs.console import console
+        from dlplay.runs import process  # brings torch, which takes a second in which a person may have second thoughts
+        from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides)
     except (SettingsError, DataError, CheckpointError, KeyboardInterrupt):
@@ -323,14 +323,14 @@ def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
-    from playground.runs import origin
+    from dlplay.runs import origin
 
     return origin.settings_of(card, origin.find(start, runs_dir, card.name, weights=False))
 
 
 def _lasting(start: str) -> str:
     """A folder is remembered by its absolute path; names stay names."""
-    from playground.runs import elsewhere
+    from dlplay.runs import elsewhere
 
     if elsewhere.is_elsewhere(start):
         return elsewhere.absolute(start)
@@ -350,7 +350,7 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
         return _refuse(
             f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE
         )
-    from playground.screen.app import PlaygroundApp
+    from dlplay.screen.app import PlaygroundApp
 
     app = PlaygroundApp(tab=tab, runs_dir=runs_dir, **wishes)
     app.run()

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from playground.engine.card import Card
-from playground.engine.settings import COMMON, Field, fields, show
+from dlplay.engine.card import Card
+from dlplay.engine.settings import COMMON, Field, fields, show
 
 MODEL = Group("Model and training", sort_key=1)
 ASK = Group("Ask a trained model instead of training (with --headless)", sort_key=2)

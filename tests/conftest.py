@@ -184,7 +184,7 @@ def dlplay(tmp_path: Path) -> Iterator[Dlplay]:
 
 def _modules() -> list[str]:
     """What the server imports beforehand: everything, and nothing is called."""
-    from playground import architectures
+    from dlplay import architectures
 
     tasks = [card.task.partition(":")[0] for card in architectures.cards().values()]
     torch = ["torch._dynamo", "torch._inductor"]  # which the first optimizer and the deterministic mode import, in seconds
@@ -192,9 +192,9 @@ def _modules() -> list[str]:
         *torch,
         "sklearn.svm",
         "sklearn.datasets",
-        "playground.cli",
-        "playground.runs.process",
-        "playground.runs.ask",
+        "dlplay.cli",
+        "dlplay.runs.process",
+        "dlplay.runs.ask",
         *tasks,
         "pytest",
         "tests.conftest",
@@ -202,7 +202,7 @@ def _modules() -> list[str]:
 
 
 def _enact(arguments: tuple[str, ...], env: dict[str, str], out: str, err: str, calling: Callable[..., Any] | None) -> None:
-    """In the new process: what `python -m playground ARGUMENTS` does."""
+    """In the new process: what `python -m dlplay ARGUMENTS` does."""
     os.environ.update(env)
     for path, stream in ((out, 1), (err, 2)):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -211,6 +211,6 @@ def _enact(arguments: tuple[str, ...], env: dict[str, str], out: str, err: str, 
     sys.argv = ["dlplay", *arguments]
     if calling is not None:
         sys.exit(calling(*arguments))
-    from playground.cli import main
+    from dlplay.cli import main
 
     main()

@@ -11,8 +11,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from playground.screen.app import PlaygroundApp
-from playground.screen.run_link import RunLink
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.run_link import RunLink
 
 
 async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:

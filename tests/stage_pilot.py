@@ -9,10 +9,10 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from playground.engine.card import ActionCard, Card, PanelCard, Stage
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Settings
-from playground.screen.stage import ActionStage
+from dlplay.engine.card import ActionCard, Card, PanelCard, Stage
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Settings
+from dlplay.screen.stage import ActionStage
 
 
 def card_of(stage: Stage, *panels: PanelCard, actions: tuple[ActionCard, ...] = ()) -> Card:

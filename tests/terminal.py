@@ -30,7 +30,7 @@ _WHOLE = re.compile(rb"\x1b(?:\[[0-9;:?<>=$ ]*[@-~]|[\]P_][^\x07\x1b]*(?:\x07|\x
 # makes the terminal the controlling one, so that closing it sends SIGHUP, then becomes the program
 _LAUNCH = "import fcntl,os,signal,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
 _DEAF = "signal.signal(signal.SIGHUP, signal.SIG_IGN); "
-_BECOME = "os.execv(sys.executable, [sys.executable, '-m', 'playground', *sys.argv[1:]])"
+_BECOME = "os.execv(sys.executable, [sys.executable, '-m', 'dlplay', *sys.argv[1:]])"
 
 
 class Terminal:
@@ -166,5 +166,5 @@ def processes_of(folder: Path) -> list[int]:
 def dlplay(*arguments: str) -> Sequence[str]:
     """Run one command line to its end; its lines of output. Raises `CalledProcessError`."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    done = subprocess.run([sys.executable, "-m", "playground", *arguments], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run([sys.executable, "-m", "dlplay", *arguments], capture_output=True, text=True, check=True, env=environment)
     return done.stdout.splitlines()

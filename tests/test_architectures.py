@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from checkpoints import shipped
-from playground import architectures
-from playground.engine import state
-from playground.engine.card import Card, PanelCard
-from playground.engine.device import prepare
-from playground.engine.events import Shown
-from playground.engine.settings import Field, Options, SettingsError, fields, make, parse, show, to_dict
-from playground.engine.task import Task, looking
-from playground.runs import origin, process
-from playground.runs.wire import encode
+from dlplay import architectures
+from dlplay.checkpoints import shipped
+from dlplay.engine import state
+from dlplay.engine.card import Card, PanelCard
+from dlplay.engine.device import prepare
+from dlplay.engine.events import Shown
+from dlplay.engine.settings import Field, Options, SettingsError, fields, make, parse, show, to_dict
+from dlplay.engine.task import Task, looking
+from dlplay.runs import origin, process
+from dlplay.runs.wire import encode
 from tests.conftest import Dlplay
 
 CARDS = architectures.cards()

@@ -17,18 +17,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
-from playground.architectures.autoencoder import AutoencoderSettings, card
-from playground.architectures.autoencoder import task as task_module
-from playground.architectures.autoencoder.baselines import Components, denoising_errors, nearest_accuracy
-from playground.architectures.autoencoder.model import Autoencoder, Code
-from playground.architectures.autoencoder.noise import corrupt
-from playground.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
-from playground.architectures.autoencoder.task import AutoencoderTask
-from playground.data.images import ImageData, load_images
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError, make
-from playground.engine.state import flatten, unflatten
-from playground.engine.task import looking
+from dlplay.architectures.autoencoder import AutoencoderSettings, card
+from dlplay.architectures.autoencoder import task as task_module
+from dlplay.architectures.autoencoder.baselines import Components, denoising_errors, nearest_accuracy
+from dlplay.architectures.autoencoder.model import Autoencoder, Code
+from dlplay.architectures.autoencoder.noise import corrupt
+from dlplay.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
+from dlplay.architectures.autoencoder.task import AutoencoderTask
+from dlplay.data.images import ImageData, load_images
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.task import looking
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from playground.architectures.autoencoder import card
-from playground.architectures.autoencoder import task as task_module
-from playground.architectures.autoencoder.task import AutoencoderTask
-from playground.engine.panels import ImageGrid
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures.autoencoder import card
+from dlplay.architectures.autoencoder import task as task_module
+from dlplay.architectures.autoencoder.task import AutoencoderTask
+from dlplay.engine.panels import ImageGrid
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 from tests.test_autoencoder import build, other_images, rows, train
 
 INK = ";".join(",".join("16" if column in (3, 4) else "0" for column in range(8)) for _ in range(8))

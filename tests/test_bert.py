@@ -10,17 +10,17 @@ import pytest
 import scipy.stats
 import torch
 
-from playground.architectures.bert import BERTSettings, card
-from playground.architectures.bert.baselines import BothSides, masked_words
-from playground.architectures.bert.fill import TURNS
-from playground.architectures.bert.masking import Specials, capacity, choose, gather, hide, lay_out
-from playground.architectures.bert.model import BERT
-from playground.architectures.bert.options import Sentence
-from playground.architectures.bert.sentence import read_sentence
-from playground.architectures.bert.task import BERTTask, learning_rate
-from playground.data.tokens import UNKNOWN, Characters, Tokenizer, Words
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures.bert import BERTSettings, card
+from dlplay.architectures.bert.baselines import BothSides, masked_words
+from dlplay.architectures.bert.fill import TURNS
+from dlplay.architectures.bert.masking import Specials, capacity, choose, gather, hide, lay_out
+from dlplay.architectures.bert.model import BERT
+from dlplay.architectures.bert.options import Sentence
+from dlplay.architectures.bert.sentence import read_sentence
+from dlplay.architectures.bert.task import BERTTask, learning_rate
+from dlplay.data.tokens import UNKNOWN, Characters, Tokenizer, Words
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -240,7 +240,7 @@ def test_pairs_are_laid_out_between_special_tokens() -> None:
 def test_the_loss_is_taken_at_every_chosen_place_kept_and_random_ones_too(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own_text, mask_share=0.3, mask_kept=0.4, mask_random=0.4)
     seen: dict[str, torch.Tensor] = {}
-    module = "playground.architectures.bert.pretraining"
+    module = "dlplay.architectures.bert.pretraining"
     monkeypatch.setattr(f"{module}.hide", lambda idx, chosen, *rest: seen.update(idx=idx, chosen=chosen) or idx)
     task.model.eval()
     assert task.pretraining is not None

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import shipped
-from playground.architectures.bert import BERTSettings, card
-from playground.architectures.bert.task import BERTTask
-from playground.cli import run
-from playground.data.digits import stratified_split
-from playground.data.labelled import read_labelled
-from playground.engine import state
-from playground.engine.errors import DataError
-from playground.engine.settings import make
-from playground.engine.task import looking
-from playground.runs import origin
+from dlplay.architectures.bert import BERTSettings, card
+from dlplay.architectures.bert.task import BERTTask
+from dlplay.checkpoints import shipped
+from dlplay.cli import run
+from dlplay.data.digits import stratified_split
+from dlplay.data.labelled import read_labelled
+from dlplay.engine import state
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import make
+from dlplay.engine.task import looking
+from dlplay.runs import origin
 from tests.conftest import Dlplay, Ended
 from tests.screen_pilot import opened, part_text, screen_text, until
 

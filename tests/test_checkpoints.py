@@ -15,9 +15,9 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from checkpoints import CheckpointError, shipped, store
-from checkpoints.format import HEADER_LIMIT, read_tensors, signature, write_tensors
-from checkpoints.store import Store
+from dlplay.checkpoints import CheckpointError, shipped, store
+from dlplay.checkpoints.format import HEADER_LIMIT, read_tensors, signature, write_tensors
+from dlplay.checkpoints.store import Store
 
 ROOT = Path(__file__).parents[1]
 
@@ -418,9 +418,9 @@ FULL_DISK = """
 import errno, os, sys
 from pathlib import Path
 import numpy as np
-from checkpoints.store import Store
-from playground.engine.events import Stepped
-from playground.runs.journal import Journal, JournalFull, JournalReader
+from dlplay.checkpoints.store import Store
+from dlplay.engine.events import Stepped
+from dlplay.runs.journal import Journal, JournalFull, JournalReader
 
 folder = Path(sys.argv[1])
 if sys.argv[2] == "limit":
@@ -492,9 +492,9 @@ MUTANTS = """
 import random, resource, shutil, sys, time
 from pathlib import Path
 import numpy as np
-from checkpoints import CheckpointError
-from checkpoints.format import read_tensors, signature
-from checkpoints.store import Store, load
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.format import read_tensors, signature
+from dlplay.checkpoints.store import Store, load
 
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 store = Store(folder)

@@ -14,19 +14,19 @@ import msgspec
 import pytest
 import torch
 
-from playground import architectures
-from playground.engine import stages
-from playground.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
-from playground.runs.directory import RunDirectory
-from playground.runs.journal import history
+from dlplay import architectures
+from dlplay.engine import stages
+from dlplay.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import history
 from tests.conftest import Dlplay, flags, wait_until
 
-DLPLAY = [sys.executable, "-P", "-m", "playground"]
+DLPLAY = [sys.executable, "-P", "-m", "dlplay"]
 Small = Callable[[str], dict[str, Any]]
 
 TORCH_FREE = """
 import json, sys
-from playground.cli import run
+from dlplay.cli import run
 report = {}
 def note(what, status=0):
     report[what] = [status, sorted({"torch", "sklearn"} & set(sys.modules))]
@@ -35,7 +35,7 @@ for name in sys.argv[2:]:
     note(name, run([name, "--help"]))
 note("runs", run(["runs", "--runs-dir", sys.argv[1]]))
 note("unknown flag", run([sys.argv[2], "--no-such-flag"]))
-import playground.screen.app
+import dlplay.screen.app
 note("screen")
 print(json.dumps(report), file=sys.stderr)
 """

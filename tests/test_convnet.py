@@ -12,19 +12,19 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from playground.architectures.convnet import ConvNetSettings, card
-from playground.architectures.convnet import task as task_module
-from playground.architectures.convnet.augmentation import augment
-from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.task import ConvNetTask, cell_statistics
-from playground.data.images import ImageData, load_images
-from playground.engine.errors import DataError
-from playground.engine.panels import Bars, HeatMap, ImageGrid
-from playground.engine.settings import SettingsError, make, to_dict
-from playground.engine.state import flatten, unflatten
-from playground.engine.task import looking
-from playground.parts.ink import Frame, parse_drawing, place, usual_frame
-from playground.parts.optimizers import schedule
+from dlplay.architectures.convnet import ConvNetSettings, card
+from dlplay.architectures.convnet import task as task_module
+from dlplay.architectures.convnet.augmentation import augment
+from dlplay.architectures.convnet.model import ConvNet
+from dlplay.architectures.convnet.task import ConvNetTask, cell_statistics
+from dlplay.data.images import ImageData, load_images
+from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, HeatMap, ImageGrid
+from dlplay.engine.settings import SettingsError, make, to_dict
+from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.task import looking
+from dlplay.parts.ink import Frame, parse_drawing, place, usual_frame
+from dlplay.parts.optimizers import schedule
 
 CPU = torch.device("cpu")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from playground.engine.events import Applied, Evaluated, Failed, Finished, Paused, Resumed, Started, Stepped
-from playground.runs import directory
-from playground.runs.directory import RunDirectory, RunNameError, SpecError
-from playground.runs.journal import Journal
-from playground.runs.lock import Held, RunLock
+from dlplay.engine.events import Applied, Evaluated, Failed, Finished, Paused, Resumed, Started, Stepped
+from dlplay.runs import directory
+from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
+from dlplay.runs.journal import Journal
+from dlplay.runs.lock import Held, RunLock
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +46,7 @@ def test_a_new_run_is_named_after_its_architecture_and_knows_what_it_was_started
 
 def test_the_folder_is_ours_alone_whatever_the_umask(runs: Path) -> None:
     create = "directory.create(Path(sys.argv[1]), 'gpt', {})"
-    script = f"import os, sys; from pathlib import Path; os.umask(0); from playground.runs import directory; {create}"
+    script = f"import os, sys; from pathlib import Path; os.umask(0); from dlplay.runs import directory; {create}"
     subprocess.run([sys.executable, "-c", script, str(runs)], cwd=ROOT, check=True)
     assert stat.S_IMODE((runs / "gpt-1").stat().st_mode) == 0o700
 
@@ -235,7 +235,7 @@ def test_hidden_folders_go_when_their_maker_is_gone_and_nobody_holds_them(runs: 
 def test_a_list_of_runs_needs_neither_numpy_nor_torch(runs: Path) -> None:
     directory.create(runs, "gpt", {})
     script = (
-        "import sys; from pathlib import Path; from playground.runs import directory; "
+        "import sys; from pathlib import Path; from dlplay.runs import directory; "
         "assert [run.name for run in directory.listing(Path(sys.argv[1]))] == ['gpt-1']; "
         "print({'numpy', 'torch', 'textual'} & set(sys.modules))"
     )

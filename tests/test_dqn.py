@@ -14,16 +14,16 @@ import pytest
 import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
-from playground.architectures.dqn import DQNSettings, card
-from playground.architectures.dqn.environments import make as make_environment
-from playground.architectures.dqn.learning import Transitions, blend, goals, on_device
-from playground.architectures.dqn.model import Observed, QNetwork
-from playground.architectures.dqn.planning import expected_return, solve, transitions
-from playground.architectures.dqn.playing import Ground
-from playground.architectures.dqn.task import DQNTask
-from playground.engine.settings import SettingsError, make
-from playground.engine.state import flatten, unflatten
-from playground.engine.task import looking
+from dlplay.architectures.dqn import DQNSettings, card
+from dlplay.architectures.dqn.environments import make as make_environment
+from dlplay.architectures.dqn.learning import Transitions, blend, goals, on_device
+from dlplay.architectures.dqn.model import Observed, QNetwork
+from dlplay.architectures.dqn.planning import expected_return, solve, transitions
+from dlplay.architectures.dqn.playing import Ground
+from dlplay.architectures.dqn.task import DQNTask
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.task import looking
 
 CPU = torch.device("cpu")
 SMALL = {"hidden": "16", "batch": 16, "buffer": 300, "learning_starts": 20, "train_frequency": 1, "gradient_steps": 1, "eval_episodes": 2}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from playground.architectures.dqn import card
-from playground.engine.settings import SettingsError
-from playground.engine.state import flatten, unflatten
+from dlplay.architectures.dqn import card
+from dlplay.engine.settings import SettingsError
+from dlplay.engine.state import flatten, unflatten
 from tests.test_dqn import SMALL, act, ask, build, cart, train
 
 

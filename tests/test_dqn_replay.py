@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from playground.architectures.dqn.priorities import SMALLEST, Priorities
-from playground.architectures.dqn.replay import Replay
+from dlplay.architectures.dqn.priorities import SMALLEST, Priorities
+from dlplay.architectures.dqn.replay import Replay
 
 
 @dataclasses.dataclass

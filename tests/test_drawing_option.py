@@ -6,11 +6,11 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-import widgets
-from playground.engine.settings import SettingsError, fields
-from playground.parts.image_options import ImageOptions
-from playground.parts.ink import has_ink, parse_drawing
-from playground.screen.options_bar import OptionsBar
+from dlplay import widgets
+from dlplay.engine.settings import SettingsError, fields
+from dlplay.parts.image_options import ImageOptions
+from dlplay.parts.ink import has_ink, parse_drawing
+from dlplay.screen.options_bar import OptionsBar
 from tests.screen_pilot import until
 
 

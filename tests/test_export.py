@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from playground import architectures
-from playground.engine.errors import DataError
-from playground.engine.events import Baselines, Evaluated, Started, Stepped
-from playground.engine.graph import Graph
-from playground.engine.settings import SettingsError, to_dict
-from playground.exports import graph as onnx_graph
-from playground.exports.curves import write_csv, write_tensorboard
-from playground.exports.source import Source
-from playground.exports.target import staged
-from playground.runs import directory, origin
-from playground.runs.journal import Journal
+from dlplay import architectures
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import Baselines, Evaluated, Started, Stepped
+from dlplay.engine.graph import Graph
+from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.exports import graph as onnx_graph
+from dlplay.exports.curves import write_csv, write_tensorboard
+from dlplay.exports.source import Source
+from dlplay.exports.target import staged
+from dlplay.runs import directory, origin
+from dlplay.runs.journal import Journal
 from tests.conftest import Dlplay, flags
 
 CARDS = architectures.cards()

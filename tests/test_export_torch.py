@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from playground import architectures
-from playground.engine.device import prepare
-from playground.engine.settings import make, to_dict
-from playground.engine.task import looking
-from playground.exports.source import Source
-from playground.exports.standalone import write
-from playground.runs import directory
+from dlplay import architectures
+from dlplay.engine.device import prepare
+from dlplay.engine.settings import make, to_dict
+from dlplay.engine.task import looking
+from dlplay.exports.source import Source
+from dlplay.exports.standalone import write
+from dlplay.runs import directory
 from tests.conftest import Dlplay, flags
 
 CARDS = architectures.cards()
@@ -30,7 +30,7 @@ import runpy, sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("playground", "widgets", "checkpoints"):
+        if name.partition(".")[0] == "dlplay":
             raise ImportError(f"{name} is not there")
 
 sys.meta_path.insert(0, Refuse())
@@ -89,7 +89,7 @@ def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, t
         script = tmp_path / f"{preset}.py"
         write(Source(run.name, tmp_path), script)
         tree = ast.parse(script.read_text())
-        assert not any("playground" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+        assert not any("dlplay" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
         defined = {getattr(node, "name", "") for node in ast.walk(tree)} | {
             (alias.asname or alias.name).partition(".")[0]
             for node in ast.walk(tree)

@@ -15,18 +15,18 @@ from scipy.linalg import sqrtm
 from scipy.stats import wasserstein_distance as wasserstein_1d
 from torch import Tensor, nn
 
-from playground.architectures.gan import GANSettings, card, losses, metrics
-from playground.architectures.gan.augmentation import augment
-from playground.architectures.gan.judge import REAL
-from playground.architectures.gan.memory import MOMENTS, Memory
-from playground.architectures.gan.model import ConvDiscriminator, ConvGenerator, Enlarge
-from playground.architectures.gan.options import PointOptions
-from playground.architectures.gan.task import GANTask
-from playground.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
-from playground.engine.panels import Bars, ImageGrid, Scatter
-from playground.engine.settings import SettingsError, make
-from playground.engine.state import flatten, unflatten
-from playground.engine.task import looking
+from dlplay.architectures.gan import GANSettings, card, losses, metrics
+from dlplay.architectures.gan.augmentation import augment
+from dlplay.architectures.gan.judge import REAL
+from dlplay.architectures.gan.memory import MOMENTS, Memory
+from dlplay.architectures.gan.model import ConvDiscriminator, ConvGenerator, Enlarge
+from dlplay.architectures.gan.options import PointOptions
+from dlplay.architectures.gan.task import GANTask
+from dlplay.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
+from dlplay.engine.panels import Bars, ImageGrid, Scatter
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.task import looking
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"width": 16, "layers": 2, "batch": 16, "critic_steps": 1}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from playground.architectures.gan import GANSettings
-from playground.architectures.gan.settings import HEART
-from playground.data.points import NAMES, load_points, parse_ink, read_points
-from playground.engine.errors import DataError
+from dlplay.architectures.gan import GANSettings
+from dlplay.architectures.gan.settings import HEART
+from dlplay.data.points import NAMES, load_points, parse_ink, read_points
+from dlplay.engine.errors import DataError
 
 
 @pytest.mark.parametrize("name", NAMES)

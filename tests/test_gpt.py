@@ -13,19 +13,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from playground.architectures.gpt import GPTSettings, card
-from playground.architectures.gpt.model import GPT
-from playground.architectures.gpt.reader import Reader
-from playground.architectures.gpt.task import GPTTask, learning_rate
-from playground.data.tokens import UNKNOWN, Words
-from playground.engine import state
-from playground.engine.errors import DataError
-from playground.engine.panels import Bars, HeatMap, Table, Tokens
-from playground.engine.settings import SettingsError, fields, make
-from playground.engine.task import looking
-from playground.parts.prompt_options import NextWord, Passage, Prompt
-from playground.parts.prompts import read_prompt
-from playground.parts.sampling import candidates, distribution, draw, write
+from dlplay.architectures.gpt import GPTSettings, card
+from dlplay.architectures.gpt.model import GPT
+from dlplay.architectures.gpt.reader import Reader
+from dlplay.architectures.gpt.task import GPTTask, learning_rate
+from dlplay.data.tokens import UNKNOWN, Words
+from dlplay.engine import state
+from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
+from dlplay.engine.settings import SettingsError, fields, make
+from dlplay.engine.task import looking
+from dlplay.parts.prompt_options import NextWord, Passage, Prompt
+from dlplay.parts.prompts import read_prompt
+from dlplay.parts.sampling import candidates, distribution, draw, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -23,21 +23,21 @@ import torch
 from hypothesis import given, settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from checkpoints import CheckpointError
-from checkpoints.store import Store
-from playground import architectures
-from playground.cli import run
-from playground.data.text import Text, encode_corpus, reference
-from playground.data.tokens import Characters, Words
-from playground.engine.errors import DataError
-from playground.engine.settings import make
-from playground.engine.task import Task, looking
-from playground.exports import hf_tokenizer
-from playground.exports.source import Source
-from playground.parts.prompt_options import NextWord, Passage, Prompt
-from playground.parts.prompts import read_prompt
-from playground.runs import origin, process
-from playground.runs.directory import RunDirectory
+from dlplay import architectures
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.store import Store
+from dlplay.cli import run
+from dlplay.data.text import Text, encode_corpus, reference
+from dlplay.data.tokens import Characters, Words
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import make
+from dlplay.engine.task import Task, looking
+from dlplay.exports import hf_tokenizer
+from dlplay.exports.source import Source
+from dlplay.parts.prompt_options import NextWord, Passage, Prompt
+from dlplay.parts.prompts import read_prompt
+from dlplay.runs import origin, process
+from dlplay.runs.directory import RunDirectory
 from tests.conftest import Dlplay, wait_until
 from tests.screen_pilot import opened as on_screen
 from tests.screen_pilot import screen_text, until
@@ -163,7 +163,7 @@ def their_tokenizer(folder: Path) -> Any:
 
 
 def test_a_long_text_is_cut_where_no_piece_reaches_over(gpt: Task[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playground.data.subwords.CHUNK", 50)
+    monkeypatch.setattr("dlplay.data.subwords.CHUNK", 50)
     text = reference().content[:20_000]
     assert gpt.tokenizer.encode_long(text).tolist() == gpt.tokenizer.encode(text)  # type: ignore[attr-defined]
 

@@ -16,20 +16,20 @@ import torch
 from hypothesis import given, settings
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from checkpoints import CheckpointError
-from checkpoints.store import Store
-from playground import architectures
-from playground.architectures.bert.options import MASK, Contexts, Sentence
-from playground.architectures.bert.sentence import read_sentence
-from playground.cli import run
-from playground.data.subwords import WordPieces
-from playground.data.text import reference
-from playground.engine.panels import Bars
-from playground.engine.settings import make, to_dict
-from playground.engine.task import Task, looking
-from playground.exports import hf_tokenizer
-from playground.exports.source import Source
-from playground.runs import origin
+from dlplay import architectures
+from dlplay.architectures.bert.options import MASK, Contexts, Sentence
+from dlplay.architectures.bert.sentence import read_sentence
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.store import Store
+from dlplay.cli import run
+from dlplay.data.subwords import WordPieces
+from dlplay.data.text import reference
+from dlplay.engine.panels import Bars
+from dlplay.engine.settings import make, to_dict
+from dlplay.engine.task import Task, looking
+from dlplay.exports import hf_tokenizer
+from dlplay.exports.source import Source
+from dlplay.runs import origin
 from tests.test_hf import SAMPLE, TEXTS, opened, their_tokenizer, transformers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -305,7 +305,7 @@ def test_classes_become_a_classifier_with_their_names(tmp_path: Path) -> None:
     assert run(["export", str(checkpoint), str(tmp_path / "hf"), "--to", "hf"]) == 0
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "hf").eval()
     assert type(model) is transformers.BertForSequenceClassification
-    from playground.exports.graph import write
+    from dlplay.exports.graph import write
 
     assert "classes (tokens, segments, valid to logits)" in write(Source(str(checkpoint), tmp_path), tmp_path / "classes.onnx")
     assert model.config.id2label == dict(enumerate(task.classes))  # type: ignore[attr-defined]

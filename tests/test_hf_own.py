@@ -14,11 +14,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from checkpoints.store import Store
-from playground import architectures
-from playground.cli import run
-from playground.engine.settings import make, to_dict
-from playground.runs import origin
+from dlplay import architectures
+from dlplay.checkpoints.store import Store
+from dlplay.cli import run
+from dlplay.engine.settings import make, to_dict
+from dlplay.runs import origin
 from tests.test_hf import TEXTS, opened, transformers
 
 CPU = torch.device("cpu")

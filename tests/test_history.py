@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from playground.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started, Stepped
-from playground.runs.history import LIMIT, History, Series
+from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started, Stepped
+from dlplay.runs.history import LIMIT, History, Series
 
 
 def started(step: int = 0, **settings: object) -> Started:

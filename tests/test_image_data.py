@@ -23,10 +23,10 @@ import pytest
 import torch
 from PIL import Image
 
-from playground.data import bounded, digits, download, folders, idx
-from playground.data.batches import Batches
-from playground.data.images import load_images
-from playground.engine.errors import DataError
+from dlplay.data import bounded, digits, download, folders, idx
+from dlplay.data.batches import Batches
+from dlplay.data.images import load_images
+from dlplay.engine.errors import DataError
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -67,7 +67,7 @@ def test_the_digits_and_their_split_are_those_of_scikit_learn() -> None:
 
 
 def test_loading_the_digits_does_not_import_scikit_learn() -> None:
-    code = "import sys; from playground.data.images import load_images; load_images('digits'); print('sklearn' in sys.modules)"
+    code = "import sys; from dlplay.data.images import load_images; load_images('digits'); print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False", done.stderr
 

@@ -12,17 +12,17 @@ from textual.containers import Container
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card, PanelCard
-from playground.engine.commands import View
-from playground.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
-from playground.engine.settings import Options, Settings, fields
-from playground.engine.settings import field as setting
-from playground.screen.flow import Flow
-from playground.screen.inside import Inside, fitting
-from playground.screen.options_bar import OptionsBar, stepped
-from playground.screen.panel_view import PanelView
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card, PanelCard
+from dlplay.engine.commands import View
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
+from dlplay.engine.settings import Options, Settings, fields
+from dlplay.engine.settings import field as setting
+from dlplay.screen.flow import Flow
+from dlplay.screen.inside import Inside, fitting
+from dlplay.screen.options_bar import OptionsBar, stepped
+from dlplay.screen.panel_view import PanelView
 from tests.widget_stage import text as stage_text
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Saved, Started, Stepped
-from playground.runs import journal as journals
-from playground.runs.journal import LINE_LIMIT, Journal, JournalFull, JournalReader, history
+from dlplay.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Saved, Started, Stepped
+from dlplay.runs import journal as journals
+from dlplay.runs.journal import LINE_LIMIT, Journal, JournalFull, JournalReader, history
 
 
 def started(step: int = 0) -> Started:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from playground.runs import directory
-from playground.runs.client import RunError
-from playground.runs.directory import RunDirectory
-from playground.runs.launch import alive, launch, launch_blocking, stop_run
-from playground.runs.lock import holder
+from dlplay.runs import directory
+from dlplay.runs.client import RunError
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.launch import alive, launch, launch_blocking, stop_run
+from dlplay.runs.lock import holder
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
@@ -48,7 +48,7 @@ async def test_the_command_runs_in_a_session_of_its_own_and_its_words_go_to_the_
     try:
         wait_until(lambda: log.exists() and log.read_text().endswith("err\n"))  # standard input was empty
         said = log.read_text().splitlines()
-        assert said[0] == "-P -m playground gpt --headless --steps 3"
+        assert said[0] == "-P -m dlplay gpt --headless --steps 3"
         assert str(ROOT) in said[1]
         assert os.getsid(launched.pid) == launched.pid
         assert launched.returncode is None
@@ -64,7 +64,7 @@ async def test_the_command_runs_in_a_session_of_its_own_and_its_words_go_to_the_
 
 def test_what_was_started_outlives_the_event_loop_and_the_process_that_started_it(program: Path, tmp_path: Path) -> None:
     script = (
-        "import asyncio, sys; from pathlib import Path; from playground.runs.launch import launch\n"
+        "import asyncio, sys; from pathlib import Path; from dlplay.runs.launch import launch\n"
         "sys.executable = sys.argv[1]\n"
         "print(asyncio.run(launch([], Path(sys.argv[2]))).pid)"
     )
@@ -117,12 +117,12 @@ def test_remains_and_strangers_are_not_alive() -> None:
 RUN = """
 import signal, sys
 from pathlib import Path
-from playground.engine.commands import Stop
-from playground.engine.events import Finished, Stepped
-from playground.runs.directory import RunDirectory
-from playground.runs.journal import Journal
-from playground.runs.lock import RunLock
-from playground.runs.server import Server
+from dlplay.engine.commands import Stop
+from dlplay.engine.events import Finished, Stepped
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import Journal
+from dlplay.runs.lock import RunLock
+from dlplay.runs.server import Server
 
 run, kind = RunDirectory(Path(sys.argv[1])), sys.argv[2]
 ends = []

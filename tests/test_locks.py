@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from playground.runs.lock import Held, RunLock, holder
+from dlplay.runs.lock import Held, RunLock, holder
 
 ROOT = Path(__file__).parents[1]
 
 HOLD = """
 import os, subprocess, sys, time
 from pathlib import Path
-from playground.runs.lock import RunLock
+from dlplay.runs.lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
 forked = os.fork()  # neither a fork nor a started program may hold on to it

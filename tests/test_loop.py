@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from playground.engine import commands as cmd
-from playground.engine.device import prepare
-from playground.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
-from playground.engine.failures import TrainingFailed
-from playground.engine.loop import Loop, Progress
-from playground.engine.state import flatten, unflatten
+from dlplay.engine import commands as cmd
+from dlplay.engine.device import prepare
+from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
+from dlplay.engine.failures import TrainingFailed
+from dlplay.engine.loop import Loop, Progress
+from dlplay.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
 
 
@@ -165,7 +165,7 @@ def test_until_ends_at_the_first_evaluation_that_holds() -> None:
 
 
 def test_a_full_disk_holds_training_up_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playground.engine.loop.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("dlplay.engine.loop.RETRY_SECONDS", 0.0)
     outlet = Memory()
     full = deque([errno.ENOSPC, errno.ENOSPC])
 

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from playground.data import ngrams
+from dlplay.data import ngrams
 
 
 def tokens(seed: int, count: int, vocabulary: int) -> np.ndarray:

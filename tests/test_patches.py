@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from playground.data import patches
-from playground.data.patches import BAND, load_patches, whitened
-from playground.engine.errors import DataError
+from dlplay.data import patches
+from dlplay.data.patches import BAND, load_patches, whitened
+from dlplay.engine.errors import DataError
 
 
 def test_there_are_as_many_patches_of_each_photograph() -> None:

@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.recurrent import RecurrentSettings, card
-from playground.architectures.recurrent import cost as costs
-from playground.architectures.recurrent.language import Language
-from playground.architectures.recurrent.model import CELLS, PARTS, Hold, Recurrent, cell_step
-from playground.architectures.recurrent.numeric import Numeric, autoregression, extend
-from playground.architectures.recurrent.options import GradientFlow, NextToken
-from playground.architectures.recurrent.sequences import GO, RECALLED, SYMBOLS, adding_batch, copy_batch
-from playground.architectures.recurrent.streams import HeldOut, Streams
-from playground.architectures.recurrent.task import RecurrentTask
-from playground.engine import state
-from playground.engine.errors import DataError
-from playground.engine.panels import Bars, HeatMap, Lines, Tokens
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures.recurrent import RecurrentSettings, card
+from dlplay.architectures.recurrent import cost as costs
+from dlplay.architectures.recurrent.language import Language
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Hold, Recurrent, cell_step
+from dlplay.architectures.recurrent.numeric import Numeric, autoregression, extend
+from dlplay.architectures.recurrent.options import GradientFlow, NextToken
+from dlplay.architectures.recurrent.sequences import GO, RECALLED, SYMBOLS, adding_batch, copy_batch
+from dlplay.architectures.recurrent.streams import HeldOut, Streams
+from dlplay.architectures.recurrent.task import RecurrentTask
+from dlplay.engine import state
+from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from playground.data import series
-from playground.data.series import read_series
-from playground.engine.errors import DataError
+from dlplay.data import series
+from dlplay.data.series import read_series
+from dlplay.engine.errors import DataError
 
 
 def written(tmp_path: Path, text: str | bytes) -> str:

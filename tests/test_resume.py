@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from playground import architectures
-from playground.engine import commands as cmd
-from playground.engine.events import Applied, Evaluated, Failed, Finished, Saved, Shown, Started, Stepped, Warned
-from playground.engine.settings import SettingsError, field, make, to_dict
-from playground.runs import directory, process
-from playground.runs.client import NotListening, RunClient
-from playground.runs.console import PlainLines
-from playground.runs.directory import RunDirectory
-from playground.runs.journal import JournalReader, history
-from playground.runs.lock import holder
+from dlplay import architectures
+from dlplay.engine import commands as cmd
+from dlplay.engine.events import Applied, Evaluated, Failed, Finished, Saved, Shown, Started, Stepped, Warned
+from dlplay.engine.settings import SettingsError, field, make, to_dict
+from dlplay.runs import directory, process
+from dlplay.runs.client import NotListening, RunClient
+from dlplay.runs.console import PlainLines
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import JournalReader, history
+from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, flags, wait_until
 
 ARCHITECTURES = list(architectures.cards())

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from playground.engine.commands import AnyCommand
-from playground.engine.events import Failed, Started
-from playground.screen.app import PlaygroundApp
-from playground.screen.charts import Chart, ChartColumn
-from playground.screen.keys import ACTIONS
-from playground.screen.run_link import RunLink
+from dlplay.engine.commands import AnyCommand
+from dlplay.engine.events import Failed, Started
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.charts import Chart, ChartColumn
+from dlplay.screen.keys import ACTIONS
+from dlplay.screen.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 
@@ -238,8 +238,8 @@ def test_the_screen_never_loads_torch(tmp_path: Path) -> None:
     script = f"""
 import asyncio, sys
 from pathlib import Path
-from playground.screen.app import PlaygroundApp
-from playground.screen.run_link import RunLink
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.run_link import RunLink
 
 async def nothing(link, origin=""): pass
 RunLink.explore = nothing

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from playground import architectures
-from playground.engine.panels import AnyPanel
-from playground.runs.client import RunError
-from playground.screen.dialogs.pad import in_short, read_pad, write_pad
-from playground.screen.keys import ACTIONS
-from playground.screen.run_link import NOTHING_TRAINS, RunLink
+from dlplay import architectures
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs.client import RunError
+from dlplay.screen.dialogs.pad import in_short, read_pad, write_pad
+from dlplay.screen.keys import ACTIONS
+from dlplay.screen.run_link import NOTHING_TRAINS, RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 

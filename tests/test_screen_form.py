@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from playground import architectures
-from playground.screen.app import PlaygroundApp
-from playground.screen.form import SettingsForm
+from dlplay import architectures
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.form import SettingsForm
 from tests.screen_pilot import opened, part_text, until
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from playground.engine.events import Applied, Baselines, Evaluated, Finished, Saved, Started, Stepped
-from playground.runs import directory
-from playground.runs.journal import Journal
-from playground.runs.lock import holder
+from dlplay.engine.events import Applied, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.runs import directory
+from dlplay.runs.journal import Journal
+from dlplay.runs.lock import holder
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}

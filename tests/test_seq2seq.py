@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from playground.architectures.seq2seq.decoding import Speaker, beam_search, greedy, penalty, sayable
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Attention, Cache, Maps, Seq2Seq, sinusoids
-from playground.architectures.seq2seq.reading import without_head
-from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.architectures.seq2seq.task import Seq2SeqTask, learning_rate, next_batch, smoothed_loss
-from playground.engine import state
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures.seq2seq.decoding import Speaker, beam_search, greedy, penalty, sayable
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Attention, Cache, Maps, Seq2Seq, sinusoids
+from dlplay.architectures.seq2seq.reading import without_head
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.task import Seq2SeqTask, learning_rate, next_batch, smoothed_loss
+from dlplay.engine import state
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from playground.architectures.seq2seq import baselines, card, dates
-from playground.architectures.seq2seq import task as task_module
-from playground.architectures.seq2seq.batches import batch_of
-from playground.architectures.seq2seq.model import EOS, PAD, SPECIALS
-from playground.architectures.seq2seq.problem import Own, Pair, Problem, pose
-from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.architectures.seq2seq.task import Seq2SeqTask
-from playground.data.pairs import read_pairs, share
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures.seq2seq import baselines, card, dates
+from dlplay.architectures.seq2seq import task as task_module
+from dlplay.architectures.seq2seq.batches import batch_of
+from dlplay.architectures.seq2seq.model import EOS, PAD, SPECIALS
+from dlplay.architectures.seq2seq.problem import Own, Pair, Problem, pose
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.task import Seq2SeqTask
+from dlplay.data.pairs import read_pairs, share
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 
 CPU = torch.device("cpu")
 
@@ -231,7 +231,7 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
     again.load_weights(task.weights())
     assert "cannot read" in again.data
     with looking(again):
-        from playground.architectures.seq2seq.options import Source
+        from dlplay.architectures.seq2seq.options import Source
 
         answer = again.panel("translation", Source(source="the hen likes the zebra."))
         assert answer.text  # type: ignore[union-attr]

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from playground.architectures.seq2seq import card
-from playground.architectures.seq2seq.decoding import Speaker
-from playground.architectures.seq2seq.model import BOS, EOS, SPECIALS
-from playground.architectures.seq2seq.options import Source
-from playground.architectures.seq2seq.reading import END, say, without_head
-from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.architectures.seq2seq.task import Seq2SeqTask
-from playground.architectures.seq2seq.trials import exact_match
-from playground.engine import stages
-from playground.engine.panels import Bars, HeatMap, Table, Tokens
-from playground.engine.settings import SettingsError, fields, make
-from playground.engine.task import looking
+from dlplay.architectures.seq2seq import card
+from dlplay.architectures.seq2seq.decoding import Speaker
+from dlplay.architectures.seq2seq.model import BOS, EOS, SPECIALS
+from dlplay.architectures.seq2seq.options import Source
+from dlplay.architectures.seq2seq.reading import END, say, without_head
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.task import Seq2SeqTask
+from dlplay.architectures.seq2seq.trials import exact_match
+from dlplay.engine import stages
+from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
+from dlplay.engine.settings import SettingsError, fields, make
+from dlplay.engine.task import looking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from playground.engine.commands import AnyCommand, Ask, Pause, Save, Set, Stop, View, Watch
-from playground.engine.events import Answered, LiveEvent, Shown, Status
-from playground.engine.panels import Array, Bars, Frame
-from playground.runs import server as servers
-from playground.runs import wire
-from playground.runs.channel import Channel, ChannelError, Outgoing
-from playground.runs.client import NotListening, RunClient, RunError
-from playground.runs.server import Server, ServerError
+from dlplay.engine.commands import AnyCommand, Ask, Pause, Save, Set, Stop, View, Watch
+from dlplay.engine.events import Answered, LiveEvent, Shown, Status
+from dlplay.engine.panels import Array, Bars, Frame
+from dlplay.runs import server as servers
+from dlplay.runs import wire
+from dlplay.runs.channel import Channel, ChannelError, Outgoing
+from dlplay.runs.client import NotListening, RunClient, RunError
+from dlplay.runs.server import Server, ServerError
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
@@ -279,7 +279,7 @@ def test_waiting_for_a_command_ends_with_the_command_or_the_time(path: Path) -> 
 
 def test_the_socket_is_ours_alone_under_any_umask(path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from playground.runs.server import Server; os.umask(0); s = Server(Path(sys.argv[1])); "
+        "import os, sys; from pathlib import Path; from dlplay.runs.server import Server; os.umask(0); s = Server(Path(sys.argv[1])); "
         "s.start(); print(oct(os.lstat(sys.argv[1]).st_mode), os.umask(0)); s.close()"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -500,7 +500,7 @@ def test_what_is_no_longer_watched_is_no_longer_sent() -> None:
 
 def test_an_event_is_encoded_once_for_all_and_not_at_all_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[LiveEvent] = []
-    monkeypatch.setattr("playground.runs.channel.encode", lambda event: calls.append(event) or wire.encode(event))  # type: ignore[func-returns-value]
+    monkeypatch.setattr("dlplay.runs.channel.encode", lambda event: calls.append(event) or wire.encode(event))  # type: ignore[func-returns-value]
     pairs = [socket.socketpair() for _ in range(3)]
     channels = [Channel(number, ours) for number, (ours, _) in enumerate(pairs)]
     for step in (1, 2):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from playground.engine.events import Finished, Started, Stepped
-from playground.runs import directory
-from playground.runs.journal import history
-from playground.runs.lock import holder
+from dlplay.engine.events import Finished, Started, Stepped
+from dlplay.runs import directory
+from dlplay.runs.journal import history
+from dlplay.runs.lock import holder
 from tests.terminal import Terminal, dlplay, processes_of
 
 SMALL = ("--layers", "1", "--width", "32", "--heads", "2", "--batch", "4", "--block-size", "16", "--threads", "1")

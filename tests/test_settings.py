@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from playground.engine.settings import Settings, SettingsError, change, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay.engine.settings import Settings, SettingsError, change, field, fields, make, parse, parse_until, read_file, to_dict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,16 +17,16 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from playground import architectures
-from playground.engine.commands import View
-from playground.engine.events import Applied, Baselines, DurableEvent, Evaluated, Saved, Started, Status, Stepped
-from playground.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Scatter, Table, Tokens
-from playground.engine.settings import to_dict
-from playground.runs import directory
-from playground.runs.journal import Journal
-from playground.screen import run_bar
-from playground.screen.app import PlaygroundApp
-from playground.screen.run_link import RunLink
+from dlplay import architectures
+from dlplay.engine.commands import View
+from dlplay.engine.events import Applied, Baselines, DurableEvent, Evaluated, Saved, Started, Status, Stepped
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Scatter, Table, Tokens
+from dlplay.engine.settings import to_dict
+from dlplay.runs import directory
+from dlplay.runs.journal import Journal
+from dlplay.screen import run_bar
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.run_link import RunLink
 
 NOW = 1_800_000_000.0
 LAST = 1_240

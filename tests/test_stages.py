@@ -10,16 +10,16 @@ from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card, PanelCard
-from playground.engine.panels import AnyPanel, Bars, Tokens
-from playground.engine.settings import Options
-from playground.runs.client import RunError
-from playground.screen.flow import Flow
-from playground.screen.pad_stage import PadStage, read_drawing, write_drawing
-from playground.screen.passage import LONGEST, Passage
-from playground.screen.prompt_stage import PromptStage
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card, PanelCard
+from dlplay.engine.panels import AnyPanel, Bars, Tokens
+from dlplay.engine.settings import Options
+from dlplay.runs.client import RunError
+from dlplay.screen.flow import Flow
+from dlplay.screen.pad_stage import PadStage, read_drawing, write_drawing
+from dlplay.screen.passage import LONGEST, Passage
+from dlplay.screen.prompt_stage import PromptStage
 from tests.stage_pilot import StageApp, card_of, stage_text, until
 
 

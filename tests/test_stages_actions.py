@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from msgspec import Meta
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import ActionCard, PanelCard
-from playground.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
-from playground.engine.settings import Options
-from playground.runs.client import RunError
-from playground.screen import episode
-from playground.screen.environment_stage import EnvironmentStage
-from playground.screen.flow import Flow
-from playground.screen.plane_stage import PlaneStage, read_place
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import ActionCard, PanelCard
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
+from dlplay.engine.settings import Options
+from dlplay.runs.client import RunError
+from dlplay.screen import episode
+from dlplay.screen.environment_stage import EnvironmentStage
+from dlplay.screen.flow import Flow
+from dlplay.screen.plane_stage import PlaneStage, read_place
 from tests.stage_pilot import StageApp, card_of, said, stage_text, until
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from playground.data import bounded, ngrams, text
-from playground.data.tokens import UNKNOWN, Characters, Words, choose_vocabulary, number
-from playground.engine.errors import DataError
+from dlplay.data import bounded, ngrams, text
+from dlplay.data.tokens import UNKNOWN, Characters, Words, choose_vocabulary, number
+from dlplay.engine.errors import DataError
 
 
 def corpus(content: str, kind: str = "word", **changes: int) -> text.Corpus:

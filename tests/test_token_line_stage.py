@@ -9,14 +9,14 @@ from msgspec import Meta
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import PanelCard
-from playground.engine.panels import AnyPanel, Bars, Tokens
-from playground.engine.settings import Options
-from playground.runs.client import RunError
-from playground.screen.prompt_stage import PromptStage
-from playground.screen.token_line_stage import TokenLineStage
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import PanelCard
+from dlplay.engine.panels import AnyPanel, Bars, Tokens
+from dlplay.engine.settings import Options
+from dlplay.runs.client import RunError
+from dlplay.screen.prompt_stage import PromptStage
+from dlplay.screen.token_line_stage import TokenLineStage
 from tests.stage_pilot import StageApp, card_of, said, stage_text, until
 
 

@@ -15,10 +15,10 @@ import tokenizers
 from hypothesis import given, settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from playground.data.subwords import BytePairs, SubWords, WordPieces
-from playground.data.text import reference
-from playground.data.tokenizer_json import checked
-from playground.engine.errors import DataError
+from dlplay.data.subwords import BytePairs, SubWords, WordPieces
+from dlplay.data.text import reference
+from dlplay.data.tokenizer_json import checked
+from dlplay.engine.errors import DataError
 
 KINDS: dict[str, type[SubWords]] = {"BPE": BytePairs, "WordPiece": WordPieces}
 TEXTS = ("The value [MASK] of <|endoftext|> x\n\n 日\0 ", "a" * 300, "", " ")

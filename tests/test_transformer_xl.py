@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures import card as find_card
-from playground.architectures.transformer_xl.model import Memory, RelativeAttention, TransformerXL, future, relative_shift, sinusoids
-from playground.architectures.transformer_xl.problem import read_segments, segments
-from playground.architectures.transformer_xl.recall import CHOICES, DOT, FIRST_KIND, FIRST_WORD, KINDS, VOCABULARY, Facts, recall_batch
-from playground.architectures.transformer_xl.streams import HeldOut, Streams
-from playground.architectures.transformer_xl.task import TransformerXLTask
-from playground.engine import state
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
+from dlplay.architectures import card as find_card
+from dlplay.architectures.transformer_xl.model import Memory, RelativeAttention, TransformerXL, future, relative_shift, sinusoids
+from dlplay.architectures.transformer_xl.problem import read_segments, segments
+from dlplay.architectures.transformer_xl.recall import CHOICES, DOT, FIRST_KIND, FIRST_WORD, KINDS, VOCABULARY, Facts, recall_batch
+from dlplay.architectures.transformer_xl.streams import HeldOut, Streams
+from dlplay.architectures.transformer_xl.task import TransformerXLTask
+from dlplay.engine import state
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import shipped
-from playground.architectures import card as find_card
-from playground.architectures.transformer_xl import panels, speed
-from playground.architectures.transformer_xl.model import TransformerXL
-from playground.architectures.transformer_xl.problem import read_segments
-from playground.architectures.transformer_xl.reading import Reader, read
-from playground.architectures.transformer_xl.recall import CHOICES
-from playground.architectures.transformer_xl.task import TransformerXLTask
-from playground.engine.settings import SettingsError, make
-from playground.engine.task import looking
-from playground.runs import origin, process
+from dlplay.architectures import card as find_card
+from dlplay.architectures.transformer_xl import panels, speed
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.problem import read_segments
+from dlplay.architectures.transformer_xl.reading import Reader, read
+from dlplay.architectures.transformer_xl.recall import CHOICES
+from dlplay.architectures.transformer_xl.task import TransformerXLTask
+from dlplay.checkpoints import shipped
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import looking
+from dlplay.runs import origin, process
 from tests.conftest import Dlplay
 
 pytestmark = pytest.mark.usefixtures("one_thread")

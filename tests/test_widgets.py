@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from textual import events
 
+from dlplay.widgets import Bars, HeatMap, ImageGrid, PixelPad, Scatter, TableView, TokenStrip
 from tests.widget_stage import Stage, text, until
-from widgets import Bars, HeatMap, ImageGrid, PixelPad, Scatter, TableView, TokenStrip
 
 
 @pytest.fixture(autouse=True)

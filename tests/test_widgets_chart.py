@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from textual import events
 
+from dlplay.widgets import Curve, Guide, LineChart, Mark
 from tests.widget_stage import Stage, text, until
-from widgets import Curve, Guide, LineChart, Mark
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
-from widgets.cells import level_rows, resample
-from widgets.curves import clean, columns, dots, smooth
-from widgets.frame_view import crisp_size
-from widgets.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
-from widgets.text import aligned, figure, fit, narrow, plain
+from dlplay.widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
+from dlplay.widgets.cells import level_rows, resample
+from dlplay.widgets.curves import clean, columns, dots, smooth
+from dlplay.widgets.frame_view import crisp_size
+from dlplay.widgets.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
+from dlplay.widgets.text import aligned, figure, fit, narrow, plain
 
 SURROUNDINGS = ((30, 30, 30), (224, 224, 224), (255, 166, 43))
 

@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pytest
 
+from dlplay.widgets import FrameView, Plane, Scatter, ansi
+from dlplay.widgets.cells import resample
+from dlplay.widgets.frame_view import crisp_size, on_dark_paper
+from dlplay.widgets.palette import palette
 from tests.widget_stage import Stage, text, until
-from widgets import FrameView, Plane, Scatter, ansi
-from widgets.cells import resample
-from widgets.frame_view import crisp_size, on_dark_paper
-from widgets.palette import palette
 
 SCENE = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "full")
 MONO = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "mono")

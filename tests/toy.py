@@ -7,10 +7,10 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from playground.engine.card import ActionCard, Card, ChartCard, PanelCard
-from playground.engine.panels import Array, Bars, HeatMap
-from playground.engine.settings import Options, Settings
-from playground.engine.task import Task
+from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
+from dlplay.engine.panels import Array, Bars, HeatMap
+from dlplay.engine.settings import Options, Settings
+from dlplay.engine.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

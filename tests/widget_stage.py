@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
 
-from widgets import Surface
+from dlplay.widgets import Surface
 
 
 class Stage(App[None]):

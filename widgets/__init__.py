@@ -3,19 +3,19 @@
 Each is drawn through the Line API: painted into rows, compared with what stands on the screen, and only changed rows sent.
 """
 
-from widgets.bars import Bars
-from widgets.chart_parts import Curve, Guide, Mark
-from widgets.facts import Facts
-from widgets.frame_view import FrameView
-from widgets.heat_map import HeatMap
-from widgets.image_grid import ImageGrid
-from widgets.line_chart import LineChart
-from widgets.pixel_pad import PixelPad
-from widgets.plane import Plane
-from widgets.scatter import Scatter
-from widgets.surface import Surface
-from widgets.table_view import TableView
-from widgets.token_strip import TokenStrip
+from dlplay.widgets.bars import Bars
+from dlplay.widgets.chart_parts import Curve, Guide, Mark
+from dlplay.widgets.facts import Facts
+from dlplay.widgets.frame_view import FrameView
+from dlplay.widgets.heat_map import HeatMap
+from dlplay.widgets.image_grid import ImageGrid
+from dlplay.widgets.line_chart import LineChart
+from dlplay.widgets.pixel_pad import PixelPad
+from dlplay.widgets.plane import Plane
+from dlplay.widgets.scatter import Scatter
+from dlplay.widgets.surface import Surface
+from dlplay.widgets.table_view import TableView
+from dlplay.widgets.token_strip import TokenStrip
 
 __all__ = [
     "Bars",

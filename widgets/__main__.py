@@ -8,8 +8,8 @@ from textual.containers import Container, Vertical
 from textual.events import DescendantFocus
 from textual.widgets import Label
 
-import widgets
-from widgets import Bars, Curve, FrameView, Guide, HeatMap, ImageGrid, LineChart, Mark, PixelPad, Scatter, TableView, TokenStrip
+from dlplay import widgets
+from dlplay.widgets import Bars, Curve, FrameView, Guide, HeatMap, ImageGrid, LineChart, Mark, PixelPad, Scatter, TableView, TokenStrip
 
 TEXT = "The tower is 324 metres tall , about the same height as an 81-storey building , and the tallest structure in Paris ."
 WORDS = TEXT.split()

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from widgets.palette import Palette
+from dlplay.widgets.palette import Palette
 
 Row = list[Segment]
 

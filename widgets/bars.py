@@ -14,9 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import var
 
-from widgets.palette import Palette
-from widgets.surface import Row, Surface, out_of_sight, status_row
-from widgets.text import aligned, fit, plain, width_of
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
+from dlplay.widgets.text import aligned, fit, plain, width_of
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from widgets.curves import braille
+from dlplay.widgets.curves import braille
 
 Row = list[Segment]
 

@@ -11,7 +11,7 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
-from widgets.palette import Palette, Scale
+from dlplay.widgets.palette import Palette, Scale
 
 Row = list[Segment]
 

@@ -8,12 +8,12 @@ import numpy as np
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from widgets.palette import Palette
-from widgets.surface import Row
-from widgets.text import figure, fit, plain
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row
+from dlplay.widgets.text import figure, fit, plain
 
 if TYPE_CHECKING:
-    from widgets.line_chart import LineChart
+    from dlplay.widgets.line_chart import LineChart
 
 DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
 """Columns of dots that are drawn and left out, so that lines differ without colour."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from rich.segment import Segment
 
-from widgets.chart_parts import Guide
-from widgets.palette import Palette
-from widgets.surface import Row
-from widgets.text import figure, fit, narrow
+from dlplay.widgets.chart_parts import Guide
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row
+from dlplay.widgets.text import figure, fit, narrow
 
 ROOMY = 40
 """Cells of width from which names have a gutter of their own; in a narrower chart they share one line under the legend."""

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.segment import Segment
 
-from widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
-from widgets.canvas import Canvas
-from widgets.chart_legend import DASHES, MARKER, dash, legend, nearest
-from widgets.chart_names import gutter as names_gutter
-from widgets.chart_names import gutter_width, one_line
-from widgets.curves import Columns, columns, dots, means
-from widgets.palette import Palette
-from widgets.surface import Row, pieces
-from widgets.text import fit, narrow, plain
+from dlplay.widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
+from dlplay.widgets.canvas import Canvas
+from dlplay.widgets.chart_legend import DASHES, MARKER, dash, legend, nearest
+from dlplay.widgets.chart_names import gutter as names_gutter
+from dlplay.widgets.chart_names import gutter_width, one_line
+from dlplay.widgets.curves import Columns, columns, dots, means
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row, pieces
+from dlplay.widgets.text import fit, narrow, plain
 
 if TYPE_CHECKING:
-    from widgets.line_chart import LineChart
+    from dlplay.widgets.line_chart import LineChart
 
 _SETTLED = 40
 """Columns of dots that hold something before a steep start may be clipped."""

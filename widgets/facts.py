@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from rich.segment import Segment
 
-from widgets.palette import Palette
-from widgets.surface import Row, Surface
-from widgets.text import fit, plain, width_of
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row, Surface
+from dlplay.widgets.text import fit, plain, width_of
 
 GAP = 2
 

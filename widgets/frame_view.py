@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from widgets import ansi
-from widgets.cells import resample, rgb_rows
-from widgets.palette import RGB, Palette
-from widgets.surface import Row, Surface
-from widgets.text import fit, plain
+from dlplay.widgets import ansi
+from dlplay.widgets.cells import resample, rgb_rows
+from dlplay.widgets.palette import RGB, Palette
+from dlplay.widgets.surface import Row, Surface
+from dlplay.widgets.text import fit, plain
 
 PAPER = 0.4
 """Share of a picture that is white, from which it is a drawing on paper."""

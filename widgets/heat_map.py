@@ -13,11 +13,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.cells import level_rows, resample
-from widgets.heat_map_layout import MOST_WORD, Grid, column_labels, layout, margins
-from widgets.palette import Palette, Scale, to_levels
-from widgets.surface import Row, Surface, overlay
-from widgets.text import figure, fit, plain, width_of
+from dlplay.widgets.cells import level_rows, resample
+from dlplay.widgets.heat_map_layout import MOST_WORD, Grid, column_labels, layout, margins
+from dlplay.widgets.palette import Palette, Scale, to_levels
+from dlplay.widgets.surface import Row, Surface, overlay
+from dlplay.widgets.text import figure, fit, plain, width_of
 
 
 class HeatMap(Surface):

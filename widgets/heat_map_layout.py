@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.cells import set_cell_size
 
-from widgets.text import width_of
+from dlplay.widgets.text import width_of
 
 READABLE = 3
 """Cells of a column from which words are cut to its width; in narrower ones that would be noise, and some are written whole."""

@@ -14,10 +14,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from widgets.cells import level_rows, resample, rgb_rows
-from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, out_of_sight, overlay, status_row
-from widgets.text import fit, plain
+from dlplay.widgets.cells import level_rows, resample, rgb_rows
+from dlplay.widgets.palette import Palette, to_levels
+from dlplay.widgets.surface import Row, Surface, out_of_sight, overlay, status_row
+from dlplay.widgets.text import fit, plain
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 
-from widgets.axis import nice_end
-from widgets.chart_parts import Curve, Guide, Mark
-from widgets.chart_plot import Plot, draw
-from widgets.curves import Floats, clean, smooth
-from widgets.palette import Palette
-from widgets.surface import Row, Surface
+from dlplay.widgets.axis import nice_end
+from dlplay.widgets.chart_parts import Curve, Guide, Mark
+from dlplay.widgets.chart_plot import Plot, draw
+from dlplay.widgets.curves import Floats, clean, smooth
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row, Surface
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 

@@ -11,10 +11,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.cells import level_rows, resample
-from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, overlay
-from widgets.text import fit
+from dlplay.widgets.cells import level_rows, resample
+from dlplay.widgets.palette import Palette, to_levels
+from dlplay.widgets.surface import Row, Surface, overlay
+from dlplay.widgets.text import fit
 
 _NEIGHBOURS = 0.35
 """Share of the ink that the four neighbours of a dot get."""

@@ -9,9 +9,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.palette import Palette
-from widgets.surface import Row, Surface, overlay
-from widgets.text import figure, fit, plain
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row, Surface, overlay
+from dlplay.widgets.text import figure, fit, plain
 
 STEPS = 40
 """Steps of the cursor from one side to the other."""

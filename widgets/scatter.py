@@ -13,11 +13,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.cells import level_rows, resample
-from widgets.palette import MARKERS, Palette, to_levels
-from widgets.scatter_cells import BOTH, Bounds, Ink, around, arrow_glyph, best_per_cell, laid_over, place_label, placed
-from widgets.surface import Row, Surface
-from widgets.text import figure, fit, narrow, plain
+from dlplay.widgets.cells import level_rows, resample
+from dlplay.widgets.palette import MARKERS, Palette, to_levels
+from dlplay.widgets.scatter_cells import BOTH, Bounds, Ink, around, arrow_glyph, best_per_cell, laid_over, place_label, placed
+from dlplay.widgets.surface import Row, Surface
+from dlplay.widgets.text import figure, fit, narrow, plain
 
 Pick = Literal["point", "place"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from widgets.palette import Palette
+from dlplay.widgets.palette import Palette
 
 Row = list[Segment]
 Bounds = tuple[float, float, float, float]

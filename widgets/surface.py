@@ -13,8 +13,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from widgets.palette import Palette
-from widgets.text import fit
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.text import fit
 
 Row = list[Segment]
 

@@ -13,9 +13,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.palette import Palette, to_levels
-from widgets.surface import Row, Surface, out_of_sight, status_row
-from widgets.text import fit, plain
+from dlplay.widgets.palette import Palette, to_levels
+from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
+from dlplay.widgets.text import fit, plain
 
 _LEAST = 8
 """Cells that a column of words keeps when there is too little room."""

@@ -12,9 +12,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from widgets.palette import LEVELS, Palette, to_levels
-from widgets.surface import Row, Surface, out_of_sight, status_row
-from widgets.text import figure, fit, plain
+from dlplay.widgets.palette import LEVELS, Palette, to_levels
+from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
+from dlplay.widgets.text import figure, fit, plain
 
 
 class TokenStrip(Surface):

@@ -7,7 +7,7 @@ import functools
 import importlib
 import pkgutil
 
-from playground.engine.card import Card
+from dlplay.engine.card import Card
 
 
 @functools.cache

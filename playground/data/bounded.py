@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from playground.engine.errors import DataError
+from dlplay.engine.errors import DataError
 
 MIB = 1 << 20
 

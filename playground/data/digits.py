@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.engine.errors import DataError
+from dlplay.engine.errors import DataError
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

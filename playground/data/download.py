@@ -14,9 +14,9 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from playground.data.bounded import MIB, named, open_regular, size
-from playground.data.idx import read_idx_folder
-from playground.engine.errors import DataError
+from dlplay.data.bounded import MIB, named, open_regular, size
+from dlplay.data.idx import read_idx_folder
+from dlplay.engine.errors import DataError
 
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""

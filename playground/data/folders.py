@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import MIB, clean, named, read_bytes
-from playground.engine.errors import DataError
+from dlplay.data.bounded import MIB, clean, named, read_bytes
+from dlplay.engine.errors import DataError
 
 MAX_IMAGES = 100_000
 MAX_SIDE = 4096

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import MIB, named, open_maybe_gzip, size
-from playground.engine.errors import DataError
+from dlplay.data.bounded import MIB, named, open_maybe_gzip, size
+from dlplay.engine.errors import DataError
 
 MAX_BYTES = 512 * MIB
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import clean, named
-from playground.data.digits import load_digits, stratified_split
-from playground.data.download import SETS, download_set
-from playground.data.folders import read_folder
-from playground.data.idx import find_idx, read_idx_folder
-from playground.engine.errors import DataError
+from dlplay.data.bounded import clean, named
+from dlplay.data.digits import load_digits, stratified_split
+from dlplay.data.download import SETS, download_set
+from dlplay.data.folders import read_folder
+from dlplay.data.idx import find_idx, read_idx_folder
+from dlplay.engine.errors import DataError
 
 NAMES = ("digits", *SETS)
 """The data sets that are known by name; anything else is a path."""

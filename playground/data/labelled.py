@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data import bounded
-from playground.data.digits import stratified_split
-from playground.data.text import lines, read_text_file
-from playground.engine.errors import DataError
+from dlplay.data import bounded
+from dlplay.data.digits import stratified_split
+from dlplay.data.text import lines, read_text_file
+from dlplay.engine.errors import DataError
 
 MAX_LINES = 1_000_000
 MAX_CLASSES = 100

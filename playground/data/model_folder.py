@@ -11,10 +11,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from checkpoints.format import Signature, read_foreign, signature
-from playground.data import bounded
-from playground.data.subwords import MAX_SOURCE, library
-from playground.engine.errors import DataError
+from dlplay.checkpoints.format import Signature, read_foreign, signature
+from dlplay.data import bounded
+from dlplay.data.subwords import MAX_SOURCE, library
+from dlplay.engine.errors import DataError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

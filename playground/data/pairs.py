@@ -7,9 +7,9 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from playground.data import bounded
-from playground.data.text import lines, read_text_file
-from playground.engine.errors import DataError
+from dlplay.data import bounded
+from dlplay.data.text import lines, read_text_file
+from dlplay.engine.errors import DataError
 
 MAX_PAIRS = 1_000_000
 MAX_SIDE = 4000

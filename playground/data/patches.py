@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import MIB, read_bytes
-from playground.data.images import ImageData
-from playground.engine.errors import DataError
+from dlplay.data.bounded import MIB, read_bytes
+from dlplay.data.images import ImageData
+from dlplay.engine.errors import DataError
 
 PHOTOGRAPHS = ("china", "flower")
 SIDE = 8

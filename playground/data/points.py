@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import MIB, clean, named, read_bytes
-from playground.engine.errors import DataError
+from dlplay.data.bounded import MIB, clean, named, read_bytes
+from dlplay.engine.errors import DataError
 
 TRAINING = 20_000
 HELD_OUT = 1000

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data import bounded
-from playground.engine.errors import DataError
+from dlplay.data import bounded
+from dlplay.engine.errors import DataError
 
 SINES = "sines"
 """Names the series that is always there."""

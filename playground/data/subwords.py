@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.bounded import clean
-from playground.data.tokenizer_json import checked
-from playground.data.tokens import MAX_VOCABULARY, Tokenizer, printable
-from playground.engine.errors import DataError
+from dlplay.data.bounded import clean
+from dlplay.data.tokenizer_json import checked
+from dlplay.data.tokens import MAX_VOCABULARY, Tokenizer, printable
+from dlplay.engine.errors import DataError
 
 MAX_SOURCE = 6 << 20
 """Characters of the longest tokenizer.json that is taken: it travels in a checkpoint's meta."""

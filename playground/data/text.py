@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data import bounded
-from playground.data.subwords import SubWords
-from playground.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
-from playground.engine.errors import DataError
+from dlplay.data import bounded
+from dlplay.data.subwords import SubWords
+from dlplay.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
+from dlplay.engine.errors import DataError
 
 REFERENCE = "reference"
 """Names the text that is always there."""

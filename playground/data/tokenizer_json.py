@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from playground.data.tokens import UNKNOWN
-from playground.engine.errors import DataError
+from dlplay.data.tokens import UNKNOWN
+from dlplay.engine.errors import DataError
 
 STEPS = frozenset(
     (

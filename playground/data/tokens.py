@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.engine.errors import DataError
+from dlplay.engine.errors import DataError
 
 UNKNOWN = "<unk>"
 """Token 0 of every vocabulary: whatever is not in it."""

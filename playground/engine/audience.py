@@ -6,13 +6,13 @@ import dataclasses
 import time
 from typing import Any, Protocol
 
-from playground.engine.card import Card
-from playground.engine.commands import Act, AnyCommand, Ask, Watch
-from playground.engine.errors import DataError
-from playground.engine.events import Answered, DurableEvent, LiveEvent, Shown
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Options, SettingsError, make
-from playground.engine.task import Task, looking
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import Answered, DurableEvent, LiveEvent, Shown
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Options, SettingsError, make
+from dlplay.engine.task import Task, looking
 
 SHARE = 0.03
 """Watched panels, and actions that are not lasting, may take this share of the training time each; who wants more gets them less often."""

@@ -12,7 +12,7 @@ from typing import Any
 import platformdirs
 import torch
 
-from playground.engine.task import Task, looking
+from dlplay.engine.task import Task, looking
 
 Values = dict[str, dict[str, float]]
 

@@ -7,11 +7,11 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from playground.engine.settings import Options, Settings
-from playground.engine.stages import Stage
+from dlplay.engine.settings import Options, Settings
+from dlplay.engine.stages import Stage
 
 if TYPE_CHECKING:
-    from playground.engine.task import Task
+    from dlplay.engine.task import Task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from playground.engine.settings import Settings, SettingsError
+from dlplay.engine.settings import Settings, SettingsError
 
 
 def choose(name: str) -> torch.device:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from playground.engine.panels import AnyPanel
+from dlplay.engine.panels import AnyPanel
 
 PROTOCOL = 1
 """Version of the events and commands; stands in every `Started`."""

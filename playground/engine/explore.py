@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from playground.engine.audience import Audience, Outlet
-from playground.engine.card import Card
-from playground.engine.commands import Act, Ask, Stop, Watch
-from playground.engine.device import Meter
-from playground.engine.events import Status
-from playground.engine.task import Task
+from dlplay.engine.audience import Audience, Outlet
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, Ask, Stop, Watch
+from dlplay.engine.device import Meter
+from dlplay.engine.events import Status
+from dlplay.engine.task import Task
 
 STATUS_SECONDS = 1.0
 

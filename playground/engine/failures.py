@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from playground.engine.events import Failed
-from playground.engine.settings import show
-from playground.engine.task import Task
+from dlplay.engine.events import Failed
+from dlplay.engine.settings import show
+from dlplay.engine.task import Task
 
 
 class TrainingFailed(Exception):

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from playground.engine.audience import Audience, Outlet
-from playground.engine.card import Card
-from playground.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, Watch
-from playground.engine.device import Meter
-from playground.engine.errors import DataError
-from playground.engine.events import (
+from dlplay.engine.audience import Audience, Outlet
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, Watch
+from dlplay.engine.device import Meter
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import (
     Applied,
     DurableEvent,
     Evaluated,
@@ -32,10 +32,10 @@ from playground.engine.events import (
     Stepped,
     Warned,
 )
-from playground.engine.failures import GaveUp, TrainingFailed, not_finite, out_of_memory
-from playground.engine.saving import Saver, Write
-from playground.engine.settings import SettingsError, change, field, parse_until
-from playground.engine.task import Task, looking
+from dlplay.engine.failures import GaveUp, TrainingFailed, not_finite, out_of_memory
+from dlplay.engine.saving import Saver, Write
+from dlplay.engine.settings import SettingsError, change, field, parse_until
+from dlplay.engine.task import Task, looking
 
 FLUSH_SECONDS = 0.1
 """Metrics stay on the device for this long: one wait for the device, and one record, for all the steps in between."""

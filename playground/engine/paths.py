@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playground.engine.errors import DataError
+from dlplay.engine.errors import DataError
 
 
 def expanded(text: str | Path) -> Path:

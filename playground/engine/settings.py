@@ -29,8 +29,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from playground.engine.errors import DataError
-from playground.engine.paths import expanded
+from dlplay.engine.errors import DataError
+from dlplay.engine.paths import expanded
 
 
 class SettingsError(ValueError):

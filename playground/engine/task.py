@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from playground.engine import state
-from playground.engine.errors import DataError as DataError
-from playground.engine.graph import Graph
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Options, Settings, SettingsError
+from dlplay.engine import state
+from dlplay.engine.errors import DataError as DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Options, Settings, SettingsError
 
 S = TypeVar("S", bound=Settings)
 

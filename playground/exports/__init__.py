@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
-from playground.exports.source import Source
+from dlplay.exports.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Format:
 FORMATS = {
     item.name: item
     for item in (
-        Format("hf", True, "playground.exports.hf:write"),
-        Format("onnx", False, "playground.exports.graph:write"),
-        Format("torch", False, "playground.exports.standalone:write"),
-        Format("csv", False, "playground.exports.curves:write_csv"),
-        Format("tensorboard", True, "playground.exports.curves:write_tensorboard"),
+        Format("hf", True, "dlplay.exports.hf:write"),
+        Format("onnx", False, "dlplay.exports.graph:write"),
+        Format("torch", False, "dlplay.exports.standalone:write"),
+        Format("csv", False, "dlplay.exports.curves:write_csv"),
+        Format("tensorboard", True, "dlplay.exports.curves:write_tensorboard"),
     )
 }

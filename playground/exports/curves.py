@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from playground.engine.events import Baselines, DurableEvent, Evaluated, Finished, Stepped
-from playground.engine.settings import SettingsError
-from playground.exports.source import Source
+from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Finished, Stepped
+from dlplay.engine.settings import SettingsError
+from dlplay.exports.source import Source
 
 
 def write_csv(source: Source, target: Path) -> str:

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from playground.engine.graph import Graph
-from playground.engine.settings import SettingsError
-from playground.exports.source import Source
+from dlplay.engine.graph import Graph
+from dlplay.engine.settings import SettingsError
+from dlplay.exports.source import Source
 
 Array = NDArray[Any]
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints import CheckpointError
-from checkpoints.format import write_tensors
-from checkpoints.store import Checkpoint
-from playground import architectures
-from playground.data.tokens import TOKENIZERS, Tokenizer
-from playground.engine.card import Card
-from playground.engine.settings import SettingsError, to_dict
-from playground.exports import hf_tokenizer
-from playground.exports.source import Source
-from playground.parts.bridge import OWN_TOKENS, Arrays, Bridge
-from playground.parts.corpora import tokenizer_of
+from dlplay import architectures
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.format import write_tensors
+from dlplay.checkpoints.store import Checkpoint
+from dlplay.data.tokens import TOKENIZERS, Tokenizer
+from dlplay.engine.card import Card
+from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.exports import hf_tokenizer
+from dlplay.exports.source import Source
+from dlplay.parts.bridge import OWN_TOKENS, Arrays, Bridge
+from dlplay.parts.corpora import tokenizer_of
 
 
 def write(source: Source, target: Path) -> str:

@@ -9,8 +9,8 @@ import re
 import sys
 from typing import Any
 
-from playground.data.subwords import SubWords, library
-from playground.data.tokens import UNKNOWN, Tokenizer
+from dlplay.data.subwords import SubWords, library
+from dlplay.data.tokens import UNKNOWN, Tokenizer
 
 SPECIALS = {"pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 """BERT's, in the order in which they stand behind the vocabulary."""

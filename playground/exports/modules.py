@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from playground.engine.settings import SettingsError
-from playground.exports.scopes import bound
+from dlplay.engine.settings import SettingsError
+from dlplay.exports.scopes import bound
 
-ROOT = "playground"
+ROOT = "dlplay"
 
 Key = tuple[str, str]
 """A definition: its module and its name there."""

@@ -11,11 +11,11 @@ import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from playground.engine.settings import Options, Settings, SettingsError
-from playground.engine.task import Task
-from playground.exports.loop_text import READ
-from playground.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
-from playground.exports.scopes import FUNCTIONS, Finder, Use
+from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.engine.task import Task
+from dlplay.exports.loop_text import READ
+from dlplay.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
+from dlplay.exports.scopes import FUNCTIONS, Finder, Use
 
 CONTRACT = frozenset(name for name in vars(Task) if not name.startswith("_") and name not in READ) | {"check"}
 """What an engine asks of a task besides training: left out, unless the task itself uses it."""
@@ -51,7 +51,7 @@ class Shaker:
         """`owners`: the classes between the task and the engine's, whose contract members are only kept when they use them themselves."""
         self.kept: dict[Key, Kept] = {}
         self.task, self.owners = task, owners
-        self.settings = {(base.__module__, base.__name__) for base in settings.__mro__ if base.__module__.startswith("playground.")}
+        self.settings = {(base.__module__, base.__name__) for base in settings.__mro__ if base.__module__.startswith("dlplay.")}
         self.read: set[str] = set()
         """Attributes read of any object."""
         self.own: dict[Key, set[str]] = {}
@@ -155,7 +155,7 @@ class Shaker:
                     continue
                 value = getattr(importlib.import_module(found.item.module.name), found.name)
                 options = isinstance(value, type) and issubclass(value, Options) and not issubclass(value, Settings)
-                if options or found.item.module.name == "playground.engine.panels":
+                if options or found.item.module.name == "dlplay.engine.panels":
                     return True
         return False
 
@@ -289,7 +289,7 @@ def declares(node: ast.ClassDef) -> bool:
 def overrides(item: Definition) -> set[str]:
     """Members that something outside the project may call: those that a base from there has as well."""
     value = getattr(importlib.import_module(item.module.name), item.names[0])
-    bases = [base for base in value.__mro__ if not base.__module__.startswith("playground.") and base is not object]
+    bases = [base for base in value.__mro__ if not base.__module__.startswith("dlplay.") and base is not object]
     return {name for name in vars(value) if any(hasattr(base, name) for base in bases)}
 
 

@@ -6,16 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checkpoints.shipped import shipped
-from checkpoints.store import Checkpoint
-from playground import architectures
-from playground.engine.card import Card
-from playground.engine.events import DurableEvent
-from playground.engine.settings import Settings, SettingsError, make
-from playground.runs import directory, origin
+from dlplay import architectures
+from dlplay.checkpoints.shipped import shipped
+from dlplay.checkpoints.store import Checkpoint
+from dlplay.engine.card import Card
+from dlplay.engine.events import DurableEvent
+from dlplay.engine.settings import Settings, SettingsError, make
+from dlplay.runs import directory, origin
 
 if TYPE_CHECKING:
-    from playground.engine.task import Task
+    from dlplay.engine.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Source:
 
     def task(self) -> tuple[Card, Task[Any]]:
         """The model with its weights on the CPU, in eval mode, ready to be asked."""
-        from playground.runs import process
+        from dlplay.runs import process
 
         checkpoint = self.checkpoint()
         card = self.card(checkpoint)
@@ -67,7 +67,7 @@ class Source:
         run = self.run
         if run is None:
             raise SettingsError(f"{self.text[:200]} is no run, and only a run has curves; dlplay runs lists them")
-        from playground.runs.journal import history
+        from dlplay.runs.journal import history
 
         if not run.journal_path.exists():
             raise SettingsError(f"{run.name} has recorded nothing yet; train it first: dlplay resume {run.name} --headless")

@@ -16,20 +16,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from playground import __version__, architectures
-from playground.data.bounded import clean
-from playground.data.subwords import BytePairs, WordPieces
-from playground.engine.card import Card
-from playground.engine.events import Applied, DurableEvent, Started
-from playground.engine.settings import Options, Settings, SettingsError, field, fields, make, show, to_dict
-from playground.exports.loop_text import LOOP, READ
-from playground.exports.modules import External, Key
-from playground.exports.shaking import Shaker
-from playground.exports.source import Source
-from playground.exports.writing import Writer
+from dlplay import __version__, architectures
+from dlplay.data.bounded import clean
+from dlplay.data.subwords import BytePairs, WordPieces
+from dlplay.engine.card import Card
+from dlplay.engine.events import Applied, DurableEvent, Started
+from dlplay.engine.settings import Options, Settings, SettingsError, field, fields, make, show, to_dict
+from dlplay.exports.loop_text import LOOP, READ
+from dlplay.exports.modules import External, Key
+from dlplay.exports.shaking import Shaker
+from dlplay.exports.source import Source
+from dlplay.exports.writing import Writer
 
-ROOTS: tuple[Key, ...] = (("playground.engine.device", "prepare"), ("playground.engine.task", "looking"))
-TYPE_OF_SETTINGS: Key = ("playground.engine.task", "S")
+ROOTS: tuple[Key, ...] = (("dlplay.engine.device", "prepare"), ("dlplay.engine.task", "looking"))
+TYPE_OF_SETTINGS: Key = ("dlplay.engine.task", "S")
 NEEDED = ("steps", "seed", "device", "threads", "eval_every")
 IMPORTS = tuple(External(name, "", name) for name in ("argparse", "dataclasses", "json", "time", "torch"))
 KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": "tuple[int, ...]"}
@@ -72,7 +72,7 @@ def _shaken(name: str) -> tuple[Shaker, Writer]:
     """What an architecture's task reaches, and names for it; the settings' values make no difference."""
     card = architectures.card(name)
     place, _, item = card.task.partition(":")
-    owners = {(base.__module__, base.__name__) for base in card.load_task().__mro__ if base.__module__.startswith("playground.")}
+    owners = {(base.__module__, base.__name__) for base in card.load_task().__mro__ if base.__module__.startswith("dlplay.")}
     shaker = Shaker((place, item), card.settings, owners=owners)
     shaker.settings.discard((Options.__module__, Options.__name__))
     shaker.grow([*ROOTS, (place, item)], READ)
@@ -166,7 +166,7 @@ def _rule(words: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("playground.").removeprefix("architectures.").replace(".", "/")
+    return name.removeprefix("dlplay.").removeprefix("architectures.").replace(".", "/")
 
 
 def _first(doc: str) -> str:

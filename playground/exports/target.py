@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from playground.data.bounded import named
-from playground.engine.paths import expanded
-from playground.engine.settings import SettingsError
+from dlplay.data.bounded import named
+from dlplay.engine.paths import expanded
+from dlplay.engine.settings import SettingsError
 
 MARKER = ".dlplay-export"
 """The file in a folder that lists all others which the export wrote, a path a line: --force removes those alone."""

@@ -8,10 +8,10 @@ import re
 import sys
 from collections.abc import Iterable
 
-from playground.engine.settings import SettingsError
-from playground.exports.modules import Definition, External, Found, Key, Module, module
-from playground.exports.scopes import Use
-from playground.exports.shaking import Kept, Piece, Shaker, lines_of
+from dlplay.engine.settings import SettingsError
+from dlplay.exports.modules import Definition, External, Found, Key, Module, module
+from dlplay.exports.scopes import Use
+from dlplay.exports.shaking import Kept, Piece, Shaker, lines_of
 
 Edit = tuple[int, int, str]
 """From, to (bytes of the module's text), and what comes there."""

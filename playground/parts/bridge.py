@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from checkpoints.format import Signature
-from playground.data.tokens import Tokenizer
-from playground.engine.errors import DataError
-from playground.engine.settings import Settings
+from dlplay.checkpoints.format import Signature
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import Settings
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from playground.data.subwords import BytePairs, WordPieces
-from playground.data.text import Corpus, encode_corpus, read_corpus, read_text
-from playground.data.tokens import TOKENIZERS, Tokenizer
-from playground.engine.errors import DataError
+from dlplay.data.subwords import BytePairs, WordPieces
+from dlplay.data.text import Corpus, encode_corpus, read_corpus, read_text
+from dlplay.data.tokens import TOKENIZERS, Tokenizer
+from dlplay.engine.errors import DataError
 
 KNOWN: dict[str, type[Tokenizer]] = {**TOKENIZERS, BytePairs.kind: BytePairs, WordPieces.kind: WordPieces}
 """Every kind that a checkpoint may bring; from a text alone only words and characters are made."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from playground.engine.settings import SettingsError
+from dlplay.engine.settings import SettingsError
 
 FULL_INK = 16
 MAX_SIDE = 64

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from playground.engine.panels import Bars
+from dlplay.engine.panels import Bars
 
 
 def norms(model: nn.Module, label: Callable[[str], str]) -> Bars:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from playground.engine.panels import Array
+from dlplay.engine.panels import Array
 
 
 def pictures(images: Tensor, full: float) -> Array:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from playground.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError
 
 MAX_PROMPT = 100_000
 

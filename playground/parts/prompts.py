@@ -8,11 +8,11 @@ import math
 import torch
 from torch import Tensor
 
-from playground.data.bounded import clean
-from playground.data.tokens import UNKNOWN, Tokenizer, printable
-from playground.engine.panels import Bars, Tokens
-from playground.parts.prompt_options import Neighbours, NextWord, Passage, Prompt
-from playground.parts.sampling import Reader, candidates, distribution, write
+from dlplay.data.bounded import clean
+from dlplay.data.tokens import UNKNOWN, Tokenizer, printable
+from dlplay.engine.panels import Bars, Tokens
+from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt
+from dlplay.parts.sampling import Reader, candidates, distribution, write
 
 BARS = 20
 """No more candidates than this are listed when `top_k` keeps all."""

@@ -7,17 +7,17 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from playground.engine import device as devices
-from playground.engine import explore as exploring
-from playground.engine.card import Card
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Settings, SettingsError, make
-from playground.engine.task import looking
-from playground.runs import origin
-from playground.runs.directory import RunDirectory
-from playground.runs.lock import RunLock
-from playground.runs.process import load
-from playground.runs.server import Server
+from dlplay.engine import device as devices
+from dlplay.engine import explore as exploring
+from dlplay.engine.card import Card
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Settings, SettingsError, make
+from dlplay.engine.task import looking
+from dlplay.runs import origin
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.lock import RunLock
+from dlplay.runs.process import load
+from dlplay.runs.server import Server
 
 LINGER_SECONDS = 5.0
 

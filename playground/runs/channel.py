@@ -8,9 +8,9 @@ import time
 
 import msgspec
 
-from playground.engine.commands import AnyCommand
-from playground.engine.events import Answered, LiveEvent, Shown
-from playground.runs.wire import Decoder, WireError, encode
+from dlplay.engine.commands import AnyCommand
+from dlplay.engine.events import Answered, LiveEvent, Shown
+from dlplay.runs.wire import Decoder, WireError, encode
 
 ANSWERS = 256
 ANSWER_BYTES = 16 << 20

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from playground.engine.commands import AnyCommand, Ask, View, Watch
-from playground.engine.events import Answered, LiveEvent
-from playground.engine.panels import AnyPanel
-from playground.runs.wire import Decoder, WireError, encode, peer_uid, short_path
+from dlplay.engine.commands import AnyCommand, Ask, View, Watch
+from dlplay.engine.events import Answered, LiveEvent
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs.wire import Decoder, WireError, encode, peer_uid, short_path
 
 OnEvent = Callable[[LiveEvent], None]
 OnClosed = Callable[[str], None]

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from playground.engine.card import Card
-from playground.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
+from dlplay.engine.card import Card
+from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
 
 _encoder = msgspec.json.Encoder()
 

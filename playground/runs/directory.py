@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from playground.engine.paths import expanded
-from playground.runs.lock import RunLock, holder
-from playground.runs.summary import Summary, summarise
+from dlplay.engine.paths import expanded
+from dlplay.runs.lock import RunLock, holder
+from dlplay.runs.summary import Summary, summarise
 
 if TYPE_CHECKING:
-    from checkpoints.store import Store
+    from dlplay.checkpoints.store import Store
 
 SPEC_LIMIT = 1 << 20
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")
@@ -92,7 +92,7 @@ class RunDirectory:
     @property
     def store(self) -> Store:
         """The run's checkpoints."""
-        from checkpoints.store import Store  # here, since it loads numpy
+        from dlplay.checkpoints.store import Store  # here, since it loads numpy
 
         return Store(self.path / "checkpoints")
 
@@ -122,7 +122,7 @@ def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
     """A new run: `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears at once and complete. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")
-    from checkpoints.shipped import shipped  # brings numpy, which a list of runs does without
+    from dlplay.checkpoints.shipped import shipped  # brings numpy, which a list of runs does without
 
     if name in shipped():
         raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from checkpoints import CheckpointError
-from checkpoints.store import Checkpoint
-from playground import architectures
-from playground.data.bounded import clean
-from playground.data.model_folder import ModelFolder
-from playground.data.subwords import MAX_SOURCE, WordPieces
-from playground.data.tokenizer_json import own_vocabulary
-from playground.data.tokens import TOKENIZERS, Tokenizer
-from playground.engine.card import Card
-from playground.engine.errors import DataError
-from playground.engine.paths import expanded
-from playground.engine.settings import SettingsError, make, to_dict
-from playground.parts.bridge import OWN_TOKENS, Bridge, Config
-from playground.parts.corpora import tokenizer_of
+from dlplay import architectures
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.store import Checkpoint
+from dlplay.data.bounded import clean
+from dlplay.data.model_folder import ModelFolder
+from dlplay.data.subwords import MAX_SOURCE, WordPieces
+from dlplay.data.tokenizer_json import own_vocabulary
+from dlplay.data.tokens import TOKENIZERS, Tokenizer
+from dlplay.engine.card import Card
+from dlplay.engine.errors import DataError
+from dlplay.engine.paths import expanded
+from dlplay.engine.settings import SettingsError, make, to_dict
+from dlplay.parts.bridge import OWN_TOKENS, Bridge, Config
+from dlplay.parts.corpora import tokenizer_of
 
 PREFIX = "hf:"
 

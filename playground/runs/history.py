@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.engine.events import (
+from dlplay.engine.events import (
     Applied,
     Baselines,
     DurableEvent,
@@ -25,7 +25,7 @@ from playground.engine.events import (
     Stepped,
     Warned,
 )
-from playground.engine.settings import show
+from dlplay.engine.settings import show
 
 LIMIT = 65_536
 """A curve never holds more points than this; beyond it neighbours are merged into their smallest and largest value."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from playground.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
+from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line, its newline included."""

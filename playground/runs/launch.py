@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from playground.engine.commands import Stop
-from playground.runs.client import RunError
-from playground.runs.directory import RunDirectory, summary
-from playground.runs.lock import Holder, holder
-from playground.runs.wire import encode, short_path
+from dlplay.engine.commands import Stop
+from dlplay.runs.client import RunError
+from dlplay.runs.directory import RunDirectory, summary
+from dlplay.runs.lock import Holder, holder
+from dlplay.runs.wire import encode, short_path
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +74,7 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         process = _Process(
-            [sys.executable, "-P", "-m", "playground", *arguments],  # -P: a folder called playground where we stand is not ours
+            [sys.executable, "-P", "-m", "dlplay", *arguments],  # -P: a folder called dlplay where we stand is not ours
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

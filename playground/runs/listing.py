@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from playground import architectures
-from playground.runs.console import figure, say
-from playground.runs.summary import Summary
+from dlplay import architectures
+from dlplay.runs.console import figure, say
+from dlplay.runs.summary import Summary
 
 TITLES = ("run", "state", "step", "of", "changed", "held out")
 LEFT = ("run", "state")

@@ -7,13 +7,13 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from checkpoints import shipped, store
-from checkpoints.store import Checkpoint
-from playground.engine.card import Card
-from playground.engine.paths import expanded
-from playground.engine.settings import COMMON, SettingsError, fields
-from playground.runs import directory, elsewhere
-from playground.runs.console import say
+from dlplay.checkpoints import shipped, store
+from dlplay.checkpoints.store import Checkpoint
+from dlplay.engine.card import Card
+from dlplay.engine.paths import expanded
+from dlplay.engine.settings import COMMON, SettingsError, fields
+from dlplay.runs import directory, elsewhere
+from dlplay.runs.console import say
 
 
 def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True) -> Checkpoint:

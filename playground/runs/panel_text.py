@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from playground.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
-from playground.runs.console import say
+from dlplay.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
+from dlplay.runs.console import say
 
 
 def _said(panel: Panel) -> dict[str, Any]:

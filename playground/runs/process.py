@@ -14,28 +14,28 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from checkpoints import CheckpointError
-from checkpoints.format import DATA_LIMIT
-from checkpoints.store import Checkpoint, encode_meta
-from playground import architectures
-from playground.engine import device as devices
-from playground.engine.baseline_cache import baselines
-from playground.engine.card import Card
-from playground.engine.commands import AnyCommand
-from playground.engine.errors import DataError
-from playground.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
-from playground.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
-from playground.engine.loop import Loop, Progress
-from playground.engine.saving import Write
-from playground.engine.settings import Settings, SettingsError, fields, make, show, to_dict
-from playground.engine.state import flatten, unflatten
-from playground.engine.task import Task
-from playground.runs import origin
-from playground.runs.console import Console, say
-from playground.runs.directory import RunDirectory
-from playground.runs.journal import Journal
-from playground.runs.lock import RunLock
-from playground.runs.server import Server
+from dlplay import architectures
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.format import DATA_LIMIT
+from dlplay.checkpoints.store import Checkpoint, encode_meta
+from dlplay.engine import device as devices
+from dlplay.engine.baseline_cache import baselines
+from dlplay.engine.card import Card
+from dlplay.engine.commands import AnyCommand
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
+from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
+from dlplay.engine.loop import Loop, Progress
+from dlplay.engine.saving import Write
+from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
+from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.task import Task
+from dlplay.runs import origin
+from dlplay.runs.console import Console, say
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import Journal
+from dlplay.runs.lock import RunLock
+from dlplay.runs.server import Server
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 

@@ -17,10 +17,10 @@ import threading
 import time
 from pathlib import Path
 
-from playground.engine.commands import AnyCommand, Watch
-from playground.engine.events import Answered, LiveEvent
-from playground.runs.channel import Channel, ChannelError, Outgoing
-from playground.runs.wire import peer_uid, short_path
+from dlplay.engine.commands import AnyCommand, Watch
+from dlplay.engine.events import Answered, LiveEvent
+from dlplay.runs.channel import Channel, ChannelError, Outgoing
+from dlplay.runs.wire import peer_uid, short_path
 
 CLIENT_LIMIT = 32
 STALL_SECONDS = 10.0

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from playground.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started
-from playground.runs.journal import decode, tail
-from playground.runs.lock import holder
+from dlplay.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started
+from dlplay.runs.journal import decode, tail
+from dlplay.runs.lock import holder
 
 State = Literal["training", "paused", "finished", "stopped", "interrupted", "failed"]
 

@@ -16,12 +16,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from playground.engine.card import Card
-from playground.screen import themes
-from playground.screen.key_hints import works_while_typing
+from dlplay.engine.card import Card
+from dlplay.screen import themes
+from dlplay.screen.key_hints import works_while_typing
 
 if TYPE_CHECKING:
-    from playground.screen.tab import ArchitectureTab
+    from dlplay.screen.tab import ArchitectureTab
 
 STOP_SECONDS = 60.0
 """How long leaving waits for a run to save and end."""
@@ -85,7 +85,7 @@ class ActingApp(App[None]):
     @work(group="dialog")
     async def action_load(self) -> None:
         """Open a model or a run."""
-        from playground.screen.dialogs.load import LoadDialog
+        from dlplay.screen.dialogs.load import LoadDialog
 
         tab = self.tab
         chosen = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
@@ -94,7 +94,7 @@ class ActingApp(App[None]):
 
     def action_notes(self) -> None:
         """The architecture's notes."""
-        from playground.screen.dialogs.notes import NotesScreen
+        from dlplay.screen.dialogs.notes import NotesScreen
 
         self.push_screen(NotesScreen(_notes_path(self.tab.card.task)))
 
@@ -111,7 +111,7 @@ class ActingApp(App[None]):
 
     def action_help(self) -> None:
         """What is focused, and every key."""
-        from playground.screen.dialogs.keys import KeysScreen
+        from dlplay.screen.dialogs.keys import KeysScreen
 
         card = self.cards[self.opened]
         acts = [(action.key or "–", f"{action.title}: {action.help}") for action in card.actions]
@@ -120,7 +120,7 @@ class ActingApp(App[None]):
     @work(group="leave", exclusive=True)
     async def action_leave(self) -> None:
         """Leave, asking when something trains."""
-        from playground.screen.dialogs.leave import LeaveDialog
+        from dlplay.screen.dialogs.leave import LeaveDialog
 
         tabs = [tab for tab in self.tabs.values() if tab.link.busy]
         if tabs:

@@ -16,20 +16,20 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
-from playground import architectures
-from playground.engine import stages
-from playground.screen import numbers, themes
-from playground.screen.actions import ActingApp
-from playground.screen.hangup import Hangup
-from playground.screen.key_hints import OF_THE_TAB, KeyHints
-from playground.screen.keys import ACTIONS, Action, bindings
-from playground.screen.palette import TableCommands
-from playground.screen.run_bar import RunBar
-from playground.screen.tab_bar import TabBar
-from playground.screen.terminal import Pace, PacedDriver
+from dlplay import architectures
+from dlplay.engine import stages
+from dlplay.screen import numbers, themes
+from dlplay.screen.actions import ActingApp
+from dlplay.screen.hangup import Hangup
+from dlplay.screen.key_hints import OF_THE_TAB, KeyHints
+from dlplay.screen.keys import ACTIONS, Action, bindings
+from dlplay.screen.palette import TableCommands
+from dlplay.screen.run_bar import RunBar
+from dlplay.screen.tab_bar import TabBar
+from dlplay.screen.terminal import Pace, PacedDriver
 
 if TYPE_CHECKING:
-    from playground.screen.tab import ArchitectureTab
+    from dlplay.screen.tab import ArchitectureTab
 
 TICK_SECONDS = 0.1
 
@@ -131,7 +131,7 @@ class PlaygroundApp(ActingApp):
         self._pace.hurry()
 
     async def _build_tab(self, name: str, switcher: ContentSwitcher) -> None:
-        from playground.screen.tab import ArchitectureTab
+        from dlplay.screen.tab import ArchitectureTab
 
         wishes, self._wishes = self._wishes, {}
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **wishes)
@@ -226,7 +226,7 @@ class PlaygroundApp(ActingApp):
 
     @work(group="troubles")
     async def _tell_troubles(self) -> None:
-        from playground.screen.dialogs.failure import FailureDialog
+        from dlplay.screen.dialogs.failure import FailureDialog
 
         while self._troubles:
             trouble = self._troubles[0]

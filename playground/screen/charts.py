@@ -13,12 +13,12 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from playground.engine.card import Card, ChartCard
-from playground.runs.history import History
-from playground.screen.numbers import measure
-from playground.screen.title_line import TitleLine
-from widgets.chart_parts import Curve, Guide, Mark
-from widgets.line_chart import LineChart
+from dlplay.engine.card import Card, ChartCard
+from dlplay.runs.history import History
+from dlplay.screen.numbers import measure
+from dlplay.screen.title_line import TitleLine
+from dlplay.widgets.chart_parts import Curve, Guide, Mark
+from dlplay.widgets.line_chart import LineChart
 
 LEAST_ROWS = 10
 """A chart with fewer rows says nothing; those that do not fit wait until the window is taller."""

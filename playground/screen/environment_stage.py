@@ -11,18 +11,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.widgets import Static
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import ActionCard, Card
-from playground.engine.panels import AnyPanel, Array, Frame
-from playground.engine.settings import Field, Options, fields
-from playground.screen.episode import MOST_STEPS, SPEEDS, Episode, Speed
-from playground.screen.flow import Flow, Group, Piece, fit
-from playground.screen.options_bar import STEPPING, known
-from playground.screen.panel_body import fill_bars
-from playground.screen.stage import ActionStage
-from playground.screen.terminal import PacedDriver
-from widgets import ansi
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import ActionCard, Card
+from dlplay.engine.panels import AnyPanel, Array, Frame
+from dlplay.engine.settings import Field, Options, fields
+from dlplay.screen.episode import MOST_STEPS, SPEEDS, Episode, Speed
+from dlplay.screen.flow import Flow, Group, Piece, fit
+from dlplay.screen.options_bar import STEPPING, known
+from dlplay.screen.panel_body import fill_bars
+from dlplay.screen.stage import ActionStage
+from dlplay.screen.terminal import PacedDriver
+from dlplay.widgets import ansi
 
 LARGEST = (240, 160)
 """Pixels of a picture, columns and rows: larger ones are not asked for."""

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import Any, Literal, Protocol
 
-from playground.engine.panels import AnyPanel, Frame
-from playground.runs.client import RunError
-from playground.screen.stage import Act
+from dlplay.engine.panels import AnyPanel, Frame
+from dlplay.runs.client import RunError
+from dlplay.screen.stage import Act
 
 Speed = Literal["single step", "slow", "real time", "fast"]
 SPEEDS: tuple[Speed, ...] = ("single step", "slow", "real time", "fast")

@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from playground.screen.field_rows import LEAST_LABEL
-from playground.screen.line_input import LineInput
+from dlplay.screen.field_rows import LEAST_LABEL
+from dlplay.screen.line_input import LineInput
 
 
 class FieldEditor(Vertical):

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from playground.screen.flow import fit
+from dlplay.screen.flow import fit
 
 PRESET = "preset"
 LEAST_LABEL, MOST_LABEL = 14, 20

@@ -16,13 +16,13 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from playground.engine import settings as typed
-from playground.engine.card import Card
-from playground.engine.settings import Field, SettingsError
-from playground.screen.dialogs.pad import PadDialog, in_short
-from playground.screen.field_editor import FieldEditor
-from playground.screen.field_rows import PRESET, FieldRows, Row, label_width
-from widgets.surface import out_of_sight
+from dlplay.engine import settings as typed
+from dlplay.engine.card import Card
+from dlplay.engine.settings import Field, SettingsError
+from dlplay.screen.dialogs.pad import PadDialog, in_short
+from dlplay.screen.field_editor import FieldEditor
+from dlplay.screen.field_rows import PRESET, FieldRows, Row, label_width
+from dlplay.widgets.surface import out_of_sight
 
 
 class FieldScroll(VerticalScroll, inherit_bindings=False):

@@ -11,7 +11,7 @@ from typing import Any
 
 from textual.app import App
 
-from playground.screen.terminal import quiet_streams
+from dlplay.screen.terminal import quiet_streams
 
 GRACE_SECONDS = 1.5
 

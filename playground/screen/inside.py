@@ -14,13 +14,13 @@ from textual.containers import Grid, Vertical
 from textual.message import Message
 from textual.widget import Widget
 
-from playground.engine.card import Card, PanelCard
-from playground.engine.commands import View
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Field, fields
-from playground.screen.flow import GAP, Flow, Piece
-from playground.screen.options_bar import known
-from playground.screen.panel_view import PanelView
+from dlplay.engine.card import Card, PanelCard
+from dlplay.engine.commands import View
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Field, fields
+from dlplay.screen.flow import GAP, Flow, Piece
+from dlplay.screen.options_bar import known
+from dlplay.screen.panel_view import PanelView
 
 TWO_COLUMNS = 96
 """Cells of width from which two panels stand side by side."""

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input
 
-from playground.screen.keys import ACTIONS
+from dlplay.screen.keys import ACTIONS
 
 GAP = 2
 LAST = ("help", "leave")

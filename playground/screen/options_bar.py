@@ -12,10 +12,10 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
-from playground.engine.settings import Field, Options, SettingsError, fields, parse, show
-from playground.screen.dialogs.pad import PadDialog, in_short
-from playground.screen.flow import Flow, Group, Piece
-from playground.screen.line_input import LineInput
+from dlplay.engine.settings import Field, Options, SettingsError, fields, parse, show
+from dlplay.screen.dialogs.pad import PadDialog, in_short
+from dlplay.screen.flow import Flow, Group, Piece
+from dlplay.screen.line_input import LineInput
 
 STEPPING: tuple[Binding, ...] = (
     Binding("left_square_bracket", "step(-1)", "change the option", key_display="[ ]"),

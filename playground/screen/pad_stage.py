@@ -12,15 +12,15 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card
-from playground.engine.panels import AnyPanel, Bars
-from playground.screen.flow import Flow, Piece
-from playground.screen.panel_body import fill_bars
-from playground.screen.stage import ActionStage
-from widgets.palette import Palette
-from widgets.surface import Row
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card
+from dlplay.engine.panels import AnyPanel, Bars
+from dlplay.screen.flow import Flow, Piece
+from dlplay.screen.panel_body import fill_bars
+from dlplay.screen.stage import ActionStage
+from dlplay.widgets.palette import Palette
+from dlplay.widgets.surface import Row
 
 WHAT_TO_DO = "draw with the mouse, or with arrows and space (pen down or up)"
 WIDE = 100

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from textual.widget import Widget
 
-import widgets
-from playground.engine import panels
-from playground.engine.panels import AnyPanel
+from dlplay import widgets
+from dlplay.engine import panels
+from dlplay.engine.panels import AnyPanel
 
 _WIDGET: dict[type, type[Widget]] = {
     panels.HeatMap: widgets.HeatMap,

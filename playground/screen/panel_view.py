@@ -15,13 +15,13 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-import widgets
-from playground.engine.card import PanelCard
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Field, fields, show
-from playground.screen.flow import fit
-from playground.screen.options_bar import STEPPING, OptionsBar, words
-from playground.screen.panel_body import fill, picked, widget_for, write_place
+from dlplay import widgets
+from dlplay.engine.card import PanelCard
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Field, fields, show
+from dlplay.screen.flow import fit
+from dlplay.screen.options_bar import STEPPING, OptionsBar, words
+from dlplay.screen.panel_body import fill, picked, widget_for, write_place
 
 EMPTY = "Appears as soon as a model can answer: space trains one, o loads one."
 

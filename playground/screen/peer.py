@@ -8,10 +8,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from playground.engine.events import LiveEvent
-from playground.runs.client import NotListening, RunClient, RunError
-from playground.runs.directory import RunDirectory
-from playground.runs.launch import Launched, launch
+from dlplay.engine.events import LiveEvent
+from dlplay.runs.client import NotListening, RunClient, RunError
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.launch import Launched, launch
 
 RETRY_SECONDS = 0.05
 

@@ -13,13 +13,13 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card
-from playground.engine.panels import AnyPanel
-from playground.screen.options_bar import words
-from playground.screen.panel_body import fill, widget_for, write_place
-from playground.screen.stage import ActionStage
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card
+from dlplay.engine.panels import AnyPanel
+from dlplay.screen.options_bar import words
+from dlplay.screen.panel_body import fill, widget_for, write_place
+from dlplay.screen.stage import ActionStage
 
 WHAT_TO_DO = "walk with arrows (shift: further, home: the middle), or drag with the mouse"
 MOST = 0.5

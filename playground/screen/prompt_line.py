@@ -10,9 +10,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from playground.screen.line_input import LineInput
-from playground.screen.passage import LONGEST, clean
-from widgets.text import plain
+from dlplay.screen.line_input import LineInput
+from dlplay.screen.passage import LONGEST, clean
+from dlplay.widgets.text import plain
 
 
 class PromptLine(LineInput):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widget import Widget
 
-from widgets.text import plain
+from dlplay.widgets.text import plain
 
 
 class MemoryLine(Widget):

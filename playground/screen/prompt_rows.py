@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from playground.screen.flow import Flow, Group, Piece
-from playground.screen.passage import Passage
-from playground.screen.prompt_words import branch_lines
+from dlplay.screen.flow import Flow, Group, Piece
+from dlplay.screen.passage import Passage
+from dlplay.screen.prompt_words import branch_lines
 
 ACTIONS = (
     ("generate", "enter", "generate", "Write on word by word, or stop"),

@@ -13,20 +13,20 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card
-from playground.engine.panels import AnyPanel, Bars
-from playground.screen.flow import Flow
-from playground.screen.options_bar import STEPPING
-from playground.screen.panel_body import fill_bars
-from playground.screen.passage import LONGEST, Passage, clean
-from playground.screen.prompt_line import PromptLine
-from playground.screen.prompt_memory import MemoryLine
-from playground.screen.prompt_rows import ActionRow, BranchRows
-from playground.screen.prompt_words import Word, words_of
-from playground.screen.stage import ActionStage, Ask, Command
-from playground.screen.writing import FULL, Writer, length_of
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card
+from dlplay.engine.panels import AnyPanel, Bars
+from dlplay.screen.flow import Flow
+from dlplay.screen.options_bar import STEPPING
+from dlplay.screen.panel_body import fill_bars
+from dlplay.screen.passage import LONGEST, Passage, clean
+from dlplay.screen.prompt_line import PromptLine
+from dlplay.screen.prompt_memory import MemoryLine
+from dlplay.screen.prompt_rows import ActionRow, BranchRows
+from dlplay.screen.prompt_words import Word, words_of
+from dlplay.screen.stage import ActionStage, Ask, Command
+from dlplay.screen.writing import FULL, Writer, length_of
 
 MEMORY_FULL = f"what was read before may hold {LONGEST:,} characters; empty it and begin anew"
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from playground.engine.panels import Tokens
-from playground.screen.passage import Line, Passage
-from widgets.text import plain
+from dlplay.engine.panels import Tokens
+from dlplay.screen.passage import Line, Passage
+from dlplay.widgets.text import plain
 
 
 class Word(NamedTuple):

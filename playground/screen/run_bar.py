@@ -9,7 +9,7 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from playground.screen import numbers
+from dlplay.screen import numbers
 
 STATES = {
     "empty": ("○", "nothing yet", "$foreground 60%"),

@@ -7,19 +7,19 @@ import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 
-from checkpoints import shipped
-from playground.engine.card import Card
-from playground.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
-from playground.engine.events import LiveEvent, Shown, Status
-from playground.engine.panels import AnyPanel
-from playground.runs import directory
-from playground.runs.client import RunClient, RunError
-from playground.runs.directory import RunDirectory
-from playground.runs.history import History
-from playground.runs.journal import JournalReader
-from playground.runs.lock import holder
-from playground.screen.peer import Peer, PeerDied
-from playground.screen.watcher import Watcher
+from dlplay.checkpoints import shipped
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
+from dlplay.engine.events import LiveEvent, Shown, Status
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs import directory
+from dlplay.runs.client import RunClient, RunError
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.history import History
+from dlplay.runs.journal import JournalReader
+from dlplay.runs.lock import holder
+from dlplay.screen.peer import Peer, PeerDied
+from dlplay.screen.watcher import Watcher
 
 SPEEDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 """Steps per second to hold training down to; 0: no limit."""

@@ -14,14 +14,14 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from playground.engine.card import ActionCard, Card, PanelCard
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Field, fields
-from playground.engine.stages import Stage
-from playground.runs.client import RunError
-from playground.screen.flow import Flow, Group, Piece, fit
-from playground.screen.options_bar import STEPPING, OptionsBar, known
-from playground.screen.run_link import NO_MODEL
+from dlplay.engine.card import ActionCard, Card, PanelCard
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Field, fields
+from dlplay.engine.stages import Stage
+from dlplay.runs.client import RunError
+from dlplay.screen.flow import Flow, Group, Piece, fit
+from dlplay.screen.options_bar import STEPPING, OptionsBar, known
+from dlplay.screen.run_link import NO_MODEL
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from checkpoints import CheckpointError
-from playground.engine.settings import SettingsError, show, to_dict
-from playground.runs import origin as origins
-from playground.screen.form import SettingsForm
-from playground.screen.run_link import COMPLETE, RunLink
+from dlplay.checkpoints import CheckpointError
+from dlplay.engine.settings import SettingsError, show, to_dict
+from dlplay.runs import origin as origins
+from dlplay.screen.form import SettingsForm
+from dlplay.screen.run_link import COMPLETE, RunLink
 
 PATIENCE = 60.0
 """Seconds to wait for a run to end; it may only just be starting."""

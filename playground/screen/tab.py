@@ -16,22 +16,22 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from playground.engine import stages
-from playground.engine.card import Card
-from playground.engine.commands import View
-from playground.engine.events import Failed
-from playground.engine.panels import AnyPanel
-from playground.runs.client import RunError
-from playground.screen.charts import ChartColumn
-from playground.screen.form import SettingsForm
-from playground.screen.inside import Inside
-from playground.screen.numbers import measure
-from playground.screen.options_bar import known
-from playground.screen.page_bar import PageBar
-from playground.screen.run_bar import RunBar, Standing
-from playground.screen.run_link import RunLink
-from playground.screen.stage import ActionStage
-from playground.screen.steering import Steering
+from dlplay.engine import stages
+from dlplay.engine.card import Card
+from dlplay.engine.commands import View
+from dlplay.engine.events import Failed
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs.client import RunError
+from dlplay.screen.charts import ChartColumn
+from dlplay.screen.form import SettingsForm
+from dlplay.screen.inside import Inside
+from dlplay.screen.numbers import measure
+from dlplay.screen.options_bar import known
+from dlplay.screen.page_bar import PageBar
+from dlplay.screen.run_bar import RunBar, Standing
+from dlplay.screen.run_link import RunLink
+from dlplay.screen.stage import ActionStage
+from dlplay.screen.steering import Steering
 
 WIDE = (110, 30)
 """Columns and rows from which everything is seen at once."""
@@ -343,23 +343,23 @@ def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
     """The action area of this kind; only its own module is loaded."""
     match card.stage:
         case stages.Prompt():
-            from playground.screen.prompt_stage import PromptStage
+            from dlplay.screen.prompt_stage import PromptStage
 
             return PromptStage(card, options)
         case stages.TokenLine():
-            from playground.screen.token_line_stage import TokenLineStage
+            from dlplay.screen.token_line_stage import TokenLineStage
 
             return TokenLineStage(card, options)
         case stages.Plane():
-            from playground.screen.plane_stage import PlaneStage
+            from dlplay.screen.plane_stage import PlaneStage
 
             return PlaneStage(card, options)
         case stages.Environment():
-            from playground.screen.environment_stage import EnvironmentStage
+            from dlplay.screen.environment_stage import EnvironmentStage
 
             return EnvironmentStage(card, options)
         case stages.Pad():
-            from playground.screen.pad_stage import PadStage
+            from dlplay.screen.pad_stage import PadStage
 
             return PadStage(card, options)
     raise TypeError(f"there is no action area for {card.stage!r}")

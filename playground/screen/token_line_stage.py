@@ -14,18 +14,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-import widgets
-from playground.engine import stages
-from playground.engine.card import Card
-from playground.engine.panels import AnyPanel, Bars, Tokens
-from playground.engine.settings import Field, fields
-from playground.runs.client import RunError
-from playground.screen.flow import Flow, Group, Piece
-from playground.screen.options_bar import STEPPING, words
-from playground.screen.panel_body import fill_bars
-from playground.screen.passage import LONGEST, UNDOS, clean
-from playground.screen.prompt_line import PromptLine
-from playground.screen.stage import ActionStage, Command
+from dlplay import widgets
+from dlplay.engine import stages
+from dlplay.engine.card import Card
+from dlplay.engine.panels import AnyPanel, Bars, Tokens
+from dlplay.engine.settings import Field, fields
+from dlplay.runs.client import RunError
+from dlplay.screen.flow import Flow, Group, Piece
+from dlplay.screen.options_bar import STEPPING, words
+from dlplay.screen.panel_body import fill_bars
+from dlplay.screen.passage import LONGEST, UNDOS, clean
+from dlplay.screen.prompt_line import PromptLine
+from dlplay.screen.stage import ActionStage, Command
 
 ANY = -1
 """The place that is left to the panel."""

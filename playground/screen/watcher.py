@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from playground.engine.commands import View
-from playground.engine.events import Shown
-from playground.engine.panels import AnyPanel
-from playground.runs.client import RunClient, RunError
+from dlplay.engine.commands import View
+from dlplay.engine.events import Shown
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs.client import RunClient, RunError
 
 PANEL_RATE = 2.0
 """How often a second a watched panel may come: often enough to see it learn, seldom enough not to hold training up."""

@@ -6,14 +6,14 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from playground.engine.card import Card, PanelCard
-from playground.engine.panels import Tokens
-from playground.engine.settings import Field, fields
-from playground.engine.stages import Prompt
-from playground.runs.client import RunError
-from playground.screen.passage import LONGEST, Passage
-from playground.screen.prompt_words import continuation
-from playground.screen.stage import Ask
+from dlplay.engine.card import Card, PanelCard
+from dlplay.engine.panels import Tokens
+from dlplay.engine.settings import Field, fields
+from dlplay.engine.stages import Prompt
+from dlplay.runs.client import RunError
+from dlplay.screen.passage import LONGEST, Passage
+from dlplay.screen.prompt_words import continuation
+from dlplay.screen.stage import Ask
 
 FULL = f"the text may hold {LONGEST:,} characters; undo, or begin a new one"
 

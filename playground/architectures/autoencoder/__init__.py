@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.architectures.autoencoder.options import (
+from dlplay.architectures.autoencoder.options import (
     FeatureOptions,
     GridOptions,
     InputOptions,
@@ -11,16 +11,16 @@ from playground.architectures.autoencoder.options import (
     PlaceOptions,
     ScatterOptions,
 )
-from playground.architectures.autoencoder.settings import AutoencoderSettings
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
 
 card = Card(
     name="autoencoder",
     title="Autoencoder",
     summary="Write images down as a few numbers and read them out again; walk through what lies between.",
     settings=AutoencoderSettings,
-    task="playground.architectures.autoencoder.task:AutoencoderTask",
+    task="dlplay.architectures.autoencoder.task:AutoencoderTask",
     metric="test_mse",
     better="lower",
     order=30,

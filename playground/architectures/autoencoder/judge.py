@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from playground.architectures.autoencoder.model import Autoencoder
-from playground.architectures.autoencoder.objective import draw, kl_normal, reconstruction_loss
+from dlplay.architectures.autoencoder.model import Autoencoder
+from dlplay.architectures.autoencoder.objective import draw, kl_normal, reconstruction_loss
 
 DRAW_SEED = 30
 """Start of the codes that are drawn for the bound: the same for every evaluation, so that it is deterministic."""

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.autoencoder.objective import kl_normal
-from playground.architectures.autoencoder.options import GridOptions, PairOptions, PlaceOptions, PlaneOptions, ScatterOptions, parse_place
-from playground.architectures.autoencoder.view import SEEN, View, stacked, tiled
-from playground.engine.panels import Array, Bars, ImageGrid, Scatter
-from playground.engine.settings import Options
+from dlplay.architectures.autoencoder.objective import kl_normal
+from dlplay.architectures.autoencoder.options import GridOptions, PairOptions, PlaceOptions, PlaneOptions, ScatterOptions, parse_place
+from dlplay.architectures.autoencoder.view import SEEN, View, stacked, tiled
+from dlplay.engine.panels import Array, Bars, ImageGrid, Scatter
+from dlplay.engine.settings import Options
 
 REACH = 3.0
 """Standard deviations from the middle of the plane to its edges."""

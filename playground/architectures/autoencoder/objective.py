@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.autoencoder.model import Code
+from dlplay.architectures.autoencoder.model import Code
 
 NEAR = 1e-6
 """A mean activation is kept this far from 0 and 1, where the divergence or its slope would be infinite."""

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import SettingsError
-from playground.parts.image_options import ImageOptions, PickOptions
+from dlplay.engine.settings import SettingsError
+from dlplay.parts.image_options import ImageOptions, PickOptions
 
 Noise = Literal["as trained", "none", "gaussian", "masking", "salt-and-pepper"]
 Level = Annotated[float, Meta(ge=0, le=1)]

@@ -7,13 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.autoencoder.baselines import Components
-from playground.architectures.autoencoder.latent_panels import LatentPanels
-from playground.architectures.autoencoder.objective import reconstruction_loss
-from playground.architectures.autoencoder.options import FeatureOptions, InputOptions, PageOptions
-from playground.architectures.autoencoder.view import SEEN, signed_pictures, stacked
-from playground.engine.panels import Bars, ImageGrid, Lines
-from playground.engine.settings import Options
+from dlplay.architectures.autoencoder.baselines import Components
+from dlplay.architectures.autoencoder.latent_panels import LatentPanels
+from dlplay.architectures.autoencoder.objective import reconstruction_loss
+from dlplay.architectures.autoencoder.options import FeatureOptions, InputOptions, PageOptions
+from dlplay.architectures.autoencoder.view import SEEN, signed_pictures, stacked
+from dlplay.engine.panels import Bars, ImageGrid, Lines
+from dlplay.engine.settings import Options
 
 PAGE = 20
 MOST_FEATURES = 100

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Settings, SettingsError
+from dlplay.engine.settings import Settings, SettingsError
 
 DATA = ("digits", "patches", "mnist", "fashion-mnist")
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.autoencoder.baselines import (
+from dlplay.architectures.autoencoder.baselines import (
     JUDGED,
     NEIGHBOURS,
     Numbers,
@@ -19,20 +19,20 @@ from playground.architectures.autoencoder.baselines import (
     nearest_accuracy,
     reconstruction_errors,
 )
-from playground.architectures.autoencoder.judge import Judge
-from playground.architectures.autoencoder.model import Autoencoder, Code, Decoder, Encoder
-from playground.architectures.autoencoder.noise import corrupt
-from playground.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
-from playground.architectures.autoencoder.panels import AutoencoderPanels
-from playground.architectures.autoencoder.settings import AutoencoderSettings
-from playground.data.batches import Batches
-from playground.data.images import ImageData, load_images
-from playground.data.patches import load_patches
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.task import Task
-from playground.parts.ink import usual_frame
-from playground.parts.optimizers import decay_groups, schedule, set_rates
+from dlplay.architectures.autoencoder.judge import Judge
+from dlplay.architectures.autoencoder.model import Autoencoder, Code, Decoder, Encoder
+from dlplay.architectures.autoencoder.noise import corrupt
+from dlplay.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
+from dlplay.architectures.autoencoder.panels import AutoencoderPanels
+from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.data.batches import Batches
+from dlplay.data.images import ImageData, load_images
+from dlplay.data.patches import load_patches
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.task import Task
+from dlplay.parts.ink import usual_frame
+from dlplay.parts.optimizers import decay_groups, schedule, set_rates
 
 EVALUATED_AT_ONCE = 1000
 TEST_SEED = 20

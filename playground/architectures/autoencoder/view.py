@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.architectures.autoencoder.model import Autoencoder
-from playground.architectures.autoencoder.noise import corrupt
-from playground.architectures.autoencoder.options import InputOptions, PageOptions
-from playground.architectures.autoencoder.settings import AutoencoderSettings
-from playground.data.images import ImageData
-from playground.engine.panels import Array
-from playground.engine.settings import SettingsError
-from playground.parts.image_options import ImageOptions
-from playground.parts.ink import Frame, has_ink, parse_drawing, place
-from playground.parts.pictures import pictures
+from dlplay.architectures.autoencoder.model import Autoencoder
+from dlplay.architectures.autoencoder.noise import corrupt
+from dlplay.architectures.autoencoder.options import InputOptions, PageOptions
+from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.data.images import ImageData
+from dlplay.engine.panels import Array
+from dlplay.engine.settings import SettingsError
+from dlplay.parts.image_options import ImageOptions
+from dlplay.parts.ink import Frame, has_ink, parse_drawing, place
+from dlplay.parts.pictures import pictures
 
 SEEN = 1000
 """Held-out images whose codes a panel looks at, the first ones, at the most: panels must not hold training up."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Place, Sentence, WordNeighbours
-from playground.architectures.bert.settings import BERTSettings
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset, Variant
+from dlplay.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Place, Sentence, WordNeighbours
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset, Variant
 
 LOSS = ChartCard("Loss (nats)", train=("train_loss",))
 GRADIENT = ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True)
@@ -15,8 +15,8 @@ card = Card(
     title="BERT",
     summary="Learn to find masked words from both sides with BERT's encoder; fine-tune it on your own classes.",
     settings=BERTSettings,
-    task="playground.architectures.bert.task:BERTTask",
-    hf="playground.architectures.bert.hf:MaskedLM",
+    task="dlplay.architectures.bert.task:BERTTask",
+    hf="dlplay.architectures.bert.hf:MaskedLM",
     metric="masked_accuracy",
     better="higher",
     order=80,

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.bert.masking import Specials
-from playground.architectures.bert.model import BERT
-from playground.architectures.bert.settings import BERTSettings
-from playground.data.labelled import Labelled, read_labelled
-from playground.data.tokens import Tokenizer
+from dlplay.architectures.bert.masking import Specials
+from dlplay.architectures.bert.model import BERT
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.labelled import Labelled, read_labelled
+from dlplay.data.tokens import Tokenizer
 
 AT_ONCE = 256
 """Texts that an evaluation reads side by side."""

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from playground.architectures.bert.model import BERT
-from playground.architectures.bert.options import MASK, Fill, Sentence
-from playground.architectures.bert.sentence import Read, label, read_sentence, sayable
-from playground.data.tokens import Tokenizer
-from playground.engine.panels import Array, Bars, Table, Tokens
+from dlplay.architectures.bert.model import BERT
+from dlplay.architectures.bert.options import MASK, Fill, Sentence
+from dlplay.architectures.bert.sentence import Read, label, read_sentence, sayable
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.panels import Array, Bars, Table, Tokens
 
 SIDE_BY_SIDE = 3
 """Blanks whose candidates are listed below each other; those of more are listed in a row each."""

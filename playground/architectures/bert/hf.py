@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from playground.architectures.bert.settings import BERTSettings
-from playground.data.subwords import WordPieces
-from playground.data.tokens import Tokenizer
-from playground.engine.settings import Settings
-from playground.parts.bridge import Arrays, Bridge, Config
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.subwords import WordPieces
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.settings import Settings
+from dlplay.parts.bridge import Arrays, Bridge, Config
 
 SPECIALS = ("pad", "mask", "cls", "sep")
 """In the order in which the room has them behind its words."""

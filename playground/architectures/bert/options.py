@@ -7,8 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from playground.engine.settings import Options, SettingsError
-from playground.parts.prompt_options import MAX_PROMPT
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.prompt_options import MAX_PROMPT
 
 MASK = "[MASK]"
 """As it is typed for a word that is to be found."""

@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.bert.fill import around, of_sentence, read
-from playground.architectures.bert.model import BERT, Block
-from playground.architectures.bert.options import AttentionHead, Contexts, Example, Sentence, WordNeighbours
-from playground.architectures.bert.pretraining import Pretraining
-from playground.architectures.bert.sentence import Read, read_sentence, sayable
-from playground.data.tokens import Tokenizer
-from playground.engine.panels import Array, Bars, HeatMap, Lines, Table
-from playground.parts import prompts
-from playground.parts.norms import norms as norms_of
-from playground.parts.prompt_options import Neighbours
+from dlplay.architectures.bert.fill import around, of_sentence, read
+from dlplay.architectures.bert.model import BERT, Block
+from dlplay.architectures.bert.options import AttentionHead, Contexts, Example, Sentence, WordNeighbours
+from dlplay.architectures.bert.pretraining import Pretraining
+from dlplay.architectures.bert.sentence import Read, read_sentence, sayable
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table
+from dlplay.parts import prompts
+from dlplay.parts.norms import norms as norms_of
+from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
     "embeddings": "embeddings",

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.bert import baselines
-from playground.architectures.bert.masking import Rows, Specials, capacity, choose, gather, hide, lay_out
-from playground.architectures.bert.model import BERT
-from playground.architectures.bert.settings import BERTSettings
-from playground.data.text import Corpus
+from dlplay.architectures.bert import baselines
+from dlplay.architectures.bert.masking import Rows, Specials, capacity, choose, gather, hide, lay_out
+from dlplay.architectures.bert.model import BERT
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.text import Corpus
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""

@@ -9,10 +9,10 @@ import unicodedata
 import torch
 from torch import Tensor
 
-from playground.architectures.bert.masking import SPECIALS, Specials
-from playground.architectures.bert.options import MASK, Sentence
-from playground.data.tokens import Characters, Tokenizer
-from playground.parts.prompts import unknown_words
+from dlplay.architectures.bert.masking import SPECIALS, Specials
+from dlplay.architectures.bert.options import MASK, Sentence
+from dlplay.data.tokens import Characters, Tokenizer
+from dlplay.parts.prompts import unknown_words
 
 _mask = re.compile(r"\[\s*mask\s*\]", re.IGNORECASE)
 

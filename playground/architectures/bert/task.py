@@ -8,21 +8,21 @@ import msgspec
 import torch
 from torch import Tensor
 
-from playground.architectures.bert import fill, panels
-from playground.architectures.bert.classification import Classification
-from playground.architectures.bert.masking import Specials
-from playground.architectures.bert.model import BERT, Classes, MaskedWords
-from playground.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
-from playground.architectures.bert.pretraining import Pretraining
-from playground.architectures.bert.settings import BERTSettings
-from playground.data.bounded import clean
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.panels import Bars, HeatMap, Lines, Table, Tokens
-from playground.engine.settings import Options
-from playground.engine.task import Task
-from playground.parts.corpora import open_corpus
-from playground.parts.optimizers import decay_groups, set_rates
+from dlplay.architectures.bert import fill, panels
+from dlplay.architectures.bert.classification import Classification
+from dlplay.architectures.bert.masking import Specials
+from dlplay.architectures.bert.model import BERT, Classes, MaskedWords
+from dlplay.architectures.bert.options import AttentionHead, Contexts, Example, Fill, Sentence, WordNeighbours
+from dlplay.architectures.bert.pretraining import Pretraining
+from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.bounded import clean
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Bars, HeatMap, Lines, Table, Tokens
+from dlplay.engine.settings import Options
+from dlplay.engine.task import Task
+from dlplay.parts.corpora import open_corpus
+from dlplay.parts.optimizers import decay_groups, set_rates
 
 NEW = ("bert/classifier.", "bert/pooler.")
 """What fine-tuning may begin without."""

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
-from playground.engine.settings import Settings, SettingsError
-from playground.parts.image_options import ImageOptions, PickOptions
+from dlplay.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.engine.settings import Settings, SettingsError
+from dlplay.parts.image_options import ImageOptions, PickOptions
 
 IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32}
 
@@ -95,7 +95,7 @@ card = Card(
     title="ConvNet",
     summary="Classify images with convolutions, and draw your own digits for it to read.",
     settings=ConvNetSettings,
-    task="playground.architectures.convnet.task:ConvNetTask",
+    task="dlplay.architectures.convnet.task:ConvNetTask",
     metric="test_accuracy",
     better="higher",
     order=10,

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.data.images import ImageData
+from dlplay.data.images import ImageData
 
 MOST_NUMBERS = 4_000_000
 """Cells of all training images together that the baselines learn from at the most; their names say so when there are more."""

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Options
-from playground.parts.image_options import ImageOptions
+from dlplay.engine.settings import Options
+from dlplay.parts.image_options import ImageOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

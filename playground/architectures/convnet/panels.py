@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
-from playground.data.images import ImageData
-from playground.engine.panels import Array, Bars, HeatMap, ImageGrid
-from playground.engine.settings import Options, SettingsError
-from playground.parts.image_options import ImageOptions, PickOptions
-from playground.parts.ink import Frame, has_ink, parse_drawing, place
-from playground.parts.pictures import pictures
+from dlplay.architectures.convnet.model import ConvNet
+from dlplay.architectures.convnet.options import KernelOptions, MapOptions, SaliencyOptions
+from dlplay.data.images import ImageData
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.image_options import ImageOptions, PickOptions
+from dlplay.parts.ink import Frame, has_ink, parse_drawing, place
+from dlplay.parts.pictures import pictures
 
 PAGE = 40
 """Images on one page of a grid."""

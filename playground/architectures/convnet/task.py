@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from playground.architectures.convnet import ConvNetSettings, check_depth
-from playground.architectures.convnet.augmentation import augment
-from playground.architectures.convnet.baselines import measure_baselines
-from playground.architectures.convnet.model import ConvNet
-from playground.architectures.convnet.panels import ConvNetPanels
-from playground.data.batches import Batches
-from playground.data.images import load_images
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.task import Task
-from playground.parts.ink import usual_frame
-from playground.parts.optimizers import decay_groups, schedule, set_rates
+from dlplay.architectures.convnet import ConvNetSettings, check_depth
+from dlplay.architectures.convnet.augmentation import augment
+from dlplay.architectures.convnet.baselines import measure_baselines
+from dlplay.architectures.convnet.model import ConvNet
+from dlplay.architectures.convnet.panels import ConvNetPanels
+from dlplay.data.batches import Batches
+from dlplay.data.images import load_images
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.task import Task
+from dlplay.parts.ink import usual_frame
+from dlplay.parts.optimizers import decay_groups, schedule, set_rates
 
 EVALUATED_AT_ONCE = 1000
 

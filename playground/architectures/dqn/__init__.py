@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.architectures.dqn.options import (
+from dlplay.architectures.dqn.options import (
     EpisodeOptions,
     PlayOptions,
     ReplayOptions,
@@ -10,10 +10,10 @@ from playground.architectures.dqn.options import (
     SurfaceOptions,
     WatchOptions,
 )
-from playground.architectures.dqn.presets import PRESETS
-from playground.architectures.dqn.settings import DQNSettings
-from playground.engine import stages
-from playground.engine.card import ActionCard, Card, ChartCard, PanelCard
+from dlplay.architectures.dqn.presets import PRESETS
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.engine import stages
+from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
 
 SHOWN = ("environment", "q_values", "values")
 
@@ -22,7 +22,7 @@ card = Card(
     title="DQN",
     summary="Learn to act by trial and error, and watch the agent balance a pole or play it yourself.",
     settings=DQNSettings,
-    task="playground.architectures.dqn.task:DQNTask",
+    task="dlplay.architectures.dqn.task:DQNTask",
     metric="eval_return",
     better="higher",
     order=50,

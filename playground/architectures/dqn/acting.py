@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from playground.architectures.dqn.model import QNetwork
+from dlplay.architectures.dqn.model import QNetwork
 
 
 class Actor:

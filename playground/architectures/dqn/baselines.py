@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.architectures.dqn.planning import expected_return, solve, transitions
-from playground.architectures.dqn.playing import Ground
-from playground.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.planning import expected_return, solve, transitions
+from dlplay.architectures.dqn.playing import Ground
+from dlplay.architectures.dqn.settings import DQNSettings
 
 MOST_STATES = 2_000
 CONTROLLER = "θ + ω > 0"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.architectures.dqn.model import Observed
-from playground.architectures.dqn.settings import DQNSettings
-from playground.engine.settings import SettingsError
+from dlplay.architectures.dqn.model import Observed
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.engine.settings import SettingsError
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # standard output is for the run's own words
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pictures are drawn in memory; there may be no screen, and none is wanted

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.architectures.dqn.environments import Environment, Reading, find, make
-from playground.architectures.dqn.settings import DQNSettings
-from playground.engine.settings import SettingsError
+from dlplay.architectures.dqn.environments import Environment, Reading, find, make
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.engine.settings import SettingsError
 
 SEEDS = 2**31 - 1
 UNKNOWN = -1

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.dqn.model import QNetwork
-from playground.architectures.dqn.replay import Batch
+from dlplay.architectures.dqn.model import QNetwork
+from dlplay.architectures.dqn.replay import Batch
 
 
 class Transitions(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Options
+from dlplay.engine.settings import Options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.architectures.dqn import vocabulary
-from playground.architectures.dqn.acting import Actor
-from playground.architectures.dqn.environments import Reading
-from playground.architectures.dqn.learning import goals, on_device
-from playground.architectures.dqn.model import QNetwork
-from playground.architectures.dqn.options import ReplayOptions, RoomOptions, SurfaceOptions
-from playground.architectures.dqn.player import Player, Values
-from playground.architectures.dqn.replay import TERMINATED, TRUNCATED, Replay
-from playground.architectures.dqn.settings import DQNSettings
-from playground.architectures.dqn.surfaces import surface
-from playground.engine.panels import AnyPanel, Array, Bars, Frame, Table
-from playground.engine.settings import Options
+from dlplay.architectures.dqn import vocabulary
+from dlplay.architectures.dqn.acting import Actor
+from dlplay.architectures.dqn.environments import Reading
+from dlplay.architectures.dqn.learning import goals, on_device
+from dlplay.architectures.dqn.model import QNetwork
+from dlplay.architectures.dqn.options import ReplayOptions, RoomOptions, SurfaceOptions
+from dlplay.architectures.dqn.player import Player, Values
+from dlplay.architectures.dqn.replay import TERMINATED, TRUNCATED, Replay
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.surfaces import surface
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, Table
+from dlplay.engine.settings import Options
 
 SAMPLED = 512
 """Transitions that the TD errors are counted over."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from playground.architectures.dqn.environments import Reading, find, is_atari, make
-from playground.architectures.dqn.episodes import Episode, start
-from playground.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.environments import Reading, find, is_atari, make
+from dlplay.architectures.dqn.episodes import Episode, start
+from dlplay.architectures.dqn.settings import DQNSettings
 
 Values = Callable[[NDArray[Any]], NDArray[np.float32]]
 """Values (B, actions) of observations (B, *shape)."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.architectures.dqn.environments import Environment, Reading, make
-from playground.architectures.dqn.episodes import start
-from playground.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.environments import Environment, Reading, make
+from dlplay.architectures.dqn.episodes import start
+from dlplay.architectures.dqn.settings import DQNSettings
 
 AT_ONCE = 20
 """Environments that are played side by side: one forward pass serves all of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.engine.card import Preset
+from dlplay.engine.card import Preset
 
 TABLE = {"hidden": [0], "double": False, "n_step": 1}
 """Of a few numbered states: a table of values, which plain Q-learning fills."""

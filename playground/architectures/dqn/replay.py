@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from playground.architectures.dqn.priorities import Priorities
+from dlplay.architectures.dqn.priorities import Priorities
 
 OPEN, STEP, TERMINATED, TRUNCATED, END = range(5)
 """What a row is: not acted on yet; a step; the last step of an episode, by its own end or cut off; what was seen behind that."""

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.architectures.dqn import vocabulary
-from playground.architectures.dqn.options import SurfaceOptions
-from playground.architectures.dqn.player import Player, Values
-from playground.architectures.dqn.replay import Replay
-from playground.engine.panels import AnyPanel, Array, HeatMap, Table
-from playground.engine.settings import SettingsError
+from dlplay.architectures.dqn import vocabulary
+from dlplay.architectures.dqn.options import SurfaceOptions
+from dlplay.architectures.dqn.player import Player, Values
+from dlplay.architectures.dqn.replay import Replay
+from dlplay.engine.panels import AnyPanel, Array, HeatMap, Table
+from dlplay.engine.settings import SettingsError
 
 ROWS, COLUMNS = 25, 41
 LISTED = 64

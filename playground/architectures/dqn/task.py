@@ -11,21 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from playground.architectures.dqn.acting import Actor
-from playground.architectures.dqn.baselines import measure_baselines
-from playground.architectures.dqn.environments import find
-from playground.architectures.dqn.episodes import Episode, generator_state, load_generator, make_episodes
-from playground.architectures.dqn.learning import blend, distance, goals, on_device
-from playground.architectures.dqn.model import QNetwork
-from playground.architectures.dqn.panels import DQNPanels
-from playground.architectures.dqn.playing import Ground
-from playground.architectures.dqn.replay import Replay, row_bytes
-from playground.architectures.dqn.settings import DQNSettings
-from playground.architectures.dqn.watching import DQNActions
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.settings import SettingsError
-from playground.engine.task import Task
+from dlplay.architectures.dqn.acting import Actor
+from dlplay.architectures.dqn.baselines import measure_baselines
+from dlplay.architectures.dqn.environments import find
+from dlplay.architectures.dqn.episodes import Episode, generator_state, load_generator, make_episodes
+from dlplay.architectures.dqn.learning import blend, distance, goals, on_device
+from dlplay.architectures.dqn.model import QNetwork
+from dlplay.architectures.dqn.panels import DQNPanels
+from dlplay.architectures.dqn.playing import Ground
+from dlplay.architectures.dqn.replay import Replay, row_bytes
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.watching import DQNActions
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.settings import SettingsError
+from dlplay.engine.task import Task
 
 FINAL_EPISODES, FINAL_PICTURED = 100, 10
 """Fresh greedy episodes at the end of training; fewer where each step draws a picture and episodes last thousands of steps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playground.architectures.dqn.environments import Environment
+from dlplay.architectures.dqn.environments import Environment
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "CartPole": ("push left", "push right"),

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from playground.architectures.dqn.acting import Actor
-from playground.architectures.dqn.environments import make
-from playground.architectures.dqn.episodes import Episode, Episodes, start
-from playground.architectures.dqn.options import EpisodeOptions, PlayOptions, RoomOptions, WatchOptions
-from playground.architectures.dqn.panels import describe_frame
-from playground.architectures.dqn.player import Player
-from playground.architectures.dqn.replay import Replay
-from playground.architectures.dqn.settings import DQNSettings
-from playground.engine.panels import AnyPanel, Frame
-from playground.engine.settings import Options, SettingsError
+from dlplay.architectures.dqn.acting import Actor
+from dlplay.architectures.dqn.environments import make
+from dlplay.architectures.dqn.episodes import Episode, Episodes, start
+from dlplay.architectures.dqn.options import EpisodeOptions, PlayOptions, RoomOptions, WatchOptions
+from dlplay.architectures.dqn.panels import describe_frame
+from dlplay.architectures.dqn.player import Player
+from dlplay.architectures.dqn.replay import Replay
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.engine.panels import AnyPanel, Frame
+from dlplay.engine.settings import Options, SettingsError
 
 
 class DQNActions:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from playground.architectures.gan.looks import ACTIONS, CHARTS, PANELS, PRESETS, STAGE
-from playground.architectures.gan.settings import GANSettings
-from playground.engine.card import Card
+from dlplay.architectures.gan.looks import ACTIONS, CHARTS, PANELS, PRESETS, STAGE
+from dlplay.architectures.gan.settings import GANSettings
+from dlplay.engine.card import Card
 
 card = Card(
     name="gan",
     title="GAN",
     summary="Let two nets train each other: one makes points or images from noise, the other tells them from real ones.",
     settings=GANSettings,
-    task="playground.architectures.gan.task:GANTask",
+    task="dlplay.architectures.gan.task:GANTask",
     metric="wasserstein_distance",
     better="lower",
     order=40,

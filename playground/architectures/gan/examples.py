@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from playground.data.images import NAMES as IMAGE_NAMES
-from playground.data.images import ImageData, load_images
-from playground.data.points import NAMES as POINT_NAMES
-from playground.data.points import PointData, load_points
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError
+from dlplay.data.images import NAMES as IMAGE_NAMES
+from dlplay.data.images import ImageData, load_images
+from dlplay.data.points import NAMES as POINT_NAMES
+from dlplay.data.points import PointData, load_points
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError
 
 PLACED_SIGMA = 0.02 / 1.414
 """Spread of the points that a person places: that of a mode of the 8 Gaussians."""

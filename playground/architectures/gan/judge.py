@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from playground.architectures.gan import metrics
-from playground.architectures.gan.examples import Cells, Examples
+from dlplay.architectures.gan import metrics
+from dlplay.architectures.gan.examples import Cells, Examples
 
 SAMPLES = 1000
 """Samples that an evaluation draws."""

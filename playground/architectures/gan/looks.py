@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions
-from playground.architectures.gan.settings import IMAGE_SIDES
-from playground.engine import stages
-from playground.engine.card import ActionCard, ChartCard, PanelCard, Preset
+from dlplay.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions
+from dlplay.architectures.gan.settings import IMAGE_SIDES
+from dlplay.engine import stages
+from dlplay.engine.card import ActionCard, ChartCard, PanelCard, Preset
 
 MODES = ("8-gaussians", "25-gaussians")
 """The points that lie in separate modes."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from playground.architectures.gan.model import ConvDiscriminator, ConvGenerator, MLPDiscriminator, MLPGenerator, Shape
-from playground.architectures.gan.settings import GANSettings
-from playground.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator
+from dlplay.architectures.gan.model import ConvDiscriminator, ConvGenerator, MLPDiscriminator, MLPGenerator, Shape
+from dlplay.architectures.gan.settings import GANSettings
+from dlplay.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator
 
 
 def make_generator(settings: GANSettings, shape: Shape) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError
 
 SHEET = 64
 """Fixed latents whose samples are followed over time."""

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.gan import losses
-from playground.architectures.gan.examples import Examples
-from playground.architectures.gan.judge import Judge
-from playground.architectures.gan.memory import Memory
-from playground.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
-from playground.architectures.gan.settings import GANSettings
-from playground.architectures.gan.views import arrows, longest, outside, some, surface, view_of
-from playground.engine.panels import Array, Bars, ImageGrid, Scatter
-from playground.engine.settings import Options, SettingsError
-from playground.parts.pictures import pictures
+from dlplay.architectures.gan import losses
+from dlplay.architectures.gan.examples import Examples
+from dlplay.architectures.gan.judge import Judge
+from dlplay.architectures.gan.memory import Memory
+from dlplay.architectures.gan.options import LatentOptions, MapOptions, PathOptions, PointOptions, parse_place
+from dlplay.architectures.gan.settings import GANSettings
+from dlplay.architectures.gan.views import arrows, longest, outside, some, surface, view_of
+from dlplay.engine.panels import Array, Bars, ImageGrid, Scatter
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.pictures import pictures
 
 SHOWN_REAL = 300
 SHOWN_FAKE = 300

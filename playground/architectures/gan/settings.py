@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.errors import DataError
-from playground.engine.settings import Settings, SettingsError
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import Settings, SettingsError
 
 POINTS = ("8-gaussians", "25-gaussians", "ring", "moons", "spiral", "drawn")
 IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28}
@@ -117,7 +117,7 @@ class GANSettings(Settings):
 
 def check_drawing(drawing: str) -> None:
     """Raises `SettingsError` for a drawing that nothing can be learnt from."""
-    from playground.data.points import parse_ink  # numpy, which the help does without
+    from dlplay.data.points import parse_ink  # numpy, which the help does without
 
     try:
         parse_ink(drawing)

@@ -8,19 +8,19 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.gan import losses, nets
-from playground.architectures.gan.augmentation import augment
-from playground.architectures.gan.examples import Examples, check_source, load
-from playground.architectures.gan.judge import SAMPLES, Judge
-from playground.architectures.gan.memory import Memory
-from playground.architectures.gan.options import SHEET, PointOptions
-from playground.architectures.gan.panels import GANPanels
-from playground.architectures.gan.settings import GANSettings, check_nets
-from playground.engine.graph import Graph
-from playground.engine.panels import AnyPanel
-from playground.engine.settings import Options, SettingsError
-from playground.engine.task import Task
-from playground.parts.optimizers import schedule, set_rates
+from dlplay.architectures.gan import losses, nets
+from dlplay.architectures.gan.augmentation import augment
+from dlplay.architectures.gan.examples import Examples, check_source, load
+from dlplay.architectures.gan.judge import SAMPLES, Judge
+from dlplay.architectures.gan.memory import Memory
+from dlplay.architectures.gan.options import SHEET, PointOptions
+from dlplay.architectures.gan.panels import GANPanels
+from dlplay.architectures.gan.settings import GANSettings, check_nets
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.task import Task
+from dlplay.parts.optimizers import schedule, set_rates
 
 SAMPLED_AT_ONCE = 500
 WARM_UP = 10

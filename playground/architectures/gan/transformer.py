@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from playground.architectures.gan.model import Shape
+from dlplay.architectures.gan.model import Shape
 
 
 class Attention(nn.Module):

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from playground.architectures.gan.examples import Examples
-from playground.engine.panels import Array
+from dlplay.architectures.gan.examples import Examples
+from dlplay.engine.panels import Array
 
 Bounds = tuple[float, float, float, float]
 """Left, right, bottom, top."""

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
-from playground.engine.settings import Settings, check_heads
-from playground.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.engine.settings import Settings, check_heads
+from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,8 @@ card = Card(
     title="GPT",
     summary="Learn to predict the next word of a text with a decoder of GPT-2's form.",
     settings=GPTSettings,
-    task="playground.architectures.gpt.task:GPTTask",
-    hf="playground.architectures.gpt.hf:GPT2",
+    task="dlplay.architectures.gpt.task:GPTTask",
+    hf="dlplay.architectures.gpt.hf:GPT2",
     metric="val_perplexity",
     better="lower",
     order=70,

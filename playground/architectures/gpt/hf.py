@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
-from playground.architectures.gpt import GPTSettings
-from playground.data.tokens import Tokenizer
-from playground.engine.settings import Settings
-from playground.parts.bridge import Arrays, Bridge, Config
+from dlplay.architectures.gpt import GPTSettings
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.settings import Settings
+from dlplay.parts.bridge import Arrays, Bridge, Config
 
 PARTS = {
     "norm_1": "ln_1",

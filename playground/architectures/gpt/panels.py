@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.architectures.gpt import AttentionHead
-from playground.architectures.gpt.model import GPT, Block
-from playground.architectures.gpt.reader import Reader
-from playground.data.tokens import Tokenizer
-from playground.engine.panels import Array, Bars, HeatMap, Table, Tokens
-from playground.parts import prompts
-from playground.parts.norms import norms as norms_of
-from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
+from dlplay.architectures.gpt import AttentionHead
+from dlplay.architectures.gpt.model import GPT, Block
+from dlplay.architectures.gpt.reader import Reader
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
+from dlplay.parts import prompts
+from dlplay.parts.norms import norms as norms_of
+from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
 PARTS = {
     "tokens": "token embedding",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.architectures.gpt.model import GPT, Cache
+from dlplay.architectures.gpt.model import GPT, Cache
 
 
 class Reader:

@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.gpt import AttentionHead, GPTSettings, panels
-from playground.architectures.gpt.model import GPT
-from playground.data import ngrams
-from playground.data.text import Corpus
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.panels import Bars, HeatMap, Table, Tokens
-from playground.engine.settings import Options
-from playground.engine.task import Task
-from playground.parts.corpora import open_corpus
-from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
-from playground.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
+from dlplay.architectures.gpt import AttentionHead, GPTSettings, panels
+from dlplay.architectures.gpt.model import GPT
+from dlplay.data import ngrams
+from dlplay.data.text import Corpus
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
+from dlplay.engine.settings import Options
+from dlplay.engine.task import Task
+from dlplay.parts.corpora import open_corpus
+from dlplay.parts.optimizers import decay_groups, set_rates, warmup_cosine
+from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playground.architectures.recurrent.options import (
+from dlplay.architectures.recurrent.options import (
     Activations,
     Continued,
     Cost,
@@ -11,10 +11,10 @@ from playground.architectures.recurrent.options import (
     NextToken,
     ReadTokens,
 )
-from playground.architectures.recurrent.settings import RecurrentSettings as RecurrentSettings
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
-from playground.parts.prompt_options import Neighbours
+from dlplay.architectures.recurrent.settings import RecurrentSettings as RecurrentSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.parts.prompt_options import Neighbours
 
 _ADDING = {
     "task": "adding",
@@ -35,7 +35,7 @@ card = Card(
     title="Recurrent",
     summary="Read one step after the other and carry on what is worth remembering: a plain RNN, a GRU or an LSTM.",
     settings=RecurrentSettings,
-    task="playground.architectures.recurrent.task:RecurrentTask",
+    task="dlplay.architectures.recurrent.task:RecurrentTask",
     metric="val_loss",
     better="lower",
     order=20,

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from playground.architectures.recurrent.model import Recurrent
-from playground.engine.panels import Lines
+from dlplay.architectures.recurrent.model import Recurrent
+from dlplay.engine.panels import Lines
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 KERNEL = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Recurrent
-from playground.architectures.recurrent.problem import Problem
-from playground.engine.panels import Lines
+from dlplay.architectures.recurrent.model import Recurrent
+from dlplay.architectures.recurrent.problem import Problem
+from dlplay.engine.panels import Lines
 
 FLOOR = 1e-30
 """Below this a gradient counts as nothing (single precision ends at about 1e-38)."""

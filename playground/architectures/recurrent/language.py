@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Recurrent
-from playground.architectures.recurrent.options import Continued, NextToken, ReadTokens
-from playground.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
-from playground.architectures.recurrent.settings import RecurrentSettings
-from playground.architectures.recurrent.streams import HeldOut, Streams
-from playground.data import ngrams
-from playground.data.text import Corpus
-from playground.engine.errors import DataError
-from playground.engine.panels import Bars, Tokens
-from playground.parts import prompts
-from playground.parts.corpora import open_corpus
-from playground.parts.prompt_options import Neighbours
-from playground.parts.sampling import candidates, distribution
+from dlplay.architectures.recurrent.model import Recurrent
+from dlplay.architectures.recurrent.options import Continued, NextToken, ReadTokens
+from dlplay.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
+from dlplay.architectures.recurrent.settings import RecurrentSettings
+from dlplay.architectures.recurrent.streams import HeldOut, Streams
+from dlplay.data import ngrams
+from dlplay.data.text import Corpus
+from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, Tokens
+from dlplay.parts import prompts
+from dlplay.parts.corpora import open_corpus
+from dlplay.parts.prompt_options import Neighbours
+from dlplay.parts.sampling import candidates, distribution
 
 LOGITS = 1 << 21
 """Elements of the largest block of logits that an evaluation forms at once."""

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Recurrent
-from playground.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
-from playground.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
-from playground.architectures.recurrent.settings import RecurrentSettings
-from playground.architectures.recurrent.streams import WARM_UP, HeldOut, Streams
-from playground.data.series import Series, read_series
-from playground.engine.errors import DataError
-from playground.engine.panels import Bars, Lines, Tokens
+from dlplay.architectures.recurrent.model import Recurrent
+from dlplay.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
+from dlplay.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
+from dlplay.architectures.recurrent.settings import RecurrentSettings
+from dlplay.architectures.recurrent.streams import WARM_UP, HeldOut, Streams
+from dlplay.data.series import Series, read_series
+from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, Lines, Tokens
 
 ORIGINS = 256
 """Places in the held-out series from which it is forecast, at most."""

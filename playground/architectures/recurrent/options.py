@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Options
-from playground.parts.prompt_options import NextWord, Passage, Prompt
+from dlplay.engine.settings import Options
+from dlplay.parts.prompt_options import NextWord, Passage, Prompt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from playground.architectures.recurrent.model import PARTS, Recurrent
-from playground.architectures.recurrent.options import Activations
-from playground.architectures.recurrent.problem import Problem, chosen, hold_of, hold_words
-from playground.engine.panels import Array, Bars, HeatMap, Tokens
-from playground.parts.norms import norms as norms_of
+from dlplay.architectures.recurrent.model import PARTS, Recurrent
+from dlplay.architectures.recurrent.options import Activations
+from dlplay.architectures.recurrent.problem import Problem, chosen, hold_of, hold_words
+from dlplay.engine.panels import Array, Bars, HeatMap, Tokens
+from dlplay.parts.norms import norms as norms_of
 
 MAP = 128
 """Steps that a heat map shows, at most."""

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Hold, Parts, Recurrent, State
-from playground.architectures.recurrent.options import Continued, Forecast, NextToken, Probe, ReadTokens, Unit
-from playground.architectures.recurrent.settings import RecurrentSettings
-from playground.engine.panels import Bars, Lines, Tokens
-from playground.parts.prompt_options import Neighbours
+from dlplay.architectures.recurrent.model import Hold, Parts, Recurrent, State
+from dlplay.architectures.recurrent.options import Continued, Forecast, NextToken, Probe, ReadTokens, Unit
+from dlplay.architectures.recurrent.settings import RecurrentSettings
+from dlplay.engine.panels import Bars, Lines, Tokens
+from dlplay.parts.prompt_options import Neighbours
 
 SHOWN = 96
 """Steps of a piece of held-out data that are looked at."""

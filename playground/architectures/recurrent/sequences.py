@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.recurrent.model import Hold, Recurrent
-from playground.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
-from playground.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
-from playground.engine.panels import Bars, Lines, Tokens
-from playground.parts.held_out import held_out_generator
-from playground.parts.sampling import distribution
+from dlplay.architectures.recurrent.model import Hold, Recurrent
+from dlplay.architectures.recurrent.options import Continued, Forecast, NextToken, ReadTokens
+from dlplay.architectures.recurrent.problem import READ, Problem, Reading, Walker, hold_of, hold_words
+from dlplay.engine.panels import Bars, Lines, Tokens
+from dlplay.parts.held_out import held_out_generator
+from dlplay.parts.sampling import distribution
 
 HELD_OUT = 1000
 """Sequences that are tested on."""

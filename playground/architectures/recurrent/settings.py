@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.data.bounded import clean
-from playground.engine.settings import Settings, SettingsError
+from dlplay.data.bounded import clean
+from dlplay.engine.settings import Settings, SettingsError
 
 SINES = "sines"
 """Names the series that is always there."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from playground.architectures.recurrent.model import State
-from playground.engine.errors import DataError
+from dlplay.architectures.recurrent.model import State
+from dlplay.engine.errors import DataError
 
 WARM_UP = 256
 """Steps that a row of the evaluation reads, and is not scored on, before its own part."""

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from playground.architectures.recurrent import cost as costs
-from playground.architectures.recurrent import panels
-from playground.architectures.recurrent.gradient_flow import curves, flow
-from playground.architectures.recurrent.language import Language
-from playground.architectures.recurrent.model import CELLS, Reading, Recurrent
-from playground.architectures.recurrent.numeric import Numeric
-from playground.architectures.recurrent.options import (
+from dlplay.architectures.recurrent import cost as costs
+from dlplay.architectures.recurrent import panels
+from dlplay.architectures.recurrent.gradient_flow import curves, flow
+from dlplay.architectures.recurrent.language import Language
+from dlplay.architectures.recurrent.model import CELLS, Reading, Recurrent
+from dlplay.architectures.recurrent.numeric import Numeric
+from dlplay.architectures.recurrent.options import (
     Activations,
     Continued,
     Cost,
@@ -22,16 +22,16 @@ from playground.architectures.recurrent.options import (
     NextToken,
     ReadTokens,
 )
-from playground.architectures.recurrent.problem import Problem
-from playground.architectures.recurrent.sequences import Adding, Copy
-from playground.architectures.recurrent.settings import RecurrentSettings
-from playground.engine.device import describe
-from playground.engine.graph import Graph
-from playground.engine.panels import Bars, HeatMap, Lines, Tokens
-from playground.engine.settings import Options
-from playground.engine.task import Task
-from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
-from playground.parts.prompt_options import Neighbours
+from dlplay.architectures.recurrent.problem import Problem
+from dlplay.architectures.recurrent.sequences import Adding, Copy
+from dlplay.architectures.recurrent.settings import RecurrentSettings
+from dlplay.engine.device import describe
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
+from dlplay.engine.settings import Options
+from dlplay.engine.task import Task
+from dlplay.parts.optimizers import decay_groups, set_rates, warmup_cosine
+from dlplay.parts.prompt_options import Neighbours
 
 FLOOR = 0.05
 """Share of the learning rate at the last step."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from playground.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
-from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
 
 card = Card(
     name="seq2seq",
     title="Seq2seq",
     summary="Learn to turn one sequence into another with the encoder-decoder Transformer as first published.",
     settings=Seq2SeqSettings,
-    task="playground.architectures.seq2seq.task:Seq2SeqTask",
+    task="dlplay.architectures.seq2seq.task:Seq2SeqTask",
     metric="exact_match",
     better="higher",
     order=60,

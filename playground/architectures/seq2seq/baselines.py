@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.seq2seq.batches import Batch
-from playground.architectures.seq2seq.model import EOS, PAD
+from dlplay.architectures.seq2seq.batches import Batch
+from dlplay.architectures.seq2seq.model import EOS, PAD
 
 COUNTED = 4000
 """Training pairs that are counted."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS
-from playground.architectures.seq2seq.problem import Problem
-from playground.data.pairs import Pair
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS
+from dlplay.architectures.seq2seq.problem import Problem
+from dlplay.data.pairs import Pair
 
 
 class Batch(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Cache, Seq2Seq
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Cache, Seq2Seq
 
 ALPHA = 0.6
 """Power of the length that a beam's scores are divided by, as published."""

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from playground.architectures.seq2seq.decoding import sayable
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
-from playground.architectures.seq2seq.options import Alignment, AttentionMap, Source
-from playground.architectures.seq2seq.problem import Problem
-from playground.architectures.seq2seq.reading import (
+from dlplay.architectures.seq2seq.decoding import sayable
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
+from dlplay.architectures.seq2seq.options import Alignment, AttentionMap, Source
+from dlplay.architectures.seq2seq.problem import Problem
+from dlplay.architectures.seq2seq.reading import (
     END,
     Said,
     as_asked,
@@ -25,9 +25,9 @@ from playground.architectures.seq2seq.reading import (
     say,
     text_of,
 )
-from playground.data.bounded import clean
-from playground.engine.panels import Array, Bars, HeatMap, Tokens
-from playground.parts.norms import norms as norms_of
+from dlplay.data.bounded import clean
+from dlplay.engine.panels import Array, Bars, HeatMap, Tokens
+from dlplay.parts.norms import norms as norms_of
 
 ALTERNATIVES = 10
 """Candidates that are listed for a place."""

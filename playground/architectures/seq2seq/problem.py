@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from playground.architectures.seq2seq import dates
-from playground.architectures.seq2seq.settings import MADE, Seq2SeqSettings
-from playground.data import bounded
-from playground.data.pairs import LEAST, Pair, PairFile, read_pairs, share
-from playground.data.tokens import TOKENIZERS, UNKNOWN, Characters, Tokenizer, choose_vocabulary, number
-from playground.engine.errors import DataError
-from playground.engine.settings import SettingsError
+from dlplay.architectures.seq2seq import dates
+from dlplay.architectures.seq2seq.settings import MADE, Seq2SeqSettings
+from dlplay.data import bounded
+from dlplay.data.pairs import LEAST, Pair, PairFile, read_pairs, share
+from dlplay.data.tokens import TOKENIZERS, UNKNOWN, Characters, Tokenizer, choose_vocabulary, number
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError
 
 HELD_OUT = 1000
 """Pairs that are tested on, at most."""

@@ -8,13 +8,13 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from playground.architectures.seq2seq.batches import source_ids
-from playground.architectures.seq2seq.decoding import Speaker, sayable
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Attention, Maps, Seq2Seq
-from playground.architectures.seq2seq.options import Silence, Source
-from playground.architectures.seq2seq.problem import Problem
-from playground.data.bounded import clean
-from playground.parts.prompts import unknown_words
+from dlplay.architectures.seq2seq.batches import source_ids
+from dlplay.architectures.seq2seq.decoding import Speaker, sayable
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Attention, Maps, Seq2Seq
+from dlplay.architectures.seq2seq.options import Silence, Source
+from dlplay.architectures.seq2seq.problem import Problem
+from dlplay.data.bounded import clean
+from dlplay.parts.prompts import unknown_words
 
 END = "<eos>"
 """How the end is written in an output."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.engine.settings import Settings, SettingsError, check_heads
+from dlplay.engine.settings import Settings, SettingsError, check_heads
 
 MADE = "made"
 """Names the pairs that the task makes up."""

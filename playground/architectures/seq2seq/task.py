@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.seq2seq import baselines, panels, trials
-from playground.architectures.seq2seq.batches import Batch, batch_of
-from playground.architectures.seq2seq.decoding import beam_search, greedy
-from playground.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
-from playground.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
-from playground.architectures.seq2seq.problem import HELD_OUT, Own, Problem, pose
-from playground.architectures.seq2seq.settings import Seq2SeqSettings
-from playground.engine.errors import DataError
-from playground.engine.graph import Graph
-from playground.engine.panels import Bars, HeatMap, Table, Tokens
-from playground.engine.settings import Options
-from playground.engine.task import Task
-from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
+from dlplay.architectures.seq2seq import baselines, panels, trials
+from dlplay.architectures.seq2seq.batches import Batch, batch_of
+from dlplay.architectures.seq2seq.decoding import beam_search, greedy
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
+from dlplay.architectures.seq2seq.options import Alignment, AttentionMap, Beam, HeadsOff, HeldOut, Source
+from dlplay.architectures.seq2seq.problem import HELD_OUT, Own, Problem, pose
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.engine.errors import DataError
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
+from dlplay.engine.settings import Options
+from dlplay.engine.task import Task
+from dlplay.parts.optimizers import decay_groups, set_rates, warmup_cosine
 
 FLOOR = 0.05
 """Share of the step size at the last step of a cosine."""

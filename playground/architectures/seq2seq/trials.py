@@ -6,14 +6,14 @@ import math
 
 import torch
 
-from playground.architectures.seq2seq.batches import batch_of
-from playground.architectures.seq2seq.decoding import beam_search, greedy
-from playground.architectures.seq2seq.model import EOS, PAD, Seq2Seq
-from playground.architectures.seq2seq.options import Beam, HeadsOff, HeldOut
-from playground.architectures.seq2seq.problem import Problem
-from playground.architectures.seq2seq.reading import as_asked, attention_of, caption_of, is_right, limit_of, say, text_of, without_head
-from playground.data.bounded import clean
-from playground.engine.panels import Array, HeatMap, Table
+from dlplay.architectures.seq2seq.batches import batch_of
+from dlplay.architectures.seq2seq.decoding import beam_search, greedy
+from dlplay.architectures.seq2seq.model import EOS, PAD, Seq2Seq
+from dlplay.architectures.seq2seq.options import Beam, HeadsOff, HeldOut
+from dlplay.architectures.seq2seq.problem import Problem
+from dlplay.architectures.seq2seq.reading import as_asked, attention_of, caption_of, is_right, limit_of, say, text_of, without_head
+from dlplay.data.bounded import clean
+from dlplay.engine.panels import Array, HeatMap, Table
 
 
 def beam_candidates(model: Seq2Seq, problem: Problem, options: Beam) -> Table:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from playground.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
-from playground.architectures.transformer_xl.settings import TransformerXLSettings as TransformerXLSettings
-from playground.engine import stages
-from playground.engine.card import Card, ChartCard, PanelCard, Preset
+from dlplay.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
+from dlplay.architectures.transformer_xl.settings import TransformerXLSettings as TransformerXLSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard, Preset
 
 _TEXT = {
     "task": "text",
@@ -28,7 +28,7 @@ card = Card(
     title="Transformer-XL",
     summary="Read on segment by segment, and attend to a memory of what was read before.",
     settings=TransformerXLSettings,
-    task="playground.architectures.transformer_xl.task:TransformerXLTask",
+    task="dlplay.architectures.transformer_xl.task:TransformerXLTask",
     metric="val_loss",
     better="lower",
     order=90,

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import TransformerXL
-from playground.architectures.transformer_xl.options import ASKED, READ, Before
-from playground.architectures.transformer_xl.problem import Measured, Problem
-from playground.architectures.transformer_xl.settings import TransformerXLSettings
-from playground.architectures.transformer_xl.streams import HeldOut, Streams
-from playground.data import ngrams
-from playground.data.text import Corpus
-from playground.engine.errors import DataError
-from playground.parts.corpora import open_corpus
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.options import ASKED, READ, Before
+from dlplay.architectures.transformer_xl.problem import Measured, Problem
+from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
+from dlplay.architectures.transformer_xl.streams import HeldOut, Streams
+from dlplay.data import ngrams
+from dlplay.data.text import Corpus
+from dlplay.engine.errors import DataError
+from dlplay.parts.corpora import open_corpus
 
 ORDER = {"char": 5, "word": 4}
 """The longest n-grams that are counted."""

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from playground.architectures.transformer_xl.settings import MAX_MEMORY
-from playground.engine.settings import Options, SettingsError
-from playground.parts.prompt_options import MAX_PROMPT, Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
+from dlplay.architectures.transformer_xl.settings import MAX_MEMORY
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.prompt_options import MAX_PROMPT, Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 
 READ = "cat red paris plum gold tea ................................"
 """What was read before, for a recall model that nobody has told anything yet."""

@@ -10,14 +10,14 @@ import msgspec
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import Block, Memory, TransformerXL
-from playground.architectures.transformer_xl.options import Attention, Before, Continued, Head, MemoryUsed, NextToken, Similar, TokenRead
-from playground.architectures.transformer_xl.problem import Problem, memory_lengths, segments
-from playground.architectures.transformer_xl.reading import Reader, Reading, read
-from playground.engine.panels import Array, Bars, HeatMap, Lines, Tokens
-from playground.parts import prompts
-from playground.parts.norms import norms as norms_of
-from playground.parts.sampling import candidates, distribution
+from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL
+from dlplay.architectures.transformer_xl.options import Attention, Before, Continued, Head, MemoryUsed, NextToken, Similar, TokenRead
+from dlplay.architectures.transformer_xl.problem import Problem, memory_lengths, segments
+from dlplay.architectures.transformer_xl.reading import Reader, Reading, read
+from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
+from dlplay.parts import prompts
+from dlplay.parts.norms import norms as norms_of
+from dlplay.parts.sampling import candidates, distribution
 
 Asked = TypeVar("Asked", bound=Before)
 

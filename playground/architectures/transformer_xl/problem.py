@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import Memory, TransformerXL
-from playground.architectures.transformer_xl.options import Before
-from playground.architectures.transformer_xl.settings import TransformerXLSettings
-from playground.data.tokens import Tokenizer
+from dlplay.architectures.transformer_xl.model import Memory, TransformerXL
+from dlplay.architectures.transformer_xl.options import Before
+from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
+from dlplay.data.tokens import Tokenizer
 
 
 class Measured(NamedTuple):

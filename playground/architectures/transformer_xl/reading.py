@@ -7,10 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import Memory, TransformerXL, remember
-from playground.architectures.transformer_xl.options import Before
-from playground.architectures.transformer_xl.problem import Problem, read_segments
-from playground.parts.prompts import ReadPrompt, read_prompt
+from dlplay.architectures.transformer_xl.model import Memory, TransformerXL, remember
+from dlplay.architectures.transformer_xl.options import Before
+from dlplay.architectures.transformer_xl.problem import Problem, read_segments
+from dlplay.parts.prompts import ReadPrompt, read_prompt
 
 
 @dataclasses.dataclass(frozen=True)

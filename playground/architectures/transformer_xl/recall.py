@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import TransformerXL
-from playground.architectures.transformer_xl.problem import Measured, Problem, read_segments
-from playground.data.tokens import UNKNOWN, Words
-from playground.parts.held_out import held_out_generator
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.problem import Measured, Problem, read_segments
+from dlplay.data.tokens import UNKNOWN, Words
+from dlplay.parts.held_out import held_out_generator
 
 KINDS = {
     "colour": "red blue green black white yellow pink brown grey purple",

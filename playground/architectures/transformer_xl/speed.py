@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import TransformerXL
-from playground.engine.panels import Lines
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.engine.panels import Lines
 
 CONTEXTS = (16, 32, 64, 128, 256, 512)
 """Tokens that every prediction sees at least, itself left out."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl.model import Memory
-from playground.engine.errors import DataError
+from dlplay.architectures.transformer_xl.model import Memory
+from dlplay.engine.errors import DataError
 
 ROWS = 16
 """Rows that an evaluation reads side by side, at most."""

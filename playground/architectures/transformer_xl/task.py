@@ -8,19 +8,19 @@ import msgspec
 import torch
 from torch import Tensor
 
-from playground.architectures.transformer_xl import panels, speed
-from playground.architectures.transformer_xl.language import Language
-from playground.architectures.transformer_xl.model import Segment, TransformerXL
-from playground.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
-from playground.architectures.transformer_xl.problem import Problem
-from playground.architectures.transformer_xl.recall import Recall
-from playground.architectures.transformer_xl.settings import TransformerXLSettings
-from playground.engine.device import describe
-from playground.engine.graph import Graph
-from playground.engine.panels import Bars, HeatMap, Lines, Tokens
-from playground.engine.settings import Options
-from playground.engine.task import Task
-from playground.parts.optimizers import decay_groups, set_rates, warmup_cosine
+from dlplay.architectures.transformer_xl import panels, speed
+from dlplay.architectures.transformer_xl.language import Language
+from dlplay.architectures.transformer_xl.model import Segment, TransformerXL
+from dlplay.architectures.transformer_xl.options import Attention, Continued, Head, MemoryUsed, NextToken, Similar, Speed, TokenRead
+from dlplay.architectures.transformer_xl.problem import Problem
+from dlplay.architectures.transformer_xl.recall import Recall
+from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
+from dlplay.engine.device import describe
+from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
+from dlplay.engine.settings import Options
+from dlplay.engine.task import Task
+from dlplay.parts.optimizers import decay_groups, set_rates, warmup_cosine
 
 REMEMBERED = 64
 """Measurements of speed that are kept, at most."""

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from playground.screen.keys import ACTIONS
+from dlplay.screen.keys import ACTIONS
 
 
 class KeysScreen(ModalScreen[None]):

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from playground.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.dialogs.dialog import Choice, Dialog
 
 Leaving = Literal["keep", "stop"]
 

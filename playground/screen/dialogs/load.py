@@ -14,11 +14,11 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from checkpoints import CheckpointError, shipped
-from playground.engine.card import Card
-from playground.runs.directory import listing
-from playground.screen import numbers
-from playground.screen.dialogs.dialog import Choice, Dialog
+from dlplay.checkpoints import CheckpointError, shipped
+from dlplay.engine.card import Card
+from dlplay.runs.directory import listing
+from dlplay.screen import numbers
+from dlplay.screen.dialogs.dialog import Choice, Dialog
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-import widgets
-from playground.screen.dialogs.dialog import Choice, Dialog
+from dlplay import widgets
+from dlplay.screen.dialogs.dialog import Choice, Dialog
 
 LEVELS = 15
 """The value of full ink: one hex digit a pixel."""
