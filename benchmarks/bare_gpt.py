@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.gpt import GPTSettings
 from dlplay.architectures.gpt.model import GPT
-from dlplay.architectures.gpt.task import adamw, learning_rate
+from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.text import read_corpus, read_text
+from dlplay.parts.optimizers import adamw, warmup_cosine
 
 
 def main(steps: int, threads: int) -> None:
@@ -33,13 +33,13 @@ def main(steps: int, threads: int) -> None:
         block_size=block,
         dropout=settings.dropout,
     )
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model, lr=settings.lr, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(0)
     offsets = torch.arange(block + 1)
     stopwatch = Stopwatch()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = settings.lr * warmup_cosine(step, settings.warmup, settings.steps)
         starts = torch.randint(len(data) - block, (settings.batch, 1), generator=generator)
         windows = data[starts + offsets]
         loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())

@@ -27,19 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
 """Seconds until a condition that does not come true fails its test; the machine may be busy."""
 
-SMALL: dict[str, dict[str, Any]] = {
-    "convnet": {"channels": (4, 8), "batch": 16},
-    "gpt": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
-    "bert": {"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
-    "recurrent": {"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
-    "seq2seq": {"layers": 1, "heads": 2, "width": 16, "batch": 8, "length": 4, "symbols": 6},
-    "gan": {"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
-    "dqn": {"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},
-    "autoencoder": {"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
-    "transformer-xl": {"width": 16, "block_size": 8, "memory": 8, "eval_memory": 16, "facts": 3, "gap": 9, "batch": 8},
-}
-"""Settings with which an architecture trains hundreds of steps a second. One that is not listed is tested with its defaults."""
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Runs, caches and preferences of the tests are theirs alone; measured baselines are shared by all of them."""
@@ -69,7 +56,9 @@ def own_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small(own_words: Path) -> Callable[[str], dict[str, Any]]:
     """Small settings of an architecture, by its name."""
-    return lambda name: {key: str(own_words) if value == "{text}" else value for key, value in SMALL.get(name, {}).items()}
+    from tests.rooms import facts
+
+    return lambda name: {key: str(own_words) if value == "{text}" else value for key, value in facts(name).small.items()}
 
 
 def flags(values: dict[str, Any]) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +50,18 @@ class ImageData:
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} held-out images"
         return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes"
 
-    def digest(self) -> str:
-        """Names the pictures, their classes and the split: equal only when all of them are."""
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of the pictures, their classes and the split: equal only when all of them are."""
         digest = hashlib.sha256(repr((self.classes, self.full, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:32]
+
+    @property
+    def assets(self) -> dict[str, Any]:
+        """What the data decide about a net."""
+        return {"data": self.name, "classes": list(self.classes), "shape": list(self.shape), "full": self.full}
 
 
 def load_images(data: str, image_size: int = 32) -> ImageData:

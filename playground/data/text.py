@@ -8,6 +8,7 @@ import hashlib
 import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,11 @@ class Corpus:
             return facts
         unknown = float((self.held_out == self.tokenizer.unknown).mean())
         return f"{facts}, {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
+
+    @property
+    def assets(self) -> dict[str, Any]:
+        """The vocabulary."""
+        return self.tokenizer.assets()
 
 
 def read_text(source: str) -> Text:

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlplay.engine.settings import Options, Settings
+from dlplay.engine.settings import Options, Settings, check_extras
 from dlplay.engine.stages import Stage
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Card:
     """By the setting that makes the difference when it is given."""
     answers: str = ""
     """The panel that is asked on the command line when none is named; empty: the stage's, or else the first one."""
+
+    def __post_init__(self) -> None:
+        for kind in {self.settings, *(panel.options for panel in self.panels), *(action.options for action in self.actions)}:
+            check_extras(kind)
 
     def of(self, values: Mapping[str, Any]) -> Card:
         """The card as it is with these settings."""

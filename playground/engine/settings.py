@@ -7,8 +7,10 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     choices  the values offered for a text field; with `path` a file or folder is taken as well
     path     True when the text may name a file or folder
     pad      [rows, columns] of a drawing that a text field holds: rows of hex digits parted by `/`
+    least    what the lowest value means where it is none of its kind: "last" for layer -1
 
-and the docstring under a field says in plain words what it does. `fields` reads all of that into `Field`s.
+and nothing else. The docstring under a field says in plain words what it does; a field that a subclass gives another default keeps the
+docstring of the base. `fields` reads all of that into `Field`s. Types with a name are in `quantities`.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import math
 import re
 import textwrap
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,6 +34,7 @@ from msgspec import Meta
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
+from dlplay.engine.quantities import Minutes, Seed, Steps
 
 
 class SettingsError(ValueError):
@@ -53,28 +57,28 @@ class Options:
 class Settings(Options):
     """What every architecture can be told. An architecture adds its own fields and may give these other defaults."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2000
+    steps: Steps = 2000
     """Training ends after this many steps."""
 
-    minutes: Annotated[float, Meta(ge=0, le=100_000, extra={"unit": "minutes", "live": True})] = 0.0
+    minutes: Minutes = 0.0
     """Training ends after this much time; 0 sets no limit."""
 
     until: Annotated[str, Meta(max_length=200, extra={"live": True})] = ""
     """Training ends at the first evaluation where this holds: a held-out metric, a comparison and a number, such as METRIC<=0.5."""
 
-    seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    seed: Seed = 0
     """Start of every random number: the same seed gives the same initial weights and the same run."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
-    """Where the numbers are crunched: auto, cpu, cuda, cuda:N or mps."""
+    """Where the numbers are computed: auto, cpu, cuda, cuda:N or mps."""
 
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """CPU threads of the tensor library; tiny models are quickest with one or two."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 100
+    eval_every: Steps = 100
     """Steps between two evaluations on held-out data."""
 
-    save_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
+    save_every: Steps = 500
     """Steps between two checkpoints."""
 
     def check(self) -> None:
@@ -160,7 +164,7 @@ def show(value: Any) -> str:
 
 
 def fields(settings_type: type[Options]) -> tuple[Field, ...]:
-    """The fields of a settings type: an architecture's own first, in their written order, then the common ones."""
+    """The fields of a settings type: those that it writes itself first, in their order, then its bases', then the common ones."""
     known = _FIELDS.get(settings_type)
     if known is None:
         known = _FIELDS[settings_type] = _find_fields(settings_type)
@@ -173,10 +177,41 @@ _FIELDS: dict[type[Options], tuple[Field, ...]] = {}
 def _find_fields(settings_type: type[Options]) -> tuple[Field, ...]:
     docs = _field_docs(settings_type)
     hints = typing.get_type_hints(settings_type, include_extras=True)
-    found = [_field(item, hints[item.name], docs.get(item.name, "")) for item in dataclasses.fields(settings_type)]
+    by_name = {item.name: item for item in dataclasses.fields(settings_type)}
+    written = dict.fromkeys(name for kind in settings_type.__mro__ for name in inspect.get_annotations(kind) if name in by_name)
+    found = [_field(by_name[name], hints[name], docs.get(name, "")) for name in written]
     if issubclass(settings_type, Settings):
         found.sort(key=lambda field: field.name in COMMON)
     return tuple(found)
+
+
+def check_extras(settings_type: type[Options]) -> None:
+    """Raises `TypeError` for a misspelt key of `Meta(extra=…)`: called when a card is made, so that it fails at import."""
+    for kind in settings_type.__mro__:
+        _check_own_extras(kind)
+
+
+@functools.cache
+def _check_own_extras(kind: type) -> None:
+    for name, hint in inspect.get_annotations(kind, eval_str=True).items():
+        _extras(f"{kind.__name__}.{name}", getattr(hint, "__metadata__", ()))
+
+
+EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str}
+"""Keys of `Meta(extra=…)`, and what their values are."""
+
+
+def _extras(name: str, metadata: Iterable[Any]) -> dict[str, Any]:
+    """All extras of an annotation's metadata. Raises `TypeError` for a key or a value that means nothing."""
+    found: dict[str, Any] = {}
+    for meta in metadata:
+        found |= (meta.extra or {}) if isinstance(meta, Meta) else {}
+    for key, value in found.items():
+        if key not in EXTRAS:
+            raise TypeError(f"{name}: Meta(extra={{{key!r}: …}}) means nothing; known are {', '.join(EXTRAS)}")
+        if not isinstance(value, EXTRAS[key]):
+            raise TypeError(f"{name}: Meta(extra={{{key!r}: {value!r}}}) must be a {EXTRAS[key].__name__}")
+    return found
 
 
 def field(settings_type: type[Options], name: str) -> Field:
@@ -362,9 +397,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         element_metas = [meta for meta in getattr(typing.get_args(base)[0], "__metadata__", ()) if isinstance(meta, Meta)]
     else:
         kind = {int: "int", float: "float", bool: "bool", str: "text"}[base]
-    extra: dict[str, Any] = {}
-    for meta in metas:
-        extra |= meta.extra or {}
+    extra = _extras(item.name, metas)
     bound = next(
         (meta for meta in [*metas, *element_metas] if any(edge is not None for edge in (meta.ge, meta.gt, meta.le, meta.lt))), Meta()
     )

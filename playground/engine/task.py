@@ -8,15 +8,17 @@ with an environment and a Transformer-XL with its memory lies inside `train_step
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dlplay.engine import state
+from dlplay.engine.dataset import Dataset, Generated
 from dlplay.engine.errors import DataError as DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.panels import AnyPanel
@@ -38,8 +40,11 @@ class Task(ABC, Generic[S]):
     thorough_at_end: ClassVar[bool] = False
     """The last evaluation is another one than those in mid-run (`finishing` is set then): more episodes, for one."""
 
-    questions: ClassVar[dict[str, str]] = {}
-    """Panel name to the name of the method that answers it; filled by a subclass: `method(options) -> AnyPanel`."""
+    baselines_version: ClassVar[int] = 1
+    """To be raised whenever baselines are computed otherwise: cached ones of another version count no more."""
+
+    dataset: Dataset = Generated("")
+    """What it learns from; set by a subclass's `__init__`."""
 
     def __init__(self, settings: S, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         self.settings: S = settings
@@ -49,8 +54,6 @@ class Task(ABC, Generic[S]):
         self.models: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.generators: dict[str, torch.Generator] = {}
-        self.data = ""
-        """The data in words, with sizes."""
         self.finishing = False
         """Set by the engine during the last evaluation of a run."""
         self.not_finite = torch.zeros((), device=device)
@@ -108,25 +111,36 @@ class Task(ABC, Generic[S]):
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
+    @abstractmethod
+    def panels(self) -> object:
+        """The object that answers the card's panels: a method for each, by the panel's name, from its options to an `AnyPanel`.
+
+        The methods change nothing: they run under `looking`, and leave weights and `.grad` alone.
+        """
+
+    def actions(self) -> object:
+        """The object that does the card's actions: a method for each, by the action's name, from its options to an `AnyPanel` or None. It
+        may change the model, the data or an environment. None by default."""
+        return None
+
     def panel(self, name: str, options: Options) -> AnyPanel:
-        """The answer to one question about the model. Pure: called through `looking`."""
-        method = self.questions.get(name)
-        if method is None:
-            raise SettingsError(f"there is no panel {name!r}; known are {', '.join(self.questions)}")
-        panel: AnyPanel = getattr(self, method)(options)
+        """The answer to one question about the model. Raises `SettingsError` for a name that no panel has."""
+        panel: AnyPanel = _method(self.panels(), name, "panel")(options)
         return panel
 
     def act(self, name: str, options: Options) -> AnyPanel | None:
-        """Do one of the card's actions; may change the model, the data or an environment."""
-        raise SettingsError(f"there is no action {name!r}")
+        """Do one of the card's actions. Raises `SettingsError` for a name that no action has."""
+        panel: AnyPanel | None = _method(self.actions(), name, "action")(options)
+        return panel
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """What methods without a neural net reach on the same held-out data: `{metric: {method: value}}`. May take seconds; cached."""
         return {}
 
     def baselines_key(self) -> str:
-        """Names all that the baselines depend on (a hash of the data, the split); equal keys may share a cached result."""
-        return ""
+        """Names all that the baselines depend on: by default the data. Equal keys may share a cached result; empty: it is never cached."""
+        key = self.data_key()
+        return f"{self.baselines_version} {key}" if key else ""
 
     # --- leaving the playground ---------------------------------------------------------------------------------------------------
 
@@ -136,13 +150,18 @@ class Task(ABC, Generic[S]):
 
     # --- state --------------------------------------------------------------------------------------------------------------------
 
-    def assets(self) -> dict[str, Any]:
-        """JSON values that the weights are useless without (a vocabulary, class names)."""
-        return {}
+    @property
+    def data(self) -> str:
+        """The data in words, with sizes."""
+        return self.dataset.words
 
     def data_key(self) -> str:
-        """Names what the data hold (a digest): a run goes on with no others, of which another part would be held out. Empty: no data."""
-        return ""
+        """A digest of the data: a run resumes with no others, of which another part would be held out. Empty: nothing to compare."""
+        return self.dataset.key
+
+    def assets(self) -> dict[str, Any]:
+        """JSON values that the weights are useless without (a vocabulary, class names); saved in every checkpoint."""
+        return dict(self.dataset.assets)
 
     def extra_state(self) -> dict[str, Any]:
         """What else the next step depends on: data position, memory, replay buffer, environment. A tree of dicts with string keys,
@@ -150,7 +169,7 @@ class Task(ABC, Generic[S]):
         return {}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`."""
+        """Take up what `extra_state` returned."""
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of all models, by `model/parameter`."""
@@ -206,6 +225,18 @@ def clip_gradients(parameters: list[Tensor], clip: float) -> Tensor:
     if (scale := clip / (norm + 1e-6)).item() < 1:
         torch._foreach_mul_(gradients, scale)
     return norm
+
+
+def _method(source: object, name: str, kind: str) -> Callable[[Options], Any]:
+    method = None if name.startswith("_") else getattr(source, name, None)
+    if not callable(method):
+        raise SettingsError(f"there is no {kind} {name!r}; known are {', '.join(public_methods(source)) or 'none'}")
+    return method
+
+
+def public_methods(source: object) -> list[str]:
+    """Names of the methods that a panels or actions object answers with."""
+    return [name for name, _ in inspect.getmembers(type(source), inspect.isfunction) if not name.startswith("_")]
 
 
 @contextlib.contextmanager

@@ -7,28 +7,29 @@ from typing import Any
 from dlplay.data.subwords import BytePairs, WordPieces
 from dlplay.data.text import Corpus, encode_corpus, read_corpus, read_text
 from dlplay.data.tokens import TOKENIZERS, Tokenizer
+from dlplay.engine.dataset import Missing
 from dlplay.engine.errors import DataError
+from dlplay.parts.transformer_settings import TextSettings
 
 KNOWN: dict[str, type[Tokenizer]] = {**TOKENIZERS, BytePairs.kind: BytePairs, WordPieces.kind: WordPieces}
 """Every kind that a checkpoint may bring; from a text alone only words and characters are made."""
 
 
-def open_corpus(
-    source: str, tokens: str, *, vocab_size: int, min_count: int, minimum: int, assets: dict[str, Any] | None
-) -> tuple[Tokenizer, Corpus | None, str]:
-    """The tokenizer, the text, and in words why there is none.
+def open_corpus(settings: TextSettings, tokens: str, *, minimum: int, assets: dict[str, Any] | None) -> tuple[Tokenizer, Corpus | Missing]:
+    """The tokenizer, and the text of at least `minimum` tokens that it reads.
 
     Without `assets` the vocabulary is made from the text, and a text that cannot be read raises `DataError`. With a checkpoint's `assets`
     (its tokenizer's) theirs is used, and the model can be asked even where the text is missing.
     """
     if assets is None:
-        corpus = read_corpus(read_text(source), tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum)
-        return corpus.tokenizer, corpus, ""
+        text = read_text(settings.text)
+        corpus = read_corpus(text, tokens, vocab_size=settings.vocab_size, min_count=settings.min_count, minimum=minimum)
+        return corpus.tokenizer, corpus
     tokenizer = tokenizer_of(assets)
     try:
-        return tokenizer, encode_corpus(read_text(source), tokenizer, minimum=minimum), ""
+        return tokenizer, encode_corpus(read_text(settings.text), tokenizer, minimum=minimum)
     except DataError as error:
-        return tokenizer, None, str(error)
+        return tokenizer, Missing("text", str(error), tokenizer.assets())
 
 
 def tokenizer_of(assets: dict[str, Any]) -> Tokenizer:

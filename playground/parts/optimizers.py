@@ -22,6 +22,14 @@ def decay_groups(*models: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
+def adamw(
+    model: nn.Module, *, lr: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95), eps: float = 1e-8
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, 2019) with weight decay on matrices and embeddings alone. The betas are those of GPT-3
+    (Brown et al., 2020)."""
+    return torch.optim.AdamW(decay_groups(model), lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
 def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float | None = None, **others: Any) -> None:
     """The rates of the next update; weight decay goes to the groups that decay, `others` (such as betas, momentum) to all."""
     for group in optimizer.param_groups:

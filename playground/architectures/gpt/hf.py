@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
-from dlplay.architectures.gpt import GPTSettings
+from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.settings import Settings
 from dlplay.parts.bridge import Arrays, Bridge, Config
@@ -34,7 +34,6 @@ class GPT2(Bridge):
     tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "wte.weight"}
 
     def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Bridge.config`."""
         assert isinstance(settings, GPTSettings)
         return {
             "architectures": ["GPT2LMHeadModel"],
@@ -57,12 +56,10 @@ class GPT2(Bridge):
         }
 
     def outward(self, weights: Arrays, tokenizer: Tokenizer) -> Arrays:
-        """See `Bridge.outward`; the head is the token embedding and is not written twice."""
         names = _names(len({name.split(".")[1] for name in weights if name.startswith("gpt/blocks.")}))
         return {f"transformer.{theirs}": _turned(theirs, weights[f"gpt/{ours}"]) for ours, theirs in names.items()}
 
     def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
-        """See `Bridge.settings`; what it trains on with is what GPT-2 is usually tuned with, not what a fresh model learns with."""
         config.only("activation_function", "gelu_new", ("gelu_new", "gelu_pytorch_tanh"))
         config.only("layer_norm_epsilon", 1e-5, (1e-5,))
         config.only("scale_attn_weights", True, (True,))
@@ -85,7 +82,6 @@ class GPT2(Bridge):
         }
 
     def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-        """See `Bridge.names`."""
         width = int(settings["width"])
         shapes: dict[str, tuple[int, ...]] = {"wte.weight": (-1, width), "wpe.weight": (int(settings["block_size"]), width)}
         outputs = {"attn.c_attn": 3 * width, "mlp.c_fc": 4 * width}
@@ -103,7 +99,6 @@ class GPT2(Bridge):
         return name.removeprefix("transformer.")
 
     def inward(self, tensors: Arrays, settings: Mapping[str, Any], tokenizer: Tokenizer) -> Arrays:
-        """See `Bridge.inward`."""
         return {f"gpt/{ours}": _turned(theirs, tensors[theirs]) for ours, theirs in _names(int(settings["layers"])).items()}
 
 

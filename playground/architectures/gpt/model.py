@@ -33,7 +33,7 @@ class Attention(nn.Module):
         return q, k, v
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Output (B, T, C), and the keys and values of `past` and `x` together."""
+        """Output (B, T, C), and keys and values of `past` and `x` together."""
         q, k, v = self.split(x)
         if past is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, C / H)
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         return F.dropout(y, self.dropout, self.training), (k, v)
 
     def weights(self, x: Tensor) -> Tensor:
-        """The softmax weights that `forward` never forms, (B, H, T, T): row t says how token t looks at tokens 0 to t."""
+        """The attention weights that the fused kernel never returns, (B, H, T, T): row t holds those of query t over keys 0 to t."""
         q, k, _ = self.split(x)
         T = x.shape[1]  # noqa: N806
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
@@ -70,7 +70,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; each reads a normalised copy of the stream and adds to it."""
+    """Attention, then feed-forward; each reads a normalised copy of the residual stream and adds to it."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The stream (B, T, C) after this block, and the block's keys and values."""
+        """The residual stream (B, T, C) after this block, and the block's keys and values."""
         y, present = self.attention(self.norm_1(x), past)
         x = x + y
         return x + self.feed_forward(self.norm_2(x)), present
@@ -98,7 +98,7 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.apply(self._initialise)
         for name, parameter in self.named_parameters():
-            if name.endswith("projection.weight"):  # 2 L of them add to the stream: keep its variance
+            if name.endswith("projection.weight"):  # 2 L of them add to the residual stream: keep its variance
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
 
     @staticmethod
@@ -115,20 +115,20 @@ class GPT(nn.Module):
                 module.dropout = dropout
 
     def embed(self, idx: Tensor, start: int = 0) -> Tensor:
-        """The stream before the first block, (B, T, C), for tokens whose first stands at position `start`."""
+        """The residual stream before the first block, (B, T, C), for tokens from position `start` on."""
         position = torch.arange(start, start + idx.shape[1], device=idx.device)
         return F.dropout(self.tokens(idx) + self.positions(position), self.dropout, self.training)
 
     def head(self, x: Tensor) -> Tensor:
-        """Logits (B, T, V) from the stream: the final norm, then the tied embedding."""
+        """Logits (B, T, V) from the residual stream: the final norm, then the tied embedding."""
         return F.linear(self.norm(x), self.tokens.weight)
 
-    def streams(self, idx: Tensor) -> list[Tensor]:
-        """The stream before the first block and after each one: 1 + L tensors (B, T, C)."""
-        found = [self.embed(idx)]
+    def residuals(self, idx: Tensor) -> list[Tensor]:
+        """The residual stream before the first block and after each one: 1 + L tensors (B, T, C)."""
+        residuals = [self.embed(idx)]
         for block in self.blocks:
-            found.append(block(found[-1])[0])
-        return found
+            residuals.append(block(residuals[-1])[0])
+        return residuals
 
     def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `idx` (B, T).

@@ -26,9 +26,24 @@ from dlplay.architectures.autoencoder.objective import draw, kl_normal, kl_spars
 from dlplay.architectures.autoencoder.task import AutoencoderTask
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Array, ImageGrid
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+from tests.samples import DIGITS, digit
+
+facts = RoomFacts(
+    small={"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
+    easy={"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
+    gates=[Gate(0.0120, seeds=5), Gate(0.0074, seeds=5, settings={"latent": 16})],
+    pictured={
+        "reconstructions": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], figure="0 to 9 of 360"),
+        "decoded": ImageGrid(images=Array.of(np.stack([digit(4), digit(9)])), labels=["decoded", "nearest: 4"], figure="+0.00, +0.00"),
+    },
+    waits_for="nearest: 4",
+)  # fmt: skip
+
 
 CPU = torch.device("cpu")
 

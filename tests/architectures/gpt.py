@@ -13,19 +13,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlplay.architectures.gpt import GPTSettings, card
+from dlplay.architectures.gpt import card
 from dlplay.architectures.gpt.model import GPT
-from dlplay.architectures.gpt.reader import Reader
-from dlplay.architectures.gpt.task import GPTTask, learning_rate
+from dlplay.architectures.gpt.panels import CachedReader
+from dlplay.architectures.gpt.settings import GPTSettings
+from dlplay.architectures.gpt.task import GPTTask
 from dlplay.data.tokens import UNKNOWN, Words
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
+from dlplay.parts.optimizers import warmup_cosine
 from dlplay.parts.prompt_options import NextWord, Passage, Prompt
 from dlplay.parts.prompts import read_prompt
 from dlplay.parts.sampling import candidates, distribution, draw, write
+from tests.rooms import Gate, RoomFacts
+from tests.samples import ATTENTION, CANDIDATES, WORDS
+
+facts = RoomFacts(
+    small={"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
+    easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
+    gates=[Gate(65.0)],
+    pictured={
+        "next_word": CANDIDATES,
+        "passage": Tokens(words=[], values=[], text=""),
+        "prompt_tokens": Tokens(words=WORDS, values=[None, 0.02, 0.61], text="the value of", figure="perplexity 9.05"),
+        "attention": ATTENTION,
+        "layer_lens": Table(columns=["layer", "1", "2"], rows=[["0", "the 12 %", "a 9 %"], ["1", "the 38 %", "a 14 %"]]),
+    },
+    waits_for="18.5 equal choices",
+)  # fmt: skip
+
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,12 +162,12 @@ def test_written_words_are_those_of_full_forward_passes_also_beyond_the_block() 
     model = tiny()
     ids = [3, 1, 4]
     with torch.no_grad():
-        reader = Reader(model, ids)
+        reader = CachedReader(model, ids)
         for token in range(20):
             expected = model(torch.tensor([reader.ids[-10:]]))[0, -1]
             torch.testing.assert_close(reader.logits, expected, rtol=1e-5, atol=1e-5)
             reader.append(token)
-        written = write(Reader(model, ids), 20, temperature=0, top_k=0, top_p=1.0, seed=0)
+        written = write(CachedReader(model, ids), 20, temperature=0, top_k=0, top_p=1.0, seed=0)
         for token, _ in written:
             logits = model(torch.tensor([ids[-10:]]))[0, -1]
             assert token == int(logits.argmax())
@@ -248,14 +267,14 @@ def test_weight_decay_acts_on_matrices_alone(own_text: str) -> None:
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
     given = make(GPTSettings, {"lr": 1.0, "warmup": 10, "steps": 110})
-    rates = [learning_rate(given, step) for step in range(112)]
+    rates = [given.lr * warmup_cosine(step, given.warmup, given.steps) for step in range(112)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == rates[111] == pytest.approx(0.1)
     assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert learning_rate(make(GPTSettings, {"warmup": 0, "lr": 0.5}), 0) == 0.5
-    assert learning_rate(make(GPTSettings, {"warmup": 50, "steps": 10, "lr": 0.5}), 60) > 0
+    assert warmup_cosine(0, warmup=0, steps=2500) == 1
+    assert warmup_cosine(60, warmup=50, steps=10) > 0
 
 
 def test_a_run_that_is_resumed_goes_on_to_the_bit(own_text: str) -> None:
@@ -359,11 +378,11 @@ def test_draws_follow_the_probabilities_and_never_leave_the_candidates() -> None
 def test_a_passage_asked_for_word_by_word_is_the_same_passage() -> None:
     model = tiny()
     with torch.no_grad():
-        whole = [token for token, _ in write(Reader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)]
+        whole = [token for token, _ in write(CachedReader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)]
         ids = [1, 2]
         for _ in range(15):
-            ids.append(write(Reader(model, ids), 1, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)[0][0])
-        other = [token for token, _ in write(Reader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=8, ban=0)]
+            ids.append(write(CachedReader(model, ids), 1, temperature=1.0, top_k=0, top_p=0.9, seed=7, ban=0)[0][0])
+        other = [token for token, _ in write(CachedReader(model, [1, 2]), 15, temperature=1.0, top_k=0, top_p=0.9, seed=8, ban=0)]
     assert ids[2:] == whole
     assert other != whole
     assert 0 not in whole
@@ -515,27 +534,3 @@ def test_norms_show_gradients_once_there_are_some(own_text: str) -> None:
     assert answer.labels[0] == "token embedding"
     assert answer.labels[-1] == "final norm"
     assert math.sqrt(sum(value**2 for value in answer.values)) == pytest.approx(min(1.0, task.settings.clip), rel=0.01)
-
-
-def test_the_card_names_every_panel_and_nothing_else() -> None:
-    assert {panel.name for panel in card.panels} == set(GPTTask.questions)
-    assert card.stage is not None
-    assert {card.stage.panel, card.stage.generate} <= set(GPTTask.questions)
-    assert all(panel.selects == "" or any(panel.selects == item.name for item in fields(panel.options)) for panel in card.panels)
-
-
-def test_read_prompt_of_nothing_starts_a_sentence() -> None:
-    tokenizer = Words([UNKNOWN, ".", "the"])
-    read = read_prompt(tokenizer, Passage(prompt="  "), tiny().block_size)
-    assert read.ids == [1]
-    assert read.typed == []
-
-
-def test_a_run_does_not_go_on_with_another_text(own_text: str, tmp_path: Path) -> None:
-    task = build(own_text)
-    saved = task.state_dict()
-    build(own_text, task.assets()).load_state_dict(saved)
-    longer = tmp_path / "longer.txt"
-    longer.write_text(Path(own_text).read_text() + " and more of it, so that another tenth is held out.")
-    with pytest.raises(DataError, match="no longer those that this run began with"):
-        build(str(longer), task.assets()).load_state_dict(saved)

@@ -19,8 +19,26 @@ from dlplay.architectures.bert.options import Sentence
 from dlplay.architectures.bert.sentence import read_sentence
 from dlplay.architectures.bert.task import BERTTask, learning_rate
 from dlplay.data.tokens import UNKNOWN, Characters, Tokenizer, Words
+from dlplay.engine.panels import Tokens
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+from tests.samples import ATTENTION, FILLS
+
+facts = RoomFacts(
+    small={"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
+    easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.01},
+    gates=[Gate(0.31)],
+    pictured={
+        "fill": Tokens(
+            words=["the", "[MASK]", "of"], values=[None, 0.61, None], place=1, alternatives=FILLS, filled="the value of",
+            figure="61.0 %", caption="one word is masked",
+        ),
+        "attention": ATTENTION,
+    },
+    waits_for="one word is masked",
+)  # fmt: skip
+
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

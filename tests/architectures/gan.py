@@ -27,6 +27,17 @@ from dlplay.engine.panels import Bars, ImageGrid, Scatter
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+from tests.samples import POINTS
+
+facts = RoomFacts(
+    small={"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
+    easy=None,
+    gates=[Gate(0.20, seeds=5)],
+    pictured={"samples": POINTS, "sample": POINTS},
+    waits_for="8 of 8 modes",
+)  # fmt: skip
+
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {"width": 16, "layers": 2, "batch": 16, "critic_steps": 1}

@@ -12,7 +12,7 @@ import torch
 from dlplay.architectures.dqn import card
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
-from tests.test_dqn import SMALL, act, ask, build, cart, train
+from tests.architectures.dqn import SMALL, act, ask, build, cart, train
 
 
 def everything(task: Any) -> dict[str, Any]:

@@ -19,8 +19,25 @@ from dlplay.architectures.transformer_xl.streams import HeldOut, Streams
 from dlplay.architectures.transformer_xl.task import TransformerXLTask
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
+from dlplay.engine.panels import Bars, Tokens
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+
+facts = RoomFacts(
+    small={"width": 16, "block_size": 8, "memory": 8, "eval_memory": 16, "facts": 3, "gap": 9, "batch": 8},
+    easy={"warmup": 0, "weight_decay": 0.0, "lr": 0.01},
+    gates=[Gate(0.01), Gate(4.10, preset="reference")],
+    pictured={
+        "next_token": Bars(
+            labels=["paris", "rome"], values=[0.98, 0.01], second=[0.1, 0.11], names=["with memory", "without"], percent=True, high=1.0,
+            figure="98.0 %", caption="memory of 38 words",
+        ),
+        "memory_used": Tokens(words=["cat", "red", "paris", "."], values=[0.01, 0.0, 0.98, 0.0], place=2, figure="paris 98 %"),
+    },
+    waits_for="memory of 38 words",
+)  # fmt: skip
+
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,9 +22,26 @@ from dlplay.architectures.recurrent.streams import HeldOut, Streams
 from dlplay.architectures.recurrent.task import RecurrentTask
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
-from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
+from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+from tests.samples import CANDIDATES, WORDS
+
+facts = RoomFacts(
+    small={"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
+    easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.03},
+    gates=[Gate(1.27), Gate(0.01, seeds=3, preset="adding-lstm"), Gate(0.01, seeds=3, preset="adding-gru")],
+    pictured={
+        "next_token": CANDIDATES,
+        "prompt_tokens": Tokens(words=WORDS, values=[None, 0.02, 0.61], text="the value of", figure="perplexity 9.05"),
+        "activations": HeatMap(
+            values=Array.of(np.sin(np.arange(240.0).reshape(8, 30))), columns=[str(i) for i in range(30)], signed=True, row_title="unit",
+        ),
+    },
+    waits_for="18.5 equal choices",
+)  # fmt: skip
+
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,7 +15,7 @@ from dlplay.architectures.autoencoder.task import AutoencoderTask
 from dlplay.engine.panels import ImageGrid
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
-from tests.test_autoencoder import build, other_images, rows, train
+from tests.architectures.autoencoder import build, other_images, rows, train
 
 INK = ";".join(",".join("16" if column in (3, 4) else "0" for column in range(8)) for _ in range(8))
 

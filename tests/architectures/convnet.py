@@ -19,12 +19,27 @@ from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.task import ConvNetTask, cell_statistics
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
-from dlplay.engine.panels import Bars, HeatMap, ImageGrid
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid
 from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
 from dlplay.parts.ink import Frame, parse_drawing, place, usual_frame
 from dlplay.parts.optimizers import schedule
+from tests.rooms import Gate, RoomFacts
+from tests.samples import DIGITS, PROBABILITIES, digit
+
+facts = RoomFacts(
+    small={"channels": (4, 8), "batch": 16},
+    easy={"dropout": 0.0, "schedule": "constant"},
+    gates=[Gate(0.985, seeds=5), Gate(0.990, seeds=5, settings={"augment": True})],
+    pictured={
+        "probabilities": PROBABILITIES,
+        "input": ImageGrid(images=Array.of(digit(7)[None]), labels=["7"], caption="held-out image 0, truly 7"),
+        "images": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], wrong=[i == 3 for i in range(10)], selected=0),
+    },
+    waits_for="86.0 %",
+)  # fmt: skip
+
 
 CPU = torch.device("cpu")
 

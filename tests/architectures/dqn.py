@@ -21,9 +21,27 @@ from dlplay.architectures.dqn.model import Observed, QNetwork
 from dlplay.architectures.dqn.planning import expected_return, solve, transitions
 from dlplay.architectures.dqn.playing import Ground
 from dlplay.architectures.dqn.task import DQNTask
+from dlplay.engine.panels import Array, Frame
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
+from tests.rooms import Gate, RoomFacts
+from tests.samples import CART, VALUES
+
+facts = RoomFacts(
+    small={"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},
+    easy={"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
+    gates=[Gate(475.0, seeds=5)],
+    pictured={
+        "q_values": VALUES,
+        "environment": Frame(
+            pixels=Array.of(CART), bars=VALUES, facts={"step": "12", "return": "12"}, controls={"left": 0, "right": 1},
+            figure="return 12", fps=50.0,
+        ),
+    },
+    waits_for="return 12",
+)  # fmt: skip
+
 
 CPU = torch.device("cpu")
 SMALL = {"hidden": "16", "batch": 16, "buffer": 300, "learning_starts": 20, "train_frequency": 1, "gradient_steps": 1, "eval_episodes": 2}

@@ -1,0 +1,91 @@
+"""GPT's card: what the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.architectures.gpt.presets import PRESETS
+from dlplay.architectures.gpt.settings import AttentionHead, GPTSettings
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard
+from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
+
+card = Card(
+    name="gpt",
+    title="GPT",
+    summary="Predict the next word of a text with a decoder in GPT-2's form.",
+    settings=GPTSettings,
+    task="dlplay.architectures.gpt.task:GPTTask",
+    hf="dlplay.architectures.gpt.hf:GPT2",
+    metric="val_perplexity",
+    better="lower",
+    order=70,
+    charts=(
+        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",)),
+        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True),
+        ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True),
+        ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
+    ),
+    panels=(
+        PanelCard(
+            "next_word",
+            "Next word",
+            "The most likely words after the prompt, with their probabilities.",
+            "The softmax over the whole vocabulary after the last word of the prompt. A low temperature sharpens it, a high one "
+            "flattens it; top-k and top-p drop unlikely words. Pick a candidate to append it. Words that are not in the vocabulary "
+            "are read as <unk>.",
+            NextWord,
+            rows=10,
+        ),
+        PanelCard(
+            "passage",
+            "Passage",
+            "The prompt continued word by word; the shade of a word is its probability when it was sampled.",
+            "Words are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its "
+            "own: training is not disturbed, and the same sampling seed gives the same passage. <unk> is never sampled. Temperature 0 "
+            "always takes the most likely word.",
+            Passage,
+        ),
+        PanelCard(
+            "prompt_tokens",
+            "Prompt, word by word",
+            "The probability of each word, given those before it. Select a word to see it in the other panels.",
+            "The prompt as the model reads it. A surprising word has a low probability; the first word has none, because nothing "
+            "comes before it.",
+            TokenOfPrompt,
+            selects="token",
+            rows=4,
+        ),
+        PanelCard(
+            "attention",
+            "Attention",
+            "Row: query. Column: key. Each row sums to 1.",
+            "The attention weights of one head, recomputed from its queries and keys. There is nothing above the diagonal: no word "
+            "sees the future. Look for heads that attend to the previous word, to the first one, or to an earlier copy of the same word.",
+            AttentionHead,
+        ),
+        PanelCard(
+            "layer_lens",
+            "Logit lens",
+            "The most likely next words if the model ended after each layer.",
+            "The residual stream after each layer, through the final norm and the output head (nostalgebraist, 2020). Early layers "
+            "predict from the word alone, later ones from its context.",
+            TokenOfPrompt,
+            rows=7,
+        ),
+        PanelCard(
+            "neighbours",
+            "Embedding neighbours",
+            "The words whose embeddings have the highest cosine similarity.",
+            "Words that are used alike get similar embeddings. Before training the neighbours are random.",
+            Neighbours,
+        ),
+        PanelCard(
+            "norms",
+            "Gradient and weight norms",
+            "For each layer: the norms of its last gradient and of its weights, on a log scale.",
+            "Vanishing or exploding gradients show here first. This is the gradient after clipping, as the last step used it; before "
+            "the first step there is none.",
+        ),
+    ),
+    stage=stages.Prompt(panel="next_word", option="prompt", generate="passage"),
+    presets=PRESETS,
+)

@@ -1,0 +1,46 @@
+"""Presets of the GPT. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.engine.card import Preset
+
+PRESETS = {
+    "reference": Preset(
+        {},
+        "The defaults: 0.5 M parameters on the language reference; strong weight decay, since the text is read 31 times. "
+        "Perplexity 61, the trigram's is 78.",
+    ),
+    "quick": Preset(
+        {"layers": 2, "width": 64, "dropout": 0.0, "weight_decay": 2.0, "lr": 4e-3, "steps": 1500},
+        "Two narrow layers and no dropout: below the trigram in under a minute (perplexity 69).",
+    ),
+    "char": Preset(
+        {
+            "tokens": "char",
+            "layers": 4,
+            "width": 128,
+            "batch": 12,
+            "dropout": 0.0,
+            "weight_decay": 0.1,
+            "lr": 1e-3,
+            "steps": 2000,
+            "eval_every": 250,
+        },
+        "Characters at nanoGPT's setting for a CPU; on tiny Shakespeare its author reports 1.88 nats. Works for any text file.",
+    ),
+    "char-gpu": Preset(
+        {
+            "tokens": "char",
+            "layers": 6,
+            "heads": 6,
+            "width": 384,
+            "block_size": 256,
+            "batch": 64,
+            "weight_decay": 0.1,
+            "lr": 1e-3,
+            "steps": 5000,
+            "eval_every": 250,
+        },
+        "Characters at nanoGPT's setting for a GPU, 10.7 M parameters; on tiny Shakespeare its author reports 1.47 nats.",
+    ),
+}

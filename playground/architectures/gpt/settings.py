@@ -1,0 +1,73 @@
+"""What a GPT and the panels that look inside it can be told. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from dlplay.engine.quantities import (
+    Batch,
+    BlockSize,
+    Dropout,
+    HeadIndex,
+    Heads,
+    LayerIndex,
+    Layers,
+    LearningRate,
+    MinCount,
+    Steps,
+    VocabSize,
+    Warmup,
+    WeightDecay,
+    Width,
+    live,
+    unit,
+)
+from dlplay.parts.prompt_options import Prompt
+from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GPTSettings(TextSettings, TransformerSettings):
+    """Settings of a GPT."""
+
+    text: TextSource = "reference"
+
+    tokens: Literal["word", "char", "bpe"] = "word"
+    """What a token is: a word, number or punctuation mark in lower case; a character as it is; or (bpe) a piece of a word, with the
+    tokenizer of a model that was opened with --from hf:."""
+
+    layers: Layers = 3
+    heads: Heads = 4
+    width: Width = 96
+
+    block_size: BlockSize = 64
+    """Context length: how many tokens the model sees at once."""
+
+    dropout: Dropout = 0.2
+    vocab_size: VocabSize = 8000
+    min_count: MinCount = 3
+
+    batch: Annotated[Batch, live, unit("windows")] = 16
+    """Windows of text per step, each of a block's length from a random place."""
+
+    lr: LearningRate = 3e-3
+    warmup: Warmup = 100
+    weight_decay: WeightDecay = 1.0
+
+    steps: Steps = 2500
+    """Training ends after this many steps; the learning rate decays towards that end."""
+
+    eval_every: Steps = 100
+    """Steps between two evaluations on the whole held-out text."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionHead(Prompt):
+    """Options of the attention map."""
+
+    layer: LayerIndex = 0
+    """Which block, counted from 0; beyond the last one the last is shown."""
+
+    head: HeadIndex = 0
+    """Which of its heads, counted from 0; beyond the last one the last is shown."""

@@ -1,0 +1,60 @@
+"""Settings that transformers and language models share; each gives them defaults of its own. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from msgspec import Meta
+
+from dlplay.engine.quantities import ClipNorm, Dropout, Heads, Layers, LearningRate, MinCount, VocabSize, Warmup, WeightDecay, Width
+from dlplay.engine.settings import Settings, check_heads
+
+TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextSettings(Settings):
+    """A text, and the vocabulary that is made from it."""
+
+    text: TextSource = "reference"
+    """Text to learn from: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
+
+    vocab_size: VocabSize = 8000
+    """Size of the vocabulary at most; the rarest of the other tokens are read as <unk>."""
+
+    min_count: MinCount = 3
+    """Words that occur less often in the training text are read as <unk>; characters are all kept."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerSettings(Settings):
+    """Size of a transformer, and how it is optimised."""
+
+    layers: Layers = 2
+    """Blocks of attention and feed-forward, one after the other."""
+
+    heads: Heads = 4
+    """Attention heads in each block; the width must be divisible by them."""
+
+    width: Width = 96
+    """Size of the vector that represents each token, in every layer (d_model)."""
+
+    dropout: Dropout = 0.0
+    """Share of activations that are zeroed at random while training; more of it counters overfitting."""
+
+    lr: LearningRate = 3e-3
+    """Peak learning rate: reached at the end of the warm-up, from where it decays along a cosine to a tenth at the last step."""
+
+    warmup: Warmup = 100
+    """Steps over which the learning rate rises from zero."""
+
+    weight_decay: WeightDecay = 0.01
+    """AdamW's weight decay, on matrices and embeddings, not on biases and norms; a text that is read many times needs much."""
+
+    clip: ClipNorm = 1.0
+    """Gradients are scaled down to this norm; 0 turns clipping off."""
+
+    def check(self) -> None:
+        super().check()
+        check_heads(self.width, self.heads)

@@ -1,0 +1,47 @@
+"""What the contract's tests are told of a room by its own tests. A room that says nothing is tested with its default settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlplay.engine.panels import AnyPanel
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """A target that the slow suite trains for."""
+
+    bound: float
+    """What the mean of the card's metric must reach over the seeds."""
+    seeds: int = 1
+    """Seeds from 0 on."""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preset: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class RoomFacts:
+    """`facts = RoomFacts(…)` in `tests/architectures/NAME.py`."""
+
+    small: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings with which it trains hundreds of steps a second. `{text}` is the path of a text of 3,000 words."""
+    easy: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
+    """Settings with which it overfits one batch; None where the loss is no distance to a fixed target (two players, a moving target)."""
+    gates: Sequence[Gate] = ()
+    pictured: Mapping[str, AnyPanel] = dataclasses.field(default_factory=dict)
+    """Panels for the snapshots of its tab; without them there is none."""
+    waits_for: str = ""
+    """Words that are on the wide snapshot once those panels are."""
+
+
+def facts(name: str) -> RoomFacts:
+    """The facts of the room called `name`, as on the command line."""
+    module = f"tests.architectures.{name.replace('-', '_')}"
+    if importlib.util.find_spec(module) is None:
+        return RoomFacts()
+    found: RoomFacts = importlib.import_module(module).facts
+    return found
