@@ -30,6 +30,7 @@ TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until",
 """What says nothing to a model that is asked."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
+Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
@@ -50,6 +51,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Whatever a person got wrong becomes one line on standard error, never a traceback."""
     try:
+        arguments = _take_rooms(arguments)
         app = _app(arguments)
         _check_command(app, arguments)
         command, bound, *_ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
@@ -92,8 +94,25 @@ def _app(arguments: Sequence[str]) -> App:
     commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
     for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
+    app.command(new, group="Set-up", sort_key=3)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
     return app
+
+
+def _take_rooms(arguments: Sequence[str]) -> list[str]:
+    """The command line without `--rooms DIR`, whose rooms are known from then on: they decide which commands there are."""
+    left, folders = [], []
+    waiting = iter(arguments)
+    for argument in waiting:
+        flag, equals, value = argument.partition("=")
+        if flag != "--rooms":
+            left.append(argument)
+        elif folder := value if equals else next(waiting, ""):
+            folders.append(expanded(folder).absolute())
+        else:
+            raise SettingsError("--rooms needs the folder in which the folders of your rooms lie")
+    architectures.add_rooms(folders)
+    return left
 
 
 def _check_command(app: App, arguments: Sequence[str]) -> None:
@@ -119,7 +138,7 @@ def _unbuilt() -> int:
     raise AssertionError("a command that was not asked for is never called")
 
 
-def playground(*, runs_dir: RunsDir = None) -> int:
+def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
     """Open the playground."""
     return _screen(tab=None, runs_dir=directory.default_runs_dir(runs_dir))
 
@@ -270,6 +289,21 @@ def export(
     with staged(target, folder=chosen.folder, force=force) as draft:
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
     print(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
+    return 0
+
+
+def new(
+    name: Annotated[str, Parameter(help="Name of the room: a-z, 0-9 and hyphens.")],
+    folder: Annotated[Path, Parameter(help="Folder it is put into.")] = Path("rooms"),
+    /,
+) -> int:
+    """Write a small working room, an architecture of your own, to start from."""
+    from dlplay import template
+
+    if name in architectures.cards():
+        raise SettingsError(f"there is an architecture called {name} already; choose another name")
+    room = template.write(name, folder)
+    print(f"{room} is a working room; try it: dlplay --rooms {shlex.quote(str(folder))} {name}")
     return 0
 
 

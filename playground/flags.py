@@ -24,6 +24,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags win over it, it wins over --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
+    ("rooms", str, "Folder with rooms of your own, each an architecture more."),
     ("paused", bool, "Begin paused, waiting for a screen to attach. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )

@@ -21,11 +21,20 @@ from typing import Any
 
 import pytest
 
+from tests.rooms import facts
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process
+
+Small = Callable[[str], dict[str, Any]]
+"""Small settings of an architecture, by its name."""
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
 """Seconds until a condition that does not come true fails its test; the machine may be busy."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rooms", metavar="DIR", help="a folder with rooms of your own: the tests of the contract take them up")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="dlplay-tests-"))
     for kind in ("DATA", "CACHE", "CONFIG", "STATE"):
         os.environ[f"XDG_{kind}_HOME"] = str(home / kind.lower())
+    if folder := config.getoption("--rooms"):
+        os.environ["DLPLAY_ROOMS"] = str(Path(folder).absolute())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
@@ -54,10 +65,8 @@ def own_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(own_words: Path) -> Callable[[str], dict[str, Any]]:
+def small(own_words: Path) -> Small:
     """Small settings of an architecture, by its name."""
-    from tests.rooms import facts
-
     return lambda name: {key: str(own_words) if value == "{text}" else value for key, value in facts(name).small.items()}
 
 

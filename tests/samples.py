@@ -25,11 +25,11 @@ CANDIDATES = Bars(
     labels=["the", "a", "an", "object", "x", "<unk>", "this", "type", "its", "each"],
     values=[0.38, 0.14, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.02, 0.01],
     percent=True, appends=[" the", " a", " an", " object", " x", "", " this", " type", " its", " each"],
-    figure="38.0 %", caption="entropy 4.21 bits, like 18.5 equal choices · 83.0 % shown",
+    figure="38.0 %", caption="entropy 4.21 bits, ≈ 18.5 equally likely words · top 10 cover 83.0 %",
 )  # fmt: skip
 ATTENTION = HeatMap(
     values=Array.of([[1.0, 0.0, 0.0], [0.7, 0.3, 0.0], [0.4, 0.4, 0.2]]), rows=WORDS, columns=WORDS,
-    row_title="looks from", column_title="looks at", low=0.0, high=1.0, figure="layer 0 of 0–2, head 0 of 0–3",
+    row_title="query", column_title="key", low=0.0, high=1.0, figure="layer 0 of 0–2, head 0 of 0–3",
 )  # fmt: skip
 AROUND = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 RING = np.stack([1.5 * np.cos(AROUND), 1.5 * np.sin(AROUND)], axis=1).astype(np.float32)

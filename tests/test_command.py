@@ -6,23 +6,18 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import torch
 
 from dlplay import architectures
-from dlplay.engine import stages
-from dlplay.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.engine.events import Evaluated, Finished, Started, Stepped
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.journal import history
-from tests.conftest import Dlplay, flags, wait_until
+from tests.conftest import Dlplay, Small, flags, wait_until
 
 DLPLAY = [sys.executable, "-P", "-m", "dlplay"]
-Small = Callable[[str], dict[str, Any]]
 
 TORCH_FREE = """
 import json, sys
@@ -118,29 +113,6 @@ def test_what_is_wrong_is_told_in_one_line(dlplay: Dlplay, first: str, tmp_path:
     assert not runs.exists() or [*runs.iterdir()] == []  # a run that could not begin leaves nothing behind
 
 
-def test_json_lines_are_the_events_and_end_with_the_result(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
-    for name, card in architectures.cards().items():
-        settings = small(name) | {"steps": 50, "eval_every": 20, "save_every": 20}
-        ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *flags(settings))
-        assert (ended.status, ended.err) == (0, "")
-        lines = ended.out.splitlines()
-        events = [msgspec.json.decode(line, type=AnyEvent) for line in lines]
-        assert (tmp_path / "runs" / f"{name}-1" / "events.jsonl").read_text() == ended.out
-        assert [event.seq for event in events] == [*range(len(events))]
-        started, finished = events[0], events[-1]
-        assert isinstance(started, Started)
-        assert (started.architecture, started.name, started.step, started.settings["steps"]) == (name, f"{name}-1", 0, 50)
-        assert isinstance(finished, Finished)
-        assert (finished.step, finished.reason) == (50, "steps")
-        assert finished.metrics == [event for event in events if isinstance(event, Evaluated)][-1].metrics
-        assert card.metric in finished.metrics
-        assert finished.baselines == next(event.values for event in events if isinstance(event, Baselines))
-        assert finished.steps_per_second > 0
-        assert [event.step for event in events if isinstance(event, Evaluated)] == [0, 20, 40, 50]
-        assert [event.step for event in events if isinstance(event, Saved)] == [0, 20, 40, 50]
-        assert sum(event.step - event.first + 1 for event in events if isinstance(event, Stepped)) == 50
-
-
 def test_plain_output_ends_early_and_the_run_is_listed_and_removed(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:
     runs = str(tmp_path / "runs")
     metric, better = architectures.card(first).metric, architectures.card(first).better
@@ -164,51 +136,6 @@ def test_plain_output_ends_early_and_the_run_is_listed_and_removed(dlplay: Dlpla
     assert (taken.status, "dlplay rm early" in taken.err) == (2, True)
     assert dlplay("rm", "early", "--runs-dir", runs).out == "removed early\n"
     assert [*(tmp_path / "runs").iterdir()] == []
-
-
-def test_flags_win_over_the_file_and_the_file_over_the_preset(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
-    for name, card in architectures.cards().items():
-        preset = next((preset for preset, found in card.presets.items() if "steps" in found.values), None)
-        if preset is None:
-            continue
-        file = tmp_path / "settings.json"
-        file.write_text(json.dumps({**small(name), "steps": 9, "eval_every": 7, "seed": 5}))
-        typed = ["--preset", preset, "--set-file", str(file), "--seed", "6", *flags(dict.fromkeys(["steps"], 3)), "--json"]
-        ended = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *typed)
-        assert (ended.status, ended.err) == (0, "")
-        settings = json.loads(ended.out.splitlines()[0])["settings"]
-        assert (settings["steps"], settings["eval_every"], settings["seed"]) == (3, 7, 6)
-        left = {
-            key: value for key, value in card.presets[preset].values.items() if key not in {*small(name), "steps", "eval_every", "seed"}
-        }
-        assert {key: settings[key] for key in left} == left
-
-
-@pytest.mark.parametrize("name", architectures.cards())
-def test_a_trained_model_is_asked_in_one_line(name: str, dlplay: Dlplay, tmp_path: Path) -> None:
-    card = architectures.cards()[name]
-    assert card.stage is not None
-    match card.stage:
-        case stages.Prompt():
-            asked = ["--prompt", "the value of"]
-        case stages.Pad(size=size, levels=levels):
-            asked = ["--drawing", pad(size, levels)]
-        case _:
-            asked = ["--panel", card.stage.panel]
-    ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *asked)
-    assert (ended.status, ended.err) == (0, "")
-    said = json.loads(ended.out)
-    table = dlplay(name, "--headless", "--runs-dir", str(tmp_path / "runs"), *asked)
-    assert (table.status, table.err, "\x1b" in table.out) == (0, "", False)
-    if isinstance(card.stage, (stages.Prompt, stages.Pad)):
-        assert said["kind"] == "bars"
-        best = max(said["rows"], key=lambda row: row["value"])
-        row = next(line for line in table.out.splitlines()[1:] if line.split()[:1] == best["label"].split()[:1])
-        assert f"{100 * best['value']:.2f} %" in row
-        assert sum(row["value"] for row in said["rows"]) <= 1 + 1e-6
-    if name == "convnet":
-        assert best["label"].split()[0] == "1"  # an upright stroke is a one
-    assert not (tmp_path / "runs").exists()
 
 
 def test_words_are_printed_with_what_the_model_says_of_each(dlplay: Dlplay, tmp_path: Path) -> None:
@@ -276,13 +203,6 @@ def test_an_older_checkpoint_is_taken_aloud_and_none_at_all_changes_nothing(dlpl
     assert "none of the 3 checkpoints of own can be read" in refused.err
     assert len(refused.err.splitlines()) == 1
     assert run.journal_path.read_bytes() == before
-
-
-def pad(size: tuple[int, int], levels: int) -> str:
-    """An upright stroke in the middle of the pad."""
-    rows, columns = size
-    row = ",".join(str(levels if column in (columns // 2 - 1, columns // 2) else 0) for column in range(columns))
-    return ";".join([row] * rows)
 
 
 def test_a_path_in_a_file_of_settings_means_the_same_everywhere(

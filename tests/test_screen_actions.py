@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from dlplay import architectures
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
 from dlplay.screen.dialogs.pad import in_short, read_pad, write_pad
-from dlplay.screen.keys import ACTIONS
 from dlplay.screen.run_link import NOTHING_TRAINS, RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -59,14 +57,6 @@ async def test_a_key_of_another_tab_does_nothing_here(tmp_path: Path, monkeypatc
         await pilot.press("n")
         await until(lambda: len(app.screen_stack) == 2)
         assert done == []
-
-
-@pytest.mark.parametrize("name", list(architectures.cards()))
-def test_the_keys_of_actions_are_free(name: str) -> None:
-    taken = {key for action in ACTIONS for key in action.key.split(",")} | set(",.[]{}")
-    keys = [action.key for action in architectures.card(name).actions if action.key]
-    assert not taken & set(keys)
-    assert not [key for key, count in Counter(keys).items() if count > 1]
 
 
 async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
 
 def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs)) as terminal:
-        terminal.until("equal choices")  # the shipped model answers before anything was trained
+        terminal.until("equally likely")  # the shipped model answers before anything was trained
         terminal.press("4")
         terminal.until("leave the line")
         terminal.press("\x01", "\x0b")  # the line is emptied
@@ -183,7 +183,7 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
         assert terminal.status == 0
 
 
-@pytest.mark.parametrize(("name", "answer"), [("gpt", "equal choices"), ("seq2seq", "right answer")])
+@pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), ("seq2seq", "right answer")])
 def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
     with Terminal(name, "--runs-dir", str(runs)) as terminal:
         terminal.until(answer)

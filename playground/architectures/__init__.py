@@ -1,26 +1,95 @@
-"""The architectures, one room each. This is the only place that looks for them; no other folder names one."""
+"""The architectures, one room each. This is the only place that looks for them; no other folder names one.
+
+A room is a package with a `card`. Rooms lie in this folder, in folders that a person named (`--rooms DIR`, or the variable DLPLAY_ROOMS),
+or in an installed distribution that has an entry point in the group `dlplay.rooms`. A room in a named folder is imported as
+`dlplay.architectures.NAME`, as if it lay here: it can be moved here, or out, without an edit.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import importlib
+import importlib.metadata
+import os
 import pkgutil
+from collections.abc import Sequence
+from pathlib import Path
 
 from dlplay.engine.card import Card
+from dlplay.engine.settings import SettingsError
+
+VARIABLE = "DLPLAY_ROOMS"
+"""Folders with rooms, parted as in PATH. Every process that a run or a screen starts inherits it."""
+GROUP = "dlplay.rooms"
+
+
+def add_rooms(folders: Sequence[Path]) -> None:
+    """Take the rooms of these folders as well, here and in every process started from here. Raises `SettingsError`."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError(f"--rooms {folder}: there is no such folder; name the folder in which the folders of your rooms lie")
+        if (folder / "card.py").is_file():
+            raise SettingsError(f"--rooms {folder} is a room itself; name the folder that it lies in: --rooms {folder.parent}")
+        if not any((item / "card.py").is_file() for item in folder.iterdir()):
+            raise SettingsError(f"--rooms {folder}: no folder in it has a card.py; dlplay new NAME {folder} makes a room to start from")
+    known = _named_folders()
+    os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys([*known, *(folder.absolute() for folder in folders)])))
+    cards.cache_clear()
+
+
+def _named_folders() -> list[Path]:
+    return [Path(name) for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
 
 
 @functools.cache
 def cards() -> dict[str, Card]:
-    """Every architecture's card by its name, in the order of the tabs."""
-    found = [importlib.import_module(f"{__name__}.{room.name}").card for room in pkgutil.iter_modules(__path__) if room.ispkg]
-    return {card.name: card for card in sorted(found, key=lambda card: (card.order, card.name))}
+    """Every architecture's card by its name, in the order of the tabs. Raises `SettingsError` for a room of one's own that is not right."""
+    names = [room.name for room in pkgutil.iter_modules(__path__[:1]) if room.ispkg]
+    found = [importlib.import_module(f"{__name__}.{name}").card for name in names]
+    for folder in _named_folders():
+        if str(folder) not in __path__:
+            __path__.append(str(folder))
+        for name in sorted(item.name for item in folder.iterdir() if (item / "card.py").is_file()) if folder.is_dir() else ():
+            if name in names:
+                raise SettingsError(f"{folder / name}: there is a room called {name} already; rename this folder")
+            names.append(name)
+            found.append(_load(f"{__name__}.{name}", str(folder / name)))
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        found.append(_load(entry.module, f"entry point {entry.name} ({entry.value})"))
+    by_name: dict[str, Card] = {}
+    for card in sorted(found, key=lambda card: (card.order, card.name)):
+        if card.name in by_name:
+            raise SettingsError(f"two rooms have the name {card.name} ({by_name[card.name].task} and {card.task}); give one another name")
+        by_name[card.name] = card
+    return by_name
+
+
+def _load(module: str, source: str) -> Card:
+    """The card of a room that is not part of dlplay. Raises `SettingsError` that says what is wrong with it, and where."""
+    try:
+        card = importlib.import_module(module).card
+        if not isinstance(card, Card):
+            raise TypeError(f"its card is a {type(card).__name__}, not a Card")
+    except Exception as error:
+        raise SettingsError(f"{source}: this room cannot be opened: {_cause(error)}; correct it, or start without it") from error
+    return card
+
+
+def _cause(error: Exception) -> str:
+    """The error and the line it comes from, on one line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace and not isinstance(error, SyntaxError) else ""
+    return " ".join(f"{type(error).__name__}: {error}".split()) + where
 
 
 def card(name: str) -> Card:
-    """The card called `name`. Raises `KeyError` with the nearest name in words."""
+    """The card called `name`. Raises `SettingsError` with the nearest name."""
     known = cards()
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
-    raise KeyError(f"there is no architecture {name!r}; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"))
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}; for a room of your own name its folder with --rooms"
+    raise SettingsError(f"there is no architecture {name[:80]!r}; {hint}")

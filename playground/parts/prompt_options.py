@@ -1,4 +1,4 @@
-"""What a question about a prompt can be put with. Imports no torch."""
+"""Options of the panels about a prompt. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from dlplay.engine.quantities import TokenOrLast
 from dlplay.engine.settings import Options, SettingsError
 
 MAX_PROMPT = 100_000
@@ -18,13 +19,12 @@ TopP = Annotated[float, Meta(gt=0, le=1)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prompt(Options):
-    """Options of every question about a prompt."""
+    """Options of every panel about a prompt."""
 
     prompt: str = "the value of"
-    """The text that the model reads; of a longer one than a block the last tokens count."""
+    """The text that the model reads; if it is longer than a block, its last tokens."""
 
     def check(self) -> None:
-        """A pasted book is refused in words."""
         if len(self.prompt) > MAX_PROMPT:
             raise SettingsError(
                 f"the prompt has {len(self.prompt):,} characters; at most {MAX_PROMPT:,} are read, so give its end alone", "prompt"
@@ -33,16 +33,16 @@ class Prompt(Options):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NextWord(Prompt):
-    """Options of the next word's candidates."""
+    """Options of the next token's candidates."""
 
     temperature: Temperature = 1.0
-    """Logits are divided by it: below 1 the likely gets likelier, above 1 all become alike; 0 leaves the likeliest alone."""
+    """Logits are divided by it: below 1 sharpens the distribution, above 1 flattens it; 0 always takes the most likely token."""
 
     top_k: TopK = 10
-    """How many of the likeliest candidates are kept; 0 keeps all."""
+    """How many of the most likely candidates are kept; 0 keeps all."""
 
     top_p: TopP = 1.0
-    """Only the likeliest candidates that together reach this probability are kept."""
+    """Only the most likely candidates that together reach this probability are kept."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,17 +50,17 @@ class Passage(NextWord):
     """Options of a passage."""
 
     words: Annotated[int, Meta(ge=1, le=500)] = 40
-    """How many tokens are written after the prompt."""
+    """How many tokens are generated after the prompt."""
 
     sampling_seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
-    """Start of the passage's own random numbers: the same seed writes the same passage, another one branches off."""
+    """Seed of the passage's own random generator: the same seed gives the same passage."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenOfPrompt(Prompt):
-    """Options of a question about one token of the prompt."""
+    """Options of a panel about one token of the prompt."""
 
-    token: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "last"})] = -1
+    token: TokenOrLast = -1
     """Which token of the prompt, counted from 0; -1 is the last."""
 
 
@@ -69,4 +69,4 @@ class Neighbours(TokenOfPrompt):
     """Options of the embedding neighbours."""
 
     word: Annotated[str, Meta(max_length=200)] = ""
-    """Whose neighbours; empty: those of the chosen token of the prompt."""
+    """A word whose neighbours are shown; empty: the chosen token of the prompt."""

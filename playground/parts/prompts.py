@@ -1,4 +1,4 @@
-"""Answers about a prompt that every language model gives alike: how it was read, the next token, a passage, each token's probability."""
+"""Panels about a prompt that every language model shares: how it was read, the next token, a passage, the probability of each token."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ BARS = 20
 """No more candidates than this are listed when `top_k` keeps all."""
 
 AT_ONCE = 64
-"""Places of a prompt whose probabilities are worked out at once."""
+"""Positions of a prompt whose probabilities are computed at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadPrompt:
-    """A prompt as the model reads it."""
+    """A prompt as token ids."""
 
     ids: list[int]
-    """At most a block of them, at least one."""
+    """Those that fit in a block; at least one."""
     all_ids: list[int]
     typed: list[int]
-    """All ids that were typed: none for an empty prompt."""
+    """All ids that were typed; empty for an empty prompt."""
     words: list[str]
-    """What stood there, for each of `ids`."""
+    """The text of each of `ids`, as it was typed."""
     notes: list[str]
-    """What must be known of how it was read."""
+    """Remarks on how it was read, for a caption."""
 
     def place(self, token: int) -> int:
-        """The place in `ids` that an option means: -1 is the last, and so is what lies beyond it."""
+        """The index into `ids` that an option means: -1 is the last one, and so is anything beyond it."""
         return len(self.ids) - 1 if token < 0 else min(token, len(self.ids) - 1)
 
     def caption(self, *more: str) -> str:
@@ -45,13 +45,13 @@ class ReadPrompt:
 
 
 def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = None) -> ReadPrompt:
-    """The prompt's ids; of one of more than `longest` tokens its end, for an empty one the token that stands for a start."""
+    """The prompt's ids: the last `longest` of them, or the start token for an empty prompt."""
     options.check()
     typed, words = tokenizer.read(options.prompt)
     notes = []
     if not typed:
         words = [tokenizer.vocabulary[tokenizer.start]]
-        notes.append("an empty prompt is read as a beginning")
+        notes.append("an empty prompt is read as the start of a text")
     all_ids = typed or [tokenizer.start]
     ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
     if len(ids) < len(all_ids):
@@ -62,15 +62,15 @@ def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = Non
 
 
 def unknown_words(tokenizer: Tokenizer, ids: list[int], words: list[str]) -> str:
-    """The first different ones of the `words` read as `ids` that the vocabulary lacks; empty when it has them all."""
+    """The first few different `words` that are not in the vocabulary, by their `ids`; empty when all of them are."""
     unknown = list(dict.fromkeys(word for word, token in zip(words, ids, strict=True) if token == tokenizer.unknown and word != UNKNOWN))
     return ", ".join(clean(word, 20) or ascii(word) for word in unknown[:3]) + (" …" if len(unknown) > 3 else "")
 
 
 def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: NextWord) -> Bars:
-    """The likeliest next tokens by their logits (V,).
+    """The most likely next tokens by their logits (V,).
 
-    What top-p leaves out is not listed; the probabilities shown are those of the whole softmax.
+    Tokens that top-p drops are not listed; the probabilities shown are those of the whole softmax.
     """
     probability = distribution(logits, options.temperature)  # (V,)
     ids = candidates(probability, options.top_k or BARS, options.top_p).tolist()
@@ -85,18 +85,19 @@ def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options
         appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
         figure=f"{100 * values[0]:.1f} %",
         caption=prompt.caption(
-            f"entropy {entropy / math.log(2):.2f} bits, like {choices(math.exp(entropy))} equal choices", f"{100 * sum(values):.1f} % shown"
+            f"entropy {entropy / math.log(2):.2f} bits, ≈ {choices(math.exp(entropy))} equally likely {tokenizer.noun}",
+            f"top {len(ids)} cover {100 * sum(values):.1f} %",
         ),
     )
 
 
 def choices(count: float) -> str:
-    """A number of equally likely choices; few of them with one decimal."""
+    """A number of equally likely tokens, with one decimal below ten."""
     return f"{count:.1f}" if count < 10 else f"{count:,.0f}"
 
 
 def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: Passage) -> Tokens:
-    """The prompt, which `reader` has read, continued: the new words, and as running text what they add to the prompt."""
+    """The prompt that `reader` has read, continued: the new tokens, and as running text what they add to the prompt."""
     written = write(
         reader,
         options.words,
@@ -112,7 +113,7 @@ def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: P
     return Tokens(
         words=[tokenizer.label(token) for token in ids],
         values=list(probabilities),
-        notes=[f"{tokenizer.label(token)}: {100 * probability:.1f} % when it was chosen" for token, probability in written],
+        notes=[f"{tokenizer.label(token)}: {100 * probability:.1f} % when it was sampled" for token, probability in written],
         text=tokenizer.decode(ids, after=prompt.typed, spaced=options.prompt[-1:].isspace()),
         figure=f"perplexity {surprise:.3g}",
         caption=prompt.caption(),
@@ -122,7 +123,7 @@ def passage(reader: Reader, prompt: ReadPrompt, tokenizer: Tokenizer, options: P
 def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: Prompt) -> Tokens:
     """The probability of each token of the prompt, given those before it, by the logits (T, V) after each."""
     values: list[float | None] = [None]
-    notes = [f"{_said(prompt, tokenizer, 0)}: nothing stands before it"]
+    notes = [f"{_said(prompt, tokenizer, 0)}: the first token, nothing comes before it"]
     nats = 0.0
     for place, token in enumerate(prompt.ids[1:]):
         if place % AT_ONCE == 0:
@@ -132,7 +133,9 @@ def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
         values.append(float(here[token].exp()))
         nats -= float(here[token])
         best = tokenizer.label(int(here.argmax()))
-        notes.append(f"{_said(prompt, tokenizer, place + 1)}: {100 * float(here[token].exp()):.2f} %, place {rank:,}; likeliest was {best}")
+        notes.append(
+            f"{_said(prompt, tokenizer, place + 1)}: {100 * float(here[token].exp()):.2f} %, rank {rank:,}; most likely was {best}"
+        )
     count = len(prompt.ids) - 1
     return Tokens(
         words=[tokenizer.label(token) for token in prompt.ids],
@@ -145,7 +148,7 @@ def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
 
 
 def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: Neighbours) -> Bars:
-    """The tokens whose embeddings (rows of (V, C)) have the largest cosine with that of the chosen one."""
+    """The tokens whose embeddings (rows of (V, C)) have the highest cosine similarity to the chosen one's."""
     if options.word.strip():
         chosen = (tokenizer.encode(options.word) or [0])[-1]
     else:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def distribution(logits: Tensor, temperature: float) -> Tensor:
-    """Softmax of `logits` (V,) over `temperature`, in double precision on the CPU; all on the likeliest at temperature 0."""
+    """Softmax of `logits` (V,) over `temperature`, in double precision on the CPU; all on the most likely one at temperature 0."""
     logits = logits.cpu().double()
     if temperature == 0:
         return torch.zeros_like(logits).index_fill_(0, logits.argmax(), 1.0)
@@ -17,9 +17,9 @@ def distribution(logits: Tensor, temperature: float) -> Tensor:
 
 
 def candidates(probability: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Ids of the tokens that top-k and top-p leave, likeliest first; at least one.
+    """Ids of the tokens that top-k and top-p leave, most likely first; at least one.
 
-    Top-p (Holtzman et al., The Curious Case of Neural Text Degeneration, 2020) keeps the fewest of the likeliest whose probabilities
+    Top-p (Holtzman et al., The Curious Case of Neural Text Degeneration, 2020) keeps the fewest of the most likely tokens whose probabilities
     together reach `top_p`.
     """
     ordered, ids = probability.sort(descending=True, stable=True)

@@ -25,8 +25,7 @@ from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
 from dlplay.parts.optimizers import warmup_cosine
-from dlplay.parts.prompt_options import NextWord, Passage, Prompt
-from dlplay.parts.prompts import read_prompt
+from dlplay.parts.prompt_options import NextWord, Prompt
 from dlplay.parts.sampling import candidates, distribution, draw, write
 from tests.rooms import Gate, RoomFacts
 from tests.samples import ATTENTION, CANDIDATES, WORDS
@@ -42,7 +41,7 @@ facts = RoomFacts(
         "attention": ATTENTION,
         "layer_lens": Table(columns=["layer", "1", "2"], rows=[["0", "the 12 %", "a 9 %"], ["1", "the 38 %", "a 14 %"]]),
     },
-    waits_for="18.5 equal choices",
+    waits_for="18.5 equally likely",
 )  # fmt: skip
 
 

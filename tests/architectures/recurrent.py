@@ -39,7 +39,7 @@ facts = RoomFacts(
             values=Array.of(np.sin(np.arange(240.0).reshape(8, 30))), columns=[str(i) for i in range(30)], signed=True, row_title="unit",
         ),
     },
-    waits_for="18.5 equal choices",
+    waits_for="18.5 equally likely",
 )  # fmt: skip
 
 

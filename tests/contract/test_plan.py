@@ -14,6 +14,7 @@ from dlplay import architectures
 from dlplay.engine.card import Card
 from dlplay.engine.panels import Panel
 from dlplay.engine.settings import fields
+from dlplay.screen.keys import ACTIONS
 
 CARDS = architectures.cards()
 
@@ -79,3 +80,16 @@ def test_settings_come_with_bounds(card: Card) -> None:
     """A number without a bound would be a text that anybody can fill the memory with."""
     for item in fields(card.settings):
         assert item.kind in ("bool", "text") or item.low is not None or item.high is not None
+
+
+def test_there_are_notes(card: Card) -> None:
+    notes = (folder(card) / "notes.md").read_text(encoding="utf-8")
+    assert notes.startswith("# ")
+    assert len(notes) > 1000
+
+
+def test_the_keys_of_actions_are_free(card: Card) -> None:
+    taken = {key for action in ACTIONS for key in action.key.split(",")} | set(",.[]{}")
+    keys = [action.key for action in card.actions if action.key]
+    assert not taken & set(keys)
+    assert len(keys) == len(set(keys))

@@ -1,0 +1,3 @@
+"""Blobs: a linear classifier of points in the plane."""
+
+from .card import card as card

@@ -1,0 +1,14 @@
+"""Settings of the blobs room. Imports no torch."""
+
+from dataclasses import dataclass
+
+from dlplay.engine.quantities import LearningRate
+from dlplay.engine.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobsSettings(Settings):
+    """Settings of the linear classifier."""
+
+    lr: LearningRate = 0.05
+    """Learning rate of plain stochastic gradient descent."""
