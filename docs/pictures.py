@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 
 os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}  # before Textual looks
 
-from dlplay import widgets
+from dlplay import architectures, widgets
 from dlplay.screen.app import PlaygroundApp
 
 SEVEN = ((1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 5), (3, 4), (4, 4), (5, 3), (6, 3), (7, 3))
@@ -129,19 +129,23 @@ async def acted(app: PlaygroundApp, pilot: Pilot[None]) -> None:
 
 
 WIDE = (140, 42)
-SCENES: dict[str, tuple[str, tuple[int, int], dict[str, Any], Scene]] = {
-    "gpt": ("gpt", WIDE, {}, training(900)),
+Picture = tuple[str, tuple[int, int], dict[str, Any], Scene]
+"""Its tab, size, options, and what is done before it is taken."""
+OWN: dict[str, Picture] = {
     "convnet": ("convnet", WIDE, {}, drawn),
-    "gan": ("gan", WIDE, {}, training(1200)),
     "dqn": ("dqn", WIDE, {}, watched),
-    "autoencoder": ("autoencoder", WIDE, {}, training(3000)),
-    "recurrent": ("recurrent", WIDE, {}, training(800)),
     "seq2seq": ("seq2seq", WIDE, {"source": "transform"}, looked_at),
     "bert": ("bert", WIDE, {"sentence": "If the [MASK] is not found, a NameError [MASK] is raised."}, filled),
     "transformer-xl": ("transformer-xl", WIDE, {}, answered),
     "gpt-80x24": ("gpt", (80, 24), {}, acted),
 }
-"""Each picture's tab, size, options and what is done before it is taken."""
+"""Pictures of something in particular."""
+
+
+def pictures() -> dict[str, Picture]:
+    """One of every tab, by default at a third of its training, and a few others."""
+    trained = {name: (name, WIDE, {}, training(card.settings().steps // 3)) for name, card in architectures.cards().items()}
+    return trained | OWN
 
 
 async def main(target: Path, names: Sequence[str]) -> None:
@@ -150,8 +154,9 @@ async def main(target: Path, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "runs").mkdir(mode=0o700)
-        for picture in names or SCENES:
-            tab, size, options, scene = SCENES[picture]
+        known = pictures()
+        for picture in names or known:
+            tab, size, options, scene = known[picture]
             async with playground(folder, tab, size, options=options) as (app, pilot):
                 await scene(app, pilot)
                 app.save_screenshot(str(target / f"{picture}.svg"))

@@ -19,7 +19,7 @@ def distribution(logits: Tensor, temperature: float) -> Tensor:
 def candidates(probability: Tensor, top_k: int, top_p: float) -> Tensor:
     """Ids of the tokens that top-k and top-p leave, most likely first; at least one.
 
-    Top-p (Holtzman et al., The Curious Case of Neural Text Degeneration, 2020) keeps the fewest of the most likely tokens whose probabilities
+    Top-p (Holtzman et al., The Curious Case of Neural Text Degeneration, 2020) keeps the fewest most likely tokens whose probabilities
     together reach `top_p`.
     """
     ordered, ids = probability.sort(descending=True, stable=True)
