@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 from collections.abc import Iterable
 
-from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.engine.settings import Settings, SettingsError
 from dlplay.engine.task import Task
 from dlplay.exports.loop_text import READ
 from dlplay.exports.modules import Definition, External, Found, Key, Module, ModuleName, extent, is_text, resolve
@@ -133,8 +133,6 @@ class Shaker:
         node = kept.item.node
         assert isinstance(node, ast.ClassDef)
         if isinstance(member, FUNCTIONS):
-            if self._answers(kept.item.module, member):
-                return False
             special = member.name.startswith("__") and member.name.endswith("__")
             return special or member.name in wanted or member.name in overrides(kept.item)
         if melted or (isinstance(member, ast.AnnAssign) and member.value is None and not declares(node)):
@@ -144,20 +142,6 @@ class Shaker:
             names = {item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)}
             return bool(names & wanted) or any(name.startswith("__") for name in names) or bool(names & overrides(kept.item))
         return True
-
-    def _answers(self, home: Module, member: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-        """Whether a method answers a question of somebody who looks inside: it takes a panel's options, or returns a panel."""
-        arguments = [*member.args.posonlyargs, *member.args.args, *member.args.kwonlyargs]
-        for annotation in filter(None, [member.returns, *(argument.annotation for argument in arguments)]):
-            for part in ast.walk(annotation):
-                found = self.meaning(home, part) if isinstance(part, (ast.Name, ast.Attribute)) else None
-                if not isinstance(found, Found):
-                    continue
-                value = getattr(importlib.import_module(found.item.module.name), found.name)
-                options = isinstance(value, type) and issubclass(value, Options) and not issubclass(value, Settings)
-                if options or found.item.module.name == "dlplay.engine.panels":
-                    return True
-        return False
 
     def _wanted(self, key: Key) -> set[str]:
         family = self.family(key)
