@@ -10,11 +10,12 @@ import pytest
 
 from dlplay.architectures.gan import GANSettings
 from dlplay.architectures.gan.settings import HEART
-from dlplay.data.points import NAMES, load_points, parse_ink, read_points
+from dlplay.data.catalogue import POINTS
+from dlplay.data.points import load_points, parse_ink, read_points
 from dlplay.engine.errors import DataError
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", POINTS)
 def test_named_distributions_are_the_same_in_every_run_and_hold_other_points_out(name: str) -> None:
     one, two = load_points(name, HEART), load_points(name, HEART)
     assert one.digest() == two.digest()

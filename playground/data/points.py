@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.data.bounded import MIB, clean, named, read_bytes
+from dlplay.data.catalogue import POINTS
 from dlplay.engine.errors import DataError
 
 TRAINING = 20_000
@@ -101,8 +102,6 @@ def _spiral(rng: np.random.Generator, count: int) -> Drawn:
 
 CURVES: dict[str, Callable[[np.random.Generator, int], Drawn]] = {"ring": _ring, "moons": _moons, "spiral": _spiral}
 GAUSSIANS: dict[str, Callable[[str], PointData]] = {"8-gaussians": _eight, "25-gaussians": _twenty_five}
-NAMES = (*GAUSSIANS, *CURVES, "drawn")
-"""The distributions that are known by name."""
 
 
 def load_points(data: str, drawing: str = "") -> PointData:
@@ -116,8 +115,8 @@ def load_points(data: str, drawing: str = "") -> PointData:
         return _sample("drawn", lambda rng, count: _from_ink(ink, rng, count), np.zeros((0, 2), np.float32), 0.0)
     path = Path(data)
     if not path.exists():
-        near = difflib.get_close_matches(path.name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a file with two numbers a line"
+        near = difflib.get_close_matches(path.name, POINTS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(POINTS)} or the path of a file with two numbers a line"
         raise DataError(f"--data {named(path)} is neither a known distribution nor a file; {hint}")
     return _from_file(path)
 

@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlplay.data.images import NAMES as IMAGE_NAMES
+from dlplay.data.catalogue import IMAGE_SIDES, POINTS
 from dlplay.data.images import ImageData, load_images
-from dlplay.data.points import NAMES as POINT_NAMES
 from dlplay.data.points import PointData, load_points
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
@@ -31,11 +30,11 @@ Cells = NDArray[np.float64]
 
 def load(data: str, drawing: str, image_size: int) -> PointData | ImageData:
     """Points or images, by name or from a path: a file holds points, a folder images. Raises `DataError`."""
-    if data in IMAGE_NAMES or (data not in POINT_NAMES and Path(data).is_dir()):
+    if data in IMAGE_SIDES or (data not in POINTS and Path(data).is_dir()):
         return load_images(data, image_size)
-    if data not in POINT_NAMES and not Path(data).exists():
-        near = get_close_matches(data, (*POINT_NAMES, *IMAGE_NAMES), n=1)
-        if near and near[0] in IMAGE_NAMES:
+    if data not in POINTS and not Path(data).exists():
+        near = get_close_matches(data, (*POINTS, *IMAGE_SIDES), n=1)
+        if near and near[0] in IMAGE_SIDES:
             return load_images(data, image_size)  # says what is wrong
     return load_points(data, drawing)
 
@@ -118,7 +117,7 @@ class Examples:
     def place(self, x: float, y: float) -> None:
         """Add a cluster of real points. Raises `SettingsError` for images."""
         if self.points is None:
-            raise SettingsError(f"a point cannot be placed among images; use --data {POINT_NAMES[0]}, or remove a class", "point")
+            raise SettingsError(f"a point cannot be placed among images; use --data {POINTS[0]}, or remove a class", "point")
         self.apply([*self.edits, {"kind": "place", "x": x, "y": y}])
 
     def remove_near(self, x: float, y: float) -> None:
