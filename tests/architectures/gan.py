@@ -12,8 +12,6 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
-from scipy.stats import wasserstein_distance as wasserstein_1d
 from torch import Tensor, nn
 
 from dlplay.architectures.gan import model
@@ -27,11 +25,11 @@ from dlplay.architectures.gan.nets.transformer import TransformerDiscriminator, 
 from dlplay.architectures.gan.panels import GANPanels
 from dlplay.architectures.gan.settings import GANSettings, Place
 from dlplay.architectures.gan.task import GANTask
+from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Bars, ImageGrid, Scatter
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
-from dlplay.parts.distances import frechet_distance, wasserstein_distance
 from tests.rooms import Gate, RoomFacts
 from tests.samples import POINTS
 
@@ -298,27 +296,14 @@ def test_networks_that_cannot_be_built_are_refused_with_a_way_out(values: dict[s
     assert words in str(refused.value)
 
 
+def test_a_checkpoint_of_other_data_names_them() -> None:
+    assets = build(**TINY).assets()
+    assert assets == {"data": "8-gaussians", "shape": [2], "modes": [str(mode) for mode in range(8)]}
+    with pytest.raises(DataError, match=r"shape \(2,\), and digits has \(1, 8, 8\); use --data 8-gaussians"):
+        GANTask(make(GANSettings, IMAGES), CPU, assets)
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_wasserstein_distance_is_exact() -> None:
-    rng = np.random.default_rng(0)
-    for sizes in ((200, 200), (150, 70)):
-        one, other = (rng.standard_normal((size, 1)) + shift for size, shift in zip(sizes, (0, 0.7), strict=True))
-        assert wasserstein_distance(one, other) == pytest.approx(wasserstein_1d(one[:, 0], other[:, 0]), rel=1e-9)
-    square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
-    assert wasserstein_distance(square, square + np.array([3, 4])) == pytest.approx(5.0)
-
-
-def test_the_frechet_distance_is_that_of_the_formula() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.standard_normal((500, 5)) @ rng.standard_normal((5, 5)), rng.standard_normal((400, 5)) + 0.3
-    a, b = np.cov(one.T), np.cov(other.T)
-    formula = np.square(one.mean(0) - other.mean(0)).sum() + np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
-    assert frechet_distance(one, other) == pytest.approx(formula, rel=1e-8)
-    assert frechet_distance(one, one) == pytest.approx(0.0, abs=1e-9)
-    shifted = one + np.array([3.0, 0, 0, 0, 4])
-    assert frechet_distance(shifted, one) == pytest.approx(25.0, rel=1e-9)
 
 
 def test_a_mode_is_covered_by_a_part_of_its_fair_share() -> None:
@@ -360,7 +345,9 @@ def test_baselines_say_what_is_good_and_what_is_not() -> None:
 
 def test_a_removed_mode_is_no_longer_real() -> None:
     task = build(**TINY)
+    key = task.data_key()
     act(task, "remove_mode", "1.5,0.1")
+    assert task.data_key() == key, "edits are no other data: the run goes on"
     assert task.examples.present.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert not (task.examples.train[:, 0] > 1.2).any()
     assert not (task.examples.test[:, 0] > 1.2).any()

@@ -38,7 +38,7 @@ card = Card(
         PanelCard(
             "samples",
             "Samples",
-            "Real examples and samples. Background: the discriminator's output (scale below); arrows: where it pushes the samples.",
+            "Background: the discriminator's output. Arrows: where it pushes the samples.",
             "Points: the background is the discriminator's output over the plane. The arrow at a sample is the negative gradient of the "
             "generator's loss, the direction in which the generator's next update pushes it. Choose a place with the cursor to add real "
             "points there or to remove the nearest mode. Images: samples from 64 fixed latents, each with the class of the nearest "

@@ -1,4 +1,4 @@
-"""All metrics of a set of samples, and the same metrics of sets that no network made."""
+"""How close samples are to real examples: all metrics, and their baselines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REAL = "real against real"
 
 
 class Evaluator:
-    """Holds the real examples as vectors (N, D). It belongs to the examples as they are edited when it is made."""
+    """Measures samples against `examples` as they are edited when it is created; it holds them as vectors (N, D)."""
 
     def __init__(self, examples: Examples) -> None:
         self.examples, self.edits = examples, examples.edits
