@@ -8,8 +8,8 @@ import sys
 import torch
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.gan import GANSettings
 from dlplay.architectures.gan.model import MLPDiscriminator, MLPGenerator
+from dlplay.architectures.gan.settings import GANSettings
 from dlplay.data.points import load_points
 
 
@@ -34,8 +34,8 @@ def main(steps: int, threads: int) -> None:
             with torch.no_grad():
                 fake = generator(torch.randn(batch, settings.latent, generator=noise))
             outputs = critic(torch.cat([real, fake]))
-            share = torch.rand(batch, 1, generator=noise)
-            between = torch.lerp(real, fake, share).requires_grad_()
+            alpha = torch.rand(batch, 1, generator=noise)
+            between = torch.lerp(real, fake, alpha).requires_grad_()
             (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             penalty = (gradient.norm(dim=1) - 1).square().mean()
             critic_loss = outputs[batch:].mean() - outputs[:batch].mean() + settings.penalty * penalty

@@ -34,7 +34,7 @@ ATTENTION = HeatMap(
 AROUND = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 RING = np.stack([1.5 * np.cos(AROUND), 1.5 * np.sin(AROUND)], axis=1).astype(np.float32)
 POINTS = Scatter(
-    points=Array.of(np.concatenate([RING, 0.8 * RING])), groups=[0] * 8 + [1] * 8, names=["real", "made"], x_title="x", y_title="y",
+    points=Array.of(np.concatenate([RING, 0.8 * RING])), groups=[0] * 8 + [1] * 8, names=["real", "generated"], x_title="x", y_title="y",
     background=Array.of(np.hypot(*np.mgrid[-1:1:12j, -1:1:24j]).astype(np.float32)), bounds=(-2.0, 2.0, -2.0, 2.0),
     figure="8 of 8 modes",
 )  # fmt: skip

@@ -25,6 +25,7 @@ from PIL import Image
 
 from dlplay.data import bounded, digits, download, folders, idx
 from dlplay.data.batches import Batches
+from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.data.images import load_images
 from dlplay.engine.errors import DataError
 
@@ -64,6 +65,14 @@ def test_the_digits_and_their_split_are_those_of_scikit_learn() -> None:
         uneven = np.random.default_rng(seed).choice(5, size=97 + seed, p=[0.5, 0.2, 0.15, 0.1, 0.05])
         train, test = train_test_split(np.arange(len(uneven)), stratify=uneven, test_size=0.2, random_state=seed)
         assert np.array_equal(np.concatenate(digits.stratified_split(uneven, seed=seed)), np.concatenate([train, test]))
+
+
+def test_every_listed_data_set_can_be_had_and_the_list_costs_nothing() -> None:
+    assert set(IMAGE_SIDES) == {"digits", *download.SETS}
+    assert load_images("digits").shape == (1, IMAGE_SIDES["digits"], IMAGE_SIDES["digits"])
+    code = "import sys; import dlplay.data.catalogue; print({'torch', 'numpy'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout == "set()\n"
 
 
 def test_loading_the_digits_does_not_import_scikit_learn() -> None:

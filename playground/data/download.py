@@ -15,6 +15,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from dlplay.data.bounded import MIB, named, open_regular, size
+from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.data.idx import read_idx_folder
 from dlplay.engine.errors import DataError
 
@@ -147,8 +148,9 @@ def _md5(path: Path, limit: int) -> str:
     return digest.hexdigest()
 
 
-def read_cifar(path: Path, side: int = 32) -> Split:
+def read_cifar(path: Path) -> Split:
     """CIFAR-10's binary archive: records of one label byte and 3x32x32 bytes, five training files and one of held-out images."""
+    side = IMAGE_SIDES["cifar10"]
     record = 1 + 3 * side * side
     parts: dict[str, NDArray[np.uint8]] = {}
     wanted = {f"data_batch_{number}.bin" for number in range(1, 6)} | {"test_batch.bin"}

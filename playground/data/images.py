@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.data.bounded import clean, named
+from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.data.digits import load_digits, stratified_split
 from dlplay.data.download import SETS, download_set
 from dlplay.data.folders import read_folder
 from dlplay.data.idx import find_idx, read_idx_folder
 from dlplay.engine.errors import DataError
-
-NAMES = ("digits", *SETS)
-"""The data sets that are known by name; anything else is a path."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,8 +75,8 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
         return ImageData(data, SETS[data].classes, 255, train_images, train_labels, test_images, test_labels)
     path = Path(data)
     if not path.is_dir():
-        near = difflib.get_close_matches(path.name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"
+        near = difflib.get_close_matches(path.name, IMAGE_SIDES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(IMAGE_SIDES)} or the path of a folder"
         found = "is not a folder" if path.exists() else "is neither a known data set nor a folder"
         raise DataError(f"--data {named(path)} {found}; {hint}")
     name = clean(path.resolve().name) or "own images"

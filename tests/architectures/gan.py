@@ -1,28 +1,31 @@
-"""The GAN: losses against closed forms, no gradient from one side to the other, exact distances, and data that a person changes."""
+"""The GAN: losses against closed forms, no gradient from one network to the other, exact distances, and edits of the data."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import re
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import sqrtm
-from scipy.stats import wasserstein_distance as wasserstein_1d
 from torch import Tensor, nn
 
-from dlplay.architectures.gan import GANSettings, card, losses, metrics
-from dlplay.architectures.gan.augmentation import augment
-from dlplay.architectures.gan.judge import REAL
-from dlplay.architectures.gan.memory import MOMENTS, Memory
-from dlplay.architectures.gan.model import ConvDiscriminator, ConvGenerator, Enlarge
-from dlplay.architectures.gan.options import PointOptions
+from dlplay.architectures.gan import model
+from dlplay.architectures.gan.card import card
+from dlplay.architectures.gan.data.augmentation import augment
+from dlplay.architectures.gan.evaluation import metrics
+from dlplay.architectures.gan.evaluation.evaluator import REAL
+from dlplay.architectures.gan.evaluation.history import MAX_SNAPSHOTS, SampleHistory
+from dlplay.architectures.gan.nets.conv import ConvDiscriminator, ConvGenerator, NearestUpsample
+from dlplay.architectures.gan.nets.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
+from dlplay.architectures.gan.panels import GANPanels
+from dlplay.architectures.gan.settings import GANSettings, Place
 from dlplay.architectures.gan.task import GANTask
-from dlplay.architectures.gan.transformer import TransformerDiscriminator, TransformerGenerator, join_patches, split_patches
+from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Bars, ImageGrid, Scatter
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
@@ -36,11 +39,12 @@ facts = RoomFacts(
     gates=[Gate(0.20, seeds=5)],
     pictured={"samples": POINTS, "sample": POINTS},
     waits_for="8 of 8 modes",
-)  # fmt: skip
+)
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-TINY: dict[str, Any] = {"width": 16, "layers": 2, "batch": 16, "critic_steps": 1}
+TINY = dict(facts.small)
 IMAGES: dict[str, Any] = TINY | {"data": "digits", "latent": 8, "heads": 2}
 LOSSES = ["wasserstein-gp", "wasserstein", "non-saturating", "minimax"]
 
@@ -71,7 +75,7 @@ def ask(task: GANTask, name: str, **options: Any) -> Any:
 
 def act(task: GANTask, name: str, point: str = "") -> None:
     options = {item.name: item for item in card.actions}[name].options
-    task.act(name, options(point=point) if issubclass(options, PointOptions) else options())
+    task.act(name, options(point=point) if issubclass(options, Place) else options())
 
 
 def copies(net: nn.Module) -> list[Tensor]:
@@ -82,14 +86,6 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # --- losses -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -97,41 +93,41 @@ def test_losses_are_those_of_their_papers() -> None:
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
     p_real, p_fake = torch.sigmoid(real), torch.sigmoid(fake)
     for loss in ("minimax", "non-saturating"):
-        of_real, of_fake = losses.discriminator_losses(loss, real, fake)
+        of_real, of_fake = model.discriminator_losses(loss, real, fake)
         assert torch.allclose(of_real, -p_real.log().mean())
         assert torch.allclose(of_fake, -(1 - p_fake).log().mean())
-    assert torch.allclose(losses.generator_loss("minimax", fake), (1 - p_fake).log().mean())
-    assert torch.allclose(losses.generator_loss("non-saturating", fake), -p_fake.log().mean())
+    assert torch.allclose(model.generator_loss("minimax", fake), (1 - p_fake).log().mean())
+    assert torch.allclose(model.generator_loss("non-saturating", fake), -p_fake.log().mean())
     for loss in ("wasserstein", "wasserstein-gp"):
-        of_real, of_fake = losses.discriminator_losses(loss, real, fake)
+        of_real, of_fake = model.discriminator_losses(loss, real, fake)
         assert of_real + of_fake == fake.mean() - real.mean()
-        assert losses.generator_loss(loss, fake) == -fake.mean()
+        assert model.generator_loss(loss, fake) == -fake.mean()
 
 
 def test_labels_are_smoothed_on_the_real_side_alone() -> None:
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
-    of_real, of_fake = losses.discriminator_losses("non-saturating", real, fake, 0.1)
+    of_real, of_fake = model.discriminator_losses("non-saturating", real, fake, 0.1)
     expected = nn.functional.binary_cross_entropy_with_logits(real, torch.full((2,), 0.9))
     assert torch.allclose(of_real, expected)
-    assert of_fake == losses.discriminator_losses("non-saturating", real, fake)[1]
+    assert of_fake == model.discriminator_losses("non-saturating", real, fake)[1]
 
 
 def test_a_sure_discriminator_leaves_minimax_without_a_gradient() -> None:
-    slopes = {}
+    gradients = {}
     for loss in ("minimax", "non-saturating"):
         fake = torch.tensor([-12.0], requires_grad=True)
-        losses.generator_loss(loss, fake).backward()  # type: ignore[no-untyped-call]
+        model.generator_loss(loss, fake).backward()  # type: ignore[no-untyped-call]
         assert fake.grad is not None
-        slopes[loss] = abs(fake.grad.item())
-    assert slopes["minimax"] < 1e-5
-    assert slopes["non-saturating"] > 0.99
+        gradients[loss] = abs(fake.grad.item())
+    assert gradients["minimax"] < 1e-5
+    assert gradients["non-saturating"] > 0.99
 
 
 def test_the_penalty_of_a_linear_critic_is_known() -> None:
     direction = torch.tensor([3.0, 4.0])
-    real, fake, share = torch.randn(6, 2), torch.randn(6, 2), torch.rand(6)
-    assert losses.gradient_penalty(lambda x: x @ direction, real, fake, share).item() == pytest.approx(16.0, rel=1e-5)
-    at_half = losses.gradient_penalty(lambda x: x.square().sum(1) / 2, real, fake, torch.full((6,), 0.5))
+    real, fake, alpha = torch.randn(6, 2), torch.randn(6, 2), torch.rand(6)
+    assert model.gradient_penalty(lambda x: x @ direction, real, fake, alpha).item() == pytest.approx(16.0, rel=1e-5)
+    at_half = model.gradient_penalty(lambda x: x.square().sum(1) / 2, real, fake, torch.full((6,), 0.5))
     assert at_half.item() == pytest.approx((((real + fake) / 2).norm(dim=1) - 1).square().mean().item(), rel=1e-5)
 
 
@@ -146,11 +142,11 @@ def test_the_penalty_can_be_differentiated_in_the_critics_weights(kind: str) -> 
         shape = (1, 2, 2)
         critic = TransformerDiscriminator(shape, 1, 2, 1, 1, fused=False, dropout=0.0).double()
     names = [name for name, _ in critic.named_parameters()]
-    real, fake, share = torch.randn(3, *shape).double(), torch.randn(3, *shape).double(), torch.rand(3).double()
+    real, fake, alpha = torch.randn(3, *shape).double(), torch.randn(3, *shape).double(), torch.rand(3).double()
 
     def penalty(*weights: Tensor) -> Tensor:
         own = dict(zip(names, weights, strict=True))
-        return losses.gradient_penalty(lambda x: torch.func.functional_call(critic, own, (x,)), real, fake, share)
+        return model.gradient_penalty(lambda x: torch.func.functional_call(critic, own, (x,)), real, fake, alpha)
 
     assert torch.autograd.gradcheck(penalty, tuple(p.detach().clone().requires_grad_() for p in critic.parameters()))
 
@@ -164,13 +160,13 @@ def test_clipped_weights_stay_within_the_bound() -> None:
     assert type(task.optimizers["discriminator"]) is torch.optim.RMSprop
 
 
-# --- two sides --------------------------------------------------------------------------------------------------------------------
+# --- two networks -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_each_update_changes_one_net_alone_and_leaves_no_gradient_in_the_other(loss: str) -> None:
+def test_each_update_changes_one_network_alone_and_leaves_no_gradient_in_the_other(loss: str) -> None:
     task = build(**TINY, loss=loss)
-    task._set_rates()
+    task.update_rates()
     generator, discriminator = copies(task.generator), copies(task.discriminator)
     task.update_discriminator()
     assert same(copies(task.generator), generator)
@@ -218,12 +214,12 @@ def _latents(task: GANTask, count: int) -> list[Tensor]:
     return [torch.randn(count, task.settings.latent, generator=torch.Generator().manual_seed(12345))]
 
 
-# --- nets -------------------------------------------------------------------------------------------------------------------------
+# --- networks ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("generator", ["mlp", "conv", "transformer"])
 @pytest.mark.parametrize("discriminator", ["mlp", "conv", "transformer"])
-def test_any_two_nets_play_any_game(generator: str, discriminator: str) -> None:
+def test_any_two_networks_train_with_any_loss(generator: str, discriminator: str) -> None:
     for loss in LOSSES:
         task = build(**IMAGES, generator=generator, discriminator=discriminator, loss=loss, augment=True)
         [found] = train(task, 1)
@@ -243,10 +239,10 @@ def test_convolutions_fit_images_of_any_side(side: int, layers: int) -> None:
     assert ConvDiscriminator(shape, layers, 8, 0.0)(images).shape == (2,)
 
 
-def test_enlarging_repeats_every_cell() -> None:
+def test_upsampling_repeats_every_pixel() -> None:
     images = torch.randn(2, 3, 4, 5)
-    assert torch.equal(Enlarge(2)(images), nn.functional.interpolate(images, scale_factor=2))
-    assert torch.equal(Enlarge(1)(images), images)
+    assert torch.equal(NearestUpsample(2)(images), nn.functional.interpolate(images, scale_factor=2))
+    assert torch.equal(NearestUpsample(1)(images), images)
 
 
 def test_two_transformers_hold_no_convolution_and_no_batch_normalisation() -> None:
@@ -263,7 +259,7 @@ def test_patches_are_cut_and_joined_without_loss() -> None:
     assert torch.equal(join_patches(patches, (3, 6, 8), 2), images)
 
 
-def test_fused_attention_and_the_written_out_sum_agree() -> None:
+def test_fused_and_plain_attention_agree() -> None:
     torch.manual_seed(0)
     fused = TransformerDiscriminator((1, 8, 8), 2, 16, 4, 2, True, 0.0)
     plain = TransformerDiscriminator((1, 8, 8), 2, 16, 4, 2, False, 0.0)
@@ -272,7 +268,7 @@ def test_fused_attention_and_the_written_out_sum_agree() -> None:
     assert torch.allclose(fused(images), plain(images), atol=1e-5)
 
 
-def test_augmentation_lets_gradients_through_and_moves_by_whole_cells() -> None:
+def test_augmentation_lets_gradients_through_and_moves_by_whole_pixels() -> None:
     images = torch.rand(64, 1, 8, 8) * 2 - 1
     images.requires_grad_()
     changed = augment(images, torch.Generator().manual_seed(0))
@@ -289,55 +285,42 @@ def test_augmentation_lets_gradients_through_and_moves_by_whole_cells() -> None:
     [
         ({"generator": "conv"}, "--generator conv is for images; use --generator mlp for points"),
         ({"data": "moons", "discriminator": "transformer"}, "--discriminator transformer is for images"),
-        ({"data": "digits", "generator": "transformer", "heads": 3, "width": 16}, "use a divisor such as 2"),
+        ({"data": "digits", "generator": "transformer", "heads": 3, "width": 16}, "use 2 heads"),
         ({"data": "digits", "generator": "transformer", "patch": 3}, "use --patch 2"),
         ({"data": "drawn", "drawing": "00/00"}, "--drawing is empty"),
     ],
 )
-def test_nets_that_cannot_be_built_are_refused_with_a_way_out(values: dict[str, Any], words: str) -> None:
+def test_networks_that_cannot_be_built_are_refused_with_a_way_out(values: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError) as refused:
         make(GANSettings, values)
     assert words in str(refused.value)
 
 
+def test_a_checkpoint_of_other_data_names_them() -> None:
+    assets = build(**TINY).assets()
+    assert assets == {"data": "8-gaussians", "shape": [2], "modes": [str(mode) for mode in range(8)]}
+    with pytest.raises(DataError, match=r"shape \(2,\), and digits has \(1, 8, 8\); use --data 8-gaussians"):
+        GANTask(make(GANSettings, IMAGES), CPU, assets)
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_earth_movers_distance_is_exact() -> None:
-    rng = np.random.default_rng(0)
-    for sizes in ((200, 200), (150, 70)):
-        one, other = (rng.standard_normal((size, 1)) + shift for size, shift in zip(sizes, (0, 0.7), strict=True))
-        assert metrics.wasserstein_distance(one, other) == pytest.approx(wasserstein_1d(one[:, 0], other[:, 0]), rel=1e-9)
-    square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
-    assert metrics.wasserstein_distance(square, square + np.array([3, 4])) == pytest.approx(5.0)
-
-
-def test_the_frechet_distance_is_that_of_the_formula() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.standard_normal((500, 5)) @ rng.standard_normal((5, 5)), rng.standard_normal((400, 5)) + 0.3
-    a, b = np.cov(one.T), np.cov(other.T)
-    formula = np.square(one.mean(0) - other.mean(0)).sum() + np.trace(a + b - 2 * np.real(sqrtm(a @ b)))
-    assert metrics.frechet_distance(one, other) == pytest.approx(formula, rel=1e-8)
-    assert metrics.frechet_distance(one, one) == pytest.approx(0.0, abs=1e-9)
-    shifted = one + np.array([3.0, 0, 0, 0, 4])
-    assert metrics.frechet_distance(shifted, one) == pytest.approx(25.0, rel=1e-9)
-
-
-def test_modes_are_counted_by_a_part_of_their_fair_share() -> None:
+def test_a_mode_is_covered_by_a_part_of_its_fair_share() -> None:
     centres = np.array([[0.0, 0], [10, 0], [0, 10]], np.float32)
     samples = np.concatenate([np.zeros((60, 2)), np.full((30, 2), 5.0), np.array([[10.0, 0.39]] * 6), np.array([[0.0, 9.59]] * 4)])
-    modes = metrics.in_modes(samples, centres, 0.1)
+    modes = metrics.assign_modes(samples, centres, 0.1)
     assert (modes == 0).sum() == 60
     assert (modes == 1).sum() == 6  # within four standard deviations
     assert (modes == 2).sum() == 0  # just outside
-    assert metrics.covered(modes, np.arange(3)) == 1  # 6 of 100 are less than a fifth of a third
-    assert metrics.covered(np.repeat([0, 1, 2], [85, 7, 8]), np.arange(3)) == 3
+    assert metrics.count_covered(modes, np.arange(3)) == 1  # 6 of 100 are less than a fifth of a third
+    assert metrics.count_covered(np.repeat([0, 1, 2], [85, 7, 8]), np.arange(3)) == 3
 
 
 def test_the_nearest_training_example_is_found() -> None:
     rng = np.random.default_rng(0)
     samples, training = rng.random((20, 6)), rng.random((50, 6))
-    distances, nearest = metrics.nearest_training(samples, training)
+    distances, nearest = metrics.nearest_neighbours(samples, training)
     every = np.linalg.norm(samples[:, None] - training[None], axis=2)
     assert np.array_equal(nearest, every.argmin(1))
     assert np.allclose(distances, every.min(1))
@@ -357,12 +340,14 @@ def test_baselines_say_what_is_good_and_what_is_not() -> None:
     assert set(images) == set(evaluate(build(**IMAGES)))
 
 
-# --- a person changes the data ----------------------------------------------------------------------------------------------------
+# --- edits of the data ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_removed_mode_is_no_longer_real() -> None:
     task = build(**TINY)
+    key = task.data_key()
     act(task, "remove_mode", "1.5,0.1")
+    assert task.data_key() == key, "edits are no other data: the run goes on"
     assert task.examples.present.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert not (task.examples.train[:, 0] > 1.2).any()
     assert not (task.examples.test[:, 0] > 1.2).any()
@@ -383,7 +368,7 @@ def test_placed_points_are_a_mode_of_their_own() -> None:
     assert len(new) == before // 8
     assert torch.allclose(new.mean(0), torch.tensor([0.25, -0.5]), atol=1e-3)
     assert len(task.examples.centres) == 9
-    assert task.judge.modes(np.array([[0.25, -0.5]])).tolist() == [8]
+    assert task.evaluator.modes(np.array([[0.25, -0.5]])).tolist() == [8]
     act(task, "remove_mode", "0.2,-0.4")
     assert len(task.examples.train) == before
     moons = build(**TINY, data="moons")
@@ -395,7 +380,8 @@ def test_placed_points_are_a_mode_of_their_own() -> None:
 
 def test_a_removed_class_is_no_longer_learnt() -> None:
     task = build(**IMAGES)
-    number = task.class_of_sample(5)
+    with looking(task):
+        [number] = task.modes(task.sampler(task.fixed_latents[5:6]))
     act(task, "remove_mode", "5")
     assert number not in task.examples.train_modes
     assert len(task.examples.present) == 9
@@ -433,7 +419,7 @@ def test_the_last_mode_cannot_be_removed() -> None:
 
 
 @pytest.mark.parametrize("name", ["discriminator_step", "generator_step", "both_step"])
-def test_a_single_step_of_one_side(name: str) -> None:
+def test_a_single_step_of_one_network(name: str) -> None:
     task = build(**TINY)
     generator, discriminator = copies(task.generator), copies(task.discriminator)
     act(task, name)
@@ -483,20 +469,19 @@ def test_acts_and_a_resume_go_on_to_the_bit(values: dict[str, Any]) -> None:
     assert found == expected
     assert all(torch.equal(value, task.weights()[name]) for name, value in through.weights().items())
     assert evaluate(task) == evaluate(through)
-    assert task.memory.steps == through.memory.steps
-    assert all(torch.equal(a, b) for a, b in zip(task.memory.samples, through.memory.samples, strict=True))
+    assert task.history.steps == through.history.steps
+    assert all(torch.equal(a, b) for a, b in zip(task.history.samples, through.history.samples, strict=True))
 
 
-def test_moments_are_spread_over_the_whole_training() -> None:
-    memory = Memory()
+def test_snapshots_are_spread_over_the_whole_training() -> None:
+    history = SampleHistory()
     for step in range(5000):
-        if memory.due(step):
-            memory.add(step, torch.full((1, 2), float(step)))
-    assert MOMENTS // 2 <= len(memory.steps) <= MOMENTS
-    gaps = {b - a for a, b in zip(memory.steps, memory.steps[1:], strict=False)}
-    assert gaps == {memory.gap}
-    assert memory.steps[0] == 0
-    assert [float(samples[0, 0]) for samples in memory.samples] == memory.steps
+        if history.due(step):
+            history.add(step, torch.full((1, 2), float(step)))
+    assert MAX_SNAPSHOTS // 2 <= len(history.steps) <= MAX_SNAPSHOTS
+    assert {b - a for a, b in pairwise(history.steps)} == {history.interval}
+    assert history.steps[0] == 0
+    assert [float(samples[0, 0]) for samples in history.samples] == history.steps
 
 
 def test_live_settings_take_effect_at_the_next_step() -> None:
@@ -516,8 +501,8 @@ def test_live_settings_take_effect_at_the_next_step() -> None:
 def test_arrows_point_down_the_generators_loss() -> None:
     task = build(**TINY)
     samples = task.draw(5).detach()
-    push = task._push(samples)
-    nearer = samples + 1e-3 * push / push.norm(dim=1, keepdim=True)
+    direction = GANPanels(task)._descent(samples)
+    nearer = samples + 1e-3 * direction / direction.norm(dim=1, keepdim=True)
     before, after = (task.discriminator(at) for at in (samples, nearer))
     assert (after > before).all()  # a step along the arrow is taken for more real
 
@@ -548,13 +533,13 @@ def test_a_saturated_discriminator_is_told_by_the_length_of_the_longest_arrow() 
     """Arrows are drawn to fit the view, so that only the number tells a push from next to none."""
     task = build(**{**TINY, "loss": "minimax"})
 
-    def slope() -> float:
-        return float(re.search(r"longest arrow: slope (\S+)", ask(task, "samples").caption)[1])  # type: ignore[index]
+    def gradient() -> float:
+        return float(re.search(r"longest arrow: gradient (\S+)", ask(task, "samples").caption)[1])  # type: ignore[index]
 
-    free = slope()
+    free = gradient()
     with torch.no_grad():
         task.discriminator.out.bias.fill_(-30.0)  # type: ignore[union-attr, operator]
-    assert slope() < 1e-9 * free
+    assert gradient() < 1e-9 * free
 
 
 def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
@@ -563,7 +548,7 @@ def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
     with torch.no_grad():
         expected = task.sampler(torch.tensor([[-1.0, 0.0, 0.5]]))
     assert np.allclose(shown.points.numpy()[-1], expected[0].numpy())
-    with pytest.raises(SettingsError, match="--along 3 is not there; the latent has 3 numbers"):
+    with pytest.raises(SettingsError, match="--along 3 is not there; the latent has 3 dimensions"):
         ask(task, "sample", along=3)
 
 

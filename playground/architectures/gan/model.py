@@ -1,19 +1,26 @@
-"""Generators and discriminators that are multilayer perceptrons or convolutional; those that are transformers stand in transformer.py.
+"""A generative adversarial network (Goodfellow et al., Generative Adversarial Nets, 2014): two networks, and what each of them minimises.
 
-A generator turns latents (B, Z) into examples (B, *shape): points as they are, images with cells from -1 to 1. A discriminator turns
-examples into one number each (B,): no sigmoid, since the losses take logits or scores, and no batch normalisation, since the gradient
-penalty is on the slope at each example by itself.
+The generator turns latents z (B, Z) into samples (B, *shape): points as they are, images with pixels from -1 to 1. The discriminator gives
+one number for each example (B,). There is no sigmoid, since the losses take logits or scores, and no batch normalisation, since the
+gradient penalty is on the gradient at each example by itself. Here both are multilayer perceptrons; `nets` has convolutional networks and
+transformers in their place.
+
+    minimax, non-saturating   Goodfellow et al., 2014: the discriminator gives the logit of "real"
+    wasserstein               Arjovsky, Chintala, Bottou, Wasserstein GAN, 2017: a critic gives a score; its weights are clipped
+    wasserstein-gp            Gulrajani et al., Improved Training of Wasserstein GANs, 2017: a gradient penalty instead of clipping
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
-"""(2,) for points, (C, H, W) for images."""
+"""Of one example: (2,) for points, (C, H, W) for images."""
 
 
 class MLPGenerator(nn.Module):
@@ -26,7 +33,7 @@ class MLPGenerator(nn.Module):
         self.out = nn.Linear(width, math.prod(shape))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Examples (B, *shape)."""
+        """Samples (B, *shape) from latents (B, Z)."""
         x = self.out(self.body(z))
         return x if len(self.shape) == 1 else torch.tanh(x).view(-1, *self.shape)
 
@@ -42,71 +49,54 @@ class MLPDiscriminator(nn.Module):
         self.out = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number for each example, (B,)."""
+        """Logits or scores (B,) of examples (B, *shape)."""
         return self.out(self.dropout(self.body(x.flatten(1))))[:, 0]  # type: ignore[no-any-return]
-
-
-class ConvGenerator(nn.Module):
-    """From a quarter of the side, twice doubled, after DCGAN (Radford, Metz, Chintala, 2016); group instead of batch normalisation, so
-    that a sample depends on its latent alone."""
-
-    def __init__(self, shape: Shape, latent: int, layers: int, width: int) -> None:
-        super().__init__()
-        self.shape = shape
-        channels, height, width_ = shape
-        self.small = (width, -(-height // 4), -(-width_ // 4))
-        self.seed = nn.Linear(latent, math.prod(self.small))
-        blocks: list[nn.Module] = []
-        for layer in range(layers):
-            blocks += [nn.GroupNorm(math.gcd(8, width), width), nn.ReLU()]
-            if layer < 2:
-                blocks.append(Enlarge(2))
-            blocks.append(nn.Conv2d(width, width, 3, padding=1))
-        self.body = nn.Sequential(*blocks)
-        left = 4 // 2 ** min(layers, 2)
-        norm = nn.GroupNorm(math.gcd(8, width), width)
-        self.out = nn.Sequential(Enlarge(left), norm, nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) with cells from -1 to 1."""
-        x = self.body(self.seed(z).view(-1, *self.small))
-        return torch.tanh(self.out(x)[..., : self.shape[1], : self.shape[2]])
-
-
-class Enlarge(nn.Module):
-    """Every cell becomes `scale` x `scale` cells. A copy, since the gradient of `nn.Upsample` differs from time to time on CUDA."""
-
-    def __init__(self, scale: int) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, scale * H, scale * W)."""
-        batch, channels, height, width = x.shape
-        spread = x[:, :, :, None, :, None].expand(-1, -1, -1, self.scale, -1, self.scale)
-        return spread.reshape(batch, channels, height * self.scale, width * self.scale)
-
-
-class ConvDiscriminator(nn.Module):
-    """Convolutions of which the second and the third halve the maps, then one linear layer."""
-
-    def __init__(self, shape: Shape, layers: int, width: int, dropout: float) -> None:
-        super().__init__()
-        channels, height, width_ = shape
-        blocks: list[nn.Module] = []
-        for layer in range(layers):
-            stride = 2 if layer in (1, 2) and min(height, width_) > 1 else 1
-            blocks += [nn.Conv2d(channels if layer == 0 else width, width, 3, stride, padding=1), nn.LeakyReLU(0.2)]
-            height, width_ = -(-height // stride), -(-width_ // stride)
-        self.body = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(width * height * width_, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """One number for each image, (B,)."""
-        return self.out(self.dropout(self.body(x).flatten(1)))[:, 0]  # type: ignore[no-any-return]
 
 
 def _hidden(inputs: int, layers: int, width: int, activation: nn.Module) -> nn.Sequential:
     widths = [inputs] + [width] * layers
     return nn.Sequential(*(part for a, b in zip(widths, widths[1:], strict=False) for part in (nn.Linear(a, b), activation)))
+
+
+def has_critic(loss: str) -> bool:
+    """Whether the discriminator is a critic: it gives scores, of which only differences have a meaning, and no logits."""
+    return loss.startswith("wasserstein")
+
+
+def discriminator_losses(loss: str, real: Tensor, fake: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The discriminator's loss on real and on generated examples, from its outputs (B,) for each; it minimises their sum.
+
+    `label_smoothing` lowers the target of real examples alone (one-sided: Salimans et al., Improved Techniques for Training GANs, 2016).
+    """
+    if has_critic(loss):
+        return -real.mean(), fake.mean()
+    return F.softplus(-real).mean() + label_smoothing * real.mean(), F.softplus(fake).mean()
+
+
+def generator_loss(loss: str, fake: Tensor) -> Tensor:
+    """The generator's loss, from the discriminator's outputs (B,) for its samples.
+
+    Minimax is log(1 - D), whose gradient vanishes where the discriminator is sure; non-saturating is -log D, with the same fixed point.
+    """
+    if has_critic(loss):
+        return -fake.mean()
+    return F.softplus(-fake).mean() if loss == "non-saturating" else -F.softplus(fake).mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """Mean of (|gradient of the critic| - 1)^2, at one point between each real example and a generated one.
+
+    `alpha` (B,) from 0 (real) to 1 (generated) says where on the line between the two. `real` and `fake` are (B, *shape) and get no
+    gradient.
+    """
+    between = torch.lerp(real, fake, alpha.view(-1, *[1] * (real.ndim - 1))).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)  # (B, *shape)
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # (B,)
+    return (norms - 1).square().mean()
+
+
+@torch.no_grad()
+def clip_weights(parameters: list[Tensor], clip: float) -> None:
+    """Clip every weight to -clip..clip, in place."""
+    for parameter in parameters:
+        parameter.clamp_(-clip, clip)

@@ -1,123 +1,147 @@
-"""What a GAN can be told. Imports no torch."""
+"""What a GAN, its panels and its actions can be told. Imports no torch."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from dlplay.data.catalogue import IMAGE_SIDES, POINTS
 from dlplay.engine.errors import DataError
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.quantities import (
+    Batch,
+    Dropout,
+    Heads,
+    ImageSize,
+    LabelSmoothing,
+    Layers,
+    LearningRate,
+    Steps,
+    WeightDecay,
+    live,
+    unit,
+)
+from dlplay.engine.settings import Options, Settings, SettingsError, check_heads
 
-POINTS = ("8-gaussians", "25-gaussians", "ring", "moons", "spiral", "drawn")
-IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28}
+IMAGES = {name: side for name, side in IMAGE_SIDES.items() if name != "cifar10"}
+"""Image data sets that are offered, and their sides: not cifar10, whose 3,072 pixels an image make the Fréchet distance too slow."""
+
 HEART = (
     "0000000000000000/00aff80008ffa000/0affffa0affffa00/0fffffffffffff00/0fffffffffffff00/0fffffffffffff00/0affffffffffa000/"
     "00fffffffffff000/000fffffffff0000/0000fffffff00000/00000fffff000000/000000fff0000000/0000000f00000000"
 )
-"""What is drawn until somebody draws something else; the last rows may be left out."""
+"""The drawing until somebody draws another; rows that are left out at the bottom are empty."""
+
+FIXED_LATENTS = 64
+"""Latents that stay the same over the training, for panels that show the same samples again."""
+
+DecayRate = Annotated[float, Meta(ge=0, lt=1)]
+"""Of an exponential moving average."""
+LatentIndex = Annotated[int, Meta(ge=0, le=1023)]
+FixedLatent = Annotated[int, Meta(ge=0, le=FIXED_LATENTS - 1)]
+PlaceText = Annotated[str, Meta(max_length=60)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GANSettings(Settings):
-    """What a GAN can be told."""
+    """Settings of a GAN."""
 
-    data: Annotated[str, Meta(min_length=1, max_length=1000, extra={"choices": [*POINTS, *IMAGE_SIDES], "path": True})] = "8-gaussians"
-    """What is learnt: points or images by name, a file with two numbers a line, or a folder of IDX files or of class folders."""
+    data: Annotated[str, Meta(min_length=1, max_length=1000, extra={"choices": [*POINTS, *IMAGES], "path": True})] = "8-gaussians"
+    """Training data: points or images by name, a file with two numbers a line, or a folder of IDX files or of class folders."""
 
     drawing: Annotated[str, Meta(max_length=300, extra={"pad": [16, 16]})] = HEART
-    """For --data drawn: rows of the digits 0 (empty) to f (full ink), parted by /; points lie where there is ink."""
+    """For --data drawn: rows of the digits 0 (empty) to f (full ink), separated by /; points are sampled where there is ink."""
 
-    image_size: Annotated[int, Meta(ge=8, le=64, extra={"unit": "pixels"})] = 32
+    image_size: ImageSize = 32
     """Side to which the images of a folder of class folders are resized."""
 
     loss: Literal["wasserstein-gp", "wasserstein", "non-saturating", "minimax"] = "wasserstein-gp"
-    """What the two nets play for; the Wasserstein losses make the discriminator a critic, with a gradient penalty or clipped weights."""
+    """Loss of both networks; the Wasserstein losses make the discriminator a critic, with a gradient penalty or with clipped weights."""
 
     generator: Literal["mlp", "conv", "transformer"] = "mlp"
-    """The net that makes examples from noise; conv and transformer are for images."""
+    """Network that turns latents into samples; conv and transformer are for images."""
 
     discriminator: Literal["mlp", "conv", "transformer"] = "mlp"
-    """The net that tells real examples from made ones; conv and transformer are for images."""
+    """Network that tells real examples from samples; conv and transformer are for images."""
 
-    layers: Annotated[int, Meta(ge=1, le=12)] = 3
-    """Hidden layers, convolutions or blocks of each net."""
+    layers: Layers = 3
+    """Hidden layers, convolutions or transformer blocks of each network."""
 
-    width: Annotated[int, Meta(ge=2, le=2048)] = 128
-    """Numbers in each hidden layer, channels of each convolution, or numbers of each token."""
+    width: Annotated[int, Meta(ge=2, le=4096)] = 128
+    """Units of each hidden layer, channels of each convolution, or size of each token's vector."""
 
-    heads: Annotated[int, Meta(ge=1, le=64)] = 4
-    """Attention heads of a transformer; they share its width."""
+    heads: Heads = 4
+    """Attention heads of a transformer; the width must be divisible by them."""
 
-    patch: Annotated[int, Meta(ge=1, le=32, extra={"unit": "cells"})] = 2
-    """Side of the patches that a transformer cuts images into."""
+    patch: Annotated[int, Meta(ge=1, le=32), unit("pixels")] = 2
+    """Side of the patches that are a transformer's tokens."""
 
-    latent: Annotated[int, Meta(ge=1, le=1024)] = 2
-    """Random numbers that each sample is made from; with 2 the whole latent space can be seen."""
+    latent: Annotated[int, Meta(ge=1, le=1024), unit("dimensions")] = 2
+    """Size of the latent that each sample is made from; with 2 the whole latent space can be seen."""
 
-    critic_steps: Annotated[int, Meta(ge=1, le=100, extra={"live": True})] = 3
+    critic_steps: Annotated[int, Meta(ge=1, le=100), live] = 3
     """Updates of the discriminator for each update of the generator."""
 
-    lr: Annotated[float, Meta(gt=0, le=10, extra={"live": True})] = 2e-3
+    lr: LearningRate = 2e-3
     """Learning rate of the generator."""
 
-    critic_lr: Annotated[float, Meta(gt=0, le=10, extra={"live": True})] = 2e-3
+    critic_lr: LearningRate = 2e-3
     """Learning rate of the discriminator."""
 
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Both learning rates over the steps: constant, or falling to nothing along a line or a cosine."""
+    """Both learning rates over the steps: constant, or falling to zero along a line or a cosine."""
 
     optimizer: Literal["auto", "adam", "rmsprop"] = "auto"
-    """Rule that turns gradients into steps; auto is rmsprop for clipped weights and adam otherwise, as in the papers."""
+    """Optimizer of both networks; auto is rmsprop with clipped weights and adam (AdamW) otherwise, as in the papers."""
 
-    beta1: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.5
-    """Share of the last step's direction that adam keeps; two players circle each other when it is large."""
+    beta1: Annotated[DecayRate, live] = 0.5
+    """Adam's decay rate of the mean gradient (momentum); with a large one the two networks circle each other."""
 
-    beta2: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.0
-    """Share of the squared gradients that adam keeps; 0: as in the papers, 0.9 with a gradient penalty and 0.999 otherwise."""
+    beta2: Annotated[DecayRate, live] = 0.0
+    """Adam's decay rate of the mean squared gradient; 0: as in the papers, 0.9 with a gradient penalty and 0.999 otherwise."""
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.0
-    """Pull of the weights of both nets towards zero."""
+    weight_decay: WeightDecay = 0.0
+    """Weight decay of both networks, on matrices and kernels, not on biases and norms."""
 
-    batch: Annotated[int, Meta(ge=1, le=65_536, extra={"unit": "examples"})] = 128
-    """Real examples, and as many made ones, in one update."""
+    batch: Annotated[Batch, unit("examples")] = 128
+    """Real examples, and as many samples, in one update."""
 
-    penalty: Annotated[float, Meta(ge=0, le=10_000, extra={"live": True})] = 0.1
-    """Weight of the gradient penalty: 0.1 suits points, which lie this near together; 10 is the paper's for images."""
+    penalty: Annotated[float, Meta(ge=0, le=10_000), live] = 0.1
+    """Weight of the gradient penalty (lambda): 0.1 suits points, 10 is the paper's for images."""
 
-    clip: Annotated[float, Meta(gt=0, le=100, extra={"live": True})] = 0.01
-    """Bound that the critic's weights are cut to after each of its updates, with --loss wasserstein."""
+    clip: Annotated[float, Meta(gt=0, le=100), live] = 0.01
+    """With --loss wasserstein, the critic's weights are clipped to -clip..clip after each of its updates."""
 
-    label_smoothing: Annotated[float, Meta(ge=0, le=0.5, extra={"live": True})] = 0.0
-    """Taken off the discriminator's target for real examples, with minimax and non-saturating."""
+    label_smoothing: LabelSmoothing = 0.0
+    """Subtracted from the discriminator's target for real examples (one-sided label smoothing), with minimax and non-saturating."""
 
-    dropout: Annotated[float, Meta(ge=0, le=0.95, extra={"live": True})] = 0.0
-    """Share of the discriminator's features hidden at each training step."""
+    dropout: Dropout = 0.0
+    """Share of the discriminator's activations that are zeroed at random while training."""
 
-    average: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    """Share that a moving average of the generator's weights keeps at each step; samples come from it. 0: from the generator itself."""
+    average: DecayRate = 0.0
+    """Decay rate of a moving average of the generator's weights, which samples are then drawn from; 0: from the generator itself."""
 
-    augment: Annotated[bool, Meta(extra={"live": True})] = False
-    """Change real and made images alike at random (shift, brightness, a square cut out): few images are not learnt by heart then."""
+    augment: Annotated[bool, live] = False
+    """Augment real images and samples alike (shift, brightness, cutout), so that few images are not memorised."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2000
+    steps: Steps = 2000
     """Training ends after this many steps, each of them one update of the generator."""
 
     def check(self) -> None:
-        """Raises `SettingsError` for settings that no nets can be built from."""
         super().check()
         if self.data == "drawn":
             check_drawing(self.drawing)
         if self.data in POINTS:
             check_nets(self, (2,))
-        elif self.data in IMAGE_SIDES:
-            check_nets(self, (1, IMAGE_SIDES[self.data], IMAGE_SIDES[self.data]))
+        elif self.data in IMAGES:
+            check_nets(self, (1, IMAGES[self.data], IMAGES[self.data]))
 
 
 def check_drawing(drawing: str) -> None:
-    """Raises `SettingsError` for a drawing that nothing can be learnt from."""
-    from dlplay.data.points import parse_ink  # numpy, which the help does without
+    """Raises `SettingsError` for a drawing without any ink."""
+    from dlplay.data.points import parse_ink  # numpy, which --help does without
 
     try:
         parse_ink(drawing)
@@ -126,20 +150,88 @@ def check_drawing(drawing: str) -> None:
 
 
 def check_nets(settings: GANSettings, shape: tuple[int, ...]) -> None:
-    """Raises `SettingsError` when a net cannot make or read examples of this shape."""
+    """Raises `SettingsError` when one of the networks cannot be built for examples of this shape."""
     for field in ("generator", "discriminator"):
         kind = getattr(settings, field)
         if kind != "mlp" and len(shape) == 1:
             raise SettingsError(f"--{field} {kind} is for images; use --{field} mlp for points, or --data digits", field)
         if kind == "transformer":
-            if settings.width % settings.heads:
-                raise SettingsError(
-                    f"--heads {settings.heads} does not divide --width {settings.width}; use a divisor such as "
-                    f"{max(n for n in range(1, settings.heads + 1) if settings.width % n == 0)}",
-                    "heads",
-                )
+            check_heads(settings.width, settings.heads)
             if any(side % settings.patch for side in shape[1:]):
                 fits = max(n for n in range(1, settings.patch + 1) if all(side % n == 0 for side in shape[1:]))
                 raise SettingsError(
                     f"--patch {settings.patch} does not divide images of {shape[1]}x{shape[2]}; use --patch {fits}", "patch"
                 )
+
+
+# --- options of panels and actions ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place(Options):
+    """A place in the plane of points, or one of the samples."""
+
+    point: PlaceText = ""
+    """A place in the plane, x,y; for images the number of a sample, counted from 0."""
+
+    def xy(self) -> tuple[float, float] | None:
+        """The place in the plane; None when none was chosen. Raises `SettingsError`."""
+        return parse_place(self.point, "point") if self.point.strip() else None
+
+    def number(self) -> int:
+        """The number of the sample, 0 when none was chosen. Raises `SettingsError`."""
+        text = self.point.strip() or "0"
+        if not text.isdecimal() or int(text) >= FIXED_LATENTS:
+            raise SettingsError(
+                f"--point {self.point!r} is not the number of a sample; images have samples 0 to {FIXED_LATENTS - 1}", "point"
+            )
+        return int(text)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentPlane(Place):
+    """A plane in latent space: two of its dimensions; the other ones are those of the chosen sample for images, and 0 for points."""
+
+    across: LatentIndex = 0
+    """Latent dimension from left to right, counted from 0."""
+
+    along: LatentIndex = 1
+    """Latent dimension from bottom to top, counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentPlace(LatentPlane):
+    """A place in that plane."""
+
+    latent_place: PlaceText = "0,0"
+    """Values of the two latent dimensions, x,y; nearly all latents that the generator is trained on lie within -2 to 2."""
+
+    def check(self) -> None:
+        parse_place(self.latent_place, "latent_place")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentPath(Options):
+    """A path between two of the fixed latents."""
+
+    start: FixedLatent = 0
+    """Number of the fixed latent at the start of the path."""
+
+    end: FixedLatent = 1
+    """Number of the fixed latent at its end."""
+
+    path: Literal["line", "sphere"] = "line"
+    """Linear or spherical interpolation; spherical keeps the norm, near which most latents of many dimensions lie."""
+
+
+def parse_place(text: str, field: str) -> tuple[float, float]:
+    """`"0.5,-1"` as two numbers. Raises `SettingsError`."""
+    try:
+        x, y = (float(word) for word in text.split(",")) if text.strip() else (0.0, 0.0)
+    except ValueError:
+        x = y = math.nan
+    if not (abs(x) <= 1000 and abs(y) <= 1000):
+        raise SettingsError(
+            f"--{field.replace('_', '-')} {text!r} is not two numbers from -1000 to 1000 separated by a comma, such as 0.5,-1", field
+        )
+    return x, y

@@ -1,220 +1,180 @@
-"""Two nets that train each other: one makes examples, the other tells them from real ones."""
+"""Training a GAN: updates of the discriminator and of the generator in turn, and what a person can do between them."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dlplay.architectures.gan import losses, nets
-from dlplay.architectures.gan.augmentation import augment
-from dlplay.architectures.gan.examples import Examples, check_source, load
-from dlplay.architectures.gan.judge import SAMPLES, Judge
-from dlplay.architectures.gan.memory import Memory
-from dlplay.architectures.gan.options import SHEET, PointOptions
+from dlplay.architectures.gan.data.augmentation import augment
+from dlplay.architectures.gan.data.examples import Examples, load
+from dlplay.architectures.gan.evaluation.evaluator import SAMPLES, Evaluator
+from dlplay.architectures.gan.evaluation.history import SampleHistory
+from dlplay.architectures.gan.model import clip_weights, discriminator_losses, generator_loss, gradient_penalty, has_critic
+from dlplay.architectures.gan.nets import make_discriminator, make_generator
 from dlplay.architectures.gan.panels import GANPanels
-from dlplay.architectures.gan.settings import GANSettings, check_nets
+from dlplay.architectures.gan.settings import FIXED_LATENTS, GANSettings, Place, check_nets
 from dlplay.engine.graph import Graph
-from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import schedule, set_rates
+from dlplay.parts.optimizers import adamw, decay_groups, schedule, set_rates
 
 SAMPLED_AT_ONCE = 500
-WARM_UP = 10
-"""The moving average forgets the first weights quickly: after n steps it keeps no more than (1 + n) / (WARM_UP + n)."""
+AVERAGE_WARMUP = 10
+"""The moving average soon forgets the initial weights: after n steps its decay rate is at most (1 + n) / (AVERAGE_WARMUP + n)."""
 
 
-class Played(NamedTuple):
-    """One update of the discriminator."""
+class DiscriminatorUpdate(NamedTuple):
+    """What one update of the discriminator computed."""
 
-    outputs: Tensor  # (2B,): for the real examples, then for the made ones
+    outputs: Tensor  # (2B,): of the real examples, then of the samples
     real_loss: Tensor
     fake_loss: Tensor
     penalty: Tensor | None
     loss: Tensor
 
 
-class GANTask(GANPanels, Task[GANSettings]):
-    """A step is some updates of the discriminator and one of the generator."""
-
-    questions: ClassVar[dict[str, str]] = GANPanels.questions
+class GANTask(Task[GANSettings]):
+    """A step is `critic_steps` updates of the discriminator, then one of the generator."""
 
     def __init__(self, settings: GANSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        source = load(settings.data, settings.drawing, settings.image_size)
+        self.dataset = self.examples = Examples(load(settings.data, settings.drawing, settings.image_size), device)
         if assets is not None:
-            check_source(source, assets)
-        self.examples = Examples(source, device)
-        self.data = self.examples.words
+            self.examples.check_shape(assets)
         check_nets(settings, self.examples.shape)
-        self.generator: nn.Module = nets.make_generator(settings, self.examples.shape).to(device)
-        self.discriminator: nn.Module = nets.make_discriminator(settings, self.examples.shape).to(device)
+        self.generator = make_generator(settings, self.examples.shape).to(device)
+        self.discriminator = make_discriminator(settings, self.examples.shape).to(device)
         self.models = {"generator": self.generator, "discriminator": self.discriminator}
         self.sampler = self.generator
-        """The net that samples are drawn from."""
+        """The network that samples are drawn from: the generator, or the moving average of its weights."""
         if settings.average:
             self.sampler = self.models["average"] = copy.deepcopy(self.generator).requires_grad_(False)
         self.optimizers = {
-            "generator": nets.make_optimizer(self.generator, settings),
-            "discriminator": nets.make_optimizer(self.discriminator, settings),
+            "generator": make_optimizer(self.generator, settings),
+            "discriminator": make_optimizer(self.discriminator, settings),
         }
         self.generators = {
             name: torch.Generator().manual_seed(settings.seed + number) for number, name in enumerate(("order", "latent", "augment"))
         }
-        self.fixed = torch.randn(SHEET, settings.latent, generator=torch.Generator().manual_seed(settings.seed)).to(device)
-        self.memory = Memory()
-        self._judged: Judge | None = None
+        self.fixed_latents = torch.randn(FIXED_LATENTS, settings.latent, generator=torch.Generator().manual_seed(settings.seed)).to(device)
+        self.history = SampleHistory()
+        self._evaluator: Evaluator | None = None
+
+    def panels(self) -> GANPanels:
+        return GANPanels(self)
+
+    def actions(self) -> GANActions:
+        return GANActions(self)
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
     def train_step(self) -> dict[str, Tensor]:
-        """Some updates of the discriminator, then one of the generator."""
-        self._set_rates()
-        if self.memory.due(self.step):
+        self.update_rates()
+        if self.history.due(self.step):
             with torch.no_grad():
-                self.memory.add(self.step, self.sampler(self.fixed))
+                self.history.add(self.step, self.sampler(self.fixed_latents))
         for _ in range(self.settings.critic_steps):
-            played = self.update_discriminator()
-        return self._measured(played) | self.update_generator()
+            update = self.update_discriminator()
+        return self._metrics(update) | self.update_generator()
 
-    def update_discriminator(self) -> Played:
-        """One update of the discriminator on fresh real and made examples."""
+    def update_discriminator(self) -> DiscriminatorUpdate:
+        """One update of the discriminator, on fresh real examples and samples."""
         settings, batch = self.settings, self.settings.batch
         indices = torch.randint(len(self.examples.train), (batch,), generator=self.generators["order"])
         real = self.examples.batch(indices.to(self.device, non_blocking=True))
         with torch.no_grad():
             fake = self.generator(self._latents(batch))
-        both = self._seen(torch.cat([real, fake]))  # (2B, *shape)
+        both = self._augmented(torch.cat([real, fake]))  # (2B, *shape)
         outputs = self.discriminator(both)  # (2B,)
-        parts = losses.discriminator_losses(settings.loss, outputs[:batch], outputs[batch:], settings.label_smoothing)
-        loss, penalty = parts[0] + parts[1], None
+        real_loss, fake_loss = discriminator_losses(settings.loss, outputs[:batch], outputs[batch:], settings.label_smoothing)
+        loss, penalty = real_loss + fake_loss, None
         if settings.loss == "wasserstein-gp":
-            share = torch.rand(batch, generator=self.generators["latent"]).to(self.device, non_blocking=True)
-            penalty = losses.gradient_penalty(self.discriminator, both[:batch], both[batch:], share)
+            alpha = torch.rand(batch, generator=self.generators["latent"]).to(self.device, non_blocking=True)
+            penalty = gradient_penalty(self.discriminator, both[:batch], both[batch:], alpha)
             loss = loss + settings.penalty * penalty
         self.minimise(loss, self.optimizers["discriminator"])
         if settings.loss == "wasserstein":
-            losses.clip_weights(list(self.discriminator.parameters()), settings.clip)
-        return Played(outputs.detach(), parts[0].detach(), parts[1].detach(), None if penalty is None else penalty.detach(), loss.detach())
+            clip_weights(list(self.discriminator.parameters()), settings.clip)
+        penalty = None if penalty is None else penalty.detach()
+        return DiscriminatorUpdate(outputs.detach(), real_loss.detach(), fake_loss.detach(), penalty, loss.detach())
 
-    def _measured(self, played: Played) -> dict[str, Tensor]:
-        """What is worth a curve of an update of the discriminator: of the last one in a step."""
-        real, fake = played.outputs.chunk(2)
-        metrics = {"discriminator_loss": played.loss, "real_loss": played.real_loss, "fake_loss": played.fake_loss}
+    def _metrics(self, update: DiscriminatorUpdate) -> dict[str, Tensor]:
+        real, fake = update.outputs.chunk(2)
+        metrics = {"discriminator_loss": update.loss, "real_loss": update.real_loss, "fake_loss": update.fake_loss}
         metrics |= {"real_output": real.mean(), "fake_output": fake.mean()}
-        if played.penalty is not None:
-            metrics["penalty"] = played.penalty
-        if losses.gives_scores(self.settings.loss):
+        if update.penalty is not None:
+            metrics["penalty"] = update.penalty
+        if has_critic(self.settings.loss):
             metrics["critic_gap"] = metrics["real_output"] - metrics["fake_output"]
         else:
             metrics["discriminator_accuracy"] = torch.cat([real > 0, fake < 0]).float().mean()
         return metrics
 
     def update_generator(self) -> dict[str, Tensor]:
-        """One update of the generator, against the discriminator as it is: only the generator's weights get a gradient."""
-        outputs = self.discriminator(self._seen(self.generator(self._latents(self.settings.batch))))
-        loss = losses.generator_loss(self.settings.loss, outputs)
+        """One update of the generator against the discriminator as it is, and of the moving average."""
+        outputs = self.discriminator(self._augmented(self.generator(self._latents(self.settings.batch))))  # (B,)
+        loss = generator_loss(self.settings.loss, outputs)
         self.minimise(loss, self.optimizers["generator"])
         if self.sampler is not self.generator:
-            keep = min(self.settings.average, (1 + self.step) / (WARM_UP + self.step))
+            decay = min(self.settings.average, (1 + self.step) / (AVERAGE_WARMUP + self.step))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.sampler.parameters()), list(self.generator.parameters()), 1 - keep)
+                torch._foreach_lerp_(list(self.sampler.parameters()), list(self.generator.parameters()), 1 - decay)
         return {"generator_loss": loss.detach()}
 
-    def _latents(self, count: int) -> Tensor:
-        latents = torch.randn(count, self.settings.latent, generator=self.generators["latent"])
-        return latents.to(self.device, non_blocking=True)
-
-    def _seen(self, examples: Tensor) -> Tensor:
-        """Examples as the discriminator gets to see them."""
-        if self.settings.augment and self.examples.images is not None:
-            return augment(examples, self.generators["augment"])
-        return examples
-
-    def _set_rates(self) -> None:
+    def update_rates(self) -> None:
+        """Learning rates, weight decay and Adam's betas of the next updates."""
         settings = self.settings
         share = schedule(settings.schedule, self.step / settings.steps)
-        more = {"betas": nets.betas(settings)} if nets.uses_adam(settings) else {}
+        betas = {"betas": adam_betas(settings)} if uses_adam(settings) else {}
         for name, lr in (("generator", settings.lr), ("discriminator", settings.critic_lr)):
-            set_rates(self.optimizers[name], lr=lr * share, weight_decay=settings.weight_decay, **more)
+            set_rates(self.optimizers[name], lr=lr * share, weight_decay=settings.weight_decay, **betas)
 
     def change(self, settings: GANSettings) -> None:
-        """Rates are read at every step; dropout is told to its modules."""
         super().change(settings)
         for module in self.discriminator.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.dropout
 
-    # --- judging ------------------------------------------------------------------------------------------------------------------
+    def _latents(self, count: int) -> Tensor:
+        latents = torch.randn(count, self.settings.latent, generator=self.generators["latent"])  # (count, Z)
+        return latents.to(self.device, non_blocking=True)
 
-    @property
-    def judge(self) -> Judge:
-        """Of the data as it is now."""
-        if self._judged is None:
-            self._judged = Judge(self.examples)
-        return self._judged
+    def _augmented(self, examples: Tensor) -> Tensor:
+        if self.settings.augment and self.examples.images is not None:
+            return augment(examples, self.generators["augment"])
+        return examples
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------------------
 
     def draw(self, count: int) -> Tensor:
-        """The same samples (count, *shape) for the same weights."""
+        """`count` samples (count, *shape), from the same latents each time."""
         latents = torch.randn(count, self.settings.latent, generator=torch.Generator().manual_seed(12345)).to(self.device)
         return torch.cat([self.sampler(part) for part in torch.split(latents, SAMPLED_AT_ONCE)])
 
+    def modes(self, samples: Tensor) -> list[int]:
+        """The mode or class of each of `samples` (N, *shape); -1 for none."""
+        return [int(mode) for mode in self.evaluator.modes(self.examples.vectors(samples))]
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Of the data as they are edited now."""
+        if self._evaluator is None or self._evaluator.edits is not self.examples.edits:
+            self._evaluator = Evaluator(self.examples)
+        return self._evaluator
+
     def evaluate(self) -> dict[str, float]:
-        """How near 1,000 samples are to the held-out examples."""
-        return self.judge.measure(self.examples.flat(self.draw(SAMPLES).nan_to_num().clamp(-1e6, 1e6)))
+        """How close 1,000 samples are to the held-out examples."""
+        return self.evaluator.measure(self.examples.vectors(self.draw(SAMPLES).nan_to_num().clamp(-1e6, 1e6)))
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """Figures of examples that no net made, of the data as it was read."""
-        return Judge(Examples(self.examples.source, torch.device("cpu"))).baselines()
-
-    def baselines_key(self) -> str:
-        """The data and the split."""
-        return f"gan-2-{self.examples.digest}"
-
-    # --- actions ------------------------------------------------------------------------------------------------------------------
-
-    def act(self, name: str, options: Options) -> AnyPanel | None:
-        """Update one net or both, or change what is real. Raises `SettingsError`."""
-        if name in ("discriminator_step", "generator_step", "both_step"):
-            self._set_rates()
-            if name != "generator_step":
-                self.update_discriminator()
-            if name != "discriminator_step":
-                self.update_generator()
-            return None
-        if name == "restore":
-            self.examples.apply([])
-        elif name == "place" and isinstance(options, PointOptions):
-            self.examples.place(*self._chosen_place(options))
-        elif name == "remove_mode" and isinstance(options, PointOptions):
-            if self.examples.images is None:
-                self.examples.remove_near(*self._chosen_place(options))
-            else:
-                self.examples.remove_class(self.class_of_sample(options.number()))
-        else:
-            return super().act(name, options)
-        self._judged = None
-        return None
-
-    def _chosen_place(self, options: PointOptions) -> tuple[float, float]:
-        if self.examples.images is not None:
-            self.examples.place(0.0, 0.0)  # says that images have no places
-        place = options.place()
-        if place is None:
-            raise SettingsError("choose a place first: move the cursor in the panel Samples and press enter, or give --point x,y", "point")
-        return place
-
-    # --- state --------------------------------------------------------------------------------------------------------------------
-
-    def assets(self) -> dict[str, Any]:
-        """What the data decided about the nets."""
-        return {"data": self.settings.data, "shape": list(self.examples.shape), "modes": self.examples.names}
+        """The same metrics of real examples, of one Gaussian and of half of the modes, on the data without edits."""
+        return Evaluator(Examples(self.examples.source, torch.device("cpu"))).baselines()
 
     def graphs(self) -> dict[str, Graph]:
-        """Latents to examples by the net that is shown, and examples to the discriminator's output."""
+        """Latents to samples, and examples to the discriminator's output."""
         latents = self._latents(2)
         examples = self.sampler(latents).detach()
         return {
@@ -222,16 +182,74 @@ class GANTask(GANPanels, Task[GANSettings]):
             "discriminator": Graph(self.discriminator, {"examples": examples}, ("output",), {"examples": {0: "batch"}}),
         }
 
-    def data_key(self) -> str:
-        """A digest of the examples as they were before a person changed any."""
-        return self.examples.digest
+    # --- state --------------------------------------------------------------------------------------------------------------------
 
     def extra_state(self) -> dict[str, Any]:
-        """What a person changed about the data, and the remembered samples."""
-        return {"edits": list(self.examples.edits), "memory": self.memory.state()}
+        return {"edits": list(self.examples.edits), "memory": self.history.state_dict()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`."""
         self.examples.apply(list(extra["edits"]))
-        self._judged = None
-        self.memory.load_state(extra["memory"], self.device)
+        self.history.load_state_dict(extra["memory"], self.device)
+
+
+class GANActions:
+    """A method is an action, named as on the card: updates of one network, and edits of the real examples."""
+
+    def __init__(self, task: GANTask) -> None:
+        self.task = task
+
+    def discriminator_step(self, options: Options) -> None:
+        self.task.update_rates()
+        self.task.update_discriminator()
+
+    def generator_step(self, options: Options) -> None:
+        self.task.update_rates()
+        self.task.update_generator()
+
+    def both_step(self, options: Options) -> None:
+        self.task.update_rates()
+        self.task.update_discriminator()
+        self.task.update_generator()
+
+    def place(self, options: Place) -> None:
+        """Raises `SettingsError` for images, and when no place was chosen."""
+        if self.task.examples.images is not None:
+            raise SettingsError("points cannot be placed among images; use --data 8-gaussians, or remove a class", "point")
+        self.task.examples.place(*_chosen(options))
+
+    def remove_mode(self, options: Place) -> None:
+        """Raises `SettingsError` when no place was chosen, or too little data would be left."""
+        task = self.task
+        if task.examples.images is None:
+            return task.examples.remove_near(*_chosen(options))
+        number = options.number()
+        with torch.no_grad():
+            [label] = task.modes(task.sampler(task.fixed_latents[number : number + 1]))
+        task.examples.remove_mode(label)
+
+    def restore(self, options: Options) -> None:
+        self.task.examples.apply([])
+
+
+def _chosen(options: Place) -> tuple[float, float]:
+    place = options.xy()
+    if place is None:
+        raise SettingsError("choose a place first: move the cursor in the panel Samples and press enter, or give --point x,y", "point")
+    return place
+
+
+def make_optimizer(net: nn.Module, settings: GANSettings) -> torch.optim.Optimizer:
+    """AdamW, or RMSprop: with momentum the training of a critic with clipped weights is unstable (Arjovsky et al., 2017)."""
+    if uses_adam(settings):
+        return adamw(net, lr=settings.lr, weight_decay=settings.weight_decay, betas=adam_betas(settings))
+    return torch.optim.RMSprop(decay_groups(net), lr=settings.lr)
+
+
+def uses_adam(settings: GANSettings) -> bool:
+    """Whether the optimisers are AdamW."""
+    return settings.optimizer == "adam" or (settings.optimizer == "auto" and settings.loss != "wasserstein")
+
+
+def adam_betas(settings: GANSettings) -> tuple[float, float]:
+    """Beta 2 as Gulrajani et al. (2017) with a gradient penalty, and as Radford et al. (2016) otherwise, unless it was set."""
+    return settings.beta1, settings.beta2 or (0.9 if settings.loss == "wasserstein-gp" else 0.999)

@@ -1,4 +1,4 @@
-"""A small TransGAN (Jiang, Chang, Wang, 2021): generator and discriminator that read and write patches, without any convolution."""
+"""A small TransGAN (Jiang, Chang, Wang, 2021): a generator and a discriminator of images made of patches, without any convolution."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dlplay.architectures.gan.model import Shape
 
 
 class Attention(nn.Module):
-    """Every patch looks at every patch.
+    """Self-attention among all patches.
 
-    The fused kernel has no second derivative, which a gradient penalty needs: `fused` False writes the same sum out.
+    The fused kernel has no second derivative, which a gradient penalty needs: `fused` False computes the same step by step.
     """
 
     def __init__(self, width: int, heads: int, fused: bool) -> None:
@@ -35,7 +35,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a perceptron, each behind a layer normalisation and beside a residual path."""
+    """Attention, then feed-forward; each reads a normalised copy of the residual stream and adds to it."""
 
     def __init__(self, width: int, heads: int, fused: bool, dropout: float = 0.0) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class TransformerGenerator(nn.Module):
-    """The latent becomes one token for each patch of the image; blocks make them agree; a linear layer turns each into its cells."""
+    """A linear layer turns the latent into one token for each patch; after the blocks another turns each token into the patch's pixels."""
 
     def __init__(self, shape: Shape, latent: int, layers: int, width: int, heads: int, patch: int, fused: bool) -> None:
         super().__init__()
@@ -65,13 +65,14 @@ class TransformerGenerator(nn.Module):
         self.out = nn.Linear(width, channels * patch * patch)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Images (B, C, H, W) with cells from -1 to 1."""
+        """Images (B, C, H, W) with pixels from -1 to 1, from latents (B, Z)."""
         x = self.seed(z).view(len(z), self.tokens, -1) + self.position
         return torch.tanh(join_patches(self.out(self.norm(self.blocks(x))), self.shape, self.patch))
 
 
 class TransformerDiscriminator(nn.Module):
-    """Patches as tokens, learned positions, one more token that collects what is decided from."""
+    """A vision transformer (Dosovitskiy et al., 2021): patches as tokens, learned positions, and a class token that the output is read
+    from."""
 
     def __init__(self, shape: Shape, layers: int, width: int, heads: int, patch: int, fused: bool, dropout: float) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class TransformerDiscriminator(nn.Module):
         self.out = nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number for each image, (B,)."""
+        """Logits or scores (B,) of images (B, C, H, W)."""
         tokens = self.embed(split_patches(x, self.patch)) + self.position
         tokens = torch.cat([self.decision.expand(len(x), 1, -1), tokens], 1)  # (B, 1 + T, C)
         return self.out(self.norm(self.blocks(tokens)[:, 0]))[:, 0]  # type: ignore[no-any-return]
@@ -95,12 +96,12 @@ class TransformerDiscriminator(nn.Module):
 def split_patches(images: Tensor, patch: int) -> Tensor:
     """Images (B, C, H, W) as patches (B, T, C * patch * patch), row by row."""
     batch, channels, height, width = images.shape
-    cells = images.view(batch, channels, height // patch, patch, width // patch, patch)
-    return cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch * patch)
+    pixels = images.view(batch, channels, height // patch, patch, width // patch, patch)
+    return pixels.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * patch * patch)
 
 
 def join_patches(patches: Tensor, shape: Shape, patch: int) -> Tensor:
-    """Inverse of `split_patches`."""
+    """Patches (B, T, C * patch * patch) as images (B, C, H, W)."""
     channels, height, width = shape
-    cells = patches.view(-1, height // patch, width // patch, channels, patch, patch)
-    return cells.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, height, width)
+    pixels = patches.view(-1, height // patch, width // patch, channels, patch, patch)
+    return pixels.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, height, width)

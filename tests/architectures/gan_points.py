@@ -1,4 +1,4 @@
-"""Points to learn from: distributions as they are described, drawings, and files that nobody vouches for."""
+"""The points a GAN learns from: distributions as they are described, drawings, and files that nobody vouches for."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlplay.architectures.gan import GANSettings
-from dlplay.architectures.gan.settings import HEART
-from dlplay.data.points import NAMES, load_points, parse_ink, read_points
+from dlplay.architectures.gan.settings import HEART, GANSettings
+from dlplay.data.catalogue import POINTS
+from dlplay.data.points import load_points, parse_ink, read_points
 from dlplay.engine.errors import DataError
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", POINTS)
 def test_named_distributions_are_the_same_in_every_run_and_hold_other_points_out(name: str) -> None:
     one, two = load_points(name, HEART), load_points(name, HEART)
-    assert one.digest() == two.digest()
+    assert one.key == two.key
     assert one.train.shape == (20_000, 2)
     assert one.test.shape == (1000, 2)
     assert not set(map(tuple, one.test.tolist())) & set(map(tuple, one.train.tolist()))
@@ -50,8 +50,8 @@ def test_points_lie_where_there_is_ink() -> None:
 @pytest.mark.parametrize(
     ("drawing", "words"),
     [
-        ("", "has 1 rows of [0] cells"),
-        ("00/0", "rows of [1, 2] cells"),
+        ("", "has 1 rows of [0] pixels"),
+        ("00/0", "rows of [1, 2] pixels"),
         ("0" * 17, "at most 16x16"),
         ("0g", "holds g"),
         ("000/000", "is empty"),
@@ -94,8 +94,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "few.txt": (b"1 2\n3 4\n", "holds 2 points; between 10"),
     "empty.txt": (b"", "holds 0 points"),
     "nan.txt": (b"1 2\n" * 20 + b"nan 1\n", "point 21 is not finite"),
-    "huge.txt": (b"1 2\n" * 20 + b"1e308 -1e308\n", "spread of inf"),
-    "same.txt": (b"1 2\n" * 20, "spread of 0"),
+    "huge.txt": (b"1 2\n" * 20 + b"1e308 -1e308\n", "standard deviation of inf"),
+    "same.txt": (b"1 2\n" * 20, "standard deviation of 0"),
     "binary.txt": (b"\xff\xfe\x00\x01" * 10, "neither text nor a .npy file"),
     "cut.npy": (b"\x93NUMPY\x01\x00\x10\x00{'descr'", "is not a whole .npy file"),
     "escape.txt": (b"1 2\n" * 11 + b"\x1b[2J\x07 1\n", "is not two numbers"),

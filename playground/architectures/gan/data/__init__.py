@@ -1,0 +1,1 @@
+"""Real examples: points or images, edits by hand, and augmentation."""
