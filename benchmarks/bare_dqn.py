@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.dqn import DQNSettings
+from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.engine.settings import make
 
 SHARED = {

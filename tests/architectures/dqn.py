@@ -14,13 +14,14 @@ import pytest
 import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
-from dlplay.architectures.dqn import DQNSettings, card
-from dlplay.architectures.dqn.environments import make as make_environment
-from dlplay.architectures.dqn.learning import Transitions, blend, goals, on_device
-from dlplay.architectures.dqn.model import Observed, QNetwork
-from dlplay.architectures.dqn.planning import expected_return, solve, transitions
-from dlplay.architectures.dqn.playing import Ground
-from dlplay.architectures.dqn.task import DQNTask
+from dlplay.architectures.dqn import card
+from dlplay.architectures.dqn.env.registry import make as make_environment
+from dlplay.architectures.dqn.evaluation.baselines import HEURISTIC, expected_return, tabular_mdp, value_iteration
+from dlplay.architectures.dqn.evaluation.evaluator import Evaluator
+from dlplay.architectures.dqn.model import ObservationSpec, QNetwork
+from dlplay.architectures.dqn.replay.buffer import Transitions
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.architectures.dqn.task import DQNTask, polyak_update, td_targets
 from dlplay.engine.panels import Array, Frame
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
@@ -116,7 +117,7 @@ RULES: dict[str, Callable[[float, int, int], tuple[float, bool, float]]] = {
 
 
 class Picture(gymnasium.Env[Any, Any]):
-    """A light that wanders over 40x40 cells."""
+    """A bright pixel that wanders over an image of 40 x 40."""
 
     observation_space = gymnasium.spaces.Box(0, 255, (40, 40), np.uint8)
     action_space = gymnasium.spaces.Discrete(3, start=1)
@@ -126,9 +127,9 @@ class Picture(gymnasium.Env[Any, Any]):
         self.render_mode = render_mode
 
     def picture(self) -> Any:
-        cells = np.zeros((40, 40), np.uint8)
-        cells[self.at // 40 % 40, self.at % 40] = 255
-        return cells
+        pixels = np.zeros((40, 40), np.uint8)
+        pixels[self.at // 40 % 40, self.at % 40] = 255
+        return pixels
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
@@ -159,7 +160,7 @@ def values_of(env: str, **values: Any) -> np.ndarray:
     usual = {"gamma": 0.5, "lr": 1e-2, "learning_starts": 0, "epsilon_start": 1.0, "epsilon_end": 1.0, "target": "soft", "tau": 0.2}
     task = build(env=f"probe/{env}-v0", **SMALL | usual | {"batch": 32, "steps": 400} | values)
     train(task, 400)
-    return task.actor.values(np.array([[1.0], [-1.0]], np.float32))
+    return task.policy.q_values(np.array([[1.0], [-1.0]], np.float32))
 
 
 def test_a_constant_reward_is_what_every_action_is_worth() -> None:
@@ -200,27 +201,27 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
     )
     learner.learn(0)  # makes its logger
     with torch.no_grad():
-        for mine, own in zip(task.target.parameters(), task.net.parameters(), strict=True):
+        for mine, own in zip(task.target_network.parameters(), task.q_network.parameters(), strict=True):
             mine.copy_(own + 0.3 * torch.randn_like(own))
-        for theirs, mine in ((learner.q_net, task.net), (learner.q_net_target, task.target)):
+        for theirs, mine in ((learner.q_net, task.q_network), (learner.q_net_target, task.target_network)):
             for a, b in zip(theirs.parameters(), mine.parameters(), strict=True):
                 a.copy_(b)
-    rows = task.replay.draw(32, np.random.default_rng(0))
-    batch = on_device(task.replay.gather(rows, 1, 0.9), CPU)
+    rows = task.replay.sample(32, np.random.default_rng(0))
+    batch = task.replay.gather(rows, 1, 0.9, CPU)
     dones = (batch.discounts == 0).float()[:, None]
     assert 0 < dones.sum() < 32
-    samples = ReplayBufferSamples(batch.observations, batch.actions[:, None], batch.following, dones, batch.returns[:, None])
+    samples = ReplayBufferSamples(batch.observations, batch.actions[:, None], batch.next_observations, dones, batch.returns[:, None])
     learner.replay_buffer.sample = lambda *_, **__: samples  # type: ignore[union-attr,method-assign]
-    task.replay.draw = lambda *_: rows  # type: ignore[method-assign]
+    task.replay.sample = lambda *_: rows  # type: ignore[method-assign]
     for _ in range(3):
         learner.train(gradient_steps=1, batch_size=32)
         task._update(True)
-    for theirs, mine in zip(learner.q_net.parameters(), task.net.parameters(), strict=True):
+    for theirs, mine in zip(learner.q_net.parameters(), task.q_network.parameters(), strict=True):
         assert torch.allclose(theirs, mine, atol=2e-6)
 
 
 def test_double_chooses_with_one_net_and_values_with_the_other() -> None:
-    net, target = (QNetwork(Observed("state", (), 2), 3, (0,)) for _ in range(2))
+    net, target = (QNetwork(ObservationSpec("state", (), 2), 3, (0,)) for _ in range(2))
     with torch.no_grad():
         for q, table in ((net, [[1.0, 5, 2], [0, 0, 1]]), (target, [[7.0, 3, 9], [4, 6, 5]])):
             q.head.bias.zero_()
@@ -228,13 +229,13 @@ def test_double_chooses_with_one_net_and_values_with_the_other() -> None:
     batch = Transitions(
         torch.tensor([0, 1]), torch.tensor([0, 0]), torch.tensor([10.0, 20.0]), torch.tensor([0, 1]), torch.tensor([0.5, 0.0])
     )
-    assert goals(batch, net, target, double=False).tolist() == [14.5, 20.0]
-    assert goals(batch, net, target, double=True).tolist() == [11.5, 20.0]
-    assert not goals(batch, net, target, double=True).requires_grad
+    assert td_targets(batch, net, target, double=False).tolist() == [14.5, 20.0]
+    assert td_targets(batch, net, target, double=True).tolist() == [11.5, 20.0]
+    assert not td_targets(batch, net, target, double=True).requires_grad
 
 
 def test_a_dueling_net_adds_the_state_and_each_lead_over_the_mean() -> None:
-    net = QNetwork(Observed("vector", (4,)), 3, (8,), dueling=True)
+    net = QNetwork(ObservationSpec("vector", (4,)), 3, (8,), dueling=True)
     seen = torch.randn(5, 4)
     features = net.features(seen)
     assert net.state_value is not None
@@ -245,13 +246,13 @@ def test_a_dueling_net_adds_the_state_and_each_lead_over_the_mean() -> None:
 
 def test_the_target_net_is_copied_or_follows() -> None:
     task = build(**SMALL | {"target": "hard", "target_every": 50})
-    first = [value.clone() for value in task.target.parameters()]
+    first = [value.clone() for value in task.target_network.parameters()]
     train(task, 49)
-    assert all(torch.equal(a, b) for a, b in zip(first, task.target.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first, task.target_network.parameters(), strict=True))
     train(task, 1)
-    assert all(torch.equal(a, b) for a, b in zip(task.net.parameters(), task.target.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(task.q_network.parameters(), task.target_network.parameters(), strict=True))
     one, two = [torch.zeros(3)], [torch.ones(3)]
-    blend(one, two, 0.25)
+    polyak_update(one, two, 0.25)
     assert one[0].tolist() == [0.25] * 3
 
 
@@ -280,9 +281,9 @@ def test_only_real_steps_are_remembered(parallel: dict[str, Any]) -> None:
     ended = sum(len(found) > 0 for found in train(task, 90))
     assert ended > 2
     rows = np.flatnonzero(task.replay.ready)
-    batch = task.replay.gather(rows, 1, 0.5)
+    batch = task.replay.gather(rows, 1, 0.5, CPU)
     assert (batch.returns == 1).all()  # the reset row of a vector environment has reward 0
-    for seen, action, following, discount in zip(batch.observations, batch.actions, batch.following, batch.discounts, strict=True):
+    for seen, action, _, following, discount in zip(*(column.numpy() for column in batch), strict=True):
         expected, terminated = cart(seen, int(action))
         assert np.allclose(following, expected, atol=1e-5)
         assert discount == (0 if terminated else 0.5)
@@ -339,7 +340,7 @@ def test_a_saved_state_goes_on_to_the_bit(values: dict[str, Any]) -> None:
         found += train(interrupted, steps)
     assert found == expected
     assert all(torch.equal(value, interrupted.weights()[name]) for name, value in through.weights().items())
-    assert all(torch.equal(a, b) for a, b in zip(through.target.parameters(), interrupted.target.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(through.target_network.parameters(), interrupted.target_network.parameters(), strict=True))
 
 
 def test_a_checkpoint_grows_with_what_was_played_and_no_further() -> None:
@@ -364,13 +365,13 @@ def test_a_buffer_too_large_for_a_checkpoint_is_refused() -> None:
 def test_the_last_evaluation_plays_a_hundred_fresh_episodes() -> None:
     task = build(**SMALL)
     seen: list[list[int]] = []
-    play = task.ground.play
+    run = task.evaluator.run
 
     def spy(seeds: list[int], *rest: Any) -> Any:
         seen.append(seeds)
-        return play(seeds, *rest)
+        return run(seeds, *rest)
 
-    task.ground.play = spy  # type: ignore[method-assign]
+    task.evaluator.run = spy  # type: ignore[method-assign]
     with looking(task):
         first, again = task.evaluate(), task.evaluate()
         task.step = task.settings.steps
@@ -381,12 +382,12 @@ def test_the_last_evaluation_plays_a_hundred_fresh_episodes() -> None:
 
 
 def test_evaluation_counts_returns_and_discounts_them() -> None:
-    ground = Ground(make(DQNSettings, {"env": "probe/Later-v0"}))
-    played = ground.play(list(range(30)), lambda seen: np.zeros(len(seen), np.int64), 0.5)
-    assert (played.returns == 1).all()
-    assert (played.discounted == 0.5).all()
-    assert (played.lengths == 2).all()
-    assert set(played.beginnings.ravel()) == {-1, 1}
+    evaluator = Evaluator(make(DQNSettings, {"env": "probe/Later-v0"}))
+    rollouts = evaluator.run(list(range(30)), lambda seen: np.zeros(len(seen), np.int64), 0.5)
+    assert (rollouts.returns == 1).all()
+    assert (rollouts.discounted_returns == 0.5).all()
+    assert (rollouts.lengths == 2).all()
+    assert set(rollouts.first_observations.ravel()) == {-1, 1}
 
 
 @pytest.mark.parametrize(("env", "value", "reward"), [("FrozenLake-v1", 0.54203, 0.7402), ("CliffWalking-v1", -12.2479, -13.0)])
@@ -395,15 +396,15 @@ def test_value_iteration_solves_the_grids(env: str, value: float, reward: float)
     assert found["discounted_return"]["value iteration"] == pytest.approx(value, abs=1e-5)
     assert found["eval_return"]["value iteration"] == pytest.approx(reward, abs=1e-4)
     inner: Any = gymnasium.make(env).unwrapped
-    best = solve(transitions(inner.P), 0.99).argmax(1)
-    played = Ground(make(DQNSettings, {"env": env})).play(list(range(200)), lambda seen: best[seen], 0.99)
-    assert played.returns.mean() == pytest.approx(reward, abs=0.12)
+    best = value_iteration(tabular_mdp(inner.P), 0.99).argmax(1)
+    rollouts = Evaluator(make(DQNSettings, {"env": env})).run(list(range(200)), lambda seen: best[seen], 0.99)
+    assert rollouts.returns.mean() == pytest.approx(reward, abs=0.12)
 
 
 def test_cartpole_has_a_controller_of_one_line() -> None:
     found = build().baselines()["eval_return"]
     assert found["random"] == pytest.approx(22, abs=5)
-    assert 450 < found["θ + ω > 0"] <= 500
+    assert 450 < found[HEURISTIC] <= 500
 
 
 # --- environments by name ---------------------------------------------------------------------------------------------------------
@@ -418,7 +419,7 @@ def test_cartpole_has_a_controller_of_one_line() -> None:
         ({"env": "Pendulum-v1"}, r"its actions are a box of shape \(1,\)"),
         ({"env": "nowhere/Thing-v0"}, "--env-module"),
         ({"env_module": "no_such_module"}, "--env-module no_such_module: cannot be imported"),
-        ({"env": "FrozenLake-v1", "envs": 2, "vector": "native"}, "no vector form that can be resumed exactly"),
+        ({"env": "FrozenLake-v1", "envs": 2, "vector": "native"}, "no vectorised form that resumes exactly"),
         ({"hidden": "0,4"}, "a layer without units"),
         ({"buffer": 3, "n_step": 5}, "use at least 7"),
         ({"env": "no such thing"}, "--env no such thing"),
@@ -450,7 +451,7 @@ def test_a_module_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [folder for folder in sys.path if folder])
     try:
-        assert build(env="own/Thing-v0", env_module="own_environments").actions == 2
+        assert build(env="own/Thing-v0", env_module="own_environments").action_count == 2
     finally:
         gymnasium.registry.pop("own/Thing-v0", None)
         sys.modules.pop("own_environments", None)
@@ -475,7 +476,7 @@ def test_an_atari_game_is_limited_in_steps_of_the_agent() -> None:
 def test_a_name_without_version_is_the_newest() -> None:
     task = build(env="CliffWalking", **SMALL)
     assert task.name == "CliffWalking-v1"
-    assert task.data == "CliffWalking-v1: one of 48 states observed, 4 actions"
+    assert task.data == "CliffWalking-v1: 48 states, 4 actions"
 
 
 @pytest.mark.parametrize("env", ["Blackjack-v1", "Taxi-v4", "probe/Picture-v0", "MountainCar-v0"])
@@ -506,11 +507,9 @@ def test_a_preset_reaches_its_return(preset: str, least: float) -> None:
 def test_the_policy_on_the_ice_is_nearly_the_best_one() -> None:
     task = trained("frozenlake")
     env: Any = gymnasium.make("FrozenLake-v1").unwrapped
-    model = transitions(env.P)
-    values = task.actor.values(np.arange(16))
-    beginning = np.eye(16)[0]
-    best = expected_return(model, solve(model, 0.99).argmax(1), beginning, 100)
-    assert expected_return(model, values.argmax(1), beginning, 100) >= best - 0.03
+    mdp, first = tabular_mdp(env.P), np.eye(16)[0]
+    best = expected_return(mdp, value_iteration(mdp, 0.99).argmax(1), first, 100)
+    assert expected_return(mdp, task.policy.actions(np.arange(16)), first, 100) >= best - 0.03
 
 
 def trained(preset: str) -> Any:

@@ -12,7 +12,7 @@ import torch
 from dlplay.architectures.dqn import card
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
-from tests.architectures.dqn import SMALL, act, ask, build, cart, train
+from tests.architectures.dqn import CPU, SMALL, act, ask, build, cart, train
 
 
 def everything(task: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_training_never_notices_who_watches(env: str) -> None:
             ("watch", {"policy": ("greedy", "explore", "random")[step % 3], "steps": 1 + step % 4, "room": "40x30"}),
             ("play", {"action": step % 2}),
             ("new_episode", {"seed": step}),
-            ("replay_last" if watched.last else "watch", {}),
+            ("replay_last" if watched.last_episode else "watch", {}),
         ):
             act(watched, name, **options)
         for panel in card.panels:
@@ -49,7 +49,7 @@ def test_a_step_shows_what_was_seen_done_and_learnt() -> None:
     before = ask(task, "environment")
     intended = before.bars.chosen
     assert before.facts["step"] == "0"
-    assert before.bars.values == pytest.approx(task.actor.values(task.player.observation[None])[0].tolist())
+    assert before.bars.values == pytest.approx(task.policy.q_values(task.player.observation[None])[0].tolist())
     assert before.bars.caption == f"next: {before.bars.labels[intended]} (exploit)"
     start = task.player.observation.copy()
     value = before.bars.values[intended]
@@ -102,7 +102,7 @@ def test_an_episode_of_the_training_can_be_watched_again(which: str, pick: Any) 
 
 def test_the_same_seed_begins_the_same_episode() -> None:
     task = build(**SMALL)
-    one, other, again = (act(task, "new_episode", seed=seed).facts["observed"] for seed in (5, 6, 5))
+    one, other, again = (act(task, "new_episode", seed=seed).facts["observation"] for seed in (5, 6, 5))
     assert one == again != other
     expected = gymnasium.make("CartPole-v1").reset(seed=5)[0]
     act(task, "new_episode", seed=5)
@@ -134,12 +134,13 @@ def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> Non
     assert task.replay.count >= held + len(played)
     train(task, 40)
     rows = np.flatnonzero(task.replay.ready)
-    batch = task.replay.gather(rows, 1, 0.99)
-    for seen, action, following in zip(batch.observations, batch.actions, batch.following, strict=True):
-        assert np.allclose(following, cart(seen, int(action))[0], atol=1e-5)
-    found = {(tuple(seen.round(5)), int(action)) for seen, action in zip(batch.following, batch.actions, strict=True)}
+    batch = task.replay.gather(rows, 1, 0.99, CPU)
+    observations, actions, following = batch.observations.numpy(), batch.actions.numpy(), batch.next_observations.numpy()
+    for seen, action, after in zip(observations, actions, following, strict=True):
+        assert np.allclose(after, cart(seen, int(action))[0], atol=1e-5)
+    found = {(tuple(seen.round(5)), int(action)) for seen, action in zip(following, actions, strict=True)}
     assert {(tuple(seen.round(5)), action) for seen, action in played} <= found
-    with pytest.raises(SettingsError, match="taught already"):
+    with pytest.raises(SettingsError, match="in the replay buffer already"):
         act(task, "teach")
 
 
@@ -170,10 +171,10 @@ def test_the_picture_fits_the_room_and_keeps_its_proportions(room: str, size: tu
 def test_grids_are_text_with_a_value_and_an_arrow_in_every_cell() -> None:
     task = build(env="FrozenLake-v1", **SMALL | {"hidden": "0"})
     with torch.no_grad():
-        task.net.head.weight.zero_()
-        task.net.head.bias.zero_()
-        task.net.head.weight[2, 0] = 0.75
-        task.net.head.weight[1, 1] = 0.25
+        task.q_network.head.weight.zero_()
+        task.q_network.head.bias.zero_()
+        task.q_network.head.weight[2, 0] = 0.75
+        task.q_network.head.weight[1, 1] = 0.25
     frame = ask(task, "environment")
     assert frame.pixels.shape == (0, 0, 3)
     assert "FHFH" in frame.text
@@ -190,7 +191,7 @@ def test_the_value_surface_is_that_of_the_net() -> None:
     point = task.player.observation.copy()
     found = panel.values.numpy()
     point[0], point[2] = -4.8, 0.418879  # the environment's own bounds, before anything was played
-    assert found[0, 0] == pytest.approx(task.actor.values(point[None]).max(), abs=1e-5)
+    assert found[0, 0] == pytest.approx(task.policy.q_values(point[None]).max(), abs=1e-5)
     assert set(np.unique(ask(task, "values", show="action").values.numpy())) <= {0, 1}
     with pytest.raises(SettingsError, match="--dimensions 0,4 is not there"):
         ask(task, "values", dimensions="0,4")
@@ -203,11 +204,11 @@ def test_the_buffer_can_be_browsed() -> None:
     assert len(first.rows) == len(later.rows) == 20
     assert [row[0] for row in later.rows] == [str(number) for number in range(20, 40)]
     assert {row[4] for row in [*first.rows, *later.rows]} >= {"", "truncated"}
-    assert "drawn" in ask(build(**SMALL, prioritised=True), "replay").columns
+    assert "sampled" in ask(build(**SMALL, prioritised=True), "replay").columns
     assert ask(task, "replay", start=1000).rows == []
 
 
 def test_what_the_last_watched_episode_brought_stays_to_be_seen() -> None:
     task = build(**SMALL, time_limit=3)
-    assert "before" not in act(task, "watch", steps=3).facts
-    assert act(task, "watch", steps=1).facts["before"] == "return 3 in 3 steps"
+    assert "previous" not in act(task, "watch", steps=3).facts
+    assert act(task, "watch", steps=1).facts["previous"] == "return 3 in 3 steps"
