@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.dqn import DQNSettings
+from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.engine.settings import make
 
 SHARED = {
@@ -55,7 +55,7 @@ def main(steps: int, threads: int) -> None:
     optimizer = torch.optim.Adam(q_network.parameters(), lr=settings.lr)
     replay: deque[tuple[Any, int, float, Any, bool]] = deque(maxlen=settings.buffer)
     loss = torch.zeros(())
-    seen, _ = env.reset(seed=0)
+    observation, _ = env.reset(seed=0)
     stopwatch = Stopwatch()
     for step in range(1, steps + 1):
         epsilon = max(settings.epsilon_end, 1 - (1 - settings.epsilon_end) * step / settings.epsilon_steps)
@@ -63,19 +63,19 @@ def main(steps: int, threads: int) -> None:
             action = int(env.action_space.sample())
         else:
             with torch.no_grad():
-                action = int(q_network(torch.from_numpy(seen)[None]).argmax())
-        following, reward, terminated, truncated, _ = env.step(action)
-        replay.append((seen, action, float(reward), following, terminated))
-        seen = env.reset()[0] if terminated or truncated else following
+                action = int(q_network(torch.from_numpy(observation)[None]).argmax())
+        next_observation, reward, terminated, truncated, _ = env.step(action)
+        replay.append((observation, action, float(reward), next_observation, terminated))
+        observation = env.reset()[0] if terminated or truncated else next_observation
         if step > settings.learning_starts and step % settings.train_frequency == 0:
             for _ in range(settings.gradient_steps):
-                drawn = [replay[index] for index in np.random.randint(0, len(replay), settings.batch)]
-                observations, actions, rewards, nexts, terminations = (np.array(column) for column in zip(*drawn, strict=True))
+                batch = [replay[index] for index in np.random.randint(0, len(replay), settings.batch)]
+                observations, actions, rewards, next_observations, terminations = (np.array(column) for column in zip(*batch, strict=True))
                 with torch.no_grad():
-                    best = target_network(torch.from_numpy(nexts)).max(1).values
-                    wanted = torch.from_numpy(rewards).float() + settings.gamma * best * torch.from_numpy(~terminations)
+                    next_values = target_network(torch.from_numpy(next_observations)).max(1).values
+                    td_targets = torch.from_numpy(rewards).float() + settings.gamma * next_values * torch.from_numpy(~terminations)
                 values = q_network(torch.from_numpy(observations)).gather(1, torch.from_numpy(actions)[:, None]).squeeze(1)
-                loss = F.smooth_l1_loss(values, wanted)
+                loss = F.smooth_l1_loss(values, td_targets)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(q_network.parameters(), settings.clip)

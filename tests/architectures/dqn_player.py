@@ -1,4 +1,4 @@
-"""The watched episode: what it shows, what a person can do in it, and that training never notices."""
+"""The watched episode: what it shows, what a person can do in it, and that training is not disturbed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from dlplay.architectures.dqn import card
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
-from tests.architectures.dqn import SMALL, act, ask, build, cart, train
+from tests.architectures.dqn import CPU, SMALL, act, ask, build, cart, train
 
 
 def everything(task: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "FrozenLake-v1"])
-def test_training_never_notices_who_watches(env: str) -> None:
+def test_watching_and_playing_do_not_disturb_training(env: str) -> None:
     alone, watched = build(env=env, **SMALL), build(env=env, **SMALL)
     found, shown = [], []
     for step in range(40):
@@ -34,7 +34,7 @@ def test_training_never_notices_who_watches(env: str) -> None:
             ("watch", {"policy": ("greedy", "explore", "random")[step % 3], "steps": 1 + step % 4, "room": "40x30"}),
             ("play", {"action": step % 2}),
             ("new_episode", {"seed": step}),
-            ("replay_last" if watched.last else "watch", {}),
+            ("replay_last" if watched.last_episode else "watch", {}),
         ):
             act(watched, name, **options)
         for panel in card.panels:
@@ -44,12 +44,12 @@ def test_training_never_notices_who_watches(env: str) -> None:
     assert same(everything(alone), everything(watched))
 
 
-def test_a_step_shows_what_was_seen_done_and_learnt() -> None:
+def test_a_watched_step_shows_action_reward_and_td_error() -> None:
     task = build(**SMALL)
     before = ask(task, "environment")
     intended = before.bars.chosen
     assert before.facts["step"] == "0"
-    assert before.bars.values == pytest.approx(task.actor.values(task.player.observation[None])[0].tolist())
+    assert before.bars.values == pytest.approx(task.policy.q_values(task.player.observation[None])[0].tolist())
     assert before.bars.caption == f"next: {before.bars.labels[intended]} (exploit)"
     start = task.player.observation.copy()
     value = before.bars.values[intended]
@@ -81,7 +81,7 @@ def test_an_episode_ends_and_the_next_step_begins_another() -> None:
     assert again.facts["seed"] != frame.facts["seed"]
 
 
-def test_a_time_limit_is_told_apart() -> None:
+def test_a_time_limit_is_a_truncation() -> None:
     task = build(**SMALL, time_limit=3)
     assert act(task, "watch", steps=100).facts["ended"] == "time limit (truncated)"
 
@@ -102,7 +102,7 @@ def test_an_episode_of_the_training_can_be_watched_again(which: str, pick: Any) 
 
 def test_the_same_seed_begins_the_same_episode() -> None:
     task = build(**SMALL)
-    one, other, again = (act(task, "new_episode", seed=seed).facts["observed"] for seed in (5, 6, 5))
+    one, other, again = (act(task, "new_episode", seed=seed).facts["observation"] for seed in (5, 6, 5))
     assert one == again != other
     expected = gymnasium.make("CartPole-v1").reset(seed=5)[0]
     act(task, "new_episode", seed=5)
@@ -134,17 +134,18 @@ def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> Non
     assert task.replay.count >= held + len(played)
     train(task, 40)
     rows = np.flatnonzero(task.replay.ready)
-    batch = task.replay.gather(rows, 1, 0.99)
-    for seen, action, following in zip(batch.observations, batch.actions, batch.following, strict=True):
-        assert np.allclose(following, cart(seen, int(action))[0], atol=1e-5)
-    found = {(tuple(seen.round(5)), int(action)) for seen, action in zip(batch.following, batch.actions, strict=True)}
-    assert {(tuple(seen.round(5)), action) for seen, action in played} <= found
-    with pytest.raises(SettingsError, match="taught already"):
+    batch = task.replay.gather(rows, 1, 0.99, CPU)
+    observations, actions, following = batch.observations.numpy(), batch.actions.numpy(), batch.next_observations.numpy()
+    for observation, action, next_observation in zip(observations, actions, following, strict=True):
+        assert np.allclose(next_observation, cart(observation, int(action))[0], atol=1e-5)
+    found = {(tuple(observation.round(5)), int(action)) for observation, action in zip(following, actions, strict=True)}
+    assert {(tuple(observation.round(5)), action) for observation, action in played} <= found
+    with pytest.raises(SettingsError, match="in the replay buffer already"):
         act(task, "teach")
 
 
-def test_a_lesson_in_an_atari_game_leaves_a_run_that_can_be_resumed() -> None:
-    """The buffer holds single pictures: behind a lesson the ones before the running episode's newest are not there."""
+def test_an_atari_run_can_be_resumed_after_teaching() -> None:
+    """The buffer holds single frames: after a taught episode the earlier frames of the running one are missing."""
     settings = SMALL | {"env": "ALE/Pong-v5", "learning_starts": 500, "time_limit": 40}
     task = build(**settings)
     train(task, 5)
@@ -160,20 +161,20 @@ def test_a_lesson_in_an_atari_game_leaves_a_run_that_can_be_resumed() -> None:
 @pytest.mark.parametrize(
     ("room", "size"), [("", (64, 96)), ("120x64", (64, 96)), ("30x90", (20, 30)), ("4000x4000", (160, 240)), ("1x1", (5, 8))]
 )
-def test_the_picture_fits_the_room_and_keeps_its_proportions(room: str, size: tuple[int, int]) -> None:
+def test_the_picture_fits_and_keeps_its_aspect_ratio(room: str, size: tuple[int, int]) -> None:
     task = build(**SMALL)
     frame = ask(task, "environment", room=room)
     assert frame.pixels.shape == (*size, 3)
     assert len(np.unique(frame.pixels.numpy())) > 5 or room == "1x1"
 
 
-def test_grids_are_text_with_a_value_and_an_arrow_in_every_cell() -> None:
+def test_grids_show_a_value_and_an_arrow_in_every_cell() -> None:
     task = build(env="FrozenLake-v1", **SMALL | {"hidden": "0"})
     with torch.no_grad():
-        task.net.head.weight.zero_()
-        task.net.head.bias.zero_()
-        task.net.head.weight[2, 0] = 0.75
-        task.net.head.weight[1, 1] = 0.25
+        task.q_network.head.weight.zero_()
+        task.q_network.head.bias.zero_()
+        task.q_network.head.weight[2, 0] = 0.75
+        task.q_network.head.weight[1, 1] = 0.25
     frame = ask(task, "environment")
     assert frame.pixels.shape == (0, 0, 3)
     assert "FHFH" in frame.text
@@ -183,14 +184,14 @@ def test_grids_are_text_with_a_value_and_an_arrow_in_every_cell() -> None:
     assert table.shades.numpy()[0, 0] == 1
 
 
-def test_the_value_surface_is_that_of_the_net() -> None:
+def test_the_plotted_values_are_those_of_the_network() -> None:
     task = build(**SMALL)
     panel = ask(task, "values", dimensions="0,2")
     assert (panel.column_title, panel.row_title) == ("position", "angle")
     point = task.player.observation.copy()
     found = panel.values.numpy()
     point[0], point[2] = -4.8, 0.418879  # the environment's own bounds, before anything was played
-    assert found[0, 0] == pytest.approx(task.actor.values(point[None]).max(), abs=1e-5)
+    assert found[0, 0] == pytest.approx(task.policy.q_values(point[None]).max(), abs=1e-5)
     assert set(np.unique(ask(task, "values", show="action").values.numpy())) <= {0, 1}
     with pytest.raises(SettingsError, match="--dimensions 0,4 is not there"):
         ask(task, "values", dimensions="0,4")
@@ -203,11 +204,11 @@ def test_the_buffer_can_be_browsed() -> None:
     assert len(first.rows) == len(later.rows) == 20
     assert [row[0] for row in later.rows] == [str(number) for number in range(20, 40)]
     assert {row[4] for row in [*first.rows, *later.rows]} >= {"", "truncated"}
-    assert "drawn" in ask(build(**SMALL, prioritised=True), "replay").columns
+    assert "sampled" in ask(build(**SMALL, prioritised=True), "replay").columns
     assert ask(task, "replay", start=1000).rows == []
 
 
-def test_what_the_last_watched_episode_brought_stays_to_be_seen() -> None:
+def test_the_result_of_the_previous_episode_is_shown() -> None:
     task = build(**SMALL, time_limit=3)
-    assert "before" not in act(task, "watch", steps=3).facts
-    assert act(task, "watch", steps=1).facts["before"] == "return 3 in 3 steps"
+    assert "previous" not in act(task, "watch", steps=3).facts
+    assert act(task, "watch", steps=1).facts["previous"] == "return 3 in 3 steps"

@@ -1,30 +1,42 @@
-"""A Q-network after Mnih et al. (2015): the value of every action in what is observed."""
+"""A Q-network after Mnih et al. (2015): the value Q(s, a) of every action in an observation.
+
+In the comments B is the batch, A the number of actions.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Observed(NamedTuple):
-    """What an environment lets its agent see."""
+class ObservationSpec(NamedTuple):
+    """What one observation is."""
 
     kind: Literal["vector", "state", "image"]
-    """Numbers; the number of a state; or a picture in bytes."""
+    """Numbers (float32); the index of a discrete state (int32); or pixels (uint8)."""
     shape: tuple[int, ...]
-    """(n,) numbers; () for the number of a state; (C, H, W) of a picture."""
+    """(n,) of a vector; () of a state; (C, H, W) of an image."""
     states: int = 0
-    """How many states there are."""
+    """Number of discrete states."""
+    frames: int = 1
+    """Frames that are stacked in an image's channels; 1: they are not stacked."""
+
+    @property
+    def dtype(self) -> Any:
+        """The numpy type."""
+        return {"vector": np.float32, "state": np.int32, "image": np.uint8}[self.kind]
 
 
 class QNetwork(nn.Module):
-    """Values of all actions; dueling nets (Wang et al., 2016) add the value of the state and each action's advantage over their mean.
+    """Values of all actions. A dueling network (Wang et al., 2016) adds the value of the state and each action's advantage over their mean.
 
-    `centre` and `reach` (n,) bring observed numbers to about -1 to 1; they are buffers, so that weights and scale travel together.
+    `centre` and `reach` (n,), the middle and half the range of each number of a vector, scale it to -1 to 1. They are buffers, so that a
+    checkpoint holds the scale with the weights.
     """
 
     centre: Tensor
@@ -32,8 +44,8 @@ class QNetwork(nn.Module):
 
     def __init__(
         self,
-        observed: Observed,
-        actions: int,
+        observation: ObservationSpec,
+        action_count: int,
         hidden: tuple[int, ...],
         dueling: bool = False,
         centre: Tensor | None = None,
@@ -44,24 +56,24 @@ class QNetwork(nn.Module):
         if centre is not None and reach is not None:
             self.register_buffer("centre", centre)
             self.register_buffer("reach", reach)
-        self.kind, self.states = observed.kind, observed.states
+        self.kind, self.states = observation.kind, observation.states
         if self.kind == "image":
-            self.convolutions = convolutions(observed.shape)
+            self.convolutions = convolutions(observation.shape)
             with torch.no_grad():
-                width = self.convolutions(torch.zeros(1, *observed.shape)).flatten(1).shape[1]
+                width = self.convolutions(torch.zeros(1, *observation.shape)).flatten(1).shape[1]
         else:
-            width = self.states or math.prod(observed.shape)
+            width = self.states or math.prod(observation.shape)
         layers: list[nn.Module] = []
         for units in hidden:
             if units:
                 layers += [nn.Linear(width, units), nn.ReLU()]
                 width = units
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, actions)
+        self.head = nn.Linear(width, action_count)
         self.state_value = nn.Linear(width, 1) if dueling else None
 
     def features(self, observations: Tensor) -> Tensor:
-        """What the last layer reads, (B, width), of observations (B, *shape)."""
+        """The last hidden layer, (B, width), of observations (B, *shape)."""
         if self.kind == "state":
             x = F.one_hot(observations.long(), self.states).float()  # (B, states)
         elif self.kind == "image":
@@ -72,17 +84,17 @@ class QNetwork(nn.Module):
         return features
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Values (B, actions)."""
+        """Q-values (B, A) of observations (B, *shape)."""
         features = self.features(observations)
         values: Tensor = self.head(features)
         if self.state_value is None:
             return values
-        state: Tensor = self.state_value(features)
+        state: Tensor = self.state_value(features)  # (B, 1)
         return state + values - values.mean(1, keepdim=True)
 
 
 def convolutions(shape: tuple[int, ...]) -> nn.Sequential:
-    """The layers of Mnih et al. (2015) for pictures of 36 pixels and more, smaller kernels for those that these would not fit into."""
+    """The layers of Mnih et al. (2015) for images of at least 36 pixels a side; fewer and smaller kernels for smaller images."""
     channels, height, width = shape
     kernels: tuple[tuple[int, int, int], ...]
     if min(height, width) >= 36:

@@ -1,230 +1,234 @@
-"""What can be seen of a DQN: every panel is a pure function of the net, the replay buffer and the watched episode."""
+"""What can be seen of a DQN: its values, its TD errors, its replay buffer, and an episode that it plays."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlplay.architectures.dqn import vocabulary
-from dlplay.architectures.dqn.acting import Actor
-from dlplay.architectures.dqn.environments import Reading
-from dlplay.architectures.dqn.learning import goals, on_device
-from dlplay.architectures.dqn.model import QNetwork
-from dlplay.architectures.dqn.options import ReplayOptions, RoomOptions, SurfaceOptions
-from dlplay.architectures.dqn.player import Player, Values
-from dlplay.architectures.dqn.replay import TERMINATED, TRUNCATED, Replay
-from dlplay.architectures.dqn.settings import DQNSettings
-from dlplay.architectures.dqn.surfaces import surface
-from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, Table
-from dlplay.engine.settings import Options
+from dlplay.architectures.dqn.env import vocabulary
+from dlplay.architectures.dqn.player.player import short
+from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
+from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
+from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Table
+from dlplay.engine.settings import Options, SettingsError
 
-SAMPLED = 512
-"""Transitions that the TD errors are counted over."""
-BINS = 11
+if TYPE_CHECKING:
+    from dlplay.architectures.dqn.task import DQNTask
+
+MAX_ERRORS, BINS = 512, 11
+"""Transitions in the histogram of TD errors, and its bins."""
 PAGE = 20
-ENDED = {"terminated": "terminated", "truncated": "time limit (truncated)"}
+"""Transitions on a page of the replay buffer."""
+PLOT_ROWS, PLOT_COLUMNS = 25, 41
+SPAN_SAMPLE = 10_000
+"""Observations in the replay buffer that give the range of an axis."""
+MAX_STATES = 64
+"""Rows of the table of states."""
+ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "pick up": "▲", "drop off": "▼"}
+EMPTY = "empty until training starts"
 
 
 class DQNPanels:
-    """The panels; a `Task` mixes them in and brings the attributes."""
+    """A method is a panel, named as on the card."""
 
-    questions: ClassVar[dict[str, str]] = {
-        "environment": "environment",
-        "q_values": "q_values",
-        "values": "value_surface",
-        "td_errors": "td_errors",
-        "replay": "replay_rows",
-        "agent": "agent",
-    }
+    def __init__(self, task: DQNTask) -> None:
+        self.task, self.player = task, task.player
 
-    settings: DQNSettings
-    device: torch.device
-    step: int
-    net: QNetwork
-    target: QNetwork
-    actor: Actor
-    replay: Replay
-    reading: Reading
-    name: str
-    actions: int
-    updates: int
-    played: int
-    rates: tuple[float, float]
-    judged: dict[str, float]
-
-    @property
-    def player(self) -> Player:
-        """The watched episode."""
-        raise NotImplementedError
-
-    @property
-    def epsilon(self) -> float:
-        """Share of random actions in training now."""
-        raise NotImplementedError
-
-    def environment(self, options: RoomOptions) -> Frame:
-        """The watched episode as it stands."""
-        return describe_frame(self.player, self.actor.values, self.epsilon, options.room)
+    def environment(self, options: PictureSize) -> Frame:
+        return self.player.frame(self.task.epsilon, options.room)
 
     def q_values(self, options: Options) -> Bars:
-        """Values of all actions in the watched state, by the trained net and by the target net."""
-        observation = self.player.observation[None]
-        trained = self.actor.values(observation)[0]
-        target = self.target(torch.from_numpy(observation).to(self.device))[0].cpu().numpy()
-        order = np.sort(trained)
-        best = int(trained.argmax())
+        """Of all actions in the watched state, by the online and the target network."""
+        names = self.player.action_names
+        online = self.player.q_values()
+        target = self.task.target_network(torch.from_numpy(self.player.observation[None]).to(self.task.device))[0].cpu().numpy()
+        two = self.task.settings.target != "none"
+        best, ranked = int(online.argmax()), np.sort(online)
         return Bars(
-            labels=list(self._names()),
-            values=trained.tolist(),
-            second=[] if self.settings.target == "none" else target.tolist(),
-            names=[] if self.settings.target == "none" else ["trained net", "target net"],
+            labels=list(names),
+            values=online.tolist(),
+            second=target.tolist() if two else [],
+            names=["online network", "target network"] if two else [],
             chosen=best,
-            figure=f"{self._names()[best]}, {order[-1] - order[-2]:.3g} ahead" if len(order) > 1 else self._names()[best],
+            figure=f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best],
             caption=f"step {len(self.player.episode.actions)} of the watched episode",
         )
 
-    def value_surface(self, options: SurfaceOptions) -> AnyPanel:
-        """Values over two numbers of the observation, or in the cells of a grid."""
-        return surface(self.name, self._names(), self.player, self.replay, self.actor.values, options)
+    def values(self, options: ValueFunction) -> HeatMap | Table:
+        kind = self.player.obs_spec.kind
+        if kind == "vector":
+            return self._plot_values(options)
+        if kind == "state":
+            return self._tabulate_values(options)
+        return Table(columns=[], rows=[], caption="images have too many dimensions to plot; see the Q-values instead")
 
     def td_errors(self, options: Options) -> Bars:
-        """How TD errors are spread, over transitions evenly taken from the buffer."""
-        ready = np.flatnonzero(self.replay.ready)
+        """Their histogram; errors beyond the 99th percentile of |TD error| are in the outermost bins."""
+        ready = np.flatnonzero(self.task.replay.ready)
         if not len(ready):
-            return Bars(labels=[], values=[], caption="filled while it trains")
-        errors = self._errors(ready[np.linspace(0, len(ready) - 1, min(SAMPLED, len(ready))).astype(np.int64)])
-        reach = float(np.quantile(np.abs(errors), 0.99)) or 1.0
-        edges = np.linspace(-reach, reach, BINS + 1)
-        counts, _ = np.histogram(np.clip(errors, -reach, reach), edges)
-        labels = [f"{(low + high) / 2:+.3g}" for low, high in zip(edges, edges[1:], strict=False)]
+            return Bars(labels=[], values=[], caption=EMPTY)
+        errors = self._td_errors(ready[np.linspace(0, len(ready) - 1, min(MAX_ERRORS, len(ready))).astype(np.int64)])
+        largest = float(np.quantile(np.abs(errors), 0.99)) or 1.0
+        edges = np.linspace(-largest, largest, BINS + 1)
+        counts, _ = np.histogram(np.clip(errors, -largest, largest), edges)
         return Bars(
-            labels=labels,
+            labels=[f"{(low + high) / 2:+.3g}" for low, high in zip(edges, edges[1:], strict=False)],
             values=(counts / len(errors)).tolist(),
             percent=True,
             figure=f"mean |TD error| {np.abs(errors).mean():.3g}",
             caption=f"{len(errors)} of {len(ready):,} transitions; mean {errors.mean():+.3g}",
         )
 
-    def replay_rows(self, options: ReplayOptions) -> Table:
-        """Transitions of the buffer, newest first."""
-        replay = self.replay
+    def replay(self, options: ReplayPage) -> Table:
+        replay, names = self.task.replay, self.player.action_names
         rows = replay.latest(options.start + PAGE)[options.start :]
-        columns = ["back", "observation", "action", "reward", "ends", "TD error"]
-        table: list[list[str]] = []
-        errors = self._errors(rows) if len(rows) else np.zeros(0)
-        shares = replay.priorities.of(rows) * replay.count if replay.priorities is not None else None
+        errors = self._td_errors(rows) if len(rows) else np.zeros(0)
+        table = []
         for number, row in enumerate(rows.tolist()):
-            ends = {TERMINATED: "terminated", TRUNCATED: "truncated"}.get(int(replay.kinds[row]), "")
-            words = short(replay.observations[row])
-            action = self._names()[int(replay.actions[row])]
-            table.append([f"{options.start + number}", words, action, f"{replay.rewards[row]:.4g}", ends, f"{errors[number]:+.3g}"])
-            if shares is not None:
-                table[-1].append(f"{shares[number]:.2f}x")
-        shades = None
-        if len(rows):
-            scale = float(np.abs(errors).max()) or 1.0
-            tint = np.zeros((len(rows), len(table[0])), np.float32)
-            tint[:, 5] = np.abs(errors) / scale
-            shades = Array.of(tint)
+            observation, action, reward = short(replay.observations[row]), names[int(replay.actions[row])], f"{replay.rewards[row]:.4g}"
+            end = {TERMINATED: "terminated", TRUNCATED: "truncated"}.get(int(replay.kinds[row]), "")
+            table.append([f"{options.start + number}", observation, action, reward, end, f"{errors[number]:+.3g}"])
+        columns, right = ["age", "observation", "action", "reward", "end", "TD error"], [0, 3, 5]
+        if replay.priorities is not None:
+            columns, right = [*columns, "sampled"], [*right, 6]
+            for cells, probability in zip(table, replay.priorities.probabilities(rows) * replay.count, strict=True):
+                cells.append(f"{probability:.2f}x")
+        shades = np.zeros((len(table), len(columns)), np.float32)
+        shades[:, 5] = np.abs(errors) / (float(np.abs(errors).max(initial=0.0)) or 1.0)
         return Table(
-            columns=[*columns, *(["drawn"] if shares is not None else [])],
+            columns=columns,
             rows=table,
-            right=[0, 3, 5, 6] if shares is not None else [0, 3, 5],
-            shades=shades,
+            right=right,
+            shades=Array.of(shades) if table else None,
             figure=f"{replay.count:,} transitions",
-            caption="" if table else "filled while it trains" if not options.start else "nothing that old is in the buffer",
+            caption="" if table else "there are no older transitions" if options.start else EMPTY,
         )
 
     def agent(self, options: Options) -> Table:
-        """Figures of the training."""
-        settings, replay = self.settings, self.replay
+        task = self.task
         rows = [
-            ["environment", self.name],
-            ["environment steps", f"{self.step * settings.envs:,}"],
-            ["updates", f"{self.updates:,}"],
-            ["episodes", f"{self.played:,}"],
-            ["random actions (ε)", f"{100 * self.epsilon:.1f} %"],
-            ["replay buffer", f"{replay.count:,} of {replay.rows * replay.envs:,}"],
-            ["environment steps/s", f"{self.rates[0]:,.0f}"],
-            ["updates/s", f"{self.rates[1]:,.0f}"],
+            ["environment", task.name],
+            ["environment steps", f"{task.step * task.settings.envs:,}"],
+            ["updates", f"{task.updates:,}"],
+            ["episodes", f"{task.episodes_played:,}"],
+            ["exploration rate (ε)", f"{100 * task.epsilon:.1f} %"],
+            ["replay buffer", f"{task.replay.count:,} of {task.replay.capacity:,}"],
+            ["environment steps/s", f"{task.speed[0]:,.0f}"],
+            ["updates/s", f"{task.speed[1]:,.0f}"],
         ]
-        if self.judged:
-            promise, real = self.judged["start_q"], self.judged["discounted_return"]
+        if task.last_evaluation:
+            predicted, actual = task.last_evaluation["start_q"], task.last_evaluation["discounted_return"]
             rows += [
-                ["value promised at the start", f"{promise:.4g}"],
-                ["discounted return obtained", f"{real:.4g}"],
-                ["over-estimation", f"{promise - real:+.4g}"],
+                ["predicted value of first states", f"{predicted:.4g}"],
+                ["discounted return from them", f"{actual:.4g}"],
+                ["overestimation", f"{predicted - actual:+.4g}"],
             ]
         return Table(columns=["", ""], rows=rows, right=[1])
 
-    # --- what the panels share ----------------------------------------------------------------------------------------------------
+    # --- the value function -------------------------------------------------------------------------------------------------------
 
-    def _names(self) -> tuple[str, ...]:
-        return vocabulary.action_names(self.name, self.player.env, self.actions)
+    def _plot_values(self, options: ValueFunction) -> HeatMap:
+        """Two numbers of the observation vary, the others are as in the watched episode."""
+        observation = np.ravel(self.player.observation)
+        across, up = self._axes(len(observation), options.dimensions)
+        x = np.linspace(*self._span(across), PLOT_COLUMNS)
+        y = np.linspace(*self._span(up), PLOT_ROWS)[::-1]
+        grid = np.tile(observation.astype(np.float32), (PLOT_ROWS * PLOT_COLUMNS, 1))
+        grid[:, up], grid[:, across] = np.repeat(y, PLOT_COLUMNS), np.tile(x, PLOT_ROWS)
+        shown, figure = _shown(self.task.policy.q_values(grid), options.show, self.player.action_names)
+        names = vocabulary.observation_names(self.task.name, len(observation))
+        return HeatMap(
+            values=Array.of(shown.reshape(PLOT_ROWS, PLOT_COLUMNS)),
+            rows=[f"{value:.2g}" for value in y],
+            columns=[f"{value:.2g}" for value in x],
+            row_title=names[up],
+            column_title=names[across],
+            figure=figure,
+            caption="" if len(observation) <= 2 else "the other numbers are as in the watched episode",
+        )
 
-    def _errors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """TD errors of transitions, by the nets as they are now."""
-        settings = self.settings
-        batch = on_device(self.replay.gather(rows, settings.n_step, settings.gamma), self.device)
-        wanted = goals(batch, self.net, self.net if settings.target == "none" else self.target, settings.double)
-        errors: NDArray[np.float32] = (wanted - self.net(batch.observations).gather(1, batch.actions[:, None])[:, 0]).cpu().numpy()
+    def _axes(self, count: int, dimensions: str) -> tuple[int, int]:
+        """Which numbers of an observation run across and up."""
+        if not dimensions:
+            return vocabulary.default_axes(self.task.name, count)
+        across, up = (int(part) for part in dimensions.split(","))
+        if max(across, up) >= count:
+            raise SettingsError(f"--dimensions {dimensions} is not there; the observation has the numbers 0 to {count - 1}", "dimensions")
+        return across, up
+
+    def _span(self, dimension: int) -> tuple[float, float]:
+        """1st and 99th percentile of this number in the replay buffer; while that is nearly empty, the environment's own bounds."""
+        replay = self.task.replay
+        observations = replay.observations[np.flatnonzero(replay.ready)[-SPAN_SAMPLE:]]
+        if len(observations) >= 100:
+            column = observations.reshape(len(observations), -1)[:, dimension]
+            low, high = (float(edge) for edge in np.quantile(column, (0.01, 0.99)))
+            if high > low:
+                return low, high
+        space: Any = self.player.env.observation_space
+        low, high = float(np.ravel(space.low)[dimension]), float(np.ravel(space.high)[dimension])
+        return (low, high) if np.isfinite([low, high]).all() and high - low < 1e3 else (-2.0, 2.0)
+
+    def _tabulate_values(self, options: ValueFunction) -> Table:
+        """A cell for each state where states lie on a grid, or else a list of states."""
+        names = self.player.action_names
+        q_values = self.task.policy.q_values(np.arange(self.player.obs_spec.states, dtype=np.int32))  # (S, A)
+        best = q_values.argmax(1)
+        shown, figure = _shown(q_values, options.show, names)
+        grid, marks, caption = self._grid()
+        if grid is None:
+            listed = [[str(state), f"{q_values[state].max():.3g}", names[best[state]]] for state in range(min(len(q_values), MAX_STATES))]
+            return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=figure)
+        shades = (shown - shown.min()) / (float(shown.max()) - float(shown.min()) or 1.0)
+
+        def cell(state: int) -> str:
+            if state in marks:
+                return marks[state]
+            arrow = ARROWS.get(names[best[state]], names[best[state]])
+            return arrow if options.show == "action" else f"{arrow} {shown[state]:.2f}"
+
+        return Table(
+            columns=[""] * grid.shape[1],
+            rows=[[cell(state) for state in row] for row in grid.tolist()],
+            shades=Array.of(np.where(np.isin(grid, list(marks)), 0.0, shades[grid]).astype(np.float32)),
+            figure=figure,
+            caption=caption,
+        )
+
+    def _grid(self) -> tuple[NDArray[np.int64] | None, dict[int, str], str]:
+        """The state (rows, columns) of each cell, the words in those where no action is taken, and a caption; None for no grid."""
+        inner: Any = self.player.env.unwrapped
+        family, states = vocabulary.family(self.task.name), np.arange(self.player.obs_spec.states)
+        if family.startswith("FrozenLake"):
+            grid = states.reshape(inner.nrow, inner.ncol)
+            letters = {b"H": "hole", b"G": "goal"}
+            marks = {int(grid[place]): letters[bytes(tile)] for place, tile in np.ndenumerate(inner.desc) if bytes(tile) in letters}
+            return grid, marks, "the ice is slippery: an arrow may point away from where the agent wants to go"
+        if family.startswith("CliffWalking"):
+            grid = states.reshape(inner.shape)
+            cliff = {int(grid[place]): "cliff" for place, falls in np.ndenumerate(inner._cliff) if falls}
+            return grid, cliff | {len(states) - 1: "goal"}, ""
+        if family.startswith("Taxi"):
+            *_, passenger, destination = inner.decode(int(self.player.observation))
+            grid = np.array([[inner.encode(row, column, passenger, destination) for column in range(5)] for row in range(5)])
+            start, end = vocabulary.TAXI_LOCATIONS[passenger], vocabulary.TAXI_LOCATIONS[destination]
+            return grid, {}, f"the passenger is at {start} and wants to go to {end}, as in the watched episode"
+        return None, {}, ""
+
+    def _td_errors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        errors: NDArray[np.float32] = self.task.td_errors(rows).cpu().numpy()
         return errors
 
 
-def describe_frame(player: Player, values: Values, epsilon: float, room: str) -> Frame:
-    """The watched episode: its picture, the values of the actions, what was done last and what will be done next."""
-    pixels, text = player.picture(room)
-    names = vocabulary.action_names(player.name, player.env, player.count)
-    own = values(player.observation[None])[0]
-    facts = {"step": f"{len(player.episode.actions):,}", "return": f"{player.episode.reward:.4g}"}
-    if player.taken is not None:
-        facts["last action"] = f"{names[player.taken.action]} ({player.taken.how})"
-        facts["reward"] = f"{player.taken.reward:.4g}"
-        facts["TD error"] = f"{player.taken.error:+.3g}"
-    if player.ended:
-        chosen, why, facts["ended"] = int(own.argmax()), "", ENDED[player.ended]
-    else:
-        chosen, why = player.planned(player.policy, epsilon, values)
-    if player.reading.observed.kind != "image":
-        facts["observed"] = observed_words(player)
-    facts["seed"] = str(player.episode.seed)
-    if player.before:
-        facts["before"] = player.before
-    bars = Bars(
-        labels=list(names),
-        values=own.tolist(),
-        chosen=chosen,
-        figure=f"{own.max():.4g}",
-        caption=f"next: {names[chosen]} ({why})" if why else "the episode is over",
-    )
-    return Frame(
-        pixels=Array.of(pixels),
-        text=text,
-        bars=bars,
-        facts=facts,
-        controls=vocabulary.controls(player.name, player.env, player.count),
-        ended=bool(player.ended),
-        fps=player.steps_per_second,
-        figure=f"return {player.episode.reward:.4g}",
-        caption=player.what,
-    )
-
-
-def observed_words(player: Player) -> str:
-    """The observation in short."""
-    if player.reading.observed.kind == "state":
-        return f"state {int(player.observation)}"
-    return short(player.observation)
-
-
-def short(observation: NDArray[Any]) -> str:
-    """An observation on part of a line."""
-    if observation.ndim == 0:
-        return f"state {int(observation)}"
-    if observation.ndim > 1:
-        return f"picture, mean {float(observation.mean()):.0f}"
-    words = " ".join(f"{value:+.2f}" for value in observation[:6])
-    return words + (" …" if len(observation) > 6 else "")
+def _shown(q_values: NDArray[np.float32], show: str, action_names: tuple[str, ...]) -> tuple[NDArray[np.float32], str]:
+    """What is plotted of Q-values (S, A): numbers (S,), and a figure in words."""
+    if show == "action":
+        return q_values.argmax(1).astype(np.float32), ", ".join(f"{number} {name}" for number, name in enumerate(action_names[:4]))
+    if show == "lead":
+        ranked = np.sort(q_values, 1)
+        return (ranked[:, -1] - ranked[:, -2] if q_values.shape[1] > 1 else ranked[:, 0]), "action gap"
+    values = q_values.max(1)
+    return values, f"{values.min():.3g} to {values.max():.3g}"

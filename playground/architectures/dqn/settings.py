@@ -1,4 +1,4 @@
-"""What a DQN can be told. Imports neither torch nor gymnasium."""
+"""What a DQN, the panels that look inside it and the actions on it can be told. Imports neither torch nor gymnasium."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.quantities import Batch, LearningRate, Share, Steps, WeightDecay, live, unit
+from dlplay.engine.settings import Options, Settings, SettingsError
 
 ENVIRONMENTS = (
     "CartPole-v1",
@@ -19,121 +20,123 @@ ENVIRONMENTS = (
     "LunarLander-v3",
     "ALE/Pong-v5",
 )
-ENVIRONMENT_NAME = r"^([\w:.-]+/)?([A-Z][\w:.-]*|[\w:.-]+-v\d+)$"
-"""How ids look: a name with a capital letter, or with a version; perhaps a namespace before it."""
+ENVIRONMENT_ID = r"^([\w:.-]+/)?([A-Z][\w:.-]*|[\w:.-]+-v\d+)$"
+"""A name with a capital letter first, or with a version, and perhaps a namespace before it."""
+
+StepsOrNone = Annotated[int, Meta(ge=0, le=1_000_000), unit("steps")]
+Units = Annotated[int, Meta(ge=0, le=4096)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DQNSettings(Settings):
-    """What a DQN can be told. One step of training is one step in every parallel environment, with the updates that are due then."""
+    """Settings of a DQN. A step of training is one step in every parallel environment, and the updates that are due then."""
 
-    env: Annotated[str, Meta(max_length=200, pattern=ENVIRONMENT_NAME, extra={"choices": list(ENVIRONMENTS)})] = "CartPole-v1"
+    env: Annotated[str, Meta(max_length=200, pattern=ENVIRONMENT_ID, extra={"choices": list(ENVIRONMENTS)})] = "CartPole-v1"
     """The environment: one of these, or any other gymnasium id with a discrete action space, such as Blackjack-v1."""
 
     env_module: Annotated[str, Meta(max_length=500)] = ""
-    """Python modules to import first, with commas: those that register environments of your own."""
+    """Python modules to import first, separated by commas: they register environments of your own."""
 
-    time_limit: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps"})] = 0
-    """Episodes are cut after this many steps; 0: at the environment's own limit, or at 500 where it has none."""
+    time_limit: StepsOrNone = 0
+    """Episodes are truncated after this many steps; 0: at the environment's own limit, or at 500 where it has none."""
 
     envs: Annotated[int, Meta(ge=1, le=1024)] = 1
-    """Environments that are played in parallel, each for one step in a step of training."""
+    """Parallel environments; a step of training takes one step in each."""
 
     vector: Literal["auto", "list", "native"] = "auto"
-    """Parallel environments one after the other, or in the environment's own vector form; auto takes that one where it has one."""
+    """How parallel environments run: list, one after the other; native, in the environment's own vectorised form; auto, native where it
+    resumes exactly."""
 
-    hidden: Annotated[tuple[Annotated[int, Meta(ge=0, le=4096)], ...], Meta(min_length=1, max_length=6)] = (64, 64)
-    """Units of each hidden layer; 0 for none, which makes a table of values when the observations are numbered states."""
+    hidden: Annotated[tuple[Units, ...], Meta(min_length=1, max_length=6)] = (64, 64)
+    """Units of each hidden layer; 0 for none, which makes a table of Q-values when the states are discrete."""
 
     scale: bool = True
-    """Bring observed numbers to -1 to 1 where the environment bounds them, so that small ones (an angle, a speed) are seen as well."""
+    """Scale observations to -1 to 1 by the environment's bounds, so that small numbers (an angle, a speed) count as much as large ones."""
 
     dueling: bool = False
-    """Learn the value of a state and the advantage of each action apart (Wang and others, 2016)."""
+    """Dueling network: learn the value of a state and the advantage of each action separately (Wang et al., 2016)."""
 
     double: bool = True
-    """Let the trained net choose the action that the target net values (van Hasselt and others, 2016): less over-estimation."""
+    """Double DQN: the online network chooses the next action, the target network evaluates it (van Hasselt et al., 2016), which reduces
+    overestimation."""
 
-    n_step: Annotated[int, Meta(ge=1, le=50, extra={"unit": "steps", "live": True})] = 4
-    """Rewards that are summed before the value of the state that follows is taken for the rest."""
+    n_step: Annotated[int, Meta(ge=1, le=50), unit("steps"), live] = 4
+    """Steps of the return: this many rewards are summed before the target bootstraps from the value of the next state."""
 
-    gamma: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.99
-    """Discount: what a reward is worth one step later."""
+    gamma: Share = 0.99
+    """Discount factor: what a reward is worth one step later."""
 
-    lr: Annotated[float, Meta(gt=0, le=10, extra={"live": True})] = 1e-3
+    lr: LearningRate = 1e-3
     """Learning rate of Adam, at the start of the schedule."""
 
     schedule: Literal["constant", "linear"] = "linear"
-    """Learning rate over the steps: constant, or down to a hundredth along a line, so that the last values settle."""
+    """Learning rate schedule: constant, or linear decay to a hundredth at the last step."""
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.0
-    """Pull of the weights towards zero, apart from the gradient."""
+    weight_decay: WeightDecay = 0.0
+    """AdamW's weight decay; 0 makes it Adam."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "transitions"})] = 64
-    """Transitions of one update."""
+    batch: Annotated[Batch, unit("transitions")] = 64
+    """Transitions that are sampled for an update."""
 
-    buffer: Annotated[int, Meta(ge=1, le=5_000_000, extra={"unit": "transitions"})] = 50_000
-    """Transitions that the replay buffer remembers; as few as a batch learns from what has just happened alone."""
+    buffer: Annotated[int, Meta(ge=1, le=5_000_000), unit("transitions")] = 50_000
+    """Size of the replay buffer. With one as small as a batch the agent learns from its latest steps only."""
 
-    learning_starts: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps"})] = 1_000
+    learning_starts: StepsOrNone = 1_000
     """Steps before the first update; until then actions are random."""
 
-    train_frequency: Annotated[int, Meta(ge=1, le=100_000, extra={"unit": "steps", "live": True})] = 4
+    train_frequency: Steps = 4
     """Steps between two rounds of updates."""
 
-    gradient_steps: Annotated[int, Meta(ge=1, le=1_000, extra={"unit": "updates", "live": True})] = 2
-    """Updates in one round."""
+    gradient_steps: Annotated[int, Meta(ge=1, le=1_000), unit("updates"), live] = 2
+    """Updates in each round."""
 
     prioritised: bool = False
-    """Replay transitions with a large TD error more often (Schaul and others, 2016)."""
+    """Prioritised replay: sample transitions with a large TD error more often (Schaul et al., 2016)."""
 
     alpha: Annotated[float, Meta(ge=0, le=1)] = 0.6
-    """With prioritised replay: how much the TD error matters; 0 draws all alike."""
+    """Exponent of prioritised replay: 0 samples uniformly, 1 in proportion to the TD error."""
 
-    beta: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.4
-    """With prioritised replay: how far weights correct for it at the start; rises to 1 over the steps."""
+    beta: Share = 0.4
+    """Importance-sampling exponent of prioritised replay at the start; it rises to 1 over the steps."""
 
     target: Literal["hard", "soft", "none"] = "soft"
-    """The target net: a copy from time to time, a moving average, or none at all, which is what DQN was invented to avoid."""
+    """Target network: hard, a copy every so many steps; soft, a moving average of the online network; none, the online network itself."""
 
-    target_every: Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "steps", "live": True})] = 250
-    """Steps between two hard copies."""
+    target_every: Steps = 250
+    """Steps between two copies to a hard target network."""
 
-    tau: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 0.02
-    """Share of the trained net in the moving average at each update."""
+    tau: Annotated[float, Meta(gt=0, le=1), live] = 0.02
+    """Polyak coefficient of a soft target network: the weight of the online network in each update."""
 
-    epsilon_start: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 1.0
-    """Share of random actions at the start."""
+    epsilon_start: Share = 1.0
+    """Probability of a random action (exploration rate) at the start."""
 
-    epsilon_end: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.05
-    """Share of random actions at the end of the exploration."""
+    epsilon_end: Share = 0.05
+    """Probability of a random action at the end of the decay."""
 
-    epsilon_steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 8_000
-    """Steps over which the share of random actions falls, along a line."""
+    epsilon_steps: Steps = 8_000
+    """Steps over which the exploration rate decays linearly from start to end."""
 
     loss: Literal["huber", "mse"] = "mse"
-    """How TD errors are punished: as squares, or as squares up to 1 and then straight."""
+    """Loss of a TD error: mse, its square; huber, quadratic up to 1 and linear beyond."""
 
-    clip: Annotated[float, Meta(ge=0, le=1e6, extra={"live": True})] = 0.0
-    """Largest norm of the gradient; 0 leaves it as it is."""
+    clip: Annotated[float, Meta(ge=0, le=1e6), live] = 0.0
+    """Gradients are scaled down to this norm; 0 turns clipping off."""
 
     clip_rewards: bool = False
-    """Learn from the sign of each reward alone, as for Atari games; returns are still counted in full."""
+    """Learn from the sign of each reward only, as is usual for Atari games; reported returns are not clipped."""
 
-    eval_episodes: Annotated[int, Meta(ge=1, le=1_000, extra={"unit": "episodes"})] = 10
-    """Greedy episodes of an evaluation in mid-run; the last one plays 100."""
+    eval_episodes: Annotated[int, Meta(ge=1, le=1_000), unit("episodes")] = 10
+    """Greedy episodes of an evaluation during training; the final one plays 100."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 50_000
-    """Training ends after this many steps."""
+    steps: Steps = 50_000
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2_500
+    eval_every: Steps = 2_500
     """Steps between two evaluations."""
 
-    save_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 5_000
-    """Steps between two checkpoints."""
+    save_every: Steps = 5_000
 
     def check(self) -> None:
-        """Raises `SettingsError` for settings that no agent can be built from."""
         super().check()
         if 0 in self.hidden and len(self.hidden) > 1:
             raise SettingsError(
@@ -142,7 +145,63 @@ class DQNSettings(Settings):
         least = self.envs * (self.n_step + 2)
         if self.buffer < least:
             raise SettingsError(
-                f"--buffer {self.buffer} cannot hold {self.n_step} steps of {self.envs} environments; use at least {least}", "buffer"
+                f"--buffer {self.buffer} is too small for {self.n_step}-step returns in {self.envs} environments; use at least {least}",
+                "buffer",
             )
         if self.vector == "native" and self.envs == 1:
             raise SettingsError("--vector native is for parallel environments; use --envs 2 or more, or --vector auto", "vector")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PictureSize(Options):
+    """Options of the watched episode's picture."""
+
+    room: Annotated[str, Meta(pattern=r"^(|\d{1,4}x\d{1,4})$")] = ""
+    """Largest size of the picture in pixels, columns x rows, such as 120x64."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch(PictureSize):
+    """Options of advancing the watched episode."""
+
+    steps: Annotated[int, Meta(ge=1, le=1000), unit("steps")] = 1
+    """How many steps to take; the end of the episode stops it."""
+
+    policy: Literal["greedy", "explore", "random"] = "greedy"
+    """Who acts: greedy, the best action; explore, epsilon-greedy as in training; random, any action."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Play(PictureSize):
+    """Options of a step that a person takes."""
+
+    action: Annotated[int, Meta(ge=0, le=63)] = 0
+    """The action to take, counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewEpisode(PictureSize):
+    """Options of starting another episode."""
+
+    seed: Annotated[int, Meta(ge=-1, le=2**31 - 2)] = -1
+    """Seed of the environment: the same seed gives the same first state; -1 draws one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReplayPage(Options):
+    """Options of the replay buffer's table."""
+
+    start: Annotated[int, Meta(ge=0, le=5_000_000)] = 0
+    """How many of the newest transitions to skip."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ValueFunction(Options):
+    """Options of the plot of the value function."""
+
+    dimensions: Annotated[str, Meta(pattern=r"^(|\d{1,3},\d{1,3})$")] = ""
+    """The two numbers of the observation on the axes, such as 2,3; empty chooses those on which the value depends most."""
+
+    show: Literal["value", "action", "lead"] = "value"
+    """What is plotted: value, of the best action; action, which one it is; lead, the action gap: how far it is ahead of
+    the second best."""

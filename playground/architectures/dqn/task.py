@@ -1,327 +1,377 @@
-"""Training and judging a DQN: act, remember, replay, and move the values towards what was found (Mnih et al., 2015)."""
+"""Training a DQN (Mnih et al., 2015): act, store the transition, sample a batch of them, and move the Q-values towards the TD targets."""
 
 from __future__ import annotations
 
 import copy
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlplay.architectures.dqn.acting import Actor
-from dlplay.architectures.dqn.baselines import measure_baselines
-from dlplay.architectures.dqn.environments import find
-from dlplay.architectures.dqn.episodes import Episode, generator_state, load_generator, make_episodes
-from dlplay.architectures.dqn.learning import blend, distance, goals, on_device
-from dlplay.architectures.dqn.model import QNetwork
+from dlplay.architectures.dqn.env.preprocessing import centre_and_reach
+from dlplay.architectures.dqn.env.registry import find
+from dlplay.architectures.dqn.env.vector import MAX_SEED, Episode, load_rng_state, make_vector_env, rng_state
+from dlplay.architectures.dqn.evaluation.baselines import measure_baselines
+from dlplay.architectures.dqn.evaluation.evaluator import Evaluator
+from dlplay.architectures.dqn.model import ObservationSpec, QNetwork
 from dlplay.architectures.dqn.panels import DQNPanels
-from dlplay.architectures.dqn.playing import Ground
-from dlplay.architectures.dqn.replay import Replay, row_bytes
+from dlplay.architectures.dqn.player.actions import DQNActions
+from dlplay.architectures.dqn.player.player import Player
+from dlplay.architectures.dqn.player.policy import GreedyPolicy
+from dlplay.architectures.dqn.replay.buffer import ReplayBuffer, Transitions, row_bytes
 from dlplay.architectures.dqn.settings import DQNSettings
-from dlplay.architectures.dqn.watching import DQNActions
+from dlplay.engine.dataset import Generated
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Task
+from dlplay.parts.optimizers import schedule, set_rates
 
-FINAL_EPISODES, FINAL_PICTURED = 100, 10
-"""Fresh greedy episodes at the end of training; fewer where each step draws a picture and episodes last thousands of steps."""
-MOST_BYTES = 400_000_000
-"""A checkpoint holds the replay buffer, and no more than this can be read again."""
-RATE_SECONDS = 1.0
+FINAL_EPISODES, FINAL_IMAGE_EPISODES = 100, 10
+"""Greedy episodes of the final evaluation; fewer from images, where each step renders a frame and episodes last thousands of steps."""
+MAX_BUFFER_BYTES = 400_000_000
+"""A checkpoint holds the replay buffer, and can be read back up to this size."""
+SPEED_SECONDS = 1.0
 
 
-class DQNTask(DQNActions, DQNPanels, Task[DQNSettings]):
-    """One step plays one step in every environment, and does the updates that are due."""
+class DQNTask(Task[DQNSettings]):
+    """A training step is one step in every environment, and the updates that are due then."""
 
     thorough_at_end = True
-    questions: ClassVar[dict[str, str]] = DQNPanels.questions
+    baselines_version = 3
 
     def __init__(self, settings: DQNSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.episodes = make_episodes(settings)
+        self.envs = make_vector_env(settings)
         self.name = find(settings.env)
-        self.reading, self.actions = self.episodes.reading, self.episodes.actions
-        self._check_assets(assets)
-        self.data = self._describe()
-        scale: list[Tensor] = []
-        if settings.scale and self.reading.observed.kind == "vector":
-            scale = [torch.from_numpy(array) for array in self.reading.scale()]
-        self.net = QNetwork(self.reading.observed, self.actions, settings.hidden, settings.dueling, *scale).to(device)
-        self.target = copy.deepcopy(self.net).requires_grad_(False)
-        self.models = {"net": self.net}
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
-        self.optimizers = {"net": self.optimizer}
-        self._weights: list[Tensor] = list(self.net.parameters())
-        self._target_weights: list[Tensor] = list(self.target.parameters())
-        self.actor = Actor(self.net, device)
-        self._check_size()
-        self.replay = Replay(
-            settings.buffer,
-            settings.envs,
-            self.reading.observed.shape,
-            self.reading.dtype,
-            self.reading.stack,
-            settings.alpha if settings.prioritised else None,
+        self.obs_spec, self.action_count = self.envs.obs_spec, self.envs.action_count
+        _check_size(settings, self.obs_spec)
+        self.dataset = Generated(
+            f"{self.name}: {_describe(self.obs_spec)}, {self.action_count} actions",
+            assets={"env": self.name, "observed": _shape(self.obs_spec), "actions": self.action_count},
         )
-        self.chance = np.random.Generator(np.random.PCG64([settings.seed, 0]))
-        """Exploration, and the seed of every episode."""
-        self.lots = np.random.Generator(np.random.PCG64([settings.seed, 1]))
-        """What is replayed."""
+        if assets is not None and assets.get("observed") != self.dataset.assets["observed"]:
+            raise DataError(f"{self.name} has other observations than {assets.get('env')}, which these weights were trained on")
+        scale: list[Tensor] = []
+        if settings.scale and self.obs_spec.kind == "vector":
+            scale = [torch.from_numpy(array) for array in centre_and_reach(self.envs.single_env.observation_space)]
+        self.q_network = QNetwork(self.obs_spec, self.action_count, settings.hidden, settings.dueling, *scale).to(device)
+        self.target_network = copy.deepcopy(self.q_network).requires_grad_(False)
+        self.models = {"net": self.q_network}
+        self.optimizer = torch.optim.AdamW(self.q_network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+        self.optimizers = {"net": self.optimizer}
+        self._parameters: list[Tensor] = list(self.q_network.parameters())
+        self._target_parameters: list[Tensor] = list(self.target_network.parameters())
+        self.policy = GreedyPolicy(self.q_network, device)
+        alpha = settings.alpha if settings.prioritised else None
+        self.replay = ReplayBuffer(settings.buffer, settings.envs, self.obs_spec, alpha)
+        self.rng = np.random.Generator(np.random.PCG64([settings.seed, 0]))
+        """For exploration, and the seed of every episode."""
+        self.replay_rng = np.random.Generator(np.random.PCG64([settings.seed, 1]))
+        """For sampling from the replay buffer."""
         self.updates = 0
-        self.played = 0
-        """Episodes that ended."""
-        self.last: Episode | None = None
-        self.best: Episode | None = None
-        self.judged: dict[str, float] = {}
-        """The last evaluation, for show."""
-        self.rates = (0.0, 0.0)
-        self._rate_mark = (time.perf_counter(), 0, 0)
-        self._ground: Ground | None = None
-        self.episodes.begin(self.chance)
-        for env in range(settings.envs):
-            self.replay.begin(env, self.episodes.observations[env])
+        self.episodes_played = 0
+        self.last_episode: Episode | None = None
+        self.best_episode: Episode | None = None
+        self.last_evaluation: dict[str, float] = {}
+        self.speed = (0.0, 0.0)
+        """Environment steps and updates a second."""
+        self._speed_since = (time.perf_counter(), 0, 0)
+        self._evaluator: Evaluator | None = None
+        self._player: Player | None = None
+        self.envs.reset(self.rng)
+        for env, observation in enumerate(self.envs.observations):
+            self.replay.add_first(env, observation)
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
     def train_step(self) -> dict[str, Tensor]:
-        """One step in every environment; the metrics of updates, and of episodes that ended, where there are any."""
+        """One step in every environment. Returns metrics of updates, and of episodes that ended, in the steps that have any."""
         settings, step = self.settings, self.step + 1
         metrics: dict[str, Tensor] = {}
         finished: list[Episode] = []
-        for item in self.episodes.step(self._choose(), self.chance):
-            if item.action >= 0:
-                reward = float(np.sign(item.reward)) if settings.clip_rewards else item.reward
-                self.replay.add(item.env, item.action, reward, item.following, item.terminated, item.truncated, settings.n_step)
-                if item.finished is not None:
-                    finished.append(item.finished)
-            if item.begun is not None:
-                self.replay.begin(item.env, item.begun)
+        for taken in self.envs.step(self._choose_actions(), self.rng):
+            if taken.action >= 0:
+                reward = float(np.sign(taken.reward)) if settings.clip_rewards else taken.reward
+                self.replay.add(taken.env, taken.action, reward, taken.next_observation, taken.terminated, taken.truncated, settings.n_step)
+                if taken.finished is not None:
+                    finished.append(taken.finished)
+            if taken.first_observation is not None:
+                self.replay.add_first(taken.env, taken.first_observation)
         if finished:
-            metrics = self._note(finished)
+            metrics = self._record(finished)
         if step > settings.learning_starts and step % settings.train_frequency == 0 and self.replay.count:
             metrics |= self._learn()
         if settings.target == "hard" and step % settings.target_every == 0:
-            blend(self._target_weights, self._weights, 1.0)
-        if time.perf_counter() - self._rate_mark[0] >= RATE_SECONDS:
-            self._measure_rates(step)
+            polyak_update(self._target_parameters, self._parameters, 1.0)
+        if time.perf_counter() - self._speed_since[0] >= SPEED_SECONDS:
+            self._measure_speed(step)
         return metrics
 
     @property
     def epsilon(self) -> float:
-        """Share of random actions in the next step."""
+        """The probability of a random action in the next step."""
         settings = self.settings
         if self.step < settings.learning_starts:
             return 1.0
         progress = min(1.0, self.step / settings.epsilon_steps)
         return settings.epsilon_start + progress * (settings.epsilon_end - settings.epsilon_start)
 
-    def _choose(self) -> list[int] | NDArray[np.int64]:
-        """An action for each environment: the best one, or with probability epsilon any."""
-        epsilon, chance, observations = self.epsilon, self.chance, self.episodes.observations
+    def _choose_actions(self) -> list[int] | NDArray[np.int64]:
+        """Epsilon-greedy: the best action in each environment, or with probability epsilon any."""
+        epsilon, rng, observations = self.epsilon, self.rng, self.envs.observations
         if len(observations) == 1:
-            return [int(chance.integers(self.actions)) if chance.random() < epsilon else self.actor.greedy(observations[0])]
-        explores = chance.random(len(observations)) < epsilon
-        actions = chance.integers(0, self.actions, len(observations))
+            return [int(rng.integers(self.action_count)) if rng.random() < epsilon else self.policy.action(observations[0])]
+        explores = rng.random(len(observations)) < epsilon
+        actions = rng.integers(0, self.action_count, len(observations))
         if not explores.all():
-            actions = np.where(explores, actions, self.actor.values(observations).argmax(1))
+            actions = np.where(explores, actions, self.policy.actions(observations))
         return actions
 
     def _learn(self) -> dict[str, Tensor]:
-        """One round of updates."""
+        """One round of updates; the loss is their mean, the other metrics are the last one's."""
         settings = self.settings
-        self._set_rate()
+        lr = settings.lr * max(0.01, schedule(settings.schedule, self.step / settings.steps))
+        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         losses: list[Tensor] = []
         metrics: dict[str, Tensor] = {}
         for number in range(settings.gradient_steps):
-            loss, found = self._update(number + 1 == settings.gradient_steps)
+            loss, measured = self._update(number + 1 == settings.gradient_steps)
             losses.append(loss)
-            metrics |= found
+            metrics |= measured
         metrics["loss"] = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
         return metrics
 
-    def _set_rate(self) -> None:
-        settings = self.settings
-        share = 1.0 if settings.schedule == "constant" else max(0.01, 1 - self.step / settings.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"], group["weight_decay"] = settings.lr * share, settings.weight_decay
-
-    def _update(self, measured: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """One step down the gradient of the TD errors of one batch; its loss, and if `measured` its metrics."""
+    def _update(self, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """One gradient step on a batch. Returns its loss, and if `measure` its metrics."""
         settings, replay = self.settings, self.replay
         weights = None
         if replay.priorities is None:
-            rows = replay.draw(settings.batch, self.lots)
+            rows = replay.sample(settings.batch, self.replay_rng)
         else:
-            rows = replay.priorities.draw(settings.batch, self.lots)
+            rows = replay.priorities.sample(settings.batch, self.replay_rng)
             beta = settings.beta + (1 - settings.beta) * min(1.0, self.step / settings.steps)
             weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta)).to(self.device)
-        batch = on_device(replay.gather(rows, settings.n_step, settings.gamma), self.device)
-        wanted = goals(batch, self.net, self.net if settings.target == "none" else self.target, settings.double)
-        values = self.net(batch.observations)  # (B, actions)
-        chosen = values.gather(1, batch.actions[:, None])[:, 0]  # (B,)
-        loss = distance(chosen, wanted, settings.loss, weights)
+        batch = replay.gather(rows, settings.n_step, settings.gamma, self.device)
+        targets = self._td_targets(batch)
+        q_values = self.q_network(batch.observations)  # (B, A)
+        chosen = q_values.gather(1, batch.actions[:, None])[:, 0]  # (B,)
+        loss = td_loss(chosen, targets, settings.loss, weights)
         metrics = self.minimise(loss, self.optimizer, settings.clip)
         self.updates += 1
         if settings.target == "soft":
-            blend(self._target_weights, self._weights, settings.tau)
-        if measured or replay.priorities is not None:
-            errors = wanted - chosen.detach()
+            polyak_update(self._target_parameters, self._parameters, settings.tau)
+        if measure or replay.priorities is not None:
+            td_errors = targets - chosen.detach()
             if replay.priorities is not None:
-                replay.priorities.update(rows, errors.cpu().numpy())
-            metrics["td_error"] = errors.abs().mean()
-            metrics["max_q"] = values.detach().amax(1).mean()
+                replay.priorities.update(rows, td_errors.cpu().numpy())
+            metrics["td_error"] = td_errors.abs().mean()
+            metrics["max_q"] = q_values.detach().amax(1).mean()
         return loss.detach(), metrics
 
-    def _note(self, finished: list[Episode]) -> dict[str, Tensor]:
-        """Metrics of episodes that ended, and the records of the last and the best one."""
-        self.played += len(finished)
+    def _td_targets(self, batch: Transitions) -> Tensor:
+        target_network = self.q_network if self.settings.target == "none" else self.target_network
+        return td_targets(batch, self.q_network, target_network, self.settings.double)
+
+    def _record(self, finished: list[Episode]) -> dict[str, Tensor]:
+        """Metrics of the episodes that ended; the last and the best one are kept for replay."""
+        self.episodes_played += len(finished)
         for episode in finished:
-            self.last = episode
-            if self.best is None or episode.reward > self.best.reward:
-                self.best = episode
+            self.last_episode = episode
+            if self.best_episode is None or episode.total_reward > self.best_episode.total_reward:
+                self.best_episode = episode
         return {
-            "episode_return": torch.tensor(float(np.mean([episode.reward for episode in finished]))),
+            "episode_return": torch.tensor(float(np.mean([episode.total_reward for episode in finished]))),
             "episode_length": torch.tensor(float(np.mean([len(episode.actions) for episode in finished]))),
             "epsilon": torch.tensor(self.epsilon),
-            "buffer_fill": torch.tensor(self.replay.count / (self.replay.rows * self.replay.envs)),
+            "buffer_fill": torch.tensor(self.replay.count / self.replay.capacity),
         }
 
-    def _measure_rates(self, step: int) -> None:
+    def _measure_speed(self, step: int) -> None:
         now = time.perf_counter()
-        then, steps, updates = self._rate_mark
-        self.rates = ((step - steps) * self.settings.envs / (now - then), (self.updates - updates) / (now - then))
-        self._rate_mark = (now, step, self.updates)
+        since, steps, updates = self._speed_since
+        self.speed = ((step - steps) * self.settings.envs / (now - since), (self.updates - updates) / (now - since))
+        self._speed_since = (now, step, self.updates)
 
-    # --- judging ------------------------------------------------------------------------------------------------------------------
+    # --- looking inside -----------------------------------------------------------------------------------------------------------
+
+    def panels(self) -> DQNPanels:
+        return DQNPanels(self)
+
+    def actions(self) -> DQNActions:
+        return DQNActions(self)
 
     @property
-    def ground(self) -> Ground:
-        """The environments of evaluations, made when first needed."""
-        if self._ground is None:
-            self._ground = Ground(self.settings)
-        return self._ground
+    def player(self) -> Player:
+        """The watched episode, started when somebody first looks."""
+        if self._player is None:
+            self._player = Player(self.settings, self.policy)
+        return self._player
+
+    def td_errors(self, rows: NDArray[np.int64]) -> Tensor:
+        """TD errors (B,) of the transitions at these rows (B,) of the replay buffer."""
+        batch = self.replay.gather(rows, self.settings.n_step, self.settings.gamma, self.device)
+        chosen: Tensor = self.q_network(batch.observations).gather(1, batch.actions[:, None])[:, 0]
+        return self._td_targets(batch) - chosen
+
+    # --- evaluation ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Made when first needed."""
+        if self._evaluator is None:
+            self._evaluator = Evaluator(self.settings)
+        return self._evaluator
 
     def final_seeds(self) -> list[int]:
-        """The seeds of the last evaluation: fresh ones, neither trained nor evaluated on before."""
-        count = FINAL_PICTURED if self.reading.observed.kind == "image" else FINAL_EPISODES
-        return seeds(self.settings.seed, 3, count)
+        """The seeds of the final evaluation, which no episode had before."""
+        count = FINAL_IMAGE_EPISODES if self.obs_spec.kind == "image" else FINAL_EPISODES
+        return episode_seeds(self.settings.seed, 3, count)
 
     def evaluate(self) -> dict[str, float]:
-        """Greedy episodes in environments of their own: always the same few in mid-run, 100 fresh ones once all steps are done.
+        """Greedy episodes in environments of their own: the same few during training, 100 fresh ones once all steps are done.
 
-        `start_q` is the value that the net promises in the first states, `discounted_return` what was really obtained from there: a
-        promise that is higher is over-estimation.
+        `start_q` is the value predicted for the first states, `discounted_return` what was obtained from them: a prediction above it is
+        overestimation.
         """
         settings = self.settings
         final = self.finishing or self.step >= settings.steps
-        chosen = self.final_seeds() if final else seeds(settings.seed, 2, settings.eval_episodes)
-        played = self.ground.play(chosen, lambda observations: self.actor.values(observations).argmax(1), settings.gamma)
+        seeds = self.final_seeds() if final else episode_seeds(settings.seed, 2, settings.eval_episodes)
+        rollouts = self.evaluator.run(seeds, self.policy.actions, settings.gamma)
         found = {
-            "eval_return": float(played.returns.mean()),
-            "eval_length": float(played.lengths.mean()),
-            "start_q": float(self.actor.values(played.beginnings).max(1).mean()),
-            "discounted_return": float(played.discounted.mean()),
+            "eval_return": float(rollouts.returns.mean()),
+            "eval_length": float(rollouts.lengths.mean()),
+            "start_q": float(self.policy.q_values(rollouts.first_observations).max(1).mean()),
+            "discounted_return": float(rollouts.discounted_returns.mean()),
         }
         if self.name.startswith("FrozenLake"):
-            found["success_rate"] = float((played.returns > 0).mean())
-        self.judged = found
+            found["success_rate"] = float((rollouts.returns > 0).mean())
+        self.last_evaluation = found
         return found
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """A random policy, a one-line controller where one is known, the exact solution where the environment tells its probabilities."""
-        return measure_baselines(self.settings, self.name, self.ground, self.final_seeds())
+        """A random policy; a heuristic for CartPole; the optimal policy where the transition probabilities are known."""
+        return measure_baselines(self.settings, self.name, self.evaluator, self.final_seeds())
 
     def baselines_key(self) -> str:
-        """The environment and the episodes."""
+        """The environment and the episodes; an environment of one's own may change without a sign."""
         settings = self.settings
-        own = settings.env_module and "own"
-        return "" if own else f"dqn-2-{self.name}-{settings.time_limit}-{settings.gamma}-{settings.seed}"
+        key = f"{self.baselines_version} {self.name} {settings.time_limit} {settings.gamma} {settings.seed}"
+        return "" if settings.env_module else key
+
+    def graphs(self) -> dict[str, Graph]:
+        """Observations to Q-values."""
+        kind = {"vector": torch.float32, "state": torch.int64, "image": torch.uint8}[self.obs_spec.kind]
+        observations = torch.zeros(2, *self.obs_spec.shape, dtype=kind)
+        return {"net": Graph(self.q_network, {"observations": observations}, ("values",), {"observations": {0: "batch"}})}
 
     # --- state --------------------------------------------------------------------------------------------------------------------
 
-    def assets(self) -> dict[str, Any]:
-        """What the environment decided about the net."""
-        observed = self.reading.observed
-        return {"env": self.name, "observed": [observed.kind, list(observed.shape), observed.states], "actions": self.actions}
-
-    def graphs(self) -> dict[str, Graph]:
-        """Observations to the values of all actions."""
-        observed = self.reading.observed
-        kind = {"vector": torch.float32, "state": torch.int64, "image": torch.uint8}[observed.kind]
-        observations = torch.zeros(2, *observed.shape, dtype=kind)
-        return {"net": Graph(self.net, {"observations": observations}, ("values",), {"observations": {0: "batch"}})}
-
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """As for any task; the target net begins as a copy."""
+        """The target network starts as a copy."""
         super().load_weights(weights)
-        blend(self._target_weights, self._weights, 1.0)
+        polyak_update(self._target_parameters, self._parameters, 1.0)
 
     def extra_state(self) -> dict[str, Any]:
-        """Environments, replay buffer, target net, generators, and the records that can be watched again."""
-        records = {name: episode.state() for name, episode in (("last", self.last), ("best", self.best)) if episode is not None}
+        """Environments, replay buffer, target network, random generators, and the episodes that can be replayed."""
+        records = (("last", self.last_episode), ("best", self.best_episode))
         return {
-            "episodes": self.episodes.state(),
+            "episodes": self.envs.state(),
             "replay": self.replay.state(),
-            "target": {name: value.clone() for name, value in self.target.state_dict().items()},
-            "chance": generator_state(self.chance),
-            "lots": generator_state(self.lots),
-            "counts": {"updates": self.updates, "played": self.played},
-            "records": records,
+            "target": {name: value.clone() for name, value in self.target_network.state_dict().items()},
+            "chance": rng_state(self.rng),
+            "lots": rng_state(self.replay_rng),
+            "counts": {"updates": self.updates, "played": self.episodes_played},
+            "records": {name: episode.state() for name, episode in records if episode is not None},
         }
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`. Raises `DataError` when the environments are no longer what they were."""
+        """Raises `DataError` when the environments do not replay their episodes."""
         try:
             self.replay.load_state(extra["replay"])
         except ValueError as error:
             raise DataError(str(error)) from None
-        self.episodes.load_state(extra["episodes"])
-        rows = np.array([env * self.replay.rows + head for env, head in enumerate(self.replay.heads)])
-        seen = self.episodes.observations
-        newest = seen[:, -1] if self.reading.stack > 1 else seen  # earlier pictures are not in the buffer where a lesson came between
-        if self.episodes.repeats and not np.array_equal(self.replay.observations[rows], newest, equal_nan=self.reading.dtype == np.float32):
-            raise DataError(
-                f"{self.name} does not repeat its episodes: with the same seed and actions it is somewhere else than it was; "
-                "begin a new run from this one's weights"
-            )
-        self.target.load_state_dict(extra["target"])
-        load_generator(self.chance, extra["chance"])
-        load_generator(self.lots, extra["lots"])
-        self.updates, self.played = int(extra["counts"]["updates"]), int(extra["counts"]["played"])
+        self.envs.load_state(extra["episodes"])
+        if self.envs.replayable:
+            self._check_replayed()
+        self.target_network.load_state_dict(extra["target"])
+        load_rng_state(self.rng, extra["chance"])
+        load_rng_state(self.replay_rng, extra["lots"])
+        self.updates, self.episodes_played = int(extra["counts"]["updates"]), int(extra["counts"]["played"])
         records = extra.get("records", {})
-        self.last = Episode.from_state(records["last"]) if "last" in records else None
-        self.best = Episode.from_state(records["best"]) if "best" in records else None
-        self._rate_mark = (time.perf_counter(), self.step, self.updates)
+        self.last_episode = Episode.from_state(records["last"]) if "last" in records else None
+        self.best_episode = Episode.from_state(records["best"]) if "best" in records else None
+        self._speed_since = (time.perf_counter(), self.step, self.updates)
 
-    def _check_assets(self, assets: dict[str, Any] | None) -> None:
-        observed = self.reading.observed
-        if assets is not None and assets.get("observed") != [observed.kind, list(observed.shape), observed.states]:
-            raise DataError(f"{self.name} shows its agent something else than {assets.get('env')}, which these weights were trained on")
-
-    def _check_size(self) -> None:
-        observed, buffer = self.reading.observed, self.settings.buffer
-        each = row_bytes(observed.shape, self.reading.dtype, self.reading.stack)
-        if each * buffer > MOST_BYTES:
-            raise SettingsError(
-                f"--buffer {buffer} takes {each * buffer / 1e6:,.0f} MB with these observations, more than a checkpoint can hold; "
-                f"use at most {MOST_BYTES // each}",
-                "buffer",
+    def _check_replayed(self) -> None:
+        """The replayed episodes must end in the observations that the replay buffer ends with."""
+        stored, replayed = self.replay.observations[self.replay.newest_rows()], self.envs.observations
+        if self.obs_spec.frames > 1:
+            replayed = replayed[:, -1]  # earlier frames are not in the buffer when a taught episode was inserted
+        if not np.array_equal(stored, replayed, equal_nan=self.obs_spec.kind == "vector"):
+            raise DataError(
+                f"{self.name} is not deterministic: the same seed and actions lead to another state than before; "
+                "start a new run from this one's weights"
             )
 
-    def _describe(self) -> str:
-        kind, shape, states = self.reading.observed
-        what = {
-            "vector": f"{shape[0] if shape else 0} numbers",
-            "state": f"one of {states} states",
-            "image": "pictures of " + "x".join(map(str, shape)),
-        }
-        return f"{self.name}: {what[kind]} observed, {self.actions} actions"
+
+@torch.no_grad()
+def td_targets(batch: Transitions, q_network: QNetwork, target_network: QNetwork, double: bool) -> Tensor:
+    """The rewards plus the discounted value of the next state, (B,).
+
+    The target network evaluates the next action. It also chooses it (Mnih et al., 2015), or with `double` the online network does
+    (van Hasselt et al., 2016). After a termination the discount is 0. After a truncation it is not: the episode would have gone on.
+    """
+    next_values = target_network(batch.next_observations)  # (B, A)
+    if double:
+        best = q_network(batch.next_observations).argmax(1, keepdim=True)  # (B, 1)
+        values = next_values.gather(1, best)[:, 0]
+    else:
+        values = next_values.amax(1)
+    return torch.addcmul(batch.returns, batch.discounts, values)
 
 
-def seeds(seed: int, purpose: int, count: int) -> list[int]:
-    """Seeds of episodes, others for each purpose."""
-    return [int(number) for number in np.random.Generator(np.random.PCG64([seed, purpose])).integers(0, 2**31 - 1, count)]
+def td_loss(values: Tensor, targets: Tensor, kind: str, weights: Tensor | None = None) -> Tensor:
+    """Mean Huber or squared error between values (B,) and targets (B,), each weighted by `weights` (B,)."""
+    loss = F.smooth_l1_loss if kind == "huber" else F.mse_loss
+    if weights is None:
+        return loss(values, targets)
+    return (loss(values, targets, reduction="none") * weights).mean()
+
+
+def polyak_update(target: list[Tensor], online: list[Tensor], tau: float) -> None:
+    """target ← (1 - tau) target + tau online, in place; a `tau` of 1 copies."""
+    if tau >= 1:
+        torch._foreach_copy_(target, online)
+    else:
+        torch._foreach_lerp_(target, online, tau)
+
+
+def episode_seeds(seed: int, purpose: int, count: int) -> list[int]:
+    """Seeds of `count` episodes, different for each purpose."""
+    return [int(number) for number in np.random.Generator(np.random.PCG64([seed, purpose])).integers(0, MAX_SEED, count)]
+
+
+def _shape(spec: ObservationSpec) -> list[Any]:
+    """What the network's shape depends on, as JSON."""
+    return [spec.kind, list(spec.shape), spec.states]
+
+
+def _describe(spec: ObservationSpec) -> str:
+    if spec.kind == "vector":
+        return f"{spec.shape[0]} numbers observed"
+    return f"{spec.states} states" if spec.kind == "state" else f"images of {'x'.join(map(str, spec.shape))}"
+
+
+def _check_size(settings: DQNSettings, spec: ObservationSpec) -> None:
+    each = row_bytes(spec)
+    if each * settings.buffer > MAX_BUFFER_BYTES:
+        raise SettingsError(
+            f"--buffer {settings.buffer} takes {each * settings.buffer / 1e6:,.0f} MB with these observations, more than a checkpoint can "
+            f"hold; use at most {MAX_BUFFER_BYTES // each}",
+            "buffer",
+        )

@@ -1,0 +1,141 @@
+"""Environments by id: looked up in gymnasium's registry, made, checked and wrapped, or refused with the nearest ids."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # standard output belongs to the run
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # frames are rendered off screen, and there may be no display
+
+import gymnasium
+from gymnasium import spaces
+
+from dlplay.architectures.dqn.env.preprocessing import Environment, Preprocess, describe, misfit
+from dlplay.architectures.dqn.settings import DQNSettings
+from dlplay.engine.settings import SettingsError
+
+DEFAULT_TIME_LIMIT = 500
+"""Steps of an episode where neither the environment nor the settings limit them."""
+ATARI_SIZE, ATARI_STACK = 84, 4
+ATARI_TIME_LIMIT = 27_000
+"""Steps of an Atari game, of four frames each: half an hour of play."""
+NO_ATARI = '--env: Atari games need an extra package; pip install "dlplay[atari]"'
+MAX_ACTIONS = 64
+
+
+def import_modules(names: str) -> None:
+    """Import the modules of `--env-module`: installed ones, or files of the current folder. Raises `SettingsError`."""
+    if names.strip() and not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(str(Path.cwd()))  # where the Python of an installed command does not look
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever its own code raises
+            why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            raise SettingsError(
+                f"--env-module {name}: cannot be imported ({_line(why)}); install it, fix it, or start dlplay in its folder", "env_module"
+            ) from None
+
+
+def find(name: str) -> str:
+    """The full id of an environment; a name without a version is its newest. Raises `SettingsError` with the nearest ids."""
+    if name.startswith("ALE/"):
+        _register_atari()
+    elif name not in gymnasium.registry:
+        with contextlib.suppress(SettingsError):  # Atari games are searched as well where they are installed
+            _register_atari()
+    if name in gymnasium.registry:
+        return name
+    versions = [known for known in gymnasium.registry if re.fullmatch(r"(ALE/)?" + re.escape(name) + r"-v\d+", known)]
+    if versions:
+        return max(versions, key=lambda known: int(known.rpartition("-v")[2]))
+    stem = name.rpartition("-v")[0].lower() or name.lower()
+    own = [known for known in gymnasium.registry if known.rpartition("-v")[0].lower() == stem]
+    near = own or difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else "CartPole-v1 is one"
+    raise SettingsError(f"--env {name}: no such environment is registered; {hint} (--env-module imports modules with more)", "env")
+
+
+def _register_atari() -> None:
+    try:
+        import ale_py
+    except ImportError:
+        raise SettingsError(NO_ATARI, "env") from None
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    if not any(known.startswith("ALE/") for known in gymnasium.registry):
+        gymnasium.register_envs(ale_py)
+
+
+def is_atari(name: str) -> bool:
+    """Whether this full id is an Atari game, whose agent acts on every fourth frame."""
+    return str(gymnasium.spec(name).entry_point).startswith("ale_py")
+
+
+def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
+    """One environment, its episodes limited in time and its observations preprocessed.
+
+    `render`: `"rgb_array"` or `"ansi"`. Raises `SettingsError` for an environment that does not exist, cannot be made, or does not fit.
+    """
+    import_modules(settings.env_module)
+    name = find(settings.env)
+    atari = is_atari(name)
+    limit = settings.time_limit or (ATARI_TIME_LIMIT if atari else gymnasium.spec(name).max_episode_steps or DEFAULT_TIME_LIMIT)
+    # A game is limited outside its wrappers, in steps of the agent: gymnasium's own limit would count every frame.
+    more: dict[str, Any] = {"frameskip": 1, "max_episode_steps": -1} if atari else {"max_episode_steps": limit}
+    if render is not None:  # an environment that is never rendered need not know of it
+        more["render_mode"] = render
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            env: Environment = gymnasium.make(name, disable_env_checker=True, **more)
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+            raise SettingsError(f"--env {name} cannot be made: {_remedy(str(error))}", "env") from None
+        except Exception as error:  # whatever a registered constructor raises
+            raise SettingsError(f"--env {name} cannot be made: {type(error).__name__}: {_line(str(error))}", "env") from None
+    _check_actions(env, name)
+    if atari:
+        env = _wrap_atari(env, limit)
+    elif isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
+        try:
+            env = gymnasium.wrappers.FlattenObservation(env)
+        except (NotImplementedError, ValueError, TypeError):
+            raise misfit(env, name) from None
+    return Preprocess(env, name)
+
+
+def _check_actions(env: Environment, name: str) -> None:
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise SettingsError(
+            f"--env {name} does not fit: its actions are {describe(env.action_space)}, and DQN compares the values of a few discrete "
+            "actions; use one with a discrete action space",
+            "env",
+        )
+    if env.action_space.n > MAX_ACTIONS:
+        raise SettingsError(f"--env {name} does not fit: it has {env.action_space.n} actions; use one with at most {MAX_ACTIONS}", "env")
+
+
+def _wrap_atari(env: Environment, limit: int) -> Environment:
+    """Grey frames of 84 x 84, every fourth one, the last four stacked (Mnih et al., 2015); at most `limit` steps of the agent."""
+    try:
+        env = gymnasium.wrappers.AtariPreprocessing(env, screen_size=ATARI_SIZE)
+    except (ImportError, gymnasium.error.DependencyNotInstalled):
+        raise SettingsError(NO_ATARI, "env") from None
+    return gymnasium.wrappers.FrameStackObservation(gymnasium.wrappers.TimeLimit(env, limit), ATARI_STACK)
+
+
+def _remedy(why: str) -> str:
+    if "box2d" in why.lower():
+        return 'it needs an extra package; pip install "dlplay[box2d]"'
+    return _line(why)
+
+
+def _line(words: str) -> str:
+    return " ".join(words.split())[:200]

@@ -1,0 +1,1 @@
+"""The replay buffer, and the priorities with which its transitions are sampled."""
