@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from dlplay.screen.app import PlaygroundApp
-from dlplay.screen.run_link import RunLink
+from dlplay.screen.run.run_link import RunLink
 
 
 async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -39,7 +39,7 @@ async def opened(
         app = PlaygroundApp(runs_dir=runs_dir, config_path=runs_dir / "config" / "screen.json", **wishes)
         async with app.run_test(size=size, notifications=True) as pilot:
             await until(lambda: app.opened in app.tabs)
-            await until(lambda: "leave" in screen_text(app) or "columns and" in screen_text(app))
+            await until(lambda: "quit" in screen_text(app) or "columns and" in screen_text(app))
             if size[0] >= 110:
                 await until(lambda: app.tab.form.region.width)
             yield app, pilot

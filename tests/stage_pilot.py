@@ -12,7 +12,7 @@ from textual.widgets import Static
 from dlplay.engine.card import ActionCard, Card, PanelCard, Stage
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings
-from dlplay.screen.stage import ActionStage
+from dlplay.screen.stages.stage import ActionStage
 
 
 def card_of(stage: Stage, *panels: PanelCard, actions: tuple[ActionCard, ...] = ()) -> Card:
@@ -65,9 +65,9 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], what: str) 
     raise AssertionError(f"never: {what}")
 
 
-def said(app: StageApp) -> str:
-    """The stage's line of words."""
-    line = app.query_one(".said", Static)
+def message(app: StageApp) -> str:
+    """The stage's message line."""
+    line = app.query_one(".message", Static)
     return str(line.content) if line.display else ""
 
 

@@ -10,7 +10,7 @@ from dlplay import widgets
 from dlplay.engine.settings import SettingsError, fields
 from dlplay.parts.image_options import ImageOptions
 from dlplay.parts.ink import has_ink, parse_drawing
-from dlplay.screen.options_bar import OptionsBar
+from dlplay.screen.panels.options_bar import OptionsBar
 from tests.screen_pilot import until
 
 

@@ -20,9 +20,9 @@ from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGri
 from dlplay.engine.settings import Options, Settings, fields
 from dlplay.engine.settings import field as setting
 from dlplay.screen.flow import Flow
-from dlplay.screen.inside import Inside, fitting
-from dlplay.screen.options_bar import OptionsBar, stepped
-from dlplay.screen.panel_view import PanelView
+from dlplay.screen.panels.inspector import Inspector, panels_that_fit
+from dlplay.screen.panels.options_bar import OptionsBar, stepped
+from dlplay.screen.panels.panel_view import PanelView
 from tests.widget_stage import text as stage_text
 
 
@@ -73,7 +73,7 @@ CARD = Card(
 )
 
 
-class InsideApp(App[None]):
+class InspectorApp(App[None]):
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.options = dict(options or {})
@@ -82,21 +82,21 @@ class InsideApp(App[None]):
 
     def compose(self) -> ComposeResult:
         with Container(id="page"):
-            yield Inside(CARD)
+            yield Inspector(CARD)
 
     @property
-    def inside(self) -> Inside:
-        return self.query_one(Inside)
+    def inspector(self) -> Inspector:
+        return self.query_one(Inspector)
 
-    def on_inside_views_changed(self) -> None:
+    def on_inspector_views_changed(self) -> None:
         self.changes += 1
 
-    def on_inside_option_picked(self, event: Inside.OptionPicked) -> None:
+    def on_inspector_option_changed(self, event: Inspector.OptionChanged) -> None:
         self.options[event.name] = event.value
         self.picked.append((event.name, event.value))
 
     def names(self) -> list[str]:
-        return [view.panel for view in self.inside.views(self.options)]
+        return [view.panel for view in self.inspector.views(self.options)]
 
     def view(self, name: str) -> PanelView:
         return next(view for view in self.query(PanelView) if view.card.name == name)
@@ -121,10 +121,10 @@ def hint(view: PanelView) -> str:
 
 
 async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> None:
-    app = InsideApp({"image": 3, "layer": 1, "prompt": "of"})
+    app = InspectorApp({"image": 3, "layer": 1, "prompt": "of"})
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names() == ["images", "maps"], "two panels fit; the stage's own comes last")
-        assert app.inside.views(app.options)[1] == View("maps", {"image": 3, "layer": 1})
+        assert app.inspector.views(app.options)[1] == View("maps", {"image": 3, "layer": 1})
         before = app.changes
         await pilot.resize_terminal(60, 12)
         await until(pilot, lambda: app.names() == ["images"], "one panel fits")
@@ -135,11 +135,11 @@ async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> Non
 
 def test_what_the_stage_shows_with_all_its_options_is_no_panel_as_well() -> None:
     card = dataclasses.replace(CARD, stage=stages.Plane("answer", "drawing"))
-    assert [panel.name for panel in Inside(card).panels] == ["images", "maps", "words", "neighbours"]
+    assert [panel.name for panel in Inspector(card).panels] == ["images", "maps", "words", "neighbours"]
 
 
 async def test_keys_and_clicks_choose_the_panels() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names() == ["images", "maps"], "the first panels")
         app.view("images").focus()
@@ -157,7 +157,7 @@ async def test_keys_and_clicks_choose_the_panels() -> None:
 
 
 async def test_what_is_hidden_or_behind_a_maximised_panel_is_not_asked_for() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names() == ["images", "maps"], "two panels")
         before = app.changes
@@ -174,11 +174,11 @@ async def test_what_is_hidden_or_behind_a_maximised_panel_is_not_asked_for() -> 
 
 
 async def test_picking_an_image_or_a_word_sets_the_option_for_the_whole_tab() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: len(app.names()) == 5, "all panels")
-        app.inside.show(View("images"), grid())
-        app.inside.show(View("words"), Tokens(words=["the", "value"], values=[None, 0.5]))
+        app.inspector.show(View("images"), grid())
+        app.inspector.show(View("words"), Tokens(words=["the", "value"], values=[None, 0.5]))
         await until(pilot, lambda: len(app.query(widgets.ImageGrid)) == 1 and len(app.query(widgets.TokenStrip)) == 1, "two widgets")
         app.query_one(widgets.ImageGrid).focus()
         await pilot.press("right", "enter")
@@ -189,7 +189,7 @@ async def test_picking_an_image_or_a_word_sets_the_option_for_the_whole_tab() ->
 
 
 async def test_options_are_changed_by_keys_and_what_the_stage_sets_has_no_control() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: len(app.names()) == 5, "all panels")
         bars = {view.card.name: list(view.query_one(OptionsBar).values) for view in app.query(PanelView)}
@@ -207,48 +207,48 @@ async def test_options_are_changed_by_keys_and_what_the_stage_sets_has_no_contro
 
 
 async def test_an_option_that_is_refused_goes_back_and_the_words_stay() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: len(app.names()) == 5, "all panels")
-        app.inside.show(View("maps", {"layer": 0}), grid())
+        app.inspector.show(View("maps", {"layer": 0}), grid())
         app.view("maps").focus()
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: app.options.get("layer") == 1, "the step")
-        app.inside.fail(View("maps", {"layer": 1}), "the net has layer 0 alone")
+        app.inspector.fail(View("maps", {"layer": 1}), "the net has layer 0 alone")
         await until(pilot, lambda: app.options.get("layer") == 0, "back again")
-        app.inside.show(View("maps", {"layer": 0}), grid())
+        app.inspector.show(View("maps", {"layer": 0}), grid())
         assert hint(app.view("maps")) == "✗ the net has layer 0 alone"
         await pilot.press("right_curly_bracket", "left_square_bracket")
         await until(pilot, lambda: "✗" not in hint(app.view("maps")), "the next change takes the words away")
 
 
 async def test_an_empty_panel_says_what_appears_and_an_error_is_told_in_words() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names(), "panels")
         empty = app.view("images").query_one(".empty", Static)
         assert "space trains one, o loads one" in str(empty.content)
-        app.inside.fail(View("images"), "image 900 is not there; use 0 to 359")
+        app.inspector.fail(View("images"), "image 900 is not there; use 0 to 359")
         assert hint(app.view("images")) == "✗ image 900 is not there; use 0 to 359"
-        app.inside.show(View("images"), grid())
+        app.inspector.show(View("images"), grid())
         await until(pilot, lambda: hint(app.view("images")) == "Pick one." and not empty.display, "the answer takes the words away")
         broken = ImageGrid(images=Array((9, 8, 8), "f4", b"short"))
-        app.inside.show(View("images"), broken)
+        app.inspector.show(View("images"), broken)
         assert "this answer cannot be drawn" in hint(app.view("images"))
 
 
 async def test_help_opens_and_closes_in_the_panel() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names(), "panels")
-        app.inside.show(View("maps"), grid())
+        app.inspector.show(View("maps"), grid())
         view = app.view("maps")
         view.focus()
         await pilot.press("question_mark")
         await until(pilot, lambda: view.query_one(".help").display, "help")
         words = str(view.query_one(".help", Static).content)
         assert "What a map is." in words
-        assert "layer ([ and ]): which layer. Starts at 0; 0 to 15." in words
+        assert "layer ([ and ]): which layer. Default 0; 0 to 15." in words
         await pilot.press("question_mark")
         await until(pilot, lambda: not view.query_one(".help").display and view.query_one(widgets.ImageGrid).display, "the panel again")
 
@@ -269,14 +269,14 @@ PANELS: list[AnyPanel] = [
 async def test_every_kind_of_panel_has_its_widget_and_gives_way_to_another(no_colour: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if no_colour:
         monkeypatch.setenv("NO_COLOR", "1")
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 14)) as pilot:
         await until(pilot, lambda: app.names() == ["images"], "one panel")
         view = app.view("images")
         view.focus()
         await until(pilot, lambda: view.has_focus, "an empty panel takes the focus")
         for panel in PANELS:
-            app.inside.show(View("images"), panel)
+            app.inspector.show(View("images"), panel)
             await until(pilot, lambda: len(view.query(".body")) == 1 and view.query_one(".body").region.height > 3, type(panel).__name__)
             assert "✗" not in hint(view), hint(view)
             assert view.query_one(".body").has_focus, "the focus stays in the panel"
@@ -284,10 +284,10 @@ async def test_every_kind_of_panel_has_its_widget_and_gives_way_to_another(no_co
 
 
 async def test_curves_in_a_panel_name_their_own_axis_and_unit() -> None:
-    app = InsideApp()
+    app = InspectorApp()
     async with app.run_test(size=(60, 14)) as pilot:
         await until(pilot, lambda: app.names() == ["images"], "one panel")
-        app.inside.show(View("images"), Lines(x=[0, 1, 2], series={"one": [1.0, 0.5, 0.25]}, x_title="tokens back", percent=True))
+        app.inspector.show(View("images"), Lines(x=[0, 1, 2], series={"one": [1.0, 0.5, 0.25]}, x_title="tokens back", percent=True))
         await until(pilot, lambda: "tokens back" in "".join(stage_text(app.view("images").query_one(widgets.LineChart))), "the axis")
         shown = "".join(stage_text(app.view("images").query_one(widgets.LineChart)))
         assert "step" not in shown
@@ -296,12 +296,12 @@ async def test_curves_in_a_panel_name_their_own_axis_and_unit() -> None:
 
 def test_as_many_panels_as_fit_from_the_chosen_one_onwards() -> None:
     rows = [10, 6, 6, 10]
-    assert fitting(rows, 0, 17, 1) == (range(2), [10, 6])
-    assert fitting(rows, 0, 16, 1) == (range(1), [10])
-    assert fitting(rows, 1, 13, 1) == (range(1, 3), [6, 6])
-    assert fitting(rows, 3, 17, 1) == (range(2, 4), [6, 10]), "at the end the space is filled with what comes before"
-    assert fitting(rows, 2, 1, 1) == (range(2, 3), [6]), "never none"
-    assert fitting(rows, 0, 21, 2) == (range(4), [10, 10])
+    assert panels_that_fit(rows, 0, 17, 1) == (range(2), [10, 6])
+    assert panels_that_fit(rows, 0, 16, 1) == (range(1), [10])
+    assert panels_that_fit(rows, 1, 13, 1) == (range(1, 3), [6, 6])
+    assert panels_that_fit(rows, 3, 17, 1) == (range(2, 4), [6, 10]), "at the end the space is filled with what comes before"
+    assert panels_that_fit(rows, 2, 1, 1) == (range(2, 3), [6]), "never none"
+    assert panels_that_fit(rows, 0, 21, 2) == (range(4), [10, 10])
 
 
 def test_a_value_that_is_none_of_its_kind_is_shown_in_words() -> None:

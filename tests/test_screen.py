@@ -16,7 +16,7 @@ from dlplay.engine.events import Failed, Started
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.charts import Chart, ChartColumn
 from dlplay.screen.keys import ACTIONS
-from dlplay.screen.run_link import RunLink
+from dlplay.screen.run.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 
@@ -29,7 +29,7 @@ async def test_a_wide_window_shows_everything_at_once(tmp_path: Path) -> None:
 
 async def test_a_narrow_window_has_pages(tmp_path: Path) -> None:
     async with opened(tmp_path, (80, 24), tab="convnet") as (app, pilot):
-        await until(lambda: "2 curves" in screen_text(app))
+        await until(lambda: "2 Curves" in screen_text(app))
         await until(lambda: "Draw" in screen_text(app))  # a model is shipped that answers at once
         await pilot.press("2")
         await until(lambda: "Loss" in screen_text(app) and "Draw" not in screen_text(app))
@@ -75,7 +75,7 @@ async def test_every_key_stands_in_the_help(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("f1")
         await until(lambda: "The playground" in screen_text(app))
-        assert "Start training with the settings of the form" in screen_text(app)
+        assert "Start training with the settings in the form" in screen_text(app)
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
 
@@ -90,7 +90,7 @@ async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:
         assert line.value == "qs r"
         assert len(app.screen_stack) == 1
         hints = screen_text(app).splitlines()[-1]
-        assert "ctrl+q leave" in hints
+        assert "ctrl+q quit" in hints
         assert " s step" not in hints
         await pilot.press("escape")
         await until(lambda: app.focused is not line)
@@ -99,7 +99,7 @@ async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:
 async def test_ctrl_x_in_the_line_ends_the_run_unless_something_is_selected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[RunLink] = []
 
-    async def end(link: RunLink, patience: float = 0.0) -> bool:
+    async def end(link: RunLink, timeout: float = 0.0) -> bool:
         ended.append(link)
         return True
 
@@ -143,33 +143,33 @@ async def test_the_help_of_a_line_holds_its_own_keys_and_nothing_that_does_nothi
         about = screen_text(app).partition("The playground")[0]
         assert "ctrl+z  undo" in about
         assert "esc  leave the line" in about
-        for absent in ("Submit", "Scroll Up", "mask\n", "set the option", "shift+"):
+        for absent in ("Submit", "Scroll Up", "mask\n", "edit option", "shift+"):
             assert absent not in about
         await pilot.press("escape", "escape")
         await until(lambda: app.focused is not None and type(app.focused).__name__ == "TokenStrip")
         await pilot.press("f1")
-        await until(lambda: "set the option" in screen_text(app))
+        await until(lambda: "edit option" in screen_text(app))
 
 
 async def test_what_a_training_begins_with_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="gpt", origin="gpt-stdlib") as (app, _):
-        await until(lambda: "space trains on from these weights" in part_text(app, "RunBar"))
-        app.tab.steering.origin = ""
-        await until(lambda: "space trains from fresh weights" in part_text(app, "RunBar"))
+        await until(lambda: "space trains from these weights" in part_text(app, "RunBar"))
+        app.tab.controls.origin = ""
+        await until(lambda: "space trains from scratch" in part_text(app, "RunBar"))
 
 
-async def test_leaving_an_idle_playground_asks_nothing(tmp_path: Path) -> None:
+async def test_quitting_an_idle_playground_asks_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("q")
         await until(lambda: app._exit)
 
 
-async def test_leaving_while_something_trains_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quitting_while_something_trains_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path) as (app, pilot):
         monkeypatch.setattr(RunLink, "busy", property(lambda link: True))
         ended: list[RunLink] = []
 
-        async def end(link: RunLink, patience: float = 0.0) -> bool:
+        async def end(link: RunLink, timeout: float = 0.0) -> bool:
             ended.append(link)
             return True
 
@@ -192,7 +192,7 @@ async def test_keeping_a_run_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         sent: list[AnyCommand] = []
         monkeypatch.setattr(RunLink, "send", lambda link, command: sent.append(command))
         await pilot.press("q")
-        await until(lambda: "keep it going" in screen_text(app))
+        await until(lambda: "keep it running" in screen_text(app))
         await pilot.press("k")
         await until(lambda: app._exit)
         assert sent == []
@@ -239,7 +239,7 @@ def test_the_screen_never_loads_torch(tmp_path: Path) -> None:
 import asyncio, sys
 from pathlib import Path
 from dlplay.screen.app import PlaygroundApp
-from dlplay.screen.run_link import RunLink
+from dlplay.screen.run.run_link import RunLink
 
 async def nothing(link, origin=""): pass
 RunLink.explore = nothing
@@ -266,7 +266,7 @@ async def test_a_part_that_fills_the_window_keeps_the_run_in_view_and_names_the_
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         await pilot.press("m")
         await until(lambda: app.screen.maximized is not None and "escape back" in screen_text(app))
-        await until(lambda: "nothing yet" in screen_text(app) or "ready" in screen_text(app))
+        await until(lambda: "no model" in screen_text(app) or "ready" in screen_text(app))
         await pilot.press("escape")
         await until(lambda: app.screen.maximized is None and "escape back" not in screen_text(app))
 

@@ -10,8 +10,8 @@ import pytest
 from dlplay import architectures
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
-from dlplay.screen.dialogs.pad import in_short, read_pad, write_pad
-from dlplay.screen.run_link import NOTHING_TRAINS, RunLink
+from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
+from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 
@@ -38,7 +38,7 @@ async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path,
 async def test_what_changes_the_training_needs_a_training(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="gan") as (app, pilot):
         action = next(action for action in app.tab.card.actions if action.lasting and action.key)
-        with pytest.raises(RunError, match="nothing trains here yet"):
+        with pytest.raises(RunError, match="nothing is training yet"):
             await app.tab.link.act(action.name, {})
         await pilot.press(action.key)
         await until(lambda: NOTHING_TRAINS in part_text(app, "ActionStage"))
@@ -67,10 +67,10 @@ async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
         form.cursor = 1 + list(form.fields).index("drawing")
         form.query_one("#form-scroll").focus()
         form.draw()
-        await until(lambda: "inked" in part_text(app, "SettingsForm"))
+        await until(lambda: "pixels" in part_text(app, "SettingsForm"))
         before = form.values["drawing"]
         await pilot.press("enter")
-        await until(lambda: "take this drawing" in screen_text(app))
+        await until(lambda: "use this drawing" in screen_text(app))
         await pilot.press("c", "d", "enter")
         await until(lambda: form.values["drawing"] != before)
         pixels = read_pad(form.values["drawing"], size)
@@ -78,7 +78,7 @@ async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
         assert pixels[size[0] // 2, size[1] // 2] == 15
         assert write_pad(pixels) == form.values["drawing"]
         await pilot.press("enter")
-        await until(lambda: "take this drawing" in screen_text(app))
+        await until(lambda: "use this drawing" in screen_text(app))
         await pilot.press("c", "escape")
         await until(lambda: len(app.screen_stack) == 1)
         assert read_pad(form.values["drawing"], size) is not None
@@ -96,5 +96,5 @@ def test_a_drawing_is_read_whole_or_not_at_all() -> None:
     assert read_pad("0f/f0", (1, 2)) is None
     assert np_any("f", (3, 3))
     assert read_pad("0g/f0", (2, 2)) is None
-    assert in_short("0f/f0", (2, 2)) == "2 of 4 inked"
-    assert in_short("00/00", (2, 2)) == "empty pad"
+    assert drawing_summary("0f/f0", (2, 2)) == "2 of 4 pixels"
+    assert drawing_summary("00/00", (2, 2)) == "empty pad"

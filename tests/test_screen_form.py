@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from dlplay import architectures
 from dlplay.screen.app import PlaygroundApp
-from dlplay.screen.form import SettingsForm
+from dlplay.screen.form.form import SettingsForm
 from tests.screen_pilot import opened, part_text, until
 
 
@@ -116,7 +116,7 @@ async def test_a_preset_sets_its_values_and_says_why(tmp_path: Path) -> None:
         for field, value in form.card.presets[name].values.items():
             assert form.values[field] == value
         first_word = form.card.presets[name].why.split()[0]
-        await until(lambda: first_word in part_text(app, "#form-words"))
+        await until(lambda: first_word in part_text(app, "#form-help"))
         await pilot.press("ctrl+r")
         await until(lambda: form.preset == "")
         assert form.values == {field.name: field.default for field in form.fields.values()}
@@ -125,7 +125,7 @@ async def test_a_preset_sets_its_values_and_says_why(tmp_path: Path) -> None:
 async def test_the_row_under_the_cursor_says_what_it_does(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         go_to(app.tab.form, "seed")
-        await until(lambda: "the same seed gives the same initial weights" in part_text(app, "#form-words"))
+        await until(lambda: "the same seed gives the same initial weights" in part_text(app, "#form-help"))
         await pilot.press("down", "up", "pagedown", "end", "home")
         assert app.tab.form.cursor == 0
 
@@ -134,10 +134,10 @@ async def test_a_change_in_mid_run_says_when_it_takes_effect(tmp_path: Path) -> 
     async with opened(tmp_path, tab="convnet") as (app, _):
         form = app.tab.form
         form.show_running({**form.values})
-        assert form.waiting == []
+        assert form.pending == []
         form.put("batch", "17")
         form.put("steps", "99")
-        assert sorted(form.waiting) == ["batch", "steps"]
+        assert sorted(form.pending) == ["batch", "steps"]
         await until(lambda: "Settings 1 on reset" in part_text(app, "#form-title"))
         await until(lambda: "17 on reset" in part_text(app, "#rows-above") and "99 next step" in part_text(app, "#rows-above"))
 

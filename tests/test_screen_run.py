@@ -24,7 +24,7 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
         await until(lambda: link.state == "training" and link.history.step > 100)
         await until(lambda: "test accuracy" in part_text(app, "RunBar") and "▶ training" in part_text(app, "RunBar"))
         await until(lambda: "▶" in part_text(app, "TabBar"))
-        await until(lambda: "truly" in part_text(app, "Inside"))  # a panel answered
+        await until(lambda: "truly" in part_text(app, "Inspector"))  # a panel answered
 
         # a live setting takes effect at once and is marked
         app.tab.form.put("eval_every", "40")
@@ -46,7 +46,7 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
         assert link.history.started is not None
         os.kill(link.history.started.pid, signal.SIGKILL)
         await until(lambda: "killed by signal 9 (SIGKILL)" in part_text(app, ".dialog"))
-        assert f"checkpoint is of step {before + 1:,}" in part_text(app, ".dialog")
+        assert f"checkpoint is from step {before + 1:,}" in part_text(app, ".dialog")
         await pilot.press("escape")
         await until(lambda: "interrupted" in part_text(app, "RunBar"))
 
@@ -87,7 +87,7 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
         assert "nowhere" in screen_text(app)
         assert "Traceback" not in screen_text(app)
         await pilot.press("escape")
-        await until(lambda: "nothing yet" in part_text(app, "RunBar"))
+        await until(lambda: "no model" in part_text(app, "RunBar"))
         assert directory.names(tmp_path) == []
 
 

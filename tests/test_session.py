@@ -97,7 +97,7 @@ def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path)
         terminal.until(lambda: step_on_screen(terminal) > again)  # and it is live
         leave_line(terminal)
         terminal.press("q")
-        terminal.until("keep it going")
+        terminal.until("keep it running")
         terminal.press("s")
         terminal.until(lambda: terminal.status is not None)
         assert terminal.status == 0
@@ -142,14 +142,14 @@ def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: 
         assert held is not None
         os.kill(held.pid, signal.SIGKILL)
         terminal.until("The run was interrupted")
-        assert "goes on from there" in terminal.text or "saved nothing yet" in terminal.text
+        assert "resumes from there" in terminal.text or "saved no checkpoint yet" in terminal.text
         terminal.press("escape")
         terminal.until("□ interrupted")
         leave_line(terminal)
         terminal.press("space")
         terminal.until(lambda: step_on_screen(terminal))
         terminal.press("q")
-        terminal.until("keep it going")
+        terminal.until("keep it running")
         terminal.press("k")
         terminal.until(lambda: terminal.status == 0)
     assert grows(run)

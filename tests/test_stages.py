@@ -17,9 +17,10 @@ from dlplay.engine.panels import AnyPanel, Bars, Tokens
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow
-from dlplay.screen.pad_stage import PadStage, read_drawing, write_drawing
-from dlplay.screen.passage import LONGEST, Passage
-from dlplay.screen.prompt_stage import PromptStage
+from dlplay.screen.stages.pad import PadStage, read_drawing, write_drawing
+from dlplay.screen.stages.prompt.passage import Passage
+from dlplay.screen.stages.prompt.stage import PromptStage
+from dlplay.screen.stages.prompt_line import MAX_LENGTH
 from tests.stage_pilot import StageApp, card_of, stage_text, until
 
 
@@ -264,13 +265,13 @@ async def test_picking_a_written_word_branches_before_it() -> None:
         await until(pilot, lambda: line.value == "the value of w1 w2 w3 w4", "cut before the fifth word")
         assert app.stage.passage.branches[0].endswith("w6")  # type: ignore[union-attr]
         await pilot.press("home", "enter")
-        await until(pilot, lambda: "was typed" in said(app), "a typed word is not cut")
+        await until(pilot, lambda: "you typed this word" in message(app), "a typed word is not cut")
         assert line.value == "the value of w1 w2 w3 w4"
 
 
-def said(app: StageApp) -> str:
-    words = app.query_one(".said", Static)
-    return str(words.content) if words.display else ""
+def message(app: StageApp) -> str:
+    line = app.query_one(".message", Static)
+    return str(line.content) if line.display else ""
 
 
 async def test_a_pasted_megabyte_is_cut_and_said() -> None:
@@ -278,13 +279,13 @@ async def test_a_pasted_megabyte_is_cut_and_said() -> None:
     async with app.run_test(size=(120, 10)) as pilot:
         line = await focus_line(pilot)
         line.post_message(Paste(" word\n\x1b[31m" * 100_000))
-        await until(pilot, lambda: len(line.value) == LONGEST, "as much as fits")
+        await until(pilot, lambda: len(line.value) == MAX_LENGTH, "as much as fits")
         assert "\n" not in line.value
         assert "\x1b" not in line.value
-        await until(pilot, lambda: "kept the first 7,988 of 1,100,000 characters" in said(app), "how much was kept")
-        assert not app.query_one(".said").has_class("problem"), "a notice, no error"
+        await until(pilot, lambda: "kept the first 7,988 of 1,100,000 characters" in message(app), "how much was kept")
+        assert not app.query_one(".message").has_class("problem"), "a notice, no error"
         await pilot.press("x")
-        assert len(line.value) == LONGEST
+        assert len(line.value) == MAX_LENGTH
 
 
 async def test_keys_that_arrive_in_one_burst_act_in_their_order() -> None:
@@ -301,16 +302,16 @@ async def test_refusals_and_a_missing_model_are_told_in_words() -> None:
     model = Model()
     app = StageApp(PromptStage, PROMPT, None)
     async with app.run_test(size=(80, 8)) as pilot:
-        await until(pilot, lambda: "no model to ask yet: space trains one, o loads one" in said(app), "why there is no answer")
+        await until(pilot, lambda: "no model yet: space trains one, o loads one" in message(app), "why there is no answer")
         model.error = "the prompt is too long; give its end alone"
         app.stage.ask = model.ask
-        await until(pilot, lambda: "the prompt is too long; give its end alone" in said(app), "the words of the refusal")
+        await until(pilot, lambda: "the prompt is too long; give its end alone" in message(app), "the words of the refusal")
         model.error = ""
-        app.stage.renew()
-        await until(pilot, lambda: candidates(app) and not said(app), "the answer takes the words away")
+        app.stage.model_changed()
+        await until(pilot, lambda: candidates(app) and not message(app), "the answer takes the words away")
         assert app.query_one(widgets.Bars).styles.opacity == 1
         model.error = "the run was ended elsewhere"
-        app.stage.renew()
+        app.stage.model_changed()
         await until(pilot, lambda: app.query_one(widgets.Bars).styles.opacity < 1, "candidates that hold no more are dimmed")
 
 
@@ -332,7 +333,7 @@ async def test_options_step_by_key_and_by_mouse_and_can_be_typed() -> None:
         assert app.query_one(widgets.Bars).has_focus, "the focus goes back"
         await until(pilot, lambda: model.asked[-1][1]["temperature"] == 0.5, "the question follows")
         await pilot.press("e", *"99", "enter")
-        await until(pilot, lambda: "temperature 99 is out of bounds; use 0 to 10" in said(app), "the bound in words")
+        await until(pilot, lambda: "temperature 99 is out of bounds; use 0 to 10" in message(app), "the bound in words")
         await pilot.press("escape")
         assert app.options["temperature"] == 0.5
 
@@ -344,12 +345,12 @@ async def test_renewing_asks_again_but_not_at_every_step() -> None:
         await until(pilot, lambda: candidates(app), "candidates")
         before = len(model.asked)
         for _ in range(1000):
-            app.stage.renew()
+            app.stage.model_changed()
         await until(pilot, lambda: len(model.asked) > before, "asked again")
         assert len(model.asked) == before + 1
         app.stage.display = False
-        app.stage.renew()
-        await until(pilot, lambda: app.stage._renewal is None, "the renewal is over")
+        app.stage.model_changed()
+        await until(pilot, lambda: app.stage._next_question is None, "the renewal is over")
         assert len(model.asked) == before + 1, "what nobody sees is not asked"
 
 
@@ -438,7 +439,7 @@ def test_undo_goes_back_to_every_text_that_stood_still() -> None:
     passage = Passage("a")
     passage.typed("a b")
     passage.typed("a b c")
-    passage.keep()
+    passage.begin_change()
     passage.append(" d", 0.5)
     texts = []
     while passage.undo():
@@ -469,6 +470,6 @@ def test_a_branch_keeps_everything_and_undo_takes_it_back() -> None:
 
 
 def test_a_full_passage_takes_no_more() -> None:
-    passage = Passage("x" * LONGEST)
+    passage = Passage("x" * MAX_LENGTH)
     assert not passage.append(" y", 0.5)
-    assert len(passage.text) == LONGEST
+    assert len(passage.text) == MAX_LENGTH

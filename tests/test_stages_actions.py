@@ -13,11 +13,11 @@ from dlplay.engine.card import ActionCard, PanelCard
 from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
-from dlplay.screen import episode
-from dlplay.screen.environment_stage import EnvironmentStage
 from dlplay.screen.flow import Flow
-from dlplay.screen.plane_stage import PlaneStage, read_place
-from tests.stage_pilot import StageApp, card_of, said, stage_text, until
+from dlplay.screen.stages.environment import episode
+from dlplay.screen.stages.environment.stage import EnvironmentStage
+from dlplay.screen.stages.plane import PlaneStage, read_place
+from tests.stage_pilot import StageApp, card_of, message, stage_text, until
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,10 @@ async def test_the_cursor_walks_and_the_answer_follows() -> None:
     model = Maker()
     app = StageApp(PlaneStage, PLANE, model)
     async with app.run_test(size=(80, 18)) as pilot:
-        await until(pilot, lambda: "made of 0,0" in said(app), "an answer for the middle")
+        await until(pilot, lambda: "made of 0,0" in message(app), "an answer for the middle")
         app.query_one(widgets.Plane).focus()
         await pilot.press("right", "up")
-        await until(pilot, lambda: "made of 0.1,0.05" in said(app), "a step is a fortieth of the way")
+        await until(pilot, lambda: "made of 0.1,0.05" in message(app), "a step is a fortieth of the way")
         await pilot.press("shift+left")
         await until(pilot, lambda: app.options["latent"] == "-0.4,0.05", "five steps at once")
         await until(pilot, lambda: "latent 0 -0.40  latent 1  0.05" in stage_text(app), "the readout names the axes")
@@ -80,7 +80,7 @@ async def test_a_drag_is_followed_with_one_question_at_a_time() -> None:
     model = Maker()
     app = StageApp(PlaneStage, PLANE, model)
     async with app.run_test(size=(80, 18)) as pilot:
-        await until(pilot, lambda: "made of" in said(app), "an answer")
+        await until(pilot, lambda: "made of" in message(app), "an answer")
         plane = app.query_one(widgets.Plane)
         model.gate.clear()
         before = len(model.asked)
@@ -91,7 +91,7 @@ async def test_a_drag_is_followed_with_one_question_at_a_time() -> None:
         assert len(model.asked) == before + 1
         await pilot.mouse_up(plane, offset=(plane.size.width - 1, 0))
         model.gate.set()
-        await until(pilot, lambda: f"made of {app.options['latent']}" in said(app), "the newest place is answered")
+        await until(pilot, lambda: f"made of {app.options['latent']}" in message(app), "the newest place is answered")
         assert len(model.asked) <= before + 2
 
 
@@ -101,7 +101,7 @@ async def test_the_answer_may_be_of_any_kind_and_actions_are_offered() -> None:
     async with app.run_test(size=(80, 18)) as pilot:
         await until(pilot, lambda: bool(app.query(widgets.ImageGrid)), "a picture")
         model.kind = "points"
-        app.stage.renew()
+        app.stage.model_changed()
         await until(pilot, lambda: bool(app.query(widgets.Scatter)) and not app.query(widgets.ImageGrid), "points in its place")
         chips = app.query_one(".chips", Flow)
         place = chips.place("kick")
@@ -251,7 +251,7 @@ async def test_the_end_of_an_episode_is_seen_and_the_next_begins(monkeypatch: An
     async with app.run_test(size=(120, 16)) as pilot:
         await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
         await pilot.press("w")
-        await until(pilot, lambda: "it is over; the next begins" in said(app), "the end is told")
+        await until(pilot, lambda: "the episode is over; the next begins" in message(app), "the end is told")
         await until(pilot, lambda: app.stage.frame.facts["step"] == "3", "another episode")
 
 
@@ -267,7 +267,7 @@ async def test_arrows_and_clicks_take_the_controls() -> None:
             {"room": app.options["room"], "action": 1},
             True,
         )
-        await until(pilot, lambda: "you have the controls" in said(app), "who acts is told")
+        await until(pilot, lambda: "you are playing" in message(app), "who acts is told")
         assert not app.stage.episode.watching
         before = len(world.acts)
         await pilot.press("up")
@@ -275,7 +275,7 @@ async def test_arrows_and_clicks_take_the_controls() -> None:
         await until(pilot, lambda: len(world.acts) == before + 1, "a click on a bar; there is no action for up")
         assert world.acts[-1][1]["action"] == 0
         await pilot.press("w")
-        await until(pilot, lambda: "four steps a second" in said(app), "the agent goes on")
+        await until(pilot, lambda: "four steps per second" in message(app), "the agent goes on")
 
 
 async def test_nothing_is_asked_for_while_nobody_sees_it_or_nobody_answers() -> None:
@@ -294,8 +294,8 @@ async def test_nothing_is_asked_for_while_nobody_sees_it_or_nobody_answers() -> 
         app.stage.display = True
         await until(pilot, lambda: len(world.acts) > before, "it goes on when it is seen again")
         app.stage.act = app.stage.ask = None
-        app.stage.keep_silent("the run was interrupted: space goes on from its last checkpoint")
-        await until(pilot, lambda: "the run was interrupted" in said(app), "told in words")
+        app.stage.set_unavailable("the run was interrupted: space resumes it from its last checkpoint")
+        await until(pilot, lambda: "the run was interrupted" in message(app), "told in words")
         app.stage.act, app.stage.ask = world.act, world.ask
         before = len(world.acts)
         await until(pilot, lambda: len(world.acts) > before, "another process takes over")
@@ -314,7 +314,7 @@ async def test_a_refusal_stops_it_in_words() -> None:
 
 def test_real_time_is_the_environments_own() -> None:
     watched = episode.Episode(cast("episode.Viewer", None), "watch", "play")
-    watched.choose("real time")
+    watched.set_speed("real time")
     watched.toggle()
     assert watched._next(10.0) == ("watch", {"steps": 1}, True)
     watched.fps = 50.0

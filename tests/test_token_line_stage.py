@@ -15,9 +15,9 @@ from dlplay.engine.card import PanelCard
 from dlplay.engine.panels import AnyPanel, Bars, Tokens
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
-from dlplay.screen.prompt_stage import PromptStage
-from dlplay.screen.token_line_stage import TokenLineStage
-from tests.stage_pilot import StageApp, card_of, said, stage_text, until
+from dlplay.screen.stages.prompt.stage import PromptStage
+from dlplay.screen.stages.token_line import TokenLineStage
+from tests.stage_pilot import StageApp, card_of, message, stage_text, until
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -325,18 +325,18 @@ async def test_masks_are_set_filled_and_picked() -> None:
         await until(pilot, lambda: line(app).value == "[MASK] dog of a [MASK]", "it is masked")
         await until(pilot, lambda: strip(app).words[0] == "[MASK]", "and shown so")
         await pilot.press("x")
-        await until(pilot, lambda: "a mask at this place already" in said(app), "what is masked stays so")
+        await until(pilot, lambda: "masked already" in message(app), "what is masked stays so")
         await pilot.press("g")
         await until(pilot, lambda: line(app).value == "cat dog of a cat", "all are filled")
         await until(pilot, lambda: "[MASK]" not in strip(app).words, "and shown")
-        await until(pilot, lambda: 'filled 2: "cat" 60.0 %, "cat" 60.0 %' in said(app), "what was filled is told")
+        await until(pilot, lambda: 'filled 2: "cat" 60.0 %, "cat" 60.0 %' in message(app), "what was filled is told")
         assert (strip(app).selected, strip(app).cursor) == (0, 0), "the first word that was filled"
         assert strip(app)._values == [0.6, None, None, None, 0.6], "and each is shaded"
         await pilot.press("end")
         await until(pilot, lambda: strip(app).selected == 4, "the other one")
         assert '"cat": 60.0 % when it was filled in' in stage_text(app)
         await pilot.press("g")
-        await until(pilot, lambda: "no mask to fill" in said(app), "nothing is left")
+        await until(pilot, lambda: "no mask to fill" in message(app), "nothing is left")
         await pilot.press("u", "u")
         await until(pilot, lambda: line(app).value == "the dog of a [MASK]", "two changes taken back")
 
@@ -366,7 +366,7 @@ async def test_an_answer_of_another_kind_and_a_line_of_another_part() -> None:
 
     app = StageApp(TokenLineStage, BLANKS, Wrong())
     async with app.run_test(size=(80, 12)) as pilot:
-        await until(pilot, lambda: "not with tokens" in said(app), "it says so")
+        await until(pilot, lambda: "not with tokens" in message(app), "it says so")
         app.stage.set_options({"sentence": "from\x1b elsewhere"})
         await until(pilot, lambda: line(app).value == "from  elsewhere", "shown without control characters")
 
@@ -376,8 +376,8 @@ async def test_what_was_answered_last_stays_clear_until_something_else_is_asked(
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
         app.stage.ask = None
-        app.stage.keep_silent("the run was stopped at step 7: space goes on from there")
-        await until(pilot, lambda: "stopped at step 7" in said(app), "told in words")
+        app.stage.set_unavailable("the run was stopped at step 7: space resumes it")
+        await until(pilot, lambda: "stopped at step 7" in message(app), "told in words")
         assert not app.stage.has_class("-stale")
         line(app).focus()
         await pilot.press("z")
@@ -389,13 +389,13 @@ async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:
     async with app.run_test(size=(100, 14)) as pilot:
         bars = app.query_one(widgets.Bars)
         await until(pilot, lambda: bars.values[:1] == [0.99], "it remembers")
-        assert "read before (6 characters)  k is 7" in stage_text(app)
+        assert "in memory (6 characters)  k is 7" in stage_text(app)
         line(app).focus()
         await until(pilot, lambda: line(app).has_focus, "the line has the focus")
         await pilot.press("escape", "x")
         await until(pilot, lambda: bars.values[:1] == [0.1], "forgotten, and another prediction")
         assert app.options["read_before"] == ""
-        assert "nothing was read before" in stage_text(app)
+        assert "the memory is empty" in stage_text(app)
         app.stage.set_options({"prompt": "k is 7 for sure"})
         line(app).focus()
         await pilot.press("ctrl+l")
@@ -414,7 +414,7 @@ async def test_a_part_is_read_into_the_memory_and_forgotten() -> None:
         line(app).focus()
         await until(pilot, lambda: line(app).has_focus, "the line has the focus")
         await pilot.press("ctrl+l")
-        await until(pilot, lambda: "type a part" in said(app), "an empty line is no part")
+        await until(pilot, lambda: "type a part" in message(app), "an empty line is no part")
 
 
 async def test_a_prompt_without_a_memory_offers_none() -> None:
@@ -447,11 +447,11 @@ async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_type
     app = StageApp(PromptStage, MEMORY, text)
     async with app.run_test(size=(100, 14)) as pilot:
         await until(pilot, lambda: line(app).value == "once upon", "the text that it reads")
-        assert "read before (15 characters)  a long time ago" in stage_text(app)
+        assert "in memory (15 characters)  a long time ago" in stage_text(app)
         assert not app.stage.passage.can_undo
         app.stage.ask = Reading("", "").ask
         await until(pilot, lambda: line(app).value == "what is k", "another model reads the usual one")
-        assert "read before (6 characters)  k is 7" in stage_text(app)
+        assert "in memory (6 characters)  k is 7" in stage_text(app)
         app.stage.ask = text.ask
         await until(pilot, lambda: line(app).value == "once upon", "and back")
         line(app).focus()
@@ -465,4 +465,4 @@ async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_type
         await until(pilot, lambda: line(app).value == "once upon", "undo")
         await pilot.press("escape", "x")
         await until(pilot, lambda: text.asked[-1]["read_before"] == "", "emptied stays empty")
-        assert "nothing was read before" in stage_text(app)
+        assert "the memory is empty" in stage_text(app)

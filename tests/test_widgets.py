@@ -175,7 +175,7 @@ async def test_a_quick_drag_leaves_no_holes() -> None:
     stage = Stage(pad)
     async with stage.run_test(size=(40, 9)) as pilot:
         text(pad)
-        left, top, tall, wide = pad._box
+        left, top, tall, wide = pad._area
         y = top + tall // 4
         await pilot.mouse_down(pad, (left, y))
         pad.post_message(events.MouseMove(pad, left + wide - 1, y, wide - 1, 0, 1, False, False, False, left + wide - 1, y))

@@ -26,7 +26,7 @@ from dlplay.widgets import (
     TableView,
     TokenStrip,
 )
-from dlplay.widgets.palette import Mode, palette
+from dlplay.widgets.drawing.palette import Mode, palette
 from tests.widget_stage import Stage, text, until
 
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from dlplay.widgets.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
-from dlplay.widgets.cells import level_rows, resample
-from dlplay.widgets.curves import clean, columns, dots, smooth
+from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, log_ticks, nice_end, tick_labels
+from dlplay.widgets.charts.curves import clean, columns, dots, smooth
+from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
+from dlplay.widgets.drawing.text import aligned, figure, fit, narrow, plain
 from dlplay.widgets.frame_view import crisp_size
-from dlplay.widgets.palette import LEVELS, SIGNED_LEVELS, Mode, luminance, palette, to_levels
-from dlplay.widgets.text import aligned, figure, fit, narrow, plain
 
 SURROUNDINGS = ((30, 30, 30), (224, 224, 224), (255, 166, 43))
 

@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pytest
 
-from dlplay.widgets import FrameView, Plane, Scatter, ansi
-from dlplay.widgets.cells import resample
-from dlplay.widgets.frame_view import crisp_size, on_dark_paper
-from dlplay.widgets.palette import palette
+from dlplay.widgets import FrameView, Plane, Scatter
+from dlplay.widgets.drawing import ansi
+from dlplay.widgets.drawing.cells import resample
+from dlplay.widgets.drawing.palette import palette
+from dlplay.widgets.frame_view import crisp_size, invert_white
 from tests.widget_stage import Stage, text, until
 
 SCENE = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "full")
@@ -46,16 +47,16 @@ def test_a_frame_grows_by_whole_steps_only() -> None:
 def test_white_paper_takes_the_colour_of_a_dark_ground_and_other_pictures_stay() -> None:
     drawing = np.full((10, 10, 3), 255, np.uint8)
     drawing[5] = (0, 0, 0)
-    dark = on_dark_paper(drawing, (20, 24, 30))
+    dark = invert_white(drawing, (20, 24, 30))
     assert dark[0, 0].tolist() == [20, 24, 30]
     assert dark[5, 5].tolist() == pytest.approx([255, 255, 255])
     night = np.zeros((10, 10, 3), np.uint8)
-    assert on_dark_paper(night, (20, 24, 30)) is night
+    assert invert_white(night, (20, 24, 30)) is night
 
 
 def test_text_keeps_its_colours_and_nothing_else_that_moves_a_terminal() -> None:
     hostile = "SF\x1b[41mF\x1b[0m\x1b]0;title\x07\x1b[2J\x1b[10;10H\x08\nHG\u202e"
-    assert ansi.harmless(hostile) == "SF\x1b[41mF\x1b[0m\nHG"
+    assert ansi.sanitise(hostile) == "SF\x1b[41mF\x1b[0m\nHG"
     widget = FrameView()
     widget.show(np.zeros((0, 0, 3)), hostile)
     rows = painted(widget, 12, 4)

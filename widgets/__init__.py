@@ -1,19 +1,19 @@
 """Textual widgets for numbers and pictures in a terminal. They know numpy, rich and textual, and nothing of any program.
 
-Each is drawn through the Line API: painted into rows, compared with what stands on the screen, and only changed rows sent.
+Each is drawn through the Line API: it is painted into rows, and only the cells that changed are sent to the terminal.
 """
 
 from dlplay.widgets.bars import Bars
-from dlplay.widgets.chart_parts import Curve, Guide, Mark
+from dlplay.widgets.charts.chart import Curve, Guide, Mark
+from dlplay.widgets.charts.line_chart import LineChart
+from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.facts import Facts
 from dlplay.widgets.frame_view import FrameView
 from dlplay.widgets.heat_map import HeatMap
 from dlplay.widgets.image_grid import ImageGrid
-from dlplay.widgets.line_chart import LineChart
 from dlplay.widgets.pixel_pad import PixelPad
 from dlplay.widgets.plane import Plane
 from dlplay.widgets.scatter import Scatter
-from dlplay.widgets.surface import Surface
 from dlplay.widgets.table_view import TableView
 from dlplay.widgets.token_strip import TokenStrip
 

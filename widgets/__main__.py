@@ -1,4 +1,4 @@
-"""A gallery: `python -m widgets` shows every widget with synthetic data that changes as training would change it."""
+"""A gallery: `python -m dlplay.widgets` shows every widget with synthetic data that changes as it would in training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Gallery(App[None]):
     .focused { color: $accent; text-style: bold; }
     #charts { column-span: 2; }
     """
-    BINDINGS = [("q", "quit", "leave")]
+    BINDINGS = [("q", "quit", "quit")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,6 @@ class Gallery(App[None]):
         self.loss: list[float] = []
 
     def compose(self) -> ComposeResult:
-        """A panel for each widget."""
         shown: list[tuple[str, widgets.Surface]] = [
             ("line chart", LineChart(log_scale=True, smoothing=0.9)),
             ("heat map", HeatMap()),
@@ -53,19 +52,17 @@ class Gallery(App[None]):
                     yield widget
 
     def on_mount(self) -> None:
-        """Four changes a second."""
         self.set_interval(0.25, self.advance)
         self.call_after_refresh(self.still)
         self.advance()
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
-        """The title of the panel with the focus carries the accent."""
         for panel in self.query(".panel"):
             panel.query_one(Label).set_class(event.widget.parent is panel, "focused")
 
     def advance(self) -> None:
         """Show a little more training."""
-        if not self.query(LineChart):  # leaving
+        if not self.query(LineChart):  # quitting
             return
         rng = self.random
         for _ in range(20):
@@ -83,7 +80,7 @@ class Gallery(App[None]):
         self.query_one(Bars).show([str(i) for i in range(10)], shares.tolist(), high=1, percent=True, chosen=int(shares.argmax()))
 
     def still(self) -> None:
-        """What does not change."""
+        """Show the data that does not change."""
         rng = self.random
         attention, confusion = self.query(HeatMap)
         scores = np.tril(rng.random((12, 12))) + 1e-9

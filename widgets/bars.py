@@ -1,4 +1,4 @@
-"""Labelled horizontal bars, to compare and to pick from."""
+"""Labelled horizontal bars, to compare values and to pick one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import var
 
-from dlplay.widgets.palette import Palette
-from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
-from dlplay.widgets.text import aligned, fit, plain, width_of
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import aligned, fit, plain, width_of
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-LEAST_BAR = 12
-"""Cells of a bar, and of what is around it, that are left when labels are shown whole."""
+MIN_BAR = 12
+"""Cells that must be left for a bar, with the space around it, so that labels are shown in full."""
 
 
 class Bars(Surface):
     """One bar for each label. Enter, a click or (when `numbered`) a digit posts `Selected`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("up", "move(-1)", "up", show=False),
+        Binding("down", "move(1)", "down", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     numbered: var[bool] = var(False, init=False)
-    """Number the bars 1 to 9, then 0, and take these digits as keys."""
+    """Number the bars 1 to 9, then 0, and accept these digits as keys."""
 
     class Selected(Message):
         """A bar was chosen."""
@@ -46,7 +47,6 @@ class Bars(Surface):
 
         @property
         def control(self) -> Bars:
-            """The bars."""
             return self.widget
 
     def __init__(
@@ -65,7 +65,7 @@ class Bars(Surface):
         self.cursor = 0
         self.chosen: int | None = None
         self.label_width = 0
-        """Cells that labels take at the least, so that bars do not jump while labels change."""
+        """Minimum width of the labels in cells, so that the bars do not move while labels change."""
         self._second: list[float] = []
         self._names: list[str] = []
         self._high: float | None = None
@@ -75,7 +75,6 @@ class Bars(Surface):
         self._seen = 0
 
     def watch_numbered(self) -> None:
-        """The numbers come or go."""
         self.repaint()
 
     def show(
@@ -89,7 +88,10 @@ class Bars(Surface):
         names: Sequence[str] = (),
         chosen: int | None = None,
     ) -> None:
-        """Show bars up to `high` (default: the largest value); `second` marks a value to compare with, `names` say what the two are."""
+        """Show bars on a scale up to `high` (default: the largest value).
+
+        `second` are values to compare with, each a tick on its bar; `names` are the names of the two series.
+        """
         count = min(len(labels), len(values))
         self.labels, self.values = [plain(label) for label in labels[:count]], [float(v) for v in values[:count]]
         self._second, self._names = [float(v) for v in second], [plain(n) for n in names]
@@ -98,7 +100,6 @@ class Bars(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """A legend when there are two series, the bars, and a last line when not all are seen."""
         if not self.values:
             self._seen = 0
             return []
@@ -121,13 +122,13 @@ class Bars(Surface):
         figure_width = max(len(f) for f in figures)
         room = width - figure_width - number
         longest = max(width_of(self.labels, width), min(self.label_width, room // 3))
-        label_width = min(longest, max(3, 2 * room // 3 if room - longest >= LEAST_BAR else room // 2))
+        label_width = min(longest, max(3, 2 * room // 3 if room - longest >= MIN_BAR else room // 2))
         bar_width = width - label_width - figure_width - number - 3
         if bar_width < 3:
             label_width, bar_width = max(1, width - figure_width - number - 2), 0
         seconds = aligned(self._second, self._percent) if len(self._second) == len(self.values) else []
         second_width = max((len(f) for f in seconds), default=0) + 2
-        if bar_width - second_width < LEAST_BAR:
+        if bar_width - second_width < MIN_BAR:
             seconds = []
         bar_width -= second_width if seconds else 0
         low, high = self._bounds()
@@ -141,7 +142,7 @@ class Bars(Surface):
         return rows
 
     def _bounds(self) -> tuple[float, float]:
-        """Values at the bar's left and right end; on a log scale their decimal logarithms."""
+        """The values at the left and right end of the bars; on a log scale, their decimal logarithms."""
         values = [v for v in (*self.values, *self._second) if math.isfinite(v)]
         if self._log:
             positive = [v for v in values if v > 0] or [1.0]
@@ -184,7 +185,7 @@ class Bars(Surface):
         start, end = sorted((round(zero * width * 8), round(share * width * 8)))
         row = [Segment(" ", style)] * width
         row[-(-start // 8) : end // 8] = [Segment("█", style)] * max(0, end // 8 - -(-start // 8))
-        if start % 8:  # filled to the right of an eighth: its complement, reversed
+        if start % 8:  # filled from an eighth on to the right: the block up to there, reversed
             row[start // 8] = Segment(_EIGHTHS[start % 8], Palette.inverse(style))
         if end % 8 and end // 8 >= -(-start // 8):
             row[end // 8] = Segment(_EIGHTHS[end % 8], style)
@@ -196,19 +197,17 @@ class Bars(Surface):
             tick = palette.style("held_out", bold=True)
             at = min(width - 1, int(self._share(self._second[index], low, high) * width))
             filled = row[at].text == "█" and not palette.shaded
-            # on a bar in its own colour, where the ground would look like a hole
+            # on a filled cell, the tick has the bar's colour behind it, since the background would look like a hole
             row[at] = Segment("┃", _on(palette, "background" if index == self.chosen else "held_out", name) if filled else tick)
         return _joined(row)
 
     def action_move(self, by: int) -> None:
-        """Move the cursor, and scroll to it."""
         if self.values:
             self.cursor = min(max(self.cursor + by, 0), len(self.values) - 1)
             self._first = min(max(self._first, self.cursor - self._seen + 1), self.cursor)
             self.repaint()
 
     def action_select(self) -> None:
-        """Choose the bar under the cursor."""
         self._pick(self.cursor)
 
     def _pick(self, index: int) -> None:
@@ -218,7 +217,6 @@ class Bars(Surface):
             self.post_message(self.Selected(self, index))
 
     def on_key(self, event: events.Key) -> None:
-        """A digit picks a numbered bar."""
         if self.numbered and event.key.isdecimal() and len(event.key) == 1:
             index = (int(event.key) - 1) % 10
             if index < len(self.values):
@@ -227,17 +225,14 @@ class Bars(Surface):
                 self._pick(index)
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the bar that was clicked."""
         line = event.get_content_offset_capture(self).y - self._top
         if 0 <= line < self._seen:
             self._pick(self._first + line)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Later bars."""
         self._scroll(event, 1)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Earlier bars."""
         self._scroll(event, -1)
 
     def _scroll(self, event: events.MouseEvent, by: int) -> None:
@@ -248,13 +243,13 @@ class Bars(Surface):
             self.repaint()
 
 
-def _on(palette: Palette, ink: str, ground: str) -> Style:
-    """Ink of one named colour on a ground of another."""
-    return Style(color=Color.from_rgb(*palette.colour(ink)), bgcolor=Color.from_rgb(*palette.colour(ground)), bold=True)
+def _on(palette: Palette, foreground: str, background: str) -> Style:
+    """Style of text in one named colour on another."""
+    return Style(color=Color.from_rgb(*palette.colour(foreground)), bgcolor=Color.from_rgb(*palette.colour(background)), bold=True)
 
 
 def _joined(row: Row) -> Row:
-    """Neighbours of one style as one segment."""
+    """The row with neighbours of one style joined."""
     result: Row = []
     for segment in row:
         if result and result[-1].style is segment.style:

@@ -1,4 +1,4 @@
-"""Names with their values, one below the other: what goes with a picture."""
+"""Names with their values, one below the other."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 from rich.segment import Segment
 
-from dlplay.widgets.palette import Palette
-from dlplay.widgets.surface import Row, Surface
-from dlplay.widgets.text import fit, plain, width_of
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit, plain, width_of
 
 GAP = 2
 
 
 class Facts(Surface, can_focus=False):
-    """A list in as many columns as it needs to fit its height; what still does not fit is counted in the last line."""
+    """A list in as many columns as it needs to fit its height; the last line counts the facts that still do not fit."""
 
     def __init__(
         self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
@@ -23,12 +24,11 @@ class Facts(Surface, can_focus=False):
         self.facts: list[tuple[str, str]] = []
 
     def show(self, facts: Mapping[str, str]) -> None:
-        """Show these, in their order."""
+        """Show these, in order."""
         self.facts = [(plain(name), plain(value)) for name, value in facts.items()]
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The names quiet, the values beside them."""
         if not self.facts:
             return []
         label = width_of([name for name, _ in self.facts], max(4, width // 2))

@@ -1,4 +1,4 @@
-"""One picture, its aspect kept; or the rows of a text in its place."""
+"""One picture with its aspect ratio, or a coloured text in its place."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from dlplay.widgets import ansi
-from dlplay.widgets.cells import resample, rgb_rows
-from dlplay.widgets.palette import RGB, Palette
-from dlplay.widgets.surface import Row, Surface
-from dlplay.widgets.text import fit, plain
+from dlplay.widgets.drawing import ansi
+from dlplay.widgets.drawing.cells import resample, rgb_rows
+from dlplay.widgets.drawing.palette import RGB, Palette
+from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit, plain
 
-PAPER = 0.4
-"""Share of a picture that is white, from which it is a drawing on paper."""
+WHITE_SHARE = 0.4
+"""Share of white pixels from which a picture counts as a drawing on white."""
 
 
 class FrameView(Surface):
-    """A picture in half blocks, in the middle of its box: enlarged by whole steps, so that it stays crisp; made smaller by the mean
-    over the area, so that nothing thin is lost. Under it the `facts` that go with it, as many as fit in a line."""
+    """A picture in half blocks, centred, with a line of facts below.
+
+    It is enlarged by whole factors, so that it stays sharp, and reduced by averaging over areas, so that thin lines are not lost.
+    """
 
     def __init__(
         self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
@@ -32,7 +35,7 @@ class FrameView(Surface):
         self._facts: dict[str, str] = {}
 
     def show(self, pixels: ArrayLike, text: str = "", facts: Mapping[str, str] | None = None) -> None:
-        """Show pixels (height, width, 3) u1, or `text` (SGR colours are understood). Raises `ValueError` for another shape."""
+        """Show pixels (height, width, 3) u1, or `text`, which may hold SGR colours. Raises `ValueError` for another shape."""
         array = np.asarray(pixels)
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f"a frame is (height, width, 3), not {array.shape}")
@@ -41,23 +44,23 @@ class FrameView(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The picture, centred, and the line of facts."""
         if not self.pixels.size and not self.text:
             return []
         room = height - 1 if self._facts and height > 2 else height
         rows = ansi.rows(self.text, width, room, palette) if self.text else self._picture(width, room, palette)
         if room == height:
             return rows
-        return [*rows, *([] for _ in range(room - len(rows))), self._line(width, palette)]
+        return [*rows, *([] for _ in range(room - len(rows))), self._facts_line(width, palette)]
 
     def _picture(self, width: int, height: int, palette: Palette) -> list[Row]:
         tall, wide = crisp_size(self.pixels.shape[0], self.pixels.shape[1], height, width)
         pixels = resample(self.pixels, tall, wide)
-        rows = rgb_rows(on_dark_paper(pixels, palette.background) if palette.dark else pixels, palette)
+        rows = rgb_rows(invert_white(pixels, palette.background) if palette.dark else pixels, palette)
         left = Segment(" " * ((width - wide) // 2), palette.blank)
         return [[] for _ in range((height - len(rows)) // 2)] + [[left, *row] for row in rows]
 
-    def _line(self, width: int, palette: Palette) -> Row:
+    def _facts_line(self, width: int, palette: Palette) -> Row:
+        """As many facts as fit."""
         row: Row = []
         used = 0
         for name, value in self._facts.items():
@@ -70,8 +73,10 @@ class FrameView(Surface):
 
 
 def crisp_size(height: int, width: int, rows: int, columns: int) -> tuple[int, int]:
-    """Pixels (height, width) at which a picture is seen whole in `rows` x `columns` cells of two pixels each, its aspect kept: a whole
-    multiple of its own size, or smaller than it."""
+    """The size (height, width) in pixels at which a picture fits into `rows` x `columns` cells of two pixels each.
+
+    Its aspect ratio is kept; the size is a whole multiple of the picture's own, or smaller than that.
+    """
     if min(height, width, rows, columns) < 1:
         return 0, 0
     scale = min(2 * rows / height, columns / width)
@@ -80,11 +85,13 @@ def crisp_size(height: int, width: int, rows: int, columns: int) -> tuple[int, i
     return max(1, min(2 * rows, round(height * scale))), max(1, min(columns, round(width * scale)))
 
 
-def on_dark_paper(pixels: NDArray[np.generic], ground: RGB) -> NDArray[np.generic]:
-    """A drawing on white paper (h, w, 3), which glares in the dark, with light and dark exchanged: hues are kept, and the paper takes the
-    colour of the ground. Any other picture stays as it is."""
+def invert_white(pixels: NDArray[np.generic], background: RGB) -> NDArray[np.generic]:
+    """A drawing on white (height, width, 3), which would glare on a dark screen, with its lightness inverted.
+
+    Hues are kept, and white becomes the `background`. Any other picture is returned as it is.
+    """
     values = np.asarray(pixels, dtype=np.float64)
-    if not values.size or (values.min(axis=2) >= 235).mean() < PAPER:
+    if not values.size or (values.min(axis=2) >= 235).mean() < WHITE_SHARE:
         return pixels
-    turned = 255 - values.max(axis=2, keepdims=True) - values.min(axis=2, keepdims=True) + values
-    return np.asarray(np.asarray(ground) + turned * (1 - np.asarray(ground) / 255), dtype=np.float64)
+    inverted = 255 - values.max(axis=2, keepdims=True) - values.min(axis=2, keepdims=True) + values
+    return np.asarray(np.asarray(background) + inverted * (1 - np.asarray(background) / 255), dtype=np.float64)

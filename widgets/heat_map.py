@@ -1,4 +1,4 @@
-"""A matrix as coloured cells, with labels, a cell cursor that reads out values, and a colour bar."""
+"""A matrix as coloured cells, with labels, a cursor that reads out values, and a colour bar."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.cells import level_rows, resample
-from dlplay.widgets.heat_map_layout import MOST_WORD, Grid, column_labels, layout, margins
-from dlplay.widgets.palette import Palette, Scale, to_levels
-from dlplay.widgets.surface import Row, Surface, overlay
-from dlplay.widgets.text import figure, fit, plain, width_of
+from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.palette import Palette, Scale, to_levels
+from dlplay.widgets.drawing.rows import Row, overlay
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import figure, fit, plain, width_of
+from dlplay.widgets.heat_map_layout import MAX_LABEL, Grid, column_labels, layout, margins
 
 
 class HeatMap(Surface):
     """A matrix (rows, columns). Arrows move the cursor, enter or a click posts `Selected`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(0, -1)", "Left", show=False),
-        Binding("right", "move(0, 1)", "Right", show=False),
-        Binding("up", "move(-1, 0)", "Up", show=False),
-        Binding("down", "move(1, 0)", "Down", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("left", "move(0, -1)", "left", show=False),
+        Binding("right", "move(0, 1)", "right", show=False),
+        Binding("up", "move(-1, 0)", "up", show=False),
+        Binding("down", "move(1, 0)", "down", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     class Selected(Message):
-        """A value was chosen."""
+        """A cell was chosen."""
 
         def __init__(self, widget: HeatMap, row: int, column: int) -> None:
             super().__init__()
@@ -40,7 +41,6 @@ class HeatMap(Surface):
 
         @property
         def control(self) -> HeatMap:
-            """The heat map."""
             return self.widget
 
     def __init__(
@@ -69,9 +69,10 @@ class HeatMap(Surface):
         high: float | None = None,
         counts: bool = False,
     ) -> None:
-        """Show a matrix. Colours run from `low` to `high` (default: smallest and largest); `signed`: symmetric about zero.
+        """Show a matrix (rows, columns).
 
-        Raises `ValueError` when `values` is not a matrix.
+        Colours run from `low` to `high`, by default the smallest and the largest value; `signed` makes that range symmetric about zero.
+        `counts` prints the values in the cells if they fit. Raises `ValueError` when `values` is not a matrix.
         """
         matrix = np.asarray(values, dtype=np.float64)
         if matrix.ndim != 2:
@@ -90,12 +91,11 @@ class HeatMap(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """Column labels, the matrix with row labels, and the line with readout and colour bar."""
         if not self.values.size:
             self._grid = None
             return []
         labels, head = margins(self.values.shape, self._rows, self._columns, width, height)
-        text = width_of(self._columns, MOST_WORD) if head else 0
+        text = width_of(self._columns, MAX_LABEL) if head else 0
         if self._counts and self.values.size <= 4096:
             text = max(text, *(len(figure(float(v))) for v in self.values.flat))
         self._grid = grid = layout(self.values.shape, width, height, labels, head, text)
@@ -120,7 +120,7 @@ class HeatMap(Surface):
     # Labels
 
     def _row_labels(self, y: int, grid: Grid, palette: Palette) -> Row:
-        """The label of the row at the line `y`; of both rows, the upper one first, where a line has two."""
+        """The label of the row at line `y`; where a line shows two rows, both labels, the upper one first."""
         rows, at = self.values.shape[0], self._at()
         first = 2 * y * rows // grid.pixel_rows
         middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
@@ -145,7 +145,7 @@ class HeatMap(Surface):
             free = start + cell_len(label)
         return row
 
-    # Drawing over the cells
+    # Drawn over the cells
 
     def _print_counts(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
         rows, columns = self.values.shape
@@ -183,20 +183,20 @@ class HeatMap(Surface):
         return self._hover or self.cursor
 
     def _status(self, width: int, palette: Palette) -> Row:
-        words, strong = self._words()
+        text, strong = self._status_text()
         low, high = (figure(v, short=True) for v in self._range)
         count = min(16, max(0, width - len(low) - len(high) - 3) // 2)
         bar: Row = []
-        if count >= 4 and (not strong or cell_len(words) + count + len(low) + len(high) + 3 <= width):
+        if count >= 4 and (not strong or cell_len(text) + count + len(low) + len(high) + 3 <= width):
             scale = palette.signed if self._signed else palette.levels
             ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
             muted = palette.style("muted")
             bar = [Segment(f" {low} ", muted), *level_rows(ramp, scale, palette)[0], Segment(f" {high}", muted)]
         room = width - sum(len(s.text) for s in bar)
-        return [Segment(fit(words, room), palette.style("text" if strong else "muted")), *bar]
+        return [Segment(fit(text, room), palette.style("text" if strong else "muted")), *bar]
 
-    def _words(self) -> tuple[str, bool]:
-        """The value at the cursor (and True), else what rows and columns are."""
+    def _status_text(self) -> tuple[str, bool]:
+        """The status text and whether it is a readout: the value at the cursor, else the titles of rows and columns."""
         at = self._at()
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
@@ -209,7 +209,7 @@ class HeatMap(Surface):
     # Keys and mouse
 
     def action_move(self, down: int, right: int) -> None:
-        """Move the cursor by one value; the first move shows it."""
+        """Move the cursor by one cell; the first move shows it."""
         if not self.values.size:
             return
         rows, columns = self.values.shape
@@ -219,12 +219,10 @@ class HeatMap(Surface):
         self.repaint()
 
     def action_select(self) -> None:
-        """Choose the value under the cursor."""
         if self.cursor:
             self.post_message(self.Selected(self, *self.cursor))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Read out the value under the pointer."""
         offset = event.get_content_offset_capture(self)
         hover = self._grid.at(offset.x, offset.y, *self.values.shape) if self._grid else None
         if hover != self._hover:
@@ -232,13 +230,11 @@ class HeatMap(Surface):
             self.repaint()
 
     def on_leave(self) -> None:
-        """The pointer reads out no more."""
         if self._hover is not None:
             self._hover = None
             self.repaint()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the value that was clicked."""
         offset = event.get_content_offset_capture(self)
         at = self._grid.at(offset.x, offset.y, *self.values.shape) if self._grid else None
         if at is not None:

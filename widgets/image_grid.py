@@ -14,33 +14,37 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from dlplay.widgets.cells import level_rows, resample, rgb_rows
-from dlplay.widgets.palette import Palette, to_levels
-from dlplay.widgets.surface import Row, Surface, out_of_sight, overlay, status_row
-from dlplay.widgets.text import fit, plain
+from dlplay.widgets.drawing.cells import level_rows, resample, rgb_rows
+from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.rows import Row, out_of_sight, overlay, status_row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit, plain
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the images stand: pixels of one image, cells of one with label and gutter, how many a row, how many rows are seen."""
+    """The size and arrangement of the images."""
 
     pixel_rows: int
     pixel_columns: int
+    """Pixels of one image."""
     cell_rows: int
     cell_columns: int
+    """Cells of one image, with its label and the gutter."""
     per_row: int
     seen: int
+    """Rows of images that fit."""
 
 
 class ImageGrid(Surface):
     """Images of one size. Arrows move the cursor, enter or a click posts `Selected`; up, down and the wheel scroll."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Left", show=False),
-        Binding("right", "move(1)", "Right", show=False),
-        Binding("up", "move_row(-1)", "Up", show=False),
-        Binding("down", "move_row(1)", "Down", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("left", "move(-1)", "left", show=False),
+        Binding("right", "move(1)", "right", show=False),
+        Binding("up", "move_row(-1)", "up", show=False),
+        Binding("down", "move_row(1)", "down", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     class Selected(Message):
@@ -52,7 +56,6 @@ class ImageGrid(Surface):
 
         @property
         def control(self) -> ImageGrid:
-            """The grid."""
             return self.widget
 
     def __init__(
@@ -72,8 +75,11 @@ class ImageGrid(Surface):
     def show(
         self, images: ArrayLike, labels: Sequence[str] = (), wrong: Sequence[bool] = (), signed: bool = False, selected: int | None = None
     ) -> None:
-        """Show images (count, height, width) of floats or u1, or (count, height, width, 3) u1; floats share one scale, or, when `signed`,
-        each is symmetric about zero. Raises `ValueError` for another shape."""
+        """Show images (count, height, width) of floats or u1, or (count, height, width, 3) u1.
+
+        Floats share one scale; when `signed`, each image has its own, symmetric about zero. `wrong` marks images with a cross. Raises
+        `ValueError` for another shape.
+        """
         array = np.asarray(images)
         if array.ndim == 4 and array.shape[-1] == 1:
             array = array[..., 0]
@@ -88,7 +94,6 @@ class ImageGrid(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """Rows of images with their labels, and a last line when not all are seen."""
         if not self.images.size:
             self._layout = None
             return []
@@ -101,27 +106,27 @@ class ImageGrid(Surface):
             rows += self._image_row(range(first, min(len(self.images), first + layout.per_row)), layout, palette)
         hidden = len(self.images) - (self._first + layout.seen) * layout.per_row
         above = self._first * layout.per_row
-        words = out_of_sight(above, hidden)
-        if words and len(rows) < height:
+        status = out_of_sight(above, hidden)
+        if status and len(rows) < height:
             rows += [[] for _ in range(height - 1 - len(rows))]
-            rows.append(status_row("", width, palette, words))
-        elif words:
+            rows.append(status_row("", width, palette, status))
+        elif status:
             short = " ".join(f"{arrow}{count}" for arrow, count in (("↑", above), ("↓", hidden)) if count > 0)
-            rows[-1] = self._beside_labels(rows[-1], width, [words, short], palette)
+            rows[-1] = self._beside_labels(rows[-1], width, [status, short], palette)
         return rows
 
     @staticmethod
-    def _beside_labels(labels: Row, width: int, words: list[str], palette: Palette) -> Row:
-        """The last row of labels with what is out of sight at its right end, in as many words as there is room for."""
+    def _beside_labels(labels: Row, width: int, texts: list[str], palette: Palette) -> Row:
+        """The last row of labels with the first of `texts` that fits at its right end."""
         row = list(Strip(labels).adjust_cell_length(width, palette.blank))
         used = len(Strip(row).text.rstrip())
-        for text in words:
+        for text in texts:
             if used + 1 + len(text) <= width:
                 return overlay(row, width - len(text), text, palette.style("muted"))
         return row
 
     def _fit(self, width: int, height: int) -> Layout:
-        """The largest whole scale at which all images are seen; else the smallest, and the rest is scrolled to."""
+        """The largest whole scale at which all images fit; if none does, the smallest, and the others are scrolled to."""
         count, tall, wide = self.images.shape[:3]
         labelled = 1 if self._labels or self._wrong else 0
         longest = (
@@ -139,12 +144,12 @@ class ImageGrid(Surface):
         if best is None:  # one image is larger than the widget
             shrink = min(width / wide, 2 * max(1, height - labelled) / tall)
             best = self._layout_at(max(1, int(tall * shrink)), max(1, int(wide * shrink)), labelled, longest, width, height)
-        elif best.per_row * best.seen < count and best.seen * best.cell_rows == height and not self._room_for_words(best, width):
+        elif best.per_row * best.seen < count and best.seen * best.cell_rows == height and not self._room_for_status(best, width):
             best = self._layout_at(best.pixel_rows, best.pixel_columns, labelled, longest, width, height - 1)
         return best
 
-    def _room_for_words(self, layout: Layout, width: int) -> bool:
-        """Whether the number of images out of sight can stand at the right end of any row of labels."""
+    def _room_for_status(self, layout: Layout, width: int) -> bool:
+        """Whether any row of labels has room for the number of images out of sight at its right end."""
         room = width - (layout.per_row - 1) * layout.cell_columns - max((len(label) for label in self._labels), default=0)
         return room - 3 * any(self._wrong) > len(f"↑{len(self.images)} ↓{len(self.images)}")
 
@@ -175,7 +180,7 @@ class ImageGrid(Surface):
         return level_rows(to_levels(values, low, high, self._signed), palette.signed if self._signed else palette.levels, palette)
 
     def _find_ranges(self) -> list[tuple[float, float]]:
-        """Smallest and largest value: of each image when signed, else one pair for all (zero stays the lowest level)."""
+        """The range of the colours: one for each image when signed, else one for all, in which zero is the lowest level."""
         if self.images.ndim == 4:
             return []
         if self.images.dtype == np.uint8:
@@ -212,23 +217,19 @@ class ImageGrid(Surface):
         self.repaint()
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by some images."""
         if len(self.images):
             self.cursor = min(max(self.cursor + by, 0), len(self.images) - 1)
             self._reveal()
 
     def action_move_row(self, by: int) -> None:
-        """Move the cursor by a row."""
         if self._layout is not None and 0 <= self.cursor + by * self._layout.per_row < len(self.images):
             self.action_move(by * self._layout.per_row)
 
     def action_select(self) -> None:
-        """Choose the image under the cursor."""
         if len(self.images):
             self.post_message(self.Selected(self, self.cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the image that was clicked."""
         layout, offset = self._layout, event.get_content_offset_capture(self)
         if layout is None or offset.x // layout.cell_columns >= layout.per_row or offset.y // layout.cell_rows >= layout.seen:
             return
@@ -239,11 +240,9 @@ class ImageGrid(Surface):
             self.post_message(self.Selected(self, index))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Later images."""
         self._scroll(event, 1)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Earlier images."""
         self._scroll(event, -1)
 
     def _scroll(self, event: events.MouseEvent, by: int) -> None:

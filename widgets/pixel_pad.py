@@ -11,28 +11,29 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.cells import level_rows, resample
-from dlplay.widgets.palette import Palette, to_levels
-from dlplay.widgets.surface import Row, Surface, overlay
-from dlplay.widgets.text import fit
+from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.rows import Row, overlay
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit
 
-_NEIGHBOURS = 0.35
-"""Share of the ink that the four neighbours of a dot get."""
+_SOFT_EDGE = 0.35
+"""Share of the ink that the four neighbours of a drawn pixel get."""
 
 
 class PixelPad(Surface):
-    """Drawing: the left button inks, the right button or shift erases.
+    """Draw with the left mouse button; the right button, or shift, erases.
 
-    With keys, arrows move, space puts the pen down or lifts it, d dots, x erases, c clears.
+    With keys: arrows move, space lowers or lifts the pen, d draws a dot, x switches between pen and eraser, c clears.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(0, -1)", "Left", show=False),
-        Binding("right", "move(0, 1)", "Right", show=False),
-        Binding("up", "move(-1, 0)", "Up", show=False),
-        Binding("down", "move(1, 0)", "Down", show=False),
+        Binding("left", "move(0, -1)", "left", show=False),
+        Binding("right", "move(0, 1)", "right", show=False),
+        Binding("up", "move(-1, 0)", "up", show=False),
+        Binding("down", "move(1, 0)", "down", show=False),
         Binding("space", "toggle_pen", "pen", key_display="space"),
-        Binding("d", "dot", "Dot", show=False),
+        Binding("d", "dot", "dot", show=False),
         Binding("x", "toggle_eraser", "erase", key_display="x"),
         Binding("c", "clear", "clear", key_display="c"),
     ]
@@ -46,7 +47,6 @@ class PixelPad(Surface):
 
         @property
         def control(self) -> PixelPad:
-            """The pad."""
             return self.widget
 
     def __init__(
@@ -59,15 +59,15 @@ class PixelPad(Surface):
         self.pen_down = False
         self.erasing = False
         self._stroke: tuple[int, int] | None = None
-        self._box = (0, 0, 1, 1)  # left, top, pixel rows, pixel columns
+        self._area = (0, 0, 1, 1)  # left, top, pixel rows, pixel columns
 
     @property
     def pixels(self) -> NDArray[np.float64]:
-        """A copy of the drawing (rows, columns), 0 to `levels`."""
+        """A copy of the drawing (rows, columns), with values from 0 to `levels`."""
         return self._ink.copy()
 
     def set(self, pixels: ArrayLike) -> None:
-        """Replace the drawing (no message). Raises `ValueError` when the shape differs."""
+        """Replace the drawing, without a message. Raises `ValueError` when the shape differs."""
         array = np.asarray(pixels, dtype=np.float64)
         if array.shape != self._ink.shape:
             raise ValueError(f"the pad holds {self._ink.shape[0]} x {self._ink.shape[1]} pixels, not {array.shape}")
@@ -75,7 +75,6 @@ class PixelPad(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The pixels, as large as fits, and one line about the pen."""
         rows, columns = self._ink.shape
         room = height - 1 if height > 2 else height
         scale = min(width / columns, 2 * room / rows)
@@ -83,7 +82,7 @@ class PixelPad(Surface):
             scale = int(scale)
         tall, wide = (int(rows * scale), int(columns * scale)) if scale >= 1 else (max(1, min(rows, 2 * room)), max(1, min(columns, width)))
         left, top = (width - wide) // 2, 0
-        self._box = (left, top, tall, wide)
+        self._area = (left, top, tall, wide)
         levels = np.asarray(resample(to_levels(self._ink, 0, self.levels), tall, wide)).astype(np.intp)
         body = [[Segment(" " * left, palette.blank), *row] for row in level_rows(levels, palette.levels, palette)]
         if palette.shaded:
@@ -94,7 +93,7 @@ class PixelPad(Surface):
         return [*body, self._status(width, palette)] if room < height else body
 
     def _draw_cursor(self, body: list[Row], palette: Palette) -> None:
-        left, top, tall, wide = self._box
+        left, top, tall, wide = self._area
         rows, columns = self._ink.shape
         first, last = (-(-(self.cursor[0] + below) * tall // rows) for below in (0, 1))  # half rows of the pixel
         y = top + min((first + 1) // 2 + max(0, (last - first) // 2 - 1) // 2, len(body) - 1)
@@ -113,27 +112,27 @@ class PixelPad(Surface):
             return [Segment(fit("draw with the mouse, or with arrows and space", width), palette.style("muted"))]
         pen = "eraser" if self.erasing else "pen"
         space = f"space {'lifts' if self.pen_down else 'lowers'} the {pen}"
-        return [Segment(fit(f"{space} · x {'inks' if self.erasing else 'erases'} · c clears", width), palette.style("muted"))]
+        return [Segment(fit(f"{space} · x {'draws' if self.erasing else 'erases'} · c clears", width), palette.style("muted"))]
 
     # Ink
 
-    def _dab(self, row: int, column: int, erase: bool) -> None:
-        """Full ink at a pixel, some on its neighbours; or take ink away likewise."""
+    def _draw_dot(self, row: int, column: int, erase: bool) -> None:
+        """Add full ink at a pixel and some at its neighbours, or remove as much."""
         rows, columns = self._ink.shape
-        for down, right, share in ((0, 0, 1.0), (0, 1, _NEIGHBOURS), (0, -1, _NEIGHBOURS), (1, 0, _NEIGHBOURS), (-1, 0, _NEIGHBOURS)):
+        for down, right, share in ((0, 0, 1.0), (0, 1, _SOFT_EDGE), (0, -1, _SOFT_EDGE), (1, 0, _SOFT_EDGE), (-1, 0, _SOFT_EDGE)):
             r, c = row + down, column + right
             if 0 <= r < rows and 0 <= c < columns:
                 change = -self.levels * share if erase else self.levels * share
-                if not erase and share < 1:  # ink at the edge of a stroke does not pile up
+                if not erase and share < 1:  # ink at the edge of a stroke does not add up
                     self._ink[r, c] = max(self._ink[r, c], min(self.levels, self._ink[r, c] * 0.5 + change))
                 else:
                     self._ink[r, c] = min(self.levels, max(0.0, self._ink[r, c] + change))
 
-    def _line(self, start: tuple[int, int], end: tuple[int, int], erase: bool) -> None:
-        """Dabs along a line, without its start."""
+    def _draw_line(self, start: tuple[int, int], end: tuple[int, int], erase: bool) -> None:
+        """Draw dots along a line, without its start."""
         steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]))
         for i in range(1, steps + 1):
-            self._dab(round(start[0] + (end[0] - start[0]) * i / steps), round(start[1] + (end[1] - start[1]) * i / steps), erase)
+            self._draw_dot(round(start[0] + (end[0] - start[0]) * i / steps), round(start[1] + (end[1] - start[1]) * i / steps), erase)
 
     def _changed(self) -> None:
         self.repaint()
@@ -142,36 +141,31 @@ class PixelPad(Surface):
     # Keys
 
     def action_move(self, down: int, right: int) -> None:
-        """Move the cursor; draw when the pen is down."""
         rows, columns = self._ink.shape
         self.cursor = (min(max(self.cursor[0] + down, 0), rows - 1), min(max(self.cursor[1] + right, 0), columns - 1))
         if self.pen_down:
-            self._dab(*self.cursor, self.erasing)
+            self._draw_dot(*self.cursor, self.erasing)
             self._changed()
         else:
             self.repaint()
 
     def action_toggle_pen(self) -> None:
-        """Pen down (which dabs) or up."""
         self.pen_down = not self.pen_down
         if self.pen_down:
-            self._dab(*self.cursor, self.erasing)
+            self._draw_dot(*self.cursor, self.erasing)
             self._changed()
         else:
             self.repaint()
 
     def action_dot(self) -> None:
-        """One dab."""
-        self._dab(*self.cursor, self.erasing)
+        self._draw_dot(*self.cursor, self.erasing)
         self._changed()
 
     def action_toggle_eraser(self) -> None:
-        """Ink or eraser."""
         self.erasing = not self.erasing
         self.repaint()
 
     def action_clear(self) -> None:
-        """An empty pad, pen up."""
         self._ink[:] = 0
         self.pen_down = self.erasing = False
         self._changed()
@@ -179,7 +173,7 @@ class PixelPad(Surface):
     # Mouse
 
     def _pixel_at(self, event: events.MouseEvent) -> tuple[int, int] | None:
-        left, top, tall, wide = self._box
+        left, top, tall, wide = self._area
         offset = event.get_content_offset_capture(self)
         rows, columns = self._ink.shape
         x, y = offset.x - left, 2 * (offset.y - top)
@@ -188,26 +182,24 @@ class PixelPad(Surface):
         return y * rows // tall, x * columns // wide
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """A stroke begins."""
         at = self._pixel_at(event)
         if at is not None:
             self.capture_mouse()
             self._stroke = self.cursor = at
-            self._dab(*at, self._erases(event))
+            self._draw_dot(*at, self._erases(event))
             self._changed()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The stroke goes on, without holes however fast the pointer moves."""
+        """Continue the stroke, without gaps however fast the pointer moves."""
         if self._stroke is None or not event.button:
             return
         at = self._pixel_at(event)
         if at is not None and at != self._stroke:
-            self._line(self._stroke, at, self._erases(event))
+            self._draw_line(self._stroke, at, self._erases(event))
             self._stroke = self.cursor = at
             self._changed()
 
     def on_mouse_up(self) -> None:
-        """The stroke ends."""
         if self._stroke is not None:
             self._stroke = None
             self.release_mouse()

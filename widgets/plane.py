@@ -1,4 +1,4 @@
-"""A plane in which a cursor walks: by arrows, by a click, by dragging."""
+"""A plane with a cursor that is moved with the arrow keys, a click, or by dragging."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.palette import Palette
-from dlplay.widgets.surface import Row, Surface, overlay
-from dlplay.widgets.text import figure, fit, plain
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row, overlay
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import figure, fit, plain
 
 STEPS = 40
 """Steps of the cursor from one side to the other."""
 FAR = 5
-"""Steps at once with shift."""
+"""Steps of one key press with shift."""
 
 
 class Plane(Surface):
-    """Empty but for its axes and the cursor. Whenever the cursor has moved, `Moved` is posted."""
+    """Its axes and the cursor. Posts `Moved` whenever the cursor has moved."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1, 0)", "Left", show=False),
-        Binding("right", "move(1, 0)", "Right", show=False),
-        Binding("up", "move(0, 1)", "Up", show=False),
-        Binding("down", "move(0, -1)", "Down", show=False),
-        Binding("shift+left", f"move(-{FAR}, 0)", "Far left", show=False),
-        Binding("shift+right", f"move({FAR}, 0)", "Far right", show=False),
-        Binding("shift+up", f"move(0, {FAR})", "Far up", show=False),
-        Binding("shift+down", f"move(0, -{FAR})", "Far down", show=False),
-        Binding("home", "centre", "To the middle", show=False),
+        Binding("left", "move(-1, 0)", "left", show=False),
+        Binding("right", "move(1, 0)", "right", show=False),
+        Binding("up", "move(0, 1)", "up", show=False),
+        Binding("down", "move(0, -1)", "down", show=False),
+        Binding("shift+left", f"move(-{FAR}, 0)", "far left", show=False),
+        Binding("shift+right", f"move({FAR}, 0)", "far right", show=False),
+        Binding("shift+up", f"move(0, {FAR})", "far up", show=False),
+        Binding("shift+down", f"move(0, -{FAR})", "far down", show=False),
+        Binding("home", "centre", "to the middle", show=False),
     ]
 
     class Moved(Message):
-        """The cursor stands elsewhere."""
+        """The cursor has moved."""
 
         def __init__(self, widget: Plane, x: float, y: float) -> None:
             super().__init__()
@@ -43,7 +44,6 @@ class Plane(Surface):
 
         @property
         def control(self) -> Plane:
-            """The plane."""
             return self.widget
 
     def __init__(
@@ -69,18 +69,17 @@ class Plane(Surface):
         return (left + right) / 2, (bottom + top) / 2
 
     def set(self, x: float, y: float) -> None:
-        """Put the cursor there, held within the bounds (no message)."""
+        """Move the cursor there, within the bounds, without a message."""
         left, right, bottom, top = self.bounds
         self.x, self.y = min(max(x, left), right), min(max(y, bottom), top)
         self.repaint()
 
     def set_titles(self, across: str, up: str) -> None:
-        """What the axes are called."""
+        """Name the axes."""
         self._titles = (plain(across), plain(up))
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """Axes through the middle, crosshairs in the margins, the cursor, and the line with its place."""
         rows = height - 1 if height > 2 else height
         self._area = (rows, width)
         row, column = self._cell(self.x, self.y)
@@ -101,7 +100,6 @@ class Plane(Surface):
         return [*painted, self._status(width, palette)] if rows < height else painted
 
     def _status(self, width: int, palette: Palette) -> Row:
-        """The cursor's place, in words of one width."""
         parts = [f"{title} {figure_of(value)}" for title, value in zip(self._titles, (self.x, self.y), strict=True)]
         text = "  ".join(parts)
         if len(text) > width:
@@ -122,12 +120,11 @@ class Plane(Surface):
             self.post_message(self.Moved(self, self.x, self.y))
 
     def action_move(self, right: int, up: int) -> None:
-        """Some steps; a step is a fortieth of the way from side to side."""
+        """Move by some steps, each a fortieth of the way from side to side."""
         left, right_end, bottom, top = self.bounds
         self._go(_on_grid(self.x, left, right_end, right), _on_grid(self.y, bottom, top, up))
 
     def action_centre(self) -> None:
-        """To the middle."""
         self._go(*self.middle)
 
     def _place(self, event: events.MouseEvent) -> tuple[float, float]:
@@ -139,29 +136,26 @@ class Plane(Surface):
         return float(f"{x:.4g}"), float(f"{y:.4g}")
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """The cursor jumps to the pointer, and follows it while the button is held."""
         self.capture_mouse()
         self._dragging = True
         self._go(*self._place(event))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The cursor follows."""
         if self._dragging and event.button:
             self._go(*self._place(event))
 
     def on_mouse_up(self) -> None:
-        """The cursor stays."""
         if self._dragging:
             self._dragging = False
             self.release_mouse()
 
 
 def _on_grid(value: float, low: float, high: float, by: int) -> float:
-    """`by` steps further, on a whole step."""
+    """The value `by` steps further, rounded to a whole step."""
     step = (high - low) / STEPS
     return float(f"{low + (round((value - low) / step) + by) * step:.4g}") if by else value
 
 
 def figure_of(value: float) -> str:
-    """A place in five cells, so that the readout does not jump while the cursor walks."""
+    """A coordinate in five cells, so that the readout does not move while the cursor does."""
     return f"{value + 0.0:5.2f}" if abs(value) < 100 else figure(value)

@@ -1,4 +1,4 @@
-"""Points in the plane: groups by colour and shape, labels, arrows, and what lies behind them."""
+"""A scatter plot: points in groups of one colour and shape, with labels, arrows and a background."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.cells import level_rows, resample
-from dlplay.widgets.palette import MARKERS, Palette, to_levels
-from dlplay.widgets.scatter_cells import BOTH, Bounds, Ink, around, arrow_glyph, best_per_cell, laid_over, place_label, placed
-from dlplay.widgets.surface import Row, Surface
-from dlplay.widgets.text import figure, fit, narrow, plain
+from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.palette import MARKERS, Palette, to_levels
+from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import figure, fit, narrow, plain
+from dlplay.widgets.scatter_cells import BOTH, Bounds, Glyph, arrow_character, best_per_cell, bounds_of, cells_of, draw_glyphs, place_label
 
 Pick = Literal["point", "place"]
 
 
 class Scatter(Surface):
-    """Points (count, 2), or places in the plane, to be picked.
+    """Points (count, 2). A person picks points, or places in the plane.
 
-    With `pick="point"` arrows move the cursor to the next point in that direction, and enter or a click posts `Selected`; with
-    `pick="place"` they move it over the plane (with shift by five cells), and enter or a click posts `Placed`.
+    With `pick="point"`, arrow keys move the cursor to the next point in that direction, and enter or a click posts `Selected`; with
+    `pick="place"`, they move it over the plane (with shift by five cells), and enter or a click posts `Placed`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1, 0)", "Left", show=False),
-        Binding("right", "move(1, 0)", "Right", show=False),
-        Binding("up", "move(0, 1)", "Up", show=False),
-        Binding("down", "move(0, -1)", "Down", show=False),
-        Binding("shift+left", "move(-5, 0)", "Far left", show=False),
-        Binding("shift+right", "move(5, 0)", "Far right", show=False),
-        Binding("shift+up", "move(0, 5)", "Far up", show=False),
-        Binding("shift+down", "move(0, -5)", "Far down", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("left", "move(-1, 0)", "left", show=False),
+        Binding("right", "move(1, 0)", "right", show=False),
+        Binding("up", "move(0, 1)", "up", show=False),
+        Binding("down", "move(0, -1)", "down", show=False),
+        Binding("shift+left", "move(-5, 0)", "far left", show=False),
+        Binding("shift+right", "move(5, 0)", "far right", show=False),
+        Binding("shift+up", "move(0, 5)", "far up", show=False),
+        Binding("shift+down", "move(0, -5)", "far down", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     class Selected(Message):
@@ -50,7 +51,6 @@ class Scatter(Surface):
 
         @property
         def control(self) -> Scatter:
-            """The scatter plot."""
             return self.widget
 
     class Placed(Message):
@@ -62,7 +62,6 @@ class Scatter(Surface):
 
         @property
         def control(self) -> Scatter:
-            """The scatter plot."""
             return self.widget
 
     def __init__(
@@ -73,7 +72,7 @@ class Scatter(Surface):
         self.pick: Pick = "point"
         self.cursor: int | None = None
         self.place: tuple[float, float] | None = None
-        """The place that was picked, or where the cursor stands, in the plane's own units."""
+        """The place that was picked, or that of the cursor, in the plane's own units."""
         self._hover: int | None = None
         self._hover_cell: tuple[int, int] | None = None
         self._groups: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
@@ -83,7 +82,9 @@ class Scatter(Surface):
         self._background: NDArray[np.float64] | None = None
         self._arrows: NDArray[np.float64] = np.zeros((0, 2))
         self._bounds: Bounds = (0.0, 1.0, 0.0, 1.0)
-        self._cells: NDArray[np.intp] = np.zeros((0, 2), dtype=np.intp)  # (count, 2): row and column of each point, far off when outside
+        self._cells: NDArray[np.intp] = np.zeros(
+            (0, 2), dtype=np.intp
+        )  # (count, 2): row and column of each point, `OUTSIDE` if out of bounds
         self._plane = (0, 1, 1)  # its first row, its rows and its columns
 
     def show(
@@ -99,9 +100,10 @@ class Scatter(Surface):
         y_title: str = "",
         pick: Pick = "point",
     ) -> None:
-        """Show points; `background` (rows, columns), top row first, fills the `bounds`; an arrow of length 0 is not drawn.
+        """Show points (count, 2).
 
-        `bounds` are left, right, bottom, top; by default they lie around the points. Raises `ValueError` for arrays of another shape.
+        `bounds` are left, right, bottom and top; by default, those of the points. `background` (rows, columns), top row first, fills
+        them. `arrows` (count, 2) start at the points; one of length 0 is not drawn. Raises `ValueError` for arrays of another shape.
         """
         array = np.asarray(points, dtype=np.float64)
         if array.size == 0:
@@ -120,20 +122,19 @@ class Scatter(Surface):
         self._groups = np.concatenate([given, np.zeros(len(array) - len(given), dtype=np.intp)])
         self._names, self._labels = [plain(n) for n in names], [narrow(x) for x in labels]
         self._titles = (plain(x_title), plain(y_title))
-        self._bounds = bounds if bounds is not None else around(array)
+        self._bounds = bounds if bounds is not None else bounds_of(array)
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The legend, the plane, and the line with the readout."""
         if not len(self.points) and self._background is None:
             return []
         with_legend = bool(self._names) and height >= 4
         rows = max(1, height - with_legend - (height > 2))
         self._plane = (int(with_legend), rows, width)
-        self._cells = placed(self.points, self._bounds, rows, width)
-        inks, both = self._inks(rows, width)
-        ground, levels = self._ground(rows, width, palette)
-        painted = [laid_over(row, inks.get(y, {}), None if levels is None else levels[y], palette) for y, row in enumerate(ground)]
+        self._cells = cells_of(self.points, self._bounds, rows, width)
+        glyphs, both = self._glyphs(rows, width)
+        background, levels = self._background_rows(rows, width, palette)
+        painted = [draw_glyphs(row, glyphs.get(y, {}), None if levels is None else levels[y], palette) for y, row in enumerate(background)]
         if with_legend:
             painted.insert(0, self._legend(width, both, palette))
             self._cells = self._cells + np.array([1, 0])
@@ -141,21 +142,21 @@ class Scatter(Surface):
             painted.append(self._status(width, palette))
         return painted
 
-    def _ground(self, rows: int, columns: int, palette: Palette) -> tuple[list[Row], NDArray[np.intp] | None]:
-        """Blank rows, or the background as half blocks, and the level of every cell."""
+    def _background_rows(self, rows: int, columns: int, palette: Palette) -> tuple[list[Row], NDArray[np.intp] | None]:
+        """Blank rows, or the background as half blocks and the level of every cell."""
         if self._background is None or not self._background.size:
             return [[Segment(" " * columns, palette.blank)] for _ in range(rows)], None
         levels = to_levels(resample(self._background, 2 * rows, columns), *self._range())
-        return level_rows(levels, palette.ground, palette), levels[0::2]
+        return level_rows(levels, palette.backdrop, palette), levels[0::2]
 
     def _range(self) -> tuple[float, float]:
         assert self._background is not None
         finite = self._background[np.isfinite(self._background)]
         return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
-    def _inks(self, rows: int, columns: int) -> tuple[dict[int, dict[int, Ink]], bool]:
-        """What stands on each row, column by column; and whether points of both groups share a cell somewhere."""
-        drawn: dict[int, dict[int, Ink]] = {}
+    def _glyphs(self, rows: int, columns: int) -> tuple[dict[int, dict[int, Glyph]], bool]:
+        """The glyphs by row and column, and whether points of both groups share a cell somewhere."""
+        drawn: dict[int, dict[int, Glyph]] = {}
         both = False
         lengths = np.hypot(self._arrows[:, 0], self._arrows[:, 1])
         longest = float(lengths.max()) if lengths.size else 0.0
@@ -163,27 +164,26 @@ class Scatter(Surface):
             group = int(self._groups[index])
             if index < len(lengths) and lengths[index] > 0:
                 right, up = self._arrows[index].tolist()
-                ink = Ink(arrow_glyph(right, up, longest), str(group), bold=True)
+                glyph = Glyph(arrow_character(right, up, longest), str(group), bold=True)
             elif mixed and len(self._names) == 2:
                 both = True
-                ink = Ink(BOTH, "text", bold=True)
+                glyph = Glyph(BOTH, "text", bold=True)
             else:
-                ink = Ink(MARKERS[group % len(MARKERS)], str(group))
-            drawn.setdefault(row, {})[column] = ink
-        self._mark(drawn, rows, columns)
+                glyph = Glyph(MARKERS[group % len(MARKERS)], str(group))
+            drawn.setdefault(row, {})[column] = glyph
+        self._add_cursor_and_labels(drawn, rows, columns)
         return drawn, both
 
-    def _mark(self, drawn: dict[int, dict[int, Ink]], rows: int, columns: int) -> None:
-        """The cursor, the place that was picked, and labels beside their points."""
+    def _add_cursor_and_labels(self, drawn: dict[int, dict[int, Glyph]], rows: int, columns: int) -> None:
         at = self._at()
         if self.pick == "place":
             if self.place is not None:
-                row, column = placed(np.array([self.place]), self._bounds, rows, columns)[0].tolist()
+                row, column = cells_of(np.array([self.place]), self._bounds, rows, columns)[0].tolist()
                 if row >= 0:
-                    drawn.setdefault(row, {})[column] = Ink("⊕" if self.has_focus else "+", "accent", bold=True)
+                    drawn.setdefault(row, {})[column] = Glyph("⊕" if self.has_focus else "+", "accent", bold=True)
         elif at is not None and at < len(self._cells) and self._cells[at, 0] >= 0:
             row, column = self._cells[at].tolist()
-            drawn.setdefault(row, {})[column] = Ink("◉", "accent", bold=True)
+            drawn.setdefault(row, {})[column] = Glyph("◉", "accent", bold=True)
         count = min(len(self._labels), len(self._cells))
         for i in range(count) if at is None else sorted(range(count), key=lambda i: i != at):
             if self._labels[i] and self._cells[i, 0] >= 0:
@@ -204,23 +204,23 @@ class Scatter(Surface):
     # The line below
 
     def _status(self, width: int, palette: Palette) -> Row:
-        words, strong = self._words()
-        bar = self._colour_bar(width - cell_len(words) - 1, palette)
+        text, strong = self._status_text()
+        bar = self._colour_bar(width - cell_len(text) - 1, palette)
         room = width - sum(segment.cell_length for segment in bar)
-        return [Segment(fit(words, room), palette.style("text" if strong else "muted")), *bar]
+        return [Segment(fit(text, room), palette.style("text" if strong else "muted")), *bar]
 
-    def _words(self) -> tuple[str, bool]:
-        """What is under the pointer or the cursor (and True), else what the axes are."""
+    def _status_text(self) -> tuple[str, bool]:
+        """The status text and whether it is a readout: the point or place at the pointer or cursor, else the axes."""
         if self.pick == "place":
             place = self._place_of(*self._hover_cell) if self._hover_cell is not None else self.place if self.has_focus else None
             if place is not None:
-                return self._where(*place), True
+                return self._coordinates(*place), True
         elif (at := self._at()) is not None and at < len(self.points):
             group = int(self._groups[at])
             parts = [
                 self._labels[at] if at < len(self._labels) else "",
                 self._names[group] if group < len(self._names) else "",
-                self._where(*self.points[at].tolist()),
+                self._coordinates(*self.points[at].tolist()),
             ]
             return " · ".join(part for part in parts if part), True
         left, right, bottom, top = (figure(float(f"{end:.2g}"), short=True) for end in self._bounds)
@@ -229,20 +229,20 @@ class Scatter(Surface):
             return f"→ {across} · ↑ {up}: {left} to {right}", False
         return f"→ {across} {left} to {right} · ↑ {up} {bottom} to {top}", False
 
-    def _where(self, x: float, y: float) -> str:
+    def _coordinates(self, x: float, y: float) -> str:
         return f"{self._titles[0] or 'x'} {figure(x)}, {self._titles[1] or 'y'} {figure(y)}"
 
     def _colour_bar(self, room: int, palette: Palette) -> Row:
-        """What low and high look like behind the points, where there is room to say so."""
+        """The colours of the background with its lowest and highest value, if there is room."""
         if self._background is None or not self._background.size:
             return []
         low, high = (figure(end, short=True) for end in self._range())
         count = min(12, room - len(low) - len(high) - 3)
         if count < 3:
             return []
-        ramp = np.rint(np.linspace(0, len(palette.ground.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
+        ramp = np.rint(np.linspace(0, len(palette.backdrop.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
         muted = palette.style("muted")
-        return [Segment(f" {low} ", muted), *level_rows(ramp, palette.ground, palette)[0], Segment(f" {high}", muted)]
+        return [Segment(f" {low} ", muted), *level_rows(ramp, palette.backdrop, palette)[0], Segment(f" {high}", muted)]
 
     # Keys and mouse
 
@@ -250,7 +250,7 @@ class Scatter(Surface):
         return self._hover if self._hover is not None else self.cursor if self.has_focus else None
 
     def action_move(self, right: int, up: int) -> None:
-        """Move the cursor: to the nearest point in a direction (the first move goes to the first point), or over the plane."""
+        """Move the cursor to the nearest point in a direction (the first move goes to the first point), or over the plane."""
         if self.pick == "place":
             self._move_place(right, up)
             return
@@ -275,7 +275,7 @@ class Scatter(Surface):
         if self.place is None:
             row, column = rows // 2, columns // 2
         else:
-            row, column = placed(np.array([self.place]), self._bounds, rows, columns)[0].tolist()
+            row, column = cells_of(np.array([self.place]), self._bounds, rows, columns)[0].tolist()
             row, column = row - up, column + right
         self._hover_cell = None
         self.place = self._place_of(min(max(row, 0), rows - 1), min(max(column, 0), columns - 1))
@@ -288,7 +288,6 @@ class Scatter(Surface):
         return left + (right - left) * column / max(1, columns - 1), top - (top - bottom) * row / max(1, rows - 1)
 
     def action_select(self) -> None:
-        """Choose the point or the place at the cursor."""
         if self.pick == "place":
             if self.place is not None:
                 self.post_message(self.Placed(self, *self.place))
@@ -310,7 +309,6 @@ class Scatter(Surface):
         return (row, column) if 0 <= row < rows and 0 <= column < columns and self._plane[1] else None
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Read out what is under the pointer."""
         before = (self._hover, self._hover_cell)
         if self.pick == "place":
             self._hover_cell = self._cell_at(event)
@@ -320,13 +318,11 @@ class Scatter(Surface):
             self.repaint()
 
     def on_leave(self) -> None:
-        """The pointer reads out no more."""
         if self._hover is not None or self._hover_cell is not None:
             self._hover = self._hover_cell = None
             self.repaint()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the point or the place that was clicked."""
         if self.pick == "place":
             cell = self._cell_at(event)
             if cell is not None:

@@ -1,4 +1,4 @@
-"""Where the points of a scatter plot fall among the cells, and what is written in each."""
+"""The cells of a scatter plot: which cell each point falls into, and which character is drawn there."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 
-from dlplay.widgets.palette import Palette
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row
 
-Row = list[Segment]
 Bounds = tuple[float, float, float, float]
 """Left, right, bottom, top."""
 
 BOTH = "◈"
-"""Stands where points of two groups share a cell."""
+"""Drawn where points of two groups share a cell."""
 _SHORT = "→↗↑↖←↙↓↘"
 _LONG = "⇒⇗⇑⇖⇐⇙⇓⇘"
 OUTSIDE = -10
+"""Row and column of a point that is out of bounds."""
 
 
-class Ink(NamedTuple):
+class Glyph(NamedTuple):
     """One character on the plane."""
 
     character: str
     colour: str
-    """A name of the palette."""
+    """A colour name of the palette."""
     bold: bool = False
 
 
-def around(points: NDArray[np.float64]) -> Bounds:
-    """Bounds with a little room around the finite points."""
+def bounds_of(points: NDArray[np.float64]) -> Bounds:
+    """Bounds that hold the finite points, with a small margin."""
     finite = points[np.isfinite(points).all(axis=1)]
     if not len(finite):
         return 0.0, 1.0, 0.0, 1.0
@@ -44,7 +45,7 @@ def around(points: NDArray[np.float64]) -> Bounds:
     return left, right, bottom, top
 
 
-def placed(points: NDArray[np.float64], bounds: Bounds, rows: int, columns: int) -> NDArray[np.intp]:
+def cells_of(points: NDArray[np.float64], bounds: Bounds, rows: int, columns: int) -> NDArray[np.intp]:
     """Row and column (count, 2) of each point among `rows` x `columns` cells; `OUTSIDE` for those out of bounds."""
     left, right, bottom, top = bounds
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -59,9 +60,9 @@ def placed(points: NDArray[np.float64], bounds: Bounds, rows: int, columns: int)
 def best_per_cell(
     cells: NDArray[np.intp], groups: NDArray[np.intp], lengths: NDArray[np.float64], columns: int
 ) -> Iterator[tuple[int, int, int, bool]]:
-    """For each cell that holds points: its row and column, the point that is drawn there, and whether points of other groups are in it.
+    """For each cell that holds points: row, column, the point that is drawn there, and whether the cell holds points of several groups.
 
-    The point with the longest arrow is drawn, else the first of the group with the most points there.
+    The point with the longest arrow is drawn; without arrows, the first of the group with the most points there.
     """
     inside = np.flatnonzero(cells[:, 0] >= 0)
     if not inside.size:
@@ -82,26 +83,26 @@ def best_per_cell(
         yield row, column, int(inside[order[at]]), mixed
 
 
-def arrow_glyph(right: float, up: float, longest: float) -> str:
-    """One of eight directions; doubled in the longer half."""
+def arrow_character(right: float, up: float, longest: float) -> str:
+    """An arrow in one of eight directions; a double one if it is longer than half of `longest`."""
     eighth = round(float(np.arctan2(up, right)) / (np.pi / 4)) % 8
     return (_LONG if np.hypot(right, up) > longest / 2 else _SHORT)[eighth]
 
 
-def place_label(drawn: dict[int, dict[int, Ink]], row: int, column: int, label: str, columns: int, name: str) -> None:
-    """Write a label to the right of its point, else to the left, else not at all, so that none covers another."""
+def place_label(drawn: dict[int, dict[int, Glyph]], row: int, column: int, label: str, columns: int, colour: str) -> None:
+    """Add a label to the right of its point, else to the left, else not at all, so that it covers nothing."""
     line = drawn.setdefault(row, {})
     for start in (column + 2, column - 1 - len(label)):
         cells = range(start, start + len(label))
         if start >= 0 and cells.stop <= columns and not any(c in line for c in range(start - 1, cells.stop + 1) if c != column):
             for cell, character in zip(cells, label, strict=True):
-                line[cell] = Ink(character, name)
+                line[cell] = Glyph(character, colour)
             return
 
 
-def laid_over(row: Row, inks: dict[int, Ink], levels: NDArray[np.intp] | None, palette: Palette) -> Row:
-    """A row with single characters laid over it, on the colour that lies behind."""
-    if not inks:
+def draw_glyphs(row: Row, glyphs: dict[int, Glyph], levels: NDArray[np.intp] | None, palette: Palette) -> Row:
+    """The row with glyphs, by column, drawn over the background, whose `levels` they keep behind them."""
+    if not glyphs:
         return row
     characters: list[str] = []
     styles: list[Style] = []
@@ -109,10 +110,10 @@ def laid_over(row: Row, inks: dict[int, Ink], levels: NDArray[np.intp] | None, p
         characters += segment.text
         styles += [segment.style or palette.blank] * len(segment.text)
     on_levels = levels is not None and not palette.shaded
-    for column, ink in inks.items():
+    for column, glyph in glyphs.items():
         if column < len(characters):
-            characters[column] = ink.character
+            characters[column] = glyph.character
             level = int(levels[column]) if levels is not None and on_levels else 0
-            styles[column] = palette.on_ground(ink.colour, level, True) if on_levels else palette.style(ink.colour, bold=ink.bold)
-    edges = [0, *(at for at in range(1, len(styles)) if styles[at] is not styles[at - 1]), len(styles)]
+            styles[column] = palette.on_backdrop(glyph.colour, level, True) if on_levels else palette.style(glyph.colour, bold=glyph.bold)
+    edges = [0, *(i for i in range(1, len(styles)) if styles[i] is not styles[i - 1]), len(styles)]
     return [Segment("".join(characters[start:end]), styles[start]) for start, end in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Rows of text in aligned columns."""
+"""A table: rows of text in aligned columns."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.palette import Palette, to_levels
-from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
-from dlplay.widgets.text import fit, plain
+from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit, plain
 
-_LEAST = 8
-"""Cells that a column of words keeps when there is too little room."""
+_MIN_COLUMN = 8
+"""Cells that a column of text keeps when there is too little room."""
 
 
 class TableView(Surface):
-    """A table. Up and down move the cursor row, enter or a click posts `Selected`."""
+    """Up and down move the cursor row, enter or a click posts `Selected`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "Up", show=False),
-        Binding("down", "move(1)", "Down", show=False),
-        Binding("left", "shift(-1)", "Columns left", show=False),
-        Binding("right", "shift(1)", "Columns right", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("up", "move(-1)", "up", show=False),
+        Binding("down", "move(1)", "down", show=False),
+        Binding("left", "shift(-1)", "columns left", show=False),
+        Binding("right", "shift(1)", "columns right", show=False),
+        Binding("pageup", "page(-1)", "page up", show=False),
+        Binding("pagedown", "page(1)", "page down", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     class Selected(Message):
@@ -43,7 +44,6 @@ class TableView(Surface):
 
         @property
         def control(self) -> TableView:
-            """The table."""
             return self.widget
 
     def __init__(
@@ -62,7 +62,11 @@ class TableView(Surface):
     def show(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), shades: ArrayLike | None = None
     ) -> None:
-        """Show rows of text; columns in `right` are aligned right; `shades` (rows, columns) in 0..1 tint cells, NaN leaves one plain."""
+        """Show rows of text.
+
+        The columns in `right` are aligned to the right. `shades` (rows, columns) in 0..1 colour the cells; NaN leaves one uncoloured.
+        Raises `ValueError` when they are not a matrix.
+        """
         self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
         self._right = set(right)
         self._shades = None if shades is None else to_levels(shades, 0, 1)
@@ -72,7 +76,6 @@ class TableView(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The head, the rows that fit, and a last line when not all do."""
         if not self.columns and not self.rows:
             return []
         widths = self._widths(width - 1, palette)
@@ -88,24 +91,24 @@ class TableView(Surface):
             rows.append(
                 [Segment("▸" if here else " ", palette.style("accent", bold=True)), *self._cells(self.rows[index], widths, palette, index)]
             )
-        words = out_of_sight(self._first, len(self.rows) - self._first - self._seen)
+        status = out_of_sight(self._first, len(self.rows) - self._first - self._seen)
         if hidden_columns:
-            words = f"{words}  {hidden_columns} column{'s' * (hidden_columns > 1)} ← →".strip()
-        if words and len(rows) < height:
+            status = f"{status}  {hidden_columns} column{'s' * (hidden_columns > 1)} ← →".strip()
+        if status and len(rows) < height:
             rows += [[] for _ in range(height - 1 - len(rows))]
-            rows.append(status_row("", width, palette, words))
+            rows.append(status_row("", width, palette, status))
         return rows
 
     def _widths(self, width: int, palette: Palette) -> list[int]:
-        """Cells for each column: its widest text; when they do not fit, words give way first, then columns at the right (0: not seen)."""
+        """Cells for each column: its widest text. If that does not fit, columns of text become narrower, then those at the right get 0."""
         count = max([len(self.columns), *(len(row) for row in self.rows)])
         extra = 1 if palette.shaded and self._shades is not None else 0
         widths = [max([cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)], default=0) + extra for i in range(count)]
         self._left = max(0, min(self._left, count - 1))
-        words = [i for i in range(count) if i not in self._right]
+        text = [i for i in range(count) if i not in self._right]
         over = sum(widths) + 2 * (count - 1) - width
-        while over > 0 and words and max(widths[i] for i in words) > _LEAST:
-            widest = max(words, key=lambda i: widths[i])
+        while over > 0 and text and max(widths[i] for i in text) > _MIN_COLUMN:
+            widest = max(text, key=lambda i: widths[i])
             widths[widest] -= 1
             over -= 1
         if over <= 0:
@@ -117,7 +120,7 @@ class TableView(Surface):
             widths[i] = min(widths[i], width - used) if fits else 0
             used += widths[i] + 2 if fits else 0
             if i >= self._left and not fits:
-                used = width  # what follows would stand in the wrong place
+                used = width  # a later column must not take the place of this one
         return widths
 
     def _cells(self, cells: Sequence[str], widths: list[int], palette: Palette, index: int | None) -> Row:
@@ -129,13 +132,13 @@ class TableView(Surface):
                 continue
             text = cells[i] if i < len(cells) else ""
             level = self._level(index, i, palette)
-            ink = style
+            cell_style = style
             if level is not None:
                 if palette.shaded:
                     text = palette.levels.shades[level] + text
                 else:
-                    ink = palette.levels.text(level, bold=here)
-            row.append(Segment(fit(text, width, right=i in self._right), ink))
+                    cell_style = palette.levels.text(level, bold=here)
+            row.append(Segment(fit(text, width, right=i in self._right), cell_style))
             row.append(Segment("  ", palette.blank))
         return row[:-1]
 
@@ -147,28 +150,24 @@ class TableView(Surface):
         return None if level == palette.levels.nothing else level
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by some rows, and scroll to it."""
         if self.rows:
             self.cursor = min(max(self.cursor + by, 0), len(self.rows) - 1)
             self._first = min(max(self._first, self.cursor - self._seen + 1), self.cursor)
             self.repaint()
 
     def action_page(self, by: int) -> None:
-        """Move the cursor by what is seen at once."""
         self.action_move(by * max(1, self._seen - 1))
 
     def action_shift(self, by: int) -> None:
-        """Show other columns when not all fit."""
+        """Scroll to other columns, if not all fit."""
         self._left += by
         self.repaint()
 
     def action_select(self) -> None:
-        """Choose the row at the cursor."""
         if self.rows:
             self.post_message(self.Selected(self, self.cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the row that was clicked."""
         head = 1 if self.size.height >= 2 and self.columns else 0
         line = event.get_content_offset_capture(self).y - head
         if 0 <= line < self._seen and self._first + line < len(self.rows):
@@ -177,11 +176,9 @@ class TableView(Surface):
             self.post_message(self.Selected(self, self.cursor))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Later rows."""
         self._scroll(event, 1)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Earlier rows."""
         self._scroll(event, -1)
 
     def _scroll(self, event: events.MouseEvent, by: int) -> None:

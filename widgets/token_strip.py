@@ -1,4 +1,4 @@
-"""Words in reading order, each shaded by a value between 0 and 1."""
+"""Tokens in reading order, each shaded by a value between 0 and 1."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.palette import LEVELS, Palette, to_levels
-from dlplay.widgets.surface import Row, Surface, out_of_sight, status_row
-from dlplay.widgets.text import figure, fit, plain
+from dlplay.widgets.drawing.palette import LEVELS, Palette, to_levels
+from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import figure, fit, plain
 
 
 class TokenStrip(Surface):
-    """Wrapped words. Arrows move the cursor, which reads out a note, and post `Moved`; enter or a click posts `Selected`."""
+    """Wrapped words. Arrow keys move the cursor, which shows the word's note, and post `Moved`; enter or a click posts `Selected`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "Left", show=False),
-        Binding("right", "move(1)", "Right", show=False),
-        Binding("up", "move_line(-1)", "Up", show=False),
-        Binding("down", "move_line(1)", "Down", show=False),
-        Binding("home", "move(-100000)", "First", show=False),
-        Binding("end", "move(100000)", "Last", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("left", "move(-1)", "left", show=False),
+        Binding("right", "move(1)", "right", show=False),
+        Binding("up", "move_line(-1)", "up", show=False),
+        Binding("down", "move_line(1)", "down", show=False),
+        Binding("home", "move(-100000)", "first", show=False),
+        Binding("end", "move(100000)", "last", show=False),
+        Binding("enter", "select", "select", show=False),
     ]
 
     class Selected(Message):
@@ -39,11 +40,10 @@ class TokenStrip(Surface):
 
         @property
         def control(self) -> TokenStrip:
-            """The strip."""
             return self.widget
 
     class Moved(Message):
-        """The cursor went to another word."""
+        """The cursor moved to another word."""
 
         def __init__(self, widget: TokenStrip, index: int) -> None:
             super().__init__()
@@ -51,7 +51,6 @@ class TokenStrip(Surface):
 
         @property
         def control(self) -> TokenStrip:
-            """The strip."""
             return self.widget
 
     def __init__(
@@ -68,7 +67,7 @@ class TokenStrip(Surface):
         self._first = 0
 
     def show(self, words: Sequence[str], values: Sequence[float | None], notes: Sequence[str] = (), selected: int | None = None) -> None:
-        """Show words; a value of None leaves a word dim and without shade."""
+        """Show words; one with the value None is muted and not shaded."""
         self.words, self._values, self._notes, self.selected = [plain(w) for w in words], list(values), [plain(n) for n in notes], selected
         self.cursor = min(self.cursor, max(0, len(self.words) - 1))
         self._hover = None
@@ -77,7 +76,6 @@ class TokenStrip(Surface):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        """The words, and the note of the one at the cursor."""
         if not self.words:
             return []
         self._wrap(width, palette)
@@ -102,8 +100,7 @@ class TokenStrip(Surface):
             return rows
         rows += [[] for _ in range(height - 1 - len(rows))]
         hidden = lines - self._first - room
-        words = out_of_sight(self._first, hidden, "line")
-        return [*rows, status_row(self._note(), width, palette, words, strong=True)]
+        return [*rows, status_row(self._note(), width, palette, out_of_sight(self._first, hidden, "line"), strong=True)]
 
     def _shown(self, index: int, palette: Palette) -> str:
         word = self.words[index] or "∅"
@@ -150,12 +147,10 @@ class TokenStrip(Surface):
         return self.words[index] + (f"  {figure(value, percent=True)}" if value is not None else "")
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by some words."""
         if self.words:
             self._go(min(max(self.cursor + by, 0), len(self.words) - 1))
 
     def action_move_line(self, by: int) -> None:
-        """Move the cursor to the word above or below."""
         if not self._places or self.cursor >= len(self._places):
             return
         line, column, _ = self._places[self.cursor]
@@ -170,7 +165,6 @@ class TokenStrip(Surface):
             self.post_message(self.Moved(self, index))
 
     def action_select(self) -> None:
-        """Choose the word at the cursor."""
         if self.words:
             self.post_message(self.Selected(self, self.cursor))
 
@@ -182,20 +176,17 @@ class TokenStrip(Surface):
         return None
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Read out the word under the pointer."""
         hover = self._word_at(event)
         if hover != self._hover:
             self._hover = hover
             self.repaint()
 
     def on_leave(self) -> None:
-        """The pointer reads out no more."""
         if self._hover is not None:
             self._hover = None
             self.repaint()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose the word that was clicked."""
         index = self._word_at(event)
         if index is not None:
             self.cursor = index

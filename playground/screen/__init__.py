@@ -1,1 +1,1 @@
-"""The screen: a Textual app that starts runs, follows them and steers them. Imports no torch."""
+"""The screen: a Textual app that starts runs, shows them and controls them. Imports no torch."""

@@ -1,46 +1,46 @@
-"""The playground on the screen: a tab for each architecture, one timer that repaints, and every action by key, palette and mouse."""
+"""The Textual app: a tab for each architecture, one timer that repaints, and every action, by key, palette and mouse."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
-from textual.app import ComposeResult, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.command import Provider
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
-from dlplay.engine import stages
 from dlplay.screen import numbers, themes
-from dlplay.screen.actions import ActingApp
-from dlplay.screen.hangup import Hangup
-from dlplay.screen.key_hints import OF_THE_TAB, KeyHints
-from dlplay.screen.keys import ACTIONS, Action, bindings
-from dlplay.screen.palette import TableCommands
-from dlplay.screen.run_bar import RunBar
-from dlplay.screen.tab_bar import TabBar
-from dlplay.screen.terminal import Pace, PacedDriver
+from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
+from dlplay.screen.navigation import TabBar
+from dlplay.screen.run.run_bar import RunBar
+from dlplay.screen.terminal import Hangup, Pace, PacedDriver
 
 if TYPE_CHECKING:
     from dlplay.screen.tab import ArchitectureTab
 
 TICK_SECONDS = 0.1
+STOP_SECONDS = 60.0
+"""How long quitting waits for a run to save and end."""
+TWICE_SECONDS = 3.0
+"""Within which a second ctrl+c quits."""
+MAXIMISABLE = ("PanelView", "Chart", "ActionStage", "SettingsForm")
+"""The parts of a tab that can fill the window."""
+TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"quit", "help", "command_palette", "next_theme", "maximise"}
 
 
-_TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"leave", "help", "command_palette", "next_theme", "maximise"}
-
-
-class PlaygroundApp(ActingApp):
+class PlaygroundApp(App[None]):
     """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
 
-    `attach` names a run to show, and `resume` goes on with it. `config_path` is where the choice of colours is kept.
+    `attach` names a run to show, and `resume` resumes it. `config_path` is where the choice of theme is kept.
     """
 
     CSS_PATH = "app.tcss"
@@ -48,7 +48,7 @@ class PlaygroundApp(ActingApp):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = bindings()
     ALLOW_IN_MAXIMIZED_VIEW = "KeyHints, RunBar"
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {TableCommands}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {PaletteCommands}
     SCROLL_SENSITIVITY_Y: ClassVar[float] = 2.0
 
     def __init__(
@@ -67,17 +67,18 @@ class PlaygroundApp(ActingApp):
         self.cards = architectures.cards()
         self.runs_dir = runs_dir
         self.tabs: dict[str, ArchitectureTab] = {}
-        """Those that were opened."""
+        """Those that were opened so far, by name."""
         self.opened = tab if tab in self.cards else next(iter(self.cards))
-        self._wishes: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
-        self._wanted_run, self._resume = attach, resume
+        self._for_first_tab: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
+        self._run_to_attach, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
         self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
         self._hangup = Hangup(self)
         self._building = asyncio.Lock()
         self._pace = Pace()
         self._poll_due = 0.0
-        self._troubles: list[ArchitectureTab.Trouble] = []
+        self._problems: list[ArchitectureTab.Problem] = []
+        self._ctrl_c_at = float("-inf")
         for card in self.cards.values():
             for act in card.actions:
                 if act.key:
@@ -88,35 +89,32 @@ class PlaygroundApp(ActingApp):
         self.theme = chosen if chosen in self.available_themes else themes.DARK.name
 
     def get_driver_class(self) -> type[Any]:
-        """Textual's own, but one that knows how readily the terminal takes what is written."""
+        """Textual's own, but one that knows how fast the terminal accepts output."""
         found = super().get_driver_class()
         return PacedDriver if found.__name__ == "LinuxDriver" else found
+
+    @property
+    def tab(self) -> ArchitectureTab:
+        """The open tab. Raises `KeyError` before it was built."""
+        return self.tabs[self.opened]
 
     # --- building -----------------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Tabs above, keys below."""
         yield self._tab_bar
         yield ContentSwitcher(id="tabs")
         yield RunBar(id="maximised-run")
         yield KeyHints()
 
     def on_mount(self) -> None:
-        """Paint first, build the tab then."""
         self._hangup.listen()
         self.call_after_refresh(self.open_tab, self.opened)  # the first paint does not wait for what a tab needs
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What concerns a tab has to wait until there is one."""
-        if action == "act":
-            return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
-        return self.opened in self.tabs or action not in _TAB_ACTIONS
-
     @work(group="tabs")
     async def open_tab(self, name: str) -> None:
-        """Show a tab; its content is made when it is first shown."""
+        """Show a tab, which is built when it is first opened."""
         self.opened = name
         self._tab_bar.active = name
         switcher = self.query_one(ContentSwitcher)
@@ -125,7 +123,7 @@ class PlaygroundApp(ActingApp):
             if new:
                 await self._build_tab(name, switcher)
         switcher.current = f"tab-{name}"
-        self.call_after_refresh(self._focus_first, self.tabs[name], new)
+        self.call_after_refresh(self.tabs[name].focus_first, new)
         self._show_device()
         self.refresh_bindings()
         self._pace.hurry()
@@ -133,37 +131,19 @@ class PlaygroundApp(ActingApp):
     async def _build_tab(self, name: str, switcher: ContentSwitcher) -> None:
         from dlplay.screen.tab import ArchitectureTab
 
-        wishes, self._wishes = self._wishes, {}
-        tab = ArchitectureTab(self.cards[name], self.runs_dir, **wishes)
+        arguments, self._for_first_tab = self._for_first_tab, {}
+        tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
             await switcher.add_content(tab, set_current=True)
         self.tabs[name] = tab
-        self.do(self._begin(tab, wishes))
-
-    def _focus_first(self, tab: ArchitectureTab, new: bool) -> None:
-        """In a new tab whose model answers at once, where a person acts on it: the page of a small window, and for a prompt or a sentence
-        the line, since whoever sees one types. Else the settings."""
-        if new and tab.stage is not None and (tab.link.run is not None or tab.link.shipped):
-            if not tab.has_class("-wide") and tab.link.run is None:
-                tab.page = "4"
-            if (tab.has_class("-wide") or tab.page == "4") and isinstance(tab.card.stage, (stages.Prompt, stages.TokenLine)):
-                tab.show_page("4")
-                return
-        if tab.query("#form-scroll") and (self.focused is None or tab not in self.focused.ancestors):
-            form = tab.query_one("#form-scroll")
-            if form.is_on_screen:
-                form.focus()
-
-    async def _begin(self, tab: ArchitectureTab, wishes: Mapping[str, Any]) -> None:
-        name, self._wanted_run = self._wanted_run, None
-        if name is not None:
-            await tab.steering.attach(name, resume=self._resume, overrides=dict(wishes.get("settings") or {}))
+        run, self._run_to_attach = self._run_to_attach, None
+        if run is None:
+            self.do(tab.controls.explore())
         else:
-            await tab.steering.explore()
+            self.do(tab.controls.attach(run, resume=self._resume, overrides=dict(arguments.get("settings") or {})))
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
-        """A tab was clicked."""
         self.open_tab(event.name)
 
     # --- the one timer ------------------------------------------------------------------------------------------------------------
@@ -171,16 +151,16 @@ class PlaygroundApp(ActingApp):
     def _tick(self) -> None:
         driver, now = self._driver, time.monotonic()
         if isinstance(driver, PacedDriver) and driver.gone:
-            self._hangup.leave()
+            self._hangup.exit()
             return
         if not self._pace.due(now, driver if isinstance(driver, PacedDriver) else None):
             return
         tabs = list(self.tabs.values())
         for tab in tabs:
             if tab.card.name == self.opened and not self.covered:
-                tab.renew()
+                tab.draw_changes()
                 if self.screen.maximized is not None:
-                    self.query_one("#maximised-run", RunBar).show(tab.standing())
+                    self.query_one("#maximised-run", RunBar).show(tab.run_bar_state())
             elif now >= self._poll_due:
                 tab.link.poll()
         if now >= self._poll_due:
@@ -190,20 +170,15 @@ class PlaygroundApp(ActingApp):
             signs = {"training": "▶", "paused": "‖", "failed": "✗"}
             self._tab_bar.marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
-    def on_architecture_tab_action_wanted(self, event: ArchitectureTab.ActionWanted) -> None:
-        """An action was clicked."""
-        self.action_act(self.opened, event.name)
+    @property
+    def covered(self) -> bool:
+        """Whether nothing needs drawing: a dialog covers the tab, or the app is exiting."""
+        return len(self.screen_stack) != 1
 
-    def on_architecture_tab_reported(self) -> None:
-        """The run stands otherwise than before: do not wait for the next frame."""
+    def on_architecture_tab_status_changed(self) -> None:
         self._show_device()
         if self.tab.link.state != "training":
             self._pace.hurry()
-
-    @property
-    def covered(self) -> bool:
-        """Under a dialog nothing needs drawing."""
-        return len(self.screen_stack) > 1
 
     def _show_device(self) -> None:
         if self.covered:
@@ -216,50 +191,181 @@ class PlaygroundApp(ActingApp):
             parts += [numbers.size(status.memory)] if status.memory else []
         self._tab_bar.device = "  ".join(parts)
 
-    # --- troubles -----------------------------------------------------------------------------------------------------------------
+    # --- problems -----------------------------------------------------------------------------------------------------------------
 
-    def on_architecture_tab_trouble(self, event: ArchitectureTab.Trouble) -> None:
-        """Told one after the other."""
-        self._troubles.append(event)
-        if len(self._troubles) == 1:
-            self._tell_troubles()
+    def on_architecture_tab_problem(self, event: ArchitectureTab.Problem) -> None:
+        self._problems.append(event)
+        if len(self._problems) == 1:
+            self._show_problems()
 
-    @work(group="troubles")
-    async def _tell_troubles(self) -> None:
+    @work(group="problems")
+    async def _show_problems(self) -> None:
+        """One dialog after the other."""
         from dlplay.screen.dialogs.failure import FailureDialog
 
-        while self._troubles:
-            trouble = self._troubles[0]
-            offer = trouble.offer
-            accepted = await self.push_screen_wait(FailureDialog(trouble.title, trouble.words, trouble.remedy, offer[0] if offer else ""))
-            del self._troubles[0]
+        while self._problems:
+            problem = self._problems[0]
+            offer = problem.offer
+            accepted = await self.push_screen_wait(FailureDialog(problem.title, problem.why, problem.remedy, offer[0] if offer else ""))
+            del self._problems[0]
             if accepted and offer:
                 await offer[1]()
+
+    # --- the command palette ------------------------------------------------------------------------------------------------------
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action of the table and of the tab, in the order of the footer, and every architecture."""
         ranked = sorted(ACTIONS, key=lambda action: action.footer or len(ACTIONS))
-        first = [action for action in ranked if 0 < action.footer <= OF_THE_TAB]
+        first = [action for action in ranked if 0 < action.footer <= RANK_OF_CARD_ACTIONS]
         for action in first:
             yield self._command(action)
         for act in self.cards[self.opened].actions:
             shown = f"{act.title} ({act.key})" if act.key else act.title
             yield SystemCommand(shown, act.help, partial(self.action_act, self.opened, act.name))
         stage = self.tab.stage if self.opened in self.tabs else None
-        for words, help_, do in stage.commands() if stage is not None else ():
-            yield SystemCommand(words, help_, do)
+        for title, help_, do in stage.commands() if stage is not None else ():
+            yield SystemCommand(title, help_, do)
         for action in ranked:
             if action not in first and action.name != "command_palette":
                 yield self._command(action)
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
-        yield SystemCommand("Theme", "Choose among all colours", self.action_change_theme)
+        yield SystemCommand("Theme", "Choose among all colour themes", self.action_change_theme)
 
     def _command(self, action: Action) -> SystemCommand:
-        return SystemCommand(f"{action.words} ({action.shown})", action.help, partial(self.run_action, action.name))
+        return SystemCommand(f"{action.label} ({action.shown})", action.help, partial(self.run_action, action.name))
+
+    # --- actions, in the order of the table ---------------------------------------------------------------------------------------
+
+    @work(group="run")
+    async def do(self, action: Coroutine[Any, Any, Any]) -> None:
+        """Do it in the background, and report what goes wrong."""
+        tab = self.tab
+        try:
+            await action
+        except (OSError, ValueError, RuntimeError) as error:  # a name, a file, a lock, a disk: each error says what is wrong
+            tab.problem("That failed", str(error), "")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """An action on a tab has to wait until there is one."""
+        if action == "act":
+            return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
+        return self.opened in self.tabs or action not in TAB_ACTIONS
+
+    def action_train(self) -> None:
+        self.do(self.tab.controls.train())
+
+    def action_step_once(self) -> None:
+        self.do(self.tab.controls.step_once())
+
+    def action_reset(self) -> None:
+        self.do(self.tab.controls.start_over(paused=True))
+
+    def action_stage(self) -> None:
+        self.tab.show_page("4")
+
+    def action_faster(self) -> None:
+        self.tab.controls.change_speed(1)
+
+    def action_slower(self) -> None:
+        self.tab.controls.change_speed(-1)
+
+    def action_save(self) -> None:
+        self.do(self.tab.controls.save())
+
+    @work(group="dialog")
+    async def action_load(self) -> None:
+        from dlplay.screen.dialogs.load import LoadDialog
+
+        tab = self.tab
+        choice = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
+        if choice is not None:
+            self.do(tab.controls.load(choice.name, run=choice.kind == "run", train=choice.how == "train"))
+
+    def action_notes(self) -> None:
+        from dlplay.screen.dialogs.notes import NotesScreen, notes_path
+
+        self.push_screen(NotesScreen(notes_path(self.tab.card)))
+
+    def action_maximise(self) -> None:
+        focused = self.screen.focused
+        if self.screen.maximized is not None:
+            self.screen.minimize()
+            return
+        for node in focused.ancestors_with_self if focused is not None else ():
+            if isinstance(node, Widget) and node.is_on_screen and set(MAXIMISABLE) & node._css_type_names:
+                self.screen.maximized = node
+                return
+
+    def action_help(self) -> None:
+        from dlplay.screen.dialogs.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen.focused, self.cards[self.opened]))
+
+    async def action_quit(self) -> None:
+        self._quit()
+
+    @work(group="quit", exclusive=True)
+    async def _quit(self) -> None:
+        """Quit; ask first while something is training."""
+        from dlplay.screen.dialogs.quit import QuitDialog
+
+        tabs = [tab for tab in self.tabs.values() if tab.link.busy]
+        if tabs:
+            runs = [
+                (tab.link.run.name if tab.link.run else tab.card.title, f"{tab.link.state} at step {tab.link.history.step:,}")
+                for tab in tabs
+            ]
+            answer = await self.push_screen_wait(QuitDialog(runs))
+            if answer is None:
+                return
+            if answer == "stop":
+                self.notify("saving", title="Quitting", timeout=STOP_SECONDS)
+                for tab in tabs:
+                    await tab.link.end(STOP_SECONDS)
+        self.exit()
+
+    def action_help_quit(self) -> None:
+        """ctrl+c does not quit by itself; it says what does, and a second one is taken at its word."""
+        now = time.monotonic()
+        if now - self._ctrl_c_at < TWICE_SECONDS:
+            self._quit()
+            return
+        self._ctrl_c_at = now
+        self.notify("ctrl+q quits, and so does a second ctrl+c", timeout=3)
+
+    def action_stop(self) -> None:
+        self.do(self.tab.link.end())
+
+    def action_defaults(self) -> None:
+        self.tab.form.all_defaults()
+
+    def action_next_tab(self) -> None:
+        self._open_neighbour(1)
+
+    def action_previous_tab(self) -> None:
+        self._open_neighbour(-1)
+
+    def _open_neighbour(self, by: int) -> None:
+        names = list(self.cards)
+        self.open_tab(names[(names.index(self.opened) + by) % len(names)])
+
+    def action_next_theme(self) -> None:
+        known = [name for name in themes.CYCLE if name in self.available_themes]
+        self.theme = known[(known.index(self.theme) + 1) % len(known) if self.theme in known else 0]
+
+    def action_page(self, number: str) -> None:
+        self.tab.show_page(number)
+
+    def action_act(self, architecture: str, name: str) -> None:
+        if architecture == self.opened:
+            self.do(self.tab.act(name))
+
+    def on_architecture_tab_action_chosen(self, event: ArchitectureTab.ActionChosen) -> None:
+        self.action_act(self.opened, event.name)
 
     def exit(self, *args: Any, **options: Any) -> None:
-        """Let go of every process; those that train go on by themselves."""
+        """Let go of every process; runs that are training continue."""
         with contextlib.suppress(Exception):
             for tab in self.tabs.values():
                 tab.link.close()

@@ -1,4 +1,4 @@
-"""The chart column: what the card wants to see over training steps, drawn from a run's history."""
+"""The chart column: the card's metrics over training steps, drawn from a run's history."""
 
 from __future__ import annotations
 
@@ -11,25 +11,42 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Static
 
 from dlplay.engine.card import Card, ChartCard
 from dlplay.runs.history import History
 from dlplay.screen.numbers import measure
-from dlplay.screen.title_line import TitleLine
-from dlplay.widgets.chart_parts import Curve, Guide, Mark
-from dlplay.widgets.line_chart import LineChart
+from dlplay.widgets import Curve, Guide, LineChart, Mark
 
-LEAST_ROWS = 10
-"""A chart with fewer rows says nothing; those that do not fit wait until the window is taller."""
-
-
+MIN_ROWS = 10
+"""Rows that a chart needs; charts that do not fit wait until the window is taller."""
 SMOOTHING = 0.6
-"""How much of the training curve is smoothed to begin with: a clear line before the dim band of what every step measured."""
+"""Initial smoothing of the training curve: a clear line in front of the dim band of the raw values."""
+
+
+class TitleLine(Widget):
+    """A chart's title at the left and a figure at the right, which is left out where there is no room for both."""
+
+    DEFAULT_CSS = "TitleLine { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    title = reactive("")
+    figure = reactive("")
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.set_reactive(TitleLine.title, title)
+
+    def render(self) -> Content:
+        room = self.content_size.width - len(self.title) - len(self.figure)
+        if room < 2:
+            return Content.styled(self.title, "bold")
+        return Content.assemble((self.title, "bold"), " " * room, (self.figure, "$foreground"))
 
 
 class Chart(Vertical):
-    """One chart with its title and the figure that matters."""
+    """One chart with its title and the best value so far."""
 
     def __init__(self, card: ChartCard) -> None:
         super().__init__()
@@ -39,19 +56,19 @@ class Chart(Vertical):
         yield TitleLine(self.card.title)
         yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=self._empty(False))
 
-    def _empty(self, busy: bool) -> str:
-        what = " and ".join(_words(name) for name in (*self.card.train, *self.card.held_out))
-        return f"{what} will be drawn here" + (" as soon as it is measured" if busy else "; space starts training")
-
-    def expect(self, busy: bool) -> None:
-        """Say, while there is nothing to draw, whether something trains already."""
-        chart = self.query_one(LineChart)
-        if (words := self._empty(busy)) != chart.empty:
-            chart.empty = words
-            chart.repaint()
-
     def on_mount(self) -> None:
         self.query_one(LineChart).percent = self.card.percent
+
+    def _empty(self, training: bool) -> str:
+        what = " and ".join(_spaced(name) for name in (*self.card.train, *self.card.held_out))
+        return f"{what} will be drawn here" + (" once measured" if training else "; space starts training")
+
+    def set_training(self, training: bool) -> None:
+        """Whether a run is in progress, which the chart says while it is empty."""
+        chart = self.query_one(LineChart)
+        if (text := self._empty(training)) != chart.empty:
+            chart.empty = text
+            chart.repaint()
 
     def show(self, history: History) -> None:
         """Draw the history as it is now."""
@@ -67,27 +84,25 @@ class Chart(Vertical):
                 style: Literal["dots", "line"] = "dots" if len(series) < 2 else "line"
                 colour = _colour("held_out", number, len(card.held_out))
                 curves.append(Curve(self._curve_name(name), series.x, series.y, colour=colour, style=style, smoothed=False))
-        guides = [Guide(name, value) for metric in card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
-        marks = [Mark(step, words) for step, words in history.marks]
+        baselines = [Guide(name, value) for metric in card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
+        marks = [Mark(step, label) for step, label in history.marks]
         chart = self.query_one(LineChart)
         chart.reach = float(history.step)
-        chart.show(curves, guides, marks)
+        chart.show(curves, baselines, marks)
         self.query_one(TitleLine).figure = self._best(history)
 
     def on_descendant_focus(self) -> None:
-        """The title says where the focus is."""
         self.add_class("-focused")
 
     def on_descendant_blur(self) -> None:
-        """The focus has left."""
         self.remove_class("-focused")
 
     def _curve_name(self, metric: str) -> str:
-        """A curve's name in the legend, without what the title says already: test accuracy is test under Accuracy."""
-        names = [_words(name) for name in (*self.card.train, *self.card.held_out)]
-        words = _words(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
-        last = " " + words.rpartition(" ")[2]
-        return words.removesuffix(last) if len(names) > 1 and all(name.endswith(last) for name in names) else words
+        """A curve's name in the legend, without what the title says already: `test accuracy` is `test` under Accuracy."""
+        names = [_spaced(name) for name in (*self.card.train, *self.card.held_out)]
+        name = _spaced(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
+        last = " " + name.rpartition(" ")[2]
+        return name.removesuffix(last) if len(names) > 1 and all(other.endswith(last) for other in names) else name
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""
@@ -100,11 +115,11 @@ class Chart(Vertical):
 
 
 class ChartColumn(Vertical):
-    """The card's charts one below the other, as many as fit; where some do not, a line says so and two keys go through them."""
+    """The card's charts one below the other, as many as fit; a line says how many do not, and two keys scroll through them."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("comma", "go(-1)", "chart before", show=False),
+        Binding("comma", "go(-1)", "previous chart", show=False),
         Binding("full_stop", "go(1)", "next chart", show=False),
     ]
 
@@ -117,7 +132,7 @@ class ChartColumn(Vertical):
         self._settings: dict[str, Any] = {}
         self._charts = {chart: Chart(chart) for chart in card.all_charts}
         self._arranged = self._relevant()
-        """Those there is something to say in, shown or not."""
+        """The charts with something to draw, now or later, shown or not."""
         self._more = Static(id="more-charts")
         self._drawn: tuple[int, int] = (-1, -1)
 
@@ -126,7 +141,7 @@ class ChartColumn(Vertical):
         yield self._more
 
     def show(self, history: History) -> None:
-        """Draw what has changed in the history since the last call."""
+        """Draw the history if it has changed since the last call."""
         self._history = history
         drawn = (id(history), history.revision)
         if drawn != self._drawn and self.is_mounted and self.size.height:
@@ -137,28 +152,28 @@ class ChartColumn(Vertical):
                 if chart.display:
                     chart.show(history)
 
-    def become(self, card: Card) -> None:
+    def set_card(self, card: Card) -> None:
         """Show the charts of this variant of the card."""
         if card.charts != self.card.charts:
             self.card = card
             self.first = 0
             self._arrange()
 
-    def expect(self, busy: bool, settings: Mapping[str, Any]) -> None:
-        """Whether something trains already, and with which settings, or which ones it would train with."""
+    def set_training(self, training: bool, settings: Mapping[str, Any]) -> None:
+        """Whether a run is in progress, and its settings, or those that a run would have."""
         if settings != self._settings:
             self._settings = dict(settings)
             if self._relevant() != self._arranged:
                 self._arrange()
         for chart in self._charts.values():
             if chart.is_mounted and chart.query(LineChart):
-                chart.expect(busy)
+                chart.set_training(training)
 
     def on_resize(self) -> None:
         self._arrange()
 
     def _relevant(self) -> list[Chart]:
-        """The charts that there are or will be numbers for."""
+        """The charts whose metrics exist already or will exist with these settings."""
         history = self._history
         known = {*history.training, *history.held_out} if history is not None else set()
 
@@ -168,7 +183,6 @@ class ChartColumn(Vertical):
         return [self._charts[card] for card in self.card.charts if has(card)]
 
     def action_go(self, by: int) -> None:
-        """Show the charts from the next one, or the one before."""
         focused = any(chart.has_focus_within for chart in self._arranged)
         self.first += by
         self._arrange()
@@ -184,28 +198,28 @@ class ChartColumn(Vertical):
     def _arrange(self) -> None:
         charts = self._arranged = self._relevant()
         count, height = len(charts), self.size.height
-        fit = min(max(height // LEAST_ROWS, 1), count)
+        fit = min(max(height // MIN_ROWS, 1), count)
         if fit < count:
-            fit = max((height - 1) // LEAST_ROWS, 1)
+            fit = max((height - 1) // MIN_ROWS, 1)
         self.first = min(max(self.first, 0), count - fit)
-        seen = charts[self.first : self.first + fit]
+        shown = charts[self.first : self.first + fit]
         for chart in self._charts.values():
-            chart.display = chart in seen
-            chart.set_class(chart is seen[-1], "-last")
+            chart.display = chart in shown
+            chart.set_class(chart is shown[-1], "-last")
         self.sort_children(key=lambda child: charts.index(child) if child in charts else len(charts))
         self._more.display = fit < count
-        others = [chart.card.title for chart in charts if not chart.display]
-        words = f"{len(others)} more: {', '.join(others)}"
-        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (words, "$foreground 60%")))
+        hidden = [chart.card.title for chart in charts if not chart.display]
+        text = f"{len(hidden)} more: {', '.join(hidden)}"
+        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (text, "$foreground 60%")))
         self._drawn = (-1, -1)
         if self._history is not None:
             self.call_after_refresh(self.show, self._history)
 
 
 def _colour(kind: str, number: int, count: int) -> str:
-    """The usual colour for the only curve of its kind, else one of the set."""
+    """The usual colour for the only curve of its kind, else one of the colours of the set."""
     return kind if count == 1 else str((number if kind == "train" else number + 4) % 8)
 
 
-def _words(name: str) -> str:
+def _spaced(name: str) -> str:
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""A line of words, some of which can be clicked: a title at the left, pieces that flow, the figure that matters at the right."""
+"""A line of text with clickable pieces: a title at the left, pieces that wrap, a figure at the right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 
 class Piece(NamedTuple):
-    """Some words in one style; with a `target` they can be clicked."""
+    """Some text in one style; with a `target` it can be clicked."""
 
     text: str
     style: str = "flow--plain"
@@ -32,14 +32,14 @@ class _Placed(NamedTuple):
     piece: Piece
 
 
-MOST_OF_A_WORD = 12
-"""Cells that may be left empty so that a text ends with a whole word."""
+MAX_SLACK = 12
+"""Cells that may be left empty so that a shortened text ends with a whole word."""
 GAP = 2
 """Cells between two groups."""
 
 
 class Flow(Widget):
-    """Groups of pieces, laid out in as many lines as they need; what does not fit beside the title goes below it."""
+    """Groups of pieces, laid out in as many lines as they need; those that do not fit beside the title go below it."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -64,7 +64,6 @@ class Flow(Widget):
 
         @property
         def control(self) -> Flow:
-            """The line."""
             return self.flow
 
     def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
@@ -72,44 +71,42 @@ class Flow(Widget):
         self.title = title
         self.figure = ""
         self.focused_title = False
-        """True puts a mark before the title, so that the focus can be seen without colour."""
         self._groups: Sequence[Group] = ()
         self._hover = ""
         self._rows: list[list[_Placed]] = []
-        self._laid: tuple[int, str, str] | None = None
+        self._laid_out_for: tuple[int, str, str] | None = None
 
     def show(self, groups: Sequence[Group]) -> None:
-        """Show these pieces."""
         if tuple(groups) != tuple(self._groups):
             self._groups = tuple(groups)
             self._changed()
 
     def show_figure(self, figure: str) -> None:
-        """Show the figure that matters at the right end."""
+        """Show a figure at the right end."""
         if figure != self.figure:
             self.figure = figure
             self._changed()
 
     def mark_title(self, focused: bool) -> None:
-        """Show whether what stands below has the focus."""
+        """Mark the title while the part that it names has the focus."""
         self.focused_title = focused
         self.refresh()
 
     def _changed(self) -> None:
-        former = len(self._rows)
-        self._laid = None
+        rows_before = len(self._rows)
+        self._laid_out_for = None
         if not self.is_attached:
             return
-        self._lay(self.size.width or 80)
-        self.refresh(layout=len(self._rows) != former)
+        self._lay_out(self.size.width or 80)
+        self.refresh(layout=len(self._rows) != rows_before)
 
-    # --- laying out ---------------------------------------------------------------------------------------------------------------
+    # --- layout -------------------------------------------------------------------------------------------------------------------
 
-    def _lay(self, width: int) -> list[list[_Placed]]:
+    def _lay_out(self, width: int) -> list[list[_Placed]]:
         key = (width, self.title, self.figure)
-        if self._laid == key:
+        if self._laid_out_for == key:
             return self._rows
-        self._laid = key
+        self._laid_out_for = key
         figure_at = width - cell_len(self.figure)
         rows: list[list[_Placed]] = [[]]
         x = 0
@@ -134,52 +131,48 @@ class Flow(Widget):
         return rows
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many rows as the pieces need."""
-        return len(self._lay(width))
+        return len(self._lay_out(width))
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """The whole line."""
         return container.width
 
     def render_line(self, y: int) -> Strip:
-        """One row of pieces."""
         width = self.size.width
         base = self.rich_style
-        rows = self._lay(width)
+        rows = self._lay_out(width)
         if y >= len(rows):
             return Strip.blank(width, base)
         segments: list[Segment] = []
-        at = 0
+        end = 0
         for x, piece in rows[y]:
-            if x > at:
-                segments.append(Segment(" " * (x - at), base))
+            if x > end:
+                segments.append(Segment(" " * (x - end), base))
             style = self.get_component_rich_style(piece.style)
             if piece.style == "flow--title" and self.focused_title:
                 style = self.get_component_rich_style("flow--chosen")
             if piece.target and piece.target == self._hover:
                 style += self.get_component_rich_style("flow--hover", partial=True)
             segments.append(Segment(piece.text, style))
-            at = max(at, x) + cell_len(piece.text)
-        return Strip(segments, at).adjust_cell_length(width, base)
+            end = max(end, x) + cell_len(piece.text)
+        return Strip(segments, end).adjust_cell_length(width, base)
 
     # --- the mouse ----------------------------------------------------------------------------------------------------------------
 
     def place(self, target: str) -> tuple[int, int] | None:
-        """Column and row at which a piece stands, in cells from the top left corner."""
-        for y, row in enumerate(self._lay(self.size.width or 80)):
+        """Column and row of a piece, in cells from the top left corner; None when it is not there."""
+        for y, row in enumerate(self._lay_out(self.size.width or 80)):
             for x, piece in row:
                 if piece.target == target:
                     return x, y
         return None
 
     def _target_at(self, x: int, y: int) -> str:
-        rows = self._lay(self.size.width)
+        rows = self._lay_out(self.size.width)
         if not 0 <= y < len(rows):
             return ""
         return next((piece.target for left, piece in rows[y] if left <= x < left + cell_len(piece.text)), "")
 
     def on_click(self, event: events.Click) -> None:
-        """Say which piece was hit."""
         offset = event.get_content_offset(self)
         target = self._target_at(*offset) if offset is not None else ""
         if target:
@@ -187,12 +180,10 @@ class Flow(Widget):
             self.post_message(self.Pressed(self, target))
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Show what a click would hit."""
         offset = event.get_content_offset(self)
         self._set_hover(self._target_at(*offset) if offset is not None else "")
 
     def on_leave(self) -> None:
-        """The pointer is elsewhere."""
         self._set_hover("")
 
     def _set_hover(self, target: str) -> None:
@@ -202,11 +193,11 @@ class Flow(Widget):
 
 
 def fit(text: str, width: int) -> str:
-    """`text` in at most `width` cells, cut with an ellipsis, behind a word where one ends near."""
+    """`text` in at most `width` cells, shortened with an ellipsis, after a whole word if one ends nearby."""
     if cell_len(text) <= width:
         return text
     if width <= 1:
         return "…"
     cut = set_cell_size(text, width - 1)
     whole = cut.rpartition(" ")[0].rstrip(" ,;:.")
-    return (whole if len(cut) - len(whole) <= MOST_OF_A_WORD and whole else cut.rstrip()) + "…"
+    return (whole if len(cut) - len(whole) <= MAX_SLACK and whole else cut.rstrip()) + "…"

@@ -1,10 +1,17 @@
-"""The one table of what a person can do: name, key and words are the same in the footer, the palette and the help."""
+"""The one table of what a person can do: the key bindings, the footer, the command palette and the help are made from it."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from textual.binding import Binding, BindingType
+from rich.cells import cell_len
+from textual import events
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.command import DiscoveryHit, Hits
+from textual.content import Content
+from textual.system_commands import SystemCommandsProvider
+from textual.widget import Widget
+from textual.widgets import Input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,8 +19,8 @@ class Action:
     name: str
     """`action_NAME` of the app."""
     key: str
-    """Textual's names for the keys, parted by commas."""
-    words: str
+    """Textual's names for the keys, separated by commas."""
+    label: str
     """A word or two for the footer."""
     shown: str
     """The key as a person reads it."""
@@ -24,39 +31,138 @@ class Action:
 
 
 ACTIONS = (
-    Action("train", "space", "train/pause", "space", "Start training with the settings of the form; or pause, or go on", 1),
-    Action("step_once", "s", "step", "s", "Train one single step, then pause", 2),
+    Action("train", "space", "train/pause", "space", "Start training with the settings in the form; or pause, or resume", 1),
+    Action("step_once", "s", "step", "s", "Train for a single step, then pause", 2),
     Action("reset", "r", "reset", "r", "End this run, which stays on disk, and start over: same seed, same initial weights", 3),
-    Action("stage", "slash", "act", "/", "Go to the tab's action: the prompt, the pad, the plane, the environment", 4),
-    Action("faster", "plus,equals_sign", "faster", "+", "Lift the limit on steps per second", 5),
-    Action("slower", "minus", "slower", "-", "Slow training down, to watch it", 6),
-    Action("save", "ctrl+s", "save", "ctrl+s", "Write a checkpoint now", 10),
-    Action("load", "o", "load", "o", "Open a shipped model or one of your runs", 9),
+    Action("stage", "slash", "try it", "/", "Go to Try it: the prompt, the pad, the plane, the environment", 4),
+    Action("faster", "plus,equals_sign", "faster", "+", "Raise the limit on steps per second", 5),
+    Action("slower", "minus", "slower", "-", "Lower the limit on steps per second, to watch training", 6),
+    Action("save", "ctrl+s", "save", "ctrl+s", "Save a checkpoint now", 10),
+    Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 9),
     Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 7),
-    Action("maximise", "m", "maximise", "m", "The focused panel over the whole window; escape brings the others back", 8),
-    Action("help", "f1,question_mark", "help", "f1", "What is focused, and every key", 11),
+    Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 8),
+    Action("help", "f1,question_mark", "help", "f1", "Help on the focused part, and every key", 11),
     Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 12),
-    Action("leave", "q,ctrl+q", "leave", "q", "Leave the playground; training can go on without it", 13),
-    Action("stop", "ctrl+x", "stop", "ctrl+x", "End this run after a last checkpoint"),
-    Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Every setting back to its default"),
-    Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The architecture to the right"),
-    Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The architecture to the left"),
-    Action("next_theme", "ctrl+t", "theme", "ctrl+t", "Other colours; the choice is kept"),
-    Action("page('1')", "1", "settings", "1", "In a small window: the page with the settings"),
-    Action("page('2')", "2", "curves", "2", "In a small window: the page with the curves"),
-    Action("page('3')", "3", "inside", "3", "In a small window: the page that looks inside"),
-    Action("page('4')", "4", "action", "4", "In a small window: the page to act on"),
+    Action("quit", "q,ctrl+q", "quit", "q", "Quit; training can continue in the background", 13),
+    Action("stop", "ctrl+x", "stop", "ctrl+x", "Save a checkpoint and end this run"),
+    Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
+    Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next architecture"),
+    Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous architecture"),
+    Action("next_theme", "ctrl+t", "theme", "ctrl+t", "The next colour theme; your choice is remembered"),
+    Action("page('1')", "1", "settings", "1", "In a small window: the Settings page"),
+    Action("page('2')", "2", "curves", "2", "In a small window: the Curves page"),
+    Action("page('3')", "3", "inspect", "3", "In a small window: the Inspect page"),
+    Action("page('4')", "4", "try it", "4", "In a small window: the Try it page"),
 )
+RANK_OF_CARD_ACTIONS = 3
+"""In the footer and the palette, the architecture's own actions follow train, step and reset."""
 
 
 def bindings() -> list[BindingType]:
     """The table as the app's bindings."""
     return [
-        Binding(action.key, action.name, action.words, key_display=action.shown, show=bool(action.footer), tooltip=action.help)
+        Binding(action.key, action.name, action.label, key_display=action.shown, show=bool(action.footer), tooltip=action.help)
         for action in ACTIONS
     ]
 
 
-def named(name: str) -> Action:
-    """Raises `KeyError`."""
-    return {action.name: action for action in ACTIONS}[name]
+def works_while_typing(key: str) -> bool:
+    """Whether a key does not type a character into the field."""
+    return key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "f1", "up", "down", "tab")
+
+
+# --- the footer ---------------------------------------------------------------------------------------------------------------------
+
+GAP = 2
+ALWAYS_SHOWN = ("help", "quit")
+Hint = tuple[str, str, ActiveBinding]
+
+
+class KeyHints(Widget):
+    """The bottom line: the keys of what is focused, then those of the app, as many as fit. Every hint can be clicked."""
+
+    DEFAULT_CSS = "KeyHints { height: 1; background: $panel; text-wrap: nowrap; padding: 0 1; }"
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hints: list[Hint] = []
+        self._spans: list[tuple[int, int, ActiveBinding]] = []
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.update_hints())
+        self.watch(self.screen, "maximized", self.update_hints, init=False)
+        self.update_hints()
+
+    def update_hints(self) -> None:
+        """Show what the keys do now."""
+        typing = isinstance(self.screen.focused, Input)
+        ranks = {action.name: action.footer for action in ACTIONS}
+        of_app: list[tuple[int, str, str, ActiveBinding]] = []
+        of_focused: list[Hint] = []
+        seen: set[tuple[int, str]] = set()
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or not active.enabled or (id(active.node), binding.action) in seen:
+                continue
+            if typing and not works_while_typing(binding.key):
+                continue
+            seen.add((id(active.node), binding.action))
+            shown = binding.key if typing and active.node is self.app else binding.key_display or self.app.get_key_display(binding)
+            if active.node is self.app:
+                rank = RANK_OF_CARD_ACTIONS if binding.action.startswith("act(") else ranks.get(binding.action, 99)
+                of_app.append((rank, shown, binding.description, active))
+            else:
+                of_focused.append((shown, binding.description, active))
+        if self.screen.maximized is not None:
+            of_focused = [self._back(), *(hint for hint in of_focused if hint[2].binding.key not in ("escape", "m"))]
+        hints = of_focused + [hint[1:] for hint in sorted(of_app, key=lambda hint: hint[0])]
+        if hints != self._hints:
+            self._hints = hints
+            self.refresh()
+
+    def _back(self) -> Hint:
+        """How to get back from a maximised part; Textual itself handles that key, without a binding."""
+        return "escape", "back", ActiveBinding(self.screen, Binding("escape", "minimize", "back"), True, "")
+
+    def render(self) -> Content:
+        """As many as fit; help and quit always do, at the right."""
+        width = self.content_size.width
+        last = [hint for hint in self._hints if hint[2].binding.action in ALWAYS_SHOWN]
+        room = width - sum(_width(hint) for hint in last)
+        first, used = [], 0
+        for hint in self._hints:
+            if hint not in last and used + _width(hint) <= room:
+                first.append(hint)
+                used += _width(hint)
+        self._spans, x = [], 0
+        parts: list[Content] = []
+        for hint in [*first, *last]:
+            if last and hint is last[0] and room > used:
+                x += room - used
+                parts.append(Content(" " * (room - used)))
+            key, label, active = hint
+            self._spans.append((x, x + _width(hint) - GAP, active))
+            parts += [Content.styled(key, "bold $text-accent"), Content.styled(f" {label}", "$foreground 60%"), Content(" " * GAP)]
+            x += _width(hint)
+        return Content("").join(parts)
+
+    async def on_click(self, event: events.Click) -> None:
+        for start, stop, active in self._spans:
+            if start <= event.x - 1 < stop:
+                await self.app.run_action(active.binding.action, active.node)
+
+
+def _width(hint: Hint) -> int:
+    return cell_len(hint[0]) + 1 + cell_len(hint[1]) + GAP
+
+
+# --- the command palette ------------------------------------------------------------------------------------------------------------
+
+
+class PaletteCommands(SystemCommandsProvider):
+    """The palette's entries in the app's order, most used first; Textual would sort them by name."""
+
+    async def discover(self) -> Hits:
+        for name, help_, callback, discover in self.app.get_system_commands(self.screen):
+            if discover:
+                yield DiscoveryHit(name, callback, help=help_)

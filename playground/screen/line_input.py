@@ -8,12 +8,14 @@ from textual.widgets import Input
 
 
 class LineInput(Input):
-    """Textual looks for a key's binding only when the key has bubbled up to the app, and letters that arrive in one burst with it
-    (typed fast, or over a slow connection) are inserted first: a backspace would take the letter behind it. Here the bindings of the
-    line and of what it stands in act at once; those of the screen and the app wait for the app."""
+    """Runs the bindings of the line, and of the widgets it is in, at once; those of the screen and the app wait for the app.
+
+    Textual looks for a key's binding only when the key has bubbled up to the app. Letters that arrive in one burst with it (typed fast,
+    or over a slow connection) would be inserted first, and a backspace would delete a letter typed after it.
+    """
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """With nothing selected there is nothing to cut, and ctrl+x is the app's."""
+        """Without a selection there is nothing to cut, and ctrl+x is left to the app."""
         return not self.selection.is_empty if action == "cut" else super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:

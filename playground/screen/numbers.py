@@ -1,4 +1,4 @@
-"""Numbers as the screen shows them: at most four significant digits, always as wide as the last one, with their units."""
+"""Numbers as the screen shows them: at most four significant digits, of constant width, with their units."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def measure(value: float | None, *, percent: bool = False) -> str:
 
 
 def count(value: int) -> str:
-    """1,240."""
+    """With thousands separators: 1,240."""
     return f"{value:,}"
 
 
 def rate(per_second: float) -> str:
-    """Steps per second in words of constant length class: 412, 3.1, 12,400."""
+    """Steps per second: 412, 3.1, 12,400."""
     if per_second >= 100:
         return f"{per_second:,.0f}"
     return f"{per_second:.1f}"
 
 
 def size(bytes_: int) -> str:
-    """1.2 GB, 64 MB: in the units of the device's own tools (powers of 1,000)."""
+    """1.2 GB, 64 MB: in powers of 1,000, as the device's own tools count."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if bytes_ >= scale:
             amount = bytes_ / scale
@@ -43,7 +43,7 @@ def size(bytes_: int) -> str:
 
 
 def ago(seconds: float) -> str:
-    """12 s, 3 min, 2 h, 4 d: how long ago, in the coarsest unit that still says something."""
+    """12 s, 3 min, 2 h, 4 d: how long ago, in the largest unit of which there are at least two."""
     seconds = max(0.0, seconds)
     for unit, scale in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * scale:

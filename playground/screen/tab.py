@@ -1,8 +1,9 @@
-"""One architecture's tab: settings, curves and the inside above, the action and the run bar below; pages of it in a small window."""
+"""One architecture's tab: settings, curves and panels above, the stage and the run bar below; in a small window, these are pages."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -23,53 +24,54 @@ from dlplay.engine.events import Failed
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
-from dlplay.screen.form import SettingsForm
-from dlplay.screen.inside import Inside
+from dlplay.screen.form.form import SettingsForm
+from dlplay.screen.navigation import PageBar
 from dlplay.screen.numbers import measure
-from dlplay.screen.options_bar import known
-from dlplay.screen.page_bar import PageBar
-from dlplay.screen.run_bar import RunBar, Standing
-from dlplay.screen.run_link import RunLink
-from dlplay.screen.stage import ActionStage
-from dlplay.screen.steering import Steering
+from dlplay.screen.panels.inspector import Inspector
+from dlplay.screen.panels.options_bar import filter_options
+from dlplay.screen.run.controls import RunControls
+from dlplay.screen.run.run_bar import RunBar, RunBarState
+from dlplay.screen.run.run_link import RunLink
+from dlplay.screen.stages.stage import ActionStage
 
 WIDE = (110, 30)
-"""Columns and rows from which everything is seen at once."""
+"""Columns and rows from which all parts are shown at once."""
 CHART_SECONDS = 0.5
-"""Between two drawings of the curves while training; they are the most that goes to the terminal."""
-MOST_WAITING = 8
-"""Actions that may wait for the one before; a key that is held down must not go on acting long after it was let go."""
-LEAST = (60, 14)
+"""Between two drawings of the curves while training; they are most of what is sent to the terminal."""
+MAX_WAITING = 8
+"""Actions that may wait for the one before; a key that was held down must not go on acting long after it was released."""
+SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
 Offer = tuple[str, Callable[[], Awaitable[None]]]
-"""A way out that is offered as a choice: its words, and what does it."""
+"""A way out of a problem, offered as a choice: its label, and what does it."""
 
 
 class ArchitectureTab(Vertical):
-    """Everything of one architecture. Its `link` holds the run; `renew` draws what has changed, called by the app's one timer."""
+    """Everything of one architecture. `link` is the connection to its run; the app's one timer calls `draw_changes`."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
 
     page = reactive("2")
-    """In a small window: which page is seen."""
+    """In a small window: the page that is shown."""
 
-    class Reported(Message):
+    class StatusChanged(Message):
         """The run's state or its device changed."""
 
-    class ActionWanted(Message):
+    @dataclasses.dataclass
+    class ActionChosen(Message):
         """One of the architecture's actions was clicked."""
 
-        def __init__(self, name: str) -> None:
-            super().__init__()
-            self.name = name
+        name: str
 
-    class Trouble(Message):
-        """Something a person has to know of."""
+    @dataclasses.dataclass
+    class Problem(Message):
+        """Something a person has to know about."""
 
-        def __init__(self, title: str, words: str, remedy: str, offer: Offer | None = None) -> None:
-            super().__init__()
-            self.title, self.words, self.remedy, self.offer = title, words, remedy, offer
+        title: str
+        why: str
+        remedy: str
+        offer: Offer | None = None
 
     def __init__(
         self,
@@ -84,24 +86,26 @@ class ArchitectureTab(Vertical):
         self.card = card
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
-        self._fresh: dict[str, tuple[View, AnyPanel]] = {}
+        self._new_panels: dict[str, tuple[View, AnyPanel]] = {}
+        """Those that arrived since the last drawing, by name."""
         self._answering: object = None
         self._act_lock = asyncio.Lock()
         self._acting = 0
-        self._pages = [("1", "settings"), ("2", "curves"), ("3", "inside")] + ([("4", "action")] if card.stage else [])
+        self._pages = [("1", "Settings"), ("2", "Curves"), ("3", "Inspect")] + ([("4", "Try it")] if card.stage else [])
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
-        self.steering = Steering(self.link, self.form, lambda words: self.app.notify(words, timeout=4), self.trouble)
-        self.steering.origin = origin
+        self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
+        self.controls.origin = origin
         self._charts = ChartColumn(card)
-        self.inside = Inside(card)
+        self.inspector = Inspector(card)
         self.stage = _stage(card, self.options) if card.stage is not None else None
         self._too_small = Static(id="too-small")
         self._run_bar = RunBar()
         self._charts_due = 0.0
-        self._renewed_at = -1
-        self._told: Failed | None = None
-        self._wanted_page = ""
+        self._stage_step = -1
+        """The step at which the stage last asked the model."""
+        self._reported: Failed | None = None
+        self._page_to_focus = ""
         self._focus_before: Widget | None = None
         """What had the focus before the window became too small."""
 
@@ -110,7 +114,7 @@ class ArchitectureTab(Vertical):
         with Horizontal(id="upper"):
             yield self.form
             yield self._charts
-            yield self.inside
+            yield self.inspector
         if self.stage is not None:
             yield self.stage
         yield self._too_small
@@ -120,40 +124,41 @@ class ArchitectureTab(Vertical):
         self._charts.show(self.link.history)
         self._watch_page()
 
-    # --- the room there is --------------------------------------------------------------------------------------------------------
+    # --- size, pages and focus ----------------------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
         self.fit(*self.size)
-        self.call_after_refresh(self._views_changed)
+        self.call_after_refresh(self._watch_views)
 
     def fit(self, columns: int, rows: int) -> None:
         """Arrange the parts for a tab of this size."""
-        small = columns < LEAST[0] or rows < LEAST[1]
-        if self.has_class("-wide") and not (columns >= WIDE[0] and rows >= WIDE[1] - 2):
+        small = columns < SMALLEST[0] or rows < SMALLEST[1]
+        wide = columns >= WIDE[0] and rows >= WIDE[1] - 2
+        if self.has_class("-wide") and not wide:
             self.page = self._focused_page() or self.page
-        self.set_class(columns >= WIDE[0] and rows >= WIDE[1] - 2, "-wide")
+        self.set_class(wide, "-wide")
         if small and not self.has_class("-small") and self.is_attached:
             self._focus_before = self.screen.focused
         elif not small and self.has_class("-small"):
-            self.call_after_refresh(self._focus_again)
+            self.call_after_refresh(self._restore_focus)
         self.set_class(small, "-small")
         if self.stage is not None:
-            self.stage.set_digits(self.has_class("-wide"))
+            self.stage.set_digit_keys(wide)
         self.set_class(rows >= 36, "-high")
         self.set_class(rows >= 50, "-tall")
         if small:
-            here = f"This window has {columns} columns and {rows + 2} rows."
-            self._too_small.update(f"{here}\nThe playground needs {LEAST[0]} and {LEAST[1] + 2}.")
+            has = f"This window has {columns} columns and {rows + 2} rows."
+            self._too_small.update(f"{has}\nThe playground needs {SMALLEST[0]} columns and {SMALLEST[1] + 2} rows.")
 
-    def _focus_again(self) -> None:
-        """What is hidden loses the focus; it comes back with the room."""
+    def _restore_focus(self) -> None:
+        """A hidden part loses the focus; it gets it back when the window is large enough again."""
         before, self._focus_before = self._focus_before, None
         if before is not None and before.is_attached and self.screen.focused is None:
             before.focus()
 
     def _focused_page(self) -> str:
         """The page of the part that has the focus."""
-        parts = {"1": self.form, "2": self._charts, "3": self.inside, "4": self.stage}
+        parts = {"1": self.form, "2": self._charts, "3": self.inspector, "4": self.stage}
         return next((number for number, part in parts.items() if part is not None and part.has_focus_within), "")
 
     def watch_page(self) -> None:
@@ -164,24 +169,42 @@ class ArchitectureTab(Vertical):
         for number, _ in self._pages:
             self.set_class(self.page == number, f"-page-{number}")
         self._page_bar.page = self.page
-        self.call_after_refresh(self._views_changed)
+        self.call_after_refresh(self._watch_views)
 
     def show_page(self, number: str) -> None:
-        """Turn to a page; in a wide window the focus goes to that part instead."""
+        """Turn to a page and focus it; in a wide window, only focus that part."""
         if number not in dict(self._pages):
             return
         self.page = number
-        self._wanted_page = number
+        self._page_to_focus = number
         self._focus_page()
 
+    def focus_first(self, new: bool) -> None:
+        """Focus what a person is likely to use first.
+
+        In a `new` tab with a model that can answer, that is the stage: its page in a small window, and the line of a prompt or a sentence.
+        Otherwise it is the form.
+        """
+        if new and self.stage is not None and (self.link.run is not None or self.link.pretrained):
+            if not self.has_class("-wide") and self.link.run is None:
+                self.page = "4"
+            if (self.has_class("-wide") or self.page == "4") and isinstance(self.card.stage, (stages.Prompt, stages.TokenLine)):
+                self.show_page("4")
+                return
+        focused = self.screen.focused
+        if self.query("#form-scroll") and (focused is None or self not in focused.ancestors):
+            form = self.query_one("#form-scroll")
+            if form.is_on_screen:
+                form.focus()
+
     def _focus_page(self) -> None:
-        """Focus the part that was turned to; panels that are mounted only when their page is first seen get it then."""
-        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}.get(self._wanted_page)
+        """Focus the part that was turned to. Panels that are mounted when their page is first shown get the focus then."""
+        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}.get(self._page_to_focus)
         for widget in self.query(part) if part is not None else ():
             if widget.display:
                 target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
                 if target is not None:
-                    self._wanted_page = ""
+                    self._page_to_focus = ""
                     self.call_after_refresh(target.focus)
                     return
 
@@ -192,7 +215,7 @@ class ArchitectureTab(Vertical):
 
     # --- drawing ------------------------------------------------------------------------------------------------------------------
 
-    def renew(self) -> None:
+    def draw_changes(self) -> None:
         """Draw what has changed since the last call."""
         if not self._run_bar.is_attached:
             return
@@ -200,43 +223,42 @@ class ArchitectureTab(Vertical):
         link.poll()
         now = time.monotonic()
         variant = self._variant()
-        self._charts.become(variant)
-        self.inside.become(variant)
+        self._charts.set_card(variant)
+        self.inspector.set_card(variant)
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             self._charts.show(history)
-        self._charts.expect(link.busy, self.form.values | (history.settings if history.started else {}))
-        self._run_bar.show(self.standing())
-        fresh, self._fresh = self._fresh, {}
-        inside = self.inside
-        for view, panel in fresh.values():
-            inside.show(view, panel)
-        if history.failure is not None and history.failure is not self._told:
-            self._told = history.failure
-            self._tell_failure(history.failure)
+        self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
+        self._run_bar.show(self.run_bar_state())
+        panels, self._new_panels = self._new_panels, {}
+        for view, panel in panels.values():
+            self.inspector.show(view, panel)
+        if history.failure is not None and history.failure is not self._reported:
+            self._reported = history.failure
+            self._report_failure(history.failure)
         self.form.show_running(history.settings if history.started and link.run is not None else None)
         stage = self.stage
         if stage is not None:
-            stage.keep_silent(link.silence)
+            stage.set_unavailable(link.unavailable)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering
                 stage.act = link.act if answering is not None else None
                 stage.ask = link.ask if answering is not None else None
-            if history.step != self._renewed_at:
-                self._renewed_at = history.step
-                stage.renew()
+            if history.step != self._stage_step:
+                self._stage_step = history.step
+                stage.model_changed()
 
-    def _tell_failure(self, failure: Failed) -> None:
-        smaller = "batch" in self.form.values and "memory" in failure.what
-        offer = ("start from the last checkpoint with half the batch", self.steering.start_smaller) if smaller else None
-        self.post_message(self.Trouble(f"The run failed: {failure.what}", failure.why, failure.remedy, offer))
+    def _report_failure(self, failure: Failed) -> None:
+        out_of_memory = "batch" in self.form.values and "memory" in failure.what
+        offer = ("start from the last checkpoint with half the batch size", self.controls.start_smaller) if out_of_memory else None
+        self.post_message(self.Problem(f"The run failed: {failure.what}", failure.why, failure.remedy, offer))
 
     def _variant(self) -> Card:
-        """The card with the run's settings, or with those that a run would begin with."""
+        """The card for the run's settings, or for those that a run would start with."""
         history = self.link.history
         return self.card.of(history.settings if history.started else self.form.values)
 
-    def standing(self) -> Standing:
+    def run_bar_state(self) -> RunBarState:
         """What the run bar shows."""
         link, history, status, card = self.link, self.link.history, self.link.status, self._variant()
         chart = next((chart for chart in card.charts if card.metric in chart.held_out), card.charts[0])
@@ -246,11 +268,11 @@ class ArchitectureTab(Vertical):
         problem = status.problem if status is not None else ""
         if not problem and history.failure is not None:
             problem = history.failure.what
-        return Standing(
+        return RunBarState(
             state=link.state,
             name=link.run.name if link.run is not None else "",
-            looking_at=link.origin if link.run is None else "",
-            trains_on=bool(self.steering.origin),
+            showing=link.showing if link.run is None else "",
+            from_checkpoint=bool(self.controls.origin),
             step=max(history.step, status.step if status is not None and link.attached else 0),
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
@@ -261,19 +283,16 @@ class ArchitectureTab(Vertical):
             problem=problem,
         )
 
-    # --- what the link tells ------------------------------------------------------------------------------------------------------
+    # --- what the link reports (`Listener`) ---------------------------------------------------------------------------------------
 
-    def shown(self, view: View, panel: AnyPanel) -> None:
-        """Kept until the next repaint; the newest of each panel."""
-        self._fresh[view.panel] = (view, panel)
+    def panel_received(self, view: View, panel: AnyPanel) -> None:
+        self._new_panels[view.panel] = (view, panel)
 
-    def reported(self) -> None:
-        """The state or the device changed."""
-        self.post_message(self.Reported())
+    def status_changed(self) -> None:
+        self.post_message(self.StatusChanged())
 
-    def trouble(self, title: str, words: str, remedy: str) -> None:
-        """To be told by the app."""
-        self.post_message(self.Trouble(title, words, remedy))
+    def problem(self, title: str, why: str, remedy: str) -> None:
+        self.post_message(self.Problem(title, why, remedy))
 
     # --- what a person does -------------------------------------------------------------------------------------------------------
 
@@ -283,83 +302,83 @@ class ArchitectureTab(Vertical):
         if event.live and self.link.attached:
             await self.link.set(event.name, event.value)
 
-    @on(Inside.ViewsChanged)
-    def _other_views(self, event: Inside.ViewsChanged) -> None:
+    @on(Inspector.ViewsChanged)
+    def _other_views(self, event: Inspector.ViewsChanged) -> None:
         event.stop()
-        self._views_changed()
-        if self._wanted_page == "3":
+        self._watch_views()
+        if self._page_to_focus == "3":
             self._focus_page()
 
-    @on(Inside.OptionPicked)
-    def _option_picked(self, event: Inside.OptionPicked) -> None:
+    @on(Inspector.OptionChanged)
+    def _option_changed(self, event: Inspector.OptionChanged) -> None:
         event.stop()
         self.options[event.name] = event.value
         if (stage := self.stage) is not None:
             stage.set_options({event.name: event.value})
-        self._views_changed()
+        self._watch_views()
 
     @on(ActionStage.OptionsChanged)
-    def _stage_changed(self, event: ActionStage.OptionsChanged) -> None:
+    def _stage_options_changed(self, event: ActionStage.OptionsChanged) -> None:
         event.stop()
-        self._views_changed()  # the options are the same dictionary: what was told may be newer by now
+        self._watch_views()  # the stage changes the tab's own dictionary of options, which may be newer than the event
 
     @on(ActionStage.ActionChosen)
     def _action_chosen(self, event: ActionStage.ActionChosen) -> None:
         event.stop()
-        self.post_message(self.ActionWanted(event.name))
+        self.post_message(self.ActionChosen(event.name))
 
     async def act(self, name: str) -> None:
-        """One of the architecture's own actions, with the tab's options as far as it knows them; one after the other."""
+        """Do one of the architecture's own actions with those of the tab's options that it takes; actions wait for each other."""
         stage = self.stage
-        if self._acting >= MOST_WAITING or (stage is not None and stage.does(name)):
+        if self._acting >= MAX_WAITING or (stage is not None and stage.handles(name)):
             return
         action = next(action for action in self.card.actions if action.name == name)
         self._acting += 1
         try:
             async with self._act_lock:
-                panel = await self.link.act(name, known(action.options, self.options), urgent=True)
+                panel = await self.link.act(name, filter_options(action.options, self.options), urgent=True)
         except (RunError, OSError) as error:
-            self._say(str(error), stage.say if stage is not None else None)
+            if stage is not None:
+                stage.show_problem(str(error))
+            self._notify_unless_seen(str(error))
         else:
             if stage is not None:
-                stage.done(action, panel)
-            self._say(f"{action.title}: done" + (", and marked on the curves" if action.lasting else ""), None)
+                stage.after_action(action, panel)
+            self._notify_unless_seen(f"{action.title}: done" + (", and marked on the curves" if action.lasting else ""))
         finally:
             self._acting -= 1
 
-    def _say(self, words: str, in_stage: Callable[[str], None] | None) -> None:
-        """In the stage's own line, else where it is seen."""
-        if in_stage is not None:
-            in_stage(words)
+    def _notify_unless_seen(self, text: str) -> None:
+        """Show a text that the stage's message line shows as well, if the stage is not in view."""
         if self.stage is None or not self.stage.can_be_seen():
-            self.app.notify(words, timeout=4)
+            self.app.notify(text, timeout=4)
 
-    def _views_changed(self) -> None:
+    def _watch_views(self) -> None:
         if self.is_attached:
-            self.link.watch(self.inside.views(self.options))
+            self.link.watch(self.inspector.views(self.options))
 
 
 def _stage(card: Card, options: dict[str, Any]) -> ActionStage:
-    """The action area of this kind; only its own module is loaded."""
+    """The stage of this kind; only its own module is imported."""
     match card.stage:
         case stages.Prompt():
-            from dlplay.screen.prompt_stage import PromptStage
+            from dlplay.screen.stages.prompt.stage import PromptStage
 
             return PromptStage(card, options)
         case stages.TokenLine():
-            from dlplay.screen.token_line_stage import TokenLineStage
+            from dlplay.screen.stages.token_line import TokenLineStage
 
             return TokenLineStage(card, options)
         case stages.Plane():
-            from dlplay.screen.plane_stage import PlaneStage
+            from dlplay.screen.stages.plane import PlaneStage
 
             return PlaneStage(card, options)
         case stages.Environment():
-            from dlplay.screen.environment_stage import EnvironmentStage
+            from dlplay.screen.stages.environment.stage import EnvironmentStage
 
             return EnvironmentStage(card, options)
         case stages.Pad():
-            from dlplay.screen.pad_stage import PadStage
+            from dlplay.screen.stages.pad import PadStage
 
             return PadStage(card, options)
-    raise TypeError(f"there is no action area for {card.stage!r}")
+    raise TypeError(f"there is no stage for {card.stage!r}")

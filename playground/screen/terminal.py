@@ -1,22 +1,28 @@
-"""The terminal at the other end: how readily it takes what is drawn, and whether it is still there.
+"""The terminal at the other end: how fast it accepts output, and what happens when it is closed.
 
-A slow link gets fewer frames, and a key is never late because of one: nothing is drawn while the last frame is still on its way. A
-terminal that is gone (a dropped connection) is noticed, since Textual itself would spin on it.
+A slow connection gets fewer frames, and a key is never delayed by one: nothing is drawn while the last frame is still on its way.
+When the terminal is gone (a dropped connection), the screen exits; Textual itself would spin.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
+import signal
+import threading
 import time
 from typing import IO, Any, cast
 
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
 FRAME_SECONDS = 0.2
-"""Between two repaints on a terminal that takes them readily."""
+"""Between two frames on a terminal that accepts them at once."""
 SLOWEST_FRAME_SECONDS = 10.0
+EXIT_SECONDS = 1.5
+"""After which a screen whose terminal was closed is ended by force."""
 
 
 class PacedFile:
@@ -26,7 +32,7 @@ class PacedFile:
         self._file = file
         self.writing_since: float | None = None
         self.spent = 0.0
-        """Seconds that the terminal took for everything so far."""
+        """Seconds that all writes took so far."""
         self.gone = False
 
     def write(self, text: str) -> int:
@@ -59,7 +65,7 @@ class PacedFile:
 
 
 class PacedDriver(LinuxDriver):
-    """Textual's own driver, with a `PacedFile` to write to."""
+    """Textual's own driver, writing through a `PacedFile`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -68,7 +74,7 @@ class PacedDriver(LinuxDriver):
 
     @property
     def busy(self) -> bool:
-        """True while the terminal has not taken all that was written."""
+        """True while the terminal has not accepted everything that was written."""
         writer = self._writer_thread
         return self.paced.writing_since is not None or (writer is not None and not writer._queue.empty())
 
@@ -79,14 +85,16 @@ class PacedDriver(LinuxDriver):
 
 
 class Pace:
-    """When the next frame may be drawn."""
+    """Decides when the next frame may be drawn."""
 
     def __init__(self) -> None:
         self._last = self._spent = 0.0
 
     def due(self, now: float, driver: PacedDriver | None) -> bool:
-        """Whether it is time; if so it counts as drawn. A link that took long for the last frame is then left free for twice as long,
-        so that a key finds it idle."""
+        """Whether it is time for a frame; if so it counts as drawn.
+
+        After a frame that took long to send, the connection is left idle for twice as long, so that a key press finds it free.
+        """
         wait = FRAME_SECONDS
         if driver is not None:
             if driver.busy:
@@ -99,8 +107,34 @@ class Pace:
         return True
 
     def hurry(self) -> None:
-        """Something happened that is to be seen at once."""
+        """Let the next frame be drawn at once."""
         self._last = 0.0
+
+
+class Hangup:
+    """Ends the screen within two seconds when its terminal is closed; runs continue. Textual has no handler for SIGHUP."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._exiting = False
+
+    def listen(self) -> None:
+        """From now on, exit on SIGHUP and SIGTERM."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: a test
+                loop.add_signal_handler(number, self.exit)
+
+    def exit(self) -> None:
+        """Exit without asking and without writing; by force when it takes too long."""
+        if self._exiting:
+            return
+        self._exiting = True
+        discard_output()
+        last_resort = threading.Timer(EXIT_SECONDS, os._exit, (0,))
+        last_resort.daemon = True
+        last_resort.start()
+        self._app.exit()
 
 
 def hung_up(descriptor: int) -> bool:
@@ -112,10 +146,10 @@ def hung_up(descriptor: int) -> bool:
     return True
 
 
-def quiet_streams() -> None:
-    """Send what is still to be written to standard streams into the void: the terminal behind them is gone."""
-    void = os.open(os.devnull, os.O_RDWR)
+def discard_output() -> None:
+    """Redirect the standard streams to /dev/null: the terminal behind them is gone."""
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         with contextlib.suppress(OSError):
-            os.dup2(void, descriptor)
-    os.close(void)
+            os.dup2(null, descriptor)
+    os.close(null)

@@ -1,4 +1,4 @@
-"""The playground's own colours, and which theme a person chose last."""
+"""The playground's own colour themes, and which theme was chosen last."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LIGHT = Theme(
     dark=False,
 )
 CYCLE = (DARK.name, LIGHT.name, "nord", "gruvbox", "solarized-light", "textual-ansi")
-"""What ctrl+t goes through; the palette knows more."""
+"""The themes that ctrl+t cycles through; the palette offers all."""
 
 
 def remembered(path: Path) -> str:
-    """The theme chosen last; empty when none was, or the file says nothing of use."""
+    """The theme chosen last; empty when none was, or the file cannot be read."""
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(65_536))
@@ -52,7 +52,7 @@ def remembered(path: Path) -> str:
 
 
 def remember(path: Path, theme: str) -> None:
-    """Keep the choice; a disk that refuses costs no more than the choice."""
+    """Save the choice; where it cannot be written, it is lost and nothing else happens."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
@@ -61,7 +61,7 @@ def remember(path: Path, theme: str) -> None:
 
 
 def config_path() -> Path:
-    """Where the choice is kept."""
+    """The file that keeps the choice."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("dlplay", appauthor=False)) / "screen.json"

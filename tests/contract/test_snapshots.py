@@ -24,9 +24,9 @@ from dlplay.engine.panels import AnyPanel, Table
 from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.runs.journal import Journal
-from dlplay.screen import run_bar
 from dlplay.screen.app import PlaygroundApp
-from dlplay.screen.run_link import RunLink
+from dlplay.screen.run import run_bar
+from dlplay.screen.run.run_link import RunLink
 from tests.rooms import facts
 
 NOW = 1_800_000_000.0
@@ -80,7 +80,7 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pl
 
     def watch(link: RunLink, views: list[View]) -> None:
         for view in views:
-            link._listener.shown(view, facts(link.card.name).pictured.get(view.panel, Table(columns=["nothing"], rows=[])))
+            link._listener.panel_received(view, facts(link.card.name).pictured.get(view.panel, Table(columns=["nothing"], rows=[])))
 
     status = Status(
         state="training", step=LAST, steps_per_second=412.0, device="cpu", device_name="CPU, 2 cores", utilisation=0.5, memory=340_000_000
@@ -132,7 +132,7 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
         alike = 0
         while alike < 2:
             before = text()
-            app.tab.renew()
+            app.tab.draw_changes()
             await pilot.pause()
             alike = alike + 1 if text() == before else 0
 

@@ -1,1 +1,1 @@
-"""What is asked or told over the playground: leaving, loading, notes, failures, keys."""
+"""What opens over the tab: open a model or run, notes, help, quit, failures, a drawing."""

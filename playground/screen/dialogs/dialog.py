@@ -1,4 +1,4 @@
-"""A quiet panel over the playground: a title, words, and choices that each have a key."""
+"""The base of the dialogs: a title, some text, and choices that each have a key."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ R = TypeVar("R")
 @dataclasses.dataclass(frozen=True)
 class Choice:
     key: str
-    words: str
+    label: str
     action: str
-    """Action of the dialog."""
+    """The dialog's action that it runs."""
 
 
 class ChoiceRow(Widget, can_focus=True):
-    """One choice; pressed with its key, with enter, or with the mouse."""
+    """One choice, pressed with enter or the mouse; its key is a binding of the dialog."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "press", "choose", show=False)]
 
+    @dataclasses.dataclass
     class Pressed(Message):
-        def __init__(self, choice: Choice) -> None:
-            super().__init__()
-            self.choice = choice
+        choice: Choice
 
     def __init__(self, choice: Choice) -> None:
         super().__init__()
@@ -43,7 +42,7 @@ class ChoiceRow(Widget, can_focus=True):
 
     def render(self) -> Content:
         return Content.assemble(
-            ("▸" if self.has_focus else " ", "$text-accent"), (f"{self.choice.key:<6} ", "bold $text-accent"), self.choice.words, " "
+            ("▸" if self.has_focus else " ", "$text-accent"), (f"{self.choice.key:<6} ", "bold $text-accent"), self.choice.label, " "
         )
 
     def action_press(self) -> None:
@@ -55,14 +54,14 @@ class ChoiceRow(Widget, can_focus=True):
 
 
 class Dialog(ModalScreen[R]):
-    """Base of the dialogs. A subclass names `heading`, `choices` and composes its words in `body`.
+    """A subclass sets `heading` and `choices`, and composes its text in `body`.
 
-    The ground is opaque: through a translucent one Textual would send the whole screen again whenever anything below it changes.
+    The background is opaque: under a translucent one, any change below would make Textual send the whole screen again.
     """
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss_none", "close", show=False),
+        Binding("escape", "cancel", "close", show=False),
         Binding("up", "app.focus_previous", "up", show=False),
         Binding("down", "app.focus_next", "down", show=False),
     ]
@@ -78,10 +77,10 @@ class Dialog(ModalScreen[R]):
                     yield ChoiceRow(choice)
 
     def body(self) -> ComposeResult:
-        """What stands between the title and the choices."""
+        """The widgets between the title and the choices."""
         yield from ()
 
-    def action_dismiss_none(self) -> None:
+    def action_cancel(self) -> None:
         self.dismiss(None)
 
     async def on_choice_row_pressed(self, event: ChoiceRow.Pressed) -> None:

@@ -1,4 +1,4 @@
-"""The list of shipped models and own runs of one architecture: open one to look inside, or train from its weights."""
+"""The pretrained models and one's own runs of an architecture: open one to inspect it, or train from its weights."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from dlplay.screen.dialogs.dialog import Choice, Dialog
 
 
 @dataclasses.dataclass(frozen=True)
-class Loading:
+class LoadChoice:
     """What was chosen."""
 
     name: str
-    kind: Literal["shipped", "run"]
+    kind: Literal["pretrained", "run"]
     how: Literal["open", "train"]
     """`train`: a new run from these weights."""
 
 
-class LoadDialog(Dialog[Loading | None]):
-    """One row each: name, kind or state, steps, the metric, how old."""
+class LoadDialog(Dialog[LoadChoice | None]):
+    """One row each: name, state, metric, steps, age."""
 
     DEFAULT_CSS = """
     LoadDialog OptionList, LoadDialog OptionList:focus {
@@ -43,40 +43,40 @@ class LoadDialog(Dialog[Loading | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
     choices = (
-        Choice("enter", "open: look inside, go on with a run, or attach to it", "open"),
+        Choice("enter", "open: inspect it, resume a run, or attach to it", "open"),
         Choice("t", "train a new run from these weights", "train"),
-        Choice("esc", "close", "dismiss_none"),
+        Choice("esc", "close", "cancel"),
     )
 
     def __init__(self, card: Card, runs_dir: Path) -> None:
         super().__init__()
         self.card, self.runs_dir = card, runs_dir
         self.heading = f"Open: {card.title}"
-        self._kinds: dict[str, Literal["shipped", "run"]] = {}
+        self._kinds: dict[str, Literal["pretrained", "run"]] = {}
         self._rows: dict[str, Content] = {}
         self._problem = ""
 
     def body(self) -> ComposeResult:
-        options = [*self._shipped(), *self._runs()]
+        options = [*self._pretrained(), *self._runs()]
         if options:
             yield OptionList(*options, id="load-list")
         else:
-            yield Static("There is nothing yet: no model is shipped and no run has been started. Space starts one.", classes="dialog-words")
+            yield Static("Nothing to open yet: there is no pretrained model and no run. Space starts a run.", classes="dialog-text")
         if self._problem:
-            yield Static(Content.styled(self._problem, "$text-error"), classes="dialog-words")
+            yield Static(Content.styled(self._problem, "$text-error"), classes="dialog-text")
 
     def on_mount(self) -> None:
         for options in self.query(OptionList):
             options.focus()
 
-    def _shipped(self) -> list[Option]:
+    def _pretrained(self) -> list[Option]:
         try:
             found = [item for item in shipped.shipped().values() if item.architecture == self.card.name]
         except CheckpointError as error:
             self._problem = str(error)
             return []
-        self._kinds |= {item.name: "shipped" for item in found}
-        return [self._option(item.name, self._row(item.name, "shipped", "", item.metrics, "")) for item in found]
+        self._kinds |= {item.name: "pretrained" for item in found}
+        return [self._option(item.name, self._row(item.name, "pretrained", "", item.metrics, "")) for item in found]
 
     def _runs(self) -> list[Option]:
         options = []
@@ -84,16 +84,16 @@ class LoadDialog(Dialog[Loading | None]):
             if run.architecture == self.card.name:
                 self._kinds[run.name] = "run"
                 steps = f"{numbers.count(run.step)} steps"
-                old = f"{numbers.ago(time.time() - run.modified)} ago"
-                options.append(self._option(run.name, self._row(run.name, run.state, steps, run.metrics, old)))
+                age = f"{numbers.ago(time.time() - run.modified)} ago"
+                options.append(self._option(run.name, self._row(run.name, run.state, steps, run.metrics, age)))
         return options
 
-    def _row(self, name: str, state: str, steps: str, metrics: Mapping[str, float], old: str) -> Content:
+    def _row(self, name: str, state: str, steps: str, metrics: Mapping[str, float], age: str) -> Content:
         known = next((name for name in self.card.metrics if name in metrics), "")
         percent = any(chart.percent and known in chart.held_out for chart in self.card.all_charts)
         metric = f"{known.replace('_', ' ')} {numbers.measure(metrics[known], percent=percent)}" if known else ""
         return Content.assemble(
-            (f"{name:<20.20}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{old:>12}".rstrip(), "$foreground 60%")
+            (f"{name:<20.20}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$foreground 60%")
         )
 
     def _option(self, name: str, row: Content) -> Option:
@@ -101,9 +101,8 @@ class LoadDialog(Dialog[Loading | None]):
         return Option(Content.assemble("  ", row), id=name)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """The chosen row is marked, not only coloured."""
         event.stop()
-        for name, row in self._rows.items():
+        for name, row in self._rows.items():  # the row is marked with a sign, not only with colour
             mark = ("▸ ", "$text-accent") if name == event.option_id else ("  ", "")
             event.option_list.replace_option_prompt(name, Content.assemble(mark, row))
 
@@ -111,7 +110,7 @@ class LoadDialog(Dialog[Loading | None]):
         for options in self.query(OptionList):
             option = options.highlighted_option
             if option is not None and option.id is not None:
-                self.dismiss(Loading(option.id, self._kinds[option.id], how))
+                self.dismiss(LoadChoice(option.id, self._kinds[option.id], how))
 
     def action_open(self) -> None:
         self._choose("open")

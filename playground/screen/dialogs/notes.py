@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Markdown
+
+from dlplay.engine.card import Card
 
 
 class NotesScreen(ModalScreen[None]):
@@ -32,9 +35,15 @@ class NotesScreen(ModalScreen[None]):
         try:
             text = self.path.read_text(encoding="utf-8")
         except OSError as error:
-            text = f"There are no notes yet: {self.path} cannot be read ({error.strerror or error})."
+            text = f"There are no notes: {self.path} cannot be read ({error.strerror or error})."
         with VerticalScroll():
             yield Markdown(text, open_links=False)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
+
+
+def notes_path(card: Card) -> Path:
+    """`notes.md` beside the module of the card's task, found without importing it."""
+    package = importlib.util.find_spec(card.task.partition(":")[0].rpartition(".")[0])
+    return Path(package.origin if package is not None and package.origin else ".").parent / "notes.md"

@@ -1,0 +1,263 @@
+"""One panel: its title and figure, its options, a line of explanation, and the widget that shows the model's answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from dlplay import widgets
+from dlplay.engine.card import PanelCard
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Field, fields, show
+from dlplay.screen.flow import fit
+from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
+from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
+
+EMPTY = "Appears once there is a model: space trains one, o loads one."
+
+ROOMY = 5
+"""Rows beyond those that the widget needs, from which the explanation may take two."""
+
+
+class PanelView(Vertical, can_focus=True):
+    """Shows the answer to a panel's question, and lets a person change its options and pick items in it.
+
+    `hidden` names the options that need no control here, because they are set in the stage; `last` those that come after the others.
+    `selects` is the option that picking an item sets.
+    """
+
+    DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
+    ALLOW_MAXIMIZE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *STEPPING,
+        Binding("question_mark", "explain", "explain", key_display="?"),
+        Binding("m", "maximise", "maximise", key_display="m"),
+    ]
+
+    @dataclasses.dataclass
+    class OptionChanged(Message):
+        """An option was changed, in the bar or by picking an item."""
+
+        name: str
+        value: Any
+
+    def __init__(
+        self,
+        card: PanelCard,
+        *,
+        hidden: Collection[str] = (),
+        last: Collection[str] = (),
+        selects: Field | None = None,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.card = card
+        self.panel: AnyPanel | None = None
+        self.problem = ""
+        """What went wrong with the last question; empty when nothing did."""
+        self._selects = selects
+        own = [field for field in fields(card.options) if field.name not in hidden]
+        self._bar = OptionsBar(sorted(own, key=lambda field: field.name in last), card.title)
+        self._hint = Static(card.hint, classes="hint", markup=False)
+        self._body: Widget | None = None
+        self._empty = Static(EMPTY, classes="empty", markup=False)
+        self._help = Static(Content(_help(card, self._bar.fields)), classes="help")
+        self._help.display = False
+        self._pending: tuple[str, Any, Any] | None = None
+        """The option that was changed last, its new value and the one before, until it is answered."""
+        self._reverted = False
+        """Whether that change was refused and undone."""
+
+    def compose(self) -> ComposeResult:
+        yield self._bar
+        yield self._hint
+        yield self._empty
+        yield self._help
+
+    # --- what it shows ------------------------------------------------------------------------------------------------------------
+
+    def show(self, panel: AnyPanel, options: Mapping[str, Any] | None = None) -> None:
+        """Show the answer to the question with `options`, in another widget if it is another kind of panel."""
+        kind = widget_for(panel)
+        body = self._body
+        if not isinstance(body, kind):
+            body = self._replace_body(kind())
+        try:
+            fill(body, panel)
+        except (ValueError, IndexError, TypeError) as error:
+            self.fail(f"this answer cannot be drawn: {error}")
+            return
+        self.panel = panel
+        if self._answers_pending(options):
+            self._pending = None
+        if not self._reverted:
+            self.problem = ""
+        self._bar.show_figure(panel.figure)
+        self._draw_hint()
+
+    def fail(self, problem: str, options: Mapping[str, Any] | None = None) -> None:
+        """Say what went wrong. If an option was just changed, it gets its previous value back, which the shown answer belongs to."""
+        self.problem = problem
+        if self._pending is not None and self.panel is not None and self._answers_pending(options):
+            (name, _, before), self._pending = self._pending, None
+            self._reverted = True
+            self._bar.set_values({name: before})
+            self.post_message(self.OptionChanged(name, before))
+        self._draw_hint()
+
+    def _answers_pending(self, options: Mapping[str, Any] | None) -> bool:
+        """Whether an answer for `options` takes the option into account that was changed last."""
+        return self._pending is not None and (options is None or options.get(self._pending[0]) == self._pending[1])
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Show these values of the tab's options."""
+        self._bar.set_values(options)
+
+    def _replace_body(self, body: Widget) -> Widget:
+        had_focus = self.has_focus or (self._body is not None and self._body.has_focus)
+        if self._body is not None:
+            self._body.remove()
+        body.add_class("body")
+        self._body = body
+        self._empty.display = False
+        body.display = not self._help.display
+        self.mount(body, before=self._help)
+        self.can_focus = False
+        if had_focus:
+            body.focus()
+        return body
+
+    def _draw_hint(self) -> None:
+        self._hint.set_class(bool(self.problem), "problem")
+        self.set_class(bool(self.problem) and not self._reverted, "-stale")
+        text = (self.panel.caption if self.panel is not None else "") or self.card.hint
+        lines = 2 if self.size.height >= self.card.rows + ROOMY else 1
+        room = max(10, self.size.width - 2 if lines == 1 else lines * (self.size.width - 6))
+        self._hint.styles.max_height = 4 if self.problem else lines
+        self._hint.update(f"✗ {self.problem}" if self.problem else fit(text.replace("\n", " "), room))
+
+    def on_resize(self) -> None:
+        self._draw_hint()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self._bar.mark_title(True)
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        self._bar.mark_title(False)
+
+    def on_focus(self) -> None:
+        self._bar.mark_title(True)
+
+    def on_blur(self) -> None:
+        self._bar.mark_title(False)
+
+    # --- what a person does -------------------------------------------------------------------------------------------------------
+
+    def focus(self, scroll_visible: bool = True) -> PanelView:
+        """Focus the widget in it."""
+        if self._body is not None and self._body.display:
+            self._body.focus(scroll_visible)
+        else:
+            super().focus(scroll_visible)
+        return self
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys for options only where there are options."""
+        needed = {"step": 1, "mark": 2, "edit": 1}.get(action, 0)
+        return len(self._bar.fields) >= needed
+
+    def action_step(self, by: int) -> None:
+        self._bar.step(self._bar.marked, by)
+
+    def action_mark(self, by: int) -> None:
+        self._bar.mark(by)
+
+    def action_edit(self) -> None:
+        self._bar.edit(self._bar.marked)
+
+    def action_explain(self) -> None:
+        """Show the panel's help in its place, or the panel again."""
+        helping = not self._help.display
+        shown = self._body or self._empty
+        self.can_focus = helping or self._body is None
+        self._help.display = helping
+        shown.display = not helping
+        self.focus()
+
+    def action_maximise(self) -> None:
+        if self.screen.maximized is self:
+            self.screen.minimize()
+        else:
+            self.screen.maximize(self, container=False)
+
+    @on(OptionsBar.Changed)
+    def _option_changed(self, event: OptionsBar.Changed) -> None:
+        event.stop()
+        self.problem = ""
+        self._reverted = False
+        self._pending = (event.name, event.value, event.before)
+        self._draw_hint()
+        self.post_message(self.OptionChanged(event.name, event.value))
+
+    @on(OptionsBar.Refused)
+    def _option_refused(self, event: OptionsBar.Refused) -> None:
+        event.stop()
+        self.problem = event.why
+        self._reverted = True
+        self._draw_hint()
+
+    @on(widgets.ImageGrid.Selected)
+    @on(widgets.Bars.Selected)
+    @on(widgets.TokenStrip.Selected)
+    @on(widgets.Scatter.Selected)
+    def _item_selected(
+        self, event: widgets.ImageGrid.Selected | widgets.Bars.Selected | widgets.TokenStrip.Selected | widgets.Scatter.Selected
+    ) -> None:
+        event.stop()
+        self._pick(event.index)
+
+    @on(widgets.Scatter.Placed)
+    def _place_selected(self, event: widgets.Scatter.Placed) -> None:
+        event.stop()
+        if self._selects is not None:
+            self.post_message(self.OptionChanged(self._selects.name, write_place(event.x, event.y)))
+
+    @on(widgets.HeatMap.Selected)
+    def _cell_selected(self, event: widgets.HeatMap.Selected) -> None:
+        event.stop()
+        self._pick(event.row, event.column)
+
+    @on(widgets.TableView.Selected)
+    def _row_selected(self, event: widgets.TableView.Selected) -> None:
+        event.stop()
+        self._pick(event.row)
+
+    def _pick(self, position: int, column: int = 0) -> None:
+        if self._selects is None or self.panel is None:
+            return
+        value = picked_value(self.panel, position, column, as_text=self._selects.kind == "text")
+        if value is not None:
+            self.post_message(self.OptionChanged(self._selects.name, value))
+
+
+def _help(card: PanelCard, options: Collection[Field]) -> str:
+    """The card's help, and a line on each option."""
+    lines = [card.help]
+    for position, field in enumerate(options):
+        keys = ("[ and ]", "{ and }")[position] if position < 2 else "e"
+        doc = field.doc[:1].lower() + field.doc[1:]
+        bounds = f"; {field.bounds}" if field.bounds else ""
+        lines.append(f"{label(field)} ({keys}): {doc} Default {show(field.default) or 'empty'}{bounds}.")
+    lines.append("? closes this help, m maximises the panel" + (", e edits an option." if options else "."))
+    return "\n\n".join(lines)

@@ -1,0 +1,1 @@
+"""The tab's run: its process, what is asked of it, and the bar that shows how it is doing."""

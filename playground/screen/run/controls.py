@@ -1,0 +1,151 @@
+"""What a person can do with a tab's run: train, pause, step, start over, save, load. Draws nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dlplay.checkpoints import CheckpointError
+from dlplay.engine.settings import SettingsError, show, to_dict
+from dlplay.runs import origin as origins
+from dlplay.screen.form.form import SettingsForm
+from dlplay.screen.run.run_link import COMPLETE, RunLink
+
+END_SECONDS = 60.0
+"""How long to wait for a run to end; it may only just be starting."""
+
+
+class RunControls:
+    """Turns a key press into commands to the run, with the form's settings.
+
+    `notify` shows a short message; `problem` shows what went wrong, why, and what to do.
+    """
+
+    def __init__(self, link: RunLink, form: SettingsForm, notify: Callable[[str], None], problem: Callable[[str, str, str], None]) -> None:
+        self.link = link
+        self.form = form
+        self.origin = ""
+        """The checkpoint that the next run starts from; empty to train from scratch."""
+        self._notify = notify
+        self._problem = problem
+
+    async def train(self) -> None:
+        """Start a run when there is none, else pause or resume it."""
+        link = self.link
+        if link.state == "starting":
+            return
+        if link.run is None:
+            await self.start_over(paused=False)
+        elif link.state == "finished":
+            await self._extend()
+        else:
+            await link.train_or_pause()
+
+    async def _extend(self) -> None:
+        """Resume a finished run, as far as the form's stop conditions allow."""
+        history = self.link.history
+        wanted = {name: self.form.values[name] for name in COMPLETE}
+        changed = {name: value for name, value in wanted.items() if show(value) != show(history.settings.get(name))}
+        reason = history.finished.reason if history.finished is not None else "steps"
+        if wanted["steps"] <= history.step:
+            self._notify(f"All {history.step:,} steps are done. Raise steps in the settings to continue, or press r to start over.")
+        elif reason != "steps" and reason not in changed and not self.link.attached:
+            limit = f"{reason} {show(wanted[reason])}"
+            self._notify(f"It stopped at {limit}. Change {reason} in the settings to continue, or press r to start over.")
+        elif self.link.attached:
+            await self.link.train_or_pause()
+        else:
+            await self.link.resume(overrides=changed)
+
+    async def step_once(self) -> None:
+        """Train the run, or a new one, for a single step."""
+        link = self.link
+        if link.state == "starting":
+            return
+        if link.run is None:
+            await self.start_over(paused=True)
+        elif not link.attached:
+            await link.resume(paused=True)
+        await link.step_once()
+
+    async def start_over(self, *, paused: bool) -> None:
+        """Start a new run with the form's settings; the present one is saved, ended and kept on disk."""
+        self.form.close_editor()
+        try:
+            settings = self.form.settings
+        except SettingsError as error:
+            self._problem("These settings cannot be used", str(error), "correct them in the form, or choose a preset")
+            return
+        if await self._end():
+            await self.link.start(to_dict(settings), self.origin, paused=paused)
+
+    async def start_smaller(self) -> None:
+        """Start a new run from this one's last checkpoint, with half the batch size."""
+        run = self.link.run
+        if run is not None and self.form.put("batch", max(1, self.form.values["batch"] // 2)):
+            self.origin = run.name
+            await self.start_over(paused=False)
+
+    async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        """Show a run, live or from its journal, and its settings. Raises `RunNameError`."""
+        self.origin = ""
+        await self.link.attach(name, resume=resume, overrides=overrides)
+        if self.link.history.settings:
+            self.form.adopt(self.link.history.settings)
+
+    async def explore(self) -> None:
+        """Open a model before anything is trained: the one that was named, or the pretrained one."""
+        await self.link.explore(self.origin)
+
+    def change_speed(self, by: int) -> None:
+        """Change the limit on steps per second by one notch."""
+        limit = self.link.change_limit(by)
+        self._notify(f"at most {limit:,.0f} steps per second" if limit else "full speed")
+
+    async def save(self) -> None:
+        """Save a checkpoint now."""
+        if not self.link.attached:
+            self._notify("nothing is training here; space starts a run")
+        elif await self.link.save():
+            self.link.poll()
+            self._notify(f"saved at step {self.link.history.saved_step or 0:,}")
+
+    async def load(self, name: str, *, run: bool, train: bool) -> None:
+        """Open a pretrained model or a run; `train` starts a new run from its weights."""
+        left = self.link.run.name if not train and self.link.busy and self.link.run is not None else ""
+        if not left and not await self._end():
+            return
+        if left and left != name:
+            self._notify(f"{left} continues in the background; o reopens it")
+        if run and not train:
+            await self.attach(name)
+        elif await self._adopt_settings(name):
+            self.link.leave()
+            if train:
+                self.origin = name
+                await self.start_over(paused=False)
+            else:
+                self.origin = ""
+                await self.link.explore(name)
+
+    async def _end(self) -> bool:
+        """Save and end the present run; False, with a message, when it does not end in time."""
+        name = self.link.run.name if self.link.busy and self.link.run is not None else ""
+        if not await self.link.end(END_SECONDS):
+            why = "It may be in a long step or evaluation."
+            self._problem("The run is not ending", why, f"try again, or stop it from another terminal: dlplay stop {name}")
+            return False
+        if name:
+            self._notify(f"{name} was saved and ended; o reopens it")
+        return True
+
+    async def _adopt_settings(self, name: str) -> bool:
+        """Show the settings of a checkpoint in the form, since weights fit only the settings they were trained with."""
+        try:
+            checkpoint = await asyncio.to_thread(origins.find, name, self.link.runs_dir, self.link.card.name, weights=False)
+        except (SettingsError, CheckpointError) as error:
+            self._problem(f"{name} cannot be opened", str(error), "choose another one")
+            return False
+        self.form.adopt(self.form.values | origins.settings_of(self.link.card, checkpoint))
+        return True

@@ -1,0 +1,118 @@
+"""One row on the state of the run: state, steps, speed, the newest values, the last checkpoint, or what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from textual import events
+from textual.content import Content
+from textual.widget import Widget
+
+from dlplay.screen import numbers
+
+STATES = {
+    "empty": ("○", "no model", "$foreground 60%"),
+    "opening": ("◌", "opening", "$foreground 60%"),
+    "exploring": ("○", "ready", "$foreground 60%"),
+    "starting": ("◌", "starting", "$text-warning"),
+    "training": ("▶", "training", "$text-success"),
+    "paused": ("‖", "paused", "$text-warning"),
+    "finished": ("■", "finished", "$text-success"),
+    "stopped": ("□", "stopped", "$text-warning"),
+    "interrupted": ("□", "interrupted", "$text-warning"),
+    "failed": ("✗", "failed", "$text-error"),
+}
+"""Glyph, word and colour of every state."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunBarState:
+    """What the run bar shows."""
+
+    state: str = "empty"
+    name: str = ""
+    """The run; empty when there is none."""
+    showing: str = ""
+    """Without a run: the model that is shown, such as `gpt-reference (pretrained)`."""
+    from_checkpoint: bool = False
+    """Training starts from a checkpoint, not from scratch."""
+    step: int = 0
+    steps: int | None = None
+    steps_per_second: float = 0.0
+    limit: float = 0.0
+    """Steps per second at most; 0: no limit."""
+    train: tuple[str, str] = ("", "")
+    held_out: tuple[str, str] = ("", "")
+    saved_at: float | None = None
+    problem: str = ""
+
+
+class RunBar(Widget):
+    """Every number has a constant width, so that nothing moves while the numbers change."""
+
+    DEFAULT_CSS = "RunBar { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.state = RunBarState()
+        self._shown = ""
+
+    def show(self, state: RunBarState) -> None:
+        """Repaints only when something differs; the age of the last checkpoint counts."""
+        self.state = state
+        line = self.render()
+        if line.plain != self._shown:
+            self._shown = line.plain
+            self.refresh()
+
+    def render(self) -> Content:
+        state, width = self.state, self.content_size.width
+        glyph, word, colour = STATES.get(state.state, STATES["empty"])
+        parts: list[Content] = [Content.styled(f"{glyph} {word:<12}", colour)]
+        if state.problem:
+            parts.append(Content.styled(state.problem, "$text-error"))
+            return Content("  ").join(parts)
+        if state.name:
+            parts[0] = Content.assemble(parts[0], (state.name, "bold"))
+            parts += self._numbers(state, width)
+        else:
+            room = width - parts[0].cell_length - 2
+            texts = self._next_steps(state)
+            parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$foreground 60%"))
+        line = parts[0]
+        for part in parts[1:]:
+            if line.cell_length + 2 + part.cell_length <= width:
+                line = Content.assemble(line, "  ", part)
+        return line
+
+    def _next_steps(self, state: RunBarState) -> list[str]:
+        """Without a run: which model is shown and what the keys would do, longest text first."""
+        showing = f"Showing: {state.showing} · " if state.showing else ""
+        long, short = ("trains from these weights", "trains it further") if state.from_checkpoint else ("trains from scratch", "trains")
+        return [f"{showing}space {long}, o opens a model or a run", f"{showing}space {long}, o opens", f"{showing}space {short}, o opens"]
+
+    def _numbers(self, state: RunBarState, width: int) -> list[Content]:
+        total = state.steps or 0
+        digits = len(numbers.count(max(total, state.step)))
+        parts = [Content(f"{numbers.count(state.step):>{digits}}" + (f" / {numbers.count(total)}" if total else ""))]
+        if total:
+            cells = 10 if width < 120 else 20
+            done = min(state.step / total, 1.0)
+            full = int(done * cells)
+            half = "╸" if done * cells - full >= 0.5 else ""
+            parts.append(Content.assemble(("━" * full + half, "$primary"), ("─" * (cells - full - len(half)), "$foreground 40%")))
+        for name, value in (state.held_out, state.train):
+            if name:
+                parts.append(Content.assemble((name + " ", "$foreground 60%"), (f"{value:>8}", "bold")))
+        speed = numbers.rate(state.steps_per_second) if state.state == "training" else "–"
+        limit = f" of {state.limit:,.0f}" if state.limit else ""
+        parts.append(Content.assemble(f"{speed:>6}{limit}", (" steps/s", "$foreground 60%")))
+        if state.saved_at is not None:
+            parts.append(Content.styled(f"saved {numbers.ago(time.time() - state.saved_at):>6} ago", "$foreground 60%"))
+        return parts
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on the state does what space does."""
+        if event.x < 14:
+            await self.app.run_action("train")

@@ -1,0 +1,404 @@
+"""A tab's link to the process that answers it: one that holds a model to inspect, or the run, live or from its journal. Draws nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any, Protocol
+
+from dlplay.checkpoints import CheckpointError, shipped
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
+from dlplay.engine.events import LiveEvent, Shown, Status
+from dlplay.engine.panels import AnyPanel
+from dlplay.runs import directory
+from dlplay.runs.client import RunClient, RunError
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.history import History
+from dlplay.runs.journal import JournalReader
+from dlplay.runs.lock import holder
+from dlplay.screen.run.peer import Peer, PeerDied
+from dlplay.screen.run.watcher import Watcher
+
+LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
+"""Steps per second that training can be limited to; 0: no limit."""
+
+NO_MODEL = "no model yet: space trains one, o loads one"
+UNAVAILABLE = {
+    "opening": "opening the model",
+    "starting": "the run is starting",
+    "stopped": "the run was stopped at step {step:,}: space resumes it",
+    "interrupted": "the run was interrupted: space resumes it from its last checkpoint",
+    "failed": "the run failed: r starts over, o loads a model",
+}
+NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
+
+OVER = ("finished", "stopped", "failed")
+COMPLETE = ("steps", "minutes", "until")
+"""Reasons for which a run is complete; after any other one it can be resumed."""
+
+
+class Listener(Protocol):
+    """Is told what happens on a link."""
+
+    def panel_received(self, view: View, panel: AnyPanel) -> None:
+        """A watched panel arrived."""
+
+    def status_changed(self) -> None:
+        """There is a new `Status`, or another state."""
+
+    def problem(self, title: str, why: str, remedy: str) -> None:
+        """Something went wrong that a person has to know about."""
+
+
+class RunLink:
+    """Starts, attaches to, commands and leaves a run; `poll` keeps `history` up to date with its journal."""
+
+    def __init__(self, card: Card, runs_dir: Path, listener: Listener) -> None:
+        self.card = card
+        self.runs_dir = runs_dir
+        self.history = History(card.metric, card.better)
+        self.status: Status | None = None
+        self.run: RunDirectory | None = None
+        self.limit = 0.0
+        """Steps per second that training is limited to; 0: no limit."""
+        self.showing = ""
+        """The model that is open to inspect, such as `gpt-reference (pretrained)`."""
+        self._listener = listener
+        self._reader: JournalReader | None = None
+        self._peer: Peer | None = None
+        self._explorer: Peer | None = None
+        self._watcher = Watcher(listener.panel_received)
+        self._starting = False
+        self._opening = False
+        self._death: asyncio.Task[None] | None = None
+
+    # --- its state ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """One of the run bar's `STATES`."""
+        if self._starting:
+            return "starting"
+        finished = self.history.finished
+        if self.attached:
+            stopped = finished is not None and finished.reason not in COMPLETE
+            state = self.status.state if self.status else "starting"
+            return "stopped" if state == "finished" and stopped else state
+        if self.run is not None:
+            ended = "finished" if finished and finished.reason in COMPLETE else "interrupted"
+            return "failed" if self.history.failure else "stopped" if finished and finished.reason == "stopped" else ended
+        if self._opening:
+            return "opening"
+        return "exploring" if self._explorer is not None and self._explorer.connected else "empty"
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is a run that trains, or could, after the screen is closed."""
+        return self.state in ("starting", "training", "paused")
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a connection to the run's process."""
+        return self._peer is not None and self._peer.connected
+
+    @property
+    def answering(self) -> object:
+        """The connection that answers questions now; None when there is none."""
+        return self._client
+
+    @property
+    def _client(self) -> RunClient | None:
+        for peer in (self._peer, self._explorer):
+            if peer is not None and peer.connected:
+                return peer.client
+        return None
+
+    @property
+    def unavailable(self) -> str:
+        """Why no model can answer, while none can."""
+        return UNAVAILABLE.get(self.state, NO_MODEL).format(step=self.history.step)
+
+    @property
+    def pretrained(self) -> str:
+        """The pretrained model of the architecture; empty when there is none."""
+        return next((name for name, item in shipped.shipped().items() if item.architecture == self.card.name), "")
+
+    # --- a model to inspect, without training -------------------------------------------------------------------------------------
+
+    async def explore(self, origin: str = "") -> None:
+        """Start a process that answers questions about a checkpoint, by default the pretrained model."""
+        origin = origin or self.pretrained
+        if not origin:
+            return
+        self._leave_explorer()
+        directory.clean(self.runs_dir)
+        folder = directory.explore_path(self.runs_dir) / self.card.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        peer = Peer(RunDirectory(folder), self._receive_from_explorer, self._explorer_gone)
+        self._explorer, self._opening = peer, True
+        self.showing = f"{origin} ({'pretrained' if _is_pretrained(origin) else 'checkpoint'})"
+        self._listener.status_changed()
+        arguments = [
+            self.card.name,
+            "--headless",
+            "--explore",
+            str(peer.directory.path),
+            "--from",
+            origin,
+            "--runs-dir",
+            str(self.runs_dir),
+        ]
+        try:
+            await peer.launch(arguments)
+        except (PeerDied, OSError) as error:
+            if self._explorer is peer:
+                self._explorer = None
+                self._listener.problem(f"{origin} could not be opened", str(error), "space trains from scratch; o opens another model")
+        finally:
+            if self._explorer is peer or self._explorer is None:  # else another model is being opened
+                self._opening = False
+        self._watcher.subscribe(self._client)
+        self._listener.status_changed()
+
+    # --- a run --------------------------------------------------------------------------------------------------------------------
+
+    async def start(self, settings: dict[str, Any], origin: str = "", *, paused: bool = False) -> None:
+        """Start a new run with these settings, from scratch or from a checkpoint."""
+        self.leave()
+        run = directory.create(self.runs_dir, self.card.name, settings, origin)
+        await self._launch(run, paused=paused)
+
+    async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        """Show a run: live when its process is running, else from its journal; `resume` resumes it.
+
+        Raises `RunNameError`.
+        """
+        run = directory.find(self.runs_dir, name)
+        self.leave()
+        self._show(run)
+        if holder(run.lock_path) is not None:
+            await self._connect(Peer(run, self._receive, self._run_gone))
+        elif resume:
+            await self._launch(run, paused=False, overrides=overrides)
+        else:
+            await self.explore(name)
+
+    async def resume(self, *, paused: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        """Resume the run that is shown, from its last checkpoint."""
+        assert self.run is not None
+        await self._launch(self.run, paused=paused, overrides=overrides)
+
+    async def _launch(self, run: RunDirectory, *, paused: bool, overrides: dict[str, Any] | None = None) -> None:
+        if self.run is None or self.run.path != run.path:
+            self._show(run)
+        peer = Peer(run, self._receive, self._run_gone)
+        arguments = ["resume", run.name, "--headless", "--runs-dir", str(self.runs_dir)] + (["--paused"] if paused else [])
+        for name, value in (overrides or {}).items():
+            arguments += ["--" + name.replace("_", "-"), str(value)]
+        await self._connect(peer, arguments)
+
+    async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
+        self._starting, self.status, self._peer = True, None, peer
+        self._listener.status_changed()
+        try:
+            await (peer.connect() if arguments is None else peer.launch(arguments))
+        except (PeerDied, OSError) as error:
+            self._starting = False
+            if self._peer is peer:
+                self._peer = None
+                self._start_failed(peer, str(error))
+            return
+        finally:
+            self._starting = False
+        if self._peer is not peer:
+            peer.leave()
+            return
+        self._leave_explorer()
+        self._watcher.subscribe(self._client)
+        if self.limit:
+            self.send(SetSpeed(steps_per_second=self.limit))
+        self._listener.status_changed()
+
+    def _start_failed(self, peer: Peer, why: str) -> None:
+        self.poll()
+        if self.history.failure is None:
+            what = "The run could not be resumed" if self.history.started else "The run could not start"
+            self._listener.problem(what, why or peer.exit_reason, "change the settings and try again")
+        if self.history.started is None and self.run is not None:
+            directory.remove(self.run)
+            self._forget()
+        self._listener.status_changed()
+
+    def _show(self, run: RunDirectory) -> None:
+        self.history.clear()
+        self.run, self._reader = run, JournalReader(run.journal_path)
+        self.poll()
+
+    def _forget(self) -> None:
+        self.run = self._reader = self.status = None
+        self.history.clear()
+
+    def leave(self) -> None:
+        """Disconnect from the run, which continues by itself, and show nothing of it any more."""
+        if self._peer is not None:
+            self._peer.leave()
+        self._peer = None
+        self._forget()
+
+    async def end(self, timeout: float = 20.0) -> bool:
+        """Save and end the run; False when it has not ended after `timeout` seconds. Its process waits for its last client to leave."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        asked = False
+        while self._starting or (self.attached and self.state not in OVER):
+            if self.attached and not asked:
+                asked = True
+                self.send(Stop())
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        self.poll()
+        return True
+
+    def close(self) -> None:
+        """Disconnect from every process."""
+        for peer in (self._peer, self._explorer):
+            if peer is not None:
+                peer.leave()
+
+    def poll(self) -> bool:
+        """Read what is new in the journal; True when there was something."""
+        if self._reader is None:
+            return False
+        try:
+            return self.history.add(self._reader.read())
+        except OSError as error:
+            self._reader = None
+            self._listener.problem("The run's journal cannot be read", str(error), "its folder may have been removed; o opens another run")
+            return False
+
+    # --- commands -----------------------------------------------------------------------------------------------------------------
+
+    async def train_or_pause(self) -> None:
+        """Pause a run that is training; resume one that is paused or has ended."""
+        state = self.state
+        if state == "training":
+            await self.command(Pause())
+        elif state in ("paused", "finished", "stopped") and self.attached:
+            await self.command(Resume())
+        elif self.run is not None and state in ("stopped", "interrupted", "finished", "failed"):
+            await self.resume()
+
+    async def step_once(self) -> None:
+        """Train one step, then pause."""
+        await self.command(StepOnce())
+
+    async def save(self) -> bool:
+        """Save a checkpoint; False when that was refused."""
+        return await self.command(Save())
+
+    async def set(self, field: str, value: Any) -> None:
+        """Change a live setting."""
+        await self.command(Set(field=field, value=value))
+
+    def change_limit(self, by: int) -> float:
+        """Change the limit on steps per second by one notch; returns the new limit, 0 for none."""
+        if self.limit:
+            position = LIMITS.index(self.limit)
+        elif by < 0 and self.status is not None and self.status.steps_per_second > 0:
+            # from full speed down to the first limit that makes a difference
+            position = next((i for i, limit in enumerate(LIMITS) if limit >= self.status.steps_per_second), len(LIMITS) - 1)
+        else:
+            position = len(LIMITS) - 1
+        self.limit = LIMITS[min(max(position + by, 0), len(LIMITS) - 1)]
+        self.send(SetSpeed(steps_per_second=self.limit))
+        return self.limit
+
+    def watch(self, views: list[View]) -> None:
+        """Receive these panels from now on, a few times a second."""
+        self._watcher.watch(views, self._client)
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        """Ask for one panel, once. Raises `RunError`, whose message can be shown."""
+        if self._client is None:
+            raise RunError(self.unavailable)
+        return await self._client.ask(panel, options)
+
+    async def act(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
+        """Do one of the architecture's actions; returns its answer. Raises `RunError`, whose message can be shown."""
+        action = next(action for action in self.card.actions if action.name == name)
+        if action.lasting and not self.attached:
+            raise RunError(NOTHING_TRAINS)
+        if self._client is None:
+            raise RunError(self.unavailable)
+        return await self._client.command(Act(action=name, options=options, urgent=urgent))
+
+    async def command(self, command: AnyCommand) -> bool:
+        """Send a command and wait for the reply. True when it was obeyed; a refusal is reported as a problem."""
+        if self._peer is None or self._peer.client is None:
+            return False
+        try:
+            await self._peer.client.command(command)
+        except RunError as error:
+            self._listener.problem("The run refused the command", str(error), "")
+            return False
+        return True
+
+    def send(self, command: AnyCommand) -> None:
+        """Send a command without waiting for the reply."""
+        if self._peer is not None and self._peer.client is not None:
+            with contextlib.suppress(RunError):  # a broken connection is reported by `_run_gone`
+                self._peer.client.send(command)
+
+    # --- events -------------------------------------------------------------------------------------------------------------------
+
+    def _receive(self, event: LiveEvent) -> None:
+        match event:
+            case Shown():
+                self._watcher.receive(event)
+            case Status():
+                changed = self.status is None or self.status.state != event.state
+                self.status = event
+                if changed:
+                    self.poll()
+                self._listener.status_changed()
+            case _:
+                pass
+
+    def _receive_from_explorer(self, event: LiveEvent) -> None:
+        """The explorer's status is ignored while a run is starting."""
+        if self._peer is None or not isinstance(event, Status):
+            self._receive(event)
+
+    def _run_gone(self) -> None:
+        peer, self._peer = self._peer, None
+        self.status = None
+        self.poll()
+        if peer is not None and self.history.finished is None and self.history.failure is None:
+            self._death = asyncio.get_running_loop().create_task(self._report_death(peer))
+        self._listener.status_changed()
+
+    async def _report_death(self, peer: Peer) -> None:
+        why = await peer.describe_death(self.history.step)
+        saved = self.history.saved_step
+        remedy = "it had saved no checkpoint yet; r starts over"
+        if saved is not None:
+            remedy = f"its last checkpoint is from step {saved:,}; space resumes from there"
+        self._listener.problem("The run was interrupted", why, remedy)
+
+    def _explorer_gone(self) -> None:
+        self._explorer = None
+        self._listener.status_changed()
+
+    def _leave_explorer(self) -> None:
+        if self._explorer is not None:
+            self._explorer.leave()
+        self._explorer = None
+
+
+def _is_pretrained(name: str) -> bool:
+    try:
+        return name in shipped.shipped()
+    except CheckpointError:  # a damaged manifest, which opening a pretrained model reports
+        return False

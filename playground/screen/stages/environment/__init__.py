@@ -1,0 +1,1 @@
+"""The environment: watch the agent, or play yourself."""

@@ -1,0 +1,1 @@
+"""The prompt: a text that a person and the model write together."""

@@ -1,0 +1,1 @@
+"""Line charts: curves over steps, with axes, guides and marks."""

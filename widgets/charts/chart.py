@@ -1,0 +1,87 @@
+"""What a line chart draws: curves, guides and marks, and the chart's state at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlplay.widgets.charts.curves import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A named curve; `y` may hold NaN, which leaves a gap."""
+
+    name: str
+    x: NDArray[Any]  # (count,)
+    y: NDArray[Any]  # (count,)
+    colour: str = "train"
+    """A name that `Palette.colour` knows: train, held_out, or "0".."9"."""
+    style: Literal["line", "dots"] = "line"
+    smoothed: bool = True
+    """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A dashed, named horizontal line, such as the value of a baseline."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A thin vertical line: something changed at this x."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCurve:
+    """A curve whose points can be drawn: in order of x, without gaps, smoothed."""
+
+    curve: Curve
+    x: Floats  # (points,)
+    y: Floats  # (points,)
+    piece: NDArray[np.intp]  # (points,), see `curves.clean`
+    smooth: Floats  # (points,), y after smoothing
+    dash: int = 0
+    """Which dash pattern a line has: its position among the lines."""
+
+    def nearest(self, x: float) -> tuple[float, float, float] | None:
+        """x, y and smoothed y of the point nearest to `x`; None without points."""
+        if not len(self.x):
+            return None
+        i = int(np.searchsorted(self.x, x))
+        if i == len(self.x) or (i > 0 and x - self.x[i - 1] < self.x[i] - x):
+            i -= 1
+        return self.point(i)
+
+    def point(self, i: int) -> tuple[float, float, float]:
+        """x, y and smoothed y of the point at position `i`."""
+        return float(self.x[i]), float(self.y[i]), float(self.smooth[i])
+
+
+@dataclass(frozen=True, eq=False)
+class ChartState:
+    """All that the drawing of a chart depends on, but its size and colours."""
+
+    curves: tuple[PreparedCurve, ...]
+    guides: tuple[Guide, ...]
+    marks: tuple[Mark, ...]
+    left: float
+    right: float
+    """The part of the x axis that is shown, from `left` to `right`."""
+    zoomed: bool
+    cursor: float | None
+    """The x at which values are read out."""
+    log_scale: bool
+    smoothing: float
+    percent: bool
+    unit: str
+    x_title: str

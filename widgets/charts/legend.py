@@ -1,0 +1,67 @@
+"""The legend of a line chart, which is its readout too: line style, name and value of every curve."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.segment import Segment
+
+from dlplay.widgets.charts.chart import ChartState, PreparedCurve
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.text import figure, fit, plain
+
+DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
+"""Columns of dots that are drawn and left out, so that lines differ without colour."""
+GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
+"""What stands for each in the legend."""
+MARKER = "•"
+
+
+def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = False) -> Row:
+    """Line style, name and value of every curve: the value at the cursor, else the newest. Where it is too long, details are left out."""
+    cursor = chart.cursor
+    head: Row = []
+    if cursor is not None:
+        points = [point for curve in chart.curves if (point := curve.nearest(cursor)) is not None]
+        x = min((point[0] for point in points), key=lambda x: abs(x - cursor), default=cursor)
+        head.append(Segment(f"{plain(chart.x_title)} {figure(x)}  ", palette.style("accent", bold=True)))
+    row: Row = []
+    # a readout must show values; without a cursor, names say which curve is which
+    for detail in (3, 2, 1, 0) if cursor is not None else (3, 2, -1, 0):
+        row = head + [segment for curve in chart.curves for segment in _entry(chart, curve, detail, palette)]
+        if _length(row) <= width + 2:  # the two spaces at the end may be cut
+            break
+    states = (
+        "log" if chart.log_scale else "",
+        f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
+        "start clipped" if clipped and not chart.zoomed else "",
+        "zoomed" if chart.zoomed else "",
+    )
+    state = " · ".join(text for text in states if text)
+    used = _length(row)
+    if state and used + len(state) <= width:
+        row.append(Segment(fit(state, width - used, right=True), palette.style("faint")))
+    return row
+
+
+def _length(row: Row) -> int:
+    return sum(cell_len(segment.text) for segment in row)
+
+
+def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette) -> Row:
+    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, -1: the name alone, 0: that cut."""
+    curve = prepared.curve
+    dots = curve.style == "dots"
+    glyph = MARKER * 2 if dots else GLYPHS[prepared.dash % len(GLYPHS)]
+    row = [Segment(glyph + " ", palette.style(curve.colour, bold=True))]
+    if detail != 1:
+        name = plain(curve.name)
+        row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
+    if detail > 0:
+        newest = prepared.point(-1) if len(prepared.x) else None
+        point = prepared.nearest(chart.cursor) if chart.cursor is not None else newest
+        value = figure(None if point is None else point[1], chart.percent, chart.unit)
+        if detail > 2 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
+            value += f" ~{figure(point[2], chart.percent)}"
+        row.append(Segment(value + "  ", palette.style("text")))
+    return row

@@ -1,0 +1,235 @@
+"""The drawing of a line chart: from its state to rows, with limits, legend, axes, guides, marks and curves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.segment import Segment
+
+from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
+from dlplay.widgets.charts.canvas import Canvas
+from dlplay.widgets.charts.chart import ChartState, PreparedCurve
+from dlplay.widgets.charts.curves import Columns, columns, dots, means
+from dlplay.widgets.charts.guide_names import gutter as names_gutter
+from dlplay.widgets.charts.guide_names import gutter_width, one_line
+from dlplay.widgets.charts.legend import DASHES, MARKER, legend
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row, pieces
+from dlplay.widgets.drawing.text import fit, narrow, plain
+
+_MIN_COLUMNS_TO_CLIP = 40
+"""Columns of dots that a chart must fill before a steep start is clipped."""
+_MIN_POINTS = 3
+"""Points of a curve from which the curves alone decide the limits."""
+_FEW = 10
+"""Span of x below which ticks may fall between whole numbers."""
+_ROOMY = 6
+"""Rows from which marks are named and the names of guides may take a line of their own; in a lower plot they would hide the curves."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Where the plot lies in the widget, and which part of the data it shows."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    gutter: int
+    """Cells before the plot, for the y axis."""
+    width: int
+    height: int
+    log: bool
+
+    def row(self, value: float) -> int:
+        """The row of dots for a value; 0 is the top one, and a value outside the limits has a row outside the plot."""
+        low, high = self.bottom, self.top
+        if self.log:
+            if value <= 0:
+                return 4 * self.height
+            value, low, high = math.log10(value), math.log10(low), math.log10(high)
+        return round((high - value) / (high - low) * (4 * self.height - 1))
+
+    def column(self, x: float) -> int:
+        """The column of cells for an x."""
+        return math.floor((x - self.left) / (self.right - self.left) * self.width)
+
+
+def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[Plot, list[Row]]:
+    """The plot and all rows of the widget."""
+    plot_height = max(1, height - 2)
+    names = gutter_width(chart.guides, chart.percent, width, plot_height)
+    listed = bool(chart.guides) and not names and plot_height >= _ROOMY
+    plot_height -= listed
+    # a first guess of the gutter decides the ticks, which decide the gutter
+    probe = max(1, width - 8 - names)
+    spans = [_span(curve, chart.left, chart.right, 2 * probe) for curve in chart.curves]
+    bottom, top, clipped = _limits(chart, spans)
+    max_ticks = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
+    ticks = log_ticks(bottom, top, max_ticks) if chart.log_scale else linear_ticks(bottom, top, max_ticks)
+    labels = tick_labels(ticks, chart.percent, even=not chart.log_scale)
+    gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
+    if width - gutter < 6:
+        gutter, labels, ticks = 0, [], []
+    plot = Plot(chart.left, chart.right, bottom, top, gutter, max(1, width - gutter - names), plot_height, chart.log_scale)
+    canvas = Canvas(plot.height, plot.width, palette.blank)
+    _draw_curves(chart, plot, canvas, palette)
+    _draw_marks(chart, plot, canvas, palette)
+    _draw_cursor(chart, plot, canvas, palette)
+    _draw_guides(chart, plot, canvas, palette)
+    rows = canvas.rows()
+    if gutter:
+        rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
+    if names:
+        finite = [guide for guide in chart.guides if math.isfinite(guide.value)]
+        named = names_gutter([plot.row(guide.value) // 4 for guide in finite], finite, chart.percent, names, plot.height, palette)
+        rows = [[*row, *name] for row, name in zip(rows, named, strict=True)]
+    if listed:
+        rows.insert(0, one_line(chart.guides, chart.percent, width, palette))
+    if height >= 2:
+        rows.insert(0, legend(chart, width, palette, clipped))
+    if height >= 3:
+        rows.append(_x_axis(chart, plot, width, palette))
+    return plot, rows
+
+
+def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
+    """What a curve covers in each of `count` columns of dots."""
+    x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
+    return columns(x, y, piece, left, right, count, curve.curve.style == "line")
+
+
+def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool]:
+    """The limits of y, and whether they clip a curve.
+
+    The curves decide; a guide is included where that leaves the curves at least 60 % of the height. While every curve has too few points,
+    the nearest guide above and the nearest below are included.
+    """
+    lows = np.concatenate([np.zeros(0), *(s.low[~np.isnan(s.low)] for s in spans)])
+    highs = np.concatenate([np.zeros(0), *(s.high[~np.isnan(s.high)] for s in spans)])
+    if not len(lows):
+        return (0.1, 1.0, False) if chart.log_scale else (0.0, 1.0, False)
+    low, high = float(lows.min()), float(highs.max())
+    clipped = False
+    if not chart.log_scale:
+        low, high = _without_start(lows, highs)
+        clipped = (low, high) != (float(lows.min()), float(highs.max()))
+    guides = [guide.value for guide in chart.guides if math.isfinite(guide.value) and (guide.value > 0 or not chart.log_scale)]
+    if max(len(curve.x) for curve in chart.curves) < _MIN_POINTS:
+        low = max((value for value in guides if value <= low), default=low)
+        high = min((value for value in guides if value >= high), default=high)
+    for value in guides:
+        new_low, new_high = min(low, value), max(high, value)
+        have, need = (math.log(high / low), math.log(new_high / new_low)) if chart.log_scale else (high - low, new_high - new_low)
+        if have >= 0.6 * need:
+            low, high = new_low, new_high
+    return (*(log_limits(low, high) if chart.log_scale else linear_limits(low, high)), clipped)
+
+
+def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[float, float]:
+    """The limits without a steep start, which would hide the rest: without a tenth of the columns, if those take most of the height."""
+    low, high = float(lows.min()), float(highs.max())
+    if len(lows) < _MIN_COLUMNS_TO_CLIP:
+        return low, high
+    most_low, most_high = float(np.quantile(lows, 0.1)), float(np.quantile(highs, 0.9))
+    if high - most_low < 0.4 * (high - low):
+        return most_low, high
+    if most_high - low < 0.4 * (high - low):
+        return low, most_high
+    return low, high
+
+
+def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    for prepared in chart.curves:
+        curve = prepared.curve
+        span = _span(prepared, plot.left, plot.right, 2 * plot.width)
+        grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
+        if curve.style == "dots" or len(prepared.x) == 1:
+            cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
+            canvas.paint(cells, MARKER, palette.style(curve.colour, bold=True))
+            continue
+        if chart.smoothing > 0 and curve.smoothed:
+            canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
+            smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
+            grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        on, off = DASHES[prepared.dash % len(DASHES)]
+        if off:
+            grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
+        canvas.dots(grid, palette.style(curve.colour))
+
+
+def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    """Draw dashes where no curve runs; they may cover the dim raw values behind a smoothed curve."""
+    grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
+    for guide in chart.guides:
+        dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
+        if 0 <= dot < 4 * plot.height:
+            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
+    canvas.dots(grid, palette.style("guide", dim=True), background=True)
+
+
+def _draw_marks(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    style = palette.style("mark", dim=True)
+    for mark in chart.marks:
+        column = plot.column(mark.x) if math.isfinite(mark.x) else -1
+        if not 0 <= column < plot.width:
+            continue
+        for row in range(plot.height):
+            canvas.put(row, column, "┊", style, only_blank=True)
+        label = narrow(mark.label) if plot.height >= _ROOMY else ""
+        places = ((row, start) for row in range(plot.height) for start in (column + 1, column - len(label)))
+        for row, start in places:
+            if canvas.free(row, start, len(label)):
+                canvas.put(row, start, label, palette.style("mark"), keep=True)
+                break
+
+
+def _draw_cursor(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    cursor = chart.cursor
+    if cursor is None or not 0 <= plot.column(cursor) < plot.width:
+        return
+    style = palette.style("accent")
+    for row in range(plot.height):
+        canvas.put(row, plot.column(cursor), "│", style, only_blank=True)
+    for curve in chart.curves:
+        point = curve.nearest(cursor)
+        if point is not None and plot.left <= point[0] <= plot.right:
+            x, _, y = point
+            style = palette.style(curve.curve.colour, bold=True)
+            canvas.put(plot.row(y) // 4, min(plot.width - 1, plot.column(x)), "◆", style)
+
+
+def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette) -> list[Row]:
+    by_row = {plot.row(tick) // 4: label for tick, label in zip(ticks, labels, strict=True) if 0 <= plot.row(tick) < 4 * plot.height}
+    muted, faint = palette.style("muted"), palette.style("faint")
+    rows: list[Row] = []
+    for y in range(plot.height):
+        label = by_row.get(y)
+        rows.append([Segment(fit(label or "", plot.gutter - 1, right=True), muted), Segment("┤" if label else "│", faint)])
+    return rows
+
+
+def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
+    ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
+    whole = all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves)
+    if plot.right - plot.left < _FEW and whole:  # x counts something, such as steps
+        ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
+    title = plain(chart.x_title)
+    parts: list[tuple[int, str, str]] = []
+    end = width
+    if len(title) < plot.gutter:
+        parts.append((plot.gutter - 1 - len(title), title, "faint"))
+    elif width > len(title) + 12:
+        end = width - len(title) - 2
+        parts.append((width - len(title), title, "faint"))
+    free = plot.gutter
+    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+        middle = plot.gutter + min(plot.width - 1, plot.column(tick))
+        start = max(plot.gutter, min(middle - len(label) // 2, width - len(label)))
+        if start >= free and start + len(label) <= end:
+            parts.append((start, label, "muted"))
+            free = start + len(label) + 2
+    return pieces(parts, width, palette)
