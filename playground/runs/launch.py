@@ -21,7 +21,7 @@ from dlplay.runs.lock import Holder, holder
 from dlplay.runs.wire import encode, short_path
 
 _PROGRAM = Path(__file__).absolute().parents[1] / "__main__.py"
-"""Started by its path, this copy of the package needs no install, and a folder called dlplay where we stand is never taken for it."""
+"""Started by its path it is this copy of the package, installed or not, whatever the current folder holds."""
 
 
 class _Process(subprocess.Popen[bytes]):
