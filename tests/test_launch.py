@@ -36,7 +36,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In the place of Python: says how it was called, then waits to be killed."""
     path = tmp_path / "python"
-    path.write_text('#!/bin/sh\necho "$@"; echo "path=$PYTHONPATH"; cat; echo err >&2; exec sleep 600\n')
+    path.write_text('#!/bin/sh\necho "$@"; cat; echo err >&2; exec sleep 600\n')
     path.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(path))
     return path
@@ -48,8 +48,7 @@ async def test_the_command_runs_in_a_session_of_its_own_and_its_words_go_to_the_
     try:
         wait_until(lambda: log.exists() and log.read_text().endswith("err\n"))  # standard input was empty
         said = log.read_text().splitlines()
-        assert said[0] == "-P -m dlplay gpt --headless --steps 3"
-        assert str(ROOT) in said[1]
+        assert said[0] == f"-P {ROOT}/dlplay/__main__.py gpt --headless --steps 3"
         assert os.getsid(launched.pid) == launched.pid
         assert launched.returncode is None
         assert alive(launched.pid)

@@ -20,7 +20,8 @@ from dlplay.runs.directory import RunDirectory, summary
 from dlplay.runs.lock import Holder, holder
 from dlplay.runs.wire import encode, short_path
 
-_ROOT = Path(__file__).resolve().parents[2]
+_PROGRAM = Path(__file__).absolute().parents[1] / "__main__.py"
+"""Started by its path it is this copy of the package, installed or not, whatever the current folder holds."""
 
 
 class _Process(subprocess.Popen[bytes]):
@@ -74,12 +75,11 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         process = _Process(
-            [sys.executable, "-P", "-m", "dlplay", *arguments],  # -P: a folder called dlplay where we stand is not ours
+            [sys.executable, "-P", str(_PROGRAM), *arguments],  # -P: no folder is put on Python's path
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=_environment(),
         )
     finally:
         os.close(log)
@@ -89,14 +89,6 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
 async def launch(arguments: Sequence[str], log_path: Path) -> Launched:
     """As `launch_blocking`, off the event loop's thread."""
     return await asyncio.to_thread(launch_blocking, arguments, log_path)
-
-
-def _environment() -> dict[str, str]:
-    """With this very package to be found, also in a checkout that is not installed."""
-    environment = dict(os.environ)
-    if not {"site-packages", "dist-packages"} & set(_ROOT.parts):
-        environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-    return environment
 
 
 def alive(pid: int) -> bool:

@@ -1,0 +1,77 @@
+"""What the documents tell a person to type can be typed, and what they point to is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dlplay import cli
+from dlplay.runs import ask, panel_text
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+MISSING = ("DIR", "FILE", "hf:", "gpt-1")
+"""What stands for a run or a file of the reader's own, which is not there."""
+
+
+def indented(text: str) -> list[str]:
+    """The lines of code blocks."""
+    return [line.strip() for line in text.splitlines() if line.startswith(("    ", "\t"))]
+
+
+def readme_commands() -> list[str]:
+    """Those of code blocks, without their explanation and with what is optional."""
+    lines = [re.split(r"\s{3,}", line)[0] for line in indented((ROOT / "README.md").read_text())]
+    return [re.sub(r"[][]", "", line) for line in lines if line.startswith("dlplay")]
+
+
+def measured_commands() -> list[str]:
+    """Those of the table's last column, each variant (`--preset NAME`, or a name alone) with the command of the rows above."""
+    commands, whole = [], ""
+    for row in (ROOT / "docs" / "measured.md").read_text().splitlines():
+        for code in re.findall(r"`([^`]+)`", row.rpartition(" | ")[2]) if row.startswith("|") else ():
+            if code.startswith("dlplay "):
+                whole = " ".join(code.split()[:2]) + " --headless"
+                commands.append(code)
+            elif not code.startswith("python "):
+                commands.append(f"{whole} {code}" if code.startswith("--") else f"{whole} --preset {code}")
+    return commands
+
+
+def test_the_readme_sets_up_as_the_makefile_does() -> None:
+    recipe = re.search(r"^\.venv/ready:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe, "the Makefile has no recipe for .venv/ready"
+    environment, install, _ = indented(recipe[1])
+    assert install.endswith("-e '.[test]'")
+    shown = indented((ROOT / "README.md").read_text())[:2]
+    assert shown == [environment, install.replace("'.[test]'", ".")], "README.md and Makefile set up differently; edit both"
+
+
+@pytest.mark.parametrize("command", [*dict.fromkeys(readme_commands() + measured_commands())])
+def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """All but the training, the model's answer and the screen."""
+    monkeypatch.setattr(cli, "_train", lambda *_, **__: 0)
+    monkeypatch.setattr(cli, "_screen", lambda **_: 0)
+    monkeypatch.setattr(ask, "answer", lambda *_: None)
+    monkeypatch.setattr(panel_text, "print_panel", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command.replace(" N", " 3"))
+    assert words[0] == "dlplay"
+    status, said = cli.run([*words[1:], "--runs-dir", "runs"]), capsys.readouterr().err
+    assert status == 0 or any(name in command and name in said for name in MISSING), said
+
+
+def test_every_benchmark_that_is_named_exists() -> None:
+    text = "".join(path.read_text() for path in DOCUMENTS)
+    named = set(re.findall(r"python -m benchmarks (\w+)", text))
+    assert named
+    assert [name for name in named if not (ROOT / "benchmarks" / f"{name}.py").exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_points_to_is_there(document: Path) -> None:
+    text = document.read_text()
+    links = [(document.parent / target).resolve() for target in re.findall(r"\]\(([^):#]+)\)", text)]
+    tests = [ROOT / name for name in re.findall(r"pytest (tests/[\w/.]+)", text)]
+    assert [str(path) for path in links + tests if not path.exists()] == []
