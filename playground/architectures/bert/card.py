@@ -96,8 +96,8 @@ card = Card(
             "held_out",
             "Held-out masks",
             "Held-out text, masked as in every evaluation: the targets and the predictions.",
-            "One row of the held-out tenth with its first set of masks, which are the same in every run. Rank 1 means that the target is the "
-            "most likely word; a cross marks a wrong prediction. The n-grams in the charts see the same rows.",
+            "One row of the held-out tenth with its first set of masks, which are the same in every run. Rank 1: the target is the most "
+            "likely word; a cross marks a wrong prediction. The n-grams in the charts see the same rows.",
             HeldOutRow,
         ),
         PanelCard(

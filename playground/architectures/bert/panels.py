@@ -197,7 +197,7 @@ class BERTPanels:
         number = min(options.example, len(rows.idx) - 1)
         targets, masked = rows.idx[number], chosen[number]
         length = int(rows.valid[number].sum())
-        idx = targets.masked_fill(masked, data.ids.mask)[:length]
+        idx = targets.masked_fill(masked, data.special.mask)[:length]
         segments = rows.segments[number : number + 1, :length] if data.settings.next_sentence else None
         probability = self.model.logits(self.model(idx[None], segments))[0].cpu().double().softmax(dim=-1)  # (T, V)
         labels = [self._word(token) for token in targets[:length].tolist()]

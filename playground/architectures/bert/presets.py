@@ -5,9 +5,7 @@ from __future__ import annotations
 from dlplay.engine.card import Preset
 
 PRESETS = {
-    "reference": Preset(
-        {}, "The defaults: 0.41 M parameters on the language reference; it predicts 32 % of the masked words."
-    ),
+    "reference": Preset({}, "The defaults: 0.41 M parameters on the language reference; it predicts 32 % of the masked words."),
     "pairs": Preset(
         {"next_sentence": True},
         "Each row holds two segments of text, and the model also predicts whether the second follows the first.",

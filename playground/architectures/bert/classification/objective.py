@@ -53,19 +53,19 @@ class Classification:
         self, settings: BERTSettings, device: torch.device, data: Labelled, tokenizer: Tokenizer, generator: torch.Generator
     ) -> None:
         self.settings, self.device, self.data, self.tokenizer, self.generator = settings, device, data, tokenizer, generator
-        self.ids = SpecialIds(len(tokenizer.vocabulary))
+        self.special = SpecialIds(len(tokenizer.vocabulary))
         self.train, self.test = self._rows(data.train), self._rows(data.held_out)
         labels = torch.from_numpy(data.labels).to(device)
         self.train_labels, self.test_labels = labels[torch.from_numpy(data.train)], labels[torch.from_numpy(data.held_out)]
 
     def _rows(self, which: np.ndarray) -> RaggedRows:
-        room, ids = self.settings.block_size - 2, self.ids
+        room, special = self.settings.block_size - 2, self.special
         texts = (self.tokenizer.encode(self.data.texts[number])[:room] for number in which.tolist())
-        return RaggedRows(([ids.cls, *text, ids.sep] for text in texts), self.device)
+        return RaggedRows(([special.cls, *text, special.sep] for text in texts), self.device)
 
     @property
     def words(self) -> str:
-        words = self.test.flat[self.test.flat < self.ids.words]
+        words = self.test.flat[self.test.flat < self.special.words]
         unknown = float((words == 0).double().mean()) if len(words) else 0.0
         return (
             f"{self.data.words}; {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>; "
@@ -83,20 +83,20 @@ class Classification:
     def logits(self, model: BERT, idx: Tensor) -> Tensor:
         """Logits (B, classes) of rows (B, T)."""
         assert model.classifier is not None
-        pooled = model.pool(model(idx, None, idx != self.ids.pad))
+        pooled = model.pool(model(idx, None, idx != self.special.pad))
         logits: Tensor = model.classifier(F.dropout(pooled, self.settings.dropout, model.training))
         return logits
 
     def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on a batch of texts drawn with replacement; it has no parts."""
         which = torch.randint(len(self.train), (self.settings.batch,), device=self.device, generator=self.generator)
-        logits = self.logits(model, self.train.padded(which, self.ids.pad))
+        logits = self.logits(model, self.train.padded(which, self.special.pad))
         return F.cross_entropy(logits, self.train_labels[which]), {}
 
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Accuracy and loss on every held-out text."""
         parts = torch.split(torch.arange(len(self.test), device=self.device), AT_ONCE)
-        logits = torch.cat([self.logits(model, self.test.padded(part, self.ids.pad)) for part in parts])
+        logits = torch.cat([self.logits(model, self.test.padded(part, self.special.pad)) for part in parts])
         correct = (logits.argmax(dim=-1) == self.test_labels).sum()
         return {
             "test_accuracy": int(correct) / len(self.test),

@@ -23,7 +23,7 @@ class Rows:
         return Rows(self.idx.to(device), self.segments.to(device), self.valid.to(device))
 
 
-def lay_out(text: Tensor, first: Tensor, second: Tensor | None, block_size: int, ids: SpecialIds) -> Rows:
+def lay_out(text: Tensor, first: Tensor, second: Tensor | None, block_size: int, special: SpecialIds) -> Rows:
     """Rows `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, padded to `block_size` with `[PAD]`.
 
     `first` and `second` (B, 2) are the start and the length of the segments a and b in `text` (N,).
@@ -40,25 +40,25 @@ def lay_out(text: Tensor, first: Tensor, second: Tensor | None, block_size: int,
         separators = separators | (position == end)
     valid = position <= end
     idx = text[source.clamp(0, len(text) - 1)]
-    idx = torch.where(separators, ids.sep, idx)
-    idx = torch.where(valid, idx, ids.pad)
-    idx[:, 0] = ids.cls
+    idx = torch.where(separators, special.sep, idx)
+    idx = torch.where(valid, idx, special.pad)
+    idx[:, 0] = special.cls
     return Rows(idx, (in_second & valid).long(), valid)
 
 
-def choose_targets(idx: Tensor, share: float, limit: int, ids: SpecialIds, generator: torch.Generator) -> Tensor:
+def choose_targets(idx: Tensor, share: float, limit: int, special: SpecialIds, generator: torch.Generator) -> Tensor:
     """Which words are to be predicted, (B, T): each word independently with probability `share`, never a special token; if there are more
     than `limit`, the first ones."""
     noise = torch.rand(idx.shape, device=idx.device, generator=generator)
-    chosen = (noise < share) & (idx < ids.words)
+    chosen = (noise < share) & (idx < special.words)
     return chosen & (chosen.flatten().cumsum(0) <= limit).view_as(chosen)
 
 
-def mask_targets(idx: Tensor, chosen: Tensor, kept: float, random: float, ids: SpecialIds, generator: torch.Generator) -> Tensor:
+def mask_targets(idx: Tensor, chosen: Tensor, kept: float, random: float, special: SpecialIds, generator: torch.Generator) -> Tensor:
     """`idx` with the `chosen` words replaced: a share `kept` stays as it is, a share `random` becomes a random word, the rest `[MASK]`."""
     noise = torch.rand(idx.shape, device=idx.device, generator=generator)
-    words = torch.randint(ids.words, idx.shape, device=idx.device, generator=generator)
-    replaced = torch.where(noise < random, words, ids.mask)
+    words = torch.randint(special.words, idx.shape, device=idx.device, generator=generator)
+    replaced = torch.where(noise < random, words, special.mask)
     return torch.where(chosen & (noise < 1 - kept), replaced, idx)
 
 

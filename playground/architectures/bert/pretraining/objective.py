@@ -31,7 +31,7 @@ class Pretraining:
 
     def __init__(self, settings: BERTSettings, device: torch.device, corpus: Corpus, generator: torch.Generator) -> None:
         self.settings, self.device, self.corpus, self.generator = settings, device, corpus, generator
-        self.ids = SpecialIds(len(corpus.tokenizer.vocabulary))
+        self.special = SpecialIds(len(corpus.tokenizer.vocabulary))
         self.train = torch.from_numpy(corpus.train).to(device)  # (N,)
         self.max_words = settings.block_size - (3 if settings.next_sentence else 2)
         """Words of a row, special tokens not counted."""
@@ -57,8 +57,8 @@ class Pretraining:
         settings = self.settings
         rows, is_random = self._batch()
         limit = max_targets(rows.idx.numel(), settings.mask_share)
-        chosen = choose_targets(rows.idx, settings.mask_share, limit, self.ids, self.generator)
-        masked_idx = mask_targets(rows.idx, chosen, settings.mask_kept, settings.mask_random, self.ids, self.generator)
+        chosen = choose_targets(rows.idx, settings.mask_share, limit, self.special, self.generator)
+        masked_idx = mask_targets(rows.idx, chosen, settings.mask_kept, settings.mask_random, self.special, self.generator)
         hidden = model(masked_idx, rows.segments if settings.next_sentence else None, rows.valid)  # (B, T, C)
         positions, is_target = gather_targets(chosen, limit)  # (K,)
         logits = model.logits(hidden.flatten(0, 1)[positions])  # (K, V)
@@ -80,14 +80,14 @@ class Pretraining:
         shorter = shortest + (noise[1] * (self.max_words - shortest + 1)).long()
         length = torch.where(noise[0] < settings.short_share, shorter, self.max_words)  # (B, 1)
         if not settings.next_sentence:
-            rows = lay_out(self.train, torch.cat([starts, length], dim=1), None, settings.block_size, self.ids)
+            rows = lay_out(self.train, torch.cat([starts, length], dim=1), None, settings.block_size, self.special)
             return rows, torch.zeros(batch, dtype=torch.int64, device=self.device)
         first = (length * (0.25 + 0.5 * noise[2])).long().clamp(min=1)
         random_starts = self._random_starts(batch)
         is_random = noise[3] < 0.5
         second = torch.where(is_random, random_starts, starts + first)
         segments = torch.cat([starts, first], dim=1), torch.cat([second, length - first], dim=1)
-        return lay_out(self.train, *segments, settings.block_size, self.ids), is_random[:, 0].long()
+        return lay_out(self.train, *segments, settings.block_size, self.special), is_random[:, 0].long()
 
     def _random_starts(self, count: int) -> Tensor:
         return torch.randint(len(self.train) - self.max_words + 1, (count, 1), device=self.device, generator=self.generator)
@@ -106,16 +106,16 @@ class Pretraining:
                 starts, lengths = starts[:-1], lengths[:-1]
             half = (lengths // 2).clamp(min=1)
             first, second = torch.cat([starts, half], dim=1), torch.cat([starts + half, lengths - half], dim=1)
-            rows = lay_out(text, first, second, block, self.ids)
+            rows = lay_out(text, first, second, block, self.special)
             order = torch.randperm(len(starts), generator=generator)
             is_random = torch.rand(len(starts), generator=generator) < 0.5  # (R,)
-            pairs = lay_out(text, first, torch.where(is_random[:, None], second[order], second), block, self.ids)
+            pairs = lay_out(text, first, torch.where(is_random[:, None], second[order], second), block, self.special)
             self.is_random = is_random.to(self.device)
             self.pairs = pairs.to(self.device)
         else:
-            rows = lay_out(text, torch.cat([starts, lengths], dim=1), None, block, self.ids)
+            rows = lay_out(text, torch.cat([starts, lengths], dim=1), None, block, self.special)
         rounds = max(1, min(EVALUATION_ROUNDS, EVALUATION_WORDS // len(text)))
-        chosen = torch.stack([choose_targets(rows.idx, EVALUATION_SHARE, rows.idx.numel(), self.ids, generator) for _ in range(rounds)])
+        chosen = torch.stack([choose_targets(rows.idx, EVALUATION_SHARE, rows.idx.numel(), self.special, generator) for _ in range(rounds)])
         if not bool(chosen.any()):
             chosen[0, 0, 1] = True
         self.held_out = rows.to(self.device)
@@ -124,14 +124,14 @@ class Pretraining:
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Every chosen word of every round, replaced by [MASK]; with next sentences also whether the pairs are classified correctly."""
         rows = self.held_out
-        at_once = max(1, LOGITS // (self.settings.block_size * self.ids.size))
+        at_once = max(1, LOGITS // (self.settings.block_size * self.special.size))
         nats = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         for masked in self.chosen:
             for part in torch.split(torch.arange(len(rows.idx), device=self.device), at_once):
                 chosen, idx = masked[part], rows.idx[part]
                 segments = rows.segments[part] if self.settings.next_sentence else None
-                hidden = model(idx.masked_fill(chosen, self.ids.mask), segments, rows.valid[part])
+                hidden = model(idx.masked_fill(chosen, self.special.mask), segments, rows.valid[part])
                 logits, targets = model.logits(hidden[chosen]), idx[chosen]  # (K, V), (K,)
                 nats += F.cross_entropy(logits, targets, reduction="sum").to(nats.dtype)
                 correct += (logits.argmax(dim=-1) == targets).sum()
@@ -149,10 +149,10 @@ class Pretraining:
     def baselines(self) -> dict[str, dict[str, float]]:
         """N-grams on the masked words, and the more frequent class on the pairs."""
         idx, chosen = self.held_out.idx.cpu(), self.chosen.cpu()
-        rows = idx.masked_fill(chosen, self.ids.mask)  # (rounds, R, T)
+        rows = idx.masked_fill(chosen, self.special.mask)  # (rounds, R, T)
         targets = idx.expand_as(chosen)[chosen]
         found = baselines.masked_words(
-            self.corpus.train, self.ids.words, rows.flatten(0, 1).numpy(), chosen.flatten(0, 1).numpy(), targets.numpy()
+            self.corpus.train, self.special.words, rows.flatten(0, 1).numpy(), chosen.flatten(0, 1).numpy(), targets.numpy()
         )
         if self.settings.next_sentence:
             share = int(self.is_random.sum()) / len(self.is_random)
