@@ -16,7 +16,7 @@ from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.bounded import clean
 from dlplay.data.labelled import read_labelled
 from dlplay.data.special_tokens import SpecialIds
-from dlplay.engine.dataset import Missing, present
+from dlplay.engine.dataset import Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
@@ -71,7 +71,9 @@ class BERTTask(Task[BERTSettings]):
     @property
     def objective(self) -> Pretraining | Classification:
         """What it is trained on. Raises `DataError` when the data are missing."""
-        return present(self.source)
+        if isinstance(self.source, Missing):
+            raise DataError(self.source.why)
+        return self.source
 
     def panels(self) -> BERTPanels:
         return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes)

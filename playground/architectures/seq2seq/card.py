@@ -38,7 +38,7 @@ card = Card(
         PanelCard(
             "alignment",
             "Alignment",
-            "Row: output token. Column: source token. Rows appear as the output is generated.",
+            "Row: output token. Column: source token.",
             "The cross-attention of the last layer, averaged over its heads, or one head of it (aligned head). A clean diagonal is a copy, "
             "an antidiagonal a reversal; in translation it shows which word corresponds to which. There is no supervision for it.",
             Alignment,

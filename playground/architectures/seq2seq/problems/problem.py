@@ -208,11 +208,7 @@ class _Stored:
         kind = TOKENIZERS.get(str(assets.get("tokens")))
         if kind is None:
             raise DataError("the checkpoint's vocabulary is missing or damaged; use another checkpoint")
-        lengths = [assets.get("source_length"), assets.get("target_length")]
-        for name, length in zip(("source_length", "target_length"), lengths, strict=True):
-            if not isinstance(length, int) or not 2 <= length <= MAX_TOKENS + 1:
-                raise DataError(f"the checkpoint's {name} {length!r} is missing or damaged; use another checkpoint")
-        return cls(kind.from_assets(assets), *lengths)
+        return cls(kind.from_assets(assets), _stored_length(assets, "source_length"), _stored_length(assets, "target_length"))
 
     def fitted(self, corpus: PairCorpus) -> PairCorpus:
         """The corpus with the lengths stored here. Raises `DataError` when its pairs are longer than the checkpoint's learned positions."""
@@ -233,6 +229,13 @@ def open_problem(settings: Seq2SeqSettings, assets: dict[str, Any] | None = None
         return OwnPairs(settings, assets)
     kinds: dict[str, type[Letters | Addition | Dates]] = {"addition": Addition, "dates": Dates}
     return kinds.get(settings.task, Letters)(settings)
+
+
+def _stored_length(assets: dict[str, Any], name: str) -> int:
+    length = assets.get(name)
+    if not isinstance(length, int) or not 2 <= length <= MAX_TOKENS + 1:
+        raise DataError(f"the checkpoint's {name} {length!r} is missing or damaged; use another checkpoint")
+    return length
 
 
 def _is_held_out(source: str) -> bool:
