@@ -20,7 +20,6 @@ from dlplay.architectures.seq2seq.model import BOS, EOS, SPECIALS
 from dlplay.architectures.seq2seq.panels import exact_match
 from dlplay.architectures.seq2seq.settings import Seq2SeqSettings, Source
 from dlplay.architectures.seq2seq.task import Seq2SeqTask
-from dlplay.engine import stages
 from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
@@ -282,12 +281,3 @@ def test_norms_show_gradients_once_there_are_some() -> None:
     assert answer.labels[0] == "embedding and head"
     assert {"encoder 0 self-attention", "decoder 1 cross-attention", "decoder norm"} <= set(answer.labels)
     assert math.sqrt(sum(value**2 for value in answer.values)) <= task.settings.clip * 1.01
-
-
-def test_the_stage_is_a_line_of_tokens() -> None:
-    assert isinstance(card.stage, stages.TokenLine)
-    known = {item.name for item in fields(card.panel(card.stage.panel).options)}
-    assert {card.stage.option, card.stage.place, card.stage.changes, card.stage.plays} <= known
-    for panel in card.panels:
-        own = {item.name for item in fields(panel.options)} & {item.name for item in fields(Seq2SeqSettings)}
-        assert own == set()
