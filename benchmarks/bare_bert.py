@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.bert.masking import Specials
 from dlplay.architectures.bert.model import BERT
-from dlplay.architectures.bert.pretraining import Pretraining
+from dlplay.architectures.bert.pretraining.objective import Pretraining
 from dlplay.architectures.bert.settings import BERTSettings
-from dlplay.architectures.bert.task import adamw, learning_rate
+from dlplay.architectures.bert.task import learning_rate
 from dlplay.data.text import read_corpus, read_text
+from dlplay.parts.optimizers import adamw
 
 
 def main(steps: int, threads: int) -> None:
@@ -28,17 +28,16 @@ def main(steps: int, threads: int) -> None:
         min_count=settings.min_count,
         minimum=10 * settings.block_size,
     )
-    specials = Specials(len(corpus.tokenizer.vocabulary))
+    data = Pretraining(settings, torch.device("cpu"), corpus, torch.Generator().manual_seed(0))
     model = BERT(
-        specials.size,
+        data.special.size,
         layers=settings.layers,
         heads=settings.heads,
         width=settings.width,
         block_size=settings.block_size,
         dropout=settings.dropout,
     )
-    optimizer = adamw(model, settings)
-    data = Pretraining(settings, torch.device("cpu"), corpus, specials, torch.Generator().manual_seed(0))
+    optimizer = adamw(model, lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
     stopwatch = Stopwatch()
     for step in range(steps):
         for group in optimizer.param_groups:

@@ -11,19 +11,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.seq2seq import Seq2SeqSettings
 from dlplay.architectures.seq2seq.model import PAD
-from dlplay.architectures.seq2seq.problem import pose
-from dlplay.architectures.seq2seq.task import adamw, learning_rate, make_model, next_batch
+from dlplay.architectures.seq2seq.problems.batches import next_batch
+from dlplay.architectures.seq2seq.problems.problem import open_problem
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.task import BETAS, EPSILON, learning_rate, make_model
+from dlplay.parts.optimizers import adamw
 
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     settings = dataclasses.replace(Seq2SeqSettings(), steps=steps)
-    problem = pose(settings)
+    problem = open_problem(settings)
     model = make_model(settings, problem)
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model, lr=settings.lr, weight_decay=settings.weight_decay, betas=BETAS, eps=EPSILON)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]  # in this order the norms are equal
     generator = torch.Generator().manual_seed(0)
     device = torch.device("cpu")

@@ -183,7 +183,7 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
         assert terminal.status == 0
 
 
-@pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), ("seq2seq", "right answer")])
+@pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), ("seq2seq", "· target")])
 def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
     with Terminal(name, "--runs-dir", str(runs)) as terminal:
         terminal.until(answer)

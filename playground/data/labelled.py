@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,30 +26,33 @@ HELD_OUT = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Texts and their classes, a part of each class held out."""
+    """Texts and their classes, a share of each class held out. A dataset."""
 
     name: str
     texts: list[str]
     labels: NDArray[np.int64]  # (texts,)
     classes: list[str]
-    """Their names, in the order of the alphabet."""
+    """Their names, sorted."""
     train: NDArray[np.int64]
-    """Which texts are trained on."""
+    """Indices of the texts to train on."""
     held_out: NDArray[np.int64]
     key: str
-    """Names everything that the split depends on."""
+    """A digest of the file and of how it is split."""
 
     @property
     def words(self) -> str:
-        """The data in words, with sizes."""
         counts = np.bincount(self.labels, minlength=len(self.classes)).tolist()
         shown = ", ".join(f"{name} {count:,}" for name, count in zip(self.classes[:6], counts, strict=False))
         more = f" and {len(self.classes) - 6} more" if len(self.classes) > 6 else ""
         return f"{self.name}: {len(self.train):,} texts to train on, {len(self.held_out):,} held out; {shown}{more}"
 
+    @property
+    def assets(self) -> dict[str, Any]:
+        return {"classes": self.classes}
+
 
 def read_labelled(path: Path) -> Labelled:
-    """A UTF-8 file of at most 64 MiB with 2 to 100 classes; empty lines are passed over. Raises `DataError`."""
+    """The texts of a UTF-8 file of at most 64 MiB with 2 to 100 classes; empty lines are skipped. Raises `DataError`."""
     file = read_text_file(path)
     texts: list[str] = []
     names: list[str] = []
@@ -78,8 +82,8 @@ def read_labelled(path: Path) -> Labelled:
 
 
 def _split(texts: list[str], labels: NDArray[np.int64], classes: list[str], name: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """The number of different texts, all rows of those to train on, and a row for each of the others: a text that repeats is never on both
-    sides, and one that has several classes counts for the first of them. Raises `DataError` with the counts where they are too few."""
+    """The number of distinct texts, the indices of all rows to train on, and of one row for each held-out text: a text that repeats is
+    never on both sides, and one with several classes counts as the first. Raises `DataError` with the counts when there are too few."""
     numbers: dict[str, int] = {}
     first = np.array([numbers.setdefault(text, row) for row, text in enumerate(texts)])  # (texts,): where each text came first
     different = np.unique(first)

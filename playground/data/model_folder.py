@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dlplay.checkpoints.format import Signature, read_foreign, signature
 from dlplay.data import bounded
+from dlplay.data.special_tokens import ROLES
 from dlplay.data.subwords import MAX_SOURCE, library
 from dlplay.engine.errors import DataError
 
@@ -164,5 +165,5 @@ class ModelFolder:
         )
         made.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
         made.decoder = tk.decoders.WordPiece()
-        made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in vocabulary])
+        made.add_special_tokens([piece for piece in ROLES.values() if piece in vocabulary])
         return made

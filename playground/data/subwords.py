@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.data.bounded import clean
+from dlplay.data.special_tokens import ROLES, SPECIAL_TOKENS, UNK
 from dlplay.data.tokenizer_json import checked
 from dlplay.data.tokens import MAX_VOCABULARY, Tokenizer, printable
 from dlplay.engine.errors import DataError
@@ -172,42 +173,39 @@ class BytePairs(SubWords):
 
 
 class WordPieces(SubWords):
-    """BERT's pieces: a word is cut into the longest pieces known, those behind the first begin with ##.
+    """BERT's WordPiece: a word is cut into the longest pieces known; all but the first begin with ##.
 
-    The room keeps its special tokens behind the vocabulary, and the unknown one at 0; `foreign` has the ids that the source gives them.
+    Here the unknown token is the first of the vocabulary, and the special tokens follow behind it; `foreign` and `outer` have the ids
+    that the source gives them.
     """
 
     kind = "wordpiece"
     model = "WordPiece"
-    outside: ClassVar[tuple[str, ...]] = ("[PAD]", "[MASK]", "[CLS]", "[SEP]")
-    """Special tokens that are no part of the vocabulary here, in the order in which the room has them behind it."""
 
     def _order(self, known: dict[str, int]) -> list[int]:
-        if missing := [piece for piece in ("[UNK]", *self.outside) if piece not in known]:
+        if missing := [piece for piece in (UNK, *SPECIAL_TOKENS) if piece not in known]:
             raise DataError(f"the vocabulary has no {missing[0]}; BERT's tokenizer needs it, so save it again with save_pretrained")
-        self.outer = [known[piece] for piece in self.outside]
-        """Their ids in the source."""
-        first = known["[UNK]"]
+        self.outer = [known[piece] for piece in SPECIAL_TOKENS]
+        """Ids of the special tokens in the source."""
+        first = known[UNK]
         return [first, *(index for index in range(self.size) if index != first and index not in self.outer)]
 
     def read(self, text: str) -> tuple[list[int], list[str]]:
-        """See `Tokenizer.read`; a special token that is written out in a text is read as unknown, because it is none of its words."""
+        """The ids and the words; a special token that is spelt out in a text is not in the vocabulary, so it is read as unknown."""
         ids, words = super().read(text)
         return [max(token, 0) for token in ids], words
 
     def encode_long(self, text: str) -> NDArray[np.int64]:
-        """See `SubWords.encode_long`."""
         return np.maximum(super().encode_long(text), 0)
 
     def specials(self) -> dict[str, Any]:
         """How BERT's tokenizer is to treat letters, and its special tokens."""
         normalizer = json.loads(self.source).get("normalizer") or {}
-        named = {f"{name[1:-1].lower()}_token": name for name in ("[UNK]", *self.outside)}
         if normalizer.get("type") != "BertNormalizer":
-            return named
+            return dict(ROLES)
         rules = {name: normalizer.get(key) for name, key in (("do_lower_case", "lowercase"), ("strip_accents", "strip_accents"))}
         chinese = normalizer.get("handle_chinese_chars", True)
-        return {"tokenizer_class": "BertTokenizer", **rules, "tokenize_chinese_chars": chinese, **named}
+        return {"tokenizer_class": "BertTokenizer", **rules, "tokenize_chinese_chars": chinese, **ROLES}
 
     def space(self, before: Sequence[int], token: int) -> bool:
         """A piece that goes on with a word, and a closing mark, cling to what stands before; an opening bracket to what follows."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dlplay.data.special_tokens import UNK
 from dlplay.data.tokens import UNKNOWN
 from dlplay.engine.errors import DataError
 
@@ -74,7 +75,7 @@ def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]
     if sorted(numbers.values()) != list(range(len(numbers))):
         raise _damaged("does not number its words from 0 on, each once")
     words = sorted(numbers, key=numbers.__getitem__)
-    if words[:1] not in ([UNKNOWN], ["[UNK]"]) or model.get("unk_token") != words[0]:
+    if words[:1] not in ([UNKNOWN], [UNK]) or model.get("unk_token") != words[0]:
         raise _damaged("does not begin with the token for what is unknown")
     if re.search("[\ud800-\udfff]", "".join(words)):
         raise _damaged("has a word that cannot be written as UTF-8")

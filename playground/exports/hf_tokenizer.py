@@ -9,11 +9,9 @@ import re
 import sys
 from typing import Any
 
+from dlplay.data.special_tokens import CLS, ROLES, SEP, SPECIAL_TOKENS, UNK
 from dlplay.data.subwords import SubWords, library
 from dlplay.data.tokens import UNKNOWN, Tokenizer
-
-SPECIALS = {"pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-"""BERT's, in the order in which they stand behind the vocabulary."""
 
 FINAL_SIGMA = r"(?<=\p{L}|\p{L}['’]|\p{L}\p{Mn})Σ(?!['’.:\u00b7\p{Mn}\p{Cf}]*\p{L})"
 """A capital sigma at the end of a word becomes another letter than elsewhere."""
@@ -39,10 +37,10 @@ def build(tokenizer: Tokenizer, model_type: str, longest: int) -> Written:
     if isinstance(tokenizer, SubWords):
         return Written(tokenizer.source, config | tokenizer.specials())
     bert = model_type == "bert"
-    unknown = "[UNK]" if bert else UNKNOWN
+    unknown = UNK if bert else UNKNOWN
     made = _words(tokenizer, unknown) if tokenizer.kind == "word" else _characters(tokenizer, unknown)
     if bert:
-        config |= {**SPECIALS, "unk_token": unknown}
+        config |= ROLES
         _frame(made, len(tokenizer.vocabulary))
     elif tokenizer.kind == "word":
         config["unk_token"] = unknown
@@ -101,9 +99,9 @@ def _numbered(tokenizer: Tokenizer, unknown: str) -> dict[str, int]:
 def _frame(made: Any, words: int) -> None:
     """BERT's special tokens behind the vocabulary, and [CLS] and [SEP] around what is read."""
     tk = library()
-    made.add_special_tokens([tk.AddedToken(piece, special=True) for piece in SPECIALS.values()])
-    ids = {piece: words + place for place, piece in enumerate(SPECIALS.values())}
-    made.post_processor = tk.processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
+    made.add_special_tokens([tk.AddedToken(piece, special=True) for piece in SPECIAL_TOKENS])
+    ids = {piece: words + place for place, piece in enumerate(SPECIAL_TOKENS)}
+    made.post_processor = tk.processors.BertProcessing((SEP, ids[SEP]), (CLS, ids[CLS]))
 
 
 def _added(index: int, piece: str) -> dict[str, Any]:

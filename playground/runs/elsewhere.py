@@ -10,6 +10,7 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.data.bounded import clean
 from dlplay.data.model_folder import ModelFolder
+from dlplay.data.special_tokens import SPECIAL_TOKENS
 from dlplay.data.subwords import MAX_SOURCE, WordPieces
 from dlplay.data.tokenizer_json import own_vocabulary
 from dlplay.data.tokens import TOKENIZERS, Tokenizer
@@ -91,7 +92,7 @@ def _own_words(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -
     """The assets of words or characters, which `dlplay export` wrote."""
     config.only(OWN_TOKENS, None, tuple(TOKENIZERS))
     kind = config.values[OWN_TOKENS]
-    specials = WordPieces.outside if bridge.tokens == WordPieces.kind else ()
+    specials = SPECIAL_TOKENS if bridge.tokens == WordPieces.kind else ()
     words = own_vocabulary(folder.text("tokenizer.json", 4 * MAX_SOURCE), kind, specials)
     if len(words) + len(specials) != size:
         raise DataError(

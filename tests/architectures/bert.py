@@ -10,14 +10,16 @@ import pytest
 import scipy.stats
 import torch
 
-from dlplay.architectures.bert import BERTSettings, card
-from dlplay.architectures.bert.baselines import BothSides, masked_words
-from dlplay.architectures.bert.fill import TURNS
-from dlplay.architectures.bert.masking import Specials, capacity, choose, gather, hide, lay_out
+from dlplay.architectures.bert import card
 from dlplay.architectures.bert.model import BERT
-from dlplay.architectures.bert.options import Sentence
-from dlplay.architectures.bert.sentence import read_sentence
+from dlplay.architectures.bert.pretraining.baselines import TwoSidedNGrams, masked_words
+from dlplay.architectures.bert.pretraining.masking import choose_targets, gather_targets, lay_out, mask_targets, max_targets
+from dlplay.architectures.bert.pretraining.objective import Pretraining
+from dlplay.architectures.bert.sentences.predictions import MAX_PASSES
+from dlplay.architectures.bert.sentences.sentence import read_sentence
+from dlplay.architectures.bert.settings import BERTSettings, Sentence
 from dlplay.architectures.bert.task import BERTTask, learning_rate
+from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.tokens import UNKNOWN, Characters, Tokenizer, Words
 from dlplay.engine.panels import Tokens
 from dlplay.engine.settings import SettingsError, make
@@ -44,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 WORDS = 40
-SPECIALS = Specials(WORDS)
+SPECIAL = SpecialIds(WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def train(task: BERTTask, steps: int) -> list[float]:
 
 def tiny(**changes: Any) -> BERT:
     torch.manual_seed(1)
-    model = BERT(SPECIALS.size, **{"layers": 3, "heads": 2, "width": 16, "block_size": 12, "next_sentence": True} | changes)
+    model = BERT(SPECIAL.size, **{"layers": 3, "heads": 2, "width": 16, "block_size": 12, "next_sentence": True} | changes)
     for parameter in model.parameters():  # biases and norms at other values than their first ones
         torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
@@ -86,7 +88,7 @@ def tiny(**changes: Any) -> BERT:
 
 def some_rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    idx = torch.randint(SPECIALS.size, (5, 12), generator=generator)
+    idx = torch.randint(SPECIAL.size, (5, 12), generator=generator)
     valid = torch.arange(12) < torch.tensor([[12], [9], [12], [3], [7]])
     return idx, torch.randint(2, (5, 12), generator=generator), valid
 
@@ -124,8 +126,8 @@ def test_logits_equal_those_of_bert_in_transformers() -> None:
     from transformers import BertConfig, BertForMaskedLM, BertForPreTraining
 
     config = BertConfig(
-        vocab_size=SPECIALS.size, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=12, pad_token_id=SPECIALS.pad,
+        vocab_size=SPECIAL.size, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=12, pad_token_id=SPECIAL.pad,
     )  # fmt: skip
     ours = tiny()
     idx, segments, valid = some_rows()
@@ -147,24 +149,24 @@ def test_logits_equal_those_of_bert_in_transformers() -> None:
         torch.testing.assert_close(ours.next_sentence(ours.pool(hidden)), expected.seq_relationship_logits, rtol=1e-4, atol=1e-5)
 
 
-def test_what_stands_behind_the_end_of_a_row_is_seen_by_nobody() -> None:
+def test_padding_changes_nothing() -> None:
     model = tiny()
     idx, segments, valid = some_rows()
     with torch.no_grad():
         before = model(idx, segments, valid)[valid]
-        assert torch.equal(model(torch.where(valid, idx, (idx + 1) % SPECIALS.size), segments, valid)[valid], before)
+        assert torch.equal(model(torch.where(valid, idx, (idx + 1) % SPECIAL.size), segments, valid)[valid], before)
         alone = model(idx[3:4, :3], segments[3:4, :3])
         torch.testing.assert_close(model(idx, segments, valid)[3:4, :3], alone, rtol=1e-5, atol=1e-5)
 
 
-def test_every_place_is_seen_from_both_sides() -> None:
+def test_every_token_attends_to_both_sides() -> None:
     model = tiny()
     idx = some_rows()[0][:1]
     with torch.no_grad():
         before = model(idx)
         for place in range(12):
             changed = idx.clone()
-            changed[0, place] = (changed[0, place] + 1) % SPECIALS.size
+            changed[0, place] = (changed[0, place] + 1) % SPECIAL.size
             assert ((model(changed) - before).abs().amax(dim=2) > 1e-6).all()
 
 
@@ -189,12 +191,12 @@ def test_attention_weights_are_those_of_the_forward_pass() -> None:
     assert torch.allclose(weights.sum(-1), torch.ones(1, 2, 7))
 
 
-def test_a_new_net_looks_around_itself_first() -> None:
+def test_a_new_model_attends_to_its_neighbourhood() -> None:
     torch.manual_seed(0)
-    model = BERT(SPECIALS.size, layers=1, heads=4, width=96, block_size=32)
+    model = BERT(SPECIAL.size, layers=1, heads=4, width=96, block_size=32)
     with torch.no_grad():
         block: Any = model.blocks[0]
-        weights = block.attention.weights(model.eval().streams(torch.full((1, 32), 3))[0])[0].mean(dim=0)  # (T, T)
+        weights = block.attention.weights(model.eval().hidden_states(torch.full((1, 32), 3))[0])[0].mean(dim=0)  # (T, T)
     distance = (torch.arange(32)[:, None] - torch.arange(32)).abs()
     assert weights[distance == 1].mean() > 2 * weights[distance > 6].mean()
 
@@ -208,8 +210,8 @@ def test_masks_come_as_often_as_they_should_and_as_transformers_sets_them() -> N
 
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(WORDS, (2000, 60), generator=generator)
-    chosen = choose(rows, 0.15, rows.numel(), SPECIALS, generator)
-    ours = counts(rows, hide(rows, chosen, 0.1, 0.1, SPECIALS, generator), chosen)
+    chosen = choose_targets(rows, 0.15, rows.numel(), SPECIAL, generator)
+    ours = counts(rows, mask_targets(rows, chosen, 0.1, 0.1, SPECIAL, generator), chosen)
     same = 1 / WORDS  # a word that is replaced by any word is now and then replaced by itself
     share = np.array([0.85, 0.15 * 0.8, 0.15 * 0.1 * (1 - same), 0.15 * (0.1 + 0.1 * same)])
     assert scipy.stats.chisquare(ours, share * rows.numel()).pvalue > 0.001
@@ -228,66 +230,66 @@ def test_masks_come_as_often_as_they_should_and_as_transformers_sets_them() -> N
 def counts(rows: torch.Tensor, hidden: torch.Tensor, chosen: torch.Tensor) -> np.ndarray:
     """Places that are not chosen, masked, replaced by another word, left as they were."""
     assert torch.equal(hidden[~chosen], rows[~chosen])
-    masked, kept = hidden == SPECIALS.mask, hidden == rows
+    masked, kept = hidden == SPECIAL.mask, hidden == rows
     return np.array([int(part.sum()) for part in (~chosen, chosen & masked, chosen & ~masked & ~kept, chosen & kept)])
 
 
-def test_special_tokens_are_never_asked_for() -> None:
+def test_special_tokens_are_never_targets() -> None:
     text = torch.arange(1, WORDS)
     first, second = torch.tensor([[0, 4], [3, 2], [9, 3]]), torch.tensor([[8, 4], [5, 3], [20, 5]])
-    rows = lay_out(text, first, second, 11, SPECIALS)
+    rows = lay_out(text, first, second, 11, SPECIAL)
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
-        assert not (choose(rows.idx, 0.9, 1000, SPECIALS, generator) & (rows.idx >= WORDS)).any()
-    hidden = hide(rows.idx, choose(rows.idx, 0.99, 1000, SPECIALS, generator), 0, 1, SPECIALS, generator)
+        assert not (choose_targets(rows.idx, 0.9, 1000, SPECIAL, generator) & (rows.idx >= WORDS)).any()
+    hidden = mask_targets(rows.idx, choose_targets(rows.idx, 0.99, 1000, SPECIAL, generator), 0, 1, SPECIAL, generator)
     assert torch.equal(hidden[rows.idx >= WORDS], rows.idx[rows.idx >= WORDS])
     assert int(hidden[rows.idx < WORDS].max()) < WORDS
 
 
 def test_pairs_are_laid_out_between_special_tokens() -> None:
     text = torch.arange(1, WORDS)
-    rows = lay_out(text, torch.tensor([[0, 3], [10, 1]]), torch.tensor([[3, 4], [30, 2]]), 10, SPECIALS)
-    pad, cls, sep = SPECIALS.pad, SPECIALS.cls, SPECIALS.sep
+    rows = lay_out(text, torch.tensor([[0, 3], [10, 1]]), torch.tensor([[3, 4], [30, 2]]), 10, SPECIAL)
+    pad, cls, sep = SPECIAL.pad, SPECIAL.cls, SPECIAL.sep
     assert rows.idx.tolist() == [[cls, 1, 2, 3, sep, 4, 5, 6, 7, sep], [cls, 11, sep, 31, 32, sep, pad, pad, pad, pad]]
     assert rows.segments.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 0, 0, 0, 0]]
     assert rows.valid.sum(dim=1).tolist() == [10, 6]
-    alone = lay_out(text, torch.tensor([[5, 3]]), None, 6, SPECIALS)
+    alone = lay_out(text, torch.tensor([[5, 3]]), None, 6, SPECIAL)
     assert alone.idx.tolist() == [[cls, 6, 7, 8, sep, pad]]
 
 
-def test_the_loss_is_taken_at_every_chosen_place_kept_and_random_ones_too(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_counts_every_target_kept_and_random_ones_too(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own_text, mask_share=0.3, mask_kept=0.4, mask_random=0.4)
     seen: dict[str, torch.Tensor] = {}
-    module = "dlplay.architectures.bert.pretraining"
-    monkeypatch.setattr(f"{module}.hide", lambda idx, chosen, *rest: seen.update(idx=idx, chosen=chosen) or idx)
+    module = "dlplay.architectures.bert.pretraining.objective"
+    monkeypatch.setattr(f"{module}.mask_targets", lambda idx, chosen, *rest: seen.update(idx=idx, chosen=chosen) or idx)
     task.model.eval()
-    assert task.pretraining is not None
+    assert isinstance(task.pretraining, Pretraining)
     loss, _ = task.pretraining.loss(task.model)
     idx, chosen = seen["idx"], seen["chosen"]
-    logits = task.model.logits(task.model(idx, None, idx != Specials(len(task.tokenizer.vocabulary)).pad))
+    logits = task.model.logits(task.model(idx, None, idx != SpecialIds(len(task.tokenizer.vocabulary)).pad))
     expected = torch.nn.functional.cross_entropy(logits[chosen], idx[chosen])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert 0.2 < chosen.float().mean() < 0.4
 
 
-def test_no_chosen_place_is_lost_when_more_are_chosen_than_there_is_room() -> None:
+def test_no_target_is_lost_when_more_are_chosen_than_the_limit() -> None:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(WORDS, (8, 20), generator=generator)
-    chosen = choose(rows, 0.5, 30, SPECIALS, generator)
-    places, asked = gather(chosen, 30)
+    chosen = choose_targets(rows, 0.5, 30, SPECIAL, generator)
+    places, asked = gather_targets(chosen, 30)
     assert chosen.sum() == asked.sum() == 30
     assert sorted(places.tolist()) == torch.nonzero(chosen.flatten())[:, 0].tolist()
-    few = choose(rows, 0.05, 30, SPECIALS, generator)
-    places, asked = gather(few, 30)
+    few = choose_targets(rows, 0.05, 30, SPECIAL, generator)
+    places, asked = gather_targets(few, 30)
     assert sorted(places[asked].tolist()) == torch.nonzero(few.flatten())[:, 0].tolist()
-    assert capacity(1024, 0.15) == math.ceil(1024 * 0.15 + 6 * math.sqrt(1024 * 0.15 * 0.85))
-    assert capacity(10, 0.9) == 10
+    assert max_targets(1024, 0.15) == math.ceil(1024 * 0.15 + 6 * math.sqrt(1024 * 0.15 * 0.85))
+    assert max_targets(10, 0.9) == 10
 
 
 def test_masks_are_fresh_at_every_step_and_the_same_in_every_evaluation(own_text: str) -> None:
     one, other = build(own_text, seed=1), build(own_text, seed=2)
-    assert one.pretraining is not None
-    assert other.pretraining is not None
+    assert isinstance(one.pretraining, Pretraining)
+    assert isinstance(other.pretraining, Pretraining)
     assert torch.equal(one.pretraining.chosen, other.pretraining.chosen)
     before = one.pretraining.chosen.clone()
     train(one, 3)
@@ -322,7 +324,7 @@ def test_it_learns_what_only_both_sides_tell(own_text: str) -> None:
 
 def test_pairs_of_text_are_half_of_them_from_elsewhere(own_text: str) -> None:
     task = build(own_text, next_sentence=True, block_size=20, batch=64)
-    assert task.pretraining is not None
+    assert isinstance(task.pretraining, Pretraining)
     apart = []
     stream = " ".join(map(str, task.pretraining.corpus.train.tolist())) + " "
     for _ in range(8):
@@ -332,7 +334,7 @@ def test_pairs_of_text_are_half_of_them_from_elsewhere(own_text: str) -> None:
             words = [word for word in row if word < len(task.tokenizer.vocabulary)]
             joined = " ".join(map(str, words)) + " "
             assert (other == 1) or f" {joined}" in f" {stream}"
-            middle, end = (place for place, token in enumerate(row) if token == task.pretraining.specials.sep)
+            middle, end = (place for place, token in enumerate(row) if token == task.pretraining.special.sep)
             assert segments == [0] * (middle + 1) + [1] * (end - middle) + [0] * (len(row) - end - 1)
     assert scipy.stats.binomtest(sum(apart), len(apart), 0.5).pvalue > 0.001
     metrics = task.train_step()
@@ -342,7 +344,7 @@ def test_pairs_of_text_are_half_of_them_from_elsewhere(own_text: str) -> None:
         assert task.panel("follows", make(card.panel("follows").options, {})).labels == ["follows", "is from elsewhere"]
 
 
-def test_the_learning_rate_rises_and_falls_in_straight_lines() -> None:
+def test_the_learning_rate_rises_and_falls_linearly() -> None:
     given = make(BERTSettings, {"lr": 1.0, "warmup": 10, "steps": 110})
     rates = [learning_rate(given, step) for step in range(112)]
     assert rates[0] == pytest.approx(0.1)
@@ -356,7 +358,7 @@ def test_the_learning_rate_rises_and_falls_in_straight_lines() -> None:
 
 def test_counting_from_both_sides_by_hand() -> None:
     train_ids = np.array([1, 2, 3, 1, 2, 3, 1, 4, 3, 2, 1, 0])
-    counted = BothSides(train_ids, 5)
+    counted = TwoSidedNGrams(train_ids, 5)
     unigram = (np.array([1, 4, 3, 3, 1]) + 5 / 5) / (12 + 5)
     assert counted.unigram == pytest.approx(unigram)
     after_one = (np.array([1, 0, 2, 0, 1]) + 3 * unigram) / (4 + 3)  # after 1 came 2, 2, 4 and 0
@@ -378,7 +380,7 @@ def test_a_masked_neighbour_is_not_seen_by_the_baselines() -> None:
     rows = np.array([[cls, 1, mask, mask, 4, 1]])
     found = masked_words(train_ids, 5, rows, rows == mask, np.array([2, 3]))
     assert found["masked_accuracy"]["both neighbours"] == 1.0
-    counted = BothSides(train_ids, 5)
+    counted = TwoSidedNGrams(train_ids, 5)
     expected = -np.log([counted.both([1], [])[2], counted.both([], [4])[3]]).mean()
     assert found["masked_loss"]["both neighbours"] == pytest.approx(expected)
 
@@ -388,26 +390,26 @@ def test_a_masked_neighbour_is_not_seen_by_the_baselines() -> None:
 VOCABULARY = Words([UNKNOWN, ".", "the", "cat", "sees", "dog", "'", ","])
 
 
-def test_a_sentence_is_read_with_its_blanks() -> None:
-    read = read_sentence(VOCABULARY, Sentence(sentence="The [MASK] sees [mask], the zebra."), 20)
-    mask = Specials(8).mask
+def test_a_sentence_is_read_with_its_masks() -> None:
+    read = read_sentence(VOCABULARY, "The [MASK] sees [mask], the zebra.", 20)
+    mask = SpecialIds(8).mask
     assert read.ids == [2, mask, 4, mask, 7, 2, 0, 1]
     assert read.masks == [1, 3]
     assert read.words[:2] == ["the", "[MASK]"]
     assert "zebra" in read.caption()
-    assert read.row(0) == [Specials(8).cls, mask, mask, 4, mask, 7, 2, 0, 1, Specials(8).sep]
-    assert read.place(-1) == 1
-    assert read.place(900) == 7
+    assert read.row(0) == [SpecialIds(8).cls, mask, mask, 4, mask, 7, 2, 0, 1, SpecialIds(8).sep]
+    assert read.position(-1) == 1
+    assert read.position(900) == 7
 
 
 def test_a_word_is_replaced_where_it_stands() -> None:
-    read = read_sentence(VOCABULARY, Sentence(sentence="The  [MASK] -- “sees” the\tDog."), 20)
+    read = read_sentence(VOCABULARY, "The  [MASK] -- “sees” the\tDog.", 20)
     cat, dog = (VOCABULARY.id(word) for word in ("cat", "dog"))
     assert read.replaced({1: cat}) == "The  cat -- “sees” the\tDog."
     place = read.words.index("dog")
     assert read.replaced({place: cat, 1: dog}) == "The  dog -- “sees” the\tCat."
     assert read.replaced({0: cat}).startswith("Cat  [MASK]")
-    assert read.replaced({0: read.mask}).startswith("[MASK]  [MASK]")
+    assert read.replaced({0: read.special.mask}).startswith("[MASK]  [MASK]")
 
 
 @pytest.mark.parametrize(
@@ -419,45 +421,47 @@ def test_a_word_is_replaced_where_it_stands() -> None:
     ],
 )
 def test_a_token_that_replaces_another_is_read_again_as_itself(tokenizer: Tokenizer, sentence: str) -> None:
-    read = read_sentence(tokenizer, Sentence(sentence=sentence), 20)
+    read = read_sentence(tokenizer, sentence, 20)
     for place in range(len(read.ids)):
-        for token in [*range(1, len(tokenizer.vocabulary)), read.mask]:
+        for token in [*range(1, len(tokenizer.vocabulary)), read.special.mask]:
             if tokenizer.vocabulary[min(token, len(tokenizer.vocabulary) - 1)] == "'":
                 continue  # an apostrophe between two words makes one of them
-            again = read_sentence(tokenizer, Sentence(sentence=read.replaced({place: token})), 20)
+            again = read_sentence(tokenizer, read.replaced({place: token}), 20)
             assert again.ids == [*read.ids[:place], token, *read.ids[place + 1 :]]
 
 
-def test_all_blanks_are_filled_the_surest_first_in_a_bounded_number_of_passes(own_text: str) -> None:
+def test_all_masks_are_filled_the_most_confident_first_in_a_bounded_number_of_passes(own_text: str) -> None:
     task = build(own_text, block_size=40)
     train(task, 60)
     passes: list[Any] = []
     hook = task.model.register_forward_hook(lambda *_: passes.append(1))
     words = len(task.tokenizer.vocabulary)
-    for blanks in (1, 3, 8, 30):
-        sentence = read_sentence(task.tokenizer, Sentence(sentence="ant [MASK] yarn. " * (blanks // 2) + "[MASK]" * (blanks % 2)), 38)
+    for masks in (1, 3, 8, 30):
+        sentence = read_sentence(task.tokenizer, "ant [MASK] yarn. " * (masks // 2) + "[MASK]" * (masks % 2), 38)
         passes.clear()
         with looking(task):
             answer = task.panel("fill", make(card.panel("fill").options, {"sentence": sentence.text}))
             asked = len(passes)
             ids = list(sentence.ids)
-            while blanks <= TURNS and sentence.mask in ids:  # one at a time, as the panel does
+            while masks <= MAX_PASSES and sentence.special.mask in ids:  # one at a time, as the panel does
                 row = torch.tensor([sentence.row(ids=ids)])
                 best = task.model.logits(task.model(row))[0, 1:-1].double().softmax(-1)[:, :words].clone()
                 best[:, 0] = 0
-                place = max((place for place in sentence.masks if ids[place] == sentence.mask), key=lambda place: float(best[place].max()))
+                place = max(
+                    (place for place in sentence.masks if ids[place] == sentence.special.mask), key=lambda place: float(best[place].max())
+                )
                 ids[place] = int(best[place].argmax())
-        again = read_sentence(task.tokenizer, Sentence(sentence=answer.filled), 38)
+        again = read_sentence(task.tokenizer, answer.filled, 38)
         assert again.masks == []
-        assert asked <= TURNS
-        assert blanks > TURNS or again.ids == ids
+        assert asked <= MAX_PASSES
+        assert masks > MAX_PASSES or again.ids == ids
     hook.remove()
 
 
 @pytest.mark.parametrize("text", ["", " \n", "?!" * 3 + "#", "\x1b[31m\udc80", "İstanbul ΣΑΣ [MASK", "[MASK]" * 40, "a " * 300])
 def test_whatever_is_typed_is_read(text: str) -> None:
     for tokenizer in (VOCABULARY, Characters([UNKNOWN, "a", " "])):
-        read = read_sentence(tokenizer, Sentence(sentence=text), 10)
+        read = read_sentence(tokenizer, text, 10)
         assert 1 <= len(read.ids) == len(read.words) == len(read.spans) <= 10
         assert read.replaced({}) == read.text
 
@@ -475,5 +479,5 @@ def test_a_pasted_megabyte_is_refused_in_words() -> None:
 def test_settings_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(SettingsError, match="--width 30 does not divide by --heads 4; use 3 heads"):
         make(BERTSettings, {"width": 30, "heads": 4})
-    with pytest.raises(SettingsError, match=r"more than 1 together; use --mask-kept 0\.3"):
+    with pytest.raises(SettingsError, match=r"add up to more than 1; use --mask-kept 0\.3"):
         make(BERTSettings, {"mask_random": 0.7, "mask_kept": 0.5})

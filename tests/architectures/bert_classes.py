@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from dlplay.architectures.bert import BERTSettings, card
+from dlplay.architectures.bert import card
+from dlplay.architectures.bert.classification.objective import Classification
+from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.architectures.bert.task import BERTTask
 from dlplay.checkpoints import shipped
 from dlplay.cli import run
@@ -188,24 +190,23 @@ def test_one_long_text_does_not_widen_what_is_kept_of_the_others(texts: Path, ow
     path.write_text(texts.read_text() + "the method returns " * 500 + "\tvalue\n")
     small = {"text": str(own_words), "layers": 1, "heads": 2, "width": 16, "block_size": 64, "min_count": 1}
     task = tuned(path, own_words, start=build(small, None), **small)
-    data = task.classification
-    assert data is not None
-    for ids, which in ((data.train, data.texts.train), (data.test, data.texts.held_out)):
-        rows = ids.rows(torch.arange(len(ids)), data.specials.pad)
+    source = task.classification
+    assert isinstance(source, Classification)
+    data, special = source.data, source.special
+    for ragged, which in ((source.train, data.train), (source.test, data.held_out)):
+        rows = ragged.padded(torch.arange(len(ragged)), special.pad)
         for row, number in zip(rows.tolist(), which.tolist(), strict=True):
-            words = task.tokenizer.encode(data.texts.texts[number])[:62]
-            kept = [data.specials.cls, *words, data.specials.sep]
-            assert row == kept + [data.specials.pad] * (rows.shape[1] - len(kept))
-    assert max(data.train.longest, data.test.longest) == 64
-    assert len(data.train.flat) + len(data.test.flat) < 64 + 20 * len(data.texts.texts)
+            kept = [special.cls, *task.tokenizer.encode(data.texts[number])[:62], special.sep]
+            assert row == kept + [special.pad] * (rows.shape[1] - len(kept))
+    assert max(source.train.longest, source.test.longest) == 64
+    assert len(source.train.flat) + len(source.test.flat) < 64 + 20 * len(data.texts)
     train(task, 1)
 
 
 def test_baselines_of_another_vocabulary_of_pieces_are_not_taken(texts: Path, own_words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tuned(texts, own_words)
-    assert task.classification is not None
     key = task.baselines_key()
-    monkeypatch.setattr(task.classification, "_tokenizer", type(task.tokenizer)([*task.tokenizer.vocabulary, "anotherword"]))
+    monkeypatch.setattr(task.classification, "tokenizer", type(task.tokenizer)([*task.tokenizer.vocabulary, "anotherword"]))
     assert task.baselines_key() != key
 
 
@@ -317,11 +318,11 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
     async with opened(runs, (170, 50), tab="bert", attach="tuned", explore=True) as (app, pilot):
         await until(lambda: re.search(r"class (error|name|value) \d+\.\d % · 1 masked", part_text(app, "ActionStage")))
         charts = part_text(app, "ChartColumn")
-        assert charts.index("Held-out texts classified right") < charts.index("Loss (nats)")
-        assert "masked" not in charts
+        assert charts.index("Accuracy (held-out)") < charts.index("Loss (nats)")
+        assert "Masked" not in charts
         assert "test accuracy" in part_text(app, "RunBar")
-        assert part_text(app, "Inside").startswith("‹ Which class")
-        await until(lambda: re.search(r"Which class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
+        assert part_text(app, "Inside").startswith("‹ Class")
+        await until(lambda: re.search(r"Class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
         await pilot.press("escape", "o")
         await until(lambda: re.search(r"tuned +finished +test accuracy \d", screen_text(app)))
         assert "masked accuracy" in screen_text(app)  # of the shipped model
@@ -330,15 +331,15 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
 
 async def test_the_charts_are_those_of_the_data_that_were_given(tmp_path: Path) -> None:
     async with opened(tmp_path, (170, 50), tab="bert") as (app, _):
-        await until(lambda: "Held-out masked words found" in part_text(app, "ChartColumn"))
-        assert not part_text(app, "Inside").startswith("‹ Which class")
+        await until(lambda: "Masked-word accuracy (held-out)" in part_text(app, "ChartColumn"))
+        assert not part_text(app, "Inside").startswith("‹ Class")
         assert app.tab.form.put("data", "texts.tsv")
-        await until(lambda: "Held-out texts classified right" in part_text(app, "ChartColumn"))
-        await until(lambda: "masked" not in part_text(app, "ChartColumn"))
-        await until(lambda: part_text(app, "Inside").startswith("‹ Which class"))
+        await until(lambda: "Accuracy (held-out)" in part_text(app, "ChartColumn"))
+        await until(lambda: "Masked" not in part_text(app, "ChartColumn"))
+        await until(lambda: part_text(app, "Inside").startswith("‹ Class"))
         assert app.tab.form.put("data", "")
-        await until(lambda: "Held-out masked words found" in part_text(app, "ChartColumn"))
-        assert "classified" not in part_text(app, "ChartColumn")
+        await until(lambda: "Masked-word accuracy (held-out)" in part_text(app, "ChartColumn"))
+        assert "Accuracy (held-out)" not in part_text(app, "ChartColumn")
 
 
 def test_the_command_fine_tunes_the_shipped_model(texts: Path, tmp_path: Path, dlplay: Dlplay) -> None:

@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from dlplay import architectures
-from dlplay.architectures.bert.options import MASK, Contexts, Sentence
-from dlplay.architectures.bert.sentence import read_sentence
+from dlplay.architectures.bert.sentences.sentence import read_sentence
+from dlplay.architectures.bert.settings import Contexts
 from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.store import Store
 from dlplay.cli import run
+from dlplay.data.special_tokens import MASK
 from dlplay.data.subwords import WordPieces
 from dlplay.data.text import reference
 from dlplay.engine.panels import Bars
@@ -142,7 +143,7 @@ def test_every_panel_answers_about_an_opened_model(bert: Task[Any], panel: str) 
 
 def test_a_piece_that_goes_on_with_a_word_is_put_into_it(bert: Task[Any]) -> None:
     made = bert.tokenizer  # type: ignore[attr-defined]
-    read = read_sentence(made, Sentence(sentence="the object [MASK] is Iterated"), 30)
+    read = read_sentence(made, "the object [MASK] is Iterated", 30)
     words = [made.vocabulary[token] if token < len(made.vocabulary) else MASK for token in read.ids]
     blank, last = words.index(MASK), len(words) - 1
     assert words[last].startswith("##")
@@ -150,7 +151,7 @@ def test_a_piece_that_goes_on_with_a_word_is_put_into_it(bert: Task[Any]) -> Non
     assert read.replaced({blank: s}) == "the objects is Iterated"
     assert read.replaced({blank: the}) == "the object the is Iterated"
     for place, token in ((blank, the), (last, the), (last, s)):
-        again = read_sentence(made, Sentence(sentence=read.replaced({place: token})), 30)
+        again = read_sentence(made, read.replaced({place: token}), 30)
         assert again.ids == [*read.ids[:place], token, *read.ids[place + 1 :]]
 
 

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlplay.architectures.seq2seq.decoding import Speaker, beam_search, greedy, penalty, sayable
+from dlplay.architectures.seq2seq.decoding.output import ablate_head
+from dlplay.architectures.seq2seq.decoding.search import IncrementalDecoder, beam_search, greedy, length_penalty, suppress_special
 from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Attention, Cache, Maps, Seq2Seq, sinusoids
-from dlplay.architectures.seq2seq.reading import without_head
+from dlplay.architectures.seq2seq.problems.batches import next_batch, unpadded
 from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
-from dlplay.architectures.seq2seq.task import Seq2SeqTask, learning_rate, next_batch, smoothed_loss
+from dlplay.architectures.seq2seq.task import Seq2SeqTask, learning_rate, smoothed_loss
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Array, HeatMap, Tokens
@@ -38,13 +39,13 @@ facts = RoomFacts(
     pictured={
         "translation": Tokens(
             words=SAID, values=[0.99, 0.94, 0.97, 0.9, 0.99, 1.0], place=1, alternatives=ALTERNATIVES, text="olleh", ended=True,
-            figure="right", caption="right answer olleh",
+            figure="correct", caption="target olleh",
         ),
         "alignment": HeatMap(
-            values=Array.of(BACKWARDS), rows=SAID, columns=SOURCE, row_title="says", column_title="looks at", low=0.0, high=1.0,
+            values=Array.of(BACKWARDS), rows=SAID, columns=SOURCE, row_title="output", column_title="source", low=0.0, high=1.0,
         ),
     },
-    waits_for="right answer olleh",
+    waits_for="target olleh",
 )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_logits_equal_those_of_torchs_own_transformer(norm: str) -> None:
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-def test_no_output_token_sees_a_later_one(norm: str) -> None:
+def test_no_output_token_attends_to_a_later_one(norm: str) -> None:
     model, source, output = tiny(norm), random_ids(2, 6), random_ids(2, 8, seed=1)
     with torch.no_grad():
         before = model(source, output)
@@ -158,7 +159,7 @@ def test_no_output_token_sees_a_later_one(norm: str) -> None:
             assert not torch.allclose(after[:, place], before[:, place])
 
 
-def test_every_output_token_sees_the_whole_source() -> None:
+def test_every_output_token_attends_to_the_whole_source() -> None:
     model, source, output = tiny(), random_ids(1, 6), random_ids(1, 4, seed=1)
     with torch.no_grad():
         before = model(source, output)
@@ -195,8 +196,8 @@ def test_positions_are_the_papers_sines_or_learned() -> None:
     assert sinusoids(3, 5).shape == (3, 5)
 
 
-def test_more_tokens_than_places_are_refused() -> None:
-    with pytest.raises(ValueError, match="17 tokens do not fit into 16 places"):
+def test_more_tokens_than_positions_are_refused() -> None:
+    with pytest.raises(ValueError, match="17 tokens do not fit into 16 positions"):
         tiny()(random_ids(1, 17), random_ids(1, 2))
 
 
@@ -231,11 +232,11 @@ def test_maps_are_the_weights_of_the_forward_pass(norm: str) -> None:
         torch.testing.assert_close(by_hand, attention(x, (keys, values), None), rtol=1e-5, atol=1e-5)
 
 
-def test_a_head_that_is_off_adds_nothing_and_the_model_itself_keeps_it() -> None:
+def test_an_ablated_head_adds_nothing_and_the_model_itself_keeps_it() -> None:
     model = tiny()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for kind in ("encoder", "decoder", "cross"):
-        changed = without_head(model, kind, 1, 1)
+        changed = ablate_head(model, kind, 1, 1)
         stack: Any = changed.encoder if kind == "encoder" else changed.decoder
         attention = stack[1].cross if kind == "cross" else stack[1].attention
         x = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(0))
@@ -258,7 +259,7 @@ def test_cached_decoding_equals_the_full_forward(norm: str, parts: list[int]) ->
     source[1, 3:] = PAD
     with torch.no_grad():
         memory, mask = model.encode(source)
-        cache = Cache(model.remember(memory), [])
+        cache = Cache(model.memory_keys_values(memory), [])
         logits = torch.cat([model.decode(part, cache.memory, mask, cache) for part in output.split(parts, dim=1)], dim=1)
         torch.testing.assert_close(logits, model(source, output), rtol=1e-5, atol=1e-5)
 
@@ -271,40 +272,40 @@ def test_greedy_outputs_are_those_of_full_forward_passes() -> None:
         for row, ids in zip(source, said.tolist(), strict=True):
             output = [BOS]
             while len(output) < 11 and output[-1] != EOS:
-                output.append(int(sayable(model(row[None], torch.tensor([output]))[0, -1]).argmax()))
+                output.append(int(suppress_special(model(row[None], torch.tensor([output]))[0, -1]).argmax()))
             assert [token for token in ids if token != PAD] == output[1:]
     assert not ((said == PAD).int().diff(dim=1) < 0).any()
 
 
-def brute_force(model: Seq2Seq, source: Tensor, limit: int, begin: tuple[int, ...] = ()) -> list[tuple[float, list[int]]]:
+def brute_force(model: Seq2Seq, source: Tensor, limit: int, prefix: tuple[int, ...] = ()) -> list[tuple[float, list[int]]]:
     """Every output of at most `limit` tokens, each cut off or ended, with its log-probability by full forward passes."""
     found = []
     alphabet = range(UNK + 1, model.tokens.num_embeddings)
     for length in range(limit + 1):
         for middle in itertools.product(alphabet, repeat=length):
             ids = [*middle, EOS] if length < limit else list(middle)
-            if tuple(ids[: len(begin)]) != begin:
+            if tuple(ids[: len(prefix)]) != prefix:
                 continue
             logits = model(source[None], torch.tensor([[BOS, *ids[:-1]]]))[0].log_softmax(-1)
             found.append((sum(float(logits[place, token]) for place, token in enumerate(ids)), ids))
     return sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("begin", [(), (4,)])
-def test_a_wide_beam_finds_what_brute_force_finds(begin: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("prefix", [(), (4,)])
+def test_a_wide_beam_finds_what_brute_force_finds(prefix: tuple[int, ...]) -> None:
     model, sources = tiny(vocabulary=7), random_ids(2, 4, high=7)
     with torch.no_grad():
-        every = [brute_force(model, source, 3, begin) for source in sources]
-        beams = beam_search(model, sources, 100, 3, 0.0, begin)
+        every = [brute_force(model, source, 3, prefix) for source in sources]
+        beams = beam_search(model, sources, 100, 3, 0.0, prefix)
         for wanted, found in zip(every, beams, strict=True):
             assert [one.ids for one in found] == [ids for _, ids in wanted]
-            assert [one.log_probability for one in found] == pytest.approx([total for total, _ in wanted], abs=1e-4)
+            assert [one.log_prob for one in found] == pytest.approx([total for total, _ in wanted], abs=1e-4)
         for alpha in (0.6, 2.0):
             ranked = sorted(every[0], key=lambda item: -item[0] / ((5 + len(item[1])) / 6) ** alpha)
-            assert [one.ids for one in beam_search(model, sources[:1], 100, 3, alpha, begin)[0]] == [ids for _, ids in ranked]
+            assert [one.ids for one in beam_search(model, sources[:1], 100, 3, alpha, prefix)[0]] == [ids for _, ids in ranked]
 
 
-def test_a_narrow_beam_keeps_the_likeliest_prefixes_and_one_beam_is_greedy() -> None:
+def test_a_narrow_beam_keeps_the_most_likely_prefixes_and_one_beam_is_greedy() -> None:
     model, source = tiny(vocabulary=8), random_ids(4, 5, high=8)
     with torch.no_grad():
         single = beam_search(model, source, 1, 6)
@@ -323,22 +324,22 @@ def test_a_narrow_beam_keeps_the_likeliest_prefixes_and_one_beam_is_greedy() -> 
                     grown += [(total + float(after[token]), [*ids, token]) for token in range(EOS, 8) if token != UNK]
                 alive = sorted(grown, reverse=True)[:3]
             assert [one.ids for one in found] == [ids[1:] for _, ids in alive]
-            assert [one.log_probability for one in found] == pytest.approx([total for total, _ in alive], abs=1e-4)
+            assert [one.log_prob for one in found] == pytest.approx([total for total, _ in alive], abs=1e-4)
 
 
 def test_the_length_penalty_is_that_of_wu_and_others() -> None:
-    assert penalty(1, 0.6) == 1.0
-    assert penalty(7, 1.0) == 2.0
-    assert penalty(19, 0.5) == 2.0
+    assert length_penalty(1, 0.6) == 1.0
+    assert length_penalty(7, 1.0) == 2.0
+    assert length_penalty(19, 0.5) == 2.0
 
 
-def test_a_speaker_keeps_the_rows_it_is_told_to() -> None:
+def test_a_decoder_continues_with_the_rows_it_is_told_to() -> None:
     model, source = tiny(), random_ids(3, 5)
     with torch.no_grad():
-        speaker = Speaker(model, source)
-        speaker.say(torch.tensor([4, 5, 6]))
-        speaker.keep(torch.tensor([2, 2, 0]))
-        after = speaker.say(torch.tensor([7, 8, 9]))
+        decoder = IncrementalDecoder(model, source)
+        decoder.step(torch.tensor([4, 5, 6]))
+        decoder.reorder(torch.tensor([2, 2, 0]))
+        after = decoder.step(torch.tensor([7, 8, 9]))
         expected = model(source[[2, 2, 0]], torch.tensor([[BOS, 6, 7], [BOS, 6, 8], [BOS, 4, 9]]))[:, -1].log_softmax(-1)
         torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
 
@@ -359,7 +360,7 @@ def test_its_graph_is_the_forward_pass_for_any_lengths() -> None:
 # --- training -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_label_smoothing_is_that_of_the_hand() -> None:
+def test_label_smoothing_by_hand() -> None:
     logits = torch.tensor([[[2.0, 0.0, 1.0, -1.0], [0.5, 0.5, 3.0, 0.0], [9.0, 9.0, 9.0, -9.0]]])
     target = torch.tensor([[3, 2, PAD]])
     nats = []
@@ -385,7 +386,7 @@ def test_the_papers_schedule() -> None:
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_the_decoder_reads_the_target_one_place_late() -> None:
+def test_the_decoder_reads_the_target_shifted_by_one() -> None:
     task = build()
     batch = next_batch(task.problem, 16, task.generators["data"], CPU)
     for source, output, target in zip(*(part.tolist() for part in batch), strict=True):
@@ -395,7 +396,7 @@ def test_the_decoder_reads_the_target_one_place_late() -> None:
         assert target[:-1] == source[:-1][::-1]
 
 
-def test_it_learns_and_measures_what_it_says() -> None:
+def test_it_learns_and_measures_its_outputs() -> None:
     task = build(task="copy", length=3, symbols=4, steps=150, width=32, eval_beams=3)
     losses = train(task, 150)
     with looking(task):
@@ -403,12 +404,8 @@ def test_it_learns_and_measures_what_it_says() -> None:
         assert metrics == task.evaluate()
         said = [greedy(task.model, batch.source, batch.target.shape[1] + 1).tolist() for batch in task._held_out]
     assert losses[-1] < losses[0] / 3
-    wanted = [[[token for token in row if token != PAD] for row in batch.target.tolist()] for batch in task._held_out]
-    pairs = [
-        ([token for token in ids if token != PAD], want)
-        for some, their in zip(said, wanted, strict=True)
-        for ids, want in zip(some, their, strict=True)
-    ]
+    wanted = [[unpadded(row) for row in batch.target.tolist()] for batch in task._held_out]
+    pairs = [(unpadded(ids), want) for some, their in zip(said, wanted, strict=True) for ids, want in zip(some, their, strict=True)]
     assert metrics["exact_match"] == pytest.approx(sum(ids == want for ids, want in pairs) / len(pairs))
     places = [(ids[place : place + 1] == [token]) for ids, want in pairs for place, token in enumerate(want)]
     assert metrics["token_accuracy"] == pytest.approx(sum(places) / len(places))
@@ -478,5 +475,5 @@ def test_live_settings_are_read_from_the_next_step_on() -> None:
 def test_settings_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(SettingsError, match="--width 30 does not divide by --heads 4; use 3 heads"):
         make(Seq2SeqSettings, {"width": 30, "heads": 4})
-    with pytest.raises(SettingsError, match="--tokens word is for your own pairs, and --task sort is made of characters"):
+    with pytest.raises(SettingsError, match="--tokens word is for your own pairs, but --task sort generates characters"):
         make(Seq2SeqSettings, {"tokens": "word", "task": "sort"})

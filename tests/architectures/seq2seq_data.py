@@ -1,4 +1,4 @@
-"""What the seq2seq Transformer learns from: made-up pairs, dates, the user's own file, and what needs no net."""
+"""What the seq2seq Transformer learns from: generated pairs, dates, the user's own file; and the baselines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from dlplay.architectures.seq2seq import baselines, card, dates
+from dlplay.architectures.seq2seq import card
 from dlplay.architectures.seq2seq import task as task_module
-from dlplay.architectures.seq2seq.batches import batch_of
 from dlplay.architectures.seq2seq.model import EOS, PAD, SPECIALS
-from dlplay.architectures.seq2seq.problem import Own, Pair, Problem, pose
-from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.problems import baselines, dates
+from dlplay.architectures.seq2seq.problems.batches import make_batch
+from dlplay.architectures.seq2seq.problems.problem import Problem, open_problem
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings, Source
 from dlplay.architectures.seq2seq.task import Seq2SeqTask
-from dlplay.data.pairs import read_pairs, share
+from dlplay.data.pairs import Pair, PairCorpus, read_pairs, uniform_hash
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
@@ -27,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def problem(**changes: Any) -> Problem:
-    return pose(make(Seq2SeqSettings, changes))
+    return open_problem(make(Seq2SeqSettings, changes))
 
 
 def write_file(folder: Path, lines: list[str], name: str = "pairs.tsv") -> str:
@@ -36,9 +37,9 @@ def write_file(folder: Path, lines: list[str], name: str = "pairs.tsv") -> str:
     return str(path)
 
 
-# --- made-up pairs ------------------------------------------------------------------------------------------------------------------
+# --- generated pairs ------------------------------------------------------------------------------------------------------------------
 
-MADE: list[dict[str, Any]] = [
+GENERATED: list[dict[str, Any]] = [
     {"task": "reverse"},
     {"task": "copy", "length": 3, "symbols": 5},
     {"task": "sort"},
@@ -48,7 +49,7 @@ MADE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("changes", MADE)
+@pytest.mark.parametrize("changes", GENERATED)
 def test_no_held_out_source_is_ever_trained_on(changes: dict[str, Any]) -> None:
     posed = problem(**changes)
     held_out = {pair.source for pair in posed.held_out}
@@ -58,7 +59,7 @@ def test_no_held_out_source_is_ever_trained_on(changes: dict[str, Any]) -> None:
     assert posed.draw(50, random.Random(2)) == posed.draw(50, random.Random(2)) != posed.draw(50, random.Random(3))
     assert [pair.source for pair in problem(**changes, seed=5).held_out] == [pair.source for pair in posed.held_out]
     for pair in [*posed.held_out, *trained]:
-        assert posed.answer(pair.source) == pair.target
+        assert posed.target(pair.source) == pair.target
         for text, longest in ((pair.source, posed.source_length), (pair.target, posed.target_length)):
             ids = posed.tokenizer.encode(text)
             assert 0 not in ids
@@ -67,11 +68,11 @@ def test_no_held_out_source_is_ever_trained_on(changes: dict[str, Any]) -> None:
 
 
 def test_about_a_tenth_of_all_sources_is_held_out() -> None:
-    shares = [share(f"{number}") for number in range(10_000)]
+    shares = [uniform_hash(f"{number}") for number in range(10_000)]
     assert 0.09 < sum(one < 0.1 for one in shares) / 10_000 < 0.11
     assert min(shares) >= 0
     assert max(shares) < 1
-    assert (share("abc"), share("407+95")) == (share("abc"), share("407+95"))
+    assert (uniform_hash("abc"), uniform_hash("407+95")) == (uniform_hash("abc"), uniform_hash("407+95"))
 
 
 def test_reverse_copy_and_sort_come_in_every_length() -> None:
@@ -88,9 +89,9 @@ def test_sums_are_sums_in_the_order_that_is_set() -> None:
         assert int(pair.target) == one + other
     posed = problem(task="addition", sum_order="units-first")
     assert all(int(pair.target[::-1]) == sum(map(int, pair.source.split("+"))) for pair in posed.draw(500, random.Random(0)))
-    assert posed.answer(posed.tidy("407 + 95 ")) == "205"
-    assert [posed.answer(text) for text in ("", "1", "1+", "a+1", "1+2+3", "-1+2")] == [None] * 6
-    assert "units said first" in posed.data
+    assert posed.target(posed.tidy("407 + 95 ")) == "205"
+    assert [posed.target(text) for text in ("", "1", "1+", "a+1", "1+2+3", "-1+2")] == [None] * 6
+    assert "units said first" in posed.dataset.words
 
 
 def test_too_small_a_task_is_refused_in_words() -> None:
@@ -139,7 +140,7 @@ def test_every_form_of_a_date() -> None:
     ):
         assert dates.read(text) is None
     posed = problem(task="dates")
-    assert posed.answer(posed.tidy(" Tuesday 3 Mar 2021")) == "2021-03-03"  # the weekday is wrong, the date is plain
+    assert posed.target(posed.tidy(" Tuesday 3 Mar 2021")) == "2021-03-03"  # the weekday is wrong, the date is plain
 
 
 # --- the user's own pairs -----------------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "blank lines": (b"\n \n\r\n", "is empty"),
     "one line only": (b"a\tb\n", "holds 1 different sources; at least 20 are needed"),
     "one source again and again": (b"a\tb\n" * 100, "holds 1 different sources"),
-    "a huge side": (b"a\tb\nc\t" + b"d" * 5000, "line 2 has a side of 5,000 characters; at most 4,000"),
+    "a huge side": (b"a\tb\nc\t" + b"d" * 5000, "line 2 has a source or target of 5,000 characters; at most 4,000"),
     "more tokens than can be read": (b"a\tb\nc\t" + b"d" * 300, "in pair 2 has 300 characters; 1 to 256 can be read"),
 }
 
@@ -195,12 +196,12 @@ def test_words_that_are_no_words_are_refused(tmp_path: Path) -> None:
 def test_own_pairs_are_split_by_their_sources(tmp_path: Path) -> None:
     lines = [f"source {number % 60}\ttarget {number}" for number in range(120)]
     posed = problem(data=write_file(tmp_path, lines))
-    assert isinstance(posed, Own)
-    held_out, train = {pair.source for pair in posed.held_out}, {pair.source for pair in posed.train}
+    assert isinstance(posed.dataset, PairCorpus)
+    held_out, train = {pair.source for pair in posed.held_out}, {pair.source for pair in posed.dataset.train}
     assert len(held_out) == len(posed.held_out) == 6
     assert not held_out & train
     assert len(held_out | train) == 60
-    assert len(posed.train) == 108  # each source has two targets
+    assert len(posed.dataset.train) == 108  # each source has two targets
     shuffled = problem(data=write_file(tmp_path, lines[::-1], "other.tsv"))
     assert {pair.source for pair in shuffled.held_out} == held_out
 
@@ -208,9 +209,9 @@ def test_own_pairs_are_split_by_their_sources(tmp_path: Path) -> None:
 def test_sources_that_the_model_cannot_tell_apart_stay_on_one_side(tmp_path: Path) -> None:
     lines = [f"{'THE CAT' if upper else 'the  cat'} {number}\tx" for number in range(40) for upper in (False, True)]
     posed = problem(data=write_file(tmp_path, lines), tokens="word")
-    assert isinstance(posed, Own)
+    assert isinstance(posed.dataset, PairCorpus)
     assert not {tuple(posed.tokenizer.encode(p.source)) for p in posed.held_out} & {
-        tuple(posed.tokenizer.encode(p.source)) for p in posed.train
+        tuple(posed.tokenizer.encode(p.source)) for p in posed.dataset.train
     }
 
 
@@ -231,8 +232,6 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
     again.load_weights(task.weights())
     assert "cannot read" in again.data
     with looking(again):
-        from dlplay.architectures.seq2seq.options import Source
-
         answer = again.panel("translation", Source(source="the hen likes the zebra."))
         assert answer.text  # type: ignore[union-attr]
         assert "read as <unk>: zebra" in answer.caption
@@ -254,13 +253,13 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
 )
 def test_damaged_assets_are_refused(assets: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="damaged"):
-        pose(make(Seq2SeqSettings, {"data": "/no/such/file"}), assets)
+        open_problem(make(Seq2SeqSettings, {"data": "/no/such/file"}), assets)
 
 
-def test_made_up_pairs_teach_no_words_of_a_file(tmp_path: Path) -> None:
+def test_generated_pairs_give_no_vocabulary_for_a_file(tmp_path: Path) -> None:
     own = write_file(tmp_path, [f"{number}\t{number}" for number in range(40)])
-    with pytest.raises(DataError, match=r"pairs that are made up and knows no words of .*pairs.tsv; leave out --data, or"):
-        pose(make(Seq2SeqSettings, {"data": own}), Seq2SeqTask(make(Seq2SeqSettings, {}), CPU).assets())
+    with pytest.raises(DataError, match=r"generated pairs and has no vocabulary for .*pairs.tsv; leave out --data, or"):
+        open_problem(make(Seq2SeqSettings, {"data": own}), Seq2SeqTask(make(Seq2SeqSettings, {}), CPU).assets())
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
@@ -316,15 +315,15 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     assert read_pairs(path).pairs == [Pair("ä", "b"), Pair("c d", "e")]
 
 
-# --- what needs no net --------------------------------------------------------------------------------------------------------------
+# --- baselines --------------------------------------------------------------------------------------------------------------
 
 
-def test_copying_from_fixed_places_is_all_that_copying_needs_and_too_little_for_reversing() -> None:
+def test_copying_from_fixed_positions_solves_copying_and_not_reversing() -> None:
     found = {}
     for task in ("copy", "reverse"):
         posed = problem(task=task, length=4)
-        held_out = batch_of(posed, posed.held_out, CPU)
-        found[task] = baselines.measure(batch_of(posed, posed.draw(1000, random.Random(0)), CPU), held_out)
+        held_out = make_batch(posed, posed.held_out, CPU)
+        found[task] = baselines.measure(make_batch(posed, posed.draw(1000, random.Random(0)), CPU), held_out)
     assert found["copy"]["exact_match"]["copier of fixed places"] == 1
     assert found["copy"]["token_accuracy"]["copier of fixed places"] == 1
     assert found["reverse"]["exact_match"]["copier of fixed places"] < 0.5
@@ -333,18 +332,18 @@ def test_copying_from_fixed_places_is_all_that_copying_needs_and_too_little_for_
 def test_baselines_by_hand() -> None:
     def batch(*pairs: tuple[str, str]) -> Any:
         posed = problem(symbols=5)
-        return batch_of(posed, [Pair(*pair) for pair in pairs], CPU)
+        return make_batch(posed, [Pair(*pair) for pair in pairs], CPU)
 
     train = batch(("ab", "ba"), ("cd", "dc"), ("cd", "dc"), ("ecd", "dc"))
     held_out = batch(("bc", "cb"), ("cd", "dc"), ("abc", "dca"))
-    assert baselines.best_places(train).tolist() == [1, 0, 2]
+    assert baselines.best_positions(train).tolist() == [1, 0, 2]
     letters = {letter: SPECIALS + 1 + place for place, letter in enumerate("abcde")}
     assert baselines.copied(held_out.source, torch.tensor([1, 0, 2])).tolist() == [
         [letters["c"], letters["b"], EOS],
         [letters["d"], letters["c"], EOS],
         [letters["b"], letters["a"], letters["c"]],
     ]
-    assert baselines.commonest_answer(train.target).tolist() == [[letters["d"], letters["c"], EOS]]
+    assert baselines.most_frequent_output(train.target).tolist() == [[letters["d"], letters["c"], EOS]]
     scores = baselines.measure(train, held_out)
     assert scores["exact_match"] == pytest.approx({"copier of fixed places": 2 / 3, "commonest answer": 1 / 3})
     assert scores["token_accuracy"] == pytest.approx({"copier of fixed places": 6 / 10, "commonest token at each place": 6 / 10})

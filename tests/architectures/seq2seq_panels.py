@@ -1,4 +1,4 @@
-"""What the seq2seq tab shows: the output and its alternatives, alignments, beams, heads that are switched off, held-out pairs."""
+"""What the seq2seq tab shows: the output and its candidates, alignments, beams, ablated heads, held-out pairs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import pytest
 import torch
 
 from dlplay.architectures.seq2seq import card
-from dlplay.architectures.seq2seq.decoding import Speaker
+from dlplay.architectures.seq2seq.decoding.output import END, ablate_head, decode_source
+from dlplay.architectures.seq2seq.decoding.search import IncrementalDecoder
 from dlplay.architectures.seq2seq.model import BOS, EOS, SPECIALS
-from dlplay.architectures.seq2seq.options import Source
-from dlplay.architectures.seq2seq.reading import END, say, without_head
-from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
+from dlplay.architectures.seq2seq.panels import exact_match
+from dlplay.architectures.seq2seq.settings import Seq2SeqSettings, Source
 from dlplay.architectures.seq2seq.task import Seq2SeqTask
-from dlplay.architectures.seq2seq.trials import exact_match
-from dlplay.engine import stages
 from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
@@ -77,7 +75,7 @@ def test_panels_answer_to_strange_words(trained: Seq2SeqTask, panel: str) -> Non
 def test_the_output_is_the_greedy_one_with_its_probabilities(trained: Seq2SeqTask) -> None:
     answer = ask(trained, "translation", source="abcd")
     assert isinstance(answer, Tokens)
-    assert (answer.text, answer.words, answer.figure, answer.ended) == ("dcba", ["d", "c", "b", "a", END], "right", True)
+    assert (answer.text, answer.words, answer.figure, answer.ended) == ("dcba", ["d", "c", "b", "a", END], "correct", True)
     ids = trained.problem.tokenizer.encode("abcd")
     source = torch.tensor([[*(SPECIALS + token for token in ids), EOS]])
     output = torch.tensor([[BOS, *(SPECIALS + token for token in ids[::-1]), EOS]])
@@ -87,10 +85,10 @@ def test_the_output_is_the_greedy_one_with_its_probabilities(trained: Seq2SeqTas
     assert answer.place == 4
     assert answer.alternatives is not None
     assert answer.alternatives.labels[0] == END
-    assert "right answer dcba" in answer.caption
+    assert "target dcba" in answer.caption
 
 
-def test_it_is_said_word_by_word(trained: Seq2SeqTask) -> None:
+def test_it_is_generated_token_by_token(trained: Seq2SeqTask) -> None:
     whole = ask(trained, "translation", source="abcd")
     for words in range(1, 6):
         part = ask(trained, "translation", source="abcd", words=words)
@@ -101,7 +99,7 @@ def test_it_is_said_word_by_word(trained: Seq2SeqTask) -> None:
         rows = ask(trained, "alignment", source="abcd", words=words)
         assert rows.rows == whole.words[:words]
         assert rows.values.numpy().shape == (words, 5)
-    assert "for all of it" in ask(trained, "translation", source="abcd", words=2).figure
+    assert "for the whole output" in ask(trained, "translation", source="abcd", words=2).figure
 
 
 def test_another_token_can_be_put_in_its_place_and_the_model_goes_on(trained: Seq2SeqTask) -> None:
@@ -115,7 +113,7 @@ def test_another_token_can_be_put_in_its_place_and_the_model_goes_on(trained: Se
     assert after.values[0] == before.values[0], "the model says it by itself"
     assert after.values[1] is None, "this one was chosen"
     assert all(value is not None for value in after.values[2:])
-    assert f'made to stand here; it had {100 * before.alternatives.values[other]:.2f} %, the likeliest was "c"' in after.notes[1]
+    assert f'forced; it had {100 * before.alternatives.values[other]:.2f} %, most likely was "c"' in after.notes[1]
     assert after.alternatives == before.alternatives.__class__(
         **{name: getattr(before.alternatives, name) for name in before.alternatives.__struct_fields__ if name != "chosen"}, chosen=other
     )
@@ -158,10 +156,10 @@ def test_the_alternatives_panel_is_the_strips_own(trained: Seq2SeqTask) -> None:
     assert (bars.labels, bars.values, bars.sets) == (strip.alternatives.labels, strip.alternatives.values, strip.alternatives.sets)
     assert "after d" in bars.caption
     with torch.no_grad(), looking(trained):
-        said = say(trained.model, trained.problem, Source(source="abcd"))
-        speaker = Speaker(trained.model, torch.tensor([said.source]))
-        speaker.say(torch.tensor(said.output[:1]))
-        top = speaker.log_probability[0].exp().topk(3).values.tolist()
+        output = decode_source(trained.model, trained.problem, Source(source="abcd"))
+        decoder = IncrementalDecoder(trained.model, torch.tensor([output.source]))
+        decoder.step(torch.tensor(output.ids[:1]))
+        top = decoder.log_probs[0].exp().topk(3).values.tolist()
     assert bars.values[:3] == pytest.approx(top, rel=1e-4)
 
 
@@ -178,7 +176,7 @@ def test_unknown_symbols_and_long_sources_are_named(trained: Seq2SeqTask) -> Non
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-def test_there_is_room_for_all_that_can_be_said(positions: str) -> None:
+def test_there_is_room_for_all_outputs(positions: str) -> None:
     task = build(positions=positions)  # not trained: it does not end by itself
     for panel in card.panels:
         known = {item.name for item in fields(panel.options)}
@@ -191,7 +189,7 @@ def test_there_is_room_for_all_that_can_be_said(positions: str) -> None:
 def test_an_empty_source_is_a_held_out_pair(trained: Seq2SeqTask) -> None:
     pair = trained.problem.held_out[3]
     answer = ask(trained, "translation", example=3)
-    assert answer.caption == f"held-out pair 3: {pair.source} · right answer {pair.target}"
+    assert answer.caption == f"held-out pair 3: {pair.source} · target {pair.target}"
     assert answer.words == ask(trained, "translation", source=pair.source).words
 
 
@@ -223,7 +221,7 @@ def test_beam_candidates_are_ranked_and_marked(trained: Seq2SeqTask) -> None:
     assert isinstance(answer, Table)
     assert len(answer.rows) == 4
     assert answer.rows[0][0] == "dcba"
-    assert answer.rows[0][3] == "greedy, right"
+    assert answer.rows[0][3] == "greedy, correct"
     scores = [float(row[2]) for row in answer.rows]
     assert scores == sorted(scores, reverse=True)
     strip = ask(trained, "translation", source="abcd")
@@ -233,13 +231,13 @@ def test_beam_candidates_are_ranked_and_marked(trained: Seq2SeqTask) -> None:
     assert any("so far" in row[3] for row in ask(trained, "beam_candidates", source="abcd", words=2).rows)
 
 
-def test_a_head_that_is_off_is_off_everywhere(trained: Seq2SeqTask) -> None:
+def test_an_ablated_head_is_ablated_everywhere(trained: Seq2SeqTask) -> None:
     plain = ask(trained, "translation", source="abcd")
     off = ask(trained, "translation", source="abcd", silence="cross", layer=1, head=1)
     assert off.values != plain.values
-    assert "cross-attention head 1 of layer 1 is off" in off.caption
+    assert "cross-attention head 1 of layer 1 is ablated" in off.caption
     for panel in ("alternatives", "alignment", "attention", "beam_candidates", "held_out"):
-        assert "head 1 of layer 0 is off" in ask(trained, panel, silence="encoder", layer=0, head=1).caption
+        assert "head 1 of layer 0 is ablated" in ask(trained, panel, silence="encoder", layer=0, head=1).caption
     assert "head 1 of layer 1" in ask(trained, "translation", silence="decoder", layer=23, head=63).caption
 
 
@@ -251,10 +249,10 @@ def test_heads_off_is_exact_match_without_each_head(trained: Seq2SeqTask) -> Non
     for row, (kind, layer) in enumerate((kind, layer) for kind in ("encoder", "decoder", "cross") for layer in (0, 1)):
         for head in (0, 1):
             shown = ask(trained, "held_out", pairs=50, silence=kind, layer=layer, head=head)
-            assert f"{values[row, head] * 50:.0f} of 50 right" == shown.figure
+            assert f"{values[row, head] * 50:.0f} of 50 correct" == shown.figure
     with looking(trained):
         assert exact_match(trained.model, trained.problem, 50) > values.min()
-        assert exact_match(without_head(trained.model, "cross", 1, 0), trained.problem, 50) == pytest.approx(values[5, 0])
+        assert exact_match(ablate_head(trained.model, "cross", 1, 0), trained.problem, 50) == pytest.approx(values[5, 0])
 
 
 def test_held_out_pairs_come_with_the_wrong_ones_first() -> None:
@@ -265,13 +263,13 @@ def test_held_out_pairs_come_with_the_wrong_ones_first() -> None:
     answer = ask(task, "held_out", pairs=60)
     verdicts = [row[3] for row in answer.rows]
     assert verdicts == sorted(verdicts, reverse=True)
-    assert {"right", "wrong"} == set(verdicts)
-    assert answer.figure == f"{verdicts.count('right')} of {len(answer.rows)} right"
+    assert {"correct", "wrong"} == set(verdicts)
+    assert answer.figure == f"{verdicts.count('correct')} of {len(answer.rows)} correct"
     sources = {pair.source: pair.target for pair in task.problem.held_out}
-    for source, said, right, verdict in answer.rows:
-        assert sources[source] == right
-        assert (said == right) == (verdict == "right")
-        assert ask(task, "translation", source=source).text == said.removesuffix(" …")
+    for source, output, target, verdict in answer.rows:
+        assert sources[source] == target
+        assert (output == target) == (verdict == "correct")
+        assert ask(task, "translation", source=source).text == output.removesuffix(" …")
 
 
 def test_norms_show_gradients_once_there_are_some() -> None:
@@ -283,13 +281,3 @@ def test_norms_show_gradients_once_there_are_some() -> None:
     assert answer.labels[0] == "embedding and head"
     assert {"encoder 0 self-attention", "decoder 1 cross-attention", "decoder norm"} <= set(answer.labels)
     assert math.sqrt(sum(value**2 for value in answer.values)) <= task.settings.clip * 1.01
-
-
-def test_the_card_names_every_panel_and_a_stage_of_tokens() -> None:
-    assert {panel.name for panel in card.panels} == set(Seq2SeqTask.questions)
-    assert isinstance(card.stage, stages.TokenLine)
-    known = {item.name for item in fields(card.panel(card.stage.panel).options)}
-    assert {card.stage.option, card.stage.place, card.stage.changes, card.stage.plays} <= known
-    for panel in card.panels:
-        own = {item.name for item in fields(panel.options)} & {item.name for item in fields(Seq2SeqSettings)}
-        assert own == set()

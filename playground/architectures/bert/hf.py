@@ -1,4 +1,5 @@
-"""BERT as `transformers` has it, and this room's: the same model under other names, with the special tokens elsewhere. Imports no torch."""
+"""BERT as `transformers` has it, and this room's: the same model under other names, with other ids for the special tokens. Imports no
+torch."""
 
 from __future__ import annotations
 
@@ -8,13 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.special_tokens import SPECIAL_TOKENS
 from dlplay.data.subwords import WordPieces
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.settings import Settings
 from dlplay.parts.bridge import Arrays, Bridge, Config
-
-SPECIALS = ("pad", "mask", "cls", "sep")
-"""In the order in which the room has them behind its words."""
 
 OUTER = {
     "embeddings.positions.weight": "bert.embeddings.position_embeddings.weight",
@@ -31,16 +30,16 @@ PARTS = {
     "feed_forward.projection": "output.dense",
     "norm_2": "output.LayerNorm",
 }
-"""The parts of a block, and what `transformers` calls them; queries, keys and values stand apart there."""
+"""The parts of a block, and what `transformers` calls them; queries, keys and values are separate there."""
 
 ON_TOP = {"pooler": "bert.pooler.dense", "next_sentence": "cls.seq_relationship", "classifier": "classifier"}
-"""What not every model has."""
+"""Heads that not every model has."""
 
 PAIRS = {f"{ours}.{kind}": f"{ON_TOP[ours]}.{kind}" for ours in ("pooler", "next_sentence") for kind in ("weight", "bias")}
-"""What tells whether the second piece of text follows the first."""
+"""The next-sentence head, with the pooler that it reads from."""
 
 ROWS = {"embeddings.tokens.weight": "bert.embeddings.word_embeddings.weight", "head.bias": "cls.predictions.bias"}
-"""What has a row for each token."""
+"""Weights with a row for each token."""
 
 
 class MaskedLM(Bridge):
@@ -57,7 +56,7 @@ class MaskedLM(Bridge):
     }
 
     def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Bridge.config`; one that tells classes apart is written as `BertForSequenceClassification`."""
+        """A fine-tuned model is written as `BertForSequenceClassification`."""
         assert isinstance(settings, BERTSettings)
         words = len(tokenizer.vocabulary)
         pad = tokenizer.outer[0] if isinstance(tokenizer, WordPieces) else words
@@ -66,7 +65,7 @@ class MaskedLM(Bridge):
         return {
             "architectures": ["BertForSequenceClassification" if classes else "BertForMaskedLM"],
             "model_type": "bert",
-            "vocab_size": words + len(SPECIALS),
+            "vocab_size": words + len(SPECIAL_TOKENS),
             "max_position_embeddings": settings.block_size,
             "hidden_size": settings.width,
             "num_hidden_layers": settings.layers,
@@ -83,7 +82,6 @@ class MaskedLM(Bridge):
         }
 
     def outward(self, weights: Arrays, tokenizer: Tokenizer) -> Arrays:
-        """See `Bridge.outward`."""
         own = {name.removeprefix("bert/"): array for name, array in weights.items()}
         layers = len({name.split(".")[1] for name in own if name.startswith("blocks.")})
         top = {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in ON_TOP.items() for kind in ("weight", "bias")}
@@ -96,7 +94,7 @@ class MaskedLM(Bridge):
         return there | {theirs: own[ours][order] for ours, theirs in ROWS.items()}
 
     def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
-        """See `Bridge.settings`; what it trains on with is what BERT is usually tuned with."""
+        """The optimiser's settings are those that BERT is usually fine-tuned with."""
         config.only("hidden_act", "gelu", ("gelu",))
         config.only("layer_norm_eps", 1e-12, (1e-12,))
         config.only("type_vocab_size", 2, (2,))
@@ -113,7 +111,7 @@ class MaskedLM(Bridge):
             "heads": config.whole("num_attention_heads", 12, 1, 64),
             "width": width,
             "block_size": config.whole("max_position_embeddings", 512, 8, 1024),
-            "vocab_size": config.whole("vocab_size", self.usual, 6, 65_536) - len(SPECIALS),
+            "vocab_size": config.whole("vocab_size", self.usual, 6, 65_536) - len(SPECIAL_TOKENS),
             "dropout": config.share("hidden_dropout_prob", 0.1),
             "lr": 5e-5,
             "weight_decay": 0.01,
@@ -121,7 +119,6 @@ class MaskedLM(Bridge):
         }
 
     def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-        """See `Bridge.names`."""
         width, layers = int(settings["width"]), int(settings["layers"])
         shapes: dict[str, tuple[int, ...]] = {ROWS["embeddings.tokens.weight"]: (-1, width), ROWS["head.bias"]: (-1,)}
         shapes |= {part: (width, width) for layer in range(layers) for part in _qkv(layer, "weight")}
@@ -140,11 +137,11 @@ class MaskedLM(Bridge):
         return shapes
 
     def plain(self, name: str) -> str:
-        """The first BERTs called a norm's weight gamma and its bias beta."""
+        """In the first BERTs a norm's weight is called gamma and its bias beta."""
         return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
     def inward(self, tensors: Arrays, settings: Mapping[str, Any], tokenizer: Tokenizer) -> Arrays:
-        """See `Bridge.inward`; the special tokens' rows go behind the words."""
+        """The special tokens' rows follow those of the words here."""
         layers = int(settings["layers"])
         here = {ours: tensors[theirs] for ours, theirs in _names(layers).items()}
         for layer in range(layers):
@@ -157,7 +154,7 @@ class MaskedLM(Bridge):
 
 
 def _names(layers: int) -> dict[str, str]:
-    """Every weight's name here, and its name there, but for what has no single one and what has a row for each token."""
+    """Every weight's name here, and its name there; without the queries, keys and values and the weights with a row for each token."""
     blocks = {f"blocks.{layer}.{ours}": f"bert.encoder.layer.{layer}.{theirs}" for layer in range(layers) for ours, theirs in PARTS.items()}
     found: dict[str, str] = {}
     for ours, theirs in (OUTER | blocks).items():
@@ -170,7 +167,7 @@ def _qkv(layer: int, kind: str) -> list[str]:
 
 
 def _order(tokenizer: Tokenizer) -> list[int]:
-    """The id in `transformers` of each token of the room, its special ones behind the words."""
+    """The id in `transformers` of each token here: the words, then the special tokens."""
     if isinstance(tokenizer, WordPieces):
         return [*tokenizer.foreign, *tokenizer.outer]
-    return list(range(len(tokenizer.vocabulary) + len(SPECIALS)))
+    return list(range(len(tokenizer.vocabulary) + len(SPECIAL_TOKENS)))

@@ -1,15 +1,15 @@
 """BERT (Devlin et al., BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding, 2018): the `nn.Module` alone.
 
-Post-layer-norm blocks, learned positions and segments, the exact gelu, norms with an epsilon of 1e-12; a masked word is read off through a
-dense layer, gelu, a norm and the token embedding once more. Dropout acts on the embedding and on what each half of a block adds, not on
-attention weights, so that the fused kernel never forms them. It begins otherwise than BERT, which had a million steps to find where to
-look: positions begin as waves and queries as keys, so that a token looks at itself above all at first, and at its
-neighbours more than at others. In the comments B is the batch, T the
-tokens of a window, C the width, H the heads, V the vocabulary.
+Post-layer-norm blocks, learned positions and segments, the exact gelu, norms with an epsilon of 1e-12; the head predicts a masked word
+through a dense layer, gelu, a norm and the tied token embedding. Dropout acts on the embedding and on what each half of a block adds, not
+on attention weights, so that the fused kernel never forms them. Only the initialisation differs from BERT, which had a million steps to
+learn where to attend: positions start as sinusoids and queries equal to keys, so that at first a token attends mostly to itself, and more
+to its neighbours than to distant tokens. In the comments B is the batch, T the tokens of one row, C the width, H the heads, V the
+vocabulary with its special tokens.
 
-The parts carry BERT's names: `blocks.N.attention.qkv` is its query, key and value one below the other, `attention.projection` and `norm_1`
-its `attention.output`, `feed_forward.expansion` its `intermediate`, `feed_forward.projection` and `norm_2` its `output`, `head` its
-`cls.predictions`, `next_sentence` its `cls.seq_relationship`.
+In `transformers`, `blocks.N.attention.qkv` is the query, key and value, `attention.projection` and `norm_1` are `attention.output`,
+`feed_forward.expansion` is `intermediate`, `feed_forward.projection` and `norm_2` are `output`, `head` is `cls.predictions` and
+`next_sentence` is `cls.seq_relationship`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EPSILON = 1e-12
 
 
 class Embeddings(nn.Module):
-    """What a token is, where it stands and in which segment, added up and normalised."""
+    """Token, position and segment embeddings, added and normalised."""
 
     def __init__(self, vocabulary: int, width: int, block_size: int, dropout: float) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class Embeddings(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPSILON)
 
     def forward(self, idx: Tensor, segments: Tensor | None = None) -> Tensor:
-        """(B, T, C) of tokens `idx` (B, T); without `segments` (B, T) all are in the first."""
+        """Embeddings (B, T, C) of tokens `idx` (B, T); without `segments` (B, T) all of them are in the first segment."""
         x = self.tokens(idx) + self.positions.weight[: idx.shape[1]]  # (B, T, C)
         x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
         return F.dropout(self.norm(x), self.dropout, self.training)
 
 
 class Attention(nn.Module):
-    """Every token looks at every other, over all heads at once."""
+    """Bidirectional self-attention over all heads at once."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
 
-    def look_near(self) -> None:
-        """Let queries begin as keys, and large: places are waves, so that every token begins by looking at
-        itself, and less at others the farther off they are."""
+    def start_local(self) -> None:
+        """Initialise queries equal to keys, and large: with sinusoidal positions a token then attends to itself most, and to others less
+        the farther away they are."""
         width = self.projection.in_features
         keys = 1.5 * self.qkv.weight[width : 2 * width]
         self.qkv.weight[: 2 * width] = torch.cat([keys, keys])
@@ -63,15 +63,15 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)  # (B, H, T, C / H) each
         return q, k, v
 
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        """(B, T, C); nobody looks where `seen` (B, 1, 1, T) is False."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, C) to (B, T, C); keys where `mask` (B, 1, 1, T) is False are not attended to."""
         q, k, v = self.split(x)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)  # (B, H, T, C / H)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, H, T, C / H)
         y = self.projection(y.transpose(1, 2).reshape(x.shape))  # (B, T, C)
         return F.dropout(y, self.dropout, self.training)
 
     def weights(self, x: Tensor) -> Tensor:
-        """The softmax weights that `forward` never forms, (B, H, T, T): row t says how token t looks at all of them."""
+        """The attention weights that the fused kernel never returns, (B, H, T, T): row t holds those of query t over all keys."""
         q, k, _ = self.split(x)
         return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)
 
@@ -92,7 +92,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; the sum of each with what it read is normalised."""
+    """Attention, then feed-forward; the sum of each with its input is normalised."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -101,15 +101,15 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
         self.norm_2 = nn.LayerNorm(width, eps=EPSILON)
 
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The hidden states (B, T, C) after this block."""
-        x = self.norm_1(x + self.attention(x, seen))
+        x = self.norm_1(x + self.attention(x, mask))
         y: Tensor = self.norm_2(x + self.feed_forward(x))
         return y
 
 
 class MaskedWordHead(nn.Module):
-    """From a hidden state to the logits of the word that stands there; the last map is the token embedding."""
+    """From a hidden state to the logits of the word at its position; the last map is the tied token embedding."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -118,25 +118,25 @@ class MaskedWordHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(…, C) to (…, V), with `embedding` (V, C)."""
+        """Logits (…, V) from hidden states (…, C) and `embedding` (V, C)."""
         return F.linear(self.norm(F.gelu(self.dense(x))), embedding, self.bias)
 
 
-def waves(places: int, width: int) -> Tensor:
-    """Sines and cosines (places, C) of lengths from 4 tokens to twice all places, with a mean square of 1 (Vaswani et al., 2017, had them
-    longer, for longer texts)."""
+def sinusoids(positions: int, width: int) -> Tensor:
+    """Sines and cosines (positions, C) with wavelengths from 4 tokens to twice all positions and a mean square of 1. (Those of Vaswani et
+    al., 2017, are longer, for longer texts.)"""
     ratio = torch.linspace(0, 1, (width + 1) // 2)
-    length = 4 * (places / 2) ** ratio  # (C / 2,)
-    angle = 2 * math.pi * torch.arange(places)[:, None] / length  # (places, C / 2)
-    found: Tensor = math.sqrt(2) * torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
-    return found
+    wavelength = 4 * (positions / 2) ** ratio  # (C / 2,)
+    angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelength  # (positions, C / 2)
+    table: Tensor = math.sqrt(2) * torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
+    return table
 
 
 class BERT(nn.Module):
     """An encoder over `vocabulary` tokens that reads at most `block_size` of them.
 
-    The pooler is there when something reads from it: the head that tells whether the second segment follows the first (`next_sentence`), or
-    the one that tells texts apart by `classes`.
+    With `next_sentence` it has a head for next-sentence prediction, with `classes` one that classifies texts; both read from the pooler,
+    which only exists for them.
     """
 
     def __init__(
@@ -159,17 +159,17 @@ class BERT(nn.Module):
         self.pooler = nn.Linear(width, width) if next_sentence or classes else None
         self.next_sentence = nn.Linear(width, 2) if next_sentence else None
         self.classifier = nn.Linear(width, classes) if classes else None
-        std = 0.02 * math.sqrt(768 / width)  # as far from uniform attention as BERT begins with its width of 768
+        std = 0.02 * math.sqrt(768 / width)  # attention starts as far from uniform as in BERT with its width of 768
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=std)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
         with torch.no_grad():
-            self.embeddings.positions.weight.copy_(std * waves(block_size, width))
+            self.embeddings.positions.weight.copy_(std * sinusoids(block_size, width))
             for module in self.modules():
                 if isinstance(module, Attention):
-                    module.look_near()
+                    module.start_local()
 
     def set_dropout(self, dropout: float) -> None:
         """Change the dropout of every layer."""
@@ -177,49 +177,48 @@ class BERT(nn.Module):
             if isinstance(module, (Embeddings, Attention, FeedForward)):
                 module.dropout = dropout
 
-    def streams(self, idx: Tensor, segments: Tensor | None = None, valid: Tensor | None = None) -> list[Tensor]:
+    def hidden_states(self, idx: Tensor, segments: Tensor | None = None, valid: Tensor | None = None) -> list[Tensor]:
         """The hidden states before the first block and after each one: 1 + L tensors (B, T, C).
 
-        `valid` (B, T) is False where a row is filled up behind its end; what stands there is seen by nobody. Raises `ValueError` when more
-        than `block_size` tokens come together.
+        `valid` (B, T) is False at padding, which no token attends to. Raises `ValueError` when there are more than `block_size` tokens.
         """
         if idx.shape[1] > self.block_size:
             raise ValueError(f"{idx.shape[1]} tokens do not fit in a block of {self.block_size}")
-        seen = None if valid is None else valid[:, None, None, :]  # (B, 1, 1, T)
-        found = [self.embeddings(idx, segments)]
+        mask = None if valid is None else valid[:, None, None, :]  # (B, 1, 1, T)
+        states = [self.embeddings(idx, segments)]
         for block in self.blocks:
-            found.append(block(found[-1], seen))
-        return found
+            states.append(block(states[-1], mask))
+        return states
 
     def forward(self, idx: Tensor, segments: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """The last hidden states, (B, T, C); see `streams`."""
-        return self.streams(idx, segments, valid)[-1]
+        """The last of the `hidden_states`, (B, T, C)."""
+        return self.hidden_states(idx, segments, valid)[-1]
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Of the word at each place, (…, V), from hidden states (…, C)."""
-        found: Tensor = self.head(hidden, self.embeddings.tokens.weight)
-        return found
+        """Logits (…, V) of the word at each position, from hidden states (…, C)."""
+        logits: Tensor = self.head(hidden, self.embeddings.tokens.weight)
+        return logits
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """What stands for a whole row, (B, C): a dense layer and tanh over the first hidden state of (B, T, C)."""
+        """A vector (B, C) for each whole row: a dense layer and tanh on the hidden state of [CLS], the first of (B, T, C)."""
         assert self.pooler is not None
         return torch.tanh(self.pooler(hidden[:, 0]))
 
 
-class MaskedWords(nn.Module):
-    """Encoder and head together, as one map of tensors."""
+class EncoderWithHead(nn.Module):
+    """Encoder and masked-word head as one module."""
 
     def __init__(self, model: BERT) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
-        """Logits (B, T, V) of the word at every place."""
+        """Logits (B, T, V) of the word at every position."""
         return self.model.logits(self.model(idx, segments, valid))
 
 
-class Classes(nn.Module):
-    """Encoder, pooler and classifier together, as one map of tensors."""
+class EncoderWithClassifier(nn.Module):
+    """Encoder, pooler and classifier as one module."""
 
     def __init__(self, model: BERT) -> None:
         super().__init__()
@@ -228,5 +227,5 @@ class Classes(nn.Module):
     def forward(self, idx: Tensor, segments: Tensor, valid: Tensor) -> Tensor:
         """Logits (B, classes) of whole texts."""
         assert self.model.classifier is not None
-        found: Tensor = self.model.classifier(self.model.pool(self.model(idx, segments, valid)))
-        return found
+        logits: Tensor = self.model.classifier(self.model.pool(self.model(idx, segments, valid)))
+        return logits

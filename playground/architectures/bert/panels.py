@@ -1,20 +1,24 @@
-"""Looking inside a BERT: attention, a word in two contexts, neighbours, held-out rows, classes. Each a pure function of the model."""
+"""What can be seen of a BERT: each panel is a pure function of the model, its tokenizer, the held-out text and the options."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlplay.architectures.bert.fill import around, of_sentence, read
 from dlplay.architectures.bert.model import BERT, Block
-from dlplay.architectures.bert.options import AttentionHead, Contexts, Example, Sentence, WordNeighbours
-from dlplay.architectures.bert.pretraining import Pretraining
-from dlplay.architectures.bert.sentence import Read, read_sentence, sayable
+from dlplay.architectures.bert.pretraining.objective import Pretraining
+from dlplay.architectures.bert.sentences.predictions import fill_masks, logits_at, logits_of, suppress_special
+from dlplay.architectures.bert.sentences.sentence import ReadSentence, label, read_sentence
+from dlplay.architectures.bert.settings import AttentionHead, Contexts, Fill, HeldOutRow, Sentence, WordNeighbours, WordOfSentence
+from dlplay.data.special_tokens import CLS, MASK, SEP
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table
-from dlplay.parts import prompts
-from dlplay.parts.norms import norms as norms_of
+from dlplay.engine.dataset import Missing
+from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table, Tokens
+from dlplay.engine.settings import Options
+from dlplay.parts import norms, prompts
 from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -28,168 +32,285 @@ PARTS = {
     "attention": "attention",
     "feed_forward": "feed-forward",
 }
-"""What the parts of the model are called."""
+"""Parts of the model by the name of their module."""
 
 MAP = 128
-"""Tokens on a side of an attention map."""
+"""Tokens on a side of an attention map, at most."""
+
+COLUMNS = 3
+"""Masks whose candidates are listed side by side; with more masks than this each has a row."""
 
 
-def attention(model: BERT, tokenizer: Tokenizer, options: AttentionHead) -> HeatMap:
-    """The attention weights of one head over the sentence, its [CLS] and its [SEP]."""
-    sentence = of_sentence(model, tokenizer, options)
-    layer = min(options.layer, len(model.blocks) - 1)
-    block = model.blocks[layer]
-    assert isinstance(block, Block)
-    head = min(options.head, block.attention.heads - 1)
-    weights = block.attention.weights(_streams(model, sentence.row())[layer])[0, head].float().cpu()[:MAP, :MAP]  # (T, T)
-    labels = ["[CLS]", *sentence.words, "[SEP]"]
-    cut = [f"the first {MAP} of {len(labels)} tokens are shown"] if len(labels) > MAP else []
-    return HeatMap(
-        values=Array.of(weights.numpy()),
-        rows=labels[:MAP],
-        columns=labels[:MAP],
-        row_title="looks from",
-        column_title="looks at",
-        low=0.0,
+class BERTPanels:
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, model: BERT, tokenizer: Tokenizer, pretraining: Pretraining | Missing, class_names: list[str]) -> None:
+        self.model, self.tokenizer, self.pretraining, self.class_names = model, tokenizer, pretraining, class_names
+
+    def fill(self, options: Fill) -> Tokens:
+        """The sentence, the probability of the most likely word for each mask, and the candidates at one position."""
+        sentence = self._read(options)
+        position, masks = sentence.position(options.place), sentence.masks
+        here, as_typed = logits_of(self.model, [sentence.row(position), sentence.row()]).softmax(dim=-1)[:, 1:-1]  # (T, V) each
+        values: list[float | None] = [None] * len(sentence.ids)
+        own = 100 * float(here[position, sentence.ids[position]])
+        notes = [f'"{word}": not masked' for word in sentence.words]
+        notes[position] += f"; if it were masked: {own:.1f} %"
+        best = suppress_special(as_typed, sentence.special.words).max(dim=-1)
+        for mask in masks:
+            values[mask] = float(as_typed[mask, best.indices[mask]])
+            notes[mask] = f'{MASK}: most likely "{self.tokenizer.label(int(best.indices[mask]))}", {100 * float(best.values[mask]):.1f} %'
+        filled = fill_masks(self.model, sentence, as_typed) if masks else {}
+        figure = f"{len(masks)} masked" if masks else f"{sentence.words[position]}: {own:.1f} %"
+        return Tokens(
+            words=sentence.words,
+            values=values,
+            notes=notes,
+            text=sentence.text,
+            place=position,
+            alternatives=_alternatives(here[position], sentence, position, options.top),
+            masked="" if position in masks else sentence.replaced({position: sentence.special.mask}),
+            filled=sentence.replaced({at: word for at, (word, _) in filled.items()}) if masks else "",
+            filled_values=[filled[at][1] if at in filled else None for at in range(len(sentence.ids))] if masks else [],
+            figure=f"class {self.classes(options).figure} · {figure}" if self.class_names else figure,
+            caption=sentence.caption(),
+        )
+
+    def masked_words(self, options: Fill) -> Table:
+        """The most likely words for every mask: side by side for a few masks, a row each for many."""
+        sentence = self._read(options)
+        words = sentence.special.words
+        count = min(options.top, 6, words - 1)
+        if not sentence.masks:
+            return Table(columns=[], rows=[], figure="none masked", caption=f"no word is masked: write {MASK} in place of one")
+        probability = logits_of(self.model, [sentence.row()])[0, 1:-1].softmax(dim=-1)  # (T, V)
+        tops = [suppress_special(probability[position], words).topk(count) for position in sentence.masks]
+        percents = [[f"{100 * p:.0f} %" for p in top.values.tolist()] for top in tops]
+        labels = [[self.tokenizer.label(token) for token in top.indices.tolist()] for top in tops]
+        contexts = [_context(sentence.words, position) for position in sentence.masks]
+        shades = torch.stack([top.values for top in tops]).float()  # (masks, count)
+        side_by_side = len(contexts) <= COLUMNS
+        if side_by_side:  # a column of percentages and one of words for each mask
+            columns = [text for context in contexts for text in ("", context)]
+            rows = [[text for mask in range(len(contexts)) for text in (percents[mask][rank], labels[mask][rank])] for rank in range(count)]
+            tints = torch.stack([torch.full_like(shades, math.nan), shades], dim=1).flatten(0, 1).T
+        else:
+            columns = ["mask", *(f"{rank}." for rank in range(1, count + 1))]
+            rows = [[context, *map(" ".join, zip(*pair, strict=True))] for context, *pair in zip(contexts, percents, labels, strict=True)]
+            tints = torch.cat([torch.full((len(contexts), 1), math.nan), shades], dim=1)
+        return Table(
+            columns=columns,
+            rows=rows,
+            right=list(range(0, len(columns), 2)) if side_by_side else [],
+            shades=Array.of(tints.numpy()),
+            figure=f"{len(contexts)} masked",
+            caption=sentence.caption(),
+        )
+
+    def pseudo_likelihood(self, options: WordOfSentence) -> Tokens:
+        """The probability of each word when it alone is masked (Wang and Cho, 2019; Salazar et al., 2020)."""
+        sentence = self._read(options)
+        positions = [position for position in range(len(sentence.ids)) if position not in sentence.masks]
+        values: list[float | None] = [None] * len(sentence.ids)
+        notes = [f"{word}: masked, so it has no probability" for word in sentence.words]
+        total = 0.0
+        if positions:
+            rows = [sentence.row(position) for position in positions]
+            logits = logits_at(self.model, rows, [position + 1 for position in positions])  # (P, V)
+            for position, log_probs in zip(positions, logits.log_softmax(dim=-1), strict=True):
+                own = float(log_probs[sentence.ids[position]])
+                total += own
+                values[position] = math.exp(own)
+                best = label(self.tokenizer, int(log_probs.argmax()))
+                notes[position] = f'"{sentence.words[position]}": {100 * math.exp(own):.2f} % when masked; most likely was "{best}"'
+        masks = len(sentence.masks)
+        left_out = [f"{masks} {'mask is' if masks == 1 else 'masks are'} left out"] if masks else []
+        return Tokens(
+            words=sentence.words,
+            values=values,
+            notes=notes,
+            text=sentence.text,
+            figure=f"{total:.1f} nats" if positions else "",
+            caption=sentence.caption(*([f"{total / len(positions):.2f} nats per word"] if positions else []), *left_out),
+        )
+
+    def attention(self, options: AttentionHead) -> HeatMap:
+        """The attention weights of one head over the sentence, with its [CLS] and [SEP]: row t is the query at token t."""
+        sentence = self._read(options)
+        layer = min(options.layer, len(self.model.blocks) - 1)
+        block = self.model.blocks[layer]
+        assert isinstance(block, Block)
+        head = min(options.head, block.attention.heads - 1)
+        hidden = self._hidden_states(sentence)[layer]  # (1, T, C)
+        weights = block.attention.weights(hidden)[0, head].float().cpu()[:MAP, :MAP]  # (T, T)
+        labels = [CLS, *sentence.words, SEP]
+        cut = [f"the first {MAP} of {len(labels)} tokens are shown"] if len(labels) > MAP else []
+        return HeatMap(
+            values=Array.of(weights.numpy()),
+            rows=labels[:MAP],
+            columns=labels[:MAP],
+            row_title="query",
+            column_title="key",
+            low=0.0,
+            high=1.0,
+            figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{block.attention.heads - 1}",
+            caption=sentence.caption(*cut),
+        )
+
+    def contexts(self, options: Contexts) -> Lines:
+        """Cosine similarity, layer by layer, of one word's hidden states in two sentences, and of two neighbours in one sentence."""
+        first, second = self._read(options), self._read(options, options.other_sentence)
+        found = _shared_word(first, second, options)
+        if found is None:
+            return Lines(x=[], series={}, caption="the two sentences share no word: write one that is in both")
+        here, there = found
+        states, others = self._hidden_states(first), self._hidden_states(second)
+        word = first.words[here]
+        near = here + 1 if here + 1 < len(first.ids) else max(0, here - 1)
+        return Lines(
+            x=[float(layer) for layer in range(len(states))],
+            series={
+                f"{word}, in both sentences": [_cosine(a[0, here + 1], b[0, there + 1]) for a, b in zip(states, others, strict=True)],
+                f"{word} and its neighbour {first.words[near]}": [_cosine(a[0, here + 1], a[0, near + 1]) for a in states],
+            },
+            x_title="after the embedding (0) and after each layer",
+            figure=f"{word}: {_cosine(states[-1][0, here + 1], others[-1][0, there + 1]):.2f} after the last layer",
+            caption=first.caption(),
+        )
+
+    def neighbours(self, options: WordNeighbours) -> Bars:
+        sentence = self._read(options)
+        words = sentence.special.words
+        position = sentence.position(options.place)
+        token = sentence.ids[position]
+        if token == sentence.special.mask:
+            token = int(suppress_special(logits_of(self.model, [sentence.row()])[0, position + 1], words).argmax())
+        prompt = prompts.ReadPrompt([token], [token], [token], [self.tokenizer.label(token)], [])
+        embedding = self.model.embeddings.tokens.weight[:words]
+        return prompts.neighbours(embedding, prompt, self.tokenizer, Neighbours(word=options.word, token=0))
+
+    def held_out(self, options: HeldOutRow) -> Table:
+        """The masked words of one held-out row: the targets and the predictions."""
+        if isinstance(self.pretraining, Missing):
+            return Table(columns=["mask"], rows=[], caption=self.pretraining.why)
+        data, rows, chosen = self.pretraining, self.pretraining.held_out, self.pretraining.chosen[0]
+        number = min(options.example, len(rows.idx) - 1)
+        targets, masked = rows.idx[number], chosen[number]
+        length = int(rows.valid[number].sum())
+        idx = targets.masked_fill(masked, data.special.mask)[:length]
+        segments = rows.segments[number : number + 1, :length] if data.settings.next_sentence else None
+        probability = self.model.logits(self.model(idx[None], segments))[0].cpu().double().softmax(dim=-1)  # (T, V)
+        labels = [self._word(token) for token in targets[:length].tolist()]
+        shown = ["____" if is_masked else word for word, is_masked in zip(labels, masked.tolist(), strict=False)]
+        lines, correct = [], 0
+        for position in torch.nonzero(masked)[:, 0].tolist():
+            predicted, target = int(probability[position].argmax()), int(targets[position])
+            correct += predicted == target
+            lines.append(
+                [
+                    _context(shown, position, 3).strip(),
+                    labels[position],
+                    self._word(predicted) + ("" if predicted == target else " ✗"),
+                    f"{100 * float(probability[position, target]):.1f} %",
+                    f"{int((probability[position] > probability[position, target]).sum()) + 1:,}",
+                ]
+            )
+        return Table(
+            columns=["mask", "target", "prediction", "p(target)", "rank"],
+            rows=lines,
+            right=[3, 4],
+            figure=f"{correct} of {len(lines)} correct",
+            caption=f"row {number:,} of 0–{len(rows.idx) - 1:,}; the masks are always the same",
+        )
+
+    def classes(self, options: Sentence) -> Bars:
+        """The probability of each class for the sentence."""
+        if self.model.classifier is None:
+            return Bars(labels=[], values=[], caption="there are no classes yet: fine-tune it with --from bert-reference --data FILE.tsv")
+        sentence = self._read(options)
+        values = self.model.classifier(self.model.pool(self._hidden_states(sentence)[-1]))[0].cpu().double().softmax(dim=0).tolist()
+        best = max(range(len(values)), key=values.__getitem__)
+        return Bars(
+            labels=self.class_names,
+            values=values,
+            percent=True,
+            high=1.0,
+            chosen=best,
+            figure=f"{self.class_names[best]} {100 * values[best]:.1f} %",
+            caption=sentence.caption(),
+        )
+
+    def follows(self, options: Contexts) -> Bars:
+        """Next-sentence prediction: whether the other sentence follows the first."""
+        if self.model.next_sentence is None:
+            return Bars(labels=[], values=[], caption="it has no next-sentence head: train one with --next-sentence")
+        room = (self.model.block_size - 3) // 2
+        first = read_sentence(self.tokenizer, options.sentence, room)
+        second = read_sentence(self.tokenizer, options.other_sentence, room)
+        row = [*first.row(), *second.row()[1:]]
+        segments = [0] * (len(first.ids) + 2) + [1] * (len(second.ids) + 1)
+        idx, segment = torch.tensor([[row], [segments]], device=self.model.embeddings.tokens.weight.device)  # (1, T) each
+        values = self.model.next_sentence(self.model.pool(self.model(idx, segment)))[0].cpu().double().softmax(dim=0).tolist()
+        return Bars(labels=["follows", "is from elsewhere"], values=values, percent=True, high=1.0, caption=first.caption())
+
+    def norms(self, options: Options) -> Bars:
+        return norms.norms(self.model, _part)
+
+    def _read(self, options: Sentence, text: str | None = None) -> ReadSentence:
+        """The sentence of the options, or another `text`, as much of it as fits in a block."""
+        options.check()
+        return read_sentence(self.tokenizer, options.sentence if text is None else text, self.model.block_size - 2)
+
+    def _hidden_states(self, sentence: ReadSentence) -> list[Tensor]:
+        return self.model.hidden_states(torch.tensor([sentence.row()], device=self.model.embeddings.tokens.weight.device))
+
+    def _word(self, token: int) -> str:
+        return self.tokenizer.label(token) if token < len(self.tokenizer.vocabulary) else ""
+
+
+def _alternatives(probability: Tensor, sentence: ReadSentence, position: int, count: int) -> Bars:
+    """The most likely words at `position` by its softmax (V,), each with the sentence that it makes."""
+    top = suppress_special(probability, sentence.special.words).topk(min(count, sentence.special.words - 1))
+    ids = top.indices.tolist()
+    return Bars(
+        labels=[sentence.tokenizer.label(token) for token in ids],
+        values=top.values.tolist(),
+        percent=True,
         high=1.0,
-        figure=f"layer {layer} of 0–{len(model.blocks) - 1}, head {head} of 0–{block.attention.heads - 1}",
-        caption=sentence.caption(*cut),
+        chosen=ids.index(sentence.ids[position]) if sentence.ids[position] in ids else None,
+        sets=[sentence.replaced({position: token}) for token in ids],
+        figure=f"at {sentence.words[position]}",
+        caption=f"top {len(ids)} cover {100 * sum(top.values.tolist()):.1f} %",
     )
 
 
-def contexts(model: BERT, tokenizer: Tokenizer, options: Contexts) -> Lines:
-    """How alike the hidden states of one word are in two sentences, layer by layer, and how alike those of two words in one."""
-    first = of_sentence(model, tokenizer, options)
-    second = read_sentence(tokenizer, options, model.block_size - 2, options.other_sentence)
-    found = _shared(first, second, tokenizer, options)
-    if found is None:
-        return Lines(x=[], series={}, caption="the two sentences share no word: write one that stands in both")
-    here, there = found
-    one, other = _streams(model, first.row()), _streams(model, second.row())
-    word = first.words[here]
-    near = here + 1 if here + 1 < len(first.ids) else max(0, here - 1)
-    return Lines(
-        x=[float(layer) for layer in range(len(one))],
-        series={
-            f"{word}, in both sentences": [_cosine(a[0, here + 1], b[0, there + 1]) for a, b in zip(one, other, strict=True)],
-            f"{word} and its neighbour {first.words[near]}": [_cosine(a[0, here + 1], a[0, near + 1]) for a in one],
-        },
-        x_title="after the embedding (0) and after each layer",
-        figure=f"{word}: {_cosine(one[-1][0, here + 1], other[-1][0, there + 1]):.2f} after the last",
-        caption=first.caption(),
-    )
-
-
-def _shared(first: Read, second: Read, tokenizer: Tokenizer, options: Contexts) -> tuple[int, int] | None:
-    """Places of one word in both sentences."""
+def _shared_word(first: ReadSentence, second: ReadSentence, options: Contexts) -> tuple[int, int] | None:
+    """The positions of one word in both sentences; None if they share none."""
+    vocabulary = first.tokenizer.vocabulary
     wanted: list[int] = []
     if options.shared.strip():
-        wanted = tokenizer.encode(options.shared)[-1:]
+        wanted = first.tokenizer.encode(options.shared)[-1:]
     elif options.place >= 0:
-        wanted = [first.ids[first.place(options.place)]]
-    common = [token for token in first.ids if token in second.ids and token != first.mask]
-    longest = sorted(set(common), key=lambda token: (-len(tokenizer.vocabulary[token]), token))
+        wanted = [first.ids[first.position(options.place)]]
+    common = [token for token in first.ids if token in second.ids and token != first.special.mask]
+    longest = sorted(set(common), key=lambda token: (-len(vocabulary[token]), token))
     token = next((token for token in wanted if token in common), longest[0] if longest else None)
     if token is None:
         return None
-    chosen = first.place(options.place)
-    at = chosen if options.place >= 0 and first.ids[chosen] == token else first.ids.index(token)
-    return at, second.ids.index(token)
+    chosen = first.position(options.place)
+    here = chosen if options.place >= 0 and first.ids[chosen] == token else first.ids.index(token)
+    return here, second.ids.index(token)
 
 
-def neighbours(model: BERT, tokenizer: Tokenizer, options: WordNeighbours) -> Bars:
-    """The words whose embeddings point most nearly the same way."""
-    sentence = of_sentence(model, tokenizer, options)
-    words = len(tokenizer.vocabulary)
-    place = sentence.place(options.place)
-    token = sentence.ids[place]
-    if token == sentence.mask:
-        token = int(sayable(read(model, [sentence.row()])[0, place + 1], words).argmax())
-    prompt = prompts.ReadPrompt([token], [token], [token], [tokenizer.label(token)], [])
-    asked = Neighbours(word=options.word, token=0)
-    return prompts.neighbours(model.embeddings.tokens.weight[:words], prompt, tokenizer, asked)
-
-
-def held_out(model: BERT, tokenizer: Tokenizer, data: Pretraining, options: Example) -> Table:
-    """The blanks of one held-out row: what stood there, and what the net says."""
-    rows, chosen = data.held_out, data.chosen[0]
-    number = min(options.example, len(rows.idx) - 1)
-    words, masks, valid = rows.idx[number], chosen[number], rows.valid[number]
-    length = int(valid.sum())
-    row = words.masked_fill(masks, data.specials.mask)[:length]
-    segments = rows.segments[number : number + 1, :length] if data.settings.next_sentence else None
-    probability = model.logits(model(row[None], segments))[0].cpu().double().softmax(dim=-1)  # (T, V)
-    labels = [tokenizer.label(token) if token < data.specials.words else "" for token in words[:length].tolist()]
-    hidden = ["____" if masked else word for word, masked in zip(labels, masks.tolist(), strict=False)]
-    lines, right = [], 0
-    for place in torch.nonzero(masks)[:, 0].tolist():
-        said, own = int(probability[place].argmax()), int(words[place])
-        right += said == own
-        guess = tokenizer.label(said) if said < data.specials.words else ""
-        lines.append(
-            [
-                around(hidden, place, 3).strip(),
-                labels[place],
-                guess + ("" if said == own else " ✗"),
-                f"{100 * float(probability[place, own]):.1f} %",
-                f"{int((probability[place] > probability[place, own]).sum()) + 1:,}",
-            ]
-        )
-    return Table(
-        columns=["blank", "stood there", "guess", "its probability", "rank"],
-        rows=lines,
-        right=[3, 4],
-        figure=f"{right} of {len(lines)} right",
-        caption=f"row {number:,} of 0–{len(rows.idx) - 1:,}; the masks are always the same",
-    )
-
-
-def classes(model: BERT, tokenizer: Tokenizer, names: list[str], options: Sentence) -> Bars:
-    """The probability of each class for the sentence."""
-    if model.classifier is None:
-        return Bars(labels=[], values=[], caption="it tells no classes apart yet: fine-tune it with --from bert-reference --data FILE.tsv")
-    sentence = of_sentence(model, tokenizer, options)
-    idx = torch.tensor([sentence.row()], device=model.embeddings.tokens.weight.device)
-    values = model.classifier(model.pool(model(idx)))[0].cpu().double().softmax(dim=0).tolist()
-    best = max(range(len(values)), key=values.__getitem__)
-    return Bars(
-        labels=names,
-        values=values,
-        percent=True,
-        high=1.0,
-        chosen=best,
-        figure=f"{names[best]} {100 * values[best]:.1f} %",
-        caption=sentence.caption(),
-    )
-
-
-def follows(model: BERT, tokenizer: Tokenizer, options: Contexts) -> Bars:
-    """Whether the other sentence follows the first, as far as the net can tell."""
-    if model.next_sentence is None:
-        return Bars(labels=[], values=[], caption="it never learnt that: train one with --next-sentence")
-    room = (model.block_size - 3) // 2
-    first = read_sentence(tokenizer, options, room)
-    second = read_sentence(tokenizer, options, room, options.other_sentence)
-    row = [*first.row(), *second.row()[1:]]
-    device = model.embeddings.tokens.weight.device
-    segments = torch.tensor([[0] * (len(first.ids) + 2) + [1] * (len(second.ids) + 1)], device=device)
-    hidden = model(torch.tensor([row], device=device), segments)
-    values = model.next_sentence(model.pool(hidden))[0].cpu().double().softmax(dim=0).tolist()
-    return Bars(labels=["follows", "is from elsewhere"], values=values, percent=True, high=1.0, caption=first.caption())
-
-
-def norms(model: BERT) -> Bars:
-    """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    return norms_of(model, _part)
+def _context(words: list[str], position: int, reach: int = 2) -> str:
+    """A masked word between its neighbours."""
+    before, after = words[max(0, position - reach) : position], words[position + 1 : position + 1 + reach]
+    return " ".join([*before, "____", *after])
 
 
 def _part(name: str) -> str:
     parts = name.split(".")
     return f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
-
-
-def _streams(model: BERT, row: list[int]) -> list[Tensor]:
-    return model.streams(torch.tensor([row], device=model.embeddings.tokens.weight.device))
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What the BERT can be told. Imports no torch."""
+"""What a BERT and the panels that look inside it can be told. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,87 +7,161 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dlplay.engine.settings import Settings, SettingsError, check_heads
+from dlplay.engine.quantities import (
+    Batch,
+    ClipNorm,
+    Dropout,
+    ExampleIndex,
+    HeadIndex,
+    Heads,
+    LayerIndex,
+    Layers,
+    LearningRate,
+    MinCount,
+    Share,
+    Steps,
+    Warmup,
+    WeightDecay,
+    Width,
+    live,
+    unit,
+)
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.prompt_options import MAX_PROMPT
+from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BERTSettings(Settings):
-    """What the BERT can be told."""
+class BERTSettings(TextSettings, TransformerSettings):
+    """Settings of a BERT."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})] = "reference"
-    """What it reads: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
+    text: TextSource = "reference"
 
     tokens: Literal["word", "char", "wordpiece"] = "word"
-    """What it reads at a time: a word, number or punctuation mark in lower case, a character as it stands, or (wordpiece) the pieces of
-    words that a model from elsewhere brings along."""
+    """What a token is: a word, number or punctuation mark in lower case; a character as it is; or (wordpiece) a piece of a word, with the
+    tokenizer of a model that was opened with --from hf:."""
 
     data: Annotated[str, Meta(max_length=4096, extra={"path": True})] = ""
-    """Texts to tell apart: a file with a text, a tab and its class on each line. Empty: it learns masked words."""
+    """Texts to classify: a file with a text, a tab and its class on each line. Empty: pretraining on masked words."""
 
     next_sentence: bool = False
-    """Each row holds two pieces of text, and it learns as well whether the second follows the first or is from anywhere."""
+    """Each row holds two segments of text, and the model also predicts whether the second follows the first."""
 
-    layers: Annotated[int, Meta(ge=1, le=48)] = 2
-    """Blocks of attention and feed-forward, one after the other."""
+    layers: Layers = 2
+    heads: Heads = 4
+    width: Width = 96
 
-    heads: Annotated[int, Meta(ge=1, le=64)] = 4
-    """Attention heads in each block; the width must divide by them."""
+    block_size: Annotated[int, Meta(ge=8, le=1024), unit("tokens")] = 32
+    """Context length: how many tokens the model sees at once, [CLS] and [SEP] included."""
 
-    width: Annotated[int, Meta(ge=4, le=4096)] = 96
-    """Length of the vector that stands for each token, in every layer."""
-
-    block_size: Annotated[int, Meta(ge=8, le=1024, extra={"unit": "tokens"})] = 32
-    """How many tokens it sees at once, [CLS] and [SEP] among them."""
-
-    dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.1
-    """Share of activations that are switched off at random while training; more of it counters overfitting."""
-
+    dropout: Dropout = 0.1
     vocab_size: Annotated[int, Meta(ge=2, le=65_532)] = 8000
-    """At most this many different words are known; the rarest of the rest are read as <unk>."""
+    min_count: MinCount = 3
 
-    min_count: Annotated[int, Meta(ge=1, le=10_000)] = 3
-    """A word that comes less often in the training text is read as <unk>; characters are all kept."""
+    mask_share: Annotated[float, Meta(gt=0, lt=1), live] = 0.15
+    """Share of the words that are to be predicted, chosen anew at every step."""
 
-    mask_share: Annotated[float, Meta(gt=0, lt=1, extra={"live": True})] = 0.15
-    """Share of the words that it is asked for, drawn anew at every step."""
+    mask_random: Share = 0.1
+    """Of the words to be predicted, the share that is replaced by a random word instead of [MASK]."""
 
-    mask_random: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.1
-    """Of the words that it is asked for, the share that is replaced by any word instead of [MASK]."""
+    mask_kept: Share = 0.1
+    """Of the words to be predicted, the share that is left as it is."""
 
-    mask_kept: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.1
-    """Of the words that it is asked for, the share that is left as it is."""
+    short_share: Share = 0.1
+    """Share of the rows that are cut to a random shorter length, so that the model also trains on short texts."""
 
-    short_share: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.1
-    """Share of the rows that are cut to any shorter length, so that short texts are met while training, too."""
+    batch: Annotated[Batch, live, unit("rows")] = 32
+    """Rows of text per step, each from a random place."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "rows"})] = 32
-    """Rows of text in each step, each from a random place."""
+    lr: LearningRate = 3e-3
+    """Peak learning rate: reached at the end of the warm-up, from where it decays linearly to zero at the last step."""
 
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 3e-3
-    """Step size at its highest: after the warm-up, from where it falls in a straight line to nothing at the last step."""
+    warmup: Warmup = 300
+    """Steps over which the learning rate rises from zero; a post-norm transformer needs them."""
 
-    warmup: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps", "live": True})] = 300
-    """Steps over which the step size rises from nothing; norms behind each sum need it."""
+    weight_decay: WeightDecay = 0.3
+    clip: ClipNorm = 1.0
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.3
-    """How strongly AdamW pulls the matrices (not biases and norms) to zero, times the step size; a text read many times needs much."""
+    steps: Steps = 8000
+    """Training ends after this many steps; the learning rate decays towards that end."""
 
-    clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
-    """The gradient's norm is cut down to this; 0 leaves it alone."""
-
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 8000
-    """Training ends after this many steps; the step size falls towards that end."""
-
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
-    """Steps between two evaluations on all that is held out."""
+    eval_every: Steps = 500
+    """Steps between two evaluations on all held-out data."""
 
     def check(self) -> None:
-        """The heads share the width evenly; no more than all of the chosen words are kept or replaced."""
         super().check()
-        check_heads(self.width, self.heads)
         if self.mask_random + self.mask_kept > 1:
             raise SettingsError(
-                f"--mask-kept {self.mask_kept:g} and --mask-random {self.mask_random:g} are more than 1 together; "
-                f"use --mask-kept {1 - self.mask_random:g} at the most",
+                f"--mask-kept {self.mask_kept:g} and --mask-random {self.mask_random:g} add up to more than 1; "
+                f"use --mask-kept {1 - self.mask_random:g} at most",
                 "mask_kept",
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sentence(Options):
+    """Options of every panel about a sentence."""
+
+    sentence: str = "If the [MASK] is not found, a NameError exception is raised."
+    """A sentence with [MASK] in place of each word to be predicted; if it is longer than a block, its first words are read."""
+
+    def check(self) -> None:
+        if len(self.sentence) > MAX_PROMPT:
+            raise SettingsError(
+                f"the sentence has {len(self.sentence):,} characters; at most {MAX_PROMPT:,} are read, so give only its beginning",
+                "sentence",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WordOfSentence(Sentence):
+    """Options of a panel about one word of the sentence."""
+
+    place: Annotated[int, Meta(ge=-1, le=1023)] = -1
+    """Which word of the sentence, counted from 0; -1 is the first [MASK], or the first word if there is none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fill(WordOfSentence):
+    """Options of the candidates for a masked word."""
+
+    top: Annotated[int, Meta(ge=1, le=50)] = 8
+    """How many of the most likely words are listed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionHead(Sentence):
+    """Options of the attention map."""
+
+    layer: LayerIndex = 0
+    """Which block, counted from 0; beyond the last one the last is shown."""
+
+    head: HeadIndex = 0
+    """Which of its heads, counted from 0; beyond the last one the last is shown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contexts(WordOfSentence):
+    """Options of a word in two contexts."""
+
+    other_sentence: Annotated[str, Meta(max_length=MAX_PROMPT)] = "The name of the class is the name that is not in the exception."
+    """Another sentence with the same word in it."""
+
+    shared: Annotated[str, Meta(max_length=200)] = ""
+    """The word to compare; empty: the one at the chosen place, or else the longest word that is in both sentences."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WordNeighbours(WordOfSentence):
+    """Options of the embedding neighbours."""
+
+    word: Annotated[str, Meta(max_length=200)] = ""
+    """Whose neighbours; empty: those of the word at the chosen place or, if it is masked, of the most likely word there."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOutRow(Options):
+    """Options of the held-out rows."""
+
+    example: ExampleIndex = 0
+    """Which row of the held-out text, counted from 0; beyond the last one the last is shown."""

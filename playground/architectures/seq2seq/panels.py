@@ -1,39 +1,43 @@
-"""Questions about a sequence-to-sequence Transformer, each a pure function of the model, its problem and the options."""
+"""What can be seen of a sequence-to-sequence Transformer: each panel is a pure function of the model, its problem and the options."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.seq2seq.decoding import sayable
-from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
-from dlplay.architectures.seq2seq.options import Alignment, AttentionMap, Source
-from dlplay.architectures.seq2seq.problem import Problem
-from dlplay.architectures.seq2seq.reading import (
+from dlplay.architectures.seq2seq.decoding.output import (
     END,
-    Said,
-    as_asked,
+    Output,
+    ablate_head,
+    ablated,
+    attention_maps,
     attention_of,
-    caption_of,
-    chosen,
-    is_right,
+    decode_source,
     labels_of,
-    maps_of,
-    place_of,
-    say,
+    layer_and_head,
+    max_output,
     text_of,
 )
+from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy, suppress_special
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
+from dlplay.architectures.seq2seq.problems.batches import make_batch, target_ids, unpadded
+from dlplay.architectures.seq2seq.problems.problem import Problem
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Source
 from dlplay.data.bounded import clean
-from dlplay.engine.panels import Array, Bars, HeatMap, Tokens
-from dlplay.parts.norms import norms as norms_of
+from dlplay.engine.dataset import Missing
+from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
+from dlplay.engine.settings import Options
+from dlplay.parts import norms
 
-ALTERNATIVES = 10
-"""Candidates that are listed for a place."""
+CANDIDATES = 10
+"""Candidates that are listed for a position."""
 
 MAP = 128
-"""Tokens on a side of an attention map."""
+"""Tokens on a side of an attention map, at most."""
 
 PARTS = {
     "attention": "self-attention",
@@ -43,127 +47,203 @@ PARTS = {
     "feed_forward": "feed-forward",
     "around_feed_forward": "norms",
 }
-"""What the parts of a layer are called."""
+"""Parts of a layer by the name of their module."""
 
 
-def translation(model: Seq2Seq, problem: Problem, options: Source) -> Tokens:
-    """The output token by token, each with the probability the model gave it."""
-    model, off = as_asked(model, options)
-    said = say(model, problem, options)
-    labels = labels_of(problem, said.output)
-    given = said.log_probabilities.gather(1, torch.tensor(said.output)[:, None])[:, 0].exp().tolist()
-    notes = []
-    # what the output must begin with is mostly what the model says anyway, up to a token that was put in another's place
-    likeliest = sayable(said.log_probabilities).argmax(dim=-1).tolist()
-    chosen_by_hand = [number < said.forced and token != likeliest[number] for number, token in enumerate(said.output)]
-    for label, probability, by_hand, best in zip(labels, given, chosen_by_hand, labels_of(problem, likeliest), strict=True):
-        forced = f'"{label}": made to stand here; it had {100 * probability:.2f} %, the likeliest was "{best}"'
-        notes.append(forced if by_hand else f'"{label}": {100 * probability:.2f} % when it was chosen')
-    place = place_of(said, options.place)
-    return Tokens(
-        words=labels,
-        values=[None if by_hand else probability for by_hand, probability in zip(chosen_by_hand, given, strict=True)],
-        notes=notes,
-        text=said.text,
-        ended=said.ended,
-        place=place,
-        alternatives=_alternatives(problem, said, place),
-        figure=_figure(problem, said, given),
-        caption=caption_of(said, off),
-    )
+class Seq2SeqPanels:
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, model: Seq2Seq, problem: Problem) -> None:
+        self.model, self.problem = model, problem
+
+    def translation(self, options: Source) -> Tokens:
+        """The output token by token, each with its probability, and the candidates at one position."""
+        _, output = self._decode(options)
+        labels = labels_of(self.problem, output.ids)
+        probs = output.log_probs.gather(1, torch.tensor(output.ids)[:, None])[:, 0].exp().tolist()
+        # most forced tokens are those that the model would choose anyway: only the others were chosen by a person
+        best = suppress_special(output.log_probs).argmax(dim=-1).tolist()
+        by_hand = [index < output.forced and token != best[index] for index, token in enumerate(output.ids)]
+        notes = []
+        for label, p, chosen, other in zip(labels, probs, by_hand, labels_of(self.problem, best), strict=True):
+            forced = f'forced; it had {100 * p:.2f} %, most likely was "{other}"'
+            notes.append(f'"{label}": {forced if chosen else f"{100 * p:.2f} %"}')
+        position = output.position(options.place)
+        return Tokens(
+            words=labels,
+            values=[None if chosen else p for chosen, p in zip(by_hand, probs, strict=True)],
+            notes=notes,
+            text=output.text,
+            ended=output.ended,
+            place=position,
+            alternatives=self._candidates(output, position),
+            figure=self._verdict(output, math.prod(probs)),
+            caption=output.caption(),
+        )
+
+    def alternatives(self, options: Source) -> Bars:
+        """The most likely tokens at one position of the output, after the tokens before it."""
+        _, output = self._decode(options)
+        position = output.position(options.place)
+        after = clean(text_of(self.problem, output.ids[:position]), 40) or "the start"
+        candidates = self._candidates(output, position)
+        return msgspec.structs.replace(candidates, figure=f"position {position}", caption=output.caption(f"after {after}"))
+
+    def alignment(self, options: Alignment) -> HeatMap:
+        """Cross-attention: a row for each output token, a column for each source token."""
+        model, output = self._decode(options)
+        last = len(model.decoder) - 1
+        layer = last if options.aligned_layer < 0 else min(options.aligned_layer, last)
+        heads = attention_maps(model, output)["cross"][layer][0]  # (H, T, S)
+        head = None if options.aligned_head < 0 else min(options.aligned_head, len(heads) - 1)
+        shown = f"mean of {len(heads)} heads" if head is None else f"head {head} of 0–{len(heads) - 1}"
+        return _map(
+            heads.mean(dim=0) if head is None else heads[head],
+            rows=labels_of(self.problem, output.ids),
+            columns=output.source_labels,
+            titles=("output", "source"),
+            figure=f"layer {layer} of 0–{last}, {shown}",
+            caption=output.caption(),
+        )
+
+    def attention(self, options: AttentionMap) -> HeatMap:
+        """One head's attention weights: row t is the query at token t."""
+        model, output = self._decode(options)
+        layer, head = layer_and_head(model, options.attention, options.layer, options.head)
+        read = labels_of(self.problem, [BOS, *output.ids[:-1]])
+        rows, columns = {
+            "encoder": (output.source_labels, output.source_labels),
+            "decoder": (read, read),
+            "cross": (labels_of(self.problem, output.ids), output.source_labels),
+        }[options.attention]
+        last, heads = len(model.encoder) - 1, attention_of(model, options.attention, layer).heads
+        return _map(
+            attention_maps(model, output)[options.attention][layer][0, head],  # (T, S)
+            rows=rows,
+            columns=columns,
+            titles=("query", "key"),
+            figure=f"{options.attention} layer {layer} of 0–{last}, head {head} of 0–{heads - 1}",
+            caption=output.caption(),
+        )
+
+    def beam_candidates(self, options: Beam) -> Table:
+        """The hypotheses of a beam search."""
+        model, output = self._decode(options)
+        source = torch.tensor([output.source], device=model.tokens.weight.device)
+        most = max_output(model, self.problem)
+        limit = min(most, options.words)
+        [found] = beam_search(model, source, options.beams, limit, options.alpha, tuple(output.ids[: output.forced]))
+        unfinished = "so far" if limit < most else "cut off"  # while the tokens come one by one, or for good
+        rows, shades = [], []
+        for one in found:
+            probability = math.exp(one.log_prob)
+            remarks = {unfinished: not one.ended, "greedy": one.ids == output.ids, "correct": self._is_correct(one.ids, output.target)}
+            text = clean(text_of(self.problem, one.ids), 60)
+            rows.append(
+                [text, f"{100 * probability:.2f} %", f"{one.score:.3f}", ", ".join(word for word, holds in remarks.items() if holds)]
+            )
+            shades.append([probability, probability, 0.0, 0.0])
+        total = sum(math.exp(one.log_prob) for one in found)
+        return Table(
+            columns=["output", "p", "score", ""],
+            rows=rows,
+            right=[1, 2],
+            shades=Array.of(torch.tensor(shades).numpy()),
+            figure=f"top {len(found)} cover {100 * total:.1f} %",
+            caption=output.caption(),
+        )
+
+    def heads_off(self, options: AllHeads) -> HeatMap:
+        """Exact match on a fixed sample of held-out pairs, with each head ablated in turn."""
+        kinds, layers = ("encoder", "decoder", "cross"), len(self.model.encoder)
+        rows = [f"{kind} {layer}" for kind in kinds for layer in range(layers)]
+        heads = attention_of(self.model, "encoder", 0).heads
+        columns = [f"head {head}" for head in range(heads)]
+        count = len(self.problem.held_out[: options.tested])
+        if not count:
+            return HeatMap(values=Array.of(torch.zeros(0, 0).numpy()), caption="there are no held-out pairs to decode")
+        intact = exact_match(self.model, self.problem, count)
+        values = [
+            [exact_match(ablate_head(self.model, kind, layer, head), self.problem, count) for head in range(heads)]
+            for kind in kinds
+            for layer in range(layers)
+        ]
+        worst = min((value, rows[row], column) for row, line in enumerate(values) for column, value in enumerate(line))
+        return HeatMap(
+            values=Array.of(torch.tensor(values).numpy()),
+            rows=rows,
+            columns=columns,
+            row_title="layer",
+            column_title="ablated head",
+            low=0.0,
+            high=1.0,
+            counts=True,
+            figure=f"{100 * intact:.0f} % with all",
+            caption=f"exact match on {count} held-out pairs · lowest without {worst[1]} head {worst[2]}: {100 * worst[0]:.0f} %",
+        )
+
+    def held_out(self, options: HeldOut) -> Table:
+        """Held-out pairs with their outputs, the wrong ones first."""
+        model, notes = ablated(self.model, options)
+        columns = ["source", "output", "target", ""]
+        if isinstance(self.problem.dataset, Missing):
+            return Table(columns=columns, rows=[], caption=self.problem.dataset.why)
+        pairs = self.problem.held_out[: options.pairs]
+        batch = make_batch(self.problem, pairs, model.tokens.weight.device)
+        outputs = greedy(model, batch.source, max_output(model, self.problem)).tolist()
+        rows = []
+        for pair, ids, target in zip(pairs, outputs, batch.target.tolist(), strict=True):
+            text = text_of(self.problem, ids) + ("" if EOS in ids else " …")
+            verdict = "correct" if unpadded(ids) == unpadded(target) else "wrong"
+            rows.append([clean(pair.source), clean(text), clean(pair.target), verdict])
+        rows.sort(key=lambda row: row[3] == "correct")
+        correct = sum(row[3] == "correct" for row in rows)
+        shades = torch.tensor([[0.0, 0.0 if row[3] == "correct" else 0.6, 0.0, 0.0] for row in rows])
+        return Table(
+            columns=columns,
+            rows=rows,
+            shades=Array.of(shades.numpy()),
+            figure=f"{correct:,} of {len(rows):,} correct",
+            caption=" · ".join(notes),
+        )
+
+    def norms(self, options: Options) -> Bars:
+        return norms.norms(self.model, _part)
+
+    def _decode(self, options: Source) -> tuple[Seq2Seq, Output]:
+        """The model, without the head that the options ablate, and its output to their source."""
+        model, notes = ablated(self.model, options)
+        output = decode_source(model, self.problem, options)
+        return model, dataclasses.replace(output, notes=[*notes, *output.notes])
+
+    def _candidates(self, output: Output, position: int) -> Bars:
+        """The most likely tokens at `position`, each with the output that picking it starts."""
+        probs = output.log_probs[position].exp()
+        ids = [int(token) for token in probs.argsort(descending=True, stable=True) if token not in (PAD, BOS, UNK)][:CANDIDATES]
+        before = output.ids[:position]
+        return Bars(
+            labels=labels_of(self.problem, ids),
+            values=probs[ids].tolist(),
+            high=1.0,
+            percent=True,
+            chosen=ids.index(output.ids[position]) if output.ids[position] in ids else None,
+            sets=[text_of(self.problem, [*before, token]) + (END if token == EOS else "") for token in ids],
+        )
+
+    def _verdict(self, output: Output, probability: float) -> str:
+        if output.target is not None and output.ids[-1] == EOS:
+            return "correct" if self._is_correct(output.ids, output.target) else "wrong"
+        return f"{100 * probability:.1f} % for the whole output"
+
+    def _is_correct(self, ids: list[int], target: str | None) -> bool:
+        return target is not None and ids == target_ids(self.problem, target)
 
 
-def alternatives(model: Seq2Seq, problem: Problem, options: Source) -> Bars:
-    """What else might stand at one place of the output, after the tokens before it."""
-    model, off = as_asked(model, options)
-    said = say(model, problem, options)
-    place = place_of(said, options.place)
-    found = _alternatives(problem, said, place)
-    after = clean(text_of(problem, said.output[:place]), 40) or "the beginning"
-    return Bars(
-        labels=found.labels,
-        values=found.values,
-        high=1.0,
-        percent=True,
-        chosen=found.chosen,
-        sets=found.sets,
-        figure=f"place {place}",
-        caption=caption_of(said, [f"after {after}", *off]),
-    )
-
-
-def alignment(model: Seq2Seq, problem: Problem, options: Alignment) -> HeatMap:
-    """Cross attention: a row for each output token said so far, a column for each of the source."""
-    model, off = as_asked(model, options)
-    said = say(model, problem, options)
-    last = len(model.decoder) - 1
-    layer = last if options.aligned_layer < 0 else min(options.aligned_layer, last)
-    heads = maps_of(model, said)["cross"][layer][0]  # (H, T, S)
-    head = None if options.aligned_head < 0 else min(options.aligned_head, len(heads) - 1)
-    weights = heads.mean(dim=0) if head is None else heads[head]
-    return _map(
-        weights,
-        rows=labels_of(problem, said.output),
-        columns=said.source_labels,
-        titles=("says", "looks at"),
-        figure=f"layer {layer} of 0–{last}, " + (f"mean of {len(heads)} heads" if head is None else f"head {head} of 0–{len(heads) - 1}"),
-        caption=caption_of(said, off),
-    )
-
-
-def attention(model: Seq2Seq, problem: Problem, options: AttentionMap) -> HeatMap:
-    """One head's attention weights."""
-    model, off = as_asked(model, options)
-    said = say(model, problem, options)
-    layer, head = chosen(model, options.attention, options.layer, options.head)
-    weights = maps_of(model, said)[options.attention][layer][0, head]  # (T, S)
-    read = labels_of(problem, [BOS, *said.output[:-1]])
-    rows, columns = {
-        "encoder": (said.source_labels, said.source_labels),
-        "decoder": (read, read),
-        "cross": (labels_of(problem, said.output), said.source_labels),
-    }[options.attention]
-    last, heads = len(model.encoder) - 1, attention_of(model, options.attention, layer).heads
-    return _map(
-        weights,
-        rows=rows,
-        columns=columns,
-        titles=("says" if options.attention == "cross" else "looks from", "looks at"),
-        figure=f"{options.attention} layer {layer} of 0–{last}, head {head} of 0–{heads - 1}",
-        caption=caption_of(said, off),
-    )
-
-
-def norms(model: Seq2Seq) -> Bars:
-    """Gradient and weight norm of each part of the model, in the order in which a pair passes them."""
-    return norms_of(model, _part)
-
-
-def _part(name: str) -> str:
-    parts = name.split(".")
-    if parts[0] in ("encoder", "decoder"):
-        return f"{parts[0]} {parts[1]} {PARTS[parts[2]]}"
-    return {"tokens": "embedding and head"}.get(parts[0], parts[0].replace("_", " "))
-
-
-def _alternatives(problem: Problem, said: Said, place: int) -> Bars:
-    probability = said.log_probabilities[place].exp()
-    ids = [int(token) for token in probability.argsort(descending=True, stable=True) if token not in (PAD, BOS, UNK)][:ALTERNATIVES]
-    before = said.output[:place]
-    return Bars(
-        labels=labels_of(problem, ids),
-        values=probability[ids].tolist(),
-        high=1.0,
-        percent=True,
-        chosen=ids.index(said.output[place]) if said.output[place] in ids else None,
-        sets=[text_of(problem, [*before, token]) + (END if token == EOS else "") for token in ids],
-    )
-
-
-def _figure(problem: Problem, said: Said, given: list[float]) -> str:
-    if said.right is not None and said.output[-1] == EOS:
-        return "right" if is_right(problem, said.output, said.right) else "wrong"
-    return f"{100 * math.prod(given):.1f} % for all of it"
+def exact_match(model: Seq2Seq, problem: Problem, count: int) -> float:
+    """Share of the first `count` held-out pairs whose greedy output is the target."""
+    batch = make_batch(problem, problem.held_out[:count], model.tokens.weight.device)
+    outputs = greedy(model, batch.source, batch.target.shape[1] + 1).tolist()
+    return sum(unpadded(ids) == unpadded(target) for ids, target in zip(outputs, batch.target.tolist(), strict=True)) / count
 
 
 def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str) -> HeatMap:
@@ -179,3 +259,10 @@ def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[
         figure=figure,
         caption=" · ".join([*cut, *([caption] if caption else [])]),
     )
+
+
+def _part(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] in ("encoder", "decoder"):
+        return f"{parts[0]} {parts[1]} {PARTS[parts[2]]}"
+    return {"tokens": "embedding and head"}.get(parts[0], parts[0].replace("_", " "))

@@ -1,4 +1,4 @@
-"""What a sequence-to-sequence Transformer can be told. Imports no torch."""
+"""What a sequence-to-sequence Transformer and the panels that look inside it can be told. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,94 +7,189 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dlplay.engine.settings import Settings, SettingsError, check_heads
+from dlplay.engine.quantities import (
+    Batch,
+    ClipNorm,
+    Dropout,
+    HeadIndex,
+    Heads,
+    LabelSmoothing,
+    LayerIndex,
+    LayerOrLast,
+    Layers,
+    LearningRate,
+    Steps,
+    TokenOrLast,
+    VocabSize,
+    Warmup,
+    WeightDecay,
+    Width,
+    live,
+    unit,
+)
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.transformer_settings import TransformerSettings
 
-MADE = "made"
-"""Names the pairs that the task makes up."""
+GENERATED = "made"
+"""The value of `data` for pairs that the task generates."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Seq2SeqSettings(Settings):
-    """What a sequence-to-sequence Transformer can be told."""
+class Seq2SeqSettings(TransformerSettings):
+    """Settings of a sequence-to-sequence Transformer."""
 
     task: Literal["reverse", "copy", "sort", "addition", "dates"] = "reverse"
-    """What it learns from pairs that are made up: letters backwards, as they stand or in order, sums, or dates in words to ISO dates."""
+    """What the generated pairs are: letters reversed, copied or sorted, sums, or dates in words to ISO dates."""
 
-    data: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": [MADE], "path": True})] = MADE
-    """made (the task makes its pairs up), or a UTF-8 file of at most 64 MiB with your own pairs, SOURCE tab TARGET on a line, instead."""
+    data: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": [GENERATED], "path": True})] = GENERATED
+    """made (the task generates pairs), or a UTF-8 file of at most 64 MiB with your own pairs, SOURCE tab TARGET on each line."""
 
     tokens: Literal["char", "word"] = "char"
-    """What it reads at a time: a character; or, of your own pairs, a word, number or punctuation mark in lower case without other signs."""
+    """What a token is: a character; or, for your own pairs, a word, number or punctuation mark in lower case."""
 
-    length: Annotated[int, Meta(ge=1, le=100, extra={"unit": "letters"})] = 10
-    """For reverse, copy and sort: the longest source; every length from 1 on comes equally often."""
+    length: Annotated[int, Meta(ge=1, le=100), unit("letters")] = 10
+    """For reverse, copy and sort: the longest source; all lengths from 1 on are equally frequent."""
 
-    symbols: Annotated[int, Meta(ge=2, le=26, extra={"unit": "letters"})] = 26
-    """For reverse, copy and sort: how many different letters there are, from a on."""
+    symbols: Annotated[int, Meta(ge=2, le=26), unit("letters")] = 26
+    """For reverse, copy and sort: how many different letters there are, starting with a."""
 
     digits: Annotated[int, Meta(ge=1, le=8)] = 3
     """For addition: digits of the largest number that is added."""
 
     sum_order: Literal["units-first", "as-written"] = "as-written"
-    """For addition: which digit of the sum is said first; units first is easier, since every carry is known when it is needed."""
+    """For addition: which digit of the sum comes first; units first is easier, because every carry is known when it is needed."""
 
-    vocab_size: Annotated[int, Meta(ge=2, le=65_536)] = 8000
-    """For your own pairs: at most this many different tokens are known; the rarest of the rest are read as <unk>."""
+    vocab_size: VocabSize = 8000
+    """For your own pairs: size of the vocabulary at most; the rarest of the other tokens are read as <unk>."""
 
-    layers: Annotated[int, Meta(ge=1, le=24)] = 2
+    layers: Layers = 2
     """Layers of the encoder, and as many of the decoder."""
 
-    heads: Annotated[int, Meta(ge=1, le=64)] = 4
-    """Attention heads in each layer; the width must divide by them."""
-
-    width: Annotated[int, Meta(ge=4, le=4096)] = 64
-    """Length of the vector that stands for each token, in every layer; the feed-forward part is four times as wide."""
+    heads: Heads = 4
+    width: Width = 64
 
     norm: Literal["post", "pre"] = "pre"
-    """Where layers are normalised: post, after each addition, as published; pre, before each part, with a norm at the end of a stack."""
+    """Where the layer norms are: post, after each residual addition, as published; pre, before each sublayer and at the end of a stack."""
 
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    """What stands for the place of a token: sines and cosines as published, or a learned vector for each place."""
+    """Position encodings: sines and cosines as published, or a learned vector for each position."""
 
-    dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.0
-    """Share of activations that are switched off at random while training; fresh pairs at every step need none."""
+    dropout: Dropout = 0.0
+    """Share of activations that are zeroed at random while training; fresh pairs at every step need none."""
 
-    label_smoothing: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.0
-    """Share of the wanted probability that is spread evenly over all tokens while training; 0.1 as published."""
+    label_smoothing: LabelSmoothing = 0.0
+    """Share of the target's probability that is spread evenly over all tokens while training; 0.1 as published."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"live": True, "unit": "pairs"})] = 32
-    """Pairs in each step."""
+    batch: Annotated[Batch, live, unit("pairs")] = 32
+    """Pairs per step."""
 
     schedule: Literal["cosine", "paper"] = "cosine"
-    """How the step size goes: up to lr and down a cosine to a twentieth, or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
+    """The learning rate: warm-up to lr and cosine decay to a twentieth; or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
 
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 2e-3
-    """For cosine: step size at its highest, after the warm-up. The paper's schedule has none: it follows from width and warm-up."""
+    lr: LearningRate = 2e-3
+    """For cosine: peak learning rate, at the end of the warm-up. The paper's schedule has none: it follows from width and warm-up."""
 
-    warmup: Annotated[int, Meta(ge=1, le=1_000_000, extra={"unit": "steps", "live": True})] = 100
-    """Steps over which the step size rises from nothing; 4000 as published."""
+    warmup: Warmup = 100
+    """Steps over which the learning rate rises from zero; 4000 as published."""
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.0
-    """How strongly AdamW pulls the matrices (not biases and norms) to zero, times the step size; none as published."""
+    weight_decay: WeightDecay = 0.0
+    """AdamW's weight decay, on matrices and embeddings, not on biases and norms; none as published."""
 
-    clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
-    """The gradient's norm is cut down to this; 0 leaves it alone."""
+    clip: ClipNorm = 1.0
 
-    eval_beams: Annotated[int, Meta(ge=1, le=16, extra={"live": True, "unit": "outputs"})] = 1
-    """Above 1 every evaluation decodes by beam search as well, keeping this many outputs, and measures beam_exact_match."""
+    eval_beams: Annotated[int, Meta(ge=1, le=16), live, unit("beams")] = 1
+    """Above 1 every evaluation also decodes by beam search with so many beams, and measures beam_exact_match."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2000
-    """Training ends after this many steps; a cosine falls towards that end."""
+    steps: Steps = 2000
+    """Training ends after this many steps; with cosine the learning rate decays towards that end."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 200
+    eval_every: Steps = 200
     """Steps between two evaluations on all held-out pairs."""
 
     def check(self) -> None:
-        """The heads share the width evenly, and made-up pairs are made of characters."""
         super().check()
-        check_heads(self.width, self.heads)
-        if self.tokens == "word" and self.data == MADE:
+        if self.tokens == "word" and self.data == GENERATED:
             raise SettingsError(
-                f"--tokens word is for your own pairs, and --task {self.task} is made of characters; leave it at char, or add --data FILE",
+                f"--tokens word is for your own pairs, but --task {self.task} generates characters; leave it at char, or add --data FILE",
                 "tokens",
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadAblation(Options):
+    """A head that is ablated while the panel is computed."""
+
+    silence: Literal["none", "encoder", "decoder", "cross"] = "none"
+    """Ablates the head at layer and head: of the encoder's or the decoder's self-attention, or of the cross-attention."""
+
+    layer: LayerIndex = 0
+    """Which layer, counted from 0; beyond the last one the last."""
+
+    head: HeadIndex = 0
+    """Which of its heads, counted from 0; beyond the last one the last."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source(HeadAblation):
+    """Options of every panel about a source and its output."""
+
+    source: Annotated[str, Meta(max_length=8000)] = ""
+    """What the encoder reads; empty: the held-out pair number example."""
+
+    output: Annotated[str, Meta(max_length=8000)] = ""
+    """What the output must start with; a final <eos> ends it there. Empty: the model generates all of it."""
+
+    words: Annotated[int, Meta(ge=1, le=512), unit("tokens")] = 512
+    """Output tokens at most."""
+
+    place: TokenOrLast = -1
+    """Which output token is selected, counted from 0; -1 is the last."""
+
+    example: Annotated[int, Meta(ge=0, le=999)] = 0
+    """Which held-out pair is shown for an empty source, counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionMap(Source):
+    """Options of the attention map."""
+
+    attention: Literal["encoder", "decoder", "cross"] = "cross"
+    """Which attention at layer and head: the encoder's or the decoder's self-attention, or the cross-attention."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Alignment(Source):
+    """Options of the alignment."""
+
+    aligned_layer: LayerOrLast = -1
+    """Which layer's cross-attention, counted from 0; -1 is the last."""
+
+    aligned_head: Annotated[int, Meta(ge=-1, le=63, extra={"least": "mean"})] = -1
+    """Which of its heads, counted from 0; -1 is the mean of all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Beam(Source):
+    """Options of the beam search."""
+
+    beams: Annotated[int, Meta(ge=1, le=32), unit("beams")] = 5
+    """Hypotheses that are kept at every step."""
+
+    alpha: Annotated[float, Meta(ge=0, le=2)] = 0.6
+    """Exponent of the length penalty ((5 + length) / 6)^alpha; 0 ranks by the log-probability alone, which favours short outputs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOut(HeadAblation):
+    """Options of the held-out pairs."""
+
+    pairs: Annotated[int, Meta(ge=1, le=1000)] = 200
+    """How many held-out pairs are decoded."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AllHeads(Options):
+    """Options of the ablation of all heads."""
+
+    tested: Annotated[int, Meta(ge=1, le=256), unit("pairs")] = 64
+    """How many held-out pairs are decoded for each head."""

@@ -36,7 +36,7 @@ LONGEST = max(len(form.format(day=30, month="september", mon="sep", year=2000, t
 
 
 def ordinal(day: int) -> str:
-    """What stands behind the number of a day: st, nd, rd or th."""
+    """The suffix of a day: st, nd, rd or th."""
     return "th" if 11 <= day % 100 <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
 
 
@@ -47,14 +47,14 @@ def write(date: datetime.date, form: str) -> str:
 
 
 def draw(rng: random.Random) -> tuple[str, str]:
-    """Some day in some form, and its ISO date."""
+    """A random day in a random form, and its ISO date."""
     date = FIRST + datetime.timedelta(days=rng.randrange((LAST - FIRST).days + 1))
     return write(date, rng.choice(FORMS)), date.isoformat()
 
 
 def read(text: str) -> str | None:
-    """The ISO date of a date in words, in any order of its parts; None where it is none."""
-    months = [place for word in re.findall(r"[a-z]+", text) for place, month in enumerate(MONTHS, 1) if word in (month, month[:3])]
+    """The ISO date of a date in words, in any order of its parts; None if it is not a date."""
+    months = [index for word in re.findall(r"[a-z]+", text) for index, month in enumerate(MONTHS, 1) if word in (month, month[:3])]
     numbers = re.findall(r"\d+", text)
     years = [int(number) for number in numbers if len(number) == 4]
     days = [int(number) for number in numbers if len(number) <= 2]

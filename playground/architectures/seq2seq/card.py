@@ -1,0 +1,100 @@
+"""Seq2seq's card: what the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.architectures.seq2seq.presets import PRESETS
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Seq2SeqSettings, Source
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard
+
+card = Card(
+    name="seq2seq",
+    title="Seq2seq",
+    summary="Learn to turn one sequence into another with the encoder-decoder Transformer as first published.",
+    settings=Seq2SeqSettings,
+    task="dlplay.architectures.seq2seq.task:Seq2SeqTask",
+    metric="exact_match",
+    better="higher",
+    order=60,
+    charts=(
+        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",), log=True),
+        ChartCard("Exact match (held-out)", held_out=("exact_match",), percent=True),
+        ChartCard("Token accuracy, greedy and teacher-forced", held_out=("token_accuracy", "teacher_forced_accuracy"), percent=True),
+        ChartCard("Exact match by beam search", held_out=("beam_exact_match",), percent=True, when=lambda it: it["eval_beams"] > 1),
+        ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
+    ),
+    panels=(
+        PanelCard(
+            "translation",
+            "Output",
+            "The model's output to the source, each token shaded by its probability.",
+            "Greedy decoding: the most likely token each time, given the source and the tokens before it. Select a token to see the other "
+            "candidates; pick one of them and the model continues from there. Tokens that you chose have no shade; their note tells their "
+            "probability. Ablate a head to see what it does.",
+            Source,
+            selects="place",
+            rows=6,
+        ),
+        PanelCard(
+            "alignment",
+            "Alignment",
+            "Row: output token. Column: source token.",
+            "The cross-attention of the last layer, averaged over its heads, or one head of it (aligned head). A clean diagonal is a copy, "
+            "an antidiagonal a reversal; in translation it shows which word corresponds to which. There is no supervision for it.",
+            Alignment,
+        ),
+        PanelCard(
+            "attention",
+            "Attention",
+            "Row: query. Column: key. Each row sums to 1.",
+            "One head's attention weights, recomputed from its queries and keys: of the encoder's self-attention, the decoder's (causal: "
+            "nothing above the diagonal), or the cross-attention from the output to the source. In the encoder look for heads that attend "
+            "to a fixed distance or to equal tokens.",
+            AttentionMap,
+        ),
+        PanelCard(
+            "beam_candidates",
+            "Beam search",
+            "The hypotheses of a beam search, the best score first.",
+            "Instead of the most likely token alone, beam search keeps the few most likely outputs at every step. The score is the "
+            "log-probability over ((5 + length) / 6)^alpha, because every further token can only lower a probability (Wu et al., 2016). If "
+            "the greedy output does not come first, the search was worth it.",
+            Beam,
+        ),
+        PanelCard(
+            "heads_off",
+            "Head ablation",
+            "Exact match on held-out pairs with one head ablated. Dark: the task fails without it.",
+            "Each head is ablated in turn (its part of the output projection is set to zero), and the same held-out pairs are decoded. "
+            "Most heads can be removed without loss, a few carry the task (Michel et al., Are Sixteen Heads Really Better than One?, "
+            "2019).",
+            AllHeads,
+        ),
+        PanelCard(
+            "held_out",
+            "Held-out pairs",
+            "Held-out pairs with the model's outputs; wrong ones first.",
+            "Decoded greedily. A source is held out by a hash of its text, so that it is never among the training pairs. Ablate a head to "
+            "see which pairs need it.",
+            HeldOut,
+        ),
+        PanelCard(
+            "alternatives",
+            "Candidates",
+            "The softmax at one position of the output, after the tokens before it.",
+            "A sharp distribution means that the model is confident. Where two candidates share the probability, force the second one and "
+            "watch how the output continues.",
+            Source,
+            rows=10,
+        ),
+        PanelCard(
+            "norms",
+            "Gradient and weight norms",
+            "For each part: the norms of its last gradient and of its weights, on a log scale.",
+            "In a post-norm model the gradients near the output are large at the start, which is why the paper needs its warm-up (Xiong et "
+            "al., 2020). This is the gradient after clipping, as the last step used it; before the first step there is none.",
+        ),
+    ),
+    stage=stages.TokenLine(panel="translation", option="source", place="place", changes="output", plays="words"),
+    presets=PRESETS,
+)
