@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.autoencoder import AutoencoderSettings
 from dlplay.architectures.autoencoder.model import Autoencoder
-from dlplay.architectures.autoencoder.task import make_optimizer, mean_image
+from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.architectures.autoencoder.task import mean_image
 from dlplay.data.images import load_images
-from dlplay.parts.optimizers import schedule
+from dlplay.parts.optimizers import make_optimizer, schedule
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -31,7 +31,9 @@ def main(steps: int, threads: int) -> None:
     settings = AutoencoderSettings()
     images = load_images(settings.data)
     x = torch.from_numpy(images.train_images)
-    model = Autoencoder(mean_image(images), settings.latent, settings.encoder, settings.hidden, settings.activation)
+    model = Autoencoder(
+        mean_image(images), settings.latent, encoder=settings.encoder, hidden=settings.hidden, activation=settings.activation
+    )
     optimizer = make_optimizer(model, settings)
     order = batches(len(x), settings.batch, torch.Generator().manual_seed(0))
     stopwatch = Stopwatch()
@@ -44,7 +46,7 @@ def main(steps: int, threads: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    stopwatch.report(steps, loss.item() * 2 / clean[0].numel())  # the squared error of a cell
+    stopwatch.report(steps, loss.item() * 2 / clean[0].numel())  # the squared error per pixel
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.convnet import ConvNetSettings
 from dlplay.architectures.convnet.model import ConvNet
-from dlplay.architectures.convnet.task import cell_statistics, make_optimizer
+from dlplay.architectures.convnet.settings import ConvNetSettings
+from dlplay.architectures.convnet.task import channel_statistics
 from dlplay.data.images import load_images
-from dlplay.parts.optimizers import schedule
+from dlplay.parts.optimizers import make_optimizer, schedule
 
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -32,19 +32,8 @@ def main(steps: int, threads: int) -> None:
     settings = ConvNetSettings()
     images = load_images(settings.data, settings.image_size)
     x, y = torch.from_numpy(images.train_images), torch.from_numpy(images.train_labels)
-    mean, std = cell_statistics(x)
-    model = ConvNet(
-        images.shape,
-        len(images.classes),
-        settings.channels,
-        settings.kernel,
-        settings.pooling,
-        settings.norm,
-        settings.activation,
-        settings.dropout,
-        mean,
-        std,
-    )
+    mean, std = channel_statistics(x)
+    model = ConvNet(images.shape, len(images.classes), settings.channels, dropout=settings.dropout, mean=mean, std=std)
     optimizer = make_optimizer(model, settings)
     order = batches(len(y), settings.batch, torch.Generator().manual_seed(0))
     stopwatch = Stopwatch()

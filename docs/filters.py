@@ -21,7 +21,7 @@ WEIGHTS = "net/encoder.1.weight"
 
 def main() -> int:
     """Print the filters with the longest weights first."""
-    weights = store.load(Path(sys.argv[1])).weights[WEIGHTS]  # (units, cells)
+    weights = store.load(Path(sys.argv[1])).weights[WEIGHTS]  # (units, pixels)
     count = int(sys.argv[2]) if len(sys.argv) > 2 else len(weights)
     side = round(weights.shape[1] ** 0.5)
     strongest = np.argsort(-np.linalg.norm(weights, axis=1))[:count]
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _drawn(picture: NDArray[np.float32]) -> list[str]:
-    """Rows of text, two characters a cell; the middle shade is zero."""
+    """Rows of text, two characters a pixel; the middle shade is zero."""
     share = picture / np.abs(picture).max()  # -1 to 1
     levels = np.clip(np.rint((share + 1) / 2 * (len(SHADES) - 1)), 0, len(SHADES) - 1).astype(int)
     return ["".join(SHADES[level] * 2 for level in row) for row in levels]

@@ -20,30 +20,30 @@ def test_there_are_as_many_patches_of_each_photograph() -> None:
     assert data.classes == ("china", "flower")
     assert np.bincount(data.train_labels).tolist() == [5000, 5000]
     assert np.bincount(data.test_labels).tolist() == [1000, 1000]
-    assert data.digest() == load_patches().digest() != load_patches(whiten=False).digest()
+    assert data.key == load_patches().key != load_patches(whiten=False).key
 
 
 @pytest.mark.parametrize("whiten", [True, False])
-def test_cells_lie_from_a_tenth_to_nine_tenths_about_the_middle(whiten: bool) -> None:
+def test_pixels_lie_from_a_tenth_to_nine_tenths_about_the_middle(whiten: bool) -> None:
     data = load_patches(whiten)
-    cells = data.train_images / 255
-    assert (round(cells.min(), 2), round(cells.max(), 2)) == (0.1, 0.9)
-    off = np.abs(cells.mean((1, 2, 3)) - 0.5)  # each patch's own mean is taken away, before what is far is cut off
+    pixels = data.train_images / 255
+    assert (round(pixels.min(), 2), round(pixels.max(), 2)) == (0.1, 0.9)
+    off = np.abs(pixels.mean((1, 2, 3)) - 0.5)  # each patch's own mean is taken away, before what is far is cut off
     assert (off < 0.02).mean() > 0.9
-    inside = (cells > 0.101) & (cells < 0.899)
+    inside = (pixels > 0.101) & (pixels < 0.899)
     assert inside.mean() > 0.96
 
 
-def test_no_cell_of_a_held_out_patch_is_in_a_training_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pixel_of_a_held_out_patch_is_in_a_training_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = np.tile(np.arange(320.0), (40, 1))
     monkeypatch.setattr(patches, "_photograph", lambda name: columns)
     seen: list[set[float]] = []
     cut = patches._cut
 
     def watched(bands: list[NDArray[np.float64]], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        cells = cut(bands, count, rng)
+        pixels = cut(bands, count, rng)
         seen.append({float(column) for band in bands for column in np.unique(band)})
-        return cells
+        return pixels
 
     monkeypatch.setattr(patches, "_cut", watched)
     load_patches(whiten=False)

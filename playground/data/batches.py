@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlplay.engine.errors import DataError
+
 
 class Batches:
-    """Indices of the next batch, again and again.
+    """Indices of one batch after another.
 
-    Every example comes once an epoch, in an order drawn from `generator` (on the CPU, so that every device sees the same order). A batch
-    that reaches over the end of an epoch is filled from the next one, so all batches have the same size.
+    Every example comes once per epoch, in an order drawn from `generator` (on the CPU, so that every device sees the same order). A batch
+    that reaches the end of an epoch is filled up from the next one, so all batches have the same size.
     """
 
     def __init__(self, count: int, batch: int, generator: torch.Generator, device: torch.device) -> None:
@@ -51,10 +53,10 @@ class Batches:
         return {"order": self.order, "position": self.position}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`. Raises `ValueError` when it is of other data."""
+        """Go on at a position that `state` returned. Raises `DataError` when it belongs to other data."""
         order = state["order"]
         if order.shape != (self.count,):
-            raise ValueError(
+            raise DataError(
                 f"the saved data order has {len(order)} examples and the data {self.count}; train on the data the run began with"
             )
         self._take_order(order.clone(), int(state["position"]))

@@ -1,4 +1,4 @@
-"""The embedded digits, 1,797 pictures of 8x8 cells (Alpaydin and Kaynak, 1998), and the fixed split that every baseline is measured on."""
+"""The embedded digits, 1,797 images of 8x8 pixels (Alpaydin and Kaynak, 1998), and a fixed stratified split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlplay.engine.errors import DataError
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (1797, 8, 8) of ink from 0 to 16, and their classes (1797,).
+    """Images (1797, 8, 8) of ink from 0 to 16, and their labels (1797,).
 
     Read from the file that scikit-learn ships, without importing scikit-learn, which takes a second. Raises `DataError`.
     """
@@ -30,10 +30,10 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of a training and a held-out part, each class divided alike.
+    """Indices of a training part and of a held-out part with `share` of each class.
 
-    The indices are those of scikit-learn's `train_test_split(stratify=labels, test_size=share, random_state=seed)` (a test holds the two
-    together), so baselines measured with it can be compared. Every class needs two examples or more; raises `DataError`.
+    They are those of scikit-learn's `train_test_split(stratify=labels, test_size=share, random_state=seed)` (a test compares the two), so
+    that published results can be compared. Raises `DataError` when a class has fewer than two examples.
     """
     rng = np.random.RandomState(seed)
     counts = np.bincount(labels)
@@ -57,7 +57,7 @@ def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 
 
 
 def _allot(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) -> NDArray[np.int64]:
-    """`total` places shared out in proportion to `counts`: whole parts first, then the largest remainders, ties by lot."""
+    """`total` shared out in proportion to `counts`: whole parts first, then the largest remainders, with ties broken at random."""
     exact = counts / counts.sum() * total
     places = np.floor(exact)
     remainders = exact - places

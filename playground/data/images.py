@@ -1,4 +1,4 @@
-"""Pictures with classes, split into a training and a held-out part, whatever they come from."""
+"""Labelled images from any source, split into a training and a held-out part."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from dlplay.engine.errors import DataError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Pictures as whole numbers from 0 to `full`, held-out ones apart."""
+    """Images as bytes from 0 to `full`, with the held-out ones apart."""
 
     name: str
     classes: tuple[str, ...]
     full: int
-    """The largest value a cell can have: full ink, or full light."""
+    """Largest value of a pixel: full ink, or full light."""
     train_images: NDArray[np.uint8]  # (count, channels, height, width)
     train_labels: NDArray[np.int64]  # (count,)
     test_images: NDArray[np.uint8]
@@ -36,7 +37,7 @@ class ImageData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every picture."""
+        """Channels, height and width of every image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
@@ -50,7 +51,7 @@ class ImageData:
 
     @functools.cached_property
     def key(self) -> str:
-        """A digest of the pictures, their classes and the split: equal only when all of them are."""
+        """A digest of the images, their labels and the split."""
         digest = hashlib.sha256(repr((self.classes, self.full, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(np.ascontiguousarray(array).data)
@@ -58,14 +59,22 @@ class ImageData:
 
     @property
     def assets(self) -> dict[str, Any]:
-        """What the data decide about a net."""
+        """What the data decide about a network."""
         return {"data": self.name, "classes": list(self.classes), "shape": list(self.shape), "full": self.full}
+
+    def check(self, assets: Mapping[str, Any], *, classes: bool = False) -> None:
+        """Raises `DataError` unless a network trained on images with these `assets` can take these images, and tell as many `classes`."""
+        theirs, own = f"images of shape {tuple(assets['shape'])}", f"{self.shape}"
+        if classes:
+            theirs, own = f"{theirs} in {len(assets['classes'])} classes", f"{own} in {len(self.classes)}"
+        if self.shape != tuple(assets["shape"]) or (classes and len(self.classes) != len(assets["classes"])):
+            raise DataError(f"the checkpoint's network takes {theirs}, and {self.name} has {own}; use --data {assets['data']}")
 
 
 def load_images(data: str, image_size: int = 32) -> ImageData:
-    """The data called `data`, or read from the file or folder of that path. Raises `DataError`.
+    """The data set called `data`, or the images in the folder of that path. Raises `DataError`.
 
-    A path may be a folder of IDX files or a folder of class folders with pictures, which are resized to `image_size` squared.
+    The folder holds IDX files, or a folder of images for each class, which are cropped and resized to `image_size` pixels a side.
     """
     if data == "digits":
         images, labels = load_digits()
@@ -90,6 +99,11 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
         return ImageData(name, classes, 255, idx.images, labels[:count], idx.test_images, labels[count:])
     images, labels, names = read_folder(path, image_size)
     return _split(name, images, labels, names, full=255)
+
+
+def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
+    """Indices of all of `count` examples, or of `most` evenly spaced ones."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What a question about an image can be put with. Imports no torch."""
+"""Options of panels that show an image. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from dlplay.engine.quantities import ExampleIndex
 from dlplay.engine.settings import Options
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PickOptions(Options):
-    """Which held-out image is looked at."""
+class HeldOutImage(Options):
+    """One of the held-out images."""
 
-    image: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
-    """Number of the held-out image to look at."""
+    image: ExampleIndex = 0
+    """Index of the held-out image."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageOptions(PickOptions):
-    """An input: a held-out image, or a drawing."""
+class InputImage(HeldOutImage):
+    """A held-out image or, when there is one, a drawing."""
 
     drawing: Annotated[str, Meta(max_length=40_000, extra={"pad": [8, 8]})] = ""
-    """A drawing to look at instead: rows of comma-separated ink from 0 to 16 parted by semicolons, or of hex digits parted by slashes."""
+    """A drawing to use instead: rows of comma-separated ink from 0 to 16 parted by semicolons, or of hex digits parted by slashes."""

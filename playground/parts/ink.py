@@ -1,4 +1,4 @@
-"""A digit drawn on the pad, brought to the form of the training images."""
+"""Drawings from the pad, scaled and centred like the training images."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from dlplay.engine.settings import SettingsError
 FULL_INK = 16
 MAX_SIDE = 64
 FRAMED = 2000
-"""Training images that the usual frame is taken from, at the most."""
+"""Training images that the frame is taken from, at most."""
 
 
 def parse_drawing(text: str) -> NDArray[np.float32]:
-    """Ink (rows, columns) from 0 to 1, of rows of comma-separated numbers from 0 to 16 parted by `;`, or of rows of hex digits parted by
-    `/` (a pad's). Raises `SettingsError`."""
+    """Ink (rows, columns) from 0 to 1, from rows of comma-separated numbers from 0 to 16 parted by `;`, or from rows of hex digits parted
+    by `/`, as the pad writes them. Raises `SettingsError`."""
     if "/" in text:
         text = _from_hex(text)
     rows = [row.split(",") for row in text.strip().strip(";").split(";")]
     form = "write rows of comma-separated numbers from 0 to 16, parted by semicolons, such as 0,16;16,0"
     if len({len(row) for row in rows}) != 1 or max(len(rows), len(rows[0])) > MAX_SIDE:
         raise SettingsError(
-            f"--drawing has rows of {sorted({len(row) for row in rows})} cells in {len(rows)} rows; {form}, at most 64x64", "drawing"
+            f"--drawing has rows of {sorted({len(row) for row in rows})} pixels in {len(rows)} rows; {form}, at most 64x64", "drawing"
         )
     try:
-        ink = np.array([[float(cell) for cell in row] for row in rows], dtype=np.float32)
+        ink = np.array([[float(pixel) for pixel in row] for row in rows], dtype=np.float32)
     except ValueError:
         raise SettingsError(f"--drawing {text[:40]!r} holds something that is no number; {form}", "drawing") from None
     if not (np.isfinite(ink).all() and ink.min() >= 0 and ink.max() <= FULL_INK):
@@ -46,23 +46,19 @@ def _from_hex(text: str) -> str:
         raise SettingsError(f"--drawing {text[:40]!r} holds something that is no hex digit; write rows such as 0f/f0", "drawing") from None
 
 
-def has_ink(text: str) -> bool:
-    """Whether anything is drawn."""
-    return any(char in "123456789abcdefABCDEF" for char in text)
-
-
 class Frame(NamedTuple):
-    """The part of the training images that is usually inked, in cells."""
+    """The bounding box of the ink in the training images, in pixels."""
 
     height: float
     width: float
     row: float
-    """Of its centre."""
+    """Row of the centre."""
     column: float
+    """Column of the centre."""
 
 
-def usual_frame(images: NDArray[np.uint8]) -> Frame:
-    """The rows and columns with ink in a quarter or more of the images (N, C, H, W); the scanned digits fill 8 rows and 6 columns."""
+def ink_frame(images: NDArray[np.uint8]) -> Frame:
+    """The rows and columns that have ink in at least a quarter of the images (N, C, H, W); the digits fill 8 rows and 6 columns."""
     inked = images[:FRAMED].max(1) > 0  # (N, H, W)
     sides = []
     for across in (2, 1):
@@ -73,11 +69,11 @@ def usual_frame(images: NDArray[np.uint8]) -> Frame:
     return Frame(height, width, row, column)
 
 
-def place(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int) -> Tensor:
-    """A drawing as an input (1, C, H, W) with cells from 0 to `full`.
+def fit_to_frame(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int) -> Tensor:
+    """A drawing as an input (1, C, H, W) with pixels from 0 to `full`.
 
-    The ink is centred on the frame and made as tall as it, and narrower where it would be wider, as scanned digits are before anybody
-    reads them; nothing is stretched to more than twice its proportions.
+    The ink is centred on the frame and scaled to its height, less where it would become wider than the frame, as scanned digits
+    are; its aspect ratio changes by a factor of two at most.
     """
     channels, height, width = shape
     rows, columns = np.flatnonzero(ink.max(1) > 0), np.flatnonzero(ink.max(0) > 0)
@@ -86,7 +82,7 @@ def place(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, f
     tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     x_scale = min(frame.width / wide, frame.height / tall)
     y_scale = min(frame.height / tall, 2 * x_scale)
-    y = (torch.arange(height) - frame.row) / y_scale + (rows[0] + rows[-1]) / 2  # the row of the drawing that is seen in each row
+    y = (torch.arange(height) - frame.row) / y_scale + (rows[0] + rows[-1]) / 2  # the row of the drawing at each row
     x = (torch.arange(width) - frame.column) / x_scale + (columns[0] + columns[-1]) / 2
     grid = torch.stack(torch.meshgrid((2 * x + 1) / ink.shape[1] - 1, (2 * y + 1) / ink.shape[0] - 1, indexing="xy"), -1)  # (H, W, 2)
     placed = F.grid_sample(torch.from_numpy(ink)[None, None], grid[None].float(), align_corners=False)

@@ -33,6 +33,23 @@ def norms(model: nn.Module, label: Callable[[str], str]) -> Bars:
     )
 
 
+def probe_norms(model: nn.Module, loss: Callable[[], Tensor], labels: list[str]) -> Bars:
+    """Norm of each weight matrix or kernel of a model and of the gradient of `loss()` with respect to it; `labels` name them in the order
+    of the parameters. `.grad` stays as it is."""
+    weights = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    with torch.enable_grad():
+        value = loss()
+        gradients = torch.autograd.grad(value, weights)
+    return Bars(
+        labels=labels,
+        values=[weight.norm().item() for weight in weights],
+        second=[gradient.norm().item() for gradient in gradients],
+        names=["weights", "gradient"],
+        log=True,
+        figure=f"loss {value.item():.3g}",
+    )
+
+
 def _totals(groups: dict[str, list[Tensor]], labels: list[str]) -> list[float]:
     nothing = torch.zeros((), device=next(iter(groups.values()))[0].device)  # what has no gradient lies where the others do
     found: list[float] = torch.stack([torch.nn.utils.get_total_norm(groups.get(label, [nothing])) for label in labels]).tolist()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlplay.parts.image_settings import OptimizerSettings
+
 
 def decay_groups(*models: nn.Module) -> list[dict[str, Any]]:
     """Two parameter groups: matrices, kernels and embeddings, which weight decay may pull on, and biases and norms, which it may not."""
@@ -28,6 +30,22 @@ def adamw(
     """AdamW (Loshchilov and Hutter, 2019) with weight decay on matrices and embeddings alone. The betas are those of GPT-3
     (Brown et al., 2020)."""
     return torch.optim.AdamW(decay_groups(model), lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
+def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or AdamW, fused, with weight decay on matrices and kernels alone. `update_rates` sets its rates."""
+    groups = decay_groups(model)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, fused=True)
+
+
+def update_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int) -> None:
+    """Learning rate, weight decay and momentum of the update after `step` finished ones."""
+    lr = settings.lr * schedule(settings.schedule, step / settings.steps)
+    momentum = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {"betas": (settings.momentum, 0.999)}
+    set_rates(optimizer, lr=lr, weight_decay=settings.weight_decay, **momentum)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float | None = None, **others: Any) -> None:

@@ -17,19 +17,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
-from dlplay.architectures.autoencoder import AutoencoderSettings, card
+from dlplay.architectures.autoencoder import card
 from dlplay.architectures.autoencoder import task as task_module
-from dlplay.architectures.autoencoder.baselines import Components, denoising_errors, nearest_accuracy
-from dlplay.architectures.autoencoder.model import Autoencoder, Code
-from dlplay.architectures.autoencoder.noise import corrupt
-from dlplay.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
-from dlplay.architectures.autoencoder.task import AutoencoderTask
+from dlplay.architectures.autoencoder.model import Autoencoder, Code, corrupt, kl_sparsity, l1_sparsity, reconstruction_loss
+from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.architectures.autoencoder.task import AutoencoderTask, nearest_neighbour_accuracy
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Array, ImageGrid
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
+from dlplay.parts.image_baselines import PrincipalComponents, denoising_errors
 from tests.rooms import Gate, RoomFacts
 from tests.samples import DIGITS, digit
 
@@ -76,7 +75,7 @@ def evaluate(task: AutoencoderTask) -> dict[str, float]:
 
 
 def rows(task: AutoencoderTask) -> tuple[Any, Any]:
-    """Training and held-out images as rows of cells from 0 to 1."""
+    """Training and held-out images as rows of pixels from 0 to 1."""
     return tuple(
         part.reshape(len(part), -1).astype(np.float64) / task.images.full for part in (task.images.train_images, task.images.test_images)
     )
@@ -97,7 +96,7 @@ def one_thread() -> Any:
 @pytest.mark.parametrize("encoder", ["linear", "mlp", "conv"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 6), (1, 1, 5)])
 def test_every_kind_of_net_gives_an_image_of_the_same_shape(shape: tuple[int, int, int], encoder: str, variational: bool) -> None:
-    net = Autoencoder(torch.rand(shape), 4, encoder, (6, 9, 5), variational=variational)
+    net = Autoencoder(torch.rand(shape), 4, encoder=encoder, hidden=(6, 9, 5), variational=variational)
     code = net.encode(torch.rand(7, *shape))
     assert code.mean.shape == (7, 4)
     assert (code.log_variance is not None) == variational
@@ -135,7 +134,7 @@ def test_the_decoder_takes_the_encoders_way_back() -> None:
 # --- losses -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_error_is_summed_over_cells_and_averaged_over_images() -> None:
+def test_the_loss_is_summed_over_pixels_and_averaged_over_images() -> None:
     images, logits = torch.rand(5, 1, 4, 3), torch.randn(5, 1, 4, 3)
     output = torch.sigmoid(logits)
     squared, crossed = 0.0, 0.0
@@ -168,15 +167,15 @@ def test_the_variational_penalty_is_the_divergence_from_a_standard_normal() -> N
     code = Code(torch.randn(6, 3), torch.randn(6, 3))
     assert code.log_variance is not None
     expected = kl_divergence(Normal(code.mean, (0.5 * code.log_variance).exp()), Normal(0.0, 1.0))
-    assert torch.allclose(kl_normal(code), expected, atol=1e-5)
+    assert torch.allclose(code.kl(), expected, atol=1e-5)
     by_hand = 0.5 * (0.7**2 + math.exp(-1.2) - 1 + 1.2)
-    assert kl_normal(Code(torch.tensor([[0.7]]), torch.tensor([[-1.2]]))).item() == pytest.approx(by_hand, rel=1e-5)
+    assert Code(torch.tensor([[0.7]]), torch.tensor([[-1.2]])).kl().item() == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_codes_are_drawn_with_their_mean_and_variance_and_gradients_reach_both() -> None:
+def test_codes_are_sampled_with_their_mean_and_variance_and_gradients_reach_both() -> None:
     mean, log_variance = torch.tensor([[2.0, -1.0]], requires_grad=True), torch.tensor([[-2.0, 1.0]], requires_grad=True)
     code = Code(mean.expand(40_000, 2), log_variance.expand(40_000, 2))
-    drawn = draw(code, torch.Generator().manual_seed(0))
+    drawn = code.sample(torch.Generator().manual_seed(0))
     assert torch.allclose(drawn.mean(0), mean[0], atol=0.03)
     assert torch.allclose(drawn.var(0), log_variance[0].exp(), rtol=0.03)
     drawn.square().mean(0).sum().backward()  # E z^2 = mean^2 + variance
@@ -194,7 +193,7 @@ def test_every_loss_has_the_slope_that_autograd_says() -> None:
     assert gradcheck(lambda x: reconstruction_loss(x, torch.sigmoid(x), images, "squared"), logits)
     assert gradcheck(lambda x: reconstruction_loss(x, torch.sigmoid(x), images, "cross-entropy"), logits)
     assert gradcheck(lambda c: kl_sparsity(c, 0.1), code)
-    assert gradcheck(lambda c, v: kl_normal(Code(c, v)).sum(), (code, code.detach().clone().requires_grad_()))
+    assert gradcheck(lambda c, v: Code(c, v).kl().sum(), (code, code.detach().clone().requires_grad_()))
 
 
 def test_the_whole_loss_is_the_error_and_the_weighted_penalty() -> None:
@@ -268,19 +267,19 @@ def test_all_runs_are_judged_with_the_same_noise() -> None:
 # --- judging ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_error_is_that_of_a_cell_over_every_held_out_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_is_that_of_a_pixel_over_every_held_out_image(monkeypatch: pytest.MonkeyPatch) -> None:
     task = build("variational", steps=200)
     train(task, 200)
     first = evaluate(task)
     assert evaluate(task) == first
     with looking(task):
-        code = task.model.encode(task.cells(task.test_images))
+        code = task.model.encode(task.scaled(task.test_images))
         shown = task.model.decode(code.mean)
     assert first["test_mse"] == pytest.approx(np.square(shown.flatten(1).numpy() - rows(task)[1]).mean(), rel=1e-4)
     assert first["mean_activation"] == pytest.approx(code.mean.abs().mean().item(), rel=1e-4)
-    assert first["test_kl"] == pytest.approx(kl_normal(code).sum(1).mean().item(), rel=1e-4)
+    assert first["test_kl"] == pytest.approx(code.kl().sum(1).mean().item(), rel=1e-4)
     assert first["test_bound"] == pytest.approx(first["test_reconstruction"] + first["test_kl"])
-    monkeypatch.setattr(task_module, "EVALUATED_AT_ONCE", 77)
+    monkeypatch.setattr(task_module, "EVAL_BATCH", 77)
     assert evaluate(task) == pytest.approx(first, rel=0.02)
 
 
@@ -295,7 +294,7 @@ def test_the_baselines_are_those_of_scikit_learn() -> None:
     assert task.baselines()["code_accuracy"]["pixels"] == KNeighborsClassifier(1).fit(x, task.images.train_labels).score(
         y, task.images.test_labels
     )
-    assert Components(x).errors(y)[[2, 8, 64]] == pytest.approx([0.0532, 0.0246, 0.0], abs=1e-4)
+    assert PrincipalComponents(x).errors(y)[[2, 8, 64]] == pytest.approx([0.0532, 0.0246, 0.0], abs=1e-4)
 
 
 def test_against_noise_stand_the_input_itself_and_the_best_components_and_ridge() -> None:
@@ -320,7 +319,9 @@ def test_the_nearest_neighbour_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     codes, test = rng.normal(size=(300, 4)).astype(np.float32), rng.normal(size=(80, 4)).astype(np.float32)
     labels, test_labels = rng.integers(0, 3, 300), rng.integers(0, 3, 80)
-    assert nearest_accuracy(codes, labels, test, test_labels) == KNeighborsClassifier(1).fit(codes, labels).score(test, test_labels)
+    assert nearest_neighbour_accuracy(codes, labels, test, test_labels) == KNeighborsClassifier(1).fit(codes, labels).score(
+        test, test_labels
+    )
 
 
 def test_a_code_with_room_for_all_components_has_no_pca_beside_it() -> None:
@@ -429,7 +430,7 @@ def test_every_seed_reaches_the_target(preset: str, values: dict[str, Any], seed
 def test_the_sparse_units_fire_as_rarely_as_rho_says() -> None:
     task = trained("sparse")
     with looking(task):
-        code = task.model.encode(task.cells(task.train_images)).mean
+        code = task.model.encode(task.scaled(task.train_images)).mean
     assert code.mean().item() == pytest.approx(0.01, rel=0.1)
     assert evaluate(task)["mean_activation"] == pytest.approx(0.01, rel=0.1)
 
@@ -440,7 +441,7 @@ def test_the_sparse_units_fire_as_rarely_as_rho_says() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"sparsity": "kl"}, "--sparsity kl compares mean activations from 0 to 1, and --code linear has others; use --code sigmoid"),
+        ({"sparsity": "kl"}, "--sparsity kl needs activations from 0 to 1, and those of --code linear are not; use --code sigmoid"),
         ({"variational": True, "code": "sigmoid"}, "use --code linear and --sparsity none"),
         ({"variational": True, "sparsity": "l1"}, "use --code linear and --sparsity none"),
         ({"loss": "cross-entropy", "output": "linear"}, "use --output sigmoid, or --loss squared"),

@@ -26,7 +26,7 @@ def ask(task: AutoencoderTask, name: str, **options: Any) -> Any:
 
 
 def pictures(panel: ImageGrid) -> Any:
-    """Cells from 0 to 1."""
+    """Pixels from 0 to 1."""
     return panel.images.numpy() / 255
 
 
@@ -48,7 +48,7 @@ def shown(task: AutoencoderTask, code: torch.Tensor) -> Any:
 
 def code_of(task: AutoencoderTask, image: int) -> torch.Tensor:
     with looking(task):
-        return task.model.encode(task.cells(task.test_images[image : image + 1])).mean
+        return task.model.encode(task.scaled(task.test_images[image : image + 1])).mean
 
 
 # --- reconstructions --------------------------------------------------------------------------------------------------------------
@@ -88,12 +88,12 @@ def test_a_drawing_goes_through_the_net(net: AutoencoderTask) -> None:
     assert ask(net, "reconstruction", drawing="0,0;0,0", image=7) == ask(net, "reconstruction", image=7)
 
 
-def test_a_silenced_unit_is_zero_for_the_decoder(net: AutoencoderTask) -> None:
+def test_an_ablated_unit_is_zero_for_the_decoder(net: AutoencoderTask) -> None:
     code = code_of(net, 2)
     code[0, 3] = 0
     panel = ask(net, "reconstruction", image=2, silence=3)
     assert np.allclose(pictures(panel)[1], shown(net, code), atol=0.003)
-    assert "unit 3 silenced" in panel.caption
+    assert "unit 3 ablated" in panel.caption
     assert ask(net, "reconstruction", image=2) != panel
 
 
@@ -174,7 +174,7 @@ def test_features_of_a_linear_net_are_its_rows_and_columns() -> None:
 
 def test_a_gradient_is_the_slope_of_the_unit(net: AutoencoderTask) -> None:
     slope = ask(net, "features", of="gradient", image=9).images.numpy()[2]
-    image = net.cells(net.test_images[9:10]).double()
+    image = net.scaled(net.test_images[9:10]).double()
     model = build(hidden="64", latent=4).model
     model.load_state_dict(net.model.state_dict())
     model = model.double()
@@ -205,8 +205,8 @@ def test_the_nets_error_stands_among_those_of_principal_components(net: Autoenco
         expected = np.square(pca.inverse_transform(pca.transform(y)) - y).mean()
         assert panel.series["PCA"][count] == pytest.approx(expected, rel=1e-3)
     with looking(net):
-        assert panel.series["this net"][4] == pytest.approx(net.evaluate()["test_mse"], rel=1e-4)
-    assert sum(value is not None for value in panel.series["this net"]) == 1
+        assert panel.series["this network"][4] == pytest.approx(net.evaluate()["test_mse"], rel=1e-4)
+    assert sum(value is not None for value in panel.series["this network"]) == 1
 
 
 def test_every_panel_answers_for_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,11 +223,11 @@ def test_every_panel_answers_for_every_kind(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("panel", "options", "words"),
     [
-        ("reconstruction", {"image": 360}, "--image 360 is not there; the held-out images are 0 to 359"),
+        ("reconstruction", {"image": 360}, "--image 360 is out of range; the held-out images are 0 to 359"),
         ("reconstructions", {"image": 360}, "held-out images are 0 to 359"),
         ("code", {"image": 360}, "held-out images are 0 to 359"),
-        ("interpolation", {"other": 360}, "--other 360 is not there; the held-out images are 0 to 359"),
-        ("reconstruction", {"silence": 4}, "--silence 4 is not there; the code has units 0 to 3, -1 for none"),
+        ("interpolation", {"other": 360}, "--other 360 is out of range; the held-out images are 0 to 359"),
+        ("reconstruction", {"silence": 4}, "--silence 4 is out of range; the code has units 0 to 3, -1 for none"),
         ("decoded", {"place": "1"}, "--place '1' is not two numbers from -100 to 100 with a comma; write it like 0.5,-1"),
         ("decoded", {"place": "1,2,3"}, "two numbers"),
         ("decoded", {"place": "nan,0"}, "two numbers"),

@@ -12,18 +12,19 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from dlplay.architectures.convnet import ConvNetSettings, card
+from dlplay.architectures.convnet import card
 from dlplay.architectures.convnet import task as task_module
-from dlplay.architectures.convnet.augmentation import augment
 from dlplay.architectures.convnet.model import ConvNet
-from dlplay.architectures.convnet.task import ConvNetTask, cell_statistics
+from dlplay.architectures.convnet.settings import ConvNetSettings
+from dlplay.architectures.convnet.task import ConvNetTask, channel_statistics
+from dlplay.data.augmentation import augment
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid
-from dlplay.engine.settings import SettingsError, make, to_dict
+from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
-from dlplay.parts.ink import Frame, parse_drawing, place, usual_frame
+from dlplay.parts.ink import Frame, fit_to_frame, ink_frame, parse_drawing
 from dlplay.parts.optimizers import schedule
 from tests.rooms import Gate, RoomFacts
 from tests.samples import DIGITS, PROBABILITIES, digit
@@ -31,10 +32,10 @@ from tests.samples import DIGITS, PROBABILITIES, digit
 facts = RoomFacts(
     small={"channels": (4, 8), "batch": 16},
     easy={"dropout": 0.0, "schedule": "constant"},
-    gates=[Gate(0.985, seeds=5), Gate(0.990, seeds=5, settings={"augment": True})],
+    gates=[Gate(0.985, seeds=5), Gate(0.990, seeds=5, settings={"augment": True}), Gate(0.990, seeds=5, preset="digits-augmented")],
     pictured={
         "probabilities": PROBABILITIES,
-        "input": ImageGrid(images=Array.of(digit(7)[None]), labels=["7"], caption="held-out image 0, truly 7"),
+        "input": ImageGrid(images=Array.of(digit(7)[None]), labels=["7"], caption="held-out image 0, label 7"),
         "images": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], wrong=[i == 3 for i in range(10)], selected=0),
     },
     waits_for="86.0 %",
@@ -101,7 +102,7 @@ def augmented() -> ConvNetTask:
 @pytest.mark.parametrize("norm", ["none", "batch", "group"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 9)])
 def test_every_kind_of_net_gives_one_logit_a_class(shape: tuple[int, int, int], norm: str, pooling: str) -> None:
-    net = ConvNet(shape, 7, (6, 9), 5, pooling, norm, "gelu")
+    net = ConvNet(shape, 7, (6, 9), kernel=5, pooling=pooling, norm=norm, activation="gelu")
     maps, logits = net.trace(torch.rand(4, *shape))
     assert logits.shape == (4, 7)
     assert [block.pooling.shape[1] for block in maps] == [6, 9]
@@ -113,12 +114,12 @@ def test_a_feature_map_is_the_correlation_with_its_kernels() -> None:
     with torch.no_grad():
         for block in task.model.blocks:
             block.convolution.bias.uniform_(-1, 1)
-    cells = (task.images.test_images[7, 0].astype(np.float64) - task.model.mean.item()) / task.model.std.item()
+    pixels = (task.images.test_images[7, 0].astype(np.float64) - task.model.mean.item()) / task.model.std.item()
     kernels = [ask(task, "kernels", layer=0).images.numpy()]
     first = ask(task, "maps", image=7, layer=0, after="convolution").images.numpy()
     bias = task.model.blocks[0].convolution.bias.detach().numpy()
     for channel in range(3):
-        expected = correlate2d(cells, kernels[0][channel], mode="same") + bias[channel]
+        expected = correlate2d(pixels, kernels[0][channel], mode="same") + bias[channel]
         assert np.allclose(first[channel], expected, atol=1e-4)
     activated = ask(task, "maps", image=7, layer=0, after="activation").images.numpy()
     assert np.allclose(activated, np.tanh(first), atol=1e-6)
@@ -129,12 +130,6 @@ def test_a_feature_map_is_the_correlation_with_its_kernels() -> None:
     for out in range(4):
         expected = sum(correlate2d(pooled[channel], deep[channel][out], mode="same") for channel in range(3))
         assert np.allclose(second[out], expected + task.model.blocks[1].convolution.bias[out].item(), atol=1e-4)
-
-
-def test_equal_seeds_give_equal_first_weights_and_others_do_not() -> None:
-    one, two, other = (build(seed=seed).weights() for seed in (3, 3, 4))
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not torch.equal(one["net/classifier.weight"], other["net/classifier.weight"])
 
 
 def test_an_untrained_net_is_undecided() -> None:
@@ -158,12 +153,12 @@ def test_normalisation_comes_from_the_training_images_alone(monkeypatch: pytest.
 
 def test_each_colour_is_normalised_by_itself() -> None:
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8) // torch.tensor([1, 2, 4], dtype=torch.uint8).view(3, 1, 1)
-    mean, std = cell_statistics(images)
+    mean, std = channel_statistics(images)
     assert torch.allclose(mean, images.float().mean((0, 2, 3)), rtol=1e-5)
     assert torch.allclose(std, images.float().std((0, 2, 3), correction=0), rtol=1e-4)
 
 
-def test_augmentation_changes_training_images_and_keeps_their_cells_in_bounds() -> None:
+def test_augmentation_changes_training_images_and_keeps_their_pixels_in_bounds() -> None:
     data = load_images("digits")
     images = torch.from_numpy(data.train_images[:256]).float()
     changed = augment(images, 16, torch.Generator().manual_seed(0))
@@ -258,7 +253,7 @@ def test_evaluation_is_deterministic_and_covers_every_held_out_image(trained: Co
         right = trained.model(trained.test_images.float()).argmax(1) == trained.test_labels
         trained.model.train()
     assert first["test_accuracy"] == right.sum().item() / 360
-    monkeypatch.setattr(task_module, "EVALUATED_AT_ONCE", 77)
+    monkeypatch.setattr(task_module, "EVAL_BATCH", 77)
     assert evaluate(trained) == pytest.approx(first, rel=1e-6)
 
 
@@ -273,17 +268,6 @@ def test_augmentation_makes_it_better_than_a_support_vector_machine(augmented: C
     baselines = augmented.baselines()["test_accuracy"]
     assert baselines == pytest.approx({"logistic regression": 0.967, "nearest neighbour": 0.983, "SVC": 0.994}, abs=0.006)
     assert evaluate(augmented)["test_accuracy"] >= max(0.990, *baselines.values())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("preset", "target"), [("digits", 0.985), ("digits-augmented", 0.990)])
-def test_five_seeds_reach_the_target_on_average(preset: str, target: float) -> None:
-    accuracies = []
-    for seed in range(5):
-        task = build(**card.presets[preset].values, seed=seed)
-        train(task, task.settings.steps)
-        accuracies.append(evaluate(task)["test_accuracy"])
-    assert np.mean(accuracies) >= target, accuracies
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------------------
@@ -304,10 +288,10 @@ DRAWN = {
 
 def drawing(picture: str, edge: float) -> str:
     """A digit as the pad's brush leaves it: full ink, and `edge` of it beside the stroke."""
-    ink = np.array([[16.0 * (cell == "#") for cell in row] for row in picture.split()])
+    ink = np.array([[16.0 * (pixel == "#") for pixel in row] for row in picture.split()])
     around = np.pad(ink, 1)
     beside = np.maximum.reduce([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
-    return ";".join(",".join(f"{cell:g}" for cell in row) for row in np.maximum(ink, edge * beside))
+    return ";".join(",".join(f"{pixel:g}" for pixel in row) for row in np.maximum(ink, edge * beside))
 
 
 @pytest.mark.parametrize("edge", [0.0, 0.25, 0.5])
@@ -317,29 +301,29 @@ def test_drawn_digits_are_read(augmented: ConvNetTask, edge: float) -> None:
 
 
 def test_a_small_digit_in_a_corner_is_brought_to_the_size_of_the_training_images() -> None:
-    frame = usual_frame(load_images("digits").train_images)
+    frame = ink_frame(load_images("digits").train_images)
     assert frame == (8, 6, 3.5, 3.5)
     ink = np.zeros((8, 8), np.float32)
     ink[1:5, 4:6] = 1
-    placed = place(ink, (1, 8, 8), frame, 16)[0, 0]
+    placed = fit_to_frame(ink, (1, 8, 8), frame, 16)[0, 0]
     assert (placed[:, 3:5] == 16).all(1).tolist() == [False] + [True] * 6 + [False]
     assert placed[:, 2:6].sum() > 0.85 * placed.sum()
     assert placed[[0, 7]].amax(1).min() > 8
     assert torch.allclose(placed, placed.flip(0))
     assert torch.allclose(placed, placed.flip(1))
-    assert place(ink, (3, 28, 28), Frame(20, 20, 13.5, 13.5), 255).shape == (1, 3, 28, 28)
-    assert place(np.zeros((8, 8), np.float32), (1, 8, 8), frame, 16).abs().sum() == 0
+    assert fit_to_frame(ink, (3, 28, 28), Frame(20, 20, 13.5, 13.5), 255).shape == (1, 3, 28, 28)
+    assert fit_to_frame(np.zeros((8, 8), np.float32), (1, 8, 8), frame, 16).abs().sum() == 0
 
 
 def test_a_drawing_that_fits_already_is_left_as_it_is() -> None:
     ink = np.zeros((8, 8), np.float32)
     ink[:, 1:7] = np.random.default_rng(0).uniform(0.1, 1, (8, 6))
-    assert torch.allclose(place(ink, (1, 8, 8), Frame(8, 6, 3.5, 3.5), 16)[0, 0], 16 * torch.from_numpy(ink), atol=1e-4)
+    assert torch.allclose(fit_to_frame(ink, (1, 8, 8), Frame(8, 6, 3.5, 3.5), 16)[0, 0], 16 * torch.from_numpy(ink), atol=1e-4)
 
 
 def test_a_drawing_wins_over_an_image_and_an_empty_one_does_not(trained: ConvNetTask) -> None:
     image = ask(trained, "probabilities", image=5)
-    assert image.caption.startswith("held-out image 5, truly")
+    assert image.caption.startswith("held-out image 5, label")
     assert ask(trained, "probabilities", image=5, drawing=drawing(DRAWN[1], 0.2)).caption == "your drawing"
     assert ask(trained, "probabilities", image=5, drawing=";".join(["0,0.0,0,0,0,0,0,0"] * 8)) == image
 
@@ -370,22 +354,6 @@ def test_a_drawing_of_another_size_is_taken() -> None:
 
 
 # --- panels -----------------------------------------------------------------------------------------------------------------------
-
-
-def test_every_panel_answers_and_leaves_the_training_alone() -> None:
-    alone = build(steps=30, augment=True)
-    expected = train(alone, 10)
-    watched = build(steps=30, augment=True)
-    for loss in expected:
-        assert train(watched, 1) == [loss]
-        gradients = [p.grad for p in watched.model.parameters()]
-        for panel in card.panels:
-            first = ask(watched, panel.name)
-            assert ask(watched, panel.name) == first, panel.name
-            assert msgspec.msgpack.encode(first)
-        assert all(p.grad is before for p, before in zip(watched.model.parameters(), gradients, strict=True))
-        assert all(module.training for module in watched.model.modules())
-    assert all(torch.equal(value, alone.weights()[name]) for name, value in watched.weights().items())
 
 
 def test_the_panels_tell_what_the_net_does(trained: ConvNetTask) -> None:
@@ -423,7 +391,7 @@ def test_saliency_is_the_slope_of_the_logit() -> None:
             nudge[0, 0, row, column] = 1e-4
             slopes[row, column] = (net(image + nudge)[0, 4] - net(image - nudge)[0, 4]).item() / 2e-4
     assert np.allclose(shown.values.numpy(), np.abs(slopes), atol=1e-6)
-    assert shown.figure == "for 4"
+    assert shown.figure == "class 4"
 
 
 @pytest.mark.parametrize(
@@ -478,7 +446,7 @@ def test_colour_images_and_many_of_them_are_shown(monkeypatch: pytest.MonkeyPatc
     assert ask(task, "probabilities", drawing="0,16;16,0").labels == ["red", "green", "blue"]
     shown = ask(task, "confusion")
     assert shown.values.numpy().sum() == 1000
-    assert shown.caption == "Among 1,000 of the 2,520 held-out images"
+    assert shown.caption == "on 1,000 of the 2,520 held-out images"
     assert ask(task, "mistakes").figure.endswith("of 1,000")
 
 
@@ -500,7 +468,7 @@ def test_colour_images_and_many_of_them_are_shown(monkeypatch: pytest.MonkeyPatc
         ({"momentum": 1}, "momentum"),
         ({"pooling": "mean"}, "max, average, stride or none"),
         ({"optimizer": "adamx"}, "did you mean adam"),
-        ({"dropout": 0.96}, "dropout"),
+        ({"dropout": 1}, "dropout"),
     ],
 )
 def test_settings_that_make_no_net_are_refused_in_words(values: dict[str, Any], words: str) -> None:
@@ -520,13 +488,6 @@ def test_own_images_too_small_for_the_layers_are_refused_in_words(monkeypatch: p
     monkeypatch.setattr(task_module, "load_images", lambda *_: colours(side=5))
     with pytest.raises(SettingsError, match="halves 5x5 images to nothing; use at most 2 layers"):
         build(data="mine", channels="4,4,4")
-
-
-def test_every_preset_can_be_used_and_says_why() -> None:
-    for name, preset in card.presets.items():
-        settings = make(ConvNetSettings, preset.values)
-        assert make(ConvNetSettings, to_dict(settings)) == settings
-        assert len(preset.why) > 30, name
 
 
 def test_a_checkpoint_of_other_images_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,4 +515,4 @@ def test_the_baselines_key_names_the_data_and_the_split() -> None:
     data = load_images("digits")
     assert build().baselines_key() == build(seed=5, channels="4").baselines_key()
     swapped = dataclasses.replace(data, test_labels=np.roll(data.test_labels, 1))
-    assert swapped.digest() != data.digest()
+    assert swapped.key != data.key

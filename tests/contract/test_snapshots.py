@@ -139,7 +139,7 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
     return prepare
 
 
-INSIDE = {"convnet": "truly 7", "gpt": "perplexity 9.05"}
+INSIDE = {"convnet": "label 7", "gpt": "perplexity 9.05"}
 
 
 @pytest.mark.parametrize("name", [name for name in architectures.cards() if facts(name).pictured])

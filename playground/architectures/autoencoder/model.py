@@ -1,6 +1,7 @@
-"""An autoencoder: an encoder writes an image down as a short code, a decoder reads the image out of the code again.
+"""An autoencoder (Hinton and Salakhutdinov, 2006), also as a denoising one (Vincent et al., 2008), a sparse one (Ng et al., 2011) and a
+variational one (VAE; Kingma and Welling, 2014): the network, the corruption of its inputs, and its losses.
 
-After Hinton and Salakhutdinov (2006); the variational form after Kingma and Welling (2014).
+In the comments B is the batch, C the channels, H and W height and width of an image, k the units of the code.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 FUNCTIONS: dict[str, type[nn.Module]] = {
@@ -18,21 +20,35 @@ FUNCTIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-LEAST_SPREAD, MOST_SPREAD = -14.0, 8.0
-"""Bounds of a code's log variance, far outside of what is useful: its exponential must stay finite."""
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -14.0, 8.0
+"""Far outside of what is useful: the exponential must stay finite."""
+MIN_ACTIVATION = 1e-6
+"""A mean activation is kept this far from 0 and 1, where the KL divergence or its gradient would be infinite."""
 
 
 class Code(NamedTuple):
-    """What the encoder makes of images."""
+    """What the encoder makes of images: codes or, in a VAE, a normal distribution for each."""
 
-    mean: Tensor  # (B, k); of an autoencoder that is not variational, the code itself
+    mean: Tensor  # (B, k); without a variance the code itself
     log_variance: Tensor | None  # (B, k)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Codes (B, k) drawn by the reparameterisation trick, so that gradients reach mean and variance; `generator` is on the CPU."""
+        if self.log_variance is None:
+            return self.mean
+        epsilon = torch.randn(tuple(self.mean.shape), generator=generator).to(self.mean.device)
+        return self.mean + (0.5 * self.log_variance).exp() * epsilon
+
+    def kl(self) -> Tensor:
+        """KL divergence of each unit's distribution from the standard normal, in nats, (B, k)."""
+        assert self.log_variance is not None
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
 
 class Autoencoder(nn.Module):
-    """Images (B, C, H, W) with cells from 0 to 1, by a code (B, k), to images again.
+    """Images (B, C, H, W) with pixels from 0 to 1, by a code (B, k), to images again.
 
-    `mean` (C, H, W) is the mean training image: the encoder sees what differs from it, and the decoder begins at it.
+    `mean` (C, H, W) is the mean training image: it is subtracted from the inputs, and the output begins at it.
     """
 
     mean: Tensor
@@ -41,6 +57,7 @@ class Autoencoder(nn.Module):
         self,
         mean: Tensor,
         latent: int,
+        *,
         encoder: str = "mlp",
         hidden: tuple[int, ...] = (256,),
         activation: str = "gelu",
@@ -52,12 +69,12 @@ class Autoencoder(nn.Module):
         self.register_buffer("mean", mean)
         channels, height, width = mean.shape
         self.variational = variational
-        codes = 2 * latent if variational else latent
+        encoded = 2 * latent if variational else latent
         if encoder == "conv":
-            self.encoder, self.decoder = convolutional((channels, height, width), hidden, latent, codes, activation)
+            self.encoder, self.decoder = convolutional((channels, height, width), hidden, latent, encoded, activation)
         else:
             widths = (mean.numel(), *(() if encoder == "linear" else hidden))
-            self.encoder = nn.Sequential(nn.Flatten(), *dense((*widths, codes), activation))
+            self.encoder = nn.Sequential(nn.Flatten(), *dense((*widths, encoded), activation))
             self.decoder = nn.Sequential(*dense((latent, *reversed(widths)), activation), nn.Unflatten(1, tuple(mean.shape)))
         self.code_function = FUNCTIONS[code]()
         self.output_function = FUNCTIONS[output]()
@@ -65,15 +82,15 @@ class Autoencoder(nn.Module):
         self._begin_at_the_mean(output)
 
     def encode(self, images: Tensor) -> Code:
-        """The code of images (B, C, H, W), or its distribution."""
-        numbers = self.encoder(images - self.mean)  # (B, k), or (B, 2k): means, then log variances
+        """The codes of images (B, C, H, W), or their distributions."""
+        encoded = self.encoder(images - self.mean)  # (B, k), or (B, 2k): means, then log variances
         if not self.variational:
-            return Code(self.code_function(numbers), None)
-        mean, log_variance = numbers.chunk(2, dim=1)
-        return Code(mean, log_variance.clamp(LEAST_SPREAD, MOST_SPREAD))
+            return Code(self.code_function(encoded), None)
+        mean, log_variance = encoded.chunk(2, dim=1)
+        return Code(mean, log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE))
 
     def logits(self, code: Tensor) -> Tensor:
-        """The output (B, C, H, W) of codes (B, k), before its last function."""
+        """Outputs (B, C, H, W) of codes (B, k) before the output's activation function."""
         logits: Tensor = self.decoder(code)
         return logits
 
@@ -83,7 +100,7 @@ class Autoencoder(nn.Module):
         return images
 
     def forward(self, images: Tensor) -> Tensor:
-        """Reconstructions (B, C, H, W); of a variational one, from the mean of each code's distribution."""
+        """Reconstructions (B, C, H, W); a VAE decodes the mean of each code."""
         return self.decode(self.encode(images).mean)
 
     @torch.no_grad()
@@ -95,19 +112,19 @@ class Autoencoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The first half alone."""
+    """The encoder alone, as a function of images."""
 
     def __init__(self, whole: Autoencoder) -> None:
         super().__init__()
         self.whole = whole
 
     def forward(self, images: Tensor) -> Tensor:
-        """Codes (B, k) of images (B, C, H, W); of a variational one the mean of their distribution."""
+        """Codes (B, k) of images (B, C, H, W); of a VAE their means."""
         return self.whole.encode(images).mean
 
 
 class Decoder(nn.Module):
-    """The second half alone."""
+    """The decoder alone, as a function of codes."""
 
     def __init__(self, whole: Autoencoder) -> None:
         super().__init__()
@@ -119,7 +136,7 @@ class Decoder(nn.Module):
 
 
 def dense(widths: tuple[int, ...], activation: str) -> list[nn.Module]:
-    """Linear layers from the first width to the last, the activation between them."""
+    """Linear layers from the first width to the last, with the activation between them."""
     layers: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
     for inputs, outputs in zip(widths[1:], widths[2:], strict=False):
         layers += [FUNCTIONS[activation](), nn.Linear(inputs, outputs)]
@@ -127,11 +144,11 @@ def dense(widths: tuple[int, ...], activation: str) -> list[nn.Module]:
 
 
 def convolutional(
-    shape: tuple[int, int, int], channels: tuple[int, ...], latent: int, codes: int, activation: str
+    shape: tuple[int, int, int], channels: tuple[int, ...], latent: int, encoded: int, activation: str
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Convolutions that halve the image one after the other and a matrix to the code; and the same way back.
+    """Convolutions of stride 2 and a linear layer to the `encoded` numbers; and a linear layer and transposed convolutions back.
 
-    A transposed convolution with stride 2 makes 2n-1 cells of n, or 2n with one more of padding, so that every size is met again.
+    A transposed convolution of stride 2 turns n pixels into 2n-1, or into 2n with output padding, so that every size is restored.
     """
     function = FUNCTIONS[activation]
     widths, sides = [shape[0], *channels], [shape[1:]]
@@ -141,18 +158,62 @@ def convolutional(
         sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
     height, width = sides[-1]
     features = channels[-1] * height * width
-    encoder += [nn.Flatten(), nn.Linear(features, codes)]
+    encoder += [nn.Flatten(), nn.Linear(features, encoded)]
     decoder: list[nn.Module] = [nn.Linear(latent, features), nn.Unflatten(1, (channels[-1], height, width))]
     for layer in reversed(range(len(channels))):
-        (tall, wide), (rows, columns) = sides[layer], sides[layer + 1]
-        padding = (tall - (2 * rows - 1), wide - (2 * columns - 1))
+        (height, width), (rows, columns) = sides[layer], sides[layer + 1]
+        padding = (height - (2 * rows - 1), width - (2 * columns - 1))
         decoder += [function(), nn.ConvTranspose2d(widths[layer + 1], widths[layer], 3, stride=2, padding=1, output_padding=padding)]
     return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
 
 def initialise(module: nn.Module) -> None:
-    """Weights that keep the spread of what goes through them (Glorot and Bengio, 2010); biases begin at 0."""
+    """Weights that keep the variance from layer to layer (Glorot and Bengio, 2010); biases begin at 0."""
     if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+# --- corruption and losses --------------------------------------------------------------------------------------------------------
+
+
+def corrupt(images: Tensor, noise: str, level: float, generator: torch.Generator) -> Tensor:
+    """A noisy copy of images (B, C, H, W) with pixels from 0 to 1; `generator` is on the CPU.
+
+    `gaussian` adds noise of standard deviation `level`, and does not clip, which would bias it; `masking` sets each pixel to 0 with
+    probability `level`; `salt-and-pepper` sets it to 0 or 1 with that probability.
+    """
+    if noise == "none":
+        return images
+    shape = tuple(images.shape)
+    if noise == "gaussian":
+        return images + level * torch.randn(shape, generator=generator).to(images.device)
+    uniform = torch.rand(shape, generator=generator).to(images.device)
+    corrupted = uniform < level
+    if noise == "masking":
+        return images.masked_fill(corrupted, 0.0)
+    return torch.where(corrupted, (uniform < level / 2).to(images.dtype), images)
+
+
+def reconstruction_loss(logits: Tensor, output: Tensor, images: Tensor, kind: str) -> Tensor:
+    """Loss of outputs (B, C, H, W) against images, summed over pixels, mean over images.
+
+    `squared` is half the squared error: the negative log-likelihood of a normal of variance 1, without its constant. `cross-entropy` is the
+    binary cross-entropy, with `logits` as those of full ink.
+    """
+    if kind == "cross-entropy":
+        return F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)
+    return (output - images).square().sum() / (2 * len(images))
+
+
+def kl_sparsity(code: Tensor, rho: float) -> Tensor:
+    """KL divergence between Bernoulli variables of mean `rho` and of each unit's mean activation over the batch (B, k), summed over units
+    (UFLDL)."""
+    mean = code.mean(0).clamp(MIN_ACTIVATION, 1 - MIN_ACTIVATION)  # (k,)
+    return (rho * (rho / mean).log() + (1 - rho) * ((1 - rho) / (1 - mean)).log()).sum()
+
+
+def l1_sparsity(code: Tensor) -> Tensor:
+    """L1 norm of codes (B, k), mean over images."""
+    return code.abs().sum() / len(code)

@@ -1,86 +1,219 @@
-"""What can be seen of an autoencoder: every panel is a pure function of the net and its options."""
+"""What can be seen of an autoencoder: each panel is a pure function of the task and the options."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dlplay.architectures.autoencoder.baselines import Components
-from dlplay.architectures.autoencoder.latent_panels import LatentPanels
-from dlplay.architectures.autoencoder.objective import reconstruction_loss
-from dlplay.architectures.autoencoder.options import FeatureOptions, InputOptions, PageOptions
-from dlplay.architectures.autoencoder.view import SEEN, signed_pictures, stacked
-from dlplay.engine.panels import Bars, ImageGrid, Lines
-from dlplay.engine.settings import Options
+from dlplay.architectures.autoencoder.model import corrupt, reconstruction_loss
+from dlplay.architectures.autoencoder.settings import (
+    CodeScatter,
+    Features,
+    ImagePair,
+    Intervention,
+    LatentGrid,
+    LatentPoint,
+    OneReconstruction,
+    PlaneOfUnits,
+    ReconstructionPage,
+    parse_point,
+)
+from dlplay.engine.panels import Array, Bars, ImageGrid, Lines, Scatter
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.image_options import InputImage
+from dlplay.parts.norms import probe_norms
+from dlplay.parts.pictures import held_out_image, input_image, label, pictures, signed_pictures, stacked, tiled
+
+if TYPE_CHECKING:
+    from dlplay.architectures.autoencoder.task import AutoencoderTask
 
 PAGE = 20
-MOST_FEATURES = 100
+"""Images on one page of a grid."""
+MOST = 1000
+"""Held-out images that a panel encodes, the first ones, at most: panels must not hold training up."""
+MOST_FEATURES, MOST_BARS = 100, 256
 PROBED = 64
-MOST_CELLS, MOST_IMAGES = 1024, 4000
-"""Cells of an image whose principal components a panel works out, and training images that it learns them from."""
+"""Training images that the gradient norms are computed on."""
+INTERPOLATED = 9
+"""Images from one end of an interpolation to the other."""
+REACH = 3.0
+"""Standard deviations from the centre of the latent grid to its edges."""
+NOISE_SEED = 5
+"""The same question has the same answer."""
 
 
-class AutoencoderPanels(LatentPanels):
-    """The panels; a `Task` mixes them in and brings the attributes."""
+class Plane(NamedTuple):
+    """A plane in latent space: two units of the code are the axes, the others are those of one image."""
 
-    questions: ClassVar[dict[str, str]] = {
-        "reconstruction": "reconstruction",
-        "reconstructions": "reconstructions",
-        "code": "code_plane",
-        "features": "features",
-        "latent_grid": "latent_grid",
-        "decoded": "decoded",
-        "interpolation": "interpolation",
-        "activity": "activity",
-        "components": "components",
-        "norms": "norms",
-    }
+    code: Tensor  # (k,) of the selected image
+    axes: tuple[int, int]
+    mean: Tensor  # (k,) over the held-out images
+    std: Tensor  # (k,)
+    codes: Tensor  # (n, k) of the held-out images
 
-    _components: Components | None = None
+    def at(self, points: Tensor) -> Tensor:
+        """Codes (n, k) at points (n, 2), in standard deviations from the means."""
+        codes = self.code.repeat(len(points), 1)
+        for column, axis in reversed(list(enumerate(self.axes))):  # where both axes are one unit, the first one counts
+            codes[:, axis] = self.mean[axis] + points[:, column].to(codes) * self.std[axis]
+        return codes
 
-    def reconstruction(self, options: InputOptions) -> ImageGrid:
-        """The one image or drawing, what the net sees of it, what it makes of it, and where the two differ."""
-        image, words = self.looked_at(options)
-        inputs = self.noisy(image, options)
-        output = self.model.decode(self.silenced(self.model.encode(inputs).mean, options.silence))
-        parts = {"image": image, "noisy": inputs, "reconstruction": output, "difference": (output - image).abs()}
-        if inputs is image:
-            del parts["noisy"]
-        return ImageGrid(
-            images=self.pictures(torch.cat(list(parts.values()))),
-            labels=list(parts),
-            figure=f"MSE {(output - image).square().mean().item():.4f}",
-            caption=words + (f", unit {options.silence} silenced" if options.silence >= 0 else ""),
-        )
+    def point(self) -> tuple[float, float]:
+        """The selected image's own point."""
+        x, y = ((self.code - self.mean) / self.std)[list(self.axes)].tolist()
+        return x, y
 
-    def reconstructions(self, options: PageOptions) -> ImageGrid:
-        """The page around the chosen image: originals, noisy inputs, and reconstructions one below the other."""
-        self.held_out(options.image)
+    def words(self) -> str:
+        """What the axes are."""
+        x, y = self.axes
+        others = len(self.code) - len({x, y})
+        return f"→ unit {x}" + (f", ↑ unit {y}" if y != x else "") + (f", {others} fixed" if others else "")
+
+
+class AutoencoderPanels:
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, task: AutoencoderTask) -> None:
+        self.task, self.model, self.data, self.settings = task, task.model, task.images, task.settings
+
+    # --- reconstructions ----------------------------------------------------------------------------------------------------------
+
+    def reconstructions(self, options: ReconstructionPage) -> ImageGrid:
+        """The page with the selected image: images, noisy inputs, and reconstructions, one below the other."""
+        self._held_out(options.image)
         first = options.image // PAGE * PAGE
-        images = self.cells(self.test_images[first : first + PAGE])
-        inputs = self.noisy(images, options)
-        outputs = self.model.decode(self.silenced(self.model.encode(inputs).mean, options.silence))
-        rows = (images, outputs) if inputs is images else (images, inputs, outputs)
+        images = self.task.scaled(self.task.test_images[first : first + PAGE])
+        inputs, outputs = self._reconstruct(images, options)
+        noisy = inputs is not images
         return ImageGrid(
-            images=self.pictures(stacked(*rows)),
-            labels=[self.class_of(number) for number in range(first, first + len(images))],
+            images=_pictures(stacked(images, inputs, outputs) if noisy else stacked(images, outputs)),
+            labels=[label(number, self.data) for number in range(first, first + len(images))],
             ids=list(range(first, first + len(images))),
             selected=options.image - first,
-            figure=f"{first} to {first + len(images) - 1} of {len(self.test_images):,}",
-            caption="from above: " + ("image, reconstruction" if inputs is images else "image, noisy input, reconstruction"),
+            figure=f"{first} to {first + len(images) - 1} of {len(self.data.test_images):,}",
+            caption="from top to bottom: image, " + ("noisy input, " if noisy else "") + "reconstruction",
         )
 
-    def features(self, options: FeatureOptions) -> ImageGrid:
-        """What the net has found that images are made of, one picture for each unit."""
-        image = self.held_out(options.image)
-        if options.of == "encoder":
-            features, caption = self._first_weights(), "weights of the first layer: what each of its units looks for"
-        elif options.of == "gradient":
-            features, caption = self._gradients(image), f"what, added to image {options.image}, would push each unit up"
+    def reconstruction(self, options: OneReconstruction) -> ImageGrid:
+        """The selected image or drawing, the noisy input, the reconstruction and the absolute difference."""
+        image, words = self._input(options)
+        inputs, output = self._reconstruct(image, options)
+        noisy = {"noisy": inputs} if inputs is not image else {}
+        parts = {"image": image, **noisy, "reconstruction": output, "difference": (output - image).abs()}
+        return ImageGrid(
+            images=_pictures(torch.cat(list(parts.values()))),
+            labels=list(parts),
+            figure=f"MSE {(output - image).square().mean().item():.4f}",
+            caption=words + (f", unit {options.silence} ablated" if options.silence >= 0 else ""),
+        )
+
+    def components(self, options: Options) -> Lines:
+        """Mean squared error of PCA by the number of components, and the network's own at the size of its code."""
+        pca, latent = self.task.pca, self.settings.latent
+        if pca is None:
+            return Lines(x=[0.0], series={"PCA": [None]}, caption="these images have too many pixels for a panel to compute PCA")
+        images = self.task.scaled(self.task.test_images[:MOST])
+        errors = pca.errors(images.flatten(1).cpu().numpy())  # (D + 1,)
+        pixels = len(errors) - 1
+        most = min(pixels, max(2 * latent, 32))
+        own = (self.model(images) - images).square().mean().item()
+        equal = next((count for count in range(pixels + 1) if errors[count] <= own), pixels)
+        return Lines(
+            x=[float(count) for count in range(most + 1)],
+            series={
+                "PCA": [float(error) for error in errors[: most + 1]],
+                "this network": [own if count == latent else None for count in range(most + 1)],
+            },
+            x_title="components, or units of the code",
+            log=True,
+            figure=f"{latent} units are worth {equal} components",
+            caption=f"components of the first {pca.fitted:,} training images" if pca.fitted < len(self.data.train_images) else "",
+        )
+
+    # --- latent space -------------------------------------------------------------------------------------------------------------
+
+    def code(self, options: CodeScatter) -> Scatter:
+        """The codes of held-out images in two dimensions."""
+        self._held_out(options.image)
+        codes = self._codes()
+        if options.view == "pca" and codes.shape[1] > 2:
+            centred = (codes - codes.mean(0)).double()
+            _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+            signs = directions[:2].gather(1, directions[:2].abs().argmax(1, keepdim=True)).sign()  # a direction has no sign of its own
+            points = centred @ (directions[:2] * signs).T
+            explained = (singular[:2].square().sum() / singular.square().sum().clamp(min=1e-30)).item()
+            titles, figure = ("component 1", "component 2"), f"{100 * explained:.0f} % of the variance"
         else:
-            features, caption = self._strokes(), "what the image gains when a unit goes up by a standard deviation from the mean code"
+            axes = self._axes(options)
+            points, titles, figure = codes[:, list(axes)], (f"unit {axes[0]}", f"unit {axes[1]}"), f"{codes.shape[1]} units"
+        count = len(self.data.test_images)
+        first = f"the first {MOST:,} of " if count > MOST else ""
+        return Scatter(
+            points=Array.of(points.float().cpu()),
+            groups=self.data.test_labels[:MOST].tolist(),
+            names=list(self.data.classes),
+            labels=self._point_labels(points.double().cpu(), options.image),
+            x_title=titles[0],
+            y_title=titles[1],
+            figure=figure,
+            caption=f"{first}{count:,} held-out images; labelled: one point of each class, and image {options.image}",
+        )
+
+    def decoded(self, options: LatentPoint) -> ImageGrid:
+        """The output at one point of the plane, and the held-out image with the nearest code."""
+        plane = self._plane(options)
+        x, y = parse_point(options.place)
+        code = plane.at(torch.tensor([[x, y]]))
+        nearest = int(((plane.codes - code) / plane.std).square().sum(1).argmin())
+        own_x, own_y = plane.point()
+        return ImageGrid(
+            images=_pictures(torch.cat([self.model.decode(code), self._held_out(nearest)])),
+            labels=["decoded", f"nearest: {label(nearest, self.data)}"],
+            ids=[options.image, nearest],
+            figure=f"{x:+.2f}, {y:+.2f}",
+            caption=f"{plane.words()}; image {options.image} (label {label(options.image, self.data)}) is at {own_x:+.2f}, {own_y:+.2f}",
+        )
+
+    def latent_grid(self, options: LatentGrid) -> ImageGrid:
+        """The outputs on a regular grid in the plane."""
+        plane = self._plane(options)
+        steps = torch.linspace(-REACH, REACH, options.images)
+        y, x = torch.meshgrid(-steps, steps, indexing="ij")  # the top row has the largest y
+        images = self.model.decode(plane.at(torch.stack([x.flatten(), y.flatten()], 1)))
+        return ImageGrid(
+            images=_pictures(tiled(images, options.images)),
+            figure=f"{options.images}x{options.images}",
+            caption=f"{plane.words()}, {REACH:g} standard deviations to each side",
+        )
+
+    def interpolation(self, options: ImagePair) -> ImageGrid:
+        """From one image to another: through latent space above, by mixing pixels below."""
+        start, end = self._held_out(options.image), self._held_out(options.other, "other")
+        start_code, end_code = self.model.encode(start).mean, self.model.encode(end).mean
+        shares = torch.linspace(0, 1, INTERPOLATED, device=self.task.device)
+        decoded = self.model.decode(start_code + shares[:, None] * (end_code - start_code))
+        mixed = start + shares[:, None, None, None] * (end - start)
+        between = [f"{100 * share:.0f} %" for share in shares[1:-1].tolist()]
+        return ImageGrid(
+            images=_pictures(stacked(decoded, mixed)),
+            labels=[label(options.image, self.data), *between, label(options.other, self.data)],
+            figure=f"{options.image} to {options.other}",
+            caption="above: decoded between the two codes; below: the pixels of the two images mixed",
+        )
+
+    # --- units --------------------------------------------------------------------------------------------------------------------
+
+    def features(self, options: Features) -> ImageGrid:
+        """One signed image for each unit."""
+        image = self._held_out(options.image)
+        if options.of == "encoder":
+            features, caption = self._first_weights(), "the weights of each unit of the first layer"
+        elif options.of == "gradient":
+            features, caption = self._gradients(image), f"the gradient of each unit of the code with respect to image {options.image}"
+        else:
+            features, caption = self._effects(), "the change in the output when a unit grows by one standard deviation from the mean code"
         return ImageGrid(
             images=signed_pictures(features[:MOST_FEATURES]),
             labels=[str(number) for number in range(min(len(features), MOST_FEATURES))],
@@ -89,70 +222,118 @@ class AutoencoderPanels(LatentPanels):
             caption=caption,
         )
 
+    def activity(self, options: Options) -> Bars:
+        """Standard deviation and mean absolute activation of each unit of the code; in a VAE its KL divergence."""
+        code = self.model.encode(self.task.scaled(self.task.test_images[:MOST]))
+        std = code.mean.std(0, correction=0)[:MOST_BARS].tolist()
+        labels = [f"unit {number}" for number in range(len(std))]
+        if self.settings.variational:
+            kl = code.kl().mean(0)
+            return Bars(
+                labels=labels,
+                values=kl[:MOST_BARS].tolist(),
+                second=std,
+                names=["KL in nats", "std of the mean"],
+                figure=f"{int((kl > 0.1).sum())} of {len(kl)} active",
+                caption="a unit with a KL divergence near 0 tells the decoder nothing",
+            )
+        size = code.mean.abs()
+        return Bars(
+            labels=labels,
+            values=std,
+            second=size.mean(0)[:MOST_BARS].tolist(),
+            names=["std", "mean |activation|"],
+            figure=f"mean {size.mean().item():.3g}" + (f", ρ {self.settings.rho:g}" if self.settings.sparsity == "kl" else ""),
+        )
+
+    def norms(self, options: Options) -> Bars:
+        images = self.task.scaled(self.task.train_images[:PROBED])
+
+        def loss() -> Tensor:
+            logits = self.model.logits(self.model.encode(images).mean)
+            return reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
+
+        layers = sum(p.ndim >= 2 for p in self.model.parameters()) // 2
+        return probe_norms(self.model, loss, [f"{half} {layer}" for half in ("encoder", "decoder") for layer in range(layers)])
+
+    # --- inputs and codes ---------------------------------------------------------------------------------------------------------
+
+    def _held_out(self, index: int, option: str = "image") -> Tensor:
+        """A held-out image (1, C, H, W). Raises `SettingsError`."""
+        return self.task.scaled(held_out_image(index, self.data, option).to(self.task.device))
+
+    def _input(self, options: InputImage) -> tuple[Tensor, str]:
+        """The selected image or drawing (1, C, H, W), and a caption."""
+        image, words = input_image(options, self.data, self.task.frame)
+        return self.task.scaled(image.to(self.task.device)), words
+
+    def _reconstruct(self, images: Tensor, options: Intervention) -> tuple[Tensor, Tensor]:
+        """Inputs (B, C, H, W), which are the same tensor when there is no noise, and outputs, with a unit of the code ablated."""
+        noise = self.settings.noise if options.input_noise == "as trained" else options.input_noise
+        inputs = corrupt(images, noise, options.input_noise_level, torch.Generator().manual_seed(NOISE_SEED))
+        code = self.model.encode(inputs).mean
+        if options.silence >= code.shape[1]:
+            raise SettingsError(
+                f"--silence {options.silence} is out of range; the code has units 0 to {code.shape[1] - 1}, -1 for none", "silence"
+            )
+        if options.silence >= 0:
+            code = code.index_fill(1, torch.tensor([options.silence], device=code.device), 0.0)
+        return inputs, self.model.decode(code)
+
+    def _codes(self) -> Tensor:
+        """Codes (n, k) of the first held-out images."""
+        return self.model.encode(self.task.scaled(self.task.test_images[:MOST])).mean
+
+    def _axes(self, options: PlaneOfUnits) -> tuple[int, int]:
+        last = self.settings.latent - 1
+        return min(options.x_axis, last), min(options.y_axis, last)
+
+    def _plane(self, options: PlaneOfUnits) -> Plane:
+        code = self.model.encode(self._held_out(options.image)).mean[0]
+        codes = self._codes()
+        return Plane(code, self._axes(options), codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6), codes)
+
+    def _point_labels(self, points: Tensor, image: int) -> list[str]:
+        """Labels of points (n, 2): the class's name for the one nearest to the centre of each class, and the selected image's."""
+        classes = torch.from_numpy(self.data.test_labels[: len(points)])
+        labels = [""] * len(points)
+        for number, name in enumerate(self.data.classes):
+            members = torch.nonzero(classes == number)[:, 0]
+            if len(members):
+                centre = points[members].mean(0)
+                labels[int(members[(points[members] - centre).square().sum(1).argmin()])] = name
+        if image < len(labels):
+            labels[image] = f"image {image}: {label(image, self.data)}"
+        return labels
+
+    # --- features -----------------------------------------------------------------------------------------------------------------
+
     def _first_weights(self) -> Tensor:
         """(units, C, H, W), or kernels (channels, C, 3, 3)."""
         layer = next(module for module in self.model.encoder.modules() if isinstance(module, (nn.Linear, nn.Conv2d)))
         weight = layer.weight.detach()
         if isinstance(layer, nn.Conv2d):
             return weight
-        units = self.settings.latent if self.settings.encoder == "linear" else len(weight)  # not the log variances
-        return weight[:units].view(-1, *self.images.shape)
+        units = self.settings.latent if self.settings.encoder == "linear" else len(weight)  # not those of log variances
+        return weight[:units].view(-1, *self.data.shape)
 
-    def _strokes(self) -> Tensor:
-        """(k, C, H, W): what each unit of the code adds to the image of the mean code."""
-        codes = self.codes()
-        middle, spread = codes.mean(0), codes.std(0, correction=0)
-        units = min(len(middle), MOST_FEATURES)
-        moved = middle + torch.diag(spread)[:units]
-        return self.model.decode(moved) - self.model.decode(middle[None])
+    def _effects(self) -> Tensor:
+        """(k, C, H, W): the change in the output when a unit grows by a standard deviation from the mean code."""
+        codes = self._codes()
+        mean, std = codes.mean(0), codes.std(0, correction=0)
+        units = min(len(mean), MOST_FEATURES)
+        return self.model.decode(mean + torch.diag(std)[:units]) - self.model.decode(mean[None])
 
     def _gradients(self, image: Tensor) -> Tensor:
-        """(k, C, H, W): the slope of each unit of the code at an image (1, C, H, W)."""
+        """(k, C, H, W): the gradient of each unit of the code with respect to an image (1, C, H, W)."""
         units = min(self.settings.latent, MOST_FEATURES)
         with torch.enable_grad():
             copies = image.repeat(units, 1, 1, 1).requires_grad_()
             code = self.model.encode(copies).mean
-            (slopes,) = torch.autograd.grad(code[:, :units].diagonal().sum(), copies)
-        return slopes
+            (gradients,) = torch.autograd.grad(code[:, :units].diagonal().sum(), copies)
+        return gradients
 
-    def components(self, options: Options) -> Lines:
-        """The error that is left with more and more principal components, and the net's own beside it."""
-        size = self.train_images[0].numel()
-        if size > MOST_CELLS:
-            return Lines(x=[0.0], series={"PCA": [None]}, caption=f"images of more than {MOST_CELLS:,} cells have too many components")
-        if self._components is None:
-            self._components = Components(self.cells(self.train_images[:MOST_IMAGES]).flatten(1).cpu().numpy())
-        images = self.cells(self.test_images[:SEEN])
-        left = self._components.errors(images.flatten(1).cpu().numpy())
-        most = min(size, max(2 * self.settings.latent, 32))
-        own = (self.model(images) - images).square().mean().item()
-        equal = next((count for count in range(size + 1) if left[count] <= own), size)
-        return Lines(
-            x=[float(count) for count in range(most + 1)],
-            series={
-                "PCA": [float(error) for error in left[: most + 1]],
-                "this net": [own if count == self.settings.latent else None for count in range(most + 1)],
-            },
-            x_title="components, or numbers in the code",
-            log=True,
-            figure=f"{self.settings.latent} numbers are worth {equal} components",
-            caption=f"components of the first {MOST_IMAGES:,} training images" if len(self.train_images) > MOST_IMAGES else "",
-        )
 
-    def norms(self, options: Options) -> Bars:
-        """Norms of the weights and of their gradients, layer by layer."""
-        named = [(name, p) for name, p in self.model.named_parameters() if p.ndim >= 2]
-        images = self.cells(self.train_images[:PROBED])
-        with torch.enable_grad():
-            logits = self.model.logits(self.model.encode(images).mean)
-            loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
-            gradients = torch.autograd.grad(loss, [p for _, p in named])
-        half = len(named) // 2
-        return Bars(
-            labels=[f"{'encoder' if number < half else 'decoder'} {number % half}" for number in range(len(named))],
-            values=[p.norm().item() for _, p in named],
-            second=[gradient.norm().item() for gradient in gradients],
-            names=["weights", "gradient"],
-            log=True,
-            figure=f"loss {loss.item():.3g}",
-        )
+def _pictures(images: Tensor) -> Array:
+    """Images with pixels from 0 to 1, clipped."""
+    return pictures(images.clamp(0, 1), 1.0)

@@ -1,115 +1,104 @@
-"""What an autoencoder can be told. Imports no torch."""
+"""What an autoencoder and the panels that look inside it can be told. Imports no torch."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.data.catalogue import IMAGE_SIDES
+from dlplay.engine.quantities import LIVE, Batch, ExampleIndex, ImageSize, LearningRate, Momentum, Share, Steps, WeightDecay, unit
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.image_options import HeldOutImage, InputImage
+from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
 
-DATA = ("digits", "patches", "mnist", "fashion-mnist")
+PenaltyWeight = Annotated[float, Meta(ge=0, le=1000, extra=LIVE)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoencoderSettings(Settings):
-    """A net that writes an image down as a short code, and reads the image out of the code again."""
+class AutoencoderSettings(ImageSettings, OptimizerSettings):
+    """Settings of an autoencoder."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 5000
-    """Training ends after this many steps."""
+    steps: Steps = 5000
+    eval_every: Steps = 250
+    save_every: Steps = 1000
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 250
-    """Steps between two evaluations on held-out data."""
+    data: Annotated[ImageSource, Meta(extra={"choices": [*IMAGE_SIDES, "patches"]})] = "digits"
+    """Data set by name (patches are cut from photographs), or the path of a folder that holds IDX files or one folder of images for each
+    class."""
 
-    save_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 1000
-    """Steps between two checkpoints."""
-
-    data: Annotated[str, Meta(min_length=1, max_length=1000, extra={"choices": list(DATA), "path": True})] = "digits"
-    """What is learnt: a data set by name (patches are cut from photographs), or the path of a folder with IDX files or class folders."""
-
-    image_size: Annotated[int, Meta(ge=8, le=128, extra={"unit": "pixels"})] = 32
-    """Side to which the images of a folder of class folders are resized."""
+    image_size: ImageSize = 32
 
     whiten: bool = True
-    """Whiten the photographs that patches are cut from, so that edges count as much as large areas of one shade."""
+    """Whiten the photographs that patches are cut from, so that all spatial frequencies have about the same power."""
 
-    latent: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "numbers"})] = 8
-    """Numbers in the code: the bottleneck that all of an image must go through."""
+    latent: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "units"})] = 8
+    """Size of the code, the bottleneck."""
 
     encoder: Literal["linear", "mlp", "conv"] = "mlp"
-    """The way to the code, which the decoder takes back: one matrix, hidden layers, or convolutions that halve the image."""
+    """A linear layer, hidden layers, or convolutions of stride 2; the decoder mirrors the encoder."""
 
     hidden: Annotated[tuple[Annotated[int, Meta(ge=1, le=4096)], ...], Meta(min_length=1, max_length=6)] = (256,)
-    """Widths of the hidden layers from the image to the code (mlp), or channels (conv); the decoder has them in reverse."""
+    """Widths of the encoder's hidden layers (mlp) or channels of its convolutions (conv), from the image on; the decoder has them in
+    reverse."""
 
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "gelu"
-    """The non-linear function of the hidden layers."""
+    """Activation function of the hidden layers."""
 
     code: Literal["linear", "sigmoid", "relu"] = "linear"
-    """The function that the code's numbers go through; sigmoid keeps them from 0 to 1."""
+    """Activation function of the code."""
 
     output: Literal["linear", "sigmoid"] = "sigmoid"
-    """The function that the output's cells go through; sigmoid keeps them from 0 to 1, as the images are."""
+    """Activation function of the output; sigmoid keeps pixels from 0 to 1, as those of the images are."""
 
     loss: Literal["squared", "cross-entropy"] = "squared"
-    """How an image and its reconstruction are compared: half the squared error, or each cell as the probability of ink."""
+    """Reconstruction loss: half the squared error, or binary cross-entropy with each pixel as a probability."""
 
     noise: Literal["none", "gaussian", "masking", "salt-and-pepper"] = "none"
-    """What is done to the inputs, never to the goal: numbers are added, cells are emptied, or cells become all or nothing."""
+    """Corruption of the inputs, never of the targets: Gaussian noise is added, pixels are set to 0, or pixels are set to 0 or 1."""
 
-    noise_level: Annotated[float, Meta(ge=0, le=1, extra={"live": True})] = 0.25
-    """Strength of the noise in training: the standard deviation, or the share of cells that are changed."""
+    noise_level: Share = 0.25
+    """Strength of the noise in training: the standard deviation, or the share of corrupted pixels."""
 
     test_noise: Annotated[float, Meta(ge=0, le=1)] = 0.25
-    """Strength of the noise on the held-out images that test_mse and its baselines are measured with; not live, so that they compare."""
+    """Strength of the noise on held-out inputs, for test_mse and its baselines; not live, so that evaluations stay comparable."""
 
     sparsity: Literal["none", "kl", "l1"] = "none"
-    """Penalty that keeps most of the code near 0: on each unit's mean activation (kl), or on the size of each activation (l1)."""
+    """Sparsity penalty on the code: the KL divergence of each unit's mean activation from rho, or the L1 norm of the activations."""
 
-    rho: Annotated[float, Meta(gt=0, lt=1, extra={"live": True})] = 0.01
-    """Mean activation that kl sparsity pulls each unit of the code to."""
+    rho: Annotated[float, Meta(gt=0, lt=1, extra=LIVE)] = 0.01
+    """Target of each unit's mean activation, with kl sparsity."""
 
-    sparsity_weight: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 3.0
-    """Weight of the sparsity penalty, beside an error summed over the cells."""
+    sparsity_weight: PenaltyWeight = 3.0
+    """Weight of the sparsity penalty beside the reconstruction loss, which is summed over pixels."""
 
     variational: bool = False
-    """The encoder gives a normal distribution for each code, drawn close to the standard one, and the decoder reads a draw from it."""
+    """The encoder gives a normal distribution of codes, and the decoder gets a sample of it (a VAE)."""
 
-    beta: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
-    """Weight of the variational penalty, the divergence from the standard normal; 1 trains on the bound itself."""
+    beta: PenaltyWeight = 1.0
+    """Weight of the KL divergence from the standard normal, in a VAE; 1 maximises the evidence lower bound (ELBO)."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
-    """Rule that turns gradients into steps; adamw keeps weight decay apart from the gradient."""
-
-    lr: Annotated[float, Meta(gt=0, le=10, extra={"live": True})] = 2e-3
-    """Learning rate, at the top of the schedule."""
-
-    momentum: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.9
-    """Share of the last step's direction that is kept: momentum of sgd, first beta of adam and adamw."""
-
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.1
-    """Pull of the weights towards zero; biases are left alone. With adam it is the gradient of half the squared weights."""
-
+    lr: LearningRate = 2e-3
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 0.1
     schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
-    """Learning rate over the steps: constant, falling along a cosine, or up for 30 % of the steps and then down."""
-
-    batch: Annotated[int, Meta(ge=1, le=65_536, extra={"unit": "images"})] = 64
-    """Images in one step."""
+    batch: Annotated[Batch, unit("images")] = 64
 
     def check(self) -> None:
-        """Raises `SettingsError` for settings that contradict each other."""
         super().check()
         if self.sparsity == "kl" and self.code != "sigmoid":
             raise SettingsError(
-                f"--sparsity kl compares mean activations from 0 to 1, and --code {self.code} has others; "
+                f"--sparsity kl needs activations from 0 to 1, and those of --code {self.code} are not; "
                 "use --code sigmoid, or --sparsity l1",
                 "sparsity",
             )
         if self.variational and (self.code != "linear" or self.sparsity != "none"):
             raise SettingsError(
-                f"--variational true draws a code that is normal, and --code {self.code} with --sparsity {self.sparsity} is not; "
-                "use --code linear and --sparsity none",
+                f"--variational true needs normally distributed codes, and those of --code {self.code} with --sparsity {self.sparsity} are "
+                "not; use --code linear and --sparsity none",
                 "variational",
             )
         if self.loss == "cross-entropy" and self.output != "sigmoid":
@@ -117,3 +106,99 @@ class AutoencoderSettings(Settings):
                 "--loss cross-entropy needs outputs from 0 to 1; use --output sigmoid, or --loss squared",
                 "loss",
             )
+
+
+# --- options of the panels --------------------------------------------------------------------------------------------------------
+
+Unit = Annotated[int, Meta(ge=0, le=4095)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Intervention(Options):
+    """What is done to inputs and codes on the way."""
+
+    input_noise: Literal["as trained", "none", "gaussian", "masking", "salt-and-pepper"] = "as trained"
+    """Corruption of the inputs."""
+
+    input_noise_level: Annotated[float, Meta(ge=0, le=1)] = 0.25
+    """Strength of that noise: the standard deviation, or the share of corrupted pixels."""
+
+    silence: Annotated[int, Meta(ge=-1, le=4095, extra={"least": "none"})] = -1
+    """A unit of the code to ablate: it is set to 0 before decoding; -1 for none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneReconstruction(Intervention, InputImage):
+    """Options of the reconstruction of one image."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReconstructionPage(Intervention, HeldOutImage):
+    """Options of a page of reconstructions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlaneOfUnits(HeldOutImage):
+    """A plane in latent space: two units vary, the others are those of a held-out image."""
+
+    x_axis: Unit = 0
+    """Unit of the code on the horizontal axis; beyond the last one the last is taken."""
+
+    y_axis: Unit = 1
+    """Unit of the code on the vertical axis; beyond the last one the last is taken."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodeScatter(PlaneOfUnits):
+    """Options of the scatter plot of codes."""
+
+    view: Literal["pca", "units"] = "pca"
+    """Project codes onto their first two principal components, or onto two units."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentGrid(PlaneOfUnits):
+    """Options of the grid of decoded images."""
+
+    images: Annotated[int, Meta(ge=3, le=15)] = 7
+    """Images in each row and column of the grid."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentPoint(PlaneOfUnits):
+    """Options of the image decoded at one point."""
+
+    place: Annotated[str, Meta(max_length=100)] = "0,0"
+    """The point, two numbers with a comma: standard deviations of the two units from their means over the held-out images."""
+
+    def check(self) -> None:
+        parse_point(self.place)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Features(HeldOutImage):
+    """Options of the features."""
+
+    of: Literal["decoder", "encoder", "gradient"] = "decoder"
+    """The change in the output when a unit grows, the weights of the first layer, or the gradient of a unit with respect to the image."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImagePair(HeldOutImage):
+    """Two held-out images."""
+
+    other: ExampleIndex = 1
+    """Index of the held-out image at the other end."""
+
+
+def parse_point(text: str) -> tuple[float, float]:
+    """`"0.5,-1"` as numbers; empty text is the origin. Raises `SettingsError`."""
+    if not text.strip():
+        return 0.0, 0.0
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not (abs(x) <= 100 and abs(y) <= 100):
+        raise SettingsError(f"--place {text[:40]!r} is not two numbers from -100 to 100 with a comma; write it like 0.5,-1", "place")
+    return x, y

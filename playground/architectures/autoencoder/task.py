@@ -1,195 +1,201 @@
-"""Training and judging an autoencoder on images."""
+"""Training an autoencoder on images, and measuring how well it reconstructs held-out ones."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import functools
+import math
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from dlplay.architectures.autoencoder.baselines import (
-    JUDGED,
-    NEIGHBOURS,
-    Numbers,
-    copies,
-    denoising_errors,
-    evenly,
-    fitting,
-    nearest_accuracy,
-    reconstruction_errors,
+from dlplay.architectures.autoencoder.model import (
+    Autoencoder,
+    Code,
+    Decoder,
+    Encoder,
+    corrupt,
+    kl_sparsity,
+    l1_sparsity,
+    reconstruction_loss,
 )
-from dlplay.architectures.autoencoder.judge import Judge
-from dlplay.architectures.autoencoder.model import Autoencoder, Code, Decoder, Encoder
-from dlplay.architectures.autoencoder.noise import corrupt
-from dlplay.architectures.autoencoder.objective import draw, kl_normal, kl_sparsity, l1_sparsity, reconstruction_loss
 from dlplay.architectures.autoencoder.panels import AutoencoderPanels
 from dlplay.architectures.autoencoder.settings import AutoencoderSettings
 from dlplay.data.batches import Batches
-from dlplay.data.images import ImageData, load_images
+from dlplay.data.images import ImageData, evenly_spaced, load_images
 from dlplay.data.patches import load_patches
-from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
-from dlplay.parts.ink import usual_frame
-from dlplay.parts.optimizers import decay_groups, schedule, set_rates
+from dlplay.parts.image_baselines import PrincipalComponents, Rows, denoising_errors, subset
+from dlplay.parts.ink import ink_frame
+from dlplay.parts.optimizers import make_optimizer, update_rates
 
-EVALUATED_AT_ONCE = 1000
-TEST_SEED = 20
-"""Start of the noise on held-out images: the same for every run, so that runs compare."""
+EVAL_BATCH = 1000
+NOISE_SEED, SAMPLE_SEED = 20, 30
+"""Seeds of the noise on held-out images and of the codes sampled for the ELBO: the same in every run, so that runs can be compared."""
+NEIGHBOURS, CLASSIFIED = 5000, 1000
+"""Training images among which nearest neighbours are searched, and held-out images that are classified, at most."""
+FITTED = 16_000_000
+"""Pixels of all training images together that baselines are fitted on, at most."""
+COPIES, FEW = 5, 3000
+"""Noisy copies of each training image that denoising baselines are fitted on, when there are only few images."""
+PCA_PIXELS, PCA_IMAGES = 1024, 4000
+"""The largest image whose principal components a panel computes, and the training images that it takes them from."""
 
 
-class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
-    """The error of reconstructions, with penalties on the code, on images that lie on the device as whole numbers."""
-
-    questions: ClassVar[dict[str, str]] = AutoencoderPanels.questions
+class AutoencoderTask(Task[AutoencoderSettings]):
+    """Reconstruction loss, with penalties on the code. The images stay on the device as bytes."""
 
     def __init__(self, settings: AutoencoderSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.images = load_data(settings)
+        self.images = load_patches(settings.whiten) if settings.data == "patches" else load_images(settings.data, settings.image_size)
+        self.dataset = self.images
         if assets is not None:
-            self._check_assets(assets)
-        self.data = self.images.words
-        self.digest = self.images.digest()
-        self.frame = usual_frame(self.images.train_images)
-        self.train_images, self.test_images = (
-            torch.from_numpy(array).to(device) for array in (self.images.train_images, self.images.test_images)
-        )
+            self.images.check(assets)
+        self.frame = ink_frame(self.images.train_images)
+        self.train_images = torch.from_numpy(self.images.train_images).to(device)  # (N, C, H, W)
+        self.test_images = torch.from_numpy(self.images.test_images).to(device)
         self.model = Autoencoder(
             mean_image(self.images),
             settings.latent,
-            settings.encoder,
-            settings.hidden,
-            settings.activation,
-            settings.code,
-            settings.output,
-            settings.variational,
+            encoder=settings.encoder,
+            hidden=settings.hidden,
+            activation=settings.activation,
+            code=settings.code,
+            output=settings.output,
+            variational=settings.variational,
         ).to(device)
-        self.models = {"net": self.model}
-        self.optimizer = make_optimizer(self.model, settings)
-        self.optimizers = {"net": self.optimizer}
-        self.generators = {
-            "order": torch.Generator().manual_seed(settings.seed),
-            "noise": torch.Generator().manual_seed(settings.seed + 1),
-        }
+        self.models["net"] = self.model
+        self.optimizers["net"] = self.optimizer = make_optimizer(self.model, settings)
+        self.generators["order"] = torch.Generator().manual_seed(settings.seed)
+        self.generators["noise"] = torch.Generator().manual_seed(settings.seed + 1)
         self.batches = Batches(len(self.train_images), settings.batch, self.generators["order"], device)
-        self.test_inputs = self._test_inputs()
+        self.test_inputs = self._corrupted(self.scaled(self.test_images), NOISE_SEED)
 
-    def cells(self, images: Tensor) -> Tensor:
-        """Images as they are kept, with cells from 0 to 1."""
+    def scaled(self, images: Tensor) -> Tensor:
+        """Stored images as floats with pixels from 0 to 1."""
         return images.float().div_(self.images.full)
+
+    def panels(self) -> AutoencoderPanels:
+        return AutoencoderPanels(self)
+
+    @functools.cached_property
+    def pca(self) -> PrincipalComponents | None:
+        """Principal components of the first training images; None when the images are too large for a panel to compute them."""
+        if self.train_images[0].numel() > PCA_PIXELS:
+            return None
+        return PrincipalComponents(rows(self.scaled(self.train_images[:PCA_IMAGES])))
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
     def train_step(self) -> dict[str, Tensor]:
-        """One batch: fresh noise on the inputs, and the clean images as the goal."""
+        """One batch, with fresh noise on the inputs and the clean images as targets."""
         settings = self.settings
-        images = self.cells(self.train_images[self.batches.next()])  # (B, C, H, W)
+        images = self.scaled(self.train_images[self.batches.next()])  # (B, C, H, W)
         inputs = corrupt(images, settings.noise, settings.noise_level, self.generators["noise"])
-        code = self.model.encode(inputs)  # (B, k)
-        logits = self.model.logits(draw(code, self.generators["noise"]))
+        code = self.model.encode(inputs)
+        logits = self.model.logits(code.sample(self.generators["noise"]))
         output = self.model.output_function(logits)
         reconstruction = reconstruction_loss(logits, output, images, settings.loss)
         penalty = self._penalty(code)
         loss = reconstruction if penalty is None else reconstruction + penalty
-        self._set_rates()
+        update_rates(self.optimizer, settings, self.step)
         self.minimise(loss, self.optimizer)
-        found = reconstruction.detach()
-        squares = found * (2 / images[0].numel()) if settings.loss == "squared" else (output.detach() - images).square().mean()
-        metrics = {"train_mse": squares, "train_loss": loss.detach()}
+        detached = reconstruction.detach()
+        mse = detached * (2 / images[0].numel()) if settings.loss == "squared" else (output.detach() - images).square().mean()
+        metrics = {"train_mse": mse, "train_loss": loss.detach()}
         if penalty is not None:
-            metrics |= {"train_reconstruction": found, "train_penalty": penalty.detach()}
+            metrics |= {"train_reconstruction": detached, "train_penalty": penalty.detach()}
         return metrics
 
     def _penalty(self, code: Code) -> Tensor | None:
         settings = self.settings
         if settings.variational:
-            return settings.beta * kl_normal(code).sum() / len(code.mean)
+            return settings.beta * code.kl().sum() / len(code.mean)
         if settings.sparsity == "kl":
             return settings.sparsity_weight * kl_sparsity(code.mean, settings.rho)
         if settings.sparsity == "l1":
             return settings.sparsity_weight * l1_sparsity(code.mean)
         return None
 
-    def _set_rates(self) -> None:
-        settings = self.settings
-        lr = settings.lr * schedule(settings.schedule, self.step / settings.steps)
-        others = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {"betas": (settings.momentum, 0.999)}
-        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay, **others)
-
-    # --- judging ------------------------------------------------------------------------------------------------------------------
+    # --- evaluation ---------------------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, float]:
-        """Mean squared error of a cell against the clean held-out images, and what the code is like. A variational code is judged by the
-        bound as well, in which each code is drawn once."""
-        judge = Judge(self.model, self.settings.loss)
-        for first in range(0, len(self.test_images), EVALUATED_AT_ONCE):
-            part = slice(first, first + EVALUATED_AT_ONCE)
-            judge.look(self.test_inputs[part], self.cells(self.test_images[part]))
-        train, test = self._compared()
-        known, asked = self._codes(self.cells(self.train_images[train])), self._codes(self.test_inputs[test])
-        return judge.metrics() | {"code_accuracy": self._nearest(known, asked)}
+        """Mean squared error per pixel against the clean held-out images; the mean absolute activation of the code; the accuracy of a
+        nearest neighbour among codes. For a VAE also the negative ELBO, in nats per image with one sample per code, and its two terms."""
+        generator = torch.Generator().manual_seed(SAMPLE_SEED)
+        sums: dict[str, list[Tensor]] = {"squares": [], "activation": [], "reconstruction": [], "kl": []}
+        for stored, inputs in zip(torch.split(self.test_images, EVAL_BATCH), torch.split(self.test_inputs, EVAL_BATCH), strict=True):
+            images = self.scaled(stored)
+            code = self.model.encode(inputs)
+            sums["squares"].append((self.model.decode(code.mean) - images).square().sum())
+            sums["activation"].append(code.mean.abs().mean(1).sum())
+            if self.settings.variational:
+                logits = self.model.logits(code.sample(generator))
+                loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
+                sums["reconstruction"].append(loss * len(images))
+                sums["kl"].append(code.kl().sum())
+        mean = {name: math.fsum(torch.stack(parts).tolist()) / len(self.test_images) for name, parts in sums.items() if parts}
+        metrics = {"test_mse": mean["squares"] / self.test_images[0].numel(), "mean_activation": mean["activation"]}
+        if self.settings.variational:
+            metrics |= {"test_reconstruction": mean["reconstruction"], "test_kl": mean["kl"]}
+            metrics["test_bound"] = mean["reconstruction"] + mean["kl"]
+        train, test = self._classified()
+        known, asked = self._codes(self.scaled(self.train_images[train])), self._codes(self.test_inputs[test])
+        return metrics | {"code_accuracy": self._nearest_neighbour(known, asked)}
 
-    def _compared(self) -> tuple[Tensor, Tensor]:
-        """Which training and held-out images the nearest neighbour is looked for among."""
-        return evenly(len(self.train_images), NEIGHBOURS), evenly(len(self.test_images), JUDGED)
+    def _codes(self, images: Tensor) -> Rows:
+        return rows(torch.cat([self.model.encode(part).mean for part in torch.split(images, EVAL_BATCH)]))
 
-    def _nearest(self, known: Numbers, asked: Numbers) -> float:
-        """Share of the asked held-out images whose nearest training image is of their class."""
-        train, test = self._compared()
-        return nearest_accuracy(known, self.images.train_labels[train], asked, self.images.test_labels[test])
+    def _classified(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of the training and of the held-out images that a nearest neighbour compares."""
+        return evenly_spaced(len(self.train_images), NEIGHBOURS), evenly_spaced(len(self.test_images), CLASSIFIED)
 
-    def _codes(self, images: Tensor) -> Numbers:
-        return torch.cat([self.model.encode(part).mean for part in torch.split(images, EVALUATED_AT_ONCE)]).cpu().numpy()
+    def _nearest_neighbour(self, known: Rows, asked: Rows) -> float:
+        """Accuracy of a nearest neighbour, for vectors of the images that `_classified` names."""
+        train, test = self._classified()
+        return nearest_neighbour_accuracy(known, self.images.train_labels[train], asked, self.images.test_labels[test])
 
-    def _test_inputs(self) -> Tensor:
-        settings, generator = self.settings, torch.Generator().manual_seed(TEST_SEED)
-        return corrupt(self.cells(self.test_images), settings.noise, settings.test_noise, generator)
+    def _corrupted(self, images: Tensor, seed: int) -> Tensor:
+        """Images with the noise that held-out ones have."""
+        return corrupt(images, self.settings.noise, self.settings.test_noise, torch.Generator().manual_seed(seed))
+
+    # --- baselines ----------------------------------------------------------------------------------------------------------------
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """PCA with as many components; against noise the inputs themselves, PCA with the best number of components, and ridge
-        regression; the nearest neighbour among the images themselves; and the mean activation that is wanted."""
+        """PCA with as many components as the code has units; with noise the noisy images themselves, PCA and ridge regression. A nearest
+        neighbour among the images themselves, and the mean activation that a sparse code is trained for."""
         settings = self.settings
-        most, suffix = fitting(len(self.train_images), self.train_images[0].numel())
-        images, test, inputs = flat(self.cells(self.train_images[:most])), flat(self.cells(self.test_images)), flat(self.test_inputs)
+        count, suffix = subset(len(self.train_images), self.train_images[0].numel(), FITTED)
+        images, test = rows(self.scaled(self.train_images[:count])), rows(self.scaled(self.test_images))
+        test_inputs = rows(self.test_inputs)
+        errors: dict[str, float] = {}
         if settings.noise != "none":
-            clean = np.concatenate([images] * copies(most))
-            draws = torch.Generator().manual_seed(TEST_SEED + 1)
-            noisy = flat(corrupt(torch.from_numpy(clean), settings.noise, settings.test_noise, draws))
-            errors = denoising_errors(clean, noisy, test, inputs)
-        else:
-            errors = reconstruction_errors(images, test, settings.latent, linear=is_linear(settings))
-        compared = self._compared()
-        pixels = self._nearest(flat(self.cells(self.train_images[compared[0]])), inputs[compared[1]])
+            clean = np.concatenate([images] * (COPIES if count <= FEW else 1))
+            noisy = rows(self._corrupted(torch.from_numpy(clean), NOISE_SEED + 1))
+            errors = denoising_errors(clean, noisy, test, test_inputs)
+        elif settings.latent < images.shape[1]:
+            name = "PCA, the linear optimum" if is_linear(settings) else "PCA"
+            errors[name] = PrincipalComponents(images).error(settings.latent, test, test)
+        train, asked = self._classified()
         found = {
             "test_mse": {name + ("" if name == "identity" else suffix): error for name, error in errors.items()},
-            "code_accuracy": {"pixels": pixels},
+            "code_accuracy": {"pixels": self._nearest_neighbour(rows(self.scaled(self.train_images[train])), test_inputs[asked])},
         }
         return found | ({"mean_activation": {"rho": settings.rho}} if settings.sparsity == "kl" else {})
 
     def baselines_key(self) -> str:
-        """The data, and the settings that the baselines depend on."""
-        s = self.settings
-        noise = f"{s.noise} {s.test_noise}" if s.noise != "none" else f"{s.latent} {is_linear(s)}"
-        return f"autoencoder-1-{self.digest} {noise} {s.rho if s.sparsity == 'kl' else ''}"
+        settings = self.settings
+        noise = f"{settings.noise} {settings.test_noise}" if settings.noise != "none" else f"{settings.latent} {is_linear(settings)}"
+        return f"{super().baselines_key()} {noise} {settings.rho if settings.sparsity == 'kl' else ''}"
 
-    # --- state --------------------------------------------------------------------------------------------------------------------
-
-    def assets(self) -> dict[str, Any]:
-        """What the data decided about the net."""
-        return {"data": self.images.name, "shape": list(self.images.shape), "full": self.images.full}
-
-    def _check_assets(self, assets: dict[str, Any]) -> None:
-        """Raises `DataError` unless a checkpoint's net fits the data."""
-        if self.images.shape != tuple(assets["shape"]):
-            raise DataError(
-                f"the checkpoint's net takes images of shape {tuple(assets['shape'])}, and {self.images.name} has {self.images.shape}; "
-                f"use --data {assets['data']}"
-            )
+    # --- graphs and state ---------------------------------------------------------------------------------------------------------
 
     def graphs(self) -> dict[str, Graph]:
-        """Images with cells from 0 to 1 to their reconstructions, and its two halves."""
-        images = self.cells(self.test_images[:2])
+        """Images with pixels from 0 to 1 to their reconstructions; the encoder and the decoder alone."""
+        images = self.scaled(self.test_images[:2])
         code = self.model.encode(images).mean
         return {
             "autoencoder": Graph(self.model, {"images": images}, ("reconstructions",), {"images": {0: "batch"}}),
@@ -197,46 +203,31 @@ class AutoencoderTask(AutoencoderPanels, Task[AutoencoderSettings]):
             "decoder": Graph(Decoder(self.model), {"code": code.detach()}, ("images",), {"code": {0: "batch"}}),
         }
 
-    def data_key(self) -> str:
-        """A digest of the images."""
-        return self.digest
-
     def extra_state(self) -> dict[str, Any]:
         """The position in the data."""
         return {"batches": self.batches.state()}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
-        """Inverse of `extra_state`. Raises `DataError`."""
-        try:
-            self.batches.load_state(extra["batches"])
-        except ValueError as error:
-            raise DataError(str(error)) from None
-
-
-def load_data(settings: AutoencoderSettings) -> ImageData:
-    """Images or patches. Raises `DataError`."""
-    return load_patches(settings.whiten) if settings.data == "patches" else load_images(settings.data, settings.image_size)
+        self.batches.load_state(extra["batches"])
 
 
 def is_linear(settings: AutoencoderSettings) -> bool:
-    """Whether no net with these settings can do better than principal components do."""
+    """Whether a network with these settings is linear, so that it cannot do better than PCA."""
     return settings.encoder == settings.code == settings.output == "linear"
 
 
-def flat(images: Tensor) -> Numbers:
-    """Images (n, …) as rows (n, D) on the CPU."""
-    return images.flatten(1).cpu().numpy()
-
-
 def mean_image(images: ImageData) -> Tensor:
-    """The mean training image (C, H, W), with cells from 0 to 1."""
+    """The mean training image (C, H, W), with pixels from 0 to 1."""
     return torch.from_numpy(images.train_images.mean(0, dtype=np.float64) / images.full).float()
 
 
-def make_optimizer(model: nn.Module, settings: AutoencoderSettings) -> torch.optim.Optimizer:
-    """The chosen optimiser, fused; weight decay on kernels and matrices alone."""
-    groups = decay_groups(model)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=settings.lr, fused=True)
+def rows(images: Tensor) -> Rows:
+    """Images or codes (n, …) as vectors (n, D) on the CPU."""
+    return images.flatten(1).cpu().numpy()
+
+
+def nearest_neighbour_accuracy(known: Rows, labels: NDArray[np.int64], asked: Rows, asked_labels: NDArray[np.int64]) -> float:
+    """Share of vectors `asked` (m, k) whose nearest one of `known` (n, k) has the same label."""
+    squares = np.square(known).sum(1)  # (n,)
+    nearest = (squares - 2 * asked @ known.T).argmin(1)  # without |asked|², which is the same for every candidate
+    return float((labels[nearest] == asked_labels).mean())

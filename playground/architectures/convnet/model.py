@@ -1,4 +1,7 @@
-"""A convolutional network for pictures, after LeCun et al. (1998): blocks that look for patterns, then one linear layer that decides."""
+"""A convolutional network for images, after LeCun et al. (1998): convolutional blocks, then a linear classifier.
+
+In the comments B is the batch, C the channels, H and W height and width of an image, h and w those of a feature map.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "si
 
 
 class Maps(NamedTuple):
-    """What one block makes of its input, at three points on the way."""
+    """The feature maps of one block after each of its operations."""
 
     convolution: Tensor  # (B, C, h, w)
     activation: Tensor  # (B, C, h, w), after normalisation and activation
-    pooling: Tensor  # (B, C, h', w'), what the next block sees
+    pooling: Tensor  # (B, C, h', w'), the input of the next block
 
 
 class Block(nn.Module):
@@ -25,27 +28,27 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, pooling: str, norm: str, activation: str) -> None:
         super().__init__()
         stride = 2 if pooling == "stride" else 1
-        # a normalisation subtracts the mean, and any bias with it
+        # a normalisation subtracts the mean, and a bias with it
         self.convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=norm == "none")
         self.norm = normalisation(norm, outputs)
         self.activation = ACTIVATIONS[activation]()
         self.pooling = {"max": nn.MaxPool2d(2), "average": nn.AvgPool2d(2)}.get(pooling, nn.Identity())
 
     def trace(self, x: Tensor) -> Maps:
-        """The block's maps for its input (B, C_in, H, W)."""
+        """Feature maps of an input (B, C_in, h, w)."""
         convolution = self.convolution(x)
         activation = self.activation(self.norm(convolution))
         return Maps(convolution, activation, self.pooling(activation))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last of the block's maps."""
+        """The block's output (B, C, h', w')."""
         return self.trace(x).pooling
 
 
 class ConvNet(nn.Module):
-    """Logits of the classes of pictures.
+    """An image classifier.
 
-    `mean` and `std` (C,) are those of the training images' cells, kept as buffers, so that weights and normalisation travel together.
+    `mean` and `std` (C,) are the training images' statistics, kept as buffers, so that weights and input normalisation stay together.
     """
 
     mean: Tensor
@@ -56,6 +59,7 @@ class ConvNet(nn.Module):
         shape: tuple[int, int, int],
         classes: int,
         channels: tuple[int, ...],
+        *,
         kernel: int = 3,
         pooling: str = "max",
         norm: str = "batch",
@@ -77,7 +81,7 @@ class ConvNet(nn.Module):
         self.apply(initialise)
 
     def trace(self, images: Tensor) -> tuple[list[Maps], Tensor]:
-        """Every block's maps, and the logits (B, classes), of images (B, C, H, W) with cells as they come from the data."""
+        """Feature maps of every block, and logits (B, classes), for images (B, C, H, W) with pixels as the data have them."""
         x = (images - self.mean) / self.std  # (B, C, H, W)
         maps: list[Maps] = []
         for block in self.blocks:
@@ -86,12 +90,12 @@ class ConvNet(nn.Module):
         return maps, self.classifier(self.dropout(x.flatten(1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes)."""
+        """Logits (B, classes) of images (B, C, H, W)."""
         return self.trace(images)[1]
 
 
 def pooled_size(side: int, pooling: str) -> int:
-    """Length of a side behind a block; 0 when nothing would be left."""
+    """Side of a feature map after a block; 0 when nothing is left."""
     if pooling == "none":
         return side
     return (side + 1) // 2 if pooling == "stride" and side > 1 else side // 2
@@ -107,7 +111,7 @@ def normalisation(norm: str, channels: int) -> nn.Module:
 
 
 def initialise(module: nn.Module) -> None:
-    """He initialisation (2015) keeps the size of the maps from block to block; the classifier starts near equal odds."""
+    """He initialisation (He et al., 2015) keeps the variance of feature maps; a small classifier starts with equal probabilities."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     elif isinstance(module, nn.Linear):

@@ -1,0 +1,128 @@
+"""The autoencoder's card: what the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.architectures.autoencoder.presets import PRESETS
+from dlplay.architectures.autoencoder.settings import (
+    AutoencoderSettings,
+    CodeScatter,
+    Features,
+    ImagePair,
+    LatentGrid,
+    LatentPoint,
+    OneReconstruction,
+    ReconstructionPage,
+)
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard
+
+card = Card(
+    name="autoencoder",
+    title="Autoencoder",
+    summary="Compress images to a few numbers, reconstruct them, and walk through the latent space.",
+    settings=AutoencoderSettings,
+    task="dlplay.architectures.autoencoder.task:AutoencoderTask",
+    metric="test_mse",
+    better="lower",
+    order=30,
+    bounds=("PCA, the linear optimum", "rho"),
+    charts=(
+        ChartCard("Mean squared error per pixel", train=("train_mse",), held_out=("test_mse",), log=True),
+        ChartCard("1-nearest-neighbour accuracy of codes", held_out=("code_accuracy",), percent=True),
+        ChartCard("Loss and its terms, summed over pixels", train=("train_loss", "train_reconstruction", "train_penalty")),
+        ChartCard("Mean absolute activation of the code", held_out=("mean_activation",)),
+    ),
+    panels=(
+        PanelCard(
+            "reconstructions",
+            "Reconstructions",
+            "Held-out images above their reconstructions; select one to inspect it.",
+            "Each column is one held-out image: the image, the noisy input where there is noise, and the reconstruction. What differs did "
+            "not fit through the bottleneck. Choose a noise to see how a network that was not trained with it copes, and ablate a unit of "
+            "the code to see what it encodes.",
+            ReconstructionPage,
+            selects="image",
+            rows=14,
+        ),
+        PanelCard(
+            "reconstruction",
+            "One reconstruction",
+            "The selected image or drawing, its reconstruction, and the absolute difference.",
+            "A drawing is first scaled and centred like the training images. One that is no digit comes back as a similar digit: the "
+            "decoder has learnt nothing else.",
+            OneReconstruction,
+            rows=9,
+        ),
+        PanelCard(
+            "code",
+            "Codes",
+            "Each point is the code of a held-out image, coloured by its class; select one to inspect it.",
+            "The codes, projected onto their first two principal components (pca) or onto two units. Similar images have similar codes, so "
+            "classes form clusters though training uses no labels. One label marks the centre of each class.",
+            CodeScatter,
+            selects="image",
+            rows=14,
+        ),
+        PanelCard(
+            "decoded",
+            "Latent space",
+            "The decoder's output at the cursor, and the held-out image with the nearest code.",
+            "The cursor sets two units of the code, in standard deviations from their means; the other units are those of the selected "
+            "image. Between the clusters of two classes lie images that are neither.",
+            LatentPoint,
+            rows=9,
+        ),
+        PanelCard(
+            "latent_grid",
+            "Latent grid",
+            "The decoder's output over a plane of two units, three standard deviations to each side.",
+            "One unit of the code grows to the right, another one upwards; the others are those of the selected image. With a code of two "
+            "units this is all that the decoder can produce.",
+            LatentGrid,
+            rows=14,
+        ),
+        PanelCard(
+            "interpolation",
+            "Interpolation",
+            "From one image to another: through latent space above, by mixing pixels below.",
+            "On the straight line between two codes strokes bend and move, while mixed pixels only fade: the code describes how images "
+            "vary, pixels do not.",
+            ImagePair,
+            rows=9,
+        ),
+        PanelCard(
+            "features",
+            "Features",
+            "What each unit represents: light where it adds ink, dark where it removes some.",
+            "Decoder: how the output changes when a unit of the code grows. Encoder: the weights of the first layer; scaled to length one "
+            "they are also the input that activates a unit most. Gradient: that of each unit with respect to the selected image.",
+            Features,
+        ),
+        PanelCard(
+            "activity",
+            "Activity of the units",
+            "How much each unit of the code varies over the held-out images; select one to ablate it.",
+            "A unit that never varies encodes nothing. For a VAE the bar is the KL divergence from the standard normal in nats: near 0 the "
+            "unit has collapsed and tells the decoder nothing. With kl sparsity the mean activation should approach ρ.",
+            selects="silence",
+            rows=10,
+        ),
+        PanelCard(
+            "components",
+            "Comparison with PCA",
+            "The error of PCA by the number of its components, and the network's own.",
+            "PCA is the best linear autoencoder. A network whose point lies below the curve has learnt something that is not linear; the "
+            "figure says how many components its code is worth. Measured on held-out images without noise.",
+            rows=10,
+        ),
+        PanelCard(
+            "norms",
+            "Weight and gradient norms",
+            "For each layer: the norms of its weights and of their gradient, on a log scale.",
+            "The gradient of the reconstruction loss on 64 fixed training images, without noise and penalties.",
+            rows=6,
+        ),
+    ),
+    stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
+    presets=PRESETS,
+)

@@ -1,0 +1,100 @@
+"""The ConvNet's card: what the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.architectures.convnet.presets import PRESETS
+from dlplay.architectures.convnet.settings import ConvNetSettings, FeatureMaps, LayerKernels, SaliencyTarget
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard
+from dlplay.parts.image_options import HeldOutImage, InputImage
+
+card = Card(
+    name="convnet",
+    title="ConvNet",
+    summary="Classify images with convolutions, and draw your own digits for it to read.",
+    settings=ConvNetSettings,
+    task="dlplay.architectures.convnet.task:ConvNetTask",
+    metric="test_accuracy",
+    better="higher",
+    order=10,
+    charts=(
+        ChartCard("Loss", train=("train_loss",), held_out=("test_loss",), log=True),
+        ChartCard("Accuracy", train=("train_accuracy",), held_out=("test_accuracy",), percent=True),
+    ),
+    panels=(
+        PanelCard(
+            "probabilities",
+            "Class probabilities",
+            "The softmax over the classes for the selected image or drawing.",
+            "A network can be confident and wrong: look at the worst mistakes. A drawing is first scaled and centred like the training "
+            "images; the panel Input shows the result.",
+            InputImage,
+            rows=10,
+        ),
+        PanelCard(
+            "input",
+            "Input",
+            "The pixels that the network receives, before normalisation.",
+            "A held-out image, or your drawing scaled and centred like the training images.",
+            InputImage,
+            rows=8,
+        ),
+        PanelCard(
+            "images",
+            "Held-out images",
+            "Images that are never trained on, with their labels; select one to inspect it.",
+            "The page of held-out images with the selected one. A cross marks those that are misclassified at the moment.",
+            HeldOutImage,
+            selects="image",
+        ),
+        PanelCard(
+            "kernels",
+            "Kernels",
+            "The weights of a layer's convolution: positive ones light, negative ones dark.",
+            "One kernel for each output channel. They begin as noise; edge and spot detectors emerge in the first layer. Deeper layers "
+            "have a kernel for each input channel as well: choose the channel.",
+            LayerKernels,
+        ),
+        PanelCard(
+            "maps",
+            "Feature maps",
+            "The output of each channel of a layer: high where the image matches its kernel.",
+            "Taken from the forward pass of the selected image or drawing: after the convolution, the activation or the pooling.",
+            FeatureMaps,
+        ),
+        PanelCard(
+            "confusion",
+            "Confusion matrix",
+            "Row: true class. Column: predicted class. Mistakes are off the diagonal.",
+            "Counts over the held-out images. Look at pairs: if 8 is taken for 1, is 1 taken for 8 as well?",
+            rows=11,
+        ),
+        PanelCard(
+            "mistakes",
+            "Worst mistakes",
+            "Misclassified images, the lowest probability of the true class first; select one to inspect it.",
+            "True class, predicted class and the predicted class's probability. Some of them are hard for people as well; some are "
+            "mislabelled.",
+            selects="image",
+        ),
+        PanelCard(
+            "norms",
+            "Weight and gradient norms",
+            "For each layer: the norms of its weights and of their gradient, on a log scale.",
+            "The gradient of the loss on 64 fixed training images, without dropout. It vanishes when it shrinks from the last layer to the "
+            "first; when it grows step by step the loss will soon not be finite.",
+            rows=6,
+        ),
+        PanelCard(
+            "saliency",
+            "Saliency",
+            "The pixels that a class's logit is most sensitive to.",
+            "The absolute gradient of the logit with respect to the input, the largest over the colours (Simonyan et al., 2013). It shows "
+            "what the network is sensitive to, not why it decided so.",
+            SaliencyTarget,
+            rows=8,
+        ),
+    ),
+    stage=stages.Pad(panel="probabilities", option="drawing", size=(8, 8)),
+    presets=PRESETS,
+)

@@ -1,0 +1,107 @@
+"""What a ConvNet and the panels that look inside it can be told. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from dlplay.data.catalogue import IMAGE_SIDES
+from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, WeightDecay, unit
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts.image_options import InputImage
+from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvNetSettings(ImageSettings, OptimizerSettings):
+    """Settings of a ConvNet."""
+
+    data: ImageSource = "digits"
+    image_size: ImageSize = 32
+
+    channels: Annotated[tuple[Annotated[int, Meta(ge=1, le=1024)], ...], Meta(min_length=1, max_length=8)] = (16, 32)
+    """Output channels of each convolutional layer, from the input on: 16,32 makes two layers."""
+
+    kernel: Annotated[int, Meta(ge=1, le=11, extra={"unit": "pixels"})] = 3
+    """Kernel size of the convolutions, an odd number."""
+
+    pooling: Literal["max", "average", "stride", "none"] = "max"
+    """How each layer halves its feature maps: max pooling, average pooling, a convolution of stride 2, or not at all."""
+
+    norm: Literal["none", "batch", "group"] = "batch"
+    """Normalisation after each convolution: batch norm, group norm, or none."""
+
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """Activation function after each convolution."""
+
+    dropout: Dropout = 0.2
+    """Share of the features that are zeroed at random before the classifier while training."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    lr: LearningRate = 3e-3
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 0.05
+    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    batch: Annotated[Batch, unit("images")] = 64
+
+    augment: bool = False
+    """Augment training images: random affine transforms, contrast and sharpness for grey images, shifts and flips for colour images."""
+
+    def check(self) -> None:
+        super().check()
+        if self.kernel % 2 == 0:
+            raise SettingsError(
+                f"--kernel {self.kernel} is even; use an odd number such as {self.kernel + 1}, so that feature maps keep their size",
+                "kernel",
+            )
+        if self.norm == "batch" and self.batch == 1:
+            raise SettingsError("--batch 1 is too small for batch normalisation; use --batch 2 or more, or --norm group", "batch")
+        side = IMAGE_SIDES.get(self.data)
+        if side is not None:
+            check_depth(self, side)
+
+
+def check_depth(settings: ConvNetSettings, side: int) -> None:
+    """Raises `SettingsError` when images with this shorter side are pooled to nothing before the last layer."""
+    most = side.bit_length() - 1
+    if settings.pooling != "none" and len(settings.channels) > most:
+        raise SettingsError(
+            f"--channels with {len(settings.channels)} layers halves {side}x{side} images to nothing; "
+            f"use at most {most} layers with --pooling {settings.pooling}, or --pooling none",
+            "channels",
+        )
+
+
+ConvLayer = Annotated[int, Meta(ge=0, le=7)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerKernels(Options):
+    """Options of the kernels."""
+
+    layer: ConvLayer = 0
+    """The convolutional layer, counted from 0 at the input."""
+
+    channel: Annotated[int, Meta(ge=0, le=1023)] = 0
+    """The input channel whose kernels are shown; the first layer of colour images shows all three at once."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureMaps(InputImage):
+    """Options of the feature maps."""
+
+    layer: ConvLayer = 0
+    """The convolutional layer, counted from 0 at the input."""
+
+    after: Literal["convolution", "activation", "pooling"] = "activation"
+    """The operation whose output is shown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SaliencyTarget(InputImage):
+    """Options of the saliency map."""
+
+    target: Annotated[int, Meta(ge=-1, le=999, extra={"least": "predicted"})] = -1
+    """Index of the class whose logit is differentiated; -1 for the predicted class."""

@@ -1,0 +1,67 @@
+"""Data augmentation: random changes to training images that keep their labels.
+
+After Simard, Steinkraus and Platt (2003) for digits, and He et al. (2015) for colour photographs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROTATION = math.radians(15)
+SCALE = 0.1
+STRETCH = 0.1
+SHEAR = 0.2
+TRANSLATION = 0.08
+"""Of a grey image, as a share of its side."""
+CROP = 0.125
+"""Translation of a colour image: four pixels of 32, as is usual for CIFAR-10."""
+CONTRAST = 0.4
+"""Natural logarithm of the largest change."""
+SHARPNESS = (-0.5, 1.5)
+"""From half-way to a blurred image to well beyond the original: pens differ, and a drawn digit has hard edges."""
+
+
+def augment(images: Tensor, full: int, generator: torch.Generator) -> Tensor:
+    """An augmented copy of images (B, C, H, W) with pixels from 0 to `full`; `generator` is on the CPU.
+
+    Grey images get a random affine transform (rotation, scale, stretch, shear, translation), contrast and sharpness. Colour images are
+    translated with reflection padding, and half of them are flipped horizontally.
+    """
+    u = torch.rand(8, len(images), generator=generator).mul_(2).sub_(1).to(images.device, non_blocking=True)  # (8, B) in -1..1
+    if images.shape[1] == 1:
+        return _adjust(_warp(images, _affine(u), "zeros"), full, u)
+    return _warp(images, _flip_and_translate(u), "reflection")
+
+
+def _affine(u: Tensor) -> Tensor:
+    """Affine maps (B, 2, 3) from output to input coordinates, both in -1..1."""
+    cos, sin = torch.cos(u[0] * ROTATION), torch.sin(u[0] * ROTATION)
+    x_scale, y_scale = 1 + SCALE * u[1] + STRETCH * u[2], 1 + SCALE * u[1] - STRETCH * u[2]
+    x = torch.stack([cos * x_scale, (SHEAR * u[3] - sin) * x_scale, 2 * TRANSLATION * u[4]], 1)
+    y = torch.stack([sin * y_scale, cos * y_scale, 2 * TRANSLATION * u[5]], 1)
+    return torch.stack([x, y], 1)
+
+
+def _flip_and_translate(u: Tensor) -> Tensor:
+    zero, one = torch.zeros_like(u[0]), torch.ones_like(u[0])
+    x = torch.stack([torch.where(u[0] < 0, -one, one), zero, 2 * CROP * u[4]], 1)
+    y = torch.stack([zero, one, 2 * CROP * u[5]], 1)
+    return torch.stack([x, y], 1)
+
+
+def _warp(images: Tensor, maps: Tensor, padding: str) -> Tensor:
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def _adjust(images: Tensor, full: int, u: Tensor) -> Tensor:
+    """Images with random sharpness and contrast."""
+    low, high = SHARPNESS
+    blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1)), 3, stride=1)
+    sharpness = ((high + low) / 2 + (high - low) / 2 * u[6]).view(-1, 1, 1, 1)
+    contrast = torch.exp(CONTRAST * u[7]).view(-1, 1, 1, 1)
+    return (images + sharpness * (images - blurred)).mul(contrast).clamp(0, full)

@@ -1,0 +1,48 @@
+"""Settings that networks for images share; each gives them defaults of its own. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from dlplay.data.catalogue import IMAGE_SIDES
+from dlplay.engine.quantities import Batch, ImageSize, LearningRate, Momentum, WeightDecay, unit
+from dlplay.engine.settings import Settings
+
+ImageSource = Annotated[str, Meta(min_length=1, max_length=1000, extra={"choices": list(IMAGE_SIDES), "path": True})]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSettings(Settings):
+    """Images to learn from."""
+
+    data: ImageSource = "digits"
+    """Data set by name, or the path of a folder that holds IDX files or one folder of images for each class."""
+
+    image_size: ImageSize = 32
+    """Images from class folders are cropped to a square and resized to this side."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(Settings):
+    """A choice of optimiser and schedule; `parts.optimizers.make_optimizer` and `update_rates` follow it."""
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    """Optimiser: SGD with momentum, Adam (weight decay as an L2 penalty), or AdamW (decoupled weight decay)."""
+
+    lr: LearningRate = 1e-3
+    """Learning rate at the peak of the schedule; sgd needs about ten times as much as adam."""
+
+    momentum: Momentum = 0.9
+    """Momentum of sgd; beta1 of adam and adamw."""
+
+    weight_decay: WeightDecay = 0.01
+    """Weight decay of matrices and kernels; biases and normalisation layers have none."""
+
+    schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
+    """Learning-rate schedule: constant, cosine decay, or one-cycle (up for the first 30 % of the steps, then down)."""
+
+    batch: Annotated[Batch, unit("images")] = 64
+    """Images per step."""
