@@ -25,8 +25,7 @@ from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
 from dlplay.parts.optimizers import warmup_cosine
-from dlplay.parts.prompt_options import NextWord, Passage, Prompt
-from dlplay.parts.prompts import read_prompt
+from dlplay.parts.prompt_options import NextWord, Prompt
 from dlplay.parts.sampling import candidates, distribution, draw, write
 from tests.rooms import Gate, RoomFacts
 from tests.samples import ATTENTION, CANDIDATES, WORDS
