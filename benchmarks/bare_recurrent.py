@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.recurrent import RecurrentSettings
 from dlplay.architectures.recurrent.model import Recurrent
-from dlplay.architectures.recurrent.task import FLOOR, adamw
+from dlplay.architectures.recurrent.settings import RecurrentSettings
+from dlplay.architectures.recurrent.task import BETAS, FLOOR
 from dlplay.data.text import read_corpus, read_text
-from dlplay.parts.optimizers import warmup_cosine
+from dlplay.parts.optimizers import adamw, warmup_cosine
 
 
 def main(steps: int, threads: int) -> None:
@@ -37,7 +37,7 @@ def main(steps: int, threads: int) -> None:
         dropout=settings.dropout,
         forget_bias=settings.forget_bias,
     )
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model, lr=settings.lr, weight_decay=settings.weight_decay, betas=BETAS)
     generator = torch.Generator().manual_seed(0)
     shift, position, state = 0, 0, None
     length = (len(data) - 1) // batch

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.timing import Stopwatch
-from dlplay.architectures.transformer_xl import TransformerXLSettings
 from dlplay.architectures.transformer_xl.model import TransformerXL
-from dlplay.architectures.transformer_xl.recall import VOCABULARY, recall_batch
-from dlplay.architectures.transformer_xl.task import adamw, learning_rate
+from dlplay.architectures.transformer_xl.problems.recall import VOCABULARY, recall_batch
+from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
+from dlplay.parts.optimizers import adamw, warmup_cosine
 
 
 def main(steps: int, threads: int) -> None:
@@ -21,18 +21,18 @@ def main(steps: int, threads: int) -> None:
     torch.manual_seed(0)
     settings = dataclasses.replace(TransformerXLSettings(), steps=steps)
     model = TransformerXL(len(VOCABULARY), layers=settings.layers, heads=settings.heads, width=settings.width, dropout=settings.dropout)
-    optimizer = adamw(model, settings)
+    optimizer = adamw(model, lr=settings.lr, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(0)
-    asked = 2 * settings.facts
+    questions = 2 * settings.facts
     stopwatch = Stopwatch()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = settings.lr * warmup_cosine(step, settings.warmup, settings.steps)
         sequences = recall_batch(settings.batch, settings.facts, settings.gap, generator)
-        memory = model.empty(len(sequences))
+        memory = model.empty_memory(len(sequences))
         for segment in torch.split(sequences, settings.block_size, dim=1):  # 64 tokens are four whole ones
             logits, memory = model(segment, memory, settings.memory)
-        loss = F.cross_entropy(logits[:, -asked::2].flatten(0, 1), sequences[:, 1 - asked :: 2].flatten())
+        loss = F.cross_entropy(logits[:, -questions::2].flatten(0, 1), sequences[:, 1 - questions :: 2].flatten())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

@@ -15,7 +15,7 @@ from benchmarks.rounds import alternate, ratio
 from benchmarks.table import Line, spread
 from dlplay.architectures.transformer_xl import card
 from dlplay.architectures.transformer_xl.model import TransformerXL
-from dlplay.architectures.transformer_xl.speed import WINDOW_TOKENS, recomputed, with_memory
+from dlplay.architectures.transformer_xl.panels import WINDOW_TOKENS, recomputed, with_memory
 
 CONTEXTS = (64, 256, 1024)
 VOCABULARY = 1766

@@ -286,9 +286,9 @@ def titles(app: PlaygroundApp) -> list[str]:
 
 async def test_the_charts_before_training_are_those_that_the_settings_will_have(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="transformer-xl") as (app, _):
-        await until(lambda: titles(app) == ["Loss (nats a token)", "Words recalled", "Gradient norm before clipping"])
+        await until(lambda: titles(app) == ["Loss (nats per token)", "Words recalled", "Gradient norm before clipping"])
         app.tab.form.put("task", "text")
-        await until(lambda: titles(app)[1:3] == ["Held-out perplexity", "Held-out tokens guessed right"])
+        await until(lambda: titles(app)[1:3] == ["Perplexity (held-out)", "Next-token accuracy"])
 
 
 async def test_charts_stay_apart_when_their_number_changes(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import dataclasses
 import hashlib
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,42 +18,88 @@ from dlplay.data import bounded
 from dlplay.engine.errors import DataError
 
 SINES = "sines"
-"""Names the series that is always there."""
+"""Name of the series that is always there."""
 
 MAX_BYTES = 64 * bounded.MIB
 MAX_VALUES = 4_000_000
 MAX_COLUMNS = 10_000
 MAX_CELL = 10_000
-"""Characters of the longest line that is read as numbers, in each of its columns."""
+"""Characters in a cell of the file, at most."""
 
 HELD_OUT = 0.1
-"""The last part of the series, in one piece, that is never trained on."""
+"""Share of the series, at its end, that is never trained on."""
 
 PERIODS = ((25.0, 1.0), (40.0, 0.6), (93.7, 0.4))
 """Period (steps) and amplitude of each sine."""
 
 NOISE = 0.1
-"""Standard deviation of the noise on each value of the mixture."""
+"""Standard deviation of the noise added to each value of the mixture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How values are standardised: a model reads and predicts `(value - mean) / std`."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Scale:
+        """The scale at which `values` have mean 0 and standard deviation 1."""
+        return cls(float(values.mean()), float(values.std()) or 1.0)
+
+    @classmethod
+    def from_assets(cls, assets: Mapping[str, Any]) -> Scale:
+        """Of a checkpoint. Raises `DataError` when it has none."""
+        try:
+            return cls(float(assets["mean"]), float(assets["scale"]))
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                "the checkpoint does not say how its series was scaled: it was trained on other data, or is damaged; "
+                "leave its task as it is, or train on the series without --from"
+            ) from None
+
+    @property
+    def assets(self) -> dict[str, Any]:
+        return {"mean": self.mean, "scale": self.std}
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Numbers in their order."""
+    """Numbers in their order, the last tenth held out. A dataset."""
 
     name: str
     values: NDArray[np.float64]  # (steps,)
     key: str
     """Names everything that the values depend on."""
+    scale: Scale
+    """By default that of the training part."""
 
     @property
     def train(self) -> NDArray[np.float64]:
         """All but the last tenth."""
-        return self.values[: int(len(self.values) * (1 - HELD_OUT))]
+        return training_part(self.values)
 
     @property
     def held_out(self) -> NDArray[np.float64]:
         """The last tenth."""
-        return self.values[int(len(self.values) * (1 - HELD_OUT)) :]
+        return self.values[len(self.train) :]
+
+    @property
+    def words(self) -> str:
+        return (
+            f"{self.name}: {len(self.train):,} values to train on, the last {len(self.held_out):,} held out, "
+            f"mean {self.scale.mean:.4g}, standard deviation {self.scale.std:.4g}"
+        )
+
+    @property
+    def assets(self) -> Mapping[str, Any]:
+        return self.scale.assets
+
+
+def training_part(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All but the held-out end."""
+    return values[: int(len(values) * (1 - HELD_OUT))]
 
 
 def read_series(source: str, column: str = "") -> Series:
@@ -62,18 +110,18 @@ def read_series(source: str, column: str = "") -> Series:
 
 
 def sines(steps: int = 6000) -> Series:
-    """Three sines of different period under noise; the same numbers every time."""
+    """A mixture of three sines with noise; the same numbers every time."""
     at = np.arange(steps)
     clean = sum(amplitude * np.sin(2 * math.pi * at / period + phase) for phase, (period, amplitude) in enumerate(PERIODS))
-    values = clean + NOISE * np.random.default_rng(0).standard_normal(steps)
-    return Series("three sines with noise", np.asarray(values), f"sines {steps} 1")
+    values = np.asarray(clean + NOISE * np.random.default_rng(0).standard_normal(steps))
+    return Series("three sines with noise", values, f"sines {steps} 1", Scale.of(training_part(values)))
 
 
 def read_csv(path: Path, column: str = "") -> Series:
-    """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a line of names).
+    """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a header).
 
-    An empty `column` takes the first one that is all numbers; one that only counts up is passed over where there is another. Raises
-    `DataError` naming the line of what is no number.
+    An empty `column` takes the first column of numbers; one that only counts up is skipped if there is another. Raises `DataError`,
+    which names the line of a cell that is not a number.
     """
     data = bounded.read_bytes(path, MAX_BYTES)
     name = bounded.named(path)
@@ -89,9 +137,10 @@ def read_csv(path: Path, column: str = "") -> Series:
     title = bounded.clean(names[number]) if names and number < len(names) else f"column {number + 1}"
     values = _numbers(rows, number, 2 if names else 1, f"{name}, {title or f'column {number + 1}'}")
     if len(values) < 2 or float(values.std()) == 0:
-        raise DataError(f"{title} of {name} holds {len(values):,} values that never change; choose another --column")
+        raise DataError(f"{title} of {name} holds {len(values):,} equal values; choose another --column")
     digest = hashlib.sha256(data).hexdigest()
-    return Series(f"{title} of {bounded.clean(path.name) or 'the file'}", values, f"{digest} {number}")
+    name = f"{title} of {bounded.clean(path.name) or 'the file'}"
+    return Series(name, values, f"{digest} {number}", Scale.of(training_part(values)))
 
 
 def _rows(text: str, name: str) -> list[list[str]]:
@@ -125,7 +174,7 @@ def _split_names(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
 
 
 def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> int:
-    """Position of the column that is meant."""
+    """Index of the column that is meant."""
     width = max((len(row) for row in rows), default=0)
     wanted = column.strip()
     known = ", ".join(bounded.clean(item, 30) for item in names[:12]) if names else f"1 to {width}"
@@ -143,24 +192,24 @@ def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> in
             counting = number if counting is None else counting
     if counting is not None:
         return counting
-    raise DataError(f"no column of {name} is all numbers; name one with --column to hear which line is not (columns: {known})")
+    raise DataError(f"no column of {name} holds only numbers; choose one with --column to see which line does not (columns: {known})")
 
 
 def _counts(values: list[float]) -> bool:
-    """Whether values go up by the same at every line, as line numbers and times do."""
+    """Whether values rise by the same amount at every line, as line numbers and times do."""
     steps = np.diff(values)
     return len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 def _numbers(rows: list[list[str]], number: int, first: int, where: str) -> NDArray[np.float64]:
-    """The column's values. Raises `DataError` at the first that is no finite number."""
+    """The column's values. Raises `DataError` at the first that is not a finite number."""
     values = np.empty(len(rows))
     for line, row in enumerate(rows):
         cell = row[number] if number < len(row) else ""
         value = _number(cell)
         if value is None:
             raise DataError(
-                f"{where}: line {line + first} (empty ones left out) holds {bounded.clean(cell, 40)!r}, which is no finite number; "
+                f"{where}: line {line + first} (not counting empty ones) holds {bounded.clean(cell, 40)!r}, which is not a finite number; "
                 "fill it in or choose another --column"
             )
         values[line] = value

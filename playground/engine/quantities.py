@@ -52,3 +52,5 @@ LayerOrLast = Annotated[int, Meta(ge=-1, le=47, extra={"least": "last"})]
 HeadIndex = Annotated[int, Meta(ge=0, le=63)]
 TokenOrLast = Annotated[int, Meta(ge=-1, le=1023, extra={"least": "last"})]
 ExampleIndex = Annotated[int, Meta(ge=0, le=10_000_000)]
+Measurement = Annotated[int, Meta(ge=0, le=1000)]
+"""Number of a measurement that takes seconds: 0 measures nothing, each other number measures once."""

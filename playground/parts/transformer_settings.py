@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dlplay.engine.quantities import ClipNorm, Dropout, Heads, Layers, LearningRate, MinCount, VocabSize, Warmup, WeightDecay, Width
+from dlplay.engine.quantities import (
+    Batch,
+    BlockSize,
+    ClipNorm,
+    Dropout,
+    Heads,
+    Layers,
+    LearningRate,
+    MinCount,
+    VocabSize,
+    Warmup,
+    WeightDecay,
+    Width,
+    unit,
+)
 from dlplay.engine.settings import Settings, check_heads
 
 TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})]
@@ -25,6 +39,29 @@ class TextSettings(Settings):
 
     min_count: MinCount = 3
     """Words that occur less often in the training text are read as <unk>; characters are all kept."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StreamSettings(TextSettings):
+    """A text that is read in contiguous streams, for architectures that have other tasks besides."""
+
+    text: TextSource = "reference"
+    """For text: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
+
+    tokens: Literal["char", "word"] = "word"
+    """For text: a token is a character as it is, or a word, number or punctuation mark in lower case."""
+
+    vocab_size: VocabSize = 8000
+    """For text: size of the vocabulary at most; the rarest of the other tokens are read as <unk>."""
+
+    min_count: MinCount = 3
+    """For text: words that occur less often in the training text are read as <unk>; characters are all kept."""
+
+    block_size: BlockSize = 32
+    """Tokens in a chunk: as far back as gradients flow."""
+
+    batch: Annotated[Batch, unit("streams")] = 32
+    """Streams that are read side by side, or sequences per step."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

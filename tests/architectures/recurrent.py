@@ -1,4 +1,4 @@
-"""The recurrent cells against PyTorch's own, the state that is carried, the four tasks, and exact resume in the middle of a text."""
+"""The recurrent cells against PyTorch's own, the carried state, the four problems, exact resume in mid-text, and the panels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlplay.architectures.recurrent import RecurrentSettings, card
-from dlplay.architectures.recurrent import cost as costs
-from dlplay.architectures.recurrent.language import Language
-from dlplay.architectures.recurrent.model import CELLS, PARTS, Hold, Recurrent, cell_step
-from dlplay.architectures.recurrent.numeric import Numeric, autoregression, extend
-from dlplay.architectures.recurrent.options import GradientFlow, NextToken
-from dlplay.architectures.recurrent.sequences import GO, RECALLED, SYMBOLS, adding_batch, copy_batch
-from dlplay.architectures.recurrent.streams import HeldOut, Streams
+from dlplay.architectures.recurrent import card, panels
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent, cell_step
+from dlplay.architectures.recurrent.problems.adding import AddingProblem, adding_batch
+from dlplay.architectures.recurrent.problems.copying import GO, RECALLED, SYMBOLS, CopyProblem, copy_batch
+from dlplay.architectures.recurrent.problems.series import SeriesProblem, autoregression, forecast
+from dlplay.architectures.recurrent.problems.text import TextProblem
+from dlplay.architectures.recurrent.settings import RecurrentSettings
 from dlplay.architectures.recurrent.task import RecurrentTask
+from dlplay.data.series import Series
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
@@ -152,64 +152,35 @@ def test_chunks_with_the_state_carried_are_one_long_pass(cell: str) -> None:
     torch.testing.assert_close(torch.cat([first.outputs, rest.outputs], dim=1), model.read_out(whole), rtol=1e-4, atol=1e-5)
 
 
-def test_a_held_unit_has_its_value_at_every_step_and_others_hear_of_it() -> None:
+def test_a_clamped_unit_has_its_value_at_every_step_and_others_read_it() -> None:
     model = scrambled("gru")
     tokens = torch.randint(11, (1, 9))
-    free, held = model.trace(tokens), model.trace(tokens, Hold(0, 2, -0.5))
+    free, held = model.trace(tokens), model.trace(tokens, Clamp(0, 2, -0.5))
     assert held.part(0, "hidden")[..., 2].tolist() == [[-0.5] * 9]
     assert not torch.allclose(held.part(1, "hidden"), free.part(1, "hidden"))
     torch.testing.assert_close(held.part(0, "hidden")[:, 0, :2], free.part(0, "hidden")[:, 0, :2])
 
 
-# --- streams -------------------------------------------------------------------------------------------------------------------------
+# --- text ----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_stream_goes_on_where_its_last_chunk_ended() -> None:
-    streams = Streams(torch.arange(103), 4, 5, torch.Generator().manual_seed(0))
-    before: Tensor | None = None
-    for _ in range(5):
-        inputs, targets = streams.next()
-        assert (inputs + 1).equal(targets)
-        if before is not None:
-            assert inputs[:, 0].equal(before[:, -1])
-        before = targets
-        streams.carry((torch.ones(1, 4, 2, requires_grad=True),))
-        assert streams.state is not None
-        assert not streams.state[0].requires_grad
-    shift_before = streams.shift
-    streams.next()  # the streams are at their ends: they begin anew, and know nothing
-    assert streams.state is None
-    assert streams.position == 5
-    assert shift_before == 0
-
-
-def test_data_that_do_not_fill_the_streams_are_refused_in_words(own_text: str) -> None:
-    with pytest.raises(DataError, match="do not fill 4096 streams"):
+def test_a_text_that_does_not_fill_the_streams_is_refused_in_words(own_text: str) -> None:
+    with pytest.raises(DataError, match=r"own\.txt: .* does not fill 4096 streams"):
         build(own_text, batch=4096, block_size=8)
-    with pytest.raises(DataError, match="smaller --batch"):
-        Streams(torch.arange(30), 4, 10, torch.Generator())
-
-
-@pytest.mark.parametrize("rows", [1, 7])
-def test_every_held_out_step_is_scored_once(rows: int) -> None:
-    sequence = torch.arange(2000)
-    held_out = HeldOut(sequence[:1500], sequence[1500:], rows=rows)
-    seen = []
-    for inputs, targets, scored in held_out.chunks(64):
-        assert (inputs[scored] + 1).equal(targets[scored])
-        seen += targets[scored].tolist()
-    assert sorted(seen) == list(range(1500, 2000))
+    task = build(own_text, assets=build(own_text).assets(), batch=4096, block_size=8)
+    with pytest.raises(DataError, match="does not fill 4096 streams"):
+        task.train_step()
 
 
 def test_the_evaluation_is_that_of_one_long_pass_over_the_held_out_text(own_text: str) -> None:
     task = build(own_text)
     train(task, 40)
     problem = task.problem
-    assert isinstance(problem, Language)
+    assert isinstance(problem, TextProblem)
     with looking(task):
         found = task.evaluate()
-        text = torch.from_numpy(np.concatenate([problem.corpus.train, problem.corpus.held_out]))
-        count = len(problem.corpus.held_out)
+        text = torch.from_numpy(np.concatenate([problem.text.corpus.train, problem.text.corpus.held_out]))
+        count = len(problem.text.corpus.held_out)
         logits = task.model.read_out(task.model(text[None, :-1])[0])[0, -count:]
         loss = nn.functional.cross_entropy(logits, text[-count:]).item()
     assert found["val_loss"] == pytest.approx(loss, rel=1e-4)
@@ -221,14 +192,11 @@ def test_the_evaluation_is_that_of_one_long_pass_over_the_held_out_text(own_text
 def test_carrying_the_state_reads_more_than_a_chunk(own_text: str) -> None:
     """A symbol that comes every seventh line can only be known from before the chunk."""
     task = build(own_text)
-    assert isinstance(task.problem, Language)
-    inputs, _ = task.problem._streams.next()
+    assert isinstance(task.problem, TextProblem)
+    inputs, _ = task.problem.text.streams.next()
     hidden, carried = task.model(inputs)
     again, _ = task.model(inputs, carried)
     assert not torch.allclose(hidden, again)
-
-
-# --- text ----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_training_and_resuming_in_mid_text_goes_on_with_the_state_that_was_carried(own_text: str) -> None:
@@ -271,12 +239,12 @@ def test_windows_predict_the_one_token_after_them(own_text: str) -> None:
     losses = train(task, 150)
     assert np.mean(losses[-10:]) < 0.7 * losses[0]
     problem = task.problem
-    assert isinstance(problem, Language)
+    assert isinstance(problem, TextProblem)
     with looking(task):
         found = task.evaluate()
         nats = []
-        text = torch.from_numpy(np.concatenate([problem.corpus.train[-10:], problem.corpus.held_out]))
-        for place in range(len(problem.corpus.held_out)):
+        text = torch.from_numpy(np.concatenate([problem.text.corpus.train[-10:], problem.text.corpus.held_out]))
+        for place in range(len(problem.text.corpus.held_out)):
             logits = task.model.read_out(task.model(text[None, place : place + 10])[0][:, -1])
             nats.append(nn.functional.cross_entropy(logits, text[place + 10 : place + 11]).item())
     assert found["val_loss"] == pytest.approx(np.mean(nats), rel=1e-4)
@@ -305,26 +273,26 @@ def test_no_run_trains_on_what_is_held_out(kind: str) -> None:
     tested: set[bytes] = set()
     for seed in (0, 1, 7, 2**31 - 1):
         task = build(task=kind, length=12, seed=seed)
-        tested = {row.numpy().tobytes() for row in task.problem._held_out[0]}
+        assert isinstance(task.problem, AddingProblem | CopyProblem)
+        tested = {row.numpy().tobytes() for row in task.problem.held_out[0]}
         fresh = (adding_batch if kind == "adding" else copy_batch)(1000, 12, task.problem.generator)[0]
         assert tested.isdisjoint(row.numpy().tobytes() for row in fresh)
     assert len(tested) == 1000
 
 
-def test_who_sums_from_both_ends_has_read_everything_from_both() -> None:
-    """The units that read from the end know all of it at the first place; at the last one they have read a single number."""
+def test_a_bidirectional_net_adds_after_each_direction_has_read_everything() -> None:
+    """The backward units have read the whole sequence at the first place; at the last one they have read a single number."""
     task = build(task="adding", length=12, bidirectional=True)
-    numbers = task.problem.piece(0, 0).inputs.clone().requires_grad_()
+    numbers = task.problem.example(0, 0).values.clone().requires_grad_()
     model = task.model
-    (slope,) = torch.autograd.grad(model.concluded(model(numbers)[0])[:, model.width :].sum(), numbers)
+    (slope,) = torch.autograd.grad(model.final_hidden(model(numbers)[0])[:, model.width :].sum(), numbers)
     assert (slope[0, :, 0] != 0).all()
     train(task, 2)
-    with looking(task):
-        said = task.next_token(NextToken(prompt="0.3 0.9* 0.5 0.4*")).figure
-        held = task.next_token(NextToken(prompt="0.3 0.9* 0.5 0.4*", hold="silent", unit=1))
-        assert held.labels[-1] == "said with it free"
-        assert held.values[-1] == pytest.approx(max(0.0, float(said)), abs=1e-3)
-        assert len(task.gradient_flow(GradientFlow()).x) == 12
+    predicted = ask(task, "next_token", prompt="0.3 0.9* 0.5 0.4*").figure
+    ablated = ask(task, "next_token", prompt="0.3 0.9* 0.5 0.4*", hold="silent", unit=1)
+    assert ablated.labels[-1] == "predicted, unit intact"
+    assert ablated.values[-1] == pytest.approx(max(0.0, float(predicted)), abs=1e-3)
+    assert len(ask(task, "gradient_flow").x) == 12
 
 
 def test_dropout_can_change_in_mid_run(own_text: str) -> None:
@@ -374,14 +342,15 @@ def test_the_sines_are_forecast_better_than_by_standing_still() -> None:
 def test_the_series_baselines_are_what_their_names_say() -> None:
     task = build(task="series", horizon=3)
     problem = task.problem
-    assert isinstance(problem, Numeric)
-    values = problem.series.values
-    scaled = (values - problem.series.train.mean()) / problem.series.train.std()
-    cut = len(problem.series.train)
+    assert isinstance(problem, SeriesProblem)
+    series = problem.dataset
+    assert isinstance(series, Series)
+    scaled = (series.values - series.train.mean()) / series.train.std()
+    cut = len(series.train)
     found = problem.baselines()
     assert found["val_loss"]["persistence"] == pytest.approx(np.mean((scaled[cut:] - scaled[cut - 1 : -1]) ** 2), rel=1e-4)
     assert found["val_loss"]["constant"] == pytest.approx(np.mean(scaled[cut:] ** 2), rel=1e-4)
-    contexts, truth = problem._forecasts()
+    contexts, truth = problem.forecasts()
     assert truth.shape[1] == 3
     assert found["test_mse"]["persistence"] == pytest.approx(float((truth - contexts[:, -1:]).square().mean()), rel=1e-4)
     pure = np.sin(np.arange(400) / 5)
@@ -389,14 +358,14 @@ def test_the_series_baselines_are_what_their_names_say() -> None:
     np.testing.assert_allclose(weights, [-1, 2 * math.cos(0.2), 0], atol=1e-8)  # a sine obeys this recurrence exactly
 
 
-def test_a_forecast_lives_on_its_own_predictions() -> None:
+def test_a_forecast_feeds_on_its_own_predictions() -> None:
     model = scrambled("lstm", vocabulary=0, inputs=1)
     model.output = nn.Linear(6, 1)
     context = torch.randn(2, 8)
-    said = extend(model, context, 3)
+    predicted = forecast(model, context, 3)
     for place in range(3):
-        whole = torch.cat([context, said[:, :place]], dim=1)
-        torch.testing.assert_close(said[:, place], model.read_out(model(whole[..., None])[0])[:, -1, 0])
+        whole = torch.cat([context, predicted[:, :place]], dim=1)
+        torch.testing.assert_close(predicted[:, place], model.read_out(model(whole[..., None])[0])[:, -1, 0])
 
 
 @pytest.mark.parametrize(
@@ -426,19 +395,20 @@ def ask(task: RecurrentTask, panel: str, **options: Any) -> Any:
         return task.panel(panel, make(card.panel(panel).options, options))
 
 
-def test_holding_a_unit_changes_the_prediction_and_shows_both(own_text: str) -> None:
+def test_clamping_a_unit_changes_the_prediction_and_shows_both(own_text: str) -> None:
     task = build(own_text)
     train(task, 30)
     free = ask(task, "next_token", prompt="(one", top_k=0)
     held = ask(task, "next_token", prompt="(one", top_k=0, unit=3, hold="clamped", hold_at=1)
     assert free.second == []
-    assert held.names == ["held", "free"]
+    assert held.names == ["clamped", "intact"]
     before = dict(zip(free.labels, free.values, strict=True))
     assert {label: value for label, value in zip(held.labels, held.second, strict=True) if label in before} == pytest.approx(
         {label: before[label] for label in held.labels if label in before}
     )
     assert held.values != pytest.approx(held.second)
-    assert "unit 3 of layer 0 held at 1" in held.caption
+    assert "unit 3 of layer 0 clamped at 1" in held.caption
+    assert "unit 3 of layer 0 ablated" in ask(task, "next_token", prompt="(one", unit=3, hold="silent").caption
     assert ask(task, "passage", prompt="(one", words=20) != ask(task, "passage", prompt="(one", words=20, unit=3, hold="silent")
 
 
@@ -457,7 +427,7 @@ def test_activations_are_the_models_own_and_a_picked_row_is_followed(own_text: s
     swapped = ask(task, "activations", read="prompt", prompt="(one) and", part="update")
     assert "lstm has no update" in swapped.caption
     hidden = ask(task, "unit", read="prompt", prompt="(one", unit=2)
-    assert isinstance(task.problem, Language)
+    assert isinstance(task.problem, TextProblem)
     ids = torch.tensor([task.problem.tokenizer.encode("(one")])
     with looking(task):
         own = task.model(ids)[0][0, :, 2]
@@ -468,9 +438,9 @@ def test_the_gradient_through_time_is_what_nudging_the_hidden_state_finds() -> N
     task = build(task="adding", cell="rnn-tanh", length=20, width=8)
     panel = ask(task, "gradient_flow", back=20)
     assert isinstance(panel, Lines)
-    assert set(panel.series) == {"this rnn-tanh", *(f"fresh {cell}" for cell in CELLS)}
+    assert set(panel.series) == {"this rnn-tanh", *(f"untrained {cell}" for cell in CELLS)}
     own = panel.series["this rnn-tanh"]
-    assert own == pytest.approx(panel.series["fresh rnn-tanh"])  # nothing was trained yet
+    assert own == pytest.approx(panel.series["untrained rnn-tanh"])  # nothing was trained yet
     assert len(own) == 20
     x, sums = task.problem.last_step(0, 20)
     model = task.model.double().eval()
@@ -496,20 +466,20 @@ def test_gates_let_the_gradient_through_where_a_plain_net_loses_it() -> None:
     task = build(task="adding", length=60, width=32, forget_bias=3.0)
     series = ask(task, "gradient_flow", back=60).series
     kept = {name: (values[50] or 0.0) / values[0] for name, values in series.items()}
-    assert kept["fresh lstm"] > 1000 * kept["fresh rnn-tanh"]
+    assert kept["untrained lstm"] > 1000 * kept["untrained rnn-tanh"]
 
 
 def test_cost_is_measured_once_for_each_measurement(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own_text)
-    monkeypatch.setattr(costs, "LENGTHS", (4, 8))
-    monkeypatch.setattr(costs, "SECONDS", 0.0)
+    monkeypatch.setattr(panels, "LENGTHS", (4, 8))
+    monkeypatch.setattr(panels, "SECONDS", 0.0)
     assert ask(task, "cost_against_length").x == []  # only when somebody asks for it
     first = ask(task, "cost_against_length", measurement=1)
     assert list(first.series) == ["lstm", "convolution", "attention"]
     assert all(value > 0 for values in first.series.values() for value in values)
     assert ask(task, "cost_against_length", measurement=1) == first
     ask(task, "cost_against_length", measurement=2)
-    assert len(task._costs) == 2
+    assert len(task.layer_times) == 2
 
 
 def test_numbers_and_letters_can_be_typed_where_the_task_is_made_of_them() -> None:

@@ -1,21 +1,39 @@
-"""The Transformer-XL against the paper's equations, a double loop and transformers' XLNet; its memory, its streams and its two tasks."""
+"""The Transformer-XL against the paper's equations, a double loop and transformers' XLNet; its memory and its two problems."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlplay.architectures import card as find_card
-from dlplay.architectures.transformer_xl.model import Memory, RelativeAttention, TransformerXL, future, relative_shift, sinusoids
-from dlplay.architectures.transformer_xl.problem import read_segments, segments
-from dlplay.architectures.transformer_xl.recall import CHOICES, DOT, FIRST_KIND, FIRST_WORD, KINDS, VOCABULARY, Facts, recall_batch
-from dlplay.architectures.transformer_xl.streams import HeldOut, Streams
+from dlplay.architectures.transformer_xl import card
+from dlplay.architectures.transformer_xl.model import (
+    Memory,
+    RelativeAttention,
+    TransformerXL,
+    causal_mask,
+    read_segments,
+    relative_shift,
+    segments,
+    sinusoids,
+)
+from dlplay.architectures.transformer_xl.problems.recall import (
+    DOT,
+    FIRST_KIND,
+    FIRST_WORD,
+    KINDS,
+    VOCABULARY,
+    WORDS_OF_A_KIND,
+    WordsAndDots,
+    recall_batch,
+)
+from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.task import TransformerXLTask
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
@@ -42,7 +60,6 @@ facts = RoomFacts(
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
-card = find_card("transformer-xl")
 
 
 def tiny(layers: int = 2, vocabulary: int = 11, seed: int = 0) -> TransformerXL:
@@ -116,7 +133,7 @@ def test_the_weights_are_the_softmax_of_the_papers_four_terms() -> None:
     seen = torch.randn(1, 9, 8, dtype=torch.float64)
     x = seen[:, 5:]
     with torch.no_grad():
-        found = layer.weights(x, seen, sinusoids(9, 8, CPU).double(), future(4, 5, CPU).double())
+        found = layer.weights(x, seen, sinusoids(9, 8, CPU).double(), causal_mask(4, 5, CPU).double())
         assert torch.allclose(found[0], four_terms(layer, x[0], seen[0]), atol=1e-6)
         lost = layer.u.clone()
         layer.u.zero_()
@@ -152,7 +169,7 @@ def test_the_output_is_that_of_transformers_xlnet_with_the_same_weights() -> Non
             heads(ours.key_distance.weight, R),
             attn_mask=masked,
         )
-        found = ours(seen[:, M:], seen, R[1:], future(T, M, CPU).double())
+        found = ours(seen[:, M:], seen, R[1:], causal_mask(T, M, CPU).double())
     assert torch.allclose(found[0], vectors.reshape(T, C), atol=1e-9)
 
 
@@ -210,8 +227,8 @@ def test_the_memory_holds_layer_inputs_and_no_gradient_flows_into_it() -> None:
     logits, memory = model(first, None, 6)
     assert logits.requires_grad
     assert not any(inputs.requires_grad for inputs in memory)
-    streams = model.streams(first, model.empty(1))
-    assert all(torch.equal(inputs, stream) for inputs, stream in zip(memory, streams, strict=False))
+    residuals = model.residuals(first, model.empty_memory(1))
+    assert all(torch.equal(inputs, residual) for inputs, residual in zip(memory, residuals, strict=False))
     _, longer = model(second, memory, 6)
     assert all(torch.equal(new[:, :2], old[:, 2:]) for new, old in zip(longer, memory, strict=True))
     parameters = list(model.parameters())
@@ -219,7 +236,7 @@ def test_the_memory_holds_layer_inputs_and_no_gradient_flows_into_it() -> None:
     of_constants = torch.autograd.grad(model(second, [inputs.clone() for inputs in memory])[0].square().sum(), parameters)
     assert all(torch.equal(a, b) for a, b in zip(through, of_constants, strict=True))
     words = set(second.flatten().tolist())
-    tied = torch.autograd.grad(model.streams(second, memory)[-1].square().sum(), model.tokens.weight)[0]
+    tied = torch.autograd.grad(model.residuals(second, memory)[-1].square().sum(), model.tokens.weight)[0]
     assert {row for row in range(11) if tied[row].any()} == words  # no row of a word that is in the memory alone
 
 
@@ -231,34 +248,27 @@ def test_the_longer_memory_is_the_same_one_and_more() -> None:
     assert segments(idx[:, :0], 4) == []
 
 
-# --- streams --------------------------------------------------------------------------------------------------------------------------
-
-
-def test_streams_are_contiguous_in_every_row_and_start_with_no_memory() -> None:
-    streams = Streams(torch.arange(103), batch=3, block=5, generator=torch.Generator().manual_seed(0))
-    for _ in range(3):
-        last = None
-        for number in range(6):
-            inputs, targets = streams.next()
-            assert (streams.memory is None) == (number == 0)
-            assert torch.equal(targets, inputs + 1)
-            assert torch.equal(inputs[:, 1:], inputs[:, :-1] + 1)
-            assert last is None or torch.equal(inputs[:, 0], last + 1)
-            last = inputs[:, -1]
-            streams.memory = [torch.zeros(3, 2, 1)]
-    with pytest.raises(DataError, match="10 tokens to train on do not fill 3 streams of 5"):
-        Streams(torch.arange(10), batch=3, block=5, generator=torch.Generator())
+# --- text -----------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("memory", [0, 3, 16])
-def test_every_held_out_token_is_predicted_once_whatever_the_memory(memory: int) -> None:
-    rows = HeldOut(torch.arange(500), torch.arange(500, 800), block=8, memory=memory)
-    seen: list[int] = []
-    for inputs, targets, scored in rows.segments():
-        assert torch.equal(targets[scored], inputs[scored] + 1)
-        seen += targets[scored].tolist()
-    assert sorted(seen) == list(range(500, 800))
-    assert rows.warm_up >= 2 * memory
+def test_every_held_out_token_is_predicted_once_and_with_a_full_memory(own_words: Path, memory: int) -> None:
+    """Of a text that counts, by a model that can count."""
+    problem = build(task="text", text=str(own_words)).problem
+    assert isinstance(problem, TextProblem)
+    problem.dataset = dataclasses.replace(problem.text, train=torch.arange(500), held_out=torch.arange(500, 800))
+    lengths = []
+
+    def model(idx: Tensor, carried: Memory | None, keep: int) -> tuple[Tensor, Memory]:
+        before = torch.zeros(len(idx), 0, 1) if carried is None else carried[0]
+        if (idx[0] >= 499).any():  # the first row's next tokens are held out
+            lengths.append(before.shape[1])
+        return 100 * F.one_hot(idx + 1, 900).double(), [torch.cat([before, idx[..., None]], dim=1)[:, max(0, before.shape[1] + 8 - keep) :]]
+
+    score = problem.score(cast(TransformerXL, model), memory)
+    assert score.loss == pytest.approx(0, abs=1e-9)
+    assert score.accuracy == 1
+    assert set(lengths) == {memory}
 
 
 def test_a_resumed_run_goes_on_with_the_memory_it_had(own_words: Path) -> None:
@@ -299,10 +309,10 @@ def test_a_run_does_not_go_on_with_another_text(own_words: Path, tmp_path: Path)
 # --- recall ---------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("far", [True, False])
-def test_what_is_asked_for_stands_once_in_an_earlier_place(far: bool) -> None:
+@pytest.mark.parametrize("full", [True, False])
+def test_what_is_asked_for_stands_once_in_an_earlier_place(full: bool) -> None:
     facts, gap = 4, 20
-    for row in recall_batch(200, facts, gap, torch.Generator().manual_seed(1), far=far).tolist():
+    for row in recall_batch(200, facts, gap, torch.Generator().manual_seed(1), full=full).tolist():
         before, questions = row[: facts + gap], row[facts + gap :]
         words = [token for token in before if token != DOT]
         assert len(words) == facts
@@ -311,14 +321,14 @@ def test_what_is_asked_for_stands_once_in_an_earlier_place(far: bool) -> None:
         assert len(set(kinds)) == facts
         for kind, word in zip(kinds, questions[1::2], strict=True):
             assert word in words
-            assert (word - FIRST_WORD) // CHOICES == kind - FIRST_KIND
+            assert (word - FIRST_WORD) // WORDS_OF_A_KIND == kind - FIRST_KIND
             assert VOCABULARY[word] in KINDS[VOCABULARY[kind]].split()
-        assert not far or before[:facts] == words
+        assert not full or before[:facts] == words
 
 
 def test_no_word_can_be_seen_from_the_segment_of_the_questions() -> None:
     task = build()
-    whole = recall_batch(50, 3, 9, torch.Generator(), far=True)
+    whole = recall_batch(50, 3, 9, torch.Generator(), full=True)
     last = segments(whole, 8)[-1]
     assert torch.equal(last[:, :2], torch.full((50, 2), DOT))
     assert (last[:, 2::2] < FIRST_WORD).all()
@@ -330,7 +340,7 @@ def test_no_word_can_be_seen_from_the_segment_of_the_questions() -> None:
     ("values", "words", "field"),
     [
         ({"facts": 5, "block_size": 8}, "--block-size 8 does not hold the questions for --facts 5", "block_size"),
-        ({"facts": 3, "block_size": 8, "gap": 1}, "--gap 1 lets words stand in the segment of 8 tokens", "gap"),
+        ({"facts": 3, "block_size": 8, "gap": 1}, "--gap 1 leaves words in the segment of 8 tokens", "gap"),
         ({"width": 10, "heads": 4}, "--width 10 does not divide by --heads 4; use 2 heads", "heads"),
     ],
 )
@@ -342,10 +352,10 @@ def test_settings_that_make_no_sense_together_are_refused(values: dict[str, Any]
 
 
 def test_kinds_have_ten_words_and_no_word_two_kinds() -> None:
-    assert all(len(words.split()) == CHOICES for words in KINDS.values())
+    assert all(len(words.split()) == WORDS_OF_A_KIND for words in KINDS.values())
     assert len(set(VOCABULARY)) == len(VOCABULARY)
-    assert Facts(VOCABULARY).encode("Cat, red ... CITY?")[:2] == [VOCABULARY.index("cat"), VOCABULARY.index("red")]
-    assert [*Facts.split("city?")] == ["city"]
+    assert WordsAndDots(VOCABULARY).encode("Cat, red ... CITY?")[:2] == [VOCABULARY.index("cat"), VOCABULARY.index("red")]
+    assert [*WordsAndDots.split("city?")] == ["city"]
 
 
 @pytest.mark.slow
@@ -369,7 +379,7 @@ def test_whoever_trains_without_a_memory_never_recalls() -> None:
     with looking(task):
         metrics = task.evaluate()
     assert metrics["recall_accuracy"] < 0.13
-    assert metrics["val_loss"] > 0.99 * math.log(CHOICES)
+    assert metrics["val_loss"] > 0.99 * math.log(WORDS_OF_A_KIND)
 
 
 def test_the_training_loss_of_recall_is_that_of_the_words_asked_for() -> None:

@@ -12,22 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from dlplay.architectures import card as find_card
-from dlplay.architectures.transformer_xl import panels, speed
-from dlplay.architectures.transformer_xl.model import TransformerXL
-from dlplay.architectures.transformer_xl.problem import read_segments
-from dlplay.architectures.transformer_xl.reading import Reader, read
-from dlplay.architectures.transformer_xl.recall import CHOICES
+from dlplay.architectures.transformer_xl import card, panels
+from dlplay.architectures.transformer_xl.model import TransformerXL, read_segments
+from dlplay.architectures.transformer_xl.panels import Reader
+from dlplay.architectures.transformer_xl.problems.problem import Problem
+from dlplay.architectures.transformer_xl.problems.recall import WORDS_OF_A_KIND
+from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.task import TransformerXLTask
 from dlplay.checkpoints import shipped
+from dlplay.data.text import Corpus
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
 from dlplay.runs import origin, process
 from tests.conftest import Dlplay
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-card = find_card("transformer-xl")
 
 
 @functools.cache
@@ -50,6 +49,11 @@ def reading_text(own_words: Path, **values: Any) -> TransformerXLTask:
     return TransformerXLTask(make(card.settings, small | {"eval_memory": 16, "batch": 4} | values), torch.device("cpu"))
 
 
+def corpus(problem: Problem) -> Corpus:
+    assert isinstance(problem, TextProblem)
+    return problem.text.corpus
+
+
 def test_the_default_model_is_the_one_for_recall() -> None:
     assert origin.default(card) == "transformer-xl-recall"
     assert trained().settings.task == "recall"
@@ -60,7 +64,7 @@ def test_the_shipped_model_recalls_all_with_its_memory_and_nothing_without() -> 
     with looking(task):
         metrics = task.evaluate()
     assert metrics["recall_accuracy"] == 1.0
-    assert metrics["recall_without_memory"] == pytest.approx(1 / CHOICES, abs=0.03)
+    assert metrics["recall_without_memory"] == pytest.approx(1 / WORDS_OF_A_KIND, abs=0.03)
 
 
 def test_emptying_the_memory_changes_what_is_said() -> None:
@@ -120,8 +124,8 @@ def test_a_prompt_longer_than_a_segment_goes_on_into_the_memory() -> None:
     assert "memory of 16 words" in long.caption
     with looking(task):
         options = make(card.panel("next_token").options, {"prompt": "city", "read_before": "cat " + ". " * 9_000})
-        assert read(task.model, task.problem, options).memory[0].shape[1] == task.settings.eval_memory
-    with pytest.raises(SettingsError, match="what was read before has 200,000 characters; at most 100,000"):
+        assert task.panels()._read(options).memory[0].shape[1] == task.settings.eval_memory
+    with pytest.raises(SettingsError, match="the text before the prompt has 200,000 characters; at most 100,000"):
         make(card.panel("next_token").options, {"read_before": "a" * 200_000})
 
 
@@ -132,11 +136,11 @@ def test_only_what_can_reach_the_prompt_is_left_out(own_words: Path) -> None:
         torch.nn.init.normal_(parameter, std=0.3)
     text = " ".join(own_words.read_text().split()[:400])
     with looking(task):
-        cut = read(task.model, task.problem, make(card.panel("next_token").options, {"read_before": text, "prompt": "the"}))
+        cut = task.panels()._read(make(card.panel("next_token").options, {"read_before": text, "prompt": "the"}))
         ids = torch.tensor([task.problem.tokenizer.encode(text)])
         _, memory = read_segments(task.model, ids, task.settings.block_size, task.settings.eval_memory)
     assert all(torch.allclose(mine, whole, atol=1e-6) for mine, whole in zip(cut.memory, memory, strict=True))
-    assert cut.remembered == ids[0, -16:].tolist()
+    assert cut.memory_ids == ids[0, -16:].tolist()
 
 
 def test_reading_on_token_by_token_equals_reading_whole_segments(own_words: Path) -> None:
@@ -144,9 +148,9 @@ def test_reading_on_token_by_token_equals_reading_whole_segments(own_words: Path
     words = own_words.read_text().split()
     options = make(card.panel("passage").options, {"read_before": " ".join(words[:40]), "prompt": " ".join(words[40:43])})
     with looking(task):
-        reader = Reader(task.model, read(task.model, task.problem, options))
+        reader = Reader(task.model, task.panels()._read(options))
         found = [reader.logits, *(reader.append(token) for token in task.problem.tokenizer.encode(" ".join(words[43:60])))]
-        start = read(task.model, task.problem, options)
+        start = task.panels()._read(options)
         ids = torch.tensor([task.problem.tokenizer.encode(" ".join(words[40:60]))])
         expected, memory = [], start.memory
         for segment in torch.split(ids, 8, dim=1):
@@ -161,7 +165,7 @@ def test_the_curve_over_memory_lengths_steps_where_the_memory_reaches_the_words(
     assert recalled[0] < 0.2
     assert recalled[32] < 0.2
     assert recalled[48] == 1.0
-    assert set(answer.series["chance"]) == {1 / CHOICES}
+    assert set(answer.series["chance"]) == {1 / WORDS_OF_A_KIND}
     assert answer.percent, "a share of the words"
     assert answer.caption.startswith(f"as of step {trained().step:,}"), "it may be older than the charts beside it"
 
@@ -188,13 +192,13 @@ def test_the_reach_is_measured_with_the_longest_memory_that_fills() -> None:
     usual = task.settings
     short = ask(task, "effective_context")
     try:
-        task.problem.settings = dataclasses.replace(usual, eval_memory=128)
+        task.settings = dataclasses.replace(usual, eval_memory=128)
         answer = ask(task, "effective_context")
     finally:
-        task.problem.settings = usual
+        task.settings = usual
     assert short.caption.endswith(f"memory {usual.eval_memory}")
-    longest = task.problem.piece(1).shape[1] - usual.block_size
-    assert answer.caption.endswith(f"memory {longest}, since what is read here ends before it fills the 128")
+    longest = task.problem.examples(1).shape[1] - usual.block_size
+    assert answer.caption.endswith(f"memory {longest}, since the held-out sequences end before they fill 128")
     assert answer.figure != "mean distance 0.0"
     for curve in answer.series.values():
         assert curve[0] == pytest.approx(1.0, abs=1e-4)
@@ -202,8 +206,8 @@ def test_the_reach_is_measured_with_the_longest_memory_that_fills() -> None:
 
 def test_speed_is_measured_on_demand_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(trained(), "evaluation_speed").series == {}
-    monkeypatch.setattr(speed, "CONTEXTS", (8, 16))
-    monkeypatch.setattr(speed, "SECONDS", 0.001)
+    monkeypatch.setattr(panels, "CONTEXTS", (8, 16))
+    monkeypatch.setattr(panels, "SECONDS", 0.001)
     answer = ask(trained(), "evaluation_speed", measurement=3)
     assert set(answer.series) == {"with memory", "window recomputed"}
     assert all(value > 0 for values in answer.series.values() for value in values)
@@ -215,20 +219,20 @@ def test_both_ways_of_evaluating_predict_the_same() -> None:
     torch.manual_seed(0)
     model = TransformerXL(7, layers=1, heads=2, width=8).eval()
     with torch.no_grad():
-        windows = speed.recomputed(model, 3, 5)
+        windows = panels.recomputed(model, 3, 5)
         whole, memory = model(torch.zeros(1, 5, dtype=torch.int64), None, 5)
         one, _ = model(torch.zeros(1, 1, dtype=torch.int64), memory, 5)
     assert windows.shape == (3, 7)
     assert torch.allclose(windows, one[0].expand(3, -1), atol=1e-6)
-    assert speed.with_memory(model, 4, 5).shape == (4, 7)
+    assert panels.with_memory(model, 4, 5).shape == (4, 7)
     assert whole.shape == (1, 5, 7)
 
 
 def test_a_text_model_shows_the_held_out_text_until_something_is_typed(own_words: Path) -> None:
     task = reading_text(own_words)
     strip = ask(task, "prompt_tokens")
-    assert "the held-out text, until something is typed" in strip.caption
-    held_out = [task.problem.tokenizer.label(token) for token in task.problem.corpus.held_out[16:28].tolist()]
+    assert "held-out text, until you type a prompt" in strip.caption
+    held_out = [task.problem.tokenizer.label(token) for token in corpus(task.problem).held_out[16:28].tolist()]
     assert strip.words == held_out[4:]  # the last eight, a segment
     typed = ask(task, "prompt_tokens", prompt="zebra", read_before="")
     assert typed.words == ["<unk>"]
@@ -237,7 +241,7 @@ def test_a_text_model_shows_the_held_out_text_until_something_is_typed(own_words
 
 def test_each_text_that_nobody_has_set_is_replaced_alone_and_told_to_the_line(own_words: Path) -> None:
     task = reading_text(own_words)
-    decode, held_out = task.problem.tokenizer.decode, task.problem.corpus.held_out.tolist()
+    decode, held_out = task.problem.tokenizer.decode, corpus(task.problem).held_out.tolist()
     before, prompt = decode(held_out[:16]), decode(held_out[16:28])
     assert ask(task, "next_token").read == {"prompt": prompt, "read_before": before}
     typed = ask(task, "next_token", prompt=prompt + " zebra")

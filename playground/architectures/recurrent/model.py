@@ -1,8 +1,8 @@
 """Recurrent nets: Elman's (1990), the LSTM (Hochreiter and Schmidhuber, 1997; with Gers' forget gate, 2000) and the GRU (Cho et al., 2014).
 
-Each cell stands here twice. `forward` calls PyTorch's fused kernel, which is quick and keeps the gates to itself. `trace` walks the same
-weights through the equations below, one step at a time, and shows every gate. In the comments B is the batch, T the steps, C the length of
-an input, H the width, L the layers, D the directions (1 or 2), V the outputs.
+Each cell is here twice. `forward` calls PyTorch's fused kernel, which is fast and does not return the gates. `trace` runs the equations
+below with the same weights, one step at a time, and returns every gate. In the comments B is the batch, T the steps, C the size of an
+input, H the width, L the layers, D the directions (1 or 2), V the outputs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
-"""What is carried on: (hidden,), and for an LSTM (hidden, cell), each (L D, B, H)."""
+"""The state after a step: (hidden,), for an LSTM (hidden, cell), each (L D, B, H)."""
 
 Parts = dict[str, Tensor]
-"""Gates and states of one cell after one step, (B, H) each; always a `hidden`."""
+"""Gates and states of one layer after one step, (B, H) each; always with `hidden`."""
 
 CELLS = ("rnn-tanh", "rnn-relu", "gru", "lstm")
 
@@ -27,7 +27,7 @@ PARTS = {
     "gru": ("hidden", "reset", "update", "candidate"),
     "lstm": ("hidden", "cell", "input gate", "forget gate", "output gate", "candidate"),
 }
-"""What can be looked at in each cell."""
+"""Gates and states of each cell."""
 
 
 def rnn_step(from_x: Tensor, from_h: Tensor, before: Parts, *, relu: bool) -> Parts:
@@ -37,7 +37,8 @@ def rnn_step(from_x: Tensor, from_h: Tensor, before: Parts, *, relu: bool) -> Pa
 
 
 def gru_step(from_x: Tensor, from_h: Tensor, before: Parts) -> Parts:
-    """A share z of each unit is kept and the rest replaced; r says how much of the past the replacement may see. Inputs are (B, 3 H)."""
+    """The update gate z keeps a share of each unit and replaces the rest; the reset gate r limits what the candidate sees of the last
+    state. `from_x` and `from_h` are (B, 3 H)."""
     r_x, z_x, n_x = from_x.chunk(3, dim=-1)
     r_h, z_h, n_h = from_h.chunk(3, dim=-1)
     r = (r_x + r_h).sigmoid()
@@ -47,7 +48,8 @@ def gru_step(from_x: Tensor, from_h: Tensor, before: Parts) -> Parts:
 
 
 def lstm_step(from_x: Tensor, from_h: Tensor, before: Parts) -> Parts:
-    """The cell is forgotten by f and added to by i; o says how much of it is told. Inputs are (B, 4 H)."""
+    """The forget gate f scales the cell, the input gate i what is added to it, the output gate o what is read from it. `from_x` and
+    `from_h` are (B, 4 H)."""
     i, f, g, o = (from_x + from_h).chunk(4, dim=-1)
     i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
     c = f * before["cell"] + i * g
@@ -62,8 +64,8 @@ def cell_step(cell: str, from_x: Tensor, from_h: Tensor, before: Parts) -> Parts
 
 
 @dataclasses.dataclass(frozen=True)
-class Hold:
-    """One unit's hidden value held fast, at every step: 0 silences it."""
+class Clamp:
+    """An intervention: the hidden value of one unit is set at every step. At 0 the unit is ablated."""
 
     layer: int
     unit: int
@@ -72,22 +74,22 @@ class Hold:
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """What happened at every step."""
+    """Outputs, and gates and states at every step."""
 
     outputs: Tensor  # (B, T, V)
     hidden: Tensor  # (B, T, H D), of the last layer
     layers: list[list[Parts]]
-    """Of each layer and step, the parts of the forward direction."""
+    """By layer and step; of the forward direction."""
 
     def part(self, layer: int, name: str) -> Tensor:
-        """One gate or state of a layer through time, (B, T, H)."""
+        """One gate or state of a layer over time, (B, T, H)."""
         return torch.stack([parts[name] for parts in self.layers[layer]], dim=1)
 
 
 class Recurrent(nn.Module):
-    """Tokens (B, T) or numbers (B, T, C) in, outputs (B, T, V); what was read is remembered in a state of fixed size.
+    """Tokens (B, T) or numbers (B, T, C) to outputs (B, T, V), with a state of fixed size.
 
-    `embedding` is the length of a token's vector when there is a `vocabulary`; `head` the width of a relu layer between the last hidden
+    `embedding` is the size of a token's vector where there is a `vocabulary`; `head` the width of a relu layer between the last hidden
     state and the output (0: none).
     """
 
@@ -122,22 +124,22 @@ class Recurrent(nn.Module):
         self.output = nn.Linear(head or width * self.directions, outputs)
         self.set_dropout(dropout)
         if cell == "lstm":
-            self._remember_at_first(forget_bias)
+            self._set_forget_bias(forget_bias)
 
-    def _remember_at_first(self, forget_bias: float) -> None:
-        """Forget gates begin at `forget_bias` (Jozefowicz et al., 2015), which would count twice if it stood in both bias vectors."""
+    def _set_forget_bias(self, forget_bias: float) -> None:
+        """Initial bias of the forget gates (Jozefowicz et al., 2015). PyTorch adds two bias vectors, so only one of them has it."""
         for name, parameter in self.rnn.named_parameters():
             if name.startswith("bias"):
                 value = forget_bias if name.startswith("bias_ih") else 0.0
                 nn.init.constant_(parameter[self.width : 2 * self.width], value)
 
     def set_dropout(self, dropout: float) -> None:
-        """Share of values switched off in training, after each layer and the dense one; never through time."""
+        """Change the dropout after each layer and after the dense one; there is none between time steps."""
         self.dropout = dropout
         self.rnn.dropout = dropout if self.layers > 1 else 0.0
 
     def embed(self, x: Tensor) -> Tensor:
-        """What the first layer reads, (B, T, C)."""
+        """Input of the first layer, (B, T, C)."""
         return x if self.tokens is None else self.tokens(x)
 
     def read_out(self, hidden: Tensor) -> Tensor:
@@ -148,59 +150,83 @@ class Recurrent(nn.Module):
         outputs: Tensor = self.output(hidden)
         return outputs
 
-    def concluded(self, hidden: Tensor) -> Tensor:
-        """What is known of a whole sequence, (B, H D) from the last layer's hidden states (B, T, H D): each direction's after its own last
-        step, which is the first place for the one that reads from the end."""
+    def final_hidden(self, hidden: Tensor) -> Tensor:
+        """Each direction's hidden state after its own last step, (B, H D) from the last layer's hidden states (B, T, H D): the backward
+        direction ends at the first place."""
         if self.directions == 1:
             return hidden[:, -1]
         return torch.cat([hidden[:, -1, : self.width], hidden[:, 0, self.width :]], dim=-1)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Hidden states of the last layer (B, T, H D), which `read_out` takes, and the state after the last step."""
+        """Hidden states of the last layer (B, T, H D), for `read_out`, and the state after the last step."""
         hidden, after = self.rnn(self.embed(x), state if state is None or len(state) == 2 else state[0])
         return hidden, after if isinstance(after, tuple) else (after,)
 
-    def trace(self, x: Tensor, hold: Hold | None = None, before: list[Parts] | None = None) -> Trace:
-        """The same step by step, with everything that happened; `hold` holds one unit fast on the way forward.
+    def trace(self, x: Tensor, clamp: Clamp | None = None, before: list[Parts] | None = None) -> Trace:
+        """`forward` and `read_out` step by step; `clamp` sets one unit of the forward direction.
 
-        It begins with a zero state, or after the last step of each layer in `before`.
+        It starts from a zero state, or from `before`: the parts of each layer at the step before.
         """
         x = self.embed(x)
-        seen = []
+        layers = []
         for layer in range(self.layers):
-            held = hold if hold is not None and hold.layer == layer else None
-            steps = self._walk(x, f"l{layer}", held, before[layer] if before else None)
-            seen.append(steps)
-            ways = [torch.stack([parts["hidden"] for parts in steps], dim=1)]  # (B, T, H)
+            here = clamp if clamp is not None and clamp.layer == layer else None
+            steps = self._unroll(x, f"l{layer}", here, before[layer] if before else None)
+            layers.append(steps)
+            directions = [torch.stack([parts["hidden"] for parts in steps], dim=1)]  # (B, T, H)
             if self.directions == 2:
-                back = self._walk(x.flip(1), f"l{layer}_reverse")
-                ways.append(torch.stack([parts["hidden"] for parts in back], dim=1).flip(1))
-            x = torch.cat(ways, dim=-1)  # (B, T, H D)
-        return Trace(self.read_out(x), x, seen)
+                backward = self._unroll(x.flip(1), f"l{layer}_reverse")
+                directions.append(torch.stack([parts["hidden"] for parts in backward], dim=1).flip(1))
+            x = torch.cat(directions, dim=-1)  # (B, T, H D)
+        return Trace(self.read_out(x), x, layers)
 
-    def _walk(self, x: Tensor, suffix: str, hold: Hold | None = None, before: Parts | None = None) -> list[Parts]:
+    def _unroll(self, x: Tensor, suffix: str, clamp: Clamp | None = None, before: Parts | None = None) -> list[Parts]:
         """One layer in one direction."""
         w_x, w_h, b_x, b_h = (getattr(self.rnn, f"{name}_{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         zero = x.new_zeros(x.shape[0], self.width)
         parts: Parts = before or {"hidden": zero, "cell": zero}
-        held = None if hold is None else torch.arange(self.width, device=x.device) == hold.unit  # (H,)
+        clamped = None if clamp is None else torch.arange(self.width, device=x.device) == clamp.unit  # (H,)
         steps = []
         for from_x in F.linear(x, w_x, b_x).unbind(1):  # (B, gates H) at each step
             parts = cell_step(self.cell, from_x, F.linear(parts["hidden"], w_h, b_h), parts)
-            if held is not None and hold is not None:
-                parts["hidden"] = parts["hidden"].masked_fill(held, hold.value)
+            if clamped is not None and clamp is not None:
+                parts["hidden"] = parts["hidden"].masked_fill(clamped, clamp.value)
             steps.append(parts)
         return steps
 
 
-class Reading(nn.Module):
-    """A net that reads from nothing and says something: after every step, or once at the end."""
+class Stateful:
+    """A net that keeps its state from call to call: with the fused kernel, or step by step where a unit is clamped."""
 
-    def __init__(self, net: Recurrent, concludes: bool) -> None:
+    def __init__(self, model: Recurrent, clamp: Clamp | None = None) -> None:
+        self.model, self.clamp = model, clamp
+        self._state: State | None = None
+        self._before: list[Parts] | None = None
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Hidden states (B, T, H D) of the last layer for the next steps of the sequence."""
+        if self.clamp is None:
+            hidden: Tensor
+            hidden, self._state = self.model(inputs, self._state)
+            return hidden
+        trace = self.model.trace(inputs, self.clamp, self._before)
+        self._before = [steps[-1] for steps in trace.layers]
+        return trace.hidden
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs (B, T, V) for the next steps of the sequence."""
+        return self.model.read_out(self.hidden(inputs))
+
+
+class Stateless(nn.Module):
+    """The net as one map of tensors: every sequence starts from a zero state."""
+
+    def __init__(self, net: Recurrent, final: bool) -> None:
+        """`final`: only the output after the whole sequence."""
         super().__init__()
-        self.net, self.concludes = net, concludes
+        self.net, self.final = net, final
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs (B, T, V) of tokens (B, T) or numbers (B, T, C); (B, V) of one that concludes."""
+        """Outputs (B, T, V) of tokens (B, T) or numbers (B, T, C); with `final` (B, V)."""
         hidden, _ = self.net(x)
-        return self.net.read_out(self.net.concluded(hidden) if self.concludes else hidden)
+        return self.net.read_out(self.net.final_hidden(hidden) if self.final else hidden)

@@ -1,85 +1,233 @@
-"""Questions about what goes on inside a recurrent net, each a pure function of the model, what it reads and the options."""
+"""What can be seen of a recurrent net, whatever it is trained on. The panels that depend on the problem are in `problems`."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from dlplay.architectures.recurrent.model import PARTS, Recurrent
-from dlplay.architectures.recurrent.options import Activations
-from dlplay.architectures.recurrent.problem import Problem, chosen, hold_of, hold_words
-from dlplay.engine.panels import Array, Bars, HeatMap, Tokens
-from dlplay.parts.norms import norms as norms_of
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent
+from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
+from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, GradientFlow, NextToken, Passage, PromptToken, Unit
+from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
+from dlplay.engine.settings import Options
+from dlplay.parts import norms
+from dlplay.parts.measurements import device_and_threads, fastest, remember
+from dlplay.parts.prompt_options import Neighbours, Prompt
+
+if TYPE_CHECKING:
+    from dlplay.architectures.recurrent.task import RecurrentTask
 
 MAP = 128
 """Steps that a heat map shows, at most."""
 
+PIECE = 96
+"""Steps of held-out data whose activations are shown."""
+
+CONTEXT = 256
+"""Steps of held-out data that are read where the prompt holds no input."""
+
 SIGNED = ("hidden", "cell", "candidate")
-"""What may be negative; the gates lie between 0 and 1."""
+"""States; the gates lie between 0 and 1."""
+
+VANISHED = 1e-30
+"""A gradient below this counts as zero (single precision ends at about 1e-38)."""
 
 
-def activations(model: Recurrent, problem: Problem, options: Activations) -> HeatMap:
-    """Every unit of a layer through time."""
-    labels, values, name, notes = _followed(model, problem, options)
-    layer, _ = chosen(model, options)
-    spread = values.std(dim=0, unbiased=False)
-    liveliest = spread.topk(min(3, len(spread))).indices.tolist()
-    cut = [f"the last {MAP} of {len(labels)} steps"] if len(labels) > MAP else []
-    return HeatMap(
-        values=Array.of(values[-MAP:].T.contiguous().numpy()),
-        rows=[f"unit {unit}" for unit in range(model.width)],
-        columns=labels[-MAP:],
-        row_title="unit",
-        column_title="what is read",
-        signed=name in SIGNED and not (name == "hidden" and model.cell == "rnn-relu"),
-        low=None if name in ("cell", "hidden") else 0.0,
-        high=None if name in ("cell", "hidden") else 1.0,
-        figure=f"{name}, layer {layer} of 0–{model.layers - 1}",
-        caption=" · ".join([f"liveliest units: {', '.join(map(str, liveliest))}", *cut, *notes]),
-    )
+class RecurrentPanels(ABC):
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, task: RecurrentTask) -> None:
+        self.task = task
+        self.model, self.problem = task.model, task.problem
+
+    @abstractmethod
+    def next_token(self, options: NextToken) -> Bars: ...
+
+    @abstractmethod
+    def passage(self, options: Passage) -> Tokens: ...
+
+    @abstractmethod
+    def prompt_tokens(self, options: PromptToken) -> Tokens: ...
+
+    def neighbours(self, options: Neighbours) -> Bars:
+        caption = f"--task {self.task.settings.task} has no words to compare; --task text shows their neighbours here"
+        return Bars(labels=[], values=[], caption=caption)
+
+    def forecast(self, options: Forecast) -> Lines:
+        caption = f"--task {self.task.settings.task} predicts tokens; --task series or adding draws a forecast here"
+        return Lines(x=[], series={}, caption=caption)
+
+    def activations(self, options: Activations) -> HeatMap:
+        """One gate or state of every unit of a layer at each step."""
+        inputs, values, name, notes = self._activations(options)
+        layer, _ = self._unit(options)
+        deviation = values.std(dim=0, unbiased=False)
+        most = deviation.topk(min(3, len(deviation))).indices.tolist()
+        cut = [f"the last {MAP} of {len(inputs.labels)} steps"] if len(inputs.labels) > MAP else []
+        return HeatMap(
+            values=Array.of(values[-MAP:].T.contiguous().numpy()),
+            rows=[f"unit {unit}" for unit in range(self.model.width)],
+            columns=inputs.labels[-MAP:],
+            row_title="unit",
+            column_title="input",
+            signed=name in SIGNED and not (name == "hidden" and self.model.cell == "rnn-relu"),
+            low=None if name in ("cell", "hidden") else 0.0,
+            high=None if name in ("cell", "hidden") else 1.0,
+            figure=f"{name}, layer {layer} of 0–{self.model.layers - 1}",
+            caption=" · ".join([f"units that vary most: {', '.join(map(str, most))}", *cut, *notes]),
+        )
+
+    def unit(self, options: Activations) -> Tokens:
+        """The same of one unit; the middle of the scale is 0 for what can be negative."""
+        inputs, values, name, notes = self._activations(options)
+        layer, number = self._unit(options)
+        own = values[:, number]
+        scaled = (own / max(1.0, float(own.abs().max())) + 1) / 2 if name in SIGNED else own
+        return Tokens(
+            words=inputs.labels,
+            values=scaled.tolist(),
+            notes=[f"{label}: {value:.3f} after it" for label, value in zip(inputs.labels, own.tolist(), strict=True)],
+            figure=f"unit {number} of 0–{self.model.width - 1}, {name}",
+            caption=" · ".join([f"layer {layer}, from {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
+        )
+
+    def gradient_flow(self, options: GradientFlow) -> Lines:
+        """This model's gradient norms beside those of untrained ones of every cell; all read the same held-out data."""
+        inputs, targets = self.problem.last_step(options.example, options.back)
+
+        def untrained() -> dict[str, list[float]]:
+            models = {f"untrained {cell}": self.task.untrained(cell).eval() for cell in CELLS}
+            return {name: gradient_norms(model, self.problem, inputs, targets) for name, model in models.items()}
+
+        own = gradient_norms(self.model, self.problem, inputs, targets)
+        series = {f"this {self.model.cell}": own, **remember(self.task.untrained_gradients, options, untrained)}
+        share = own[-1] / own[0] if own[0] > 0 else 0.0
+        return Lines(
+            x=[float(step) for step in range(len(own))],
+            series={name: [value if value > VANISHED else None for value in values] for name, values in series.items()},
+            x_title="steps back",
+            log=True,
+            figure=f"x {share:.2g} over {len(own) - 1} steps" if share else f"vanished after {len(own) - 1} steps",
+            caption=f"mean loss of the last step of {inputs.shape[0]} held-out sequences; layer {self.model.layers - 1}",
+        )
+
+    def cost_against_length(self, options: Cost) -> Lines:
+        """Milliseconds of a training step of three kinds of layer."""
+        if options.measurement == 0:
+            return Lines(x=[], series={}, caption="set measurement to 1 to measure now; training waits about two seconds")
+        cell, width, device = self.model.cell, self.model.width, self.task.device
+        times = remember(self.task.layer_times, options.measurement, lambda: layer_times(cell, width, device))
+        longest = {name: values[-1] for name, values in times.items()}
+        return Lines(
+            x=[float(length) for length in LENGTHS],
+            series={name: [float(f"{value:.4g}") for value in values] for name, values in times.items()},
+            x_title="steps in the sequence",
+            log=True,
+            figure=f"{longest[cell] / longest['attention']:.3g} x attention at {LENGTHS[-1]}",
+            caption=f"ms, forward and backward, one layer of width {width}, one sequence, fastest of several, {device_and_threads(device)}",
+        )
+
+    def norms(self, options: Options) -> Bars:
+        return norms.norms(self.model, _part)
+
+    # --- what the options mean ----------------------------------------------------------------------------------------------------
+
+    def _unit(self, options: Unit) -> tuple[int, int]:
+        """Layer and unit."""
+        return min(options.layer, self.model.layers - 1), min(options.unit, self.model.width - 1)
+
+    def _clamp(self, options: Unit) -> Clamp | None:
+        if options.hold == "free":
+            return None
+        return Clamp(*self._unit(options), options.hold_at if options.hold == "clamped" else 0.0)
+
+    def _caption(self, options: Unit, *more: str) -> str:
+        """The clamp, and `more`."""
+        clamp = self._clamp(options)
+        done = "ablated" if options.hold == "silent" else f"clamped at {options.hold_at:g}"
+        return " · ".join(filter(None, [f"unit {clamp.unit} of layer {clamp.layer} {done}" if clamp else "", *more]))
+
+    def _inputs(self, options: Prompt) -> Inputs:
+        """The prompt, or held-out inputs where it holds none."""
+        return self.problem.parse(options.prompt) or self.problem.example(0, CONTEXT)
+
+    def _activations(self, options: Activations) -> tuple[Inputs, Tensor, str, list[str]]:
+        """The inputs, the part's values (T, H), its name, and notes."""
+        inputs = self.problem.parse(options.prompt) if options.read == "prompt" else None
+        inputs = inputs or self.problem.example(options.example, PIECE)
+        name = options.part if options.part in PARTS[self.model.cell] else "hidden"
+        instead = "" if name == options.part else f"{self.model.cell} has no {options.part}: its hidden state is shown"
+        layer, _ = self._unit(options)
+        values = self.model.trace(inputs.values, self._clamp(options)).part(layer, name)[0]
+        return inputs, values.float().cpu(), name, [note for note in (instead, self._caption(options), *inputs.notes) if note]
 
 
-def unit(model: Recurrent, problem: Problem, options: Activations) -> Tokens:
-    """One unit's value after each step of what is read; the middle of the scale is 0 for what can be negative."""
-    labels, values, name, notes = _followed(model, problem, options)
-    layer, number = chosen(model, options)
-    own = values[:, number]
-    largest = max(1.0, float(own.abs().max()))
-    if name in SIGNED:
-        scaled = (own / largest + 1) / 2
-    else:
-        scaled = own
-    return Tokens(
-        words=labels,
-        values=scaled.tolist(),
-        notes=[f"{label}: {value:.3f} after it" for label, value in zip(labels, own.tolist(), strict=True)],
-        figure=f"unit {number} of 0–{model.width - 1}, {name}",
-        caption=" · ".join([f"layer {layer}, from {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
-    )
+def gradient_norms(model: Recurrent, problem: Problem, inputs: Tensor, targets: Tensor) -> list[float]:
+    """Norm of the gradient of the last step's loss with respect to the last layer's hidden state 0, 1, 2 … steps back."""
+    with torch.enable_grad():
+        trace = model.trace(inputs)
+        loss = problem.criterion(problem.final_outputs(model, trace.hidden), targets)
+        hidden = [parts["hidden"] for parts in trace.layers[-1]]
+        gradients = torch.autograd.grad(loss, hidden, allow_unused=True)
+    return [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]
 
 
-def _followed(model: Recurrent, problem: Problem, options: Activations) -> tuple[list[str], Tensor, str, list[str]]:
-    """Labels of the steps, the part's values (T, H) at them, the part's name, and notes."""
-    reading = problem.reading(options)
-    hold = hold_of(model, options)
-    layer, _ = chosen(model, options)
-    name = options.part if options.part in PARTS[model.cell] else "hidden"
-    instead = [] if name == options.part else [f"{model.cell} has no {options.part}: its hidden state is shown"]
-    values = model.trace(reading.inputs, hold).part(layer, name)[0]
-    return reading.labels, values.float().cpu(), name, [*instead, *hold_words(hold), *reading.notes]
-
-
-def norms(model: Recurrent) -> Bars:
-    """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    return norms_of(model, _label)
-
-
-def _label(name: str) -> str:
-    """A parameter's part in words."""
+def _part(name: str) -> str:
+    """The part of the model that a parameter belongs to."""
     module, _, kind = name.partition(".")
     if module != "rnn":
         return {"tokens": "embedding", "dense": "dense layer", "output": "output"}[module]
     _, _, layer = kind.partition("_l")
     layer = layer.replace("_reverse", " backward")
     return f"layer {layer} " + (
-        "biases" if kind.startswith("bias") else "from its input" if kind.startswith("weight_ih") else "from itself"
+        "biases" if kind.startswith("bias") else "input weights" if kind.startswith("weight_ih") else "recurrent weights"
     )
+
+
+# --- the cost of a layer --------------------------------------------------------------------------------------------------------------
+
+LENGTHS = (16, 32, 64, 128, 256, 512)
+KERNEL = 4
+"""Steps that the convolution sees at once."""
+
+SECONDS = 0.06
+REPEATS = 5
+"""How long, and how often at least, each layer is timed at each length."""
+
+
+def layer_times(cell: str, width: int, device: torch.device) -> dict[str, list[float]]:
+    """Milliseconds of forward and backward at each of `LENGTHS`: a recurrent layer, a causal convolution and causal attention."""
+    recurrent = Recurrent(1, cell=cell, inputs=width, width=width).to(device)
+    convolution = nn.Conv1d(width, width, KERNEL).to(device)
+    qkv, projection = nn.Linear(width, 3 * width).to(device), nn.Linear(width, width).to(device)
+    heads = max(heads for heads in (8, 4, 2, 1) if width % heads == 0)
+
+    def attention(x: Tensor) -> Tensor:
+        q, k, v = qkv(x).unflatten(-1, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)  # (B, heads, T, C / heads) each
+        out: Tensor = projection(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        return out
+
+    layers: dict[str, Callable[[Tensor], Tensor]] = {
+        cell: lambda x: recurrent(x)[0],
+        "convolution": lambda x: convolution(F.pad(x.transpose(1, 2), (KERNEL - 1, 0))),
+        "attention": attention,
+    }
+    found: dict[str, list[float]] = {name: [] for name in layers}
+    with torch.enable_grad():
+        for length in LENGTHS:
+            x = torch.randn(1, length, width).to(device).requires_grad_()
+            for name, layer in layers.items():
+                found[name].append(1000 * _seconds(layer, x))
+    return found
+
+
+def _seconds(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    def step() -> None:
+        layer(x).sum().backward()  # type: ignore[no-untyped-call]
+
+    return fastest(step, x.device, seconds=SECONDS, repeats=REPEATS)

@@ -1,4 +1,4 @@
-"""What a recurrent net can be told. Imports no torch."""
+"""Settings of a recurrent net, and options of its panels. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,106 +8,198 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dlplay.data.bounded import clean
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.quantities import (
+    Batch,
+    BlockSize,
+    ClipNorm,
+    Dropout,
+    ExampleIndex,
+    LayerIndex,
+    Layers,
+    LearningRate,
+    Measurement,
+    MinCount,
+    Steps,
+    TokenOrLast,
+    VocabSize,
+    Warmup,
+    WeightDecay,
+    unit,
+)
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import prompt_options
+from dlplay.parts.prompt_options import NextWord, Prompt
+from dlplay.parts.transformer_settings import StreamSettings, TextSource
 
 SINES = "sines"
-"""Names the series that is always there."""
+"""Name of the series that is always there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecurrentSettings(Settings):
-    """What a recurrent net can be told."""
+class RecurrentSettings(StreamSettings):
+    """Settings of a recurrent net."""
 
     task: Literal["text", "adding", "copy", "series"] = "text"
-    """What it learns: the next token of a text, the sum of two marked numbers, recalling symbols after a gap, or a series of numbers."""
+    """What it learns: the next token of a text, the sum of two marked numbers, copying symbols after a gap, or a series of numbers."""
 
     cell: Literal["rnn-tanh", "rnn-relu", "gru", "lstm"] = "lstm"
-    """How it remembers: a plain unit overwrites all it knows at every step; a GRU and an LSTM have gates that keep, replace and tell."""
+    """A plain cell replaces its whole state at every step; a GRU and an LSTM have gates that decide what is kept, added and read."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})] = "reference"
-    """For text: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
-
+    text: TextSource = "reference"
     tokens: Literal["char", "word"] = "char"
-    """For text: what it reads at a time: a character as it stands, or a word, number or punctuation mark in lower case."""
-
-    vocab_size: Annotated[int, Meta(ge=2, le=65_536)] = 8000
-    """For text: at most this many different tokens are known; the rarest of the rest are read as <unk>."""
-
-    min_count: Annotated[int, Meta(ge=1, le=10_000)] = 3
-    """For text: a word that comes less often in the training text is read as <unk>; characters are all kept."""
+    vocab_size: VocabSize = 8000
+    min_count: MinCount = 3
 
     predict: Literal["every", "last"] = "every"
-    """For text: the token after every place of a stream that is read on and on, or only the one after a window read from nothing."""
+    """For text: predict the token after every step of a stream, or only the one after each window, read from a zero state."""
 
-    length: Annotated[int, Meta(ge=2, le=1000, extra={"unit": "steps"})] = 50
+    length: Annotated[int, Meta(ge=2, le=1000), unit("steps")] = 50
     """For adding: numbers in a sequence. For copy: steps between the last symbol and the first that is to be recalled."""
 
     data: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": [SINES], "path": True})] = SINES
     """For series: sines (a mixture of three, with noise), or a CSV file of at most 64 MiB."""
 
     column: Annotated[str, Meta(max_length=200)] = ""
-    """For series: name or number (from 1) of the CSV file's column; empty takes the first of numbers that do not only count up."""
+    """For series: name or number (from 1) of the CSV file's column; empty takes the first column of numbers that is not a counter."""
 
-    horizon: Annotated[int, Meta(ge=1, le=500, extra={"unit": "steps"})] = 25
-    """For series: how far ahead it is tested to forecast, living on its own predictions."""
+    horizon: Annotated[int, Meta(ge=1, le=500), unit("steps")] = 25
+    """For series: length of the forecasts that are tested; each feeds on its own predictions."""
 
-    layers: Annotated[int, Meta(ge=1, le=8)] = 1
-    """Recurrent layers, each reading the hidden states of the one below."""
+    layers: Layers = 1
+    """Recurrent layers; each reads the hidden states of the one below."""
 
     width: Annotated[int, Meta(ge=2, le=2048)] = 192
-    """Units in each layer: the length of all that it can carry on from one step to the next."""
+    """Units in each layer: the size of the hidden state."""
 
     embedding: Annotated[int, Meta(ge=1, le=2048)] = 64
-    """For text and copy: length of the vector that stands for a token."""
+    """For text and copy: size of the vector that represents each token."""
 
     head: Annotated[int, Meta(ge=0, le=4096)] = 0
-    """Width of a relu layer between the last hidden state and the output; 0 puts none there."""
+    """Width of a relu layer between the last hidden state and the output; 0: none."""
 
     bidirectional: bool = False
-    """For adding and copy: a second set of units reads from the end; who predicts what comes next must not look there."""
+    """For adding and copy: a second set of units reads from the end; a model that predicts what comes next must not."""
 
     forget_bias: Annotated[float, Meta(ge=-10, le=10)] = 1.0
-    """For an LSTM: where the forget gates' biases begin; 1 makes it remember at first, until it learns what to forget."""
+    """For an LSTM: initial bias of the forget gates; at 1 it remembers at first, and learns what to forget."""
 
-    dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.2
-    """Share of values switched off at random while training, after each layer and never through time."""
+    dropout: Dropout = 0.2
+    """Share of activations that are zeroed at random while training, after each layer; none between time steps."""
 
-    block_size: Annotated[int, Meta(ge=2, le=1024, extra={"unit": "steps"})] = 64
-    """For text and series: steps through which errors are followed back; the state itself is carried on beyond them."""
+    block_size: Annotated[BlockSize, unit("steps")] = 64
+    """For text and series: steps through which gradients flow back; the state itself is carried on."""
 
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "streams"})] = 32
-    """Streams read side by side, or sequences in each step."""
+    batch: Annotated[Batch, unit("streams")] = 32
 
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 4e-3
-    """Step size at its highest: after the warm-up, from where it falls along a cosine to a twentieth at the last step."""
+    lr: LearningRate = 4e-3
+    """Peak learning rate: reached at the end of the warm-up, from where it decays along a cosine to a twentieth at the last step."""
 
-    warmup: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps", "live": True})] = 100
-    """Steps over which the step size rises from nothing."""
+    warmup: Warmup = 100
+    """Steps over which the learning rate rises from zero."""
 
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.01
-    """How strongly AdamW pulls the matrices (not biases) to zero, times the step size."""
+    weight_decay: WeightDecay = 0.01
+    """AdamW's weight decay, on matrices and embeddings, not on biases."""
 
-    clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
-    """The gradient's norm is cut down to this, since it can explode through time; 0 leaves it alone."""
+    clip: ClipNorm = 1.0
+    """Gradients are scaled down to this norm, since they can explode over time; 0 turns clipping off."""
 
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 2500
-    """Training ends after this many steps; the step size falls towards that end."""
+    steps: Steps = 2500
+    """Training ends after this many steps; the learning rate decays towards that end."""
 
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 250
-    """Steps between two evaluations on held-out data."""
+    eval_every: Steps = 250
 
     def check(self) -> None:
-        """Whoever predicts the future may not read it; and a file that nobody would read is not passed over in silence."""
+        """A series needs `task` series, and what is predicted must not be read."""
         super().check()
         if self.data != SINES and self.task != "series":
             raise SettingsError(
                 f"--data {clean(self.data)} is a series of numbers, which --task {self.task} does not read; add --task series, "
-                f"or leave it at {SINES}" + ("; a text is given with --text" if self.task == "text" else ""),
+                f"or leave it at {SINES}" + ("; use --text for a text" if self.task == "text" else ""),
                 "data",
             )
         if self.bidirectional and self.task in ("text", "series"):
             raise SettingsError(
-                f"--bidirectional reads from the end, where the answer to --task {self.task} stands; "
-                "leave it out, or use --task adding or copy",
+                f"--bidirectional would read what --task {self.task} is to predict; leave it out, or use --task adding or copy",
                 "bidirectional",
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unit(Options):
+    """One unit, and whether it is ablated or clamped."""
+
+    layer: LayerIndex = 0
+    """Which recurrent layer, counted from 0; beyond the last one the last is meant."""
+
+    unit: Annotated[int, Meta(ge=0, le=2047)] = 0
+    """Which unit of that layer, counted from 0; beyond the last one the last is meant."""
+
+    hold: Literal["free", "silent", "clamped"] = "free"
+    """An intervention on that unit in all that is shown: none (free), ablate it (silent: its hidden value is 0), or clamp it at hold-at."""
+
+    hold_at: Annotated[float, Meta(ge=-1, le=1)] = 1.0
+    """The value at which the unit is clamped."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NextToken(NextWord, Unit):
+    """Options of the next token's candidates."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Passage(prompt_options.Passage, Unit):
+    """Options of a passage."""
+
+    words: Annotated[int, Meta(ge=1, le=500)] = 200
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptToken(Prompt, Unit):
+    """Options of the prompt, step by step."""
+
+    token: TokenOrLast = -1
+    """Which token of the prompt, counted from 0; -1 is the last."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Activations(Prompt, Unit):
+    """Options of the activations through time."""
+
+    part: Literal["hidden", "cell", "input gate", "forget gate", "output gate", "candidate", "update", "reset"] = "hidden"
+    """What is shown of each unit; a cell that does not have it shows its hidden state."""
+
+    read: Literal["held-out", "prompt"] = "held-out"
+    """What the model reads: a piece of the held-out data, or the prompt."""
+
+    example: ExampleIndex = 0
+    """Which piece of the held-out data, counted from 0; after the last comes the first again."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientFlow(Options):
+    """Options of the gradient through time."""
+
+    back: Annotated[int, Meta(ge=10, le=200), unit("steps")] = 60
+    """How many steps back the gradient is followed."""
+
+    example: ExampleIndex = 0
+    """Which pieces of the held-out data, counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost(Options):
+    """Options of the cost against length."""
+
+    measurement: Measurement = 0
+    """Another number than 0 measures, and a further one measures again; a number that was measured shows the same result."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Forecast(Unit):
+    """Options of the forecast."""
+
+    example: ExampleIndex = 0
+    """Where in the held-out series the forecast starts, counted from 0; after the last place comes the first again."""
+
+    ahead: Annotated[int, Meta(ge=1, le=500), unit("steps")] = 50
+    """Length of the forecast; beyond the end of the series it stands alone."""

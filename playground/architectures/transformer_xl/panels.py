@@ -1,25 +1,40 @@
-"""Questions about a Transformer-XL, each a pure function of the model, its problem and the options."""
+"""What can be seen of a Transformer-XL: each panel is a function of the model, its problem and the options."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL
-from dlplay.architectures.transformer_xl.options import Attention, Before, Continued, Head, MemoryUsed, NextToken, Similar, TokenRead
-from dlplay.architectures.transformer_xl.problem import Problem, memory_lengths, segments
-from dlplay.architectures.transformer_xl.reading import Reader, Reading, read
+from dlplay.architectures.transformer_xl.model import Memory, TransformerXL, read_segments, segments, update_memory
+from dlplay.architectures.transformer_xl.problems.problem import memory_lengths
+from dlplay.architectures.transformer_xl.settings import (
+    AttentionHead,
+    AttentionMap,
+    MemoryAttention,
+    Neighbours,
+    NextToken,
+    Passage,
+    PromptToken,
+    PromptWithMemory,
+    Speed,
+)
 from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
-from dlplay.parts import prompts
-from dlplay.parts.norms import norms as norms_of
+from dlplay.engine.settings import Options
+from dlplay.parts import norms, prompts
+from dlplay.parts.measurements import device_and_threads, fastest, remember
+from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
 
-Asked = TypeVar("Asked", bound=Before)
+if TYPE_CHECKING:
+    from dlplay.architectures.transformer_xl.task import TransformerXLTask
+
+P = TypeVar("P", bound=PromptWithMemory)
 
 PARTS = {
     "tokens": "token embedding",
@@ -29,186 +44,274 @@ PARTS = {
     "attention": "attention",
     "feed_forward": "feed-forward",
 }
-"""What the parts of the model are called."""
+"""Parts of the model by the name of their module."""
 
 MAP = 96
-"""Tokens of the memory that an attention map shows, at most, and tokens of the segment."""
+"""Tokens of the memory, and of the segment, that an attention map shows, at most."""
 
 BORDER = "│"
-"""Stands over the empty column between memory and segment."""
+"""Label of the empty column between memory and segment."""
 
 CURVE = 2048
-"""Held-out tokens that a curve over memory lengths reads."""
+"""Held-out tokens that the curve over memory lengths reads."""
 
-PIECE = 1024
-"""Held-out tokens that a head's reach is measured on."""
-
-
-def next_token(model: TransformerXL, problem: Problem, options: NextToken) -> Bars:
-    """The likeliest next tokens, and beside them what they would be with nothing read before the prompt's own segment."""
-    reading = read(model, problem, options)
-    logits = model(reading.idx, reading.memory)[0][0, -1]
-    panel = prompts.next_token(logits, reading.prompt, problem.tokenizer, asked(reading, options))
-    without = distribution(model(reading.idx)[0][0, -1], options.temperature)
-    shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
-    texts = {name: (getattr(options, name), getattr(reading.options, name)) for name in ("prompt", "read_before")}
-    instead = {name: meant for name, (given, meant) in texts.items() if meant != given}
-    return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
+EXAMPLES = 1024
+"""Held-out tokens on which the distances of a head are measured."""
 
 
-def passage(model: TransformerXL, problem: Problem, options: Continued) -> Tokens:
-    """The prompt continued; for recall by the one word that is asked for."""
-    reading = read(model, problem, options)
-    options = dataclasses.replace(options, words=min(options.words, problem.said or options.words))
-    panel = prompts.passage(Reader(model, reading), reading.prompt, problem.tokenizer, asked(reading, options))
-    return msgspec.structs.replace(panel, ended=bool(problem.said))
+class TransformerXLPanels:
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, task: TransformerXLTask) -> None:
+        self.task = task
+        self.model, self.problem, self.settings = task.model, task.problem, task.settings
+        self.tokenizer = task.problem.tokenizer
+
+    def next_token(self, options: NextToken) -> Bars:
+        """The most likely next tokens, and their probabilities when the prompt's segment is read without a memory."""
+        context = self._read(options)
+        logits = self.model(context.idx, context.memory)[0][0, -1]  # (V,)
+        panel = prompts.next_token(logits, context.prompt, self.tokenizer, _as_read(context, options))
+        without = distribution(self.model(context.idx)[0][0, -1], options.temperature)
+        shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
+        read = {name: getattr(context.options, name) for name in ("prompt", "read_before")}
+        instead = {name: text for name, text in read.items() if text != getattr(options, name)}
+        return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
+
+    def passage(self, options: Passage) -> Tokens:
+        """The prompt continued; for recall by one word."""
+        context = self._read(options)
+        answer = self.problem.answer_length
+        options = dataclasses.replace(options, words=min(options.words, answer or options.words))
+        panel = prompts.passage(Reader(self.model, context), context.prompt, self.tokenizer, _as_read(context, options))
+        return msgspec.structs.replace(panel, ended=bool(answer))
+
+    def prompt_tokens(self, options: PromptToken) -> Tokens:
+        """The probability of each token of the prompt; for recall only of the words to recall."""
+        context = self._read(options)
+        logits = self.model(context.idx, context.memory)[0][0]  # (T, V)
+        panel = prompts.prompt_tokens(logits, context.prompt, self.tokenizer, _as_read(context, options))
+        if context.memory_ids:
+            first = f"{panel.words[0]}: no probability, since the token before it is in the memory and is not read again"
+            panel = msgspec.structs.replace(panel, notes=[first, *panel.notes[1:]])
+        targets = self.problem.is_target(context.prompt.ids)
+        if all(targets):
+            return panel
+        values = [value if target else None for value, target in zip(panel.values, targets, strict=True)]
+        notes = [note if target else f"{word}: not a target" for word, note, target in zip(panel.words, panel.notes, targets, strict=True)]
+        known = [value for value in values if value is not None]
+        figure = f"recalled with {100 * min(known):.0f} %" if known else ""
+        return msgspec.structs.replace(panel, values=values, notes=notes, figure=figure)
+
+    def memory_used(self, options: MemoryAttention) -> Tokens:
+        """The attention from one token of the prompt to each token of the memory."""
+        context = self._read(options)
+        prompt, label = context.prompt, self.tokenizer.label
+        place = prompt.place(options.token)
+        if not context.memory_ids:
+            return Tokens(words=[], values=[], caption=prompt.caption("nothing was read before: read something into the memory"))
+        weights = self.model.weights(context.idx, context.memory)  # L of (1, H, T, S)
+        layer, head = self._head(options.layer, options.head)
+        chosen = torch.cat([w[0] for w in weights]) if options.of == "all heads" else weights[layer][0, head][None]  # (heads, T, S)
+        by_head = chosen[:, place, : len(context.memory_ids)]  # (heads, M)
+        largest = by_head.amax(dim=0).tolist()
+        notes = []
+        for column, token in enumerate(context.memory_ids):
+            at = divmod(int(by_head[:, column].argmax()), self.model.heads) if options.of == "all heads" else (layer, head)
+            notes.append(f"{label(token)}: {100 * largest[column]:.1f} % of layer {at[0]}, head {at[1]}")
+        best = max(range(len(largest)), key=largest.__getitem__)
+        whose = "the largest weight of any head" if options.of == "all heads" else f"layer {layer}, head {head}"
+        return Tokens(
+            words=[label(token) for token in context.memory_ids],
+            values=largest,
+            notes=notes,
+            text=self.tokenizer.decode(context.memory_ids),
+            place=best,
+            figure=f"{label(context.memory_ids[best])} {100 * largest[best]:.0f} %",
+            caption=prompt.caption(f"query: {label(prompt.ids[place])}, {whose}"),
+        )
+
+    def attention(self, options: AttentionMap) -> HeatMap:
+        """The attention weights of one head over the memory and the prompt, with an empty column between them where there are both."""
+        context = self._read(options)
+        layer, head = self._head(options.layer, options.head)
+        weights = self.model.weights(context.idx, context.memory)[layer][0, head].float().cpu()  # (T, S)
+        held, label = len(context.memory_ids), self.tokenizer.label
+        memory, segment = weights[-MAP:, max(0, held - MAP) : held], weights[-MAP:, held:][:, -MAP:]
+        between = memory.new_full((len(memory), int(held > 0)), math.nan)
+        labels = [label(token) for token in context.prompt.ids[-MAP:]]
+        cut = [f"the last {MAP} of the memory's {held} {self.tokenizer.noun}"] if held > MAP else []
+        cut += [f"the last {MAP} of the prompt"] if len(context.prompt.ids) > MAP else []
+        in_memory = f"{100 * float(weights[-1, :held].sum()):.0f} % of the last row in memory"
+        return HeatMap(
+            values=Array.of(torch.cat([memory, between, segment], dim=1).numpy()),
+            rows=labels,
+            columns=[*(label(token) for token in context.memory_ids[-MAP:]), *([BORDER] if held else []), *labels],
+            row_title="query",
+            column_title=f"key: memory {BORDER} segment",
+            low=0.0,
+            high=1.0,
+            figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{self.model.heads - 1}",
+            caption=context.prompt.caption(in_memory, *cut),
+        )
+
+    def memory_curve(self, options: Options) -> Lines:
+        """Held-out loss, or share of words recalled, against the memory length, up to twice the one that is set."""
+        settings = self.settings
+        lengths = memory_lengths(settings, 2 * max(settings.eval_memory, settings.block_size))
+        scores = [self.problem.score(self.model, length, CURVE) for length in lengths]
+        here = scores[lengths.index(settings.eval_memory)]
+        series: dict[str, list[float | None]]
+        if settings.task == "recall":
+            chance = self.problem.baselines()["recall_accuracy"]["chance"]
+            series = {"recalled": [score.accuracy for score in scores], "chance": [chance] * len(lengths)}
+            figure = f"{100 * here.accuracy:.1f} %"
+        else:
+            series = {"held-out loss": [score.loss for score in scores]}
+            figure = f"{here.loss - scores[0].loss:+.3f} nats"
+        return Lines(
+            x=[float(length) for length in lengths],
+            series=series,
+            x_title="tokens in the memory",
+            percent=settings.task == "recall",
+            figure=f"{figure} at {settings.eval_memory}",
+            caption=f"as of step {self.task.step:,} · about {CURVE:,} held-out tokens in segments of {settings.block_size}; "
+            f"trained with a memory of {settings.memory}",  # this takes a while, and charts beside it may be ahead
+        )
+
+    def effective_context(self, options: AttentionHead) -> Lines:
+        """Share of a head's attention that goes at least so many tokens back, over held-out data; and of all heads together."""
+        layer, head = self._head(options.layer, options.head)
+        block, wanted, idx = self.settings.block_size, self.settings.eval_memory, self.problem.examples(EXAMPLES)
+        keep = min(wanted, max(0, idx.shape[1] - block))  # no segment has a longer memory
+        mass = torch.zeros(len(self.model.blocks), self.model.heads, keep + block, dtype=torch.float64)  # by distance
+        memory: Memory = self.model.empty_memory(len(idx))
+        queries = 0
+        for segment in segments(idx, block):
+            if memory[0].shape[1] == keep:  # with a shorter memory no query could attend that far
+                queries += segment.numel()
+                for number, weights in enumerate(self.model.weights(segment, memory)):
+                    found = by_distance(weights.cpu().double().sum(dim=0))  # the first segment may be shorter than a block
+                    mass[number, :, : found.shape[1]] += found
+            _, memory = self.model(segment, memory, keep)
+        mass /= max(1, queries)
+        at_least = mass.flip(-1).cumsum(-1).flip(-1)
+        distance = torch.arange(mass.shape[-1], dtype=torch.float64)
+        mean = float((mass[layer, head] * distance).sum())
+        cut = f", since the held-out sequences end before they fill {wanted}" if keep < wanted else ""
+        return Lines(
+            x=distance.tolist(),
+            series={f"layer {layer}, head {head}": at_least[layer, head].tolist(), "all heads": at_least.mean(dim=(0, 1)).tolist()},
+            x_title="tokens back",
+            percent=True,
+            figure=f"mean distance {mean:.1f}",
+            caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
+        )
+
+    def evaluation_speed(self, options: Speed) -> Lines:
+        """Tokens per second with a memory, and with the whole window recomputed for every token."""
+        if options.measurement == 0:
+            return Lines(x=[], series={}, caption="set measurement to 1 to measure now; training waits about three seconds")
+        block, device = self.settings.block_size, self.task.device
+        speeds = remember(self.task.speeds, options.measurement, lambda: measure_speeds(self.model, block, device))
+        return Lines(
+            x=[float(context) for context in CONTEXTS],
+            series={
+                "with memory": [float(f"{value:.4g}") for value in speeds.with_memory],
+                "window recomputed": [float(f"{value:.4g}") for value in speeds.recomputed],
+            },
+            x_title="tokens of context",
+            log=True,
+            figure=f"{speeds.with_memory[-1] / speeds.recomputed[-1]:,.0f} times at {CONTEXTS[-1]}",
+            caption=f"tokens per second, same model, segments of {block}, fastest of several, {device_and_threads(device)}",
+        )
+
+    def neighbours(self, options: Neighbours) -> Bars:
+        context = self._read(options)
+        return prompts.neighbours(self.model.tokens.weight, context.prompt, self.tokenizer, _as_read(context, options))
+
+    def norms(self, options: Options) -> Bars:
+        return norms.norms(self.model, _part)
+
+    def _read(self, options: PromptWithMemory) -> Context:
+        """The text before the prompt in segments, the last one whole, and as much of the prompt as fits in a segment; what comes first in
+        a longer one goes to the memory. Raises `SettingsError`."""
+        options, notes = self.problem.resolve(options)
+        keep = self.settings.eval_memory if options.memory_length < 0 else options.memory_length
+        prompt = prompts.read_prompt(self.tokenizer, options)
+        ids, block, device = prompt.all_ids, self.settings.block_size, self.task.device
+        cut = max(0, len(ids) - block)
+        before = self.tokenizer.encode(options.read_before) + ids[:cut]
+        before = before[-len(self.model.blocks) * (keep + block) - block :]  # nothing further back reaches the prompt
+        if cut:
+            notes = [*notes, f"the first {cut:,} of {len(ids):,} {self.tokenizer.noun} went into the memory"]
+        _, memory = read_segments(self.model, torch.tensor([before], dtype=torch.int64, device=device), block, keep)
+        held = memory[0].shape[1]
+        notes = [*notes, f"memory of {held:,} {self.tokenizer.noun}" if held else "the memory is empty"]
+        prompt = dataclasses.replace(prompt, ids=ids[cut:], words=prompt.words[cut:], notes=[*notes, *prompt.notes])
+        return Context(prompt, options, torch.tensor([prompt.ids], device=device), memory, before[len(before) - held :], keep, block)
+
+    def _head(self, layer: int, head: int) -> tuple[int, int]:
+        """Layer and head that the options mean."""
+        last = len(self.model.blocks) - 1
+        return last if layer < 0 else min(layer, last), min(head, self.model.heads - 1)
 
 
-def prompt_tokens(model: TransformerXL, problem: Problem, options: TokenRead) -> Tokens:
-    """The probability of each token of the prompt, given the memory and those before it."""
-    reading = read(model, problem, options)
-    panel = prompts.prompt_tokens(model(reading.idx, reading.memory)[0][0], reading.prompt, problem.tokenizer, asked(reading, options))
-    if reading.remembered:
-        first = f"{panel.words[0]}: told by the memory's last word, which is not read again"
-        panel = msgspec.structs.replace(panel, notes=[first, *panel.notes[1:]])
-    scored = problem.scored(reading.prompt.ids)
-    if all(scored):
-        return panel
-    values = [value if counts else None for value, counts in zip(panel.values, scored, strict=True)]
-    notes = [note if counts else f"{word}: not asked for" for word, note, counts in zip(panel.words, panel.notes, scored, strict=True)]
-    known = [value for value in values if value is not None]
-    figure = f"recalled with {100 * min(known):.0f} %" if known else ""
-    return msgspec.structs.replace(panel, values=values, notes=notes, figure=figure)
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """A prompt, and the memory of what was read before it."""
+
+    prompt: ReadPrompt
+    options: PromptWithMemory
+    """With the texts that were read in place of defaults."""
+    idx: Tensor  # (1, T)
+    memory: Memory
+    memory_ids: list[int]
+    """The tokens that the memory is of."""
+    keep: int
+    """Tokens that the memory holds, at most."""
+    block: int
 
 
-def asked(reading: Reading, options: Asked) -> Asked:
-    """The options with the prompt that was really read."""
-    return dataclasses.replace(options, prompt=reading.options.prompt)
+def _as_read(context: Context, options: P) -> P:
+    """The options with the prompt that was read."""
+    return dataclasses.replace(options, prompt=context.options.prompt)
 
 
-def memory_used(model: TransformerXL, problem: Problem, options: MemoryUsed) -> Tokens:
-    """How strongly one token of the prompt looks at each token of the memory."""
-    reading = read(model, problem, options)
-    tokenizer, prompt = problem.tokenizer, reading.prompt
-    label = tokenizer.label(prompt.ids[prompt.place(options.token)])
-    if not reading.remembered:
-        return Tokens(words=[], values=[], caption=prompt.caption("nothing was read before: read something into the memory"))
-    weights = attention_weights(model, reading.idx, reading.memory)  # L of (1, H, T, S)
-    layer, head = chosen(model, options.layer, options.head)
-    kept = torch.cat([w[0] for w in weights]) if options.of == "all heads" else weights[layer][0, head][None]  # (heads, T, S)
-    share = kept[:, prompt.place(options.token), : len(reading.remembered)]  # (heads, M)
-    strongest = share.amax(dim=0).tolist()
-    notes = []
-    for place, token in enumerate(reading.remembered):
-        at = int(share[:, place].argmax())
-        where = divmod(at, len(weights[0][0])) if options.of == "all heads" else (layer, head)
-        notes.append(f"{tokenizer.label(token)}: {100 * strongest[place]:.1f} % of layer {where[0]}, head {where[1]}")
-    best = max(range(len(strongest)), key=strongest.__getitem__)
-    whose = "the strongest that any head pays" if options.of == "all heads" else f"layer {layer}, head {head}"
-    return Tokens(
-        words=[tokenizer.label(token) for token in reading.remembered],
-        values=strongest,
-        notes=notes,
-        text=tokenizer.decode(reading.remembered),
-        place=best,
-        figure=f"{tokenizer.label(reading.remembered[best])} {100 * strongest[best]:.0f} %",
-        caption=prompt.caption(f"attention from {label}, {whose}"),
-    )
+class Reader:
+    """Feeds a model token by token and keeps the logits after the last one.
 
+    The layer inputs of the current segment are kept as well, as a key-value cache would keep keys and values, so that nothing is computed
+    twice; when the segment is full it becomes memory, which is then cut to its length.
+    """
 
-def attention(model: TransformerXL, problem: Problem, options: Attention) -> HeatMap:
-    """The attention weights of one head over the memory and the prompt, with an empty column between them where both are there."""
-    reading = read(model, problem, options)
-    layer, head = chosen(model, options.layer, options.head)
-    weights = attention_weights(model, reading.idx, reading.memory)[layer][0, head].float().cpu()  # (T, S)
-    held, tokenizer = len(reading.remembered), problem.tokenizer
-    memory, segment = weights[-MAP:, max(0, held - MAP) : held], weights[-MAP:, held:][:, -MAP:]
-    between = memory.new_full((len(memory), int(held > 0)), math.nan)
-    labels = [tokenizer.label(token) for token in reading.prompt.ids[-MAP:]]
-    cut = [f"of the memory's {held} {tokenizer.noun} the last {MAP}"] if held > MAP else []
-    cut += [f"of the prompt the last {MAP}"] if len(reading.prompt.ids) > MAP else []
-    in_memory = f"{100 * float(weights[-1, :held].sum()):.0f} % of the last row in memory"
-    return HeatMap(
-        values=Array.of(torch.cat([memory, between, segment], dim=1).numpy()),
-        rows=labels,
-        columns=[*(tokenizer.label(token) for token in reading.remembered[-MAP:]), *([BORDER] if held else []), *labels],
-        row_title="looks from",
-        column_title=f"looks at: memory {BORDER} segment",
-        low=0.0,
-        high=1.0,
-        figure=f"layer {layer} of 0–{len(model.blocks) - 1}, head {head} of 0–{heads_of(model) - 1}",
-        caption=reading.prompt.caption(in_memory, *cut),
-    )
+    def __init__(self, model: TransformerXL, context: Context) -> None:
+        self.model = model
+        self.ids = list(context.prompt.all_ids)
+        self._keep, self._block, self._in_segment = context.keep, context.block, 0
+        self._memory = context.memory
+        self.logits = self._read(context.idx)  # (V,)
 
+    def append(self, token: int) -> Tensor:
+        """Read one more token; logits (V,) after it."""
+        self.ids.append(token)
+        self.logits = self._read(torch.tensor([[token]], device=self.model.tokens.weight.device))
+        return self.logits
 
-def memory_curve(model: TransformerXL, problem: Problem) -> Lines:
-    """Held-out loss, or share of words recalled, against the length of the memory, beyond what the settings use."""
-    settings = problem.settings
-    lengths = memory_lengths(settings, 2 * max(settings.eval_memory, settings.block_size))
-    found = [problem.measure(model, length, CURVE) for length in lengths]
-    here = found[lengths.index(settings.eval_memory)]
-    recall = settings.task == "recall"
-    name, values = ("recalled", [m.right for m in found]) if recall else ("held-out loss", [m.loss for m in found])
-    chance = {"chance": [problem.baselines()["recall_accuracy"]["chance"]] * len(lengths)} if recall else {}
-    gain = f"{100 * here.right:.1f} %" if recall else f"{here.loss - found[0].loss:+.3f} nats"
-    return Lines(
-        x=[float(length) for length in lengths],
-        series={name: list(values), **{key: list(value) for key, value in chance.items()}},
-        x_title="tokens in the memory",
-        percent=recall,
-        figure=f"{gain} at {settings.eval_memory}",
-        caption=f"about {CURVE:,} held-out tokens in segments of {settings.block_size}; trained with a memory of {settings.memory}",
-    )
-
-
-def effective_context(model: TransformerXL, problem: Problem, options: Head) -> Lines:
-    """Share of a head's attention that reaches at least so far back, over a held-out piece; and of all heads together."""
-    layer, head = chosen(model, options.layer, options.head)
-    block, wanted, idx = problem.settings.block_size, problem.settings.eval_memory, problem.piece(PIECE)
-    keep = min(wanted, max(0, idx.shape[1] - block))  # no memory before the last segment is longer
-    mass = torch.zeros(len(model.blocks), heads_of(model), keep + block, dtype=torch.float64)  # by distance
-    memory, queries = None, 0
-    for segment in segments(idx, block):
-        before = model.empty(len(segment)) if memory is None else memory
-        if before[0].shape[1] == keep:  # whoever has no full memory yet could not look so far
-            queries += segment.numel()
-            for number, weights in enumerate(attention_weights(model, segment, before)):
-                found = by_distance(weights.cpu().double().sum(dim=0))  # the last segment may be shorter than a block
-                mass[number, :, : found.shape[1]] += found
-        _, memory = model(segment, before, keep)
-    mass /= max(1, queries)
-    reach = mass.flip(-1).cumsum(-1).flip(-1)  # share at that distance or farther
-    distance = torch.arange(mass.shape[-1], dtype=torch.float64)
-    mean = float((mass[layer, head] * distance).sum())
-    cut = (
-        f", since what is read here ends before it fills the {problem.settings.eval_memory}" if keep < problem.settings.eval_memory else ""
-    )
-    return Lines(
-        x=distance.tolist(),
-        series={f"layer {layer}, head {head}": reach[layer, head].tolist(), "all heads": reach.mean(dim=(0, 1)).tolist()},
-        x_title="tokens back",
-        percent=True,
-        figure=f"mean distance {mean:.1f}",
-        caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
-    )
+    def _read(self, idx: Tensor) -> Tensor:
+        if self._in_segment + idx.shape[1] > self._block:
+            self._memory, self._in_segment = update_memory(self._memory, [x[:, :0] for x in self._memory], self._keep), 0
+        logits, self._memory = self.model(idx, self._memory, self._memory[0].shape[1] + idx.shape[1])
+        self._in_segment += idx.shape[1]
+        out: Tensor = logits[0, -1]
+        return out
 
 
 def by_distance(weights: Tensor) -> Tensor:
-    """Attention weights (H, T, S) of a segment, summed by how many tokens back the key lies: (H, S)."""
+    """Attention weights (H, T, S) of a segment, summed by how many tokens back the key is: (H, S)."""
     heads, T, S = weights.shape  # noqa: N806
     back = (torch.arange(S - T, S)[:, None] - torch.arange(S)).clamp(min=0)  # (T, S); the future has weight 0
     return torch.zeros(heads, S, dtype=weights.dtype).index_add_(1, back.flatten(), weights.flatten(1))
-
-
-def neighbours(model: TransformerXL, problem: Problem, options: Similar) -> Bars:
-    """The tokens whose embeddings point most nearly the same way."""
-    reading = read(model, problem, options)
-    return prompts.neighbours(model.tokens.weight, reading.prompt, problem.tokenizer, asked(reading, options))
-
-
-def norms(model: TransformerXL) -> Bars:
-    """Gradient and weight norm of each part of the model, in the order in which a token passes them."""
-    return norms_of(model, _part)
 
 
 def _part(name: str) -> str:
@@ -216,24 +319,52 @@ def _part(name: str) -> str:
     return f"layer {parts[1]} {PARTS[parts[2]]}" if parts[0] == "blocks" else PARTS[parts[0]]
 
 
-def attention_weights(model: TransformerXL, idx: Tensor, memory: Memory) -> list[Tensor]:
-    """Of every layer, (B, H, T, S) each."""
-    R, hidden = model.places(idx, memory)  # noqa: N806
-    found = []
-    for block, x, before in zip(model.blocks, model.streams(idx, memory), memory, strict=False):
-        assert isinstance(block, Block)
-        found.append(block.weights(x, before, R, hidden))
+# --- speed of evaluation --------------------------------------------------------------------------------------------------------------
+#
+# Both ways predict every token of the same text from at least the same context, with the same weights. Without a memory a token has the
+# full context only as the last one of a window, so that a window is computed for each (Dai et al., 2019, section 4.6 and appendix A;
+# there up to 1,874 times slower, at a context of 3,800 tokens).
+
+CONTEXTS = (16, 32, 64, 128, 256, 512)
+"""Tokens before each predicted one, at least."""
+
+SECONDS = 0.12
+"""How long each way is timed at each length of context."""
+
+WINDOW_TOKENS = 4096
+"""Tokens of the windows that are computed side by side."""
+
+
+class Speeds(NamedTuple):
+    """Tokens per second, in the order of `CONTEXTS`."""
+
+    with_memory: list[float]
+    recomputed: list[float]
+
+
+def measure_speeds(model: TransformerXL, block: int, device: torch.device) -> Speeds:
+    """Both ways at every length of context."""
+    found = Speeds([], [])
+    with torch.no_grad():
+        for context in CONTEXTS:
+            windows = max(1, WINDOW_TOKENS // (context + 1))
+            memory, window = functools.partial(with_memory, model, block, context), functools.partial(recomputed, model, windows, context)
+            found.with_memory.append(block / fastest(memory, device, seconds=SECONDS))
+            found.recomputed.append(windows / fastest(window, device, seconds=SECONDS))
     return found
 
 
-def heads_of(model: TransformerXL) -> int:
-    """Heads of each layer."""
-    block = model.blocks[0]
-    assert isinstance(block, Block)
-    return block.attention.heads
+def with_memory(model: TransformerXL, block: int, context: int) -> Tensor:
+    """Logits (block, V) after each token of a segment that follows a memory of `context` tokens."""
+    device, width = model.tokens.weight.device, model.tokens.weight.shape[1]
+    memory = [torch.zeros(1, context, width, device=device) for _ in model.blocks]
+    logits: Tensor
+    logits, _ = model(torch.zeros(1, block, dtype=torch.int64, device=device), memory, context)
+    return logits[0]
 
 
-def chosen(model: TransformerXL, layer: int, head: int) -> tuple[int, int]:
-    """Layer and head that the options mean."""
-    last = len(model.blocks) - 1
-    return last if layer < 0 else min(layer, last), min(head, heads_of(model) - 1)
+def recomputed(model: TransformerXL, windows: int, context: int) -> Tensor:
+    """Logits (windows, V) after the last token of each window, every one a token further on; only these go through the head."""
+    device = model.tokens.weight.device
+    idx = torch.zeros(windows + context, dtype=torch.int64, device=device).unfold(0, context + 1, 1)  # (windows, context + 1)
+    return model.head(model.residuals(idx, model.empty_memory(windows))[-1][:, -1])

@@ -1,4 +1,4 @@
-"""What a Transformer-XL can be told. Imports no torch."""
+"""Settings of a Transformer-XL, and options of its panels. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,82 +8,84 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dlplay.data.bounded import clean
-from dlplay.engine.settings import Settings, SettingsError, check_heads
+from dlplay.engine.quantities import (
+    Batch,
+    BlockSize,
+    Dropout,
+    HeadIndex,
+    Heads,
+    LayerOrLast,
+    Layers,
+    LearningRate,
+    Measurement,
+    MinCount,
+    Steps,
+    VocabSize,
+    Warmup,
+    WeightDecay,
+    Width,
+    unit,
+)
+from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import prompt_options
+from dlplay.parts.prompt_options import MAX_PROMPT, NextWord, Prompt, TokenOfPrompt
+from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
 
-MAX_MEMORY = 4096
+MemoryLength = Annotated[int, Meta(ge=0, le=4096), unit("tokens")]
+
+READ = "cat red paris plum gold tea ................................"
+"""The default text before the prompt, for a model trained on recall."""
+
+QUESTION = "animal cat city"
+"""The default prompt, for the same."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TransformerXLSettings(Settings):
-    """What a Transformer-XL can be told."""
+class TransformerXLSettings(StreamSettings, TransformerSettings):
+    """Settings of a Transformer-XL."""
 
     task: Literal["recall", "text"] = "recall"
-    """What it learns: words read some segments ago, asked for by their kind, or the next token of a text."""
+    """What it learns: to recall words from some segments ago when their kind is named, or the next token of a text."""
 
     facts: Annotated[int, Meta(ge=1, le=8)] = 6
     """For recall: words of different kinds in a sequence; each is asked for once at its end."""
 
-    gap: Annotated[int, Meta(ge=0, le=2048, extra={"unit": "tokens"})] = 46
-    """For recall: dots between the last word and the first question, so many that no word stands in the segment of the questions."""
+    gap: Annotated[int, Meta(ge=0, le=2048), unit("tokens")] = 46
+    """For recall: dots between the last word and the first question, enough that no word is in the segment of the questions."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})] = "reference"
-    """For text: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
-
+    text: TextSource = "reference"
     tokens: Literal["word", "char"] = "word"
-    """For text: what it reads at a time: a word, number or punctuation mark in lower case, or a character as it stands."""
+    vocab_size: VocabSize = 8000
+    min_count: MinCount = 3
 
-    vocab_size: Annotated[int, Meta(ge=2, le=65_536)] = 8000
-    """For text: at most this many different tokens are known; the rarest of the rest are read as <unk>."""
+    block_size: BlockSize = 16
+    """Segment length: tokens that are read at once, and as far back as gradients flow."""
 
-    min_count: Annotated[int, Meta(ge=1, le=10_000)] = 3
-    """For text: a word that comes less often in the training text is read as <unk>; characters are all kept."""
+    memory: MemoryLength = 48
+    """Memory length in training: tokens before a segment whose layer inputs it attends to; 0 trains without a memory."""
 
-    block_size: Annotated[int, Meta(ge=2, le=1024, extra={"unit": "tokens"})] = 16
-    """Tokens of a segment: read at once, and as far back as gradients reach."""
+    eval_memory: MemoryLength = 48
+    """Memory length in evaluation; it may be longer than in training."""
 
-    memory: Annotated[int, Meta(ge=0, le=MAX_MEMORY, extra={"unit": "tokens"})] = 48
-    """Tokens before a segment whose layer inputs it attends to while training; 0 trains without a memory."""
+    layers: Layers = 2
+    """Blocks of attention and feed-forward; each reaches one memory further back than the one before."""
 
-    eval_memory: Annotated[int, Meta(ge=0, le=MAX_MEMORY, extra={"unit": "tokens"})] = 48
-    """The same when it is evaluated; it may be longer."""
+    heads: Heads = 2
+    width: Width = 64
+    dropout: Dropout = 0.0
+    batch: Annotated[Batch, unit("streams")] = 32
+    lr: LearningRate = 3e-3
+    warmup: Warmup = 100
+    weight_decay: WeightDecay = 0.01
 
-    layers: Annotated[int, Meta(ge=1, le=48)] = 2
-    """Blocks of attention and feed-forward; each looks a memory further back than the one before."""
+    steps: Steps = 500
+    """Training ends after this many steps; the learning rate decays towards that end."""
 
-    heads: Annotated[int, Meta(ge=1, le=64)] = 2
-    """Attention heads in each block; the width must divide by them."""
-
-    width: Annotated[int, Meta(ge=4, le=4096)] = 64
-    """Length of the vector that stands for each token, in every layer."""
-
-    dropout: Annotated[float, Meta(ge=0, lt=1, extra={"live": True})] = 0.0
-    """Share of activations that are switched off at random while training; more of it counters overfitting."""
-
-    batch: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "streams"})] = 32
-    """Streams of text read side by side, or sequences in each step."""
-
-    lr: Annotated[float, Meta(gt=0, le=1, extra={"live": True})] = 3e-3
-    """Step size at its highest: after the warm-up, from where it falls along a cosine to a tenth at the last step."""
-
-    warmup: Annotated[int, Meta(ge=0, le=1_000_000, extra={"unit": "steps", "live": True})] = 100
-    """Steps over which the step size rises from nothing."""
-
-    weight_decay: Annotated[float, Meta(ge=0, le=10, extra={"live": True})] = 0.01
-    """How strongly AdamW pulls the matrices (not biases and norms) to zero, times the step size; a text read many times needs much."""
-
-    clip: Annotated[float, Meta(ge=0, le=1000, extra={"live": True})] = 1.0
-    """The gradient's norm is cut down to this; 0 leaves it alone."""
-
-    steps: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 500
-    """Training ends after this many steps; the step size falls towards that end."""
-
-    eval_every: Annotated[int, Meta(ge=1, le=1_000_000_000, extra={"unit": "steps", "live": True})] = 50
-    """Steps between two evaluations on held-out data."""
+    eval_every: Steps = 50
 
     def check(self) -> None:
-        """The heads share the width evenly, what is to be recalled lies in a segment before its question, no file is passed over."""
+        """Recall reads no text, and its words must be in another segment than its questions."""
         super().check()
-        check_heads(self.width, self.heads)
         if self.task != "recall":
             return
         if self.text != "reference":
@@ -91,16 +93,96 @@ class TransformerXLSettings(Settings):
                 f"--text {clean(self.text, 300)} is a text, which --task recall does not read; add --task text, or leave it at reference",
                 "text",
             )
-        asked = 2 * self.facts
-        if self.block_size < asked:
+        questions = 2 * self.facts
+        if self.block_size < questions:
             raise SettingsError(
                 f"--block-size {self.block_size} does not hold the questions for --facts {self.facts}, two tokens each; "
-                f"use a segment of at least {asked} tokens or fewer facts",
+                f"use a segment of at least {questions} tokens or fewer facts",
                 "block_size",
             )
-        if self.gap < self.block_size - asked:
+        if self.gap < self.block_size - questions:
             raise SettingsError(
-                f"--gap {self.gap} lets words stand in the segment of {self.block_size} tokens that asks for them; "
-                f"use at least {self.block_size - asked}",
+                f"--gap {self.gap} leaves words in the segment of {self.block_size} tokens that asks for them; "
+                f"use at least {self.block_size - questions}",
                 "gap",
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptWithMemory(Prompt):
+    """A prompt, and what was read before it."""
+
+    prompt: str = QUESTION
+    """What the model reads now, for recall a kind of word such as city; of a prompt longer than a segment the start goes to the memory."""
+
+    read_before: str = READ
+    """What the model read before, segment by segment; only the memory of it is left."""
+
+    memory_length: Annotated[int, Meta(ge=-1, le=4096, extra={"least": "as set"})] = -1
+    """Tokens in the memory; 0: no memory, -1: the memory length in evaluation."""
+
+    def check(self) -> None:
+        super().check()
+        if len(self.read_before) > MAX_PROMPT:
+            raise SettingsError(
+                f"the text before the prompt has {len(self.read_before):,} characters; at most {MAX_PROMPT:,} are read, so give its end",
+                "read_before",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NextToken(PromptWithMemory, NextWord):
+    """Options of the next token's candidates."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Passage(PromptWithMemory, prompt_options.Passage):
+    """Options of a passage."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptToken(PromptWithMemory, TokenOfPrompt):
+    """Options of a question about one token of the prompt."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionHead(Options):
+    """One attention head."""
+
+    layer: LayerOrLast = -1
+    """Which block, counted from 0; -1, or beyond the last one, is the last."""
+
+    head: HeadIndex = 0
+    """Which of its heads, counted from 0; beyond the last one the last is shown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionMap(PromptWithMemory, AttentionHead):
+    """Options of the attention map."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MemoryAttention(PromptToken):
+    """Options of the attention to memory."""
+
+    of: Literal["all heads", "one head"] = "all heads"
+    """Whose attention: the largest weight of any head of any layer, or that of one head."""
+
+    layer: LayerOrLast = -1
+    """For one head: which block, counted from 0; -1, or beyond the last one, is the last."""
+
+    head: HeadIndex = 0
+    """For one head: which one of that block, counted from 0; beyond the last one the last is shown."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Neighbours(PromptWithMemory, prompt_options.Neighbours):
+    """Options of the embedding neighbours."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Speed(Options):
+    """Options of the speed of evaluation."""
+
+    measurement: Measurement = 0
+    """Another number than 0 measures, and a further one measures again; a number that was measured shows the same result."""

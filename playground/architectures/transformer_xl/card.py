@@ -1,0 +1,126 @@
+"""The Transformer-XL's card: what the command line and the screen know of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dlplay.architectures.transformer_xl.presets import PRESETS
+from dlplay.architectures.transformer_xl.settings import (
+    AttentionHead,
+    AttentionMap,
+    MemoryAttention,
+    Neighbours,
+    NextToken,
+    Passage,
+    PromptToken,
+    Speed,
+    TransformerXLSettings,
+)
+from dlplay.engine import stages
+from dlplay.engine.card import Card, ChartCard, PanelCard
+
+card = Card(
+    name="transformer-xl",
+    title="Transformer-XL",
+    summary="Read a text segment by segment, and attend to a memory of the segments before.",
+    settings=TransformerXLSettings,
+    task="dlplay.architectures.transformer_xl.task:TransformerXLTask",
+    metric="val_loss",
+    better="lower",
+    order=90,
+    charts=(
+        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss", "val_loss_without_memory"), log=True),
+        ChartCard(
+            "Words recalled", held_out=("recall_accuracy", "recall_without_memory"), percent=True, when=lambda it: it["task"] == "recall"
+        ),
+        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, when=lambda it: it["task"] == "text"),
+        ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, when=lambda it: it["task"] == "text"),
+        ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
+    ),
+    panels=(
+        PanelCard(
+            "next_token",
+            "Next",
+            "The most likely tokens after the prompt; the thin bar is the probability without the memory.",
+            "The text before the prompt is read segment by segment, and only the memory of it is left when the prompt is read. The thin "
+            "bar is the prediction of the same model from the prompt alone. For recall: read words such as red, cat or paris, then name a "
+            "kind: colour, animal, city, fruit, metal, tool, drink or body. Pick a candidate to append it.",
+            NextToken,
+            rows=10,
+        ),
+        PanelCard(
+            "memory_used",
+            "Attention to memory",
+            "Each token of the memory; its shade is the attention weight that the prompt's last token gives it.",
+            "By default the largest weight of any head in any layer; or that of one head, chosen by layer and head. The memory holds the "
+            "inputs of each layer, not the tokens: in higher layers a position can stand for the tokens around it as well.",
+            MemoryAttention,
+            rows=4,
+        ),
+        PanelCard(
+            "attention",
+            "Attention",
+            "Row: query. Column: key; left of the border the memory, right of it the prompt.",
+            "The attention weights of one head over the memory and the prompt; each row sums to 1. There is nothing above the diagonal of "
+            "the prompt: no token sees the future, and each one sees the whole memory.",
+            AttentionMap,
+        ),
+        PanelCard(
+            "memory_curve",
+            "Loss or recall against memory",
+            "Held-out loss, or words recalled, with memories of different lengths.",
+            "The same weights are evaluated with several memory lengths, up to twice the one that is set. A text's loss falls with every "
+            "useful token of memory, and rises again at distances that did not occur in training. Recall is chance until the memory "
+            "reaches back to the words.",
+        ),
+        PanelCard(
+            "effective_context",
+            "Attention distance",
+            "The share of attention that goes at least so many tokens back, over held-out data.",
+            "One head, chosen by layer and head, and the mean of all. Beyond the length of a segment all keys are in the memory. The curve "
+            "of a head that attends to the previous token falls at once; that of a head that searches stays high.",
+            AttentionHead,
+        ),
+        PanelCard(
+            "prompt_tokens",
+            "Prompt, token by token",
+            "The probability of each token, given the memory and those before it. Select a token to see it in the other panels.",
+            "The prompt as the model reads it, one segment at most. A surprising token has a low probability. Select one to see its "
+            "attention to the memory.",
+            PromptToken,
+            selects="token",
+            rows=4,
+        ),
+        PanelCard(
+            "passage",
+            "Passage",
+            "The prompt continued; the shade of a token is its probability when it was sampled.",
+            "Tokens are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its own: "
+            "the same sampling seed gives the same passage. A full segment becomes memory, and the next one starts.",
+            Passage,
+        ),
+        PanelCard(
+            "evaluation_speed",
+            "Speed against context",
+            "Tokens per second with a memory, and with the whole window recomputed for every token.",
+            "Measured on this device with this model when the option measurement is set to another number (about three seconds, for which "
+            "training waits). Both ways every prediction sees at least that many tokens. The paper reports up to 1,800 times the speed, "
+            "for 3,800 tokens of context on a GPU.",
+            Speed,
+        ),
+        PanelCard(
+            "neighbours",
+            "Embedding neighbours",
+            "The tokens whose embeddings have the highest cosine similarity.",
+            "Tokens that are used alike get similar embeddings; for recall the words of a kind cluster. Before training the neighbours are "
+            "random.",
+            Neighbours,
+        ),
+        PanelCard(
+            "norms",
+            "Gradient and weight norms",
+            "For each part: the norms of its last gradient and of its weights, on a log scale.",
+            "This is the gradient after clipping, as the last step used it; before the first step there is none.",
+        ),
+    ),
+    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", before="read_before"),
+    presets=PRESETS,
+)

@@ -1,0 +1,90 @@
+"""What a problem is: a dataset, a loss, and held-out metrics with a memory of any length."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.settings import PromptWithMemory, TransformerXLSettings
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.dataset import Dataset
+
+
+class Score(NamedTuple):
+    """On held-out tokens, with a memory of one length."""
+
+    loss: float
+    """Mean nats per token."""
+    accuracy: float
+    """Share of the tokens that were the most likely ones."""
+
+
+class Problem(ABC):
+    """Base of the two problems."""
+
+    dataset: Dataset
+    tokenizer: Tokenizer
+    answer_length = 0
+    """Tokens that may follow a prompt; 0: any number."""
+
+    def __init__(self, settings: TransformerXLSettings, device: torch.device, generator: torch.Generator) -> None:
+        self.settings, self.device, self.generator = settings, device, generator
+
+    # --- training and evaluation --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(self, model: TransformerXL) -> Tensor:
+        """Mean loss of the next segments."""
+
+    @abstractmethod
+    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> Score:
+        """With a memory of `memory` tokens, on all held-out data or on about the first `tokens` of it."""
+
+    @abstractmethod
+    def metrics(self, with_memory: Score, without: Score) -> dict[str, float]:
+        """The metrics by name."""
+
+    def evaluate(self, model: TransformerXL, thorough: bool) -> dict[str, float]:
+        """With a memory of `eval_memory` tokens and without one; `thorough`: with several lengths between them as well."""
+        lengths = memory_lengths(self.settings) if thorough else [0, self.settings.eval_memory]
+        scores = {length: self.score(model, length) for length in lengths}
+        metrics = self.metrics(scores[self.settings.eval_memory], scores[0])
+        return metrics | ({f"val_loss_memory_{length}": score.loss for length, score in scores.items()} if thorough else {})
+
+    @abstractmethod
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """What methods without a neural net reach on the held-out data: `{metric: {method: value}}`."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """The position in the data and the memory, where they are kept from step to step."""
+        return {}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:  # noqa: B027, there may be nothing to load
+        """Take up what `extra_state` returned."""
+
+    # --- looking inside -----------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def examples(self, tokens: int) -> Tensor:
+        """About `tokens` held-out tokens, (rows, T)."""
+
+    def is_target(self, ids: list[int]) -> list[bool]:
+        """Whether the model is trained to predict each of these tokens."""
+        return [True] * len(ids)
+
+    def resolve(self, options: PromptWithMemory) -> tuple[PromptWithMemory, list[str]]:
+        """The options, with texts of this problem where the defaults are those of another one; and notes about that."""
+        return options, []
+
+
+def memory_lengths(settings: TransformerXLSettings, longest: int | None = None) -> list[int]:
+    """0, a quarter and half of a segment, one segment, two, four …, and `eval_memory`; none above `longest` (by default `eval_memory`)."""
+    block, longest = settings.block_size, settings.eval_memory if longest is None else longest
+    doubled = [block * 2**power for power in range(int(math.log2(max(1, longest / block))) + 1)]
+    wanted = {0, settings.eval_memory, block // 4, block // 2, *doubled}
+    return sorted(length for length in wanted if length <= longest)

@@ -1,0 +1,97 @@
+"""The next token of a text that is read in contiguous streams, segment by segment."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.problems.problem import Problem, Score
+from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
+from dlplay.engine.dataset import Missing, present
+from dlplay.parts.language import StreamedText, TokenScores, ngram_baselines, open_streams, perplexity
+from dlplay.parts.streams import HeldOutRows
+
+ROWS = 16
+"""Rows that an evaluation reads side by side, at most."""
+
+PROMPT = 12
+"""Tokens of the held-out text that replace the default prompt."""
+
+READ_BEFORE = 1000
+"""Tokens of it that replace the default text before the prompt, at most: as many fit in a line of the screen."""
+
+
+class TextProblem(Problem):
+    """Next-token prediction."""
+
+    dataset: StreamedText | Missing
+
+    def __init__(
+        self, settings: TransformerXLSettings, device: torch.device, generator: torch.Generator, assets: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(settings, device, generator)
+        self.tokenizer, self.dataset = open_streams(settings, generator, device, assets, carries="memory")
+
+    @property
+    def text(self) -> StreamedText:
+        """Raises `DataError` when it is missing."""
+        return present(self.dataset)
+
+    def loss(self, model: TransformerXL) -> Tensor:
+        """Mean nats of the tokens of the streams' next segment."""
+        streams = self.text.streams
+        inputs, targets = streams.next()
+        logits, memory = model(inputs, streams.carried, self.settings.memory)  # (B, T, V)
+        streams.carry(memory)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> Score:
+        """Every held-out token once; the memory is full before the first one that is scored."""
+        block, text = self.settings.block_size, self.text
+        warm_up = min(-(-2 * memory // block), (len(text.train) - 1) // block) * block  # the segments are the same for every memory
+        rows = HeldOutRows(text.train, text.held_out[:tokens], warm_up=warm_up, rows=ROWS)
+        scores = TokenScores(self.device)
+        carried = None
+        for inputs, targets, scored in rows.chunks(block):
+            logits, carried = model(inputs, carried, memory)
+            scores.add(logits[scored], targets[scored])
+        return Score(scores.loss, scores.accuracy)
+
+    def metrics(self, with_memory: Score, without: Score) -> dict[str, float]:
+        return {
+            "val_loss": with_memory.loss,
+            "val_perplexity": perplexity(with_memory.loss),
+            "val_top1": with_memory.accuracy,
+            "val_loss_without_memory": without.loss,
+        }
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """N-grams."""
+        found = ngram_baselines(self.text.corpus)
+        return {**found, "val_loss_without_memory": found["val_loss"]}
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"streams": self.text.streams.extra_state()}
+
+    def load_extra_state(self, extra: dict[str, Any]) -> None:
+        self.text.streams.load_extra_state(extra["streams"])
+
+    def examples(self, tokens: int) -> Tensor:
+        """The beginning of the held-out text."""
+        return self.text.held_out[None, :tokens]
+
+    def resolve(self, options: PromptWithMemory) -> tuple[PromptWithMemory, list[str]]:
+        """The defaults are for recall; each is replaced by a piece of the held-out text."""
+        before = min(max(2 * self.settings.block_size, self.settings.eval_memory), READ_BEFORE)
+        ids = [] if isinstance(self.dataset, Missing) else self.dataset.corpus.held_out[: before + PROMPT].tolist()
+        prompt, read_before, notes = options.prompt, options.read_before, []
+        if read_before == READ:
+            read_before, notes = self.tokenizer.decode(ids[:before]), ["held-out text was read before"]
+        if prompt == QUESTION:
+            prompt, notes = self.tokenizer.decode(ids[before:]), ["held-out text, until you type a prompt"]
+        return dataclasses.replace(options, prompt=prompt, read_before=read_before), notes if ids else []
