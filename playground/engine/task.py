@@ -228,9 +228,9 @@ def clip_gradients(parameters: list[Tensor], clip: float) -> Tensor:
 
 
 def _method(source: object, name: str, kind: str) -> Callable[[Options], Any]:
-    method = None if name.startswith("_") else getattr(source, name, None)
-    if not callable(method):
-        raise SettingsError(f"there is no {kind} {name!r}; known are {', '.join(public_methods(source)) or 'none'}")
+    if name not in (known := public_methods(source)):
+        raise SettingsError(f"there is no {kind} {name!r}; known are {', '.join(known) or 'none'}")
+    method: Callable[[Options], Any] = getattr(source, name)
     return method
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def test_a_shipped_model_is_as_good_as_its_manifest_says(name: str) -> None:
     with looking(task):
         metrics = task.evaluate()
     assert all(math.isfinite(value) for value in metrics.values())
-    if task.data == checkpoint.meta["data"]:  # a text that comes with Python differs between its versions
+    minor = platform.python_version().rpartition(".")[0]
+    if checkpoint.meta["versions"]["python"].startswith(minor + "."):  # a text that comes with Python differs between its versions
         assert metrics[item.metric] == pytest.approx(item.value, rel=1e-3)
     sign = 1 if card.of(vars(settings)).better == "higher" else -1
     rivals = {name: value for name, value in item.baselines.get(item.metric, {}).items() if name not in card.bounds}
