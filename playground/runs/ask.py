@@ -11,7 +11,7 @@ from dlplay.engine import device as devices
 from dlplay.engine import explore as exploring
 from dlplay.engine.card import Card
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import Settings, SettingsError, make
+from dlplay.engine.settings import Settings, make
 from dlplay.engine.task import looking
 from dlplay.runs import origin
 from dlplay.runs.directory import RunDirectory
@@ -39,27 +39,5 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         server = Server(directory.socket_path)
         server.start()
         stack.callback(server.close)
-        exploring.explore(card, task, ServerOutlet(server), devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
+        exploring.explore(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
     return 0
-
-
-class ServerOutlet:
-    """An outlet without a journal."""
-
-    def __init__(self, server: Server) -> None:
-        self.poll = server.poll
-        self.reply = server.reply
-        self.broadcast = server.broadcast
-        self._server = server
-
-    @property
-    def clients(self) -> frozenset[int]:
-        """Those attached now."""
-        return self._server.clients
-
-    def record(self, event: object) -> None:
-        """Nothing trains, so nothing is recorded. Raises `SettingsError`."""
-        raise SettingsError("nothing is recorded while exploring")
-
-    def tell(self, event: object) -> None:
-        """Nobody started a run."""

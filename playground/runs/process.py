@@ -21,12 +21,11 @@ from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
-from dlplay.engine.commands import AnyCommand
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
+from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
-from dlplay.engine.loop import Loop, Progress
-from dlplay.engine.saving import Write
+from dlplay.engine.loop import Loop
+from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
@@ -40,26 +39,16 @@ from dlplay.runs.server import Server
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 
 
-class RunOutlet:
-    """Durable events to the journal and the console, live ones to whoever is attached."""
+class RunLog:
+    """Durable events go to the journal, then to the console."""
 
-    def __init__(self, journal: Journal, server: Server, console: Console) -> None:
-        self.journal, self.server, self.console = journal, server, console
-        self.poll: Callable[[float | None], list[tuple[int, AnyCommand]]] = server.poll
-        self.reply: Callable[[int, LiveEvent], None] = server.reply
-        self.broadcast: Callable[[LiveEvent], None] = server.broadcast
-
-    @property
-    def clients(self) -> frozenset[int]:
-        """Those attached now."""
-        return self.server.clients
+    def __init__(self, journal: Journal, console: Console) -> None:
+        self.journal, self.console = journal, console
 
     def record(self, event: DurableEvent) -> None:
-        """Write to the journal, then show it."""
         self.console.show(self.journal.append(event))
 
-    def tell(self, event: DurableEvent) -> None:
-        """Show it alone."""
+    def show(self, event: DurableEvent) -> None:
         self.console.show(event)
 
 
@@ -90,17 +79,18 @@ def run(
         stack.callback(server.close)
         console = new_console()
         stack.callback(console.close)
-        outlet = RunOutlet(journal, server, console)
-        outlet.record(_started(directory, task, device_name))
+        log = RunLog(journal, console)
+        log.record(_started(directory, task, device_name))
         for warning in [*_refused(problems), *_differences(checkpoint, task)]:
-            outlet.record(warning)
+            log.record(warning)
         values = baselines(task)
         if values:
-            outlet.record(Baselines(step=task.step, values=values))
+            log.record(Baselines(step=task.step, values=values))
         loop = Loop(
             card,
             task,
-            outlet,
+            log,
+            server,
             lambda: snapshot(directory, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
@@ -116,7 +106,7 @@ def run(
                 say(f"dlplay: {error}; the last checkpoint is whole", error=True)
                 return FAILED
             except Exception as error:
-                _tell_unforeseen(outlet, task, error)
+                _record_unexpected(log, task, error)
                 raise
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
@@ -271,11 +261,11 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
             )
 
 
-def _tell_unforeseen(outlet: RunOutlet, task: Task[Any], error: Exception) -> None:
+def _record_unexpected(log: RunLog, task: Task[Any], error: Exception) -> None:
     """The journal says that the run failed, whatever the error; the traceback goes to the log."""
     with contextlib.suppress(OSError):
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        outlet.record(
+        log.record(
             Failed(
                 step=task.step,
                 what="an error that dlplay did not foresee",
@@ -290,7 +280,7 @@ def _signals(loop: Loop) -> Iterator[None]:
     """An interrupt or a request to end is obeyed after the present step; a closed terminal is no reason to stop."""
 
     def end(number: int, frame: object) -> None:
-        loop.interrupted = "interrupted"
+        loop.control.interrupted = True
 
     kept = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
