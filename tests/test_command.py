@@ -16,7 +16,7 @@ import torch
 
 from dlplay import architectures
 from dlplay.engine import stages
-from dlplay.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Finished, Saved, Started, Stepped
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.journal import history
 from tests.conftest import Dlplay, flags, wait_until
@@ -124,7 +124,7 @@ def test_json_lines_are_the_events_and_end_with_the_result(dlplay: Dlplay, small
         ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *flags(settings))
         assert (ended.status, ended.err) == (0, "")
         lines = ended.out.splitlines()
-        events = [msgspec.json.decode(line, type=AnyEvent) for line in lines]
+        events = [msgspec.json.decode(line, type=DurableEvent) for line in lines]
         assert (tmp_path / "runs" / f"{name}-1" / "events.jsonl").read_text() == ended.out
         assert [event.seq for event in events] == [*range(len(events))]
         started, finished = events[0], events[-1]
@@ -313,7 +313,7 @@ def test_the_home_of_nobody_is_refused_in_one_line(arguments: tuple[str, ...], d
     refused = dlplay(*arguments)
     assert refused.status == 2
     assert refused.err.count("\n") == 1
-    assert "'~nobody-here/x' begins with the home folder of somebody unknown; give the full path" in refused.err
+    assert "'~nobody-here/x' begins with the home folder of an unknown user; give the full path" in refused.err
 
 
 def test_weights_are_taken_over_from_a_run_and_from_a_shipped_model(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:

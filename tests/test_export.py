@@ -126,7 +126,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
         write(tmp_path / "link", "three", force=True)
     with pytest.raises(SettingsError, match="make it first"):
         write(tmp_path / "nowhere" / "c", "three")
-    with pytest.raises(DataError, match="home folder of somebody unknown"):
+    with pytest.raises(DataError, match="home folder of an unknown user"):
         write(Path("~nobody-here/c"), "three")
 
 
@@ -206,7 +206,7 @@ def test_what_the_disk_refuses_is_said_in_the_words_of_an_export(tmp_path: Path)
             draft.write_text("half")
             raise error
 
-    with pytest.raises(SettingsError, match=r"cannot write .*out: No space left on device; make room or give rights there"):
+    with pytest.raises(SettingsError, match=r"cannot write .*out: No space left on device; free some space or grant access there"):
         write(OSError(28, "No space left on device"))
     assert list(tmp_path.iterdir()) == []
 

@@ -181,5 +181,7 @@ class Loop:
         try:
             self.control.check_until(self.control.until)
         except SettingsError as error:
-            event = Failed(step=self.task.step, what="--until can never hold", why=str(error), remedy="start again with one of them")
+            event = Failed(
+                step=self.task.step, what="--until can never hold", why=str(error), remedy="start again with one of these metrics"
+            )
             raise TrainingFailed(event) from error

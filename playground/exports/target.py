@@ -40,7 +40,7 @@ def staged(target: Path, *, folder: bool, force: bool) -> Iterator[Path]:
     except OSError as error:
         where = named(Path(error.filename)) if isinstance(error.filename, str) else named(target)
         raise SettingsError(
-            f"cannot write {where}: {error.strerror or error}; make room or give rights there, or name another place"
+            f"cannot write {where}: {error.strerror or error}; free some space or grant access there, or choose another path"
         ) from None
 
 
