@@ -178,7 +178,7 @@ def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
     for name in questions:
         if name not in {item.name for item in fields(card.panel(panel).options)}:
             others = [item.name for item in card.panels if name in {option.name for option in fields(item.options)}]
-            raise SettingsError(f"the panel {panel} has no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
+            raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
 
 
 def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:

@@ -304,7 +304,7 @@ def test_a_classifier_answers_with_its_class(runs: Path, dlplay: Dlplay) -> None
     assert filled["figure"].startswith(f"class {verdict} · the: ")
     refused = ask(dlplay, runs, "--place", "1")
     assert refused.status == 2
-    assert "the panel classes has no --place; add --panel fill" in refused.err
+    assert "the panel classes knows no --place; add --panel fill" in refused.err
     assert "default fill, with --data classes" in " ".join(dlplay("bert", "--help").out.replace("│", " ").split())
 
 

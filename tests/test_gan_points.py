@@ -50,8 +50,8 @@ def test_points_lie_where_there_is_ink() -> None:
 @pytest.mark.parametrize(
     ("drawing", "words"),
     [
-        ("", "has 1 rows of [0] cells"),
-        ("00/0", "rows of [1, 2] cells"),
+        ("", "has 1 rows of [0] pixels"),
+        ("00/0", "rows of [1, 2] pixels"),
         ("0" * 17, "at most 16x16"),
         ("0g", "holds g"),
         ("000/000", "is empty"),
@@ -94,10 +94,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "few.txt": (b"1 2\n3 4\n", "holds 2 points; between 10"),
     "empty.txt": (b"", "holds 0 points"),
     "nan.txt": (b"1 2\n" * 20 + b"nan 1\n", "point 21 is not finite"),
-    "huge.txt": (b"1 2\n" * 20 + b"1e308 -1e308\n", "spread of inf"),
-    "same.txt": (b"1 2\n" * 20, "spread of 0"),
+    "huge.txt": (b"1 2\n" * 20 + b"1e308 -1e308\n", "standard deviation of inf"),
+    "same.txt": (b"1 2\n" * 20, "standard deviation of 0"),
     "binary.txt": (b"\xff\xfe\x00\x01" * 10, "neither text nor a .npy file"),
-    "cut.npy": (b"\x93NUMPY\x01\x00\x10\x00{'descr'", "is not a whole .npy file"),
+    "cut.npy": (b"\x93NUMPY\x01\x00\x10\x00{'descr'", "is not a valid .npy file"),
     "escape.txt": (b"1 2\n" * 11 + b"\x1b[2J\x07 1\n", "is not two numbers"),
 }
 

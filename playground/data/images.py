@@ -1,4 +1,4 @@
-"""Pictures with classes, split into a training and a held-out part, whatever they come from."""
+"""Labelled images from any source, split into a training and a held-out part."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dlplay.data.idx import find_idx, read_idx_folder
 from dlplay.engine.errors import DataError
 
 NAMES = ("digits", *SETS)
-"""The data sets that are known by name; anything else is a path."""
+"""The datasets known by name; anything else is a path."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Pictures as whole numbers from 0 to `full`, held-out ones apart."""
+    """Labelled images with integer pixels from 0 to `full`."""
 
     name: str
     classes: tuple[str, ...]
     full: int
-    """The largest value a cell can have: full ink, or full light."""
+    """The largest value of a pixel: full ink, or full light."""
     train_images: NDArray[np.uint8]  # (count, channels, height, width)
     train_labels: NDArray[np.int64]  # (count,)
     test_images: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class ImageData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every picture."""
+        """Channels, height and width of every image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
@@ -44,7 +44,7 @@ class ImageData:
     def words(self) -> str:
         """The data in words, with sizes."""
         channels, height, width = self.shape
-        kind = "grey" if channels == 1 else "colour"
+        kind = "greyscale" if channels == 1 else "colour"
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} held-out images"
         return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes"
 
@@ -57,9 +57,9 @@ class ImageData:
 
 
 def load_images(data: str, image_size: int = 32) -> ImageData:
-    """The data called `data`, or read from the file or folder of that path. Raises `DataError`.
+    """The dataset called `data`, or the one in the folder of that path. Raises `DataError`.
 
-    A path may be a folder of IDX files or a folder of class folders with pictures, which are resized to `image_size` squared.
+    The folder holds IDX files, or one folder of images per class, which are resized to `image_size` x `image_size`.
     """
     if data == "digits":
         images, labels = load_digits()
@@ -71,7 +71,7 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
     if not path.is_dir():
         near = difflib.get_close_matches(path.name, NAMES, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a folder"
-        found = "is not a folder" if path.exists() else "is neither a known data set nor a folder"
+        found = "is not a folder" if path.exists() else "is neither a known dataset nor a folder"
         raise DataError(f"--data {named(path)} {found}; {hint}")
     name = clean(path.resolve().name) or "own images"
     if find_idx(path):
@@ -87,7 +87,7 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
 
 
 def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels counted from 0 without gaps, and the numbers they had as names."""
+    """Labels renumbered from 0 without gaps, and the original labels as names."""
     numbers, positions = np.unique(labels, return_inverse=True)
     return positions.astype(np.int64), tuple(str(number) for number in numbers)
 

@@ -1,4 +1,4 @@
-"""Texts with a class each, from the user's own file: `text<TAB>class` on every line."""
+"""Labelled texts from the user's own file: `text<TAB>class` on every line."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from dlplay.engine.errors import DataError
 MAX_LINES = 1_000_000
 MAX_CLASSES = 100
 MAX_NAME = 60
-"""Characters of a class's name."""
+"""Most characters of a class name."""
 
 HELD_OUT = 0.2
-"""Share of each class that is never trained on."""
+"""Share of each class that is held out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Texts and their classes, a part of each class held out."""
+    """Texts and their classes, with a part of each class held out."""
 
     name: str
     texts: list[str]
     labels: NDArray[np.int64]  # (texts,)
     classes: list[str]
-    """Their names, in the order of the alphabet."""
+    """Their names, in alphabetical order."""
     train: NDArray[np.int64]
-    """Which texts are trained on."""
+    """Indices of the texts to train on."""
     held_out: NDArray[np.int64]
     key: str
-    """Names everything that the split depends on."""
+    """A digest of everything that the texts and the split depend on."""
 
     @property
     def words(self) -> str:
@@ -48,7 +48,7 @@ class Labelled:
 
 
 def read_labelled(path: Path) -> Labelled:
-    """A UTF-8 file of at most 64 MiB with 2 to 100 classes; empty lines are passed over. Raises `DataError`."""
+    """A UTF-8 file of at most 64 MiB with 2 to 100 classes; empty lines are skipped. Raises `DataError`."""
     file = read_text_file(path)
     texts: list[str] = []
     names: list[str] = []
@@ -62,7 +62,7 @@ def read_labelled(path: Path) -> Labelled:
         if len(name) > MAX_NAME:
             raise DataError(f"{file.name}, line {number:,}: class {name[:30]!r}… has more than {MAX_NAME} characters; use a shorter name")
         if len(texts) == MAX_LINES:
-            raise DataError(f"{file.name} holds more than {MAX_LINES:,} texts; give fewer")
+            raise DataError(f"{file.name} holds more than {MAX_LINES:,} texts, which is the limit; give fewer")
         texts.append(text)
         names.append(name)
     classes = sorted(set(names))
@@ -72,14 +72,17 @@ def read_labelled(path: Path) -> Labelled:
     number_of = {name: number for number, name in enumerate(classes)}
     labels = np.array([number_of[name] for name in names], dtype=np.int64)
     different, train, held_out = _split(texts, labels, classes, file.name)
-    split = "" if different == len(texts) else " by different texts"  # it was by rows once: the same where none repeats
+    split = "" if different == len(texts) else " by different texts"  # an earlier version split by rows: the same where no text repeats
     key = hashlib.sha256((file.sha256 + split).encode()).hexdigest()
     return Labelled(file.name, texts, labels, classes, train, held_out, key)
 
 
 def _split(texts: list[str], labels: NDArray[np.int64], classes: list[str], name: str) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """The number of different texts, all rows of those to train on, and a row for each of the others: a text that repeats is never on both
-    sides, and one that has several classes counts for the first of them. Raises `DataError` with the counts where they are too few."""
+    """The number of different texts, the rows of those to train on, and one row for each that is held out.
+
+    A repeated text is never in both parts, and one with several classes is held out under the first of them. Raises `DataError` when a
+    class has too few texts.
+    """
     numbers: dict[str, int] = {}
     first = np.array([numbers.setdefault(text, row) for row, text in enumerate(texts)])  # (texts,): where each text came first
     different = np.unique(first)

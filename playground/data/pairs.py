@@ -1,4 +1,4 @@
-"""Pairs of texts to learn from: the user's own file, a line for each pair, a tab between source and target."""
+"""Pairs of source and target from the user's own file: one pair per line, separated by a tab."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dlplay.engine.errors import DataError
 
 MAX_PAIRS = 1_000_000
 MAX_SIDE = 4000
-"""Characters of a source or a target."""
+"""Most characters of a source or a target."""
 
 LEAST = 20
-"""Different sources that a file must hold, so that some can be held out."""
+"""Different sources that a file must have, so that some can be held out."""
 
 
 class Pair(NamedTuple):
-    """What is read and what is to be said."""
+    """A source and the target to produce for it."""
 
     source: str
     target: str
@@ -33,11 +33,11 @@ class PairFile:
     name: str
     pairs: list[Pair]
     key: str
-    """Names everything that the pairs depend on."""
+    """A digest of the file."""
 
 
 def read_pairs(path: Path) -> PairFile:
-    """The pairs of a UTF-8 file of at most 64 MiB; empty lines are passed over. Raises `DataError` naming the line that is no pair."""
+    """The pairs of a UTF-8 file of at most 64 MiB; empty lines are skipped. Raises `DataError` with the number of the wrong line."""
     text = read_text_file(path)
     name = bounded.named(path)
     form = "write a source, one tab and a target on each line"
@@ -53,13 +53,13 @@ def read_pairs(path: Path) -> PairFile:
             raise DataError(f"{name}, line {number:,} has a side of {longest:,} characters; at most {MAX_SIDE:,} are read, so shorten it")
         pairs.append(Pair(source, target))
         if len(pairs) > MAX_PAIRS:
-            raise DataError(f"{name} holds more than {MAX_PAIRS:,} pairs, which is the most that is read; give a shorter file")
+            raise DataError(f"{name} holds more than {MAX_PAIRS:,} pairs, which is the limit; give a shorter file")
     if not pairs:
         raise DataError(f"{name} is empty; {form}")
     return PairFile(bounded.clean(path.name) or "the file", pairs, text.sha256)
 
 
 def share(source: str) -> float:
-    """A number from 0 to 1 that every source has for itself, on every machine: what decides whether it is held out."""
-    scrambled = zlib.crc32(source.encode("utf-8", "surrogatepass")) * 0x9E3779B1 & 0xFFFFFFFF  # Knuth: neighbours far apart
+    """A hash of the source as a number from 0 to 1, the same on every machine: it decides whether the source is held out."""
+    scrambled = zlib.crc32(source.encode("utf-8", "surrogatepass")) * 0x9E3779B1 & 0xFFFFFFFF  # Knuth's multiplicative hash
     return (scrambled ^ scrambled >> 15) / 2**32

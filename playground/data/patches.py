@@ -1,4 +1,4 @@
-"""Small patches of the two photographs that scikit-learn ships, cut and scaled as for sparse autoencoders.
+"""Small patches of the two photographs that scikit-learn ships, preprocessed as for sparse autoencoders.
 
 Whitening as in Olshausen and Field (1997); scaling as in the UFLDL tutorial (Ng and others, 2011).
 """
@@ -20,19 +20,18 @@ PHOTOGRAPHS = ("china", "flower")
 SIDE = 8
 TRAINING, HELD_OUT = 10_000, 2_000
 BAND, EVERY = 32, 4
-"""Photographs are divided into bands of so many columns, and every fourth band is held out: no cell of a held-out patch is in a training
-patch, and both see all of the scene."""
+"""Photographs are divided into bands of so many columns, and every fourth band is held out: no pixel of a held-out patch is in a training
+patch, and both cover the whole scene."""
 CUTOFF = 0.39
-"""Cycles a cell; that of Olshausen and Field, 200 cycles in 512 cells."""
+"""Cycles per pixel; that of Olshausen and Field, 200 cycles in 512 pixels."""
 LOW, HIGH = 0.1, 0.9
-"""A patch's own mean becomes the middle between them, and three standard deviations their distance from it."""
+"""Range of the scaled pixels: the patch's mean at the centre, three standard deviations to either side."""
 
 
 def load_patches(whiten: bool = True) -> ImageData:
-    """12,000 patches of 8x8 cells, of each photograph the same number, those of every fourth band held out. Raises `DataError`.
+    """12,000 patches of 8x8 pixels, half from each photograph, with every fourth band held out. Raises `DataError`.
 
-    The mean of each patch is taken away, what lies further than three standard deviations is cut off, and cells are scaled to
-    [0.1, 0.9]; the deviation is that of the training patches.
+    Each patch has its mean subtracted, is clipped at three standard deviations (of the training patches), and is scaled to [0.1, 0.9].
     """
     rng = np.random.default_rng(0)
     training, held_out = [], []
@@ -59,8 +58,8 @@ def load_patches(whiten: bool = True) -> ImageData:
 
 
 def whitened(photograph: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A photograph (H, W) whose frequencies up to `CUTOFF` weigh about the same: amplitudes are multiplied by f exp(-(f/CUTOFF)^4), against
-    the 1/f of natural scenes and the noise beyond."""
+    """A photograph (H, W) with a flat spectrum up to `CUTOFF`: amplitudes are multiplied by f exp(-(f/CUTOFF)^4), which undoes the 1/f of
+    natural images and removes the noise beyond."""
     rows, columns = np.fft.fftfreq(photograph.shape[0])[:, None], np.fft.fftfreq(photograph.shape[1])[None]
     frequency = np.hypot(rows, columns)
     kept = frequency * np.exp(-((frequency / CUTOFF) ** 4))
@@ -69,7 +68,7 @@ def whitened(photograph: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _photograph(name: str) -> NDArray[np.float64]:
-    """Light (H, W) from 0 to 1, read without importing scikit-learn, which takes a second."""
+    """Luminance (H, W) from 0 to 1, read without importing scikit-learn, which would take a second."""
     from PIL import Image  # imported here: only patches need it
 
     spec = find_spec("sklearn")
@@ -86,7 +85,7 @@ def _photograph(name: str) -> NDArray[np.float64]:
 
 
 def _cut(bands: list[NDArray[np.float64]], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Patches (count, 1, 8, 8) from places drawn at random in bands of one size, each less its own mean."""
+    """Patches (count, 1, 8, 8) from random places in bands of the same size, each with its mean subtracted."""
     windows = np.stack([np.lib.stride_tricks.sliding_window_view(band, (SIDE, SIDE)) for band in bands])  # (bands, rows, columns, 8, 8)
     places = tuple(rng.integers(0, size, count) for size in windows.shape[:3])
     patches: NDArray[np.float64] = windows[places]  # (count, 8, 8)
@@ -95,7 +94,7 @@ def _cut(bands: list[NDArray[np.float64]], count: int, rng: np.random.Generator)
 
 
 def _scaled(patches: NDArray[np.float64], reach: float) -> NDArray[np.uint8]:
-    """Cells from -reach to reach as whole numbers from 0.1 to 0.9 of 255."""
+    """Values from -reach to reach, as integers from 0.1 to 0.9 of 255."""
     share = (np.clip(patches / reach, -1, 1) + 1) / 2
     scaled: NDArray[np.uint8] = np.rint((LOW + (HIGH - LOW) * share) * 255).astype(np.uint8)
     return scaled

@@ -1,4 +1,4 @@
-"""Points in the plane to learn from: distributions by name, the ink of a drawing, or a file of numbers."""
+"""Distributions of points in the plane: known by name, drawn by a person, or from a file of numbers."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MAX_POINTS = 1_000_000
 LEAST_POINTS = 10
 HEX = "0123456789abcdef"
 PAD = 16
-"""Rows and columns of a drawing, at the most."""
+"""Most rows and columns of a drawing."""
 
 Points = NDArray[np.float32]
 Modes = NDArray[np.int64]
 Drawn = tuple[NDArray[np.float64], Modes]
-"""Points (count, 2), and the mode each was drawn from (all 0 where there are none)."""
+"""Points (count, 2), and the mode each was drawn from (0 where the distribution has no modes)."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PointData:
-    """Points of the plane, held-out ones apart."""
+    """Points in the plane, split into a training and a held-out part."""
 
     name: str
     train: Points  # (N, 2)
@@ -47,7 +47,7 @@ class PointData:
     def words(self) -> str:
         """The data in words, with sizes."""
         modes = f", {len(self.centres)} modes" if len(self.centres) else ""
-        return f"{self.name}: {len(self.train):,} training and {len(self.test):,} held-out points of the plane{modes}"
+        return f"{self.name}: {len(self.train):,} training and {len(self.test):,} held-out points in the plane{modes}"
 
     def digest(self) -> str:
         """Names the points, their modes and the split."""
@@ -68,13 +68,13 @@ def gaussians(name: str, centres: NDArray[np.float64], sigma: float, scale: floa
 
 
 def _eight(name: str) -> PointData:
-    """Radius 2, standard deviation .02, over 1.414, as in the toy of Gulrajani et al. (2017)."""
+    """Radius 2 and standard deviation 0.02, divided by 1.414, as in the toy problem of Gulrajani et al. (2017)."""
     angles = np.arange(8) * np.pi / 4
     return gaussians(name, 2 * np.stack([np.cos(angles), np.sin(angles)], 1), 0.02, 1.414)
 
 
 def _twenty_five(name: str) -> PointData:
-    """A grid with a spacing of 2, standard deviation .05, over 2.828 (the same)."""
+    """A grid with a spacing of 2 and standard deviation 0.05, divided by 2.828 (the same paper)."""
     side = np.arange(-4.0, 5.0, 2.0)
     return gaussians(name, np.stack(np.meshgrid(side, side), -1).reshape(-1, 2), 0.05, 2.828)
 
@@ -94,7 +94,7 @@ def _moons(rng: np.random.Generator, count: int) -> Drawn:
 
 
 def _spiral(rng: np.random.Generator, count: int) -> Drawn:
-    turn = np.sqrt(rng.uniform(0.02, 1, count)) * 3 * np.pi  # the root spreads the points evenly along the arm
+    turn = np.sqrt(rng.uniform(0.02, 1, count)) * 3 * np.pi  # the square root spreads the points evenly along the arm
     arm = np.stack([np.cos(turn), np.sin(turn)], 1) * (turn / (3 * np.pi))[:, None]
     return 1.6 * arm + 0.02 * rng.standard_normal((count, 2)), np.zeros(count, np.int64)
 
@@ -102,11 +102,11 @@ def _spiral(rng: np.random.Generator, count: int) -> Drawn:
 CURVES: dict[str, Callable[[np.random.Generator, int], Drawn]] = {"ring": _ring, "moons": _moons, "spiral": _spiral}
 GAUSSIANS: dict[str, Callable[[str], PointData]] = {"8-gaussians": _eight, "25-gaussians": _twenty_five}
 NAMES = (*GAUSSIANS, *CURVES, "drawn")
-"""The distributions that are known by name."""
+"""The distributions known by name."""
 
 
 def load_points(data: str, drawing: str = "") -> PointData:
-    """The distribution called `data`, with `drawing` for the drawn one; or the points in the file of that path. Raises `DataError`."""
+    """The distribution called `data` (`drawn` uses `drawing`), or the points in the file of that path. Raises `DataError`."""
     if data in GAUSSIANS:
         return GAUSSIANS[data](data)
     if data in CURVES:
@@ -117,41 +117,41 @@ def load_points(data: str, drawing: str = "") -> PointData:
     path = Path(data)
     if not path.exists():
         near = difflib.get_close_matches(path.name, NAMES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a file with two numbers a line"
+        hint = f"did you mean {near[0]}?" if near else f"use {', '.join(NAMES)} or the path of a file with two numbers per line"
         raise DataError(f"--data {named(path)} is neither a known distribution nor a file; {hint}")
     return _from_file(path)
 
 
 def parse_ink(drawing: str) -> NDArray[np.float64]:
-    """Ink (rows, columns) from 0 to 1, of rows of hexadecimal digits parted by `/`. Raises `DataError`."""
+    """A drawing (rows, columns) with values from 0 to 1, from rows of hexadecimal digits separated by `/`. Raises `DataError`."""
     rows = drawing.strip().lower().split("/")
-    form = "write rows of the digits 0 (empty) to f (full ink) parted by /, such as 0ff0/f00f/0ff0"
+    form = "write rows of the digits 0 (empty) to f (full ink) separated by /, such as 0ff0/f00f/0ff0"
     if len({len(row) for row in rows}) != 1 or not rows[0] or max(len(rows), len(rows[0])) > PAD:
-        raise DataError(f"--drawing has {len(rows)} rows of {sorted({len(row) for row in rows})} cells; {form}, at most {PAD}x{PAD}")
+        raise DataError(f"--drawing has {len(rows)} rows of {sorted({len(row) for row in rows})} pixels; {form}, at most {PAD}x{PAD}")
     if wrong := sorted(set("".join(rows)) - set(HEX)):
         raise DataError(f"--drawing holds {clean(wrong[0]) or ascii(wrong[0])}; {form}")
-    ink = np.array([[HEX.index(cell) for cell in row] for row in rows], np.float64) / 15
+    ink = np.array([[HEX.index(digit) for digit in row] for row in rows], np.float64) / 15
     if not ink.any():
-        raise DataError(f"--drawing is empty, and there is nothing to learn from it; {form}")
+        raise DataError(f"--drawing is empty; {form}")
     return ink
 
 
 def _from_ink(ink: NDArray[np.float64], rng: np.random.Generator, count: int) -> Drawn:
-    """Points as dense as the ink, the longer side of the drawing from -1.6 to 1.6, its first row on top."""
+    """Points with the density of the ink; the longer side of the drawing spans -1.6 to 1.6, the first row is at the top."""
     rows, columns = ink.shape
-    cells = rng.choice(ink.size, count, p=ink.ravel() / ink.sum())
-    place = np.stack([cells % columns, cells // columns], 1) + rng.uniform(0, 1, (count, 2))
+    pixels = rng.choice(ink.size, count, p=ink.ravel() / ink.sum())
+    place = np.stack([pixels % columns, pixels // columns], 1) + rng.uniform(0, 1, (count, 2))
     centred = (place - np.array([columns, rows]) / 2) * [1, -1]
     return 3.2 * centred / max(rows, columns), np.zeros(count, np.int64)
 
 
 def read_points(path: Path) -> NDArray[np.float64]:
-    """Points (count, 2) of a `.npy` file, or of a text with two numbers a line, parted by a comma, a semicolon or spaces; one line of
-    headings is passed over. At most a million points and 32 MiB. Raises `DataError`."""
+    """Points (count, 2) from a `.npy` file, or from a text file with two numbers per line, separated by a comma, a semicolon or spaces; a
+    header line is skipped. At most a million points and 32 MiB. Raises `DataError`."""
     data = read_bytes(path, MAX_FILE)
     points = _read_array(data, path) if data[:6] == b"\x93NUMPY" else _read_text(data, path)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise DataError(f"{named(path)} holds numbers of shape {points.shape}; points of the plane are two numbers each")
+        raise DataError(f"{named(path)} holds numbers of shape {points.shape}; a point is two numbers")
     if not LEAST_POINTS <= len(points) <= MAX_POINTS:
         raise DataError(f"{named(path)} holds {len(points):,} points; between {LEAST_POINTS} and {MAX_POINTS:,} can be used")
     if bad := np.flatnonzero(~np.isfinite(points).all(1)).tolist():
@@ -160,7 +160,7 @@ def read_points(path: Path) -> NDArray[np.float64]:
 
 
 def _read_array(data: bytes, path: Path) -> NDArray[np.float64]:
-    """The header is checked before anything is allocated: it says how much that will be."""
+    """The header is checked before anything is allocated."""
     from numpy.lib import format as npy
 
     file = io.BytesIO(data)
@@ -172,14 +172,14 @@ def _read_array(data: bytes, path: Path) -> NDArray[np.float64]:
             raise ValueError(f"it says it holds {shape} of {dtype}")
         return np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
     except (ValueError, TypeError, OverflowError, EOFError, MemoryError) as error:
-        raise DataError(f"{named(path)} is not a whole .npy file of numbers ({clean(str(error), 120)}); save it again") from None
+        raise DataError(f"{named(path)} is not a valid .npy file of numbers ({clean(str(error), 120)}); save it again") from None
 
 
 def _read_text(data: bytes, path: Path) -> NDArray[np.float64]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{named(path)} is neither text nor a .npy file; give two numbers a line") from None
+        raise DataError(f"{named(path)} is neither text nor a .npy file; give two numbers per line") from None
     points: list[tuple[float, float]] = []
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].replace(",", " ").replace(";", " ").split()
@@ -196,13 +196,13 @@ def _read_text(data: bytes, path: Path) -> NDArray[np.float64]:
 
 
 def _from_file(path: Path) -> PointData:
-    """Shifted and scaled alike in both directions, to a mean of 0 and a mean square of 1; every tenth point, drawn by lot, is held out."""
+    """Centred, and scaled by one factor to a mean square of 1; a random tenth of the points is held out."""
     points = read_points(path)
     points = points - points.mean(0)
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float(np.sqrt(np.square(points).mean()))
     if not np.isfinite(spread) or spread <= 0:
-        raise DataError(f"{named(path)}: the points have a spread of {spread:g}; give points that differ, and no numbers that large")
+        raise DataError(f"{named(path)}: the points have a standard deviation of {spread:g}; give points that differ and are smaller")
     points = (points / spread).astype(np.float32)
     order = np.random.default_rng(0).permutation(len(points))
     held_out = min(HELD_OUT, max(1, len(points) // 10))
@@ -213,7 +213,7 @@ def _from_file(path: Path) -> PointData:
 
 
 def _sample(name: str, draw: Callable[[np.random.Generator, int], Drawn], centres: Points, sigma: float) -> PointData:
-    """A training and a held-out sample, the same in every run: each part has a generator of its own."""
+    """A training and a held-out sample, each from a generator of its own with a fixed seed."""
     train, train_modes = draw(np.random.default_rng(1), TRAINING)
     test, test_modes = draw(np.random.default_rng(2), HELD_OUT)
     return PointData(name, train.astype(np.float32), train_modes, test.astype(np.float32), test_modes, centres, sigma)

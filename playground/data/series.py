@@ -1,4 +1,4 @@
-"""Series of numbers: a mixture of sines with noise, or one column of the user's CSV file."""
+"""Time series: a sum of sines with noise, or one column of the user's CSV file."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from dlplay.data import bounded
 from dlplay.engine.errors import DataError
 
 SINES = "sines"
-"""Names the series that is always there."""
+"""Name of the built-in series."""
 
 MAX_BYTES = 64 * bounded.MIB
 MAX_VALUES = 4_000_000
 MAX_COLUMNS = 10_000
 MAX_CELL = 10_000
-"""Characters of the longest line that is read as numbers, in each of its columns."""
+"""Most characters of a cell."""
 
 HELD_OUT = 0.1
-"""The last part of the series, in one piece, that is never trained on."""
+"""Share of the series, at its end, that is held out."""
 
 PERIODS = ((25.0, 1.0), (40.0, 0.6), (93.7, 0.4))
 """Period (steps) and amplitude of each sine."""
 
 NOISE = 0.1
-"""Standard deviation of the noise on each value of the mixture."""
+"""Standard deviation of the noise on each value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Numbers in their order."""
+    """A time series, whose last tenth is held out."""
 
     name: str
     values: NDArray[np.float64]  # (steps,)
     key: str
-    """Names everything that the values depend on."""
+    """A digest of everything that the values depend on."""
 
     @property
     def train(self) -> NDArray[np.float64]:
@@ -55,14 +55,15 @@ class Series:
 
 
 def read_series(source: str, column: str = "") -> Series:
-    """The series called `source`: `sines` or a CSV file, of which `column` (name or number from 1) is taken. Raises `DataError`."""
+    """The series called `source`: `sines`, or `column` (a name, or a number from 1) of a CSV file. Raises `DataError`."""
     if source == SINES:
         return sines()
     return read_csv(Path(source), column)
 
 
-def sines(steps: int = 6000) -> Series:
-    """Three sines of different period under noise; the same numbers every time."""
+def sines() -> Series:
+    """Three sines of different periods with noise; the same numbers every time."""
+    steps = 6000
     at = np.arange(steps)
     clean = sum(amplitude * np.sin(2 * math.pi * at / period + phase) for phase, (period, amplitude) in enumerate(PERIODS))
     values = clean + NOISE * np.random.default_rng(0).standard_normal(steps)
@@ -70,10 +71,10 @@ def sines(steps: int = 6000) -> Series:
 
 
 def read_csv(path: Path, column: str = "") -> Series:
-    """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a line of names).
+    """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a header).
 
-    An empty `column` takes the first one that is all numbers; one that only counts up is passed over where there is another. Raises
-    `DataError` naming the line of what is no number.
+    An empty `column` is the first one that is all numbers, and rather one that does not only count up. Raises `DataError` with the line of
+    a value that is not a number.
     """
     data = bounded.read_bytes(path, MAX_BYTES)
     name = bounded.named(path)
@@ -84,7 +85,7 @@ def read_csv(path: Path, column: str = "") -> Series:
     if "\0" in text:
         raise DataError(f"{name} is not a CSV file: it holds NUL; give lines of numbers with commas between them")
     rows = _rows(text, name)
-    names, rows = _split_names(rows)
+    names, rows = _split_header(rows)
     number = _find(column, names, rows, name)
     title = bounded.clean(names[number]) if names and number < len(names) else f"column {number + 1}"
     values = _numbers(rows, number, 2 if names else 1, f"{name}, {title or f'column {number + 1}'}")
@@ -95,7 +96,7 @@ def read_csv(path: Path, column: str = "") -> Series:
 
 
 def _rows(text: str, name: str) -> list[list[str]]:
-    """The lines that are not empty, cut into cells."""
+    """The cells of every line that is not empty."""
     first = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=first.count)
     limit = csv.field_size_limit(MAX_CELL)
@@ -103,11 +104,11 @@ def _rows(text: str, name: str) -> list[list[str]]:
         rows = []
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             if len(row) > MAX_COLUMNS:
-                raise DataError(f"{name} has a line of {len(row):,} columns; at most {MAX_COLUMNS:,} are read")
+                raise DataError(f"{name} has a line of {len(row):,} columns; the limit is {MAX_COLUMNS:,}")
             if any(cell.strip() for cell in row):
                 rows.append(row)
             if len(rows) > MAX_VALUES:
-                raise DataError(f"{name} has more than {MAX_VALUES:,} lines, which is the most that is read; give a shorter file")
+                raise DataError(f"{name} has more than {MAX_VALUES:,} lines, which is the limit; give a shorter file")
     except csv.Error as error:
         raise DataError(f"{name} is not a CSV file: {error}; give lines of numbers with commas between them") from None
     finally:
@@ -117,15 +118,15 @@ def _rows(text: str, name: str) -> list[list[str]]:
     return rows
 
 
-def _split_names(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """The line of names, if the first line holds no number, and the others."""
+def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The header (empty when the first line holds a number), and the other lines."""
     if any(_number(cell) is not None for cell in rows[0]):
         return [], rows
     return [cell.strip() for cell in rows[0]], rows[1:]
 
 
 def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> int:
-    """Position of the column that is meant."""
+    """Position of the column that `column` means."""
     width = max((len(row) for row in rows), default=0)
     wanted = column.strip()
     known = ", ".join(bounded.clean(item, 30) for item in names[:12]) if names else f"1 to {width}"
@@ -143,24 +144,24 @@ def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> in
             counting = number if counting is None else counting
     if counting is not None:
         return counting
-    raise DataError(f"no column of {name} is all numbers; name one with --column to hear which line is not (columns: {known})")
+    raise DataError(f"no column of {name} is all numbers; name one with --column to see which line is not (columns: {known})")
 
 
 def _counts(values: list[float]) -> bool:
-    """Whether values go up by the same at every line, as line numbers and times do."""
+    """Whether values rise by the same amount on every line, as line numbers and times do."""
     steps = np.diff(values)
     return len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
 def _numbers(rows: list[list[str]], number: int, first: int, where: str) -> NDArray[np.float64]:
-    """The column's values. Raises `DataError` at the first that is no finite number."""
+    """The column's values. Raises `DataError` for the first that is not a finite number."""
     values = np.empty(len(rows))
     for line, row in enumerate(rows):
         cell = row[number] if number < len(row) else ""
         value = _number(cell)
         if value is None:
             raise DataError(
-                f"{where}: line {line + first} (empty ones left out) holds {bounded.clean(cell, 40)!r}, which is no finite number; "
+                f"{where}: line {line + first} (empty ones left out) holds {bounded.clean(cell, 40)!r}, which is not a finite number; "
                 "fill it in or choose another --column"
             )
         values[line] = value
