@@ -507,7 +507,7 @@ def test_weights_that_do_not_fit_their_settings_are_not_written(
         step = Store(tmp_path).save(step, weights, {}, checkpoint.meta)
         assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 2
         refused = capsys.readouterr().err
-        assert "its weights do not fit its settings" in refused
+        assert "its weights do not match its settings" in refused
         assert len(refused.splitlines()) == 1
     assert not (tmp_path / "back").exists()
 
@@ -565,7 +565,7 @@ def test_an_opened_model_is_written_as_it_was(gpt2: Path, gpt: Task[Any], tmp_pa
 
 def test_an_architecture_that_transformers_lacks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "gan-gaussians", str(tmp_path / "x"), "--to", "hf"]) == 2
-    assert re.search(r"transformers has no model like this gan; --to hf takes .*gpt", capsys.readouterr().err)
+    assert re.search(r"transformers has no model like gan; --to hf is for .*gpt", capsys.readouterr().err)
     assert not (tmp_path / "x").exists()
 
 
