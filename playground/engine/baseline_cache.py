@@ -36,7 +36,7 @@ def baselines(task: Task[Any]) -> Values:
 
 
 def _compute(task: Task[Any]) -> Values:
-    """The baselines may draw random numbers: training goes on as if they had come from the cache."""
+    """Baselines may draw random numbers, but training continues as if they had come from the cache."""
     with looking(task), torch.enable_grad():
         return task.baselines()
 

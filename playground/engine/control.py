@@ -22,7 +22,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": o
 
 
 class Control:
-    """Whether training goes on, and how: what clients asked for, and the stop conditions among the settings."""
+    """Whether training continues, and how: what clients asked for, and the stop conditions in the settings."""
 
     def __init__(
         self, task: Task[Any], server: Server, panels: PanelServer, recorder: Recorder, progress: Progress, *, paused: bool
@@ -48,7 +48,7 @@ class Control:
     # --- stop conditions ----------------------------------------------------------------------------------------------------------
 
     def reason_to_stop(self) -> str:
-        """`interrupted`, `stopped`, `steps`, `minutes` or `until`; empty while training is to go on."""
+        """`interrupted`, `stopped`, `steps`, `minutes` or `until`; empty while training is to continue."""
         settings, progress = self.task.settings, self.progress
         if self.interrupted:
             return "interrupted"
@@ -129,7 +129,7 @@ class Control:
         settings = self.task.settings
         item = field(type(settings), command.field)
         if not item.live:
-            raise SettingsError(f"{item.flag} cannot change in mid-run; it takes effect on reset", item.name)
+            raise SettingsError(f"{item.flag} cannot change during a run; it takes effect on reset", item.name)
         changed = change(settings, item.name, command.value)
         before, value = getattr(settings, item.name), getattr(changed, item.name)
         if before == value:

@@ -20,7 +20,7 @@ from dlplay.engine.task import Task, looking
 
 
 class Loop:
-    """Trains until a stop condition holds, somebody says stop, or it fails."""
+    """Trains until a stop condition holds, a client says stop, or it fails."""
 
     def __init__(
         self,
@@ -90,8 +90,9 @@ class Loop:
                 self._pause()
                 continue
 
-            recorder.add(task.train_step())
+            metrics = task.train_step()
             task.step += 1
+            recorder.add(metrics)
 
             now = time.perf_counter()
             evaluate, save = task.step % task.settings.eval_every == 0, task.step % task.settings.save_every == 0
@@ -117,7 +118,7 @@ class Loop:
         self.recorder.record(Evaluated(step=self.task.step, metrics=metrics))
 
     def _pause(self) -> None:
-        """Obey commands and serve panels until training goes on or ends."""
+        """Obey commands and serve panels until training continues or ends."""
         self.recorder.clock.stop()
         self.recorder.flush()
         self.recorder.status("paused")

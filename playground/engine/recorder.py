@@ -1,7 +1,7 @@
 """Everything a run writes: training metrics, durable events, checkpoints, and its status for attached clients.
 
 Metrics stay on the device and are fetched a batch of steps at a time. A checkpoint is copied between two steps and written by a thread
-while training goes on. An event or a checkpoint that the disk refuses is tried again, and training waits for it: nothing is lost.
+while training continues. An event or a checkpoint that the disk refuses is tried again, and training waits for it: nothing is lost.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Clock:
         """When it was started last, on the `perf_counter` clock."""
         self._progress = progress
         self._counted: float | None = None
-        """Until when the time is counted; None while the clock stands."""
+        """The time is counted up to here; None while the clock is stopped."""
 
     def start(self) -> None:
         self.started = self._counted = time.perf_counter()
@@ -82,7 +82,7 @@ class Clock:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop for something that is not training."""
+        """Stop the clock for what is not training."""
         self.stop()
         yield
         self.start()
@@ -138,7 +138,7 @@ class Recorder:
         self._rate_since = (0.0, task.step)
 
     def start(self) -> None:
-        """Training begins, or goes on after a pause."""
+        """Training starts, or continues after a pause."""
         self.clock.start()
         self._rate_since = (self.clock.started, self.task.step)
 
@@ -182,7 +182,7 @@ class Recorder:
         self._insist("write the journal", lambda: self.log.record(event))
 
     def _insist(self, what: str, write: Callable[[], Any]) -> Any:
-        """Call `write`, and call it again for as long as the disk refuses. Raises `GaveUp` when told to stop meanwhile."""
+        """Call `write` until the disk no longer refuses. Raises `GaveUp` when told to stop before that."""
         began = time.monotonic()
         while True:
             try:
@@ -192,23 +192,23 @@ class Recorder:
                 full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                 reason = "disk full" if full else error.strerror or str(error)
                 if not self._problem:
-                    remedy = "training waits, and goes on by itself once there is space"
+                    remedy = "training waits, and continues once there is space"
                     self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
-                self._problem = f"{reason}: cannot {what}; training waits and goes on by itself once there is space"
+                self._problem = f"{reason}: cannot {what}; training waits, and continues once there is space"
                 self.status("paused")
                 if self._wait(self._problem):
                     raise GaveUp(f"{reason}: could not {what}") from error
         if self._problem:
             waited, self._problem = time.monotonic() - began, ""
             self.log.record(
-                Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="it went on by itself")
+                Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="training has continued")
             )
         return result
 
     # --- checkpoints --------------------------------------------------------------------------------------------------------------
 
     def save(self, *, wait: bool = True) -> None:
-        """Save a checkpoint. Unless told to wait, training goes on while it is written, and `finish_save` records it later."""
+        """Save a checkpoint. Without `wait`, training continues while it is written, and `finish_save` records it later."""
         self.finish_save(wait=True)
         write = self._snapshot()
         self._pending = _PendingSave(self.task.step, write, self._thread.submit(write))
@@ -216,7 +216,7 @@ class Recorder:
         self.finish_save(wait=wait)
 
     def finish_save(self, *, wait: bool) -> None:
-        """Record the checkpoint that was begun, once it has been written; one that the disk refused is written anew."""
+        """Record the checkpoint that is being written, once it is complete; if the disk refused it, write it again."""
         if self._pending is None or not (wait or self._pending.future.done()):
             return
         (step, write, future), self._pending = self._pending, None
@@ -236,7 +236,7 @@ class Recorder:
         self.save_changes()
 
     def save_changes(self) -> None:
-        """Save what a person changed: at once, but of many quick changes not each one."""
+        """Save what a person changed: at once, or a moment later when changes follow quickly."""
         if self._changed and time.perf_counter() >= self._save_due:
             self.save()
             self._save_due = time.perf_counter() + SAVE_SECONDS

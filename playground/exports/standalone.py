@@ -111,7 +111,7 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
             words = ", ".join(f"{clean(event.what)} at step {event.step:,}" for event in changes[:5]) + (
                 " and more" if len(changes) > 5 else ""
             )
-            notes.append(f"Somebody changed the run while it trained ({words}); this script uses the settings that it began with.")
+            notes.append(f"The run was changed while it trained ({words}); this script uses the settings that it began with.")
         if again := _resumed_with(source.events(), to_dict(settings)):
             notes.append(f"The run was resumed with {again}; this script uses the settings that it began with.")
     return card, settings, notes
