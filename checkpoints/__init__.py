@@ -1,5 +1,5 @@
-"""Checkpoints on disk: a bounded format, an atomic store, the small trained models that are shipped. Knows no playground and no torch."""
+"""Checkpoints on disk: a format read within limits, an atomic store, the shipped models. Imports neither the playground nor torch."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: the words name the file, what is wrong with it and the bound."""
+    """A checkpoint that cannot be used; the message names the file, what is wrong with it and the limit."""

@@ -7,7 +7,7 @@ from dlplay.checkpoints import CheckpointError, shipped, store
 
 
 def main() -> int:
-    """Add the model to `checkpoints/pretrained`; returns the exit status."""
+    """Add the model to `pretrained/`; returns the exit status."""
     if len(sys.argv) != 5:
         print(__doc__, file=sys.stderr)
         return 2

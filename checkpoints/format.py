@@ -1,7 +1,7 @@
-"""The safetensors format, read under bounds: nothing is allocated before the header has been found sound.
+"""The safetensors format, read within limits: nothing is allocated before the header has been checked.
 
 A file is an 8-byte little-endian header length, a JSON header `{name: {"dtype", "shape", "data_offsets"}}` and the tensors' bytes. The
-reader here trusts none of it: it takes regular files only and checks lengths, names, types, sizes and offsets before it reads any data.
+reader trusts none of it: it opens regular files only, and checks lengths, names, dtypes, sizes and offsets before it reads any data.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class _Entry:
 
 
 def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
-    """The tensors as safetensors bytes, names sorted. Raises `CheckpointError` for what `read_tensors` would refuse.
+    """The tensors as safetensors bytes, sorted by name. Raises `CheckpointError` for anything `read_tensors` would refuse.
 
-    `metadata` is for other readers; the one here passes over it.
+    `metadata` is for other readers; `read_tensors` ignores it.
     """
-    from safetensors.numpy import save  # here, so that a listing of runs need not load it
+    from safetensors.numpy import save  # here, so that a list of runs need not import it
 
     if len(tensors) > TENSOR_LIMIT:
         raise CheckpointError(f"{len(tensors):,} tensors do not fit in a checkpoint; the limit is {TENSOR_LIMIT:,}")
@@ -79,7 +79,7 @@ def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> b
 def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None) -> dict[str, NDArray[Any]]:
     """Every tensor of the file by name, as writable arrays. Raises `CheckpointError`.
 
-    With `sha256` (hexadecimal) the file must have that digest; it is checked over the very bytes that the arrays are made of.
+    With `sha256` (hexadecimal) the file must have that digest; the bytes that are hashed are those the arrays are made of.
     """
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
         header, entries = _read_header(fd, size, path, limit_bytes)
@@ -94,9 +94,9 @@ def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None =
 
 
 def read_foreign(path: Path, limit_bytes: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """The tensors of these names alone, of a file that others wrote: the rest, whatever its size, stays unread. Raises `CheckpointError`.
+    """The tensors of these names from a file that another program wrote; the others are not read. Raises `CheckpointError`.
 
-    Bfloat16, which numpy lacks and no checkpoint here has, is read as float32, one tensor after the other.
+    Bfloat16, which numpy does not have, is converted to float32, one tensor at a time.
     """
     found = {}
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
@@ -111,7 +111,7 @@ def read_foreign(path: Path, limit_bytes: int, names: Collection[str]) -> dict[s
 
 
 def signature(path: Path, limit_bytes: int = DATA_LIMIT, *, foreign: bool = False) -> Signature:
-    """Shape and dtype of every tensor, from the header alone; with `foreign` as `read_foreign` has them. Raises `CheckpointError`."""
+    """Shape and dtype of every tensor, from the header alone; with `foreign` as `read_foreign` returns them. Raises `CheckpointError`."""
     with open_regular(path, limit_bytes + HEADER_LIMIT) as (fd, size):
         _, entries = _read_header(fd, size, path, limit_bytes, foreign)
     return {entry.name: (entry.shape, np.dtype("<f4") if entry.code == "BF16" else entry.dtype) for entry in entries}
@@ -121,7 +121,7 @@ def signature(path: Path, limit_bytes: int = DATA_LIMIT, *, foreign: bool = Fals
 def open_regular(path: Path, limit_bytes: int) -> Iterator[tuple[int, int]]:
     """A file descriptor and the size of a regular file of at most `limit_bytes`; links are not followed. Raises `CheckpointError`."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # non-blocking: a FIFO must not hold us up
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)  # non-blocking: opening a FIFO would wait
     except ValueError as error:
         raise CheckpointError(f"{str(path)!r} is not a path: {error}") from None
     except OSError as error:
@@ -159,7 +159,7 @@ def _read_into(fd: int, view: memoryview, path: Path) -> None:
 
 
 def _read_header(fd: int, size: int, path: Path, limit_bytes: int, foreign: bool = False) -> tuple[bytes, list[_Entry]]:
-    """The raw header with its length, and its entries, which cover the data exactly, in the order of their bytes."""
+    """The header's bytes, and its entries in the order of their data, which they cover without gap or overlap."""
     if size < 8:
         raise CheckpointError(f"{path} is cut off: it holds {size} bytes, fewer than a header's length takes")
     head = bytearray(8)
@@ -208,9 +208,9 @@ def _entry(name: str, fields: Any, path: Path, foreign: bool) -> _Entry:
     if dtype is None:
         raise CheckpointError(f"tensor {name} of {path} is {str(code)[:20]!r}; a checkpoint takes {_known_dtypes()}")
     if not _whole_numbers(shape) or len(shape) > RANK_LIMIT:
-        raise CheckpointError(f"tensor {name} of {path} has no proper shape")
+        raise CheckpointError(f"tensor {name} of {path} has an invalid shape")
     if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CheckpointError(f"tensor {name} of {path} has no proper offsets")
+        raise CheckpointError(f"tensor {name} of {path} has invalid offsets")
     wanted = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != wanted:
         found = f"{offsets[1] - offsets[0]:,}"
@@ -221,7 +221,7 @@ def _entry(name: str, fields: Any, path: Path, foreign: bool) -> _Entry:
 def _tensor(entry: _Entry, raw: NDArray[np.uint8], path: Path) -> NDArray[Any]:
     if entry.dtype.kind == "b" and raw.size and int(raw.max()) > 1:
         raise CheckpointError(f"tensor {entry.name} of {path} is BOOL and holds a byte that is neither 0 nor 1")
-    if entry.begin % entry.dtype.itemsize:  # a foreign writer may not align; tensor libraries want it aligned
+    if entry.begin % entry.dtype.itemsize:  # other writers may not align; tensor libraries need aligned data
         raw = raw.copy()
     array = raw.view(entry.dtype).reshape(entry.shape)
     return (array.astype(np.uint32) << 16).view(np.float32) if entry.code == "BF16" else array
@@ -243,5 +243,5 @@ def _known_dtypes() -> str:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("a name occurs twice")
     return table

@@ -1,4 +1,4 @@
-"""The small trained models that are shipped in `pretrained/`, one folder each, listed in `manifest.json` with how they were made."""
+"""The small trained models in `pretrained/`, one folder each; `manifest.json` says how each was trained."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Shipped:
     sha256: str
     """Of `weights.safetensors`."""
     command: str
-    """The exact command that made it."""
+    """The exact command that trained it."""
     metric: str
     """The held-out metric that says how good it is; `value` is what it reached."""
     value: float
@@ -46,12 +46,12 @@ class Shipped:
     def open(self) -> Checkpoint:
         """The checkpoint, verified against the manifest. Raises `CheckpointError`."""
         if (found := read_record(self.path).files.get(WEIGHTS)) != self.sha256:
-            raise CheckpointError(f"the shipped model {self.name} does not fit its manifest: {str(found)[:16]}… is not {self.sha256[:16]}…")
+            raise CheckpointError(f"shipped model {self.name} does not match its manifest: {str(found)[:16]}… is not {self.sha256[:16]}…")
         return load(self.path)
 
 
 def shipped(root: Path = PRETRAINED) -> dict[str, Shipped]:
-    """Every shipped model by name; empty when there is no manifest. Raises `CheckpointError` for a damaged one."""
+    """Every shipped model by name; none when there is no manifest. Raises `CheckpointError` for a damaged manifest."""
     return {name: _entry(name, fields, root) for name, fields in sorted(_read_manifest(root).items())}
 
 
@@ -77,9 +77,9 @@ def add(
     meta: Mapping[str, Any] | None = None,
     root: Path = PRETRAINED,
 ) -> Shipped:
-    """Ship the weights and the meta of a run's checkpoint (or `meta` in its place) under `name`, replacing an older one.
+    """Ship the weights and the meta (or `meta` instead) of a run's checkpoint as `name`, replacing one of that name.
 
-    Raises `CheckpointError` for a name, a metric or a size that does not fit.
+    Raises `CheckpointError` for an invalid name, an unknown metric or a model that is too large.
     """
     if not _NAME.fullmatch(name):
         raise CheckpointError(f"{name[:80]!r} cannot be a model's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")

@@ -1,8 +1,8 @@
-"""A folder of checkpoints, `step-N` each: saved atomically, verified when read, the newest sound one found again after any crash.
+"""A folder of checkpoints `step-N`: saved atomically, verified when read, the newest intact one found again after any crash.
 
-A checkpoint holds `weights.safetensors`, `state.safetensors` (optimisers, generators, data position) and `meta.json`, which carries the
-sha256 of both and a checksum over itself. It is staged as `.tmp-PID-N`, brought to the disk with fsync, and only then renamed, so that
-whatever is called `step-N` is whole. Saving, pruning and cleaning are for the holder of the run's lock; reading is for anyone.
+A checkpoint holds `weights.safetensors`, `state.safetensors` (optimisers, generators, data position) and `meta.json`, which has the
+sha256 of both and a checksum of itself. It is written as `.tmp-PID-N`, flushed with fsync, and only then renamed, so that every `step-N`
+is complete. Saving, pruning and cleaning are for the holder of the run's lock; reading is for anyone.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.safetensors"
 META = "meta.json"
 KEEP = 3
+"""Checkpoints of a run that are kept."""
 
 _STEP = re.compile(r"step-(0|[1-9][0-9]{0,17})")
 _STALE = re.compile(r"\.tmp-[0-9]+-[0-9]+")
@@ -46,7 +47,7 @@ class Saved:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What `meta.json` says, its own checksum verified."""
+    """The contents of `meta.json`, whose checksum was verified."""
 
     step: int
     meta: dict[str, Any]
@@ -57,7 +58,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte was verified."""
+    """A checkpoint, with every byte verified."""
 
     path: Path
     step: int
@@ -73,11 +74,11 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def save(self, step: int, weights: Tensors, tensors: Tensors, meta: Mapping[str, Any], keep: int = KEEP) -> Saved:
-        """Write `step-N`, replacing one of that name, then prune to `keep`.
+    def save(self, step: int, weights: Tensors, tensors: Tensors, meta: Mapping[str, Any]) -> Saved:
+        """Write `step-N`, replacing one of that name, and keep the `KEEP` latest.
 
-        Checkpoints of later steps go as well: they belong to a course that was left when the run was resumed before them. Raises
-        `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints are whole then.
+        Checkpoints of later steps are removed as well: they are from before the run was resumed at an earlier step. Raises
+        `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints stay intact.
         """
         files = {WEIGHTS: write_tensors(_without_nan(weights)), STATE: write_tensors(tensors)}
         files[META] = _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
@@ -91,13 +92,13 @@ class Store:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        self.prune(keep, last=step)
+        self._prune(step)
         return Saved(f"step-{step}", sum(len(data) for data in files.values()))
 
     def _put_in_place(self, staging: Path, step: int) -> None:
         target, aside = self.directory / f"step-{step}", self.directory / f".was-{os.getpid()}-{step}"
         replaces = os.path.lexists(target)
-        if replaces:  # a folder that is not empty cannot be renamed over: for an instant the old one answers to its other name
+        if replaces:  # a folder that is not empty cannot be replaced by a rename: move the old one aside first
             target.rename(aside)
         try:
             staging.rename(target)
@@ -113,27 +114,11 @@ class Store:
         """The checkpoints' names, oldest step first; they are not verified."""
         return [f"step-{step}" for step in self._steps()]
 
-    def open(self, name: str) -> Checkpoint:
-        """The checkpoint `step-N` of this store. Raises `CheckpointError`."""
-        if not _STEP.fullmatch(name):
-            raise CheckpointError(f"{name[:80]!r} is not a checkpoint's name; they are called step-N, and here are {self._known()}")
-        path = self.directory / name
-        if path.is_symlink():
-            raise CheckpointError(f"{path} is a link, and links are not followed")
-        if not path.is_dir():
-            raise CheckpointError(f"there is no checkpoint {name} in {self.directory}; here are {self._known()}")
-        checkpoint = load(path)
-        if f"step-{checkpoint.step}" != name:
-            raise CheckpointError(f"{path} holds step {checkpoint.step}: it has been renamed")
-        return checkpoint
-
-    def newest(self, max_step: int | None = None) -> tuple[Checkpoint | None, list[str]]:
-        """The checkpoint of the latest step (up to `max_step`) that verifies, and a line for each one that was refused on the way."""
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The intact checkpoint of the latest step, and the reason why each later one was refused."""
         problems: list[str] = []
         found = [(step, self.directory / f"step-{step}") for step in self._steps()] + list(self._asides())
         for step, path in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True):
-            if max_step is not None and step > max_step:
-                continue
             try:
                 if path.is_symlink():
                     raise CheckpointError(f"{path} is a link, and links are not followed")
@@ -145,21 +130,15 @@ class Store:
                 problems.append(str(error))
         return None, problems
 
-    def prune(self, keep: int = KEEP, last: int | None = None) -> None:
-        """Remove all but the `keep` latest checkpoints; with `last`, those of later steps as well. Touches `step-N` folders only."""
+    def _prune(self, last: int) -> None:
+        """Remove all but the latest checkpoints up to step `last`, and those of later steps. Only `step-N` folders are touched."""
         steps = self._steps()
-        current = [step for step in steps if last is None or step <= last]
-        for step in [*current[: -max(keep, 1)], *(step for step in steps if last is not None and step > last)]:
+        current = [step for step in steps if step <= last]
+        for step in [*current[:-KEEP], *(step for step in steps if step > last)]:
             self._remove(self.directory / f"step-{step}")
 
-    def discard_after(self, step: int) -> None:
-        """Remove the checkpoints of later steps: the run goes on from `step`, and what came after no longer counts."""
-        for other in self._steps():
-            if other > step:
-                self._remove(self.directory / f"step-{other}")
-
     def clean(self) -> None:
-        """Clear away what a killed save or prune left behind. Only for the holder of the run's lock."""
+        """Remove what a killed `save` or `prune` left behind, and undo a replacement that it began."""
         for step, aside in list(self._asides()):
             target = self.directory / f"step-{step}"
             if os.path.lexists(target):
@@ -171,7 +150,7 @@ class Store:
                 shutil.rmtree(self.directory / entry, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        """Out of sight by one rename, so that a half-removed checkpoint is never mistaken for a damaged one; then for good."""
+        """Rename, then delete, so that a half-removed checkpoint is never taken for a damaged one."""
         gone = self.directory / f".tmp-{os.getpid()}-{path.name.rpartition('-')[2]}"
         shutil.rmtree(gone, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -186,12 +165,9 @@ class Store:
             if match := _ASIDE.fullmatch(entry):
                 yield int(match[1]), self.directory / entry
 
-    def _known(self) -> str:
-        return ", ".join(self.names()) or "none"
-
 
 def load(path: Path) -> Checkpoint:
-    """The checkpoint in the folder `path`, wherever it lies; it may lack the training state. Raises `CheckpointError`."""
+    """The checkpoint in the folder `path`, of any name; it may lack the training state. Raises `CheckpointError`."""
     record = read_record(path)
     if WEIGHTS not in record.files:
         raise CheckpointError(f"{path / META} lists no {WEIGHTS}")
@@ -200,13 +176,8 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, record.step, record.meta, dict(_without_nan(weights, str(path))), tensors)
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """The meta of the checkpoint in the folder `path`, its checksum verified but not the tensors'. Raises `CheckpointError`."""
-    return read_record(path).meta
-
-
 def read_record(path: Path) -> Record:
-    """What `meta.json` in the folder `path` says. Raises `CheckpointError`."""
+    """The `meta.json` of the checkpoint in the folder `path`; the tensors are not read. Raises `CheckpointError`."""
     file = path / META
     try:
         content = json.loads(read_bytes(file, META_LIMIT))
@@ -222,7 +193,7 @@ def read_record(path: Path) -> Record:
         )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
-        raise CheckpointError(f"{file} has been altered: its checksum does not fit")
+        raise CheckpointError(f"{file} has been altered: its checksum does not match")
     step, meta, files = content.get("step"), content.get("meta"), content.get("files")
     if type(step) is not int or step < 0 or not isinstance(meta, dict) or not isinstance(files, dict):
         raise CheckpointError(f"{file} lacks its step, meta or files")
@@ -232,7 +203,7 @@ def read_record(path: Path) -> Record:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """A new folder with these files, all of it on the disk when this returns. Raises `OSError`."""
+    """Write a new folder with these files, and flush it to the disk (fsync). Raises `OSError`."""
     if os.path.lexists(folder):
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700)
@@ -275,7 +246,7 @@ def _checksum(content: Any) -> str:
 
 
 def _without_nan(weights: Tensors, where: str = "the model") -> Tensors:
-    """Weights that are no numbers train and show nothing; infinities may be meant (a mask)."""
+    """The weights, unless one is NaN (raises `CheckpointError`); infinities may be intended, as in a mask."""
     for name, array in weights.items():
         if array.dtype.kind == "f" and bool(np.isnan(array).any()):
             raise CheckpointError(f"weight {name} of {where} holds values that are not a number (NaN)")

@@ -1,4 +1,4 @@
-"""The command `dlplay`: the playground, the same runs without a screen, and what to do with runs."""
+"""The command `dlplay`: opens the playground, trains without a screen, manages runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
 TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
-"""What says nothing to a model that is asked."""
+"""Settings and flags that are only for training."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
@@ -37,7 +37,8 @@ Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Witho
 Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead (a whole number).")]
 Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
 Threads = Annotated[
-    str | None, Parameter(name="--threads", help="CPU threads from now on; other sums, so no longer the same run to the bit.")
+    str | None,
+    Parameter(name="--threads", help="CPU threads from now on; with another number the run is no longer the same to the bit."),
 ]
 Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line. Whatever a person got wrong becomes one line on standard error, never a traceback."""
+    """Run one command line; returns the exit status. A mistake of the user is one line on standard error, never a traceback."""
     try:
         arguments = _take_rooms(arguments)
         app = _app(arguments)
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except cyclopts.UnusedCliTokensError as error:
         words = " ".join(map(str, error.unused_tokens or ()))
-        return _refuse(f"{words!r} is too much here; values follow their flags, as in --steps 500", USAGE)
+        return _refuse(f"unexpected argument {words!r}; values follow their flags, as in --steps 500", USAGE)
     except cyclopts.CycloptsError as error:
         return _refuse(" ".join(str(error).split()), USAGE)
     except Held as error:
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _refuse(f"{where}{error.strerror or error}; make room or give rights there, or name another folder with --runs-dir", USAGE)
+        return _refuse(f"{where}{error.strerror or error}; free some space or grant access there, or choose another --runs-dir", USAGE)
 
 
 def _app(arguments: Sequence[str]) -> App:
@@ -116,7 +117,7 @@ def _take_rooms(arguments: Sequence[str]) -> list[str]:
 
 
 def _check_command(app: App, arguments: Sequence[str]) -> None:
-    """Raises `SettingsError` for a first word that is no command: the playground itself takes none."""
+    """Raises `SettingsError` when the first argument is neither a flag nor a command."""
     known = [name for name in app if not name.startswith("-")]
     if arguments and arguments[0] == "help":
         raise SettingsError("there is no command 'help'; use dlplay --help, or dlplay ARCH --help")
@@ -129,13 +130,13 @@ def _check_command(app: App, arguments: Sequence[str]) -> None:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    """The way out for a mistyped name."""
+    """A suggestion for a mistyped name."""
     near = difflib.get_close_matches(word.lower(), list(known), n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def _unbuilt() -> int:
-    raise AssertionError("a command that was not asked for is never called")
+    raise AssertionError("flags are built for the command that is called")
 
 
 def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
@@ -144,7 +145,7 @@ def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
 
 
 def architecture(card: Card, given: dict[str, Any]) -> int:
-    """`dlplay ARCH`: the playground at this tab, or with --headless the same run without a screen."""
+    """`dlplay ARCH`: open the playground at this tab; with --headless, train without a screen or ask a trained model."""
     runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
@@ -157,13 +158,11 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
     asks = headless and bool(questions or panel)
     if asks and (idle := [name for name in TRAINING if name in given]):
-        raise SettingsError(
-            f"--{idle[0].replace('_', '-')} is for training, and a question is put to a model that is trained; leave it out"
-        )
+        raise SettingsError(f"--{idle[0].replace('_', '-')} is for training, and a question is asked of a trained model; leave it out")
     values = _values(card, given, runs_dir)
     settings = make(card.settings, values)
     _check_until(card.of(to_dict(settings)), settings)
-    start = _lasting(str(given.get("from", "")))
+    start = _absolute(str(given.get("from", "")))
     if not headless:
         return _screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
     if given.get("explore"):
@@ -187,14 +186,14 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
 
 def _check_until(card: Card, settings: Settings) -> None:
-    """Raises `SettingsError` for a metric that no run of this architecture has."""
+    """Raises `SettingsError` for a metric that this architecture does not have."""
     wanted = parse_until(settings.until)
     if wanted is not None and not wanted[0].startswith(card.metrics):
         raise SettingsError(f"--until {settings.until}: there is no metric {wanted[0][:60]}; {_nearest(wanted[0], card.metrics)}", "until")
 
 
 def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
-    """Raises `SettingsError` for an option that the panel does not know."""
+    """Raises `SettingsError` for an option that the panel does not have."""
     for name in questions:
         if name not in {item.name for item in fields(card.panel(panel).options)}:
             others = [item.name for item in card.panels if name in {option.name for option in fields(item.options)}]
@@ -217,7 +216,7 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
-    """Save a run and end it."""
+    """Stop a run after saving it."""
     from dlplay.runs import launch
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
@@ -236,10 +235,10 @@ def resume(
     until: Until = None,
     threads: Threads = None,
     device: Device = None,
-    paused: Annotated[bool, Parameter(name="--paused", negative="", help="Begin paused. Needs --headless.")] = False,
+    paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Go on with a run from its last checkpoint."""
+    """Resume a run from its last checkpoint."""
     folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
     card = architectures.card(run.spec.architecture)
@@ -254,7 +253,7 @@ def resume(
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
-    """Delete runs with everything they saved."""
+    """Delete runs with all their checkpoints."""
     folder = directory.default_runs_dir(runs_dir)
     for run in [directory.find(folder, name) for name in names]:
         directory.remove(run)
@@ -264,21 +263,21 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
 
 def export(
     source: Annotated[str, Parameter(help="A run's name, a shipped model's, or the folder of a checkpoint.")],
-    target: Annotated[Path, Parameter(help="The file or folder that is written.")],
+    target: Annotated[Path, Parameter(help="The file or folder to write.")],
     /,
     *,
     to: Annotated[
         Literal["hf", "onnx", "torch", "csv", "tensorboard"],
         Parameter(
-            help="hf: a folder for transformers (gpt, bert); onnx: the forward pass; torch: a script of PyTorch alone that trains alike; "
+            help="hf: a folder for transformers (gpt, bert); onnx: the forward pass; torch: a PyTorch script that trains the same; "
             "csv, tensorboard: a run's curves."
         ),
     ],
     part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",
-    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace what stands there.")] = False,
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace an existing file or an earlier export.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Take what was trained elsewhere."""
+    """Export a trained model, or a run's curves."""
     from dlplay import exports
     from dlplay.exports.source import Source
     from dlplay.exports.target import staged
@@ -326,9 +325,9 @@ def install_completion(app: App) -> Callable[..., int]:
 def _train(
     run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None
 ) -> int:
-    """Train in this process; a run that could not even begin leaves nothing behind."""
+    """Train in this process; a new run that could not start is removed."""
     try:
-        from dlplay.runs import process  # brings torch, which takes a second in which a person may have second thoughts
+        from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
         from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides)
@@ -339,7 +338,7 @@ def _train(
 
 
 def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]:
-    """Settings by their precedence: the checkpoint's, then the preset's, the file's and the flags'."""
+    """Settings in rising order of precedence: from the checkpoint, the preset, the file and the flags."""
     values: dict[str, Any] = {}
     if given.get("from"):
         values |= _from_checkpoint(card, given["from"], runs_dir)
@@ -362,12 +361,12 @@ def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
     return origin.settings_of(card, origin.find(start, runs_dir, card.name, weights=False))
 
 
-def _lasting(start: str) -> str:
-    """A folder is remembered by its absolute path; names stay names."""
-    from dlplay.runs import elsewhere
+def _absolute(start: str) -> str:
+    """What `--from` names, with a folder as an absolute path."""
+    from dlplay.runs import hf
 
-    if elsewhere.is_elsewhere(start):
-        return elsewhere.absolute(start)
+    if hf.is_hf(start):
+        return hf.absolute(start)
     return str(expanded(start).absolute()) if "/" in start else start
 
 
@@ -377,9 +376,7 @@ def _path(text: str | None) -> Path | None:
 
 def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _refuse(
-            "the playground needs a terminal, and standard input or output is none; run without a screen: dlplay ARCH --headless", USAGE
-        )
+        return _refuse("the playground needs a terminal as standard input and output; run without a screen: dlplay ARCH --headless", USAGE)
     if os.environ.get("TERM", "") in ("", "dumb"):
         return _refuse(
             f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE

@@ -1,4 +1,4 @@
-"""Flags from a `Settings` type: every field is one, with its bounds, unit and default in `--help`."""
+"""Flags from a `Settings` type: one for each field, with its bounds, unit and default in `--help`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
     ("preset", str, "Start from known-good settings: {presets}."),
-    ("from", str, "Start from the weights and model settings of a shipped model, a run{elsewhere} or a checkpoint folder."),
-    ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags win over it, it wins over --preset.'),
+    ("from", str, "Start from the weights and model settings of a shipped model, a run{hf} or a checkpoint folder."),
+    ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags override it, it overrides --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
     ("rooms", str, "Folder with rooms of your own, each an architecture more."),
-    ("paused", bool, "Begin paused, waiting for a screen to attach. Needs --headless."),
+    ("paused", bool, "Start paused, waiting for a screen to attach. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
 """What is not a setting of the model: name, type and help."""
 
-PANEL_HELP = "Put one of the tab's questions to a trained model and print the answer. ({names}; default {default})"
+PANEL_HELP = "Print one of the tab's panels for a trained model. ({names}; default {default})"
 
 
 def question_fields(card: Card) -> tuple[Field, ...]:
-    """The options of all panels, which are flags as well: those of the action area's panel first; a setting of the same name wins."""
+    """The options of all panels, which are flags as well: those of the stage's panel first, and none that has the name of a setting."""
     taken = {item.name for item in fields(card.settings)} | {name for name, _, _ in HOW_FLAGS} | {"panel"}
     first = [panel for panel in card.panels if card.stage and panel.name == card.stage.panel]
     found: dict[str, Field] = {}
@@ -62,7 +62,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
     )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
     words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
-    words["elsewhere"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
+    words["hf"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
     parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary
@@ -70,7 +70,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
 
 
 def _asked(card: Card) -> str:
-    """The panels that are asked when none is named."""
+    """The panel that is asked when none is named, for each variant."""
     return card.asked + "".join(f", with --{name.replace('_', '-')} {variant.answers}" for name, variant in card.variants.items())
 
 
@@ -97,5 +97,5 @@ def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
 
 
 def _as_typed(type_: Any, tokens: Any) -> str:
-    """Values are checked in one place, `engine.settings.parse`, so that a flag, the form and a file refuse with the same words."""
+    """Values are checked in one place, `engine.settings.parse`, so that a flag, the form and a file are refused in the same words."""
     return str(tokens[0].value)

@@ -101,11 +101,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a foreign dtype": (raw({"a": entry("C64")}, b"1234"), "is 'C64'; a checkpoint takes F64, F32"),
     "a dtype that is no text": (raw({"a": entry([])}, b"1234"), "a checkpoint takes"),
     "fields missing": (raw({"a": {"dtype": "F32"}}, b"1234"), "does not give a dtype, a shape and offsets"),
-    "a negative shape": (raw({"a": entry(shape=(-1,))}, b"1234"), "no proper shape"),
-    "a shape that is true": (raw({"a": entry(shape=(True,))}, b"1234"), "no proper shape"),
-    "a shape of many axes": (raw({"a": entry(shape=(1,) * 17)}, b"1234"), "no proper shape"),
+    "a negative shape": (raw({"a": entry(shape=(-1,))}, b"1234"), "an invalid shape"),
+    "a shape that is true": (raw({"a": entry(shape=(True,))}, b"1234"), "an invalid shape"),
+    "a shape of many axes": (raw({"a": entry(shape=(1,) * 17)}, b"1234"), "an invalid shape"),
     "a shape that overflows": (raw({"a": entry(shape=(2**61, 2**61, 2**61))}, b"1234"), "has 4 bytes where its shape"),
-    "offsets swapped": (raw({"a": entry(offsets=(4, 0))}, b"1234"), "no proper offsets"),
+    "offsets swapped": (raw({"a": entry(offsets=(4, 0))}, b"1234"), "invalid offsets"),
     "offsets do not fit the shape": (
         raw({"a": entry(shape=(2,))}, b"1234"),
         "has 4 bytes where its shape (2,) needs 8".replace("(", r"\(").replace(")", r"\)"),
@@ -188,12 +188,11 @@ def test_a_checkpoint_comes_back_whole(checkpoints: Store) -> None:
     saved = checkpoints.save(12, some_tensors(), {"adam/x": np.ones(2)}, META)
     assert saved.name == "step-12"
     assert saved.bytes == sum(file.stat().st_size for file in (checkpoints.directory / "step-12").iterdir())
-    found = checkpoints.open("step-12")
+    found = store.load(checkpoints.directory / "step-12")
     assert (found.step, found.meta) == (12, META)
     assert equal(found.weights, some_tensors())
     assert equal(found.tensors, {"adam/x": np.ones(2)})
-    assert store.read_meta(checkpoints.directory / "step-12") == META
-    assert store.load(checkpoints.directory / "step-12").step == 12
+    assert store.read_record(checkpoints.directory / "step-12").meta == META
 
 
 def test_the_three_latest_are_kept_and_nothing_that_is_not_ours_is_touched(checkpoints: Store) -> None:
@@ -211,8 +210,6 @@ def test_the_three_latest_are_kept_and_nothing_that_is_not_ours_is_touched(check
     checkpoints.clean()
     assert all((checkpoints.directory / name).is_dir() for name in others)
     assert (outside / "precious").exists()
-    with pytest.raises(CheckpointError, match="is a link"):
-        checkpoints.open("step-1")
 
 
 def test_later_checkpoints_go_once_the_run_has_taken_another_course(checkpoints: Store) -> None:
@@ -220,8 +217,6 @@ def test_later_checkpoints_go_once_the_run_has_taken_another_course(checkpoints:
         save(checkpoints, step)
     save(checkpoints, 15)
     assert checkpoints.names() == ["step-10", "step-15"]
-    checkpoints.discard_after(10)
-    assert checkpoints.names() == ["step-10"]
 
 
 def test_damaged_newer_checkpoints_never_push_out_the_sound_one_just_saved(checkpoints: Store) -> None:
@@ -254,16 +249,11 @@ def test_the_one_before_is_taken_when_the_newest_is_damaged_and_it_is_said(check
     assert len(problems) == 1
     assert str(path) in problems[0]
     with pytest.raises(CheckpointError):
-        checkpoints.open("step-20")
+        store.load(checkpoints.directory / "step-20")
 
 
-def test_newest_up_to_a_step(checkpoints: Store) -> None:
+def test_there_is_no_newest_of_none(checkpoints: Store) -> None:
     assert checkpoints.newest() == (None, [])
-    for step in (10, 20, 30):
-        save(checkpoints, step)
-    newest, _ = checkpoints.newest(max_step=25)
-    assert newest is not None
-    assert newest.step == 20
 
 
 def test_a_renamed_checkpoint_is_not_taken_for_another_step(checkpoints: Store) -> None:
@@ -272,13 +262,6 @@ def test_a_renamed_checkpoint_is_not_taken_for_another_step(checkpoints: Store) 
     newest, problems = checkpoints.newest()
     assert newest is None
     assert "holds step 10: it has been renamed" in problems[0]
-
-
-@pytest.mark.parametrize("name", ["../x", "/x", "step-1/../../x", "step-1\0", "step-01", "step--1", "", ".tmp-1-1", "step-" + "9" * 30])
-def test_names_that_lead_elsewhere_are_refused(checkpoints: Store, name: str) -> None:
-    save(checkpoints, 1)
-    with pytest.raises(CheckpointError, match="is not a checkpoint's name; they are called step-N, and here are step-1"):
-        checkpoints.open(name)
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -292,7 +275,7 @@ def test_an_altered_meta_is_refused(checkpoints: Store, change: dict[str, Any], 
     path = checkpoints.directory / "step-10" / "meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(CheckpointError, match=words):
-        store.read_meta(path.parent)
+        store.read_record(path.parent)
 
 
 NO_META = {
@@ -309,7 +292,7 @@ NO_META = {
 def test_a_meta_that_is_none_is_refused(tmp_path: Path, what: str) -> None:
     (tmp_path / "meta.json").write_bytes(NO_META[what])
     with pytest.raises(CheckpointError, match=r"meta\.json"):
-        store.read_meta(tmp_path)
+        store.read_record(tmp_path)
 
 
 def test_a_forged_meta_cannot_name_files_elsewhere(tmp_path: Path) -> None:
@@ -321,7 +304,7 @@ def test_a_forged_meta_cannot_name_files_elsewhere(tmp_path: Path) -> None:
 def test_a_meta_of_any_letters_comes_back(checkpoints: Store) -> None:
     letters = "я" * (3 << 20) + '\udcff\n"\x00'  # escaped they would take too much; a file's name may hold a byte that is no text
     checkpoints.save(10, {"w": np.ones(1)}, {}, {"a": letters})
-    assert checkpoints.open("step-10").meta == {"a": letters}
+    assert store.load(checkpoints.directory / "step-10").meta == {"a": letters}
 
 
 def test_values_that_could_not_be_loaded_again_are_not_saved(checkpoints: Store) -> None:
@@ -575,7 +558,7 @@ def test_mutants_of_a_checkpoint_are_refused_quickly_and_in_little_memory(tmp_pa
 def test_a_shipped_model_is_added_found_and_verified(checkpoints: Store, tmp_path: Path) -> None:
     assert shipped.shipped(tmp_path / "none") == {}
     checkpoints.save(5, some_tensors(), {"adam": np.ones(9)}, META)
-    checkpoint = checkpoints.open("step-5")
+    checkpoint = store.load(checkpoints.directory / "step-5")
     facts = {"architecture": "gpt", "command": "dlplay gpt --headless", "metric": "val_perplexity", "metrics": {"val_perplexity": 61.8}}
     for _ in range(2):
         added = shipped.add("gpt-reference", checkpoint, **facts, baselines={"val_perplexity": {"trigram": 77.1}}, root=tmp_path)  # type: ignore[arg-type]
@@ -590,14 +573,16 @@ def test_a_shipped_model_is_added_found_and_verified(checkpoints: Store, tmp_pat
         shipped.add("../x", checkpoint, **facts, root=tmp_path)  # type: ignore[arg-type]
     checkpoints.save(6, {"w": np.ones(1)}, {}, META)
     (added.path / "meta.json").write_bytes((checkpoints.directory / "step-6" / "meta.json").read_bytes())
-    with pytest.raises(CheckpointError, match="does not fit its manifest"):
+    with pytest.raises(CheckpointError, match="does not match its manifest"):
         added.open()
 
 
 def test_a_shipped_model_must_be_small(checkpoints: Store, tmp_path: Path) -> None:
     checkpoints.save(5, {"w": np.ones(300_000)}, {}, {})
     with pytest.raises(CheckpointError, match="a shipped model may take 2,000,000"):
-        shipped.add("x", checkpoints.open("step-5"), architecture="gpt", command="", metric="m", metrics={"m": 1.0}, root=tmp_path)
+        shipped.add(
+            "x", store.load(checkpoints.directory / "step-5"), architecture="gpt", command="", metric="m", metrics={"m": 1.0}, root=tmp_path
+        )
 
 
 def test_every_model_that_is_shipped_loads_and_fits_its_manifest() -> None:

@@ -233,7 +233,7 @@ def test_the_home_of_nobody_is_refused_in_one_line(arguments: tuple[str, ...], d
     refused = dlplay(*arguments)
     assert refused.status == 2
     assert refused.err.count("\n") == 1
-    assert "'~nobody-here/x' begins with the home folder of somebody unknown; give the full path" in refused.err
+    assert "'~nobody-here/x' begins with the home folder of an unknown user; give the full path" in refused.err
 
 
 def test_weights_are_taken_over_from_a_run_and_from_a_shipped_model(dlplay: Dlplay, small: Small, first: str, tmp_path: Path) -> None:

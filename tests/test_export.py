@@ -78,14 +78,14 @@ def test_curves_for_tensorboard_can_be_read_back(resumed: Source, tmp_path: Path
 
 
 def test_what_has_no_curves_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"gpt-reference is no run.*dlplay runs"):
+    with pytest.raises(SettingsError, match=r"gpt-reference is not a run.*dlplay runs"):
         write_csv(Source("gpt-reference", tmp_path), tmp_path / "x.csv")
     run = directory.create(tmp_path, "gpt", to_dict(CARDS["gpt"].settings()))
     with pytest.raises(SettingsError, match="recorded nothing yet"):
         write_csv(Source(run.name, tmp_path), tmp_path / "x.csv")
     with Journal(run.journal_path):
         pass
-    with pytest.raises(SettingsError, match="measured nothing yet"):
+    with pytest.raises(SettingsError, match="has no metrics yet"):
         write_csv(Source(run.name, tmp_path), tmp_path / "x.csv")
 
 
@@ -110,7 +110,7 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     write(tmp_path / "a", "one")
     write(tmp_path / "b", "one", folder=True)
-    with pytest.raises(SettingsError, match="there already.*--force"):
+    with pytest.raises(SettingsError, match="exists already.*--force"):
         write(tmp_path / "a", "two")
     fail(tmp_path / "a", folder=False, force=True)
     assert (tmp_path / "a").read_text() == "one", "what stood there is left alone when the new one fails"
@@ -123,9 +123,9 @@ def test_a_target_is_whole_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a")
     with pytest.raises(SettingsError, match="or a link"):
         write(tmp_path / "link", "three", force=True)
-    with pytest.raises(SettingsError, match="make it first"):
+    with pytest.raises(SettingsError, match="create it first"):
         write(tmp_path / "nowhere" / "c", "three")
-    with pytest.raises(DataError, match="home folder of somebody unknown"):
+    with pytest.raises(DataError, match="home folder of an unknown user"):
         write(Path("~nobody-here/c"), "three")
 
 
@@ -139,7 +139,7 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
     kept = tmp_path / "home"
     kept.mkdir()
     (kept / "config.json").write_text("somebody else's")
-    with pytest.raises(SettingsError, match="was made by no export"):
+    with pytest.raises(SettingsError, match="is not an export"):
         write(kept)
     (kept / "config.json").unlink()
     write(kept)
@@ -161,13 +161,13 @@ def test_force_replaces_an_earlier_export_and_nothing_else(tmp_path: Path, monke
     (tmp_path / "empty" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "empty" / "inner")
     for here in (".", "", "..", tmp_path / "empty"):
-        with pytest.raises(SettingsError, match="where you are|there is no folder"):
+        with pytest.raises(SettingsError, match="is the working directory|there is no folder"):
             write(here)
     assert (tmp_path / "empty" / "inner").is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "home"]
 
 
-def test_what_cannot_be_put_in_place_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_put_in_place_leaves_the_previous_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(text: str) -> None:
         with staged(tmp_path / "out", folder=True, force=True) as draft:
             draft.mkdir()
@@ -176,7 +176,7 @@ def test_what_cannot_be_put_in_place_leaves_the_former_one(tmp_path: Path, monke
     rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if "former" not in self.name and target.name == "out":
+        if "previous" not in self.name and target.name == "out":
             raise OSError(5, "Input/output error", str(self))
         return rename(self, target)
 
@@ -194,7 +194,7 @@ def test_what_appears_meanwhile_is_not_lost(tmp_path: Path) -> None:
             draft.mkdir()
             (tmp_path / "out").mkdir()
 
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="exists already"):
         write()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -205,7 +205,7 @@ def test_what_the_disk_refuses_is_said_in_the_words_of_an_export(tmp_path: Path)
             draft.write_text("half")
             raise error
 
-    with pytest.raises(SettingsError, match=r"cannot write .*out: No space left on device; make room or give rights there"):
+    with pytest.raises(SettingsError, match=r"cannot write .*out: No space left on device; free some space or grant access there"):
         write(OSError(28, "No space left on device"))
     assert list(tmp_path.iterdir()) == []
 
@@ -258,7 +258,7 @@ def test_what_the_exporter_refuses_is_said_in_one_line(tmp_path: Path, monkeypat
         raise RuntimeError("an operator\nis missing")
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
-    with pytest.raises(SettingsError, match=r"cannot write decoder as a graph \(an operator is missing\); use --to torch"):
+    with pytest.raises(SettingsError, match=r"cannot export decoder as a graph \(an operator is missing\); use --to torch"):
         onnx_graph.write(Source("gpt-reference", tmp_path), tmp_path / "gpt.onnx")
 
 

@@ -300,11 +300,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "there is no config.json"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), "config.json is not JSON"),
     "config is deep": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json is not JSON"),
-    "config is a list": (lambda f: (f / "config.json").write_text("[1]"), "no JSON object"),
+    "config is a list": (lambda f: (f / "config.json").write_text("[1]"), "not a JSON object"),
     "config is binary": (lambda f: (f / "config.json").write_bytes(b"\xff"), "not UTF-8"),
     "config is huge": (lambda f: (f / "config.json").write_text(" " * (2 << 20)), "larger than 1 MiB"),
     "config is a FIFO": (fifo("config.json"), "not a regular file"),
-    "other model": (config(model_type="llama"), r"model_type 'llama'; read are .*gpt2"),
+    "other model": (config(model_type="llama"), r"model_type 'llama'; supported are .*gpt2"),
     "model type is a list": (config(model_type=["gpt2"]), "model_type"),
     "too many layers": (config(n_layer=10**9), r"n_layer 1000000000; it must be a whole number from 1 to 48"),
     "layers as text": (config(n_layer="2"), "n_layer '2'"),
@@ -323,10 +323,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "own head": (config(tie_word_embeddings=False), "tie_word_embeddings"),
     "other width inside": (config(n_inner=24), "n_inner 24"),
     "quantised": (config(quantization_config={"bits": 4}), "quantization_config"),
-    "vocabulary too small": (config(vocab_size=100), "knows a token 499, and the model has 100"),
+    "vocabulary too small": (config(vocab_size=100), "has a token 499, and the model has only 100"),
     "dropout": (config(resid_pdrop=7), "resid_pdrop 7"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "there is no model.safetensors"),
-    "pickles alone": (pickled, r"pytorch_model\.bin alone.*safe_serialization=True"),
+    "pickles alone": (pickled, r"only in pytorch_model\.bin.*safe_serialization=True"),
     "weights are a FIFO": (fifo("model.safetensors"), "not a regular file"),
     "huge header": (lambda f: (f / "model.safetensors").write_bytes((2**40).to_bytes(8, "little")), "header of 1,099,511,627,776"),
     "cut off": (lambda f: os.truncate(f / "model.safetensors", 30_000), "holds"),
@@ -337,18 +337,18 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "not finite": (tensors(lambda t: t.update({NORM: np.full(16, np.inf, np.float32)})), "not finite"),
     "other head": (tensors(lambda t: t.update({"lm_head.weight": np.ones((510, 16), np.float32)})), "not the same as wte.weight"),
     "twice": (tensors(lambda t: t.update({"ln_f.weight": np.ones(16, np.float32)})), "no part of this model"),
-    "index names a path": (index(x="../../etc/passwd"), "names no files"),
-    "index names what is not there": (index(x="a.safetensors"), "a.safetensors, which .* is not there"),
+    "index names a path": (index(x="../../etc/passwd"), "does not list files of tensors"),
+    "index names what is not there": (index(x="a.safetensors"), "a.safetensors, which .* is missing"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "there is no tokenizer.json in it, nor vocab.json"),
     "tokenizer is a FIFO": (fifo("tokenizer.json"), "not a regular file"),
     "tokenizer is no JSON": (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json"),
     "tokenizer of words": (
         tokenizer(lambda t: t.update(model={"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})),
-        "reads with BPE",
+        "uses BPE",
     ),
     "expression that never ends": (tokenizer(lambda t: t.update(normalizer=EVIL)), "step 'Split'"),
     "no bytes": (tokenizer(lambda t: t.update(pre_tokenizer={"type": "WhitespaceSplit"})), "ByteLevel"),
-    "merges of nothing": (tokenizer(lambda t: t["model"].update(merges=[["zz", "yy"]])), "no tokenizer"),
+    "merges of nothing": (tokenizer(lambda t: t["model"].update(merges=[["zz", "yy"]])), "merges of pieces that are not in its vocabulary"),
 }
 
 
@@ -376,7 +376,7 @@ def test_a_missing_folder_and_another_architecture_are_refused_in_words(
 
 def test_pieces_come_with_a_model_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["gpt", "--headless", "--tokens", "bpe", "--steps", "1", "--runs-dir", str(tmp_path)]) == 2
-    assert "--tokens bpe comes with a model alone" in capsys.readouterr().err
+    assert "--tokens bpe needs a pretrained model" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -507,7 +507,7 @@ def test_weights_that_do_not_fit_their_settings_are_not_written(
         step = Store(tmp_path).save(step, weights, {}, checkpoint.meta)
         assert run(["export", str(tmp_path / step.name), str(tmp_path / "back"), "--to", "hf"]) == 2
         refused = capsys.readouterr().err
-        assert "its weights do not fit its settings" in refused
+        assert "its weights do not match its settings" in refused
         assert len(refused.splitlines()) == 1
     assert not (tmp_path / "back").exists()
 
@@ -565,7 +565,7 @@ def test_an_opened_model_is_written_as_it_was(gpt2: Path, gpt: Task[Any], tmp_pa
 
 def test_an_architecture_that_transformers_lacks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", "gan-gaussians", str(tmp_path / "x"), "--to", "hf"]) == 2
-    assert re.search(r"transformers has no model like this gan; --to hf takes .*gpt", capsys.readouterr().err)
+    assert re.search(r"transformers has no model like gan; --to hf is for .*gpt", capsys.readouterr().err)
     assert not (tmp_path / "x").exists()
 
 

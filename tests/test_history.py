@@ -71,7 +71,6 @@ def test_how_a_run_stands() -> None:
     history = History()
     history.add([started(), Baselines(values={"m": {"mean": 2.0}}), Paused(step=1, reason="disk full")])
     assert history.paused
-    assert history.pause_reason == "disk full"
     history.add([Resumed(step=1), Saved(step=2, time=50.0, checkpoint="step-2", bytes=9)])
     assert not history.paused
     assert (history.saved_at, history.saved_step) == (50.0, 2)

@@ -17,8 +17,8 @@ import pytest
 from dlplay.runs import directory
 from dlplay.runs.client import RunError
 from dlplay.runs.directory import RunDirectory
-from dlplay.runs.launch import alive, launch, launch_blocking, stop_run
-from dlplay.runs.lock import holder
+from dlplay.runs.launch import launch, launch_blocking, stop_run
+from dlplay.runs.lock import alive, holder
 
 ROOT = Path(__file__).parents[1]
 PYTHON = sys.executable
@@ -93,7 +93,7 @@ def test_last_words_carry_no_control_characters(program: Path, tmp_path: Path) -
     log.write_bytes(b"x" * 100_000 + b"\none\n\x1b[2Jtwo\xff\n")
     launched = launch_blocking([], log)
     os.kill(launched.pid, signal.SIGKILL)
-    launched.wait_blocking(PATIENCE)
+    wait_until(lambda: launched.returncode is not None)
     log.write_bytes(b"x" * 100_000 + b"\none\n\x1b[2Jtwo\xff\n")
     assert launched.last_words(2) == "one\n[2Jtwo\ufffd"
     log.unlink()

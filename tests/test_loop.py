@@ -12,19 +12,20 @@ from dlplay.engine import commands as cmd
 from dlplay.engine.device import prepare
 from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
 from dlplay.engine.failures import TrainingFailed
-from dlplay.engine.loop import Loop, Progress
+from dlplay.engine.loop import Loop
+from dlplay.engine.recorder import Progress
 from dlplay.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
 
 
 class Memory:
-    """An outlet that keeps everything; `script` gives the commands of the k-th poll."""
+    """An event log and a server that keep everything; `script` gives the commands of the k-th poll."""
 
     def __init__(self, script: dict[int, list[cmd.AnyCommand]] | None = None) -> None:
         self.script = script or {}
         self.events: list[Any] = []
         self.live: list[Any] = []
-        self.told: list[Any] = []
+        self.shown: list[Any] = []
         self.polls = 0
         self.clients = frozenset({1})
         self.full: deque[int] = deque()
@@ -34,8 +35,8 @@ class Memory:
             raise OSError(self.full.popleft(), "No space left on device")
         self.events.append(event)
 
-    def tell(self, event: Any) -> None:
-        self.told.append(event)
+    def show(self, event: Any) -> None:
+        self.shown.append(event)
 
     def reply(self, client: int, event: Any) -> None:
         self.live.append(event)
@@ -52,9 +53,9 @@ class Memory:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def trained(outlet: Memory | None = None, save: Any = None, prepared: Any = None, **values: Any) -> tuple[ToyTask, Memory, str]:
+def trained(memory: Memory | None = None, save: Any = None, prepared: Any = None, **values: Any) -> tuple[ToyTask, Memory, str]:
     settings = ToySettings(**({"eval_every": 10, "save_every": 20} | values))
-    outlet = outlet or Memory()
+    memory = memory or Memory()
     task = ToyTask(settings, prepare(settings))
     if prepared:
         prepared(task)
@@ -63,8 +64,8 @@ def trained(outlet: Memory | None = None, save: Any = None, prepared: Any = None
         name = f"step-{task.step}"
         return save or (lambda: (name, 1))
 
-    loop = Loop(card, task, outlet, snapshot, baselines={}, progress=Progress())
-    return task, outlet, loop.run()
+    loop = Loop(card, task, memory, memory, snapshot, baselines={}, progress=Progress())
+    return task, memory, loop.run()
 
 
 def weights(task: ToyTask) -> list[float]:
@@ -72,21 +73,21 @@ def weights(task: ToyTask) -> list[float]:
 
 
 def test_every_step_is_recorded_once_and_the_end_is_told() -> None:
-    _, outlet, reason = trained()
-    steps = [step for event in outlet.of(Stepped) for step in range(event.first, event.step + 1)]
+    _, memory, reason = trained()
+    steps = [step for event in memory.of(Stepped) for step in range(event.first, event.step + 1)]
     assert steps == list(range(1, 41))
-    assert all(len(column) == event.step - event.first + 1 for event in outlet.of(Stepped) for column in event.metrics.values())
-    assert [event.step for event in outlet.of(Evaluated)] == [0, 10, 20, 30, 40]
-    assert [event.step for event in outlet.of(Saved)] == [0, 20, 40]
-    last = outlet.events[-1]
+    assert all(len(column) == event.step - event.first + 1 for event in memory.of(Stepped) for column in event.metrics.values())
+    assert [event.step for event in memory.of(Evaluated)] == [0, 10, 20, 30, 40]
+    assert [event.step for event in memory.of(Saved)] == [0, 20, 40]
+    last = memory.events[-1]
     assert isinstance(last, Finished)
-    assert (last.reason, reason, last.metrics) == ("steps", "steps", outlet.of(Evaluated)[-1].metrics)
+    assert (last.reason, reason, last.metrics) == ("steps", "steps", memory.of(Evaluated)[-1].metrics)
     assert last.steps_per_second > 0
 
 
 def test_loss_that_is_not_finite_stops_before_the_update() -> None:
     before, *_ = trained(steps=23)
-    outlet = Memory()
+    memory = Memory()
     caught: list[ToyTask] = []
 
     def poison(task: ToyTask) -> None:
@@ -94,64 +95,64 @@ def test_loss_that_is_not_finite_stops_before_the_update() -> None:
         caught.append(task)
 
     with pytest.raises(TrainingFailed):
-        trained(outlet, prepared=poison)
+        trained(memory, prepared=poison)
     assert weights(caught[0]) == weights(before)
-    failed = outlet.events[-1]
+    failed = memory.events[-1]
     assert isinstance(failed, Failed)
     assert failed.step == 24
     assert "not a finite number" in failed.what
     assert "--lr" in failed.remedy
-    assert outlet.of(Saved)[-1].step == 20
+    assert memory.of(Saved)[-1].step == 20
 
 
 def test_looking_and_asking_change_no_weight() -> None:
     alone, *_ = trained()
     watch = cmd.Watch(id=7, rate=30, views=[cmd.View("weights"), cmd.View("noise", {"row": 2})])
-    outlet = Memory({1: [watch], 9: [cmd.Ask(id=8, panel="noise")], 12: [cmd.Ask(id=9, panel="noise", options={"row": 9})]})
-    watched, outlet, _ = trained(outlet)
+    memory = Memory({1: [watch], 9: [cmd.Ask(id=8, panel="noise")], 12: [cmd.Ask(id=9, panel="noise", options={"row": 9})]})
+    watched, memory, _ = trained(memory)
     assert weights(watched) == weights(alone)
-    shown = [event for event in outlet.live if isinstance(event, Shown)]
+    shown = [event for event in memory.live if isinstance(event, Shown)]
     assert {event.view for event in shown} == {0, 1}
-    answers = {event.id: event for event in outlet.live if isinstance(event, Answered)}
+    answers = {event.id: event for event in memory.live if isinstance(event, Answered)}
     assert answers[8].panel is not None
     assert "--row 9 is out of bounds" in answers[9].error
 
 
 def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:
-    outlet = Memory(
+    memory = Memory(
         {11: [cmd.Set(id=1, field="lr", value="0.2"), cmd.Set(id=2, field="width", value=2), cmd.Set(id=3, field="lr", value=-1)]}
     )
-    task, outlet, _ = trained(outlet)
-    [applied] = outlet.of(Applied)
+    task, memory, _ = trained(memory)
+    [applied] = memory.of(Applied)
     assert (applied.step, applied.what, applied.before, applied.value) == (10, "lr", 0.05, 0.2)
-    assert 10 in [event.step for event in outlet.of(Saved)]
+    assert 10 in [event.step for event in memory.of(Saved)]
     assert task.settings.lr == 0.2
-    answers = {event.id: event.error for event in outlet.live if isinstance(event, Answered)}
+    answers = {event.id: event.error for event in memory.live if isinstance(event, Answered)}
     assert answers[1] == ""
     assert "takes effect on reset" in answers[2]
     assert "out of bounds" in answers[3]
 
 
 def test_pause_single_step_and_resume() -> None:
-    outlet = Memory({5: [cmd.Pause()], 7: [cmd.StepOnce()], 12: [cmd.Resume()]})
-    task, outlet, _ = trained(outlet)
-    assert [event.step for event in outlet.of(Paused)] == [4, 5]
+    memory = Memory({5: [cmd.Pause()], 7: [cmd.StepOnce()], 12: [cmd.Resume()]})
+    task, memory, _ = trained(memory)
+    assert [event.step for event in memory.of(Paused)] == [4, 5]
     assert weights(task) == weights(trained()[0])
 
 
 def test_stop_saves_and_says_so() -> None:
-    _, outlet, reason = trained(Memory({6: [cmd.Stop()]}))
+    _, memory, reason = trained(Memory({6: [cmd.Stop()]}))
     assert reason == "stopped"
-    assert outlet.of(Saved)[-1].step == outlet.events[-1].step == 5
+    assert memory.of(Saved)[-1].step == memory.events[-1].step == 5
 
 
 def test_after_the_end_a_raised_limit_trains_on() -> None:
     script = {60: [cmd.Resume(id=1)], 61: [cmd.Set(field="steps", value=50), cmd.Resume(id=2)]}
-    task, outlet, _ = trained(Memory(script))
-    answers = {event.id: event.error for event in outlet.live if isinstance(event, Answered)}
+    task, memory, _ = trained(Memory(script))
+    answers = {event.id: event.error for event in memory.live if isinstance(event, Answered)}
     assert "raise steps" in answers[1]
     assert (answers[2], task.step) == ("", 50)
-    assert [event.step for event in outlet.of(Finished)] == [40, 50]
+    assert [event.step for event in memory.of(Finished)] == [40, 50]
     assert weights(task) == weights(trained(steps=50)[0])
 
 
@@ -160,36 +161,36 @@ def test_until_ends_at_the_first_evaluation_that_holds() -> None:
     curve = {event.step: event.metrics["test_mse"] for event in full.of(Evaluated)}
     bound = curve[100]
     first = next(step for step, value in curve.items() if step and value <= bound)
-    _, outlet, reason = trained(steps=200, until=f"test_mse<={bound}")
-    assert (reason, outlet.events[-1].step) == ("until", first)
+    _, memory, reason = trained(steps=200, until=f"test_mse<={bound}")
+    assert (reason, memory.events[-1].step) == ("until", first)
 
 
 def test_a_full_disk_holds_training_up_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlplay.engine.loop.RETRY_SECONDS", 0.0)
-    outlet = Memory()
+    monkeypatch.setattr("dlplay.engine.control.RETRY_SECONDS", 0.0)
+    memory = Memory()
     full = deque([errno.ENOSPC, errno.ENOSPC])
 
     def save() -> tuple[str, int]:
-        if outlet.events and any(isinstance(event, Stepped) and event.step == 20 for event in outlet.events) and full:
+        if memory.events and any(isinstance(event, Stepped) and event.step == 20 for event in memory.events) and full:
             raise OSError(full.popleft(), "No space left on device")
         return "x", 1
 
-    outlet.full = deque([errno.ENOSPC])
-    task, outlet, _ = trained(outlet, save)
+    memory.full = deque([errno.ENOSPC])
+    task, memory, _ = trained(memory, save)
     assert weights(task) == weights(trained()[0])
-    assert [step for event in outlet.of(Stepped) for step in range(event.first, event.step + 1)] == list(range(1, 41))
-    assert ["disk full" in event.why for event in outlet.of(Warned)] == [True, True]
-    problems = [event.problem for event in outlet.live if isinstance(event, Status) and event.problem]
+    assert [step for event in memory.of(Stepped) for step in range(event.first, event.step + 1)] == list(range(1, 41))
+    assert ["disk full" in event.why for event in memory.of(Warned)] == [True, True]
+    problems = [event.problem for event in memory.live if isinstance(event, Status) and event.problem]
     assert problems
     assert all(problem.startswith("disk full") for problem in problems)
 
 
 def test_actions_are_recorded_and_unknown_ones_refused() -> None:
-    outlet = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
-    task, outlet, _ = trained(outlet)
+    memory = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
+    task, memory, _ = trained(memory)
     assert task.kicks == 1
-    assert [event.what for event in outlet.of(Applied)] == ["kick"]
-    assert "there is no action 'kik'" in next(event.error for event in outlet.live if isinstance(event, Answered) and event.id == 2)
+    assert [event.what for event in memory.of(Applied)] == ["kick"]
+    assert "there is no action 'kik'" in next(event.error for event in memory.live if isinstance(event, Answered) and event.id == 2)
 
 
 def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
@@ -201,7 +202,8 @@ def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
     other = ToyTask(settings, prepare(ToySettings(seed=99)))
     other.load_weights({name: tensor.clone() for name, tensor in half.weights().items()})
     other.load_state_dict(unflatten(shuffled, plain))
-    assert Loop(card, other, Memory(), lambda: lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
+    memory = Memory()
+    assert Loop(card, other, memory, memory, lambda: lambda: ("x", 1), baselines={}, progress=Progress(evaluated=20)).run() == "steps"
     assert weights(other) == weights(full)
 
 
@@ -210,11 +212,11 @@ def test_a_panel_that_breaks_is_answered_in_words_and_training_goes_on() -> None
         task.show_weights = lambda options: 1 // 0  # type: ignore[assignment, return-value]
 
     alone, *_ = trained()
-    outlet = Memory({1: [cmd.Watch(id=7, rate=30, views=[cmd.View("weights")])], 5: [cmd.Ask(id=8, panel="weights")]})
-    task, _, reason = trained(outlet, prepared=break_)
+    memory = Memory({1: [cmd.Watch(id=7, rate=30, views=[cmd.View("weights")])], 5: [cmd.Ask(id=8, panel="weights")]})
+    task, _, reason = trained(memory, prepared=break_)
     assert reason == "steps"
     assert weights(task) == weights(alone)
-    answered = [event for event in outlet.live if isinstance(event, Answered)]
+    answered = [event for event in memory.live if isinstance(event, Answered)]
     assert {event.id for event in answered} == {7, 8}
     assert all("ZeroDivisionError" in event.error for event in answered)
 
@@ -225,11 +227,11 @@ def test_the_failed_step_is_not_one_where_a_metric_was_merely_absent() -> None:
         step = task.train_step
         task.train_step = lambda: {**step(), **({"reward": torch.ones(())} if task.step % 5 == 0 else {})}  # type: ignore[method-assign]
 
-    outlet = Memory()
+    memory = Memory()
     with pytest.raises(TrainingFailed) as caught:
-        trained(outlet, prepared=poison)
+        trained(memory, prepared=poison)
     assert caught.value.event.step == 24
-    assert outlet.of(Stepped)[-1].step == 23
+    assert memory.of(Stepped)[-1].step == 23
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
@@ -247,7 +249,7 @@ def test_training_goes_on_while_a_checkpoint_is_written() -> None:
     waited: list[bool] = []
 
     def save() -> tuple[str, int]:
-        if outlet.of(Saved):  # the first one, before training, is waited for
+        if memory.of(Saved):  # the first one, before training, is waited for
             waited.append(passed.wait(60))
         return "x", 1
 
@@ -261,7 +263,7 @@ def test_training_goes_on_while_a_checkpoint_is_written() -> None:
 
         task.train_step = step  # type: ignore[method-assign]
 
-    outlet = Memory()
-    trained(outlet, save, watch, steps=40)
+    memory = Memory()
+    trained(memory, save, watch, steps=40)
     assert waited == [True, True]
-    assert [event.step for event in outlet.of(Saved)] == [0, 20, 40]
+    assert [event.step for event in memory.of(Saved)] == [0, 20, 40]

@@ -191,10 +191,10 @@ async def test_the_end_of_the_run_is_told_and_ends_every_question(training: Trai
     question = asyncio.create_task(client.ask("never"))
     await wait_for(lambda: training.seen)
     await asyncio.to_thread(training.end)
-    with pytest.raises(RunError, match="the run went away before it answered"):
+    with pytest.raises(RunError, match="the run ended before it answered"):
         await question
     assert reasons == [""]
-    with pytest.raises(RunError, match="the run is gone"):
+    with pytest.raises(RunError, match="the connection to the run is closed"):
         client.send(Pause())
     assert not path.exists()
     with pytest.raises(NotListening, match="the run gpt-1 does not listen: No such file"):
@@ -314,7 +314,7 @@ def test_what_a_killed_run_left_is_replaced_and_what_is_no_socket_is_not(path: P
         wait_until(lambda: server.clients)
     server.close()
     path.write_text("precious")
-    with pytest.raises(ServerError, match="is in the way: it is no socket"):
+    with pytest.raises(ServerError, match="is in the way: it is not a socket"):
         Server(path).start()
     assert path.read_text() == "precious"
 

@@ -198,5 +198,5 @@ def test_a_text_that_is_too_short_is_refused_with_the_minimum() -> None:
 
 
 def test_a_text_of_words_that_are_all_rare_is_refused() -> None:
-    with pytest.raises(DataError, match="no word comes 3 times"):
+    with pytest.raises(DataError, match="no word occurs 3 times"):
         corpus(" ".join(chr(97 + i % 26) + chr(97 + i // 26) for i in range(400)), min_count=3)

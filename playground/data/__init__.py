@@ -1,1 +1,1 @@
-"""Data: digits, images and text, read under bounds, and what needs no net to learn them."""
+"""Datasets: digits, images, points, series and text, files read within limits, and n-gram baselines."""

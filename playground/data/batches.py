@@ -1,4 +1,4 @@
-"""The order in which training examples are visited: shuffled epochs cut into batches of one size."""
+"""Shuffled batches of training examples, all of the same size."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ class Batches:
     def __init__(self, count: int, batch: int, generator: torch.Generator, device: torch.device) -> None:
         self.count, self.batch = count, batch
         self._generator, self._device = generator, device
-        self._take_order(self._shuffle())
+        self._set_order(self._shuffle())
 
     def _shuffle(self) -> Tensor:
         return torch.randperm(self.count, generator=self._generator)
 
-    def _take_order(self, order: Tensor, position: int = 0) -> None:
+    def _set_order(self, order: Tensor, position: int = 0) -> None:
         self.order = order  # (count,) int64, on the CPU
         self.position = position
-        self._resident = order.to(self._device)
+        self._on_device = order.to(self._device)
 
     def next(self) -> Tensor:
         """Indices of the next batch, (batch,) int64, on the device."""
         end = self.position + self.batch
         if end <= self.count:
-            indices = self._resident[self.position : end]
+            indices = self._on_device[self.position : end]
             self.position = end
             return indices
         parts = []
         missing = self.batch
         while missing > 0:
             if self.position == self.count:
-                self._take_order(self._shuffle())
-            part = self._resident[self.position : self.position + missing]
+                self._set_order(self._shuffle())
+            part = self._on_device[self.position : self.position + missing]
             self.position += len(part)
             missing -= len(part)
             parts.append(part)
         return torch.cat(parts)
 
     def state(self) -> dict[str, Any]:
-        """The position in the data. The generator's state belongs to its owner."""
+        """The order of this epoch and the position in it; the generator's state is saved by its owner."""
         return {"order": self.order, "position": self.position}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -59,4 +59,4 @@ class Batches:
             raise DataError(
                 f"the saved data order has {len(order)} examples and the data {self.count}; train on the data the run began with"
             )
-        self._take_order(order.clone(), int(state["position"]))
+        self._set_order(order.clone(), int(state["position"]))

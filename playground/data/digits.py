@@ -15,7 +15,7 @@ from dlplay.engine.errors import DataError
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (1797, 8, 8) of ink from 0 to 16, and their labels (1797,).
 
-    Read from the file that scikit-learn ships, without importing scikit-learn, which takes a second. Raises `DataError`.
+    Read from the file that scikit-learn ships, without importing scikit-learn, which would take a second. Raises `DataError`.
     """
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:
@@ -44,9 +44,9 @@ def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 
     held_out = int(np.ceil(share * len(labels)))
     training = len(labels) - held_out
     if min(training, held_out) < len(counts):
-        raise DataError(f"{len(labels)} examples are too few for {len(counts)} classes; every class needs one on each side of the split")
-    train_counts = _allot(counts, training, rng)
-    test_counts = _allot(counts - train_counts, held_out, rng)
+        raise DataError(f"{len(labels)} examples are too few for {len(counts)} classes; every class needs one in each part of the split")
+    train_counts = _apportion(counts, training, rng)
+    test_counts = _apportion(counts - train_counts, held_out, rng)
     train: list[NDArray[np.int64]] = []
     test: list[NDArray[np.int64]] = []
     for label, count in enumerate(counts):
@@ -56,18 +56,18 @@ def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 
     return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))
 
 
-def _allot(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+def _apportion(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) -> NDArray[np.int64]:
     """`total` shared out in proportion to `counts`: whole parts first, then the largest remainders, with ties broken at random."""
     exact = counts / counts.sum() * total
-    places = np.floor(exact)
-    remainders = exact - places
-    left = int(total - places.sum())
+    shares = np.floor(exact)
+    remainders = exact - shares
+    left = int(total - shares.sum())
     for remainder in np.unique(remainders)[::-1]:
         if left == 0:
             break
         tied = np.flatnonzero(remainders == remainder)
-        lucky = rng.choice(tied, size=min(len(tied), left), replace=False)
-        places[lucky] += 1
-        left -= len(lucky)
-    whole: NDArray[np.int64] = places.astype(np.int64)
+        rounded_up = rng.choice(tied, size=min(len(tied), left), replace=False)
+        shares[rounded_up] += 1
+        left -= len(rounded_up)
+    whole: NDArray[np.int64] = shares.astype(np.int64)
     return whole

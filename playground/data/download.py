@@ -1,4 +1,4 @@
-"""Data sets from the network: fetched once, checked against their published checksums, kept in the user's cache folder."""
+"""Datasets that are downloaded once, verified with their published checksums, and kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from dlplay.data.idx import read_idx_folder
 from dlplay.engine.errors import DataError
 
 TIMEOUT = 30.0
-"""Seconds that a server may be silent."""
+"""Seconds without data after which a download fails."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """One file on the network."""
+    """One file to download."""
 
     name: str
     md5: str
-    """As its publisher gives it."""
+    """As published with the dataset."""
     limit: int = 16 * MIB
-    """No more bytes are taken from a server."""
+    """Most bytes that are downloaded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RemoteSet:
-    """A data set: its files, and the addresses that all of them can be had from."""
+    """A dataset: its files, and the addresses that have all of them."""
 
     mirrors: tuple[str, ...]
     files: tuple[Remote, ...]
@@ -68,7 +68,7 @@ SETS: dict[str, RemoteSet] = {
         ),
         classes=("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
     ),
-    "cifar10": RemoteSet(  # the binary form: the other one is pickled
+    "cifar10": RemoteSet(  # the binary version: the Python version is pickled
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
         files=(Remote(_CIFAR, "c32a1d4ab5d03f1284b67883e8d87530", 200 * MIB),),
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -77,9 +77,9 @@ SETS: dict[str, RemoteSet] = {
 
 
 def download_set(name: str, remote: RemoteSet | None = None, cache: Path | None = None) -> Split:
-    """Training images (count, channels, height, width), their labels, held-out images and labels of the set called `name`.
+    """Training images (count, channels, height, width), their labels, held-out images and labels of the dataset called `name`.
 
-    Files that are in the cache are not fetched again. Raises `DataError`.
+    Files in the cache are not downloaded again. Raises `DataError`.
     """
     remote = remote or SETS[name]
     folder = (cache or platformdirs.user_cache_path("dlplay")) / name
@@ -89,12 +89,12 @@ def download_set(name: str, remote: RemoteSet | None = None, cache: Path | None 
         return read_cifar(folder / _CIFAR)
     idx = read_idx_folder(folder)
     if idx.test_images is None or idx.test_labels is None:
-        raise DataError(f"{named(folder)} lacks its held-out images; delete the folder, so that it is fetched again")
+        raise DataError(f"{named(folder)} lacks its held-out images; delete the folder, so that it is downloaded again")
     return idx.images, idx.labels, idx.test_images, idx.test_labels
 
 
 def fetch(file: Remote, mirrors: tuple[str, ...], folder: Path) -> Path:
-    """The file in `folder`, from the first mirror that gives it whole, unless it is there already. Raises `DataError`."""
+    """The file in `folder`: there already, or downloaded from the first mirror that has it intact. Raises `DataError`."""
     path = folder / file.name
     if path.is_file() and _md5(path, file.limit) == file.md5:
         return path
@@ -102,17 +102,17 @@ def fetch(file: Remote, mirrors: tuple[str, ...], folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"cannot make the cache folder {named(folder)}: {error.strerror}; set XDG_CACHE_HOME to a folder you may write to"
+            f"cannot create the cache folder {named(folder)}: {error.strerror}; set XDG_CACHE_HOME to a folder you may write to"
         ) from None
     partial = folder / f".{file.name}.part-{os.getpid()}"
     problems: list[str] = []
     for mirror in mirrors:
         try:
-            found = _receive(mirror + file.name, partial, file.limit)
+            found = _download(mirror + file.name, partial, file.limit)
             if found == file.md5:
                 partial.replace(path)
                 return path
-            problems.append(f"{mirror}{file.name} gave other data than its publisher's (MD5 {found}, not {file.md5})")
+            problems.append(f"{mirror}{file.name} does not match its checksum (MD5 {found}, not {file.md5})")
         except (OSError, ValueError) as error:  # URLError, timeouts and full disks are OSErrors
             problems.append(f"{mirror}{file.name}: {getattr(error, 'reason', None) or error}")
         finally:
@@ -120,8 +120,8 @@ def fetch(file: Remote, mirrors: tuple[str, ...], folder: Path) -> Path:
     raise DataError(f"cannot download {file.name}: {'; '.join(problems)}; check the network, or put the file into {named(folder)} yourself")
 
 
-def _receive(url: str, partial: Path, limit: int) -> str:
-    """Write what `url` gives to `partial`; returns its MD5."""
+def _download(url: str, partial: Path, limit: int) -> str:
+    """Download `url` to the file `partial`; returns its MD5."""
     digest = hashlib.md5(usedforsecurity=False)
     request = urllib.request.Request(url, headers={"User-Agent": "dlplay"})
     received = 0
@@ -129,7 +129,7 @@ def _receive(url: str, partial: Path, limit: int) -> str:
         while block := response.read(1 << 18):
             received += len(block)
             if received > limit:
-                raise ValueError(f"more than {size(limit)} came")
+                raise ValueError(f"the server sent more than {size(limit)}")
             digest.update(block)
             target.write(block)
         target.flush()
@@ -164,9 +164,9 @@ def read_cifar(path: Path) -> Split:
                 data = stream.read(member.size) if stream is not None else b""
                 parts[name] = np.frombuffer(data, dtype=np.uint8).reshape(-1, record)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{named(path)} is not a whole tar archive: {error}; delete it, so that it is fetched again") from None
+        raise DataError(f"{named(path)} is not a valid tar archive: {error}; delete it, so that it is downloaded again") from None
     if missing := sorted(wanted - parts.keys()):
-        raise DataError(f"{named(path)} lacks {missing[0]} in the form of CIFAR-10; delete it, so that it is fetched again")
+        raise DataError(f"{named(path)} lacks {missing[0]} in the format of CIFAR-10; delete it, so that it is downloaded again")
     train = np.concatenate([parts[name] for name in sorted(wanted - {"test_batch.bin"})])
     test = parts["test_batch.bin"]
 

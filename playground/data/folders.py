@@ -1,4 +1,4 @@
-"""A folder of class folders with pictures in them, read with Pillow under caps."""
+"""A folder with one folder of images per class, read with Pillow within limits."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MAX_SIDE = 4096
 MAX_CLASSES = 1000
 MAX_FILE = 32 * MIB
 MAX_BYTES = 1024 * MIB
-"""Of all pictures together, after resizing."""
+"""Of all images together, after resizing."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 
 def read_folder(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
-    """Pictures (count, channels, side, side), their classes (count,) and the classes' names, taken from the class folders' names.
+    """Images (count, channels, side, side), their classes (count,), and the names of the classes, which are those of the folders.
 
-    Grey pictures stay grey when all are; otherwise all become colour. Whatever the sizes, each picture is cut to its centred square and
-    resized. Links and hidden files are passed over. Raises `DataError`.
+    Images stay greyscale when all of them are; otherwise all become RGB. Each is cropped to its central square and resized. Links and
+    hidden files are skipped. Raises `DataError`.
     """
     found = _list(folder)
     names = _class_names(list(found))
@@ -36,20 +36,20 @@ def read_folder(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.
         raise DataError(
             f"{named(folder)}: {total:,} images of {side}x{side} are more than 1 GiB; use a smaller --image-size or fewer images"
         )
-    pictures: list[NDArray[np.uint8]] = []
+    images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     for label, paths in enumerate(found.values()):
         for path in paths:
-            pictures.append(read_picture(path, side))
+            images.append(read_image(path, side))
             labels.append(label)
-    if any(picture.shape[0] == 3 for picture in pictures):
-        pictures = [np.repeat(picture, 3, axis=0) if picture.shape[0] == 1 else picture for picture in pictures]
-    return np.stack(pictures), np.array(labels, dtype=np.int64), names
+    if any(image.shape[0] == 3 for image in images):
+        images = [np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image for image in images]
+    return np.stack(images), np.array(labels, dtype=np.int64), names
 
 
-def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
-    """One picture as (1 or 3, side, side). Raises `DataError` for what is no picture, is damaged, or is larger than 4096x4096."""
-    from PIL import Image  # imported here: only own pictures need it
+def read_image(path: Path, side: int) -> NDArray[np.uint8]:
+    """An image as (1 or 3, side, side). Raises `DataError` when it is not an image, damaged, or larger than 4096x4096."""
+    from PIL import Image  # imported here: only a user's own images need it
 
     data = read_bytes(path, MAX_FILE, follow=False)
     try:
@@ -58,22 +58,22 @@ def read_picture(path: Path, side: int) -> NDArray[np.uint8]:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 width, height = image.size
                 if max(width, height) > MAX_SIDE or min(width, height) < 1:
-                    raise DataError(f"{named(path)} is {width}x{height} pixels; at most {MAX_SIDE}x{MAX_SIDE} are read, so make it smaller")
-                grey = image.mode in ("1", "L", "LA")
+                    raise DataError(f"{named(path)} is {width}x{height} pixels; the limit is {MAX_SIDE}x{MAX_SIDE}, so make it smaller")
+                greyscale = image.mode in ("1", "L", "LA")
                 square = min(width, height)
                 left, top = (width - square) // 2, (height - square) // 2
-                plain = image.convert("L" if grey else "RGB")
+                plain = image.convert("L" if greyscale else "RGB")
                 small = plain.resize((side, side), Image.Resampling.BOX, box=(left, top, left + square, top + square))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
-        raise DataError(f"{named(path)} cannot be read as a picture ({_why(error)}); remove or replace it") from None
+        raise DataError(f"{named(path)} cannot be read as an image ({_reason(error)}); remove or replace it") from None
     array = np.asarray(small, dtype=np.uint8)
-    return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return array[None] if greyscale else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def _list(folder: Path) -> dict[str, list[Path]]:
-    """The picture files of each class folder, in the order of their names. Raises `DataError`."""
+    """The image files of each class folder, sorted by name. Raises `DataError`."""
     found: dict[str, list[Path]] = {}
     total = 0
     for name in _entries(folder, folders=True):
@@ -83,16 +83,16 @@ def _list(folder: Path) -> dict[str, list[Path]]:
                 paths.append(folder / name / entry)
                 total += 1
                 if total > MAX_IMAGES:
-                    raise DataError(f"{named(folder)} holds more than {MAX_IMAGES:,} pictures, the most that are read; use fewer")
+                    raise DataError(f"{named(folder)} holds more than {MAX_IMAGES:,} images, which is the limit; use fewer")
         if paths:
             found[name] = paths
     if len(found) < 2:
         raise DataError(
-            f"{named(folder)} holds {len(found)} class folders with pictures; make one folder for each class, two or more, "
+            f"{named(folder)} holds {len(found)} class folders with images; make one folder for each class, two or more, "
             "or put IDX files such as train-images-idx3-ubyte there"
         )
     if len(found) > MAX_CLASSES:
-        raise DataError(f"{named(folder)} holds {len(found):,} class folders; at most {MAX_CLASSES:,} classes can be used")
+        raise DataError(f"{named(folder)} holds {len(found):,} class folders; the limit is {MAX_CLASSES:,} classes")
     return found
 
 
@@ -110,7 +110,7 @@ def _entries(folder: Path, *, folders: bool) -> list[str]:
 
 
 def _class_names(folders: list[str]) -> tuple[str, ...]:
-    """Labels that can be shown and told apart."""
+    """Names of the classes: printable and distinct."""
     names: list[str] = []
     for folder in folders:
         name = clean(folder, 40) or "unnamed"
@@ -118,7 +118,7 @@ def _class_names(folders: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _why(error: Exception) -> str:
-    """A decoder's words, without the name of the buffer it was given."""
+def _reason(error: Exception) -> str:
+    """A decoder's message, unless it only names the buffer it was given."""
     words = clean(str(error), 120)
-    return "no picture of a known format" if not words or "<_io" in words else words
+    return "not an image of a known format" if not words or "<_io" in words else words

@@ -1,4 +1,4 @@
-"""IDX files, the form MNIST is given in: a magic number, big-endian sizes, then bytes (LeCun's page on MNIST describes it)."""
+"""IDX files, the format of MNIST: a magic number, big-endian sizes, then bytes (described on LeCun's page on MNIST)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEST_PAIR = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IdxImages:
-    """What a folder of IDX files holds."""
+    """The contents of a folder of IDX files."""
 
     images: NDArray[np.uint8]  # (count, channels, height, width)
     labels: NDArray[np.int64]  # (count,)
@@ -31,10 +31,10 @@ class IdxImages:
 
 
 def read_idx(path: Path, dimensions: tuple[int, ...], limit: int = MAX_BYTES) -> NDArray[np.uint8]:
-    """The array of unsigned bytes in an IDX file, or in one compressed to `.gz`.
+    """The array of unsigned bytes in an IDX file, which may be compressed (`.gz`).
 
-    `dimensions` are the numbers of axes that are taken. The header is checked, and found to fit `limit` bytes, before anything is
-    allocated. Raises `DataError`.
+    `dimensions`: the allowed numbers of axes. The header is checked, against `limit` bytes as well, before anything is allocated. Raises
+    `DataError`.
     """
     with open_maybe_gzip(path) as file:
         header = _exactly(file.read(4), 4, path)
@@ -44,22 +44,22 @@ def read_idx(path: Path, dimensions: tuple[int, ...], limit: int = MAX_BYTES) ->
         shape = struct.unpack(f">{header[3]}I", _exactly(file.read(4 * header[3]), 4 * header[3], path))
         count = math.prod(shape)
         if count > limit:
-            raise DataError(f"{named(path)} says it holds {size(count)}; at most {size(limit)} are read, so use fewer or smaller images")
+            raise DataError(f"{named(path)} says it holds {size(count)}; the limit is {size(limit)}, so use fewer or smaller images")
         if not path.name.endswith(".gz") and os.fstat(file.fileno()).st_size < file.tell() + count:
-            raise DataError(f"{named(path)} ends too early: its header says it holds {size(count)}; copy it again")
+            raise DataError(f"{named(path)} is truncated: its header says it holds {size(count)}; copy it again")
         data = _exactly(file.read(count), count, path)
         if file.read(1):
-            raise DataError(f"{named(path)} holds more than its header says ({size(count)}); it is damaged or no IDX file")
+            raise DataError(f"{named(path)} holds more than its header says ({size(count)}); it is damaged or not an IDX file")
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
 def find_idx(folder: Path) -> bool:
-    """Whether the folder holds training images in IDX form."""
+    """Whether the folder holds training images as an IDX file."""
     return any(_present(folder, images) is not None for images, _ in _PAIRS)
 
 
 def read_idx_folder(folder: Path) -> IdxImages:
-    """Training images and labels of a folder, and the held-out ones when they are there. Raises `DataError`."""
+    """Training images and labels of a folder, and held-out ones if it has them. Raises `DataError`."""
     for pair in _PAIRS:
         if _present(folder, pair[0]) is not None:
             images, labels = _read_pair(folder, pair)
@@ -71,7 +71,7 @@ def read_idx_folder(folder: Path) -> IdxImages:
     test_images, test_labels = _read_pair(folder, _TEST_PAIR)
     if test_images.shape[1:] != images.shape[1:]:
         raise DataError(
-            f"{named(folder)}: training images are {images.shape[1:]} and held-out ones {test_images.shape[1:]}; they must be alike"
+            f"{named(folder)}: training images are {images.shape[1:]} and held-out ones {test_images.shape[1:]}; their shapes must be equal"
         )
     return IdxImages(images, labels, test_images, test_labels)
 
@@ -84,19 +84,21 @@ def _read_pair(folder: Path, pair: tuple[str, str]) -> tuple[NDArray[np.uint8], 
     labels = read_idx(labels_path, (1,))
     if len(images) != len(labels) or len(images) == 0:
         raise DataError(
-            f"{named(folder)}: {pair[0]} holds {len(images):,} images and {pair[1]} {len(labels):,} labels; there must be one each"
+            f"{named(folder)}: {pair[0]} holds {len(images):,} images and {pair[1]} {len(labels):,} labels; each image needs one"
         )
     if images.ndim == 3:
         images = images[:, None]
     elif images.shape[3] == 3:  # colour as (count, height, width, 3)
         images = images.transpose(0, 3, 1, 2)
     if images.shape[1] not in (1, 3) or min(images.shape[2:]) < 1 or max(images.shape[2:]) > 256:
-        raise DataError(f"{named(images_path)}: images of shape {images.shape[1:]} cannot be used; 1 or 3 channels and at most 256x256 can")
+        raise DataError(
+            f"{named(images_path)}: images of shape {images.shape[1:]} cannot be used; use 1 or 3 channels and at most 256x256 pixels"
+        )
     return np.ascontiguousarray(images), labels.astype(np.int64)
 
 
 def _present(folder: Path, name: str) -> Path | None:
-    """The file of that name, or of the name torchvision and older copies give it, compressed or not."""
+    """The file of that name, or of its variant in torchvision and older copies, compressed or not."""
     for candidate in (name, name + ".gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"):
         if (folder / candidate).exists():
             return folder / candidate
@@ -105,5 +107,5 @@ def _present(folder: Path, name: str) -> Path | None:
 
 def _exactly(data: bytes, count: int, path: Path) -> bytes:
     if len(data) != count:
-        raise DataError(f"{named(path)} ends too early: {size(count)} were expected and {size(len(data))} are there; copy it again")
+        raise DataError(f"{named(path)} is truncated: {size(count)} were expected and {size(len(data))} are there; copy it again")
     return data

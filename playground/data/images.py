@@ -45,7 +45,7 @@ class ImageData:
     def words(self) -> str:
         """The data in words, with sizes."""
         channels, height, width = self.shape
-        kind = "grey" if channels == 1 else "colour"
+        kind = "greyscale" if channels == 1 else "colour"
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} held-out images"
         return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes"
 
@@ -107,7 +107,7 @@ def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
 
 
 def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Labels counted from 0 without gaps, and the numbers they had as names."""
+    """Labels renumbered from 0 without gaps, and the original labels as names."""
     numbers, positions = np.unique(labels, return_inverse=True)
     return positions.astype(np.int64), tuple(str(number) for number in numbers)
 

@@ -1,4 +1,4 @@
-"""Texts with a class each, from the user's own file: `text<TAB>class` on every line."""
+"""Labelled texts from the user's own file: `text<TAB>class` on every line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from dlplay.engine.errors import DataError
 MAX_LINES = 1_000_000
 MAX_CLASSES = 100
 MAX_NAME = 60
-"""Characters of a class's name."""
+"""Most characters of a class name."""
 
 HELD_OUT = 0.2
-"""Share of each class that is never trained on."""
+"""Share of each class that is held out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_labelled(path: Path) -> Labelled:
         if len(name) > MAX_NAME:
             raise DataError(f"{file.name}, line {number:,}: class {name[:30]!r}… has more than {MAX_NAME} characters; use a shorter name")
         if len(texts) == MAX_LINES:
-            raise DataError(f"{file.name} holds more than {MAX_LINES:,} texts; give fewer")
+            raise DataError(f"{file.name} holds more than {MAX_LINES:,} texts, which is the limit; give fewer")
         texts.append(text)
         names.append(name)
     classes = sorted(set(names))
@@ -76,7 +76,7 @@ def read_labelled(path: Path) -> Labelled:
     number_of = {name: number for number, name in enumerate(classes)}
     labels = np.array([number_of[name] for name in names], dtype=np.int64)
     different, train, held_out = _split(texts, labels, classes, file.name)
-    split = "" if different == len(texts) else " by different texts"  # it was by rows once: the same where none repeats
+    split = "" if different == len(texts) else " by different texts"  # an earlier version split by rows: the same where no text repeats
     key = hashlib.sha256((file.sha256 + split).encode()).hexdigest()
     return Labelled(file.name, texts, labels, classes, train, held_out, key)
 

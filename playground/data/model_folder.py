@@ -1,4 +1,4 @@
-"""A folder that `transformers` saved a model in, read bounded: JSON, safetensors and a tokenizer's files; nothing is ever unpickled."""
+"""A folder in which `transformers` saved a model: JSON, safetensors and tokenizer files, read within limits; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INDEX = "model.safetensors.index.json"
 MAX_JSON = 1 << 20
 MAX_INDEX = 4 << 20
 MAX_WEIGHTS = 8 << 30
-"""Bytes of all weights together: GPT-2 at its largest takes 6.5 GB."""
+"""Bytes of all weights together; the largest GPT-2 takes 6.5 GB."""
 MAX_SHARDS = 64
 
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.safetensors")
@@ -30,7 +30,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", 
 
 
 class ModelFolder:
-    """One such folder. Every method raises `DataError` or `CheckpointError`."""
+    """Such a folder. Its methods raise `DataError` or `CheckpointError`."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
@@ -38,7 +38,7 @@ class ModelFolder:
         self.path = path
 
     def file(self, name: str) -> Path:
-        """Where the file lies. Links are followed within the cache of `huggingface_hub` alone, whose snapshots are links to blobs."""
+        """The path of a file. Links are followed only in the cache of `huggingface_hub`, whose snapshots link to blobs."""
         path = self.path / name
         if not path.is_symlink():
             return path
@@ -48,79 +48,76 @@ class ModelFolder:
         raise DataError(f"{name} is a symbolic link to outside of its folder; put the file itself in its place")
 
     def has(self, name: str) -> bool:
-        """Whether something of that name lies there."""
+        """Whether the folder has something of that name."""
         return os.path.lexists(self.path / name)
 
     def read(self, name: str, limit: int) -> bytes:
-        """The bytes of a file."""
         if not self.has(name):
             raise DataError(f"there is no {name} in it; save the model again with save_pretrained")
         return bounded.read_bytes(self.file(name), limit, follow=False)
 
     def text(self, name: str, limit: int) -> str:
-        """A UTF-8 file."""
         try:
             return self.read(name, limit).decode()
         except UnicodeDecodeError as error:
             raise DataError(f"{name} is not UTF-8: byte {error.start:,} is wrong; save it again with save_pretrained") from None
 
     def json(self, name: str, limit: int = MAX_JSON) -> dict[str, Any]:
-        """A JSON object."""
-        text = self.text(name, limit)  # what is wrong with the file itself is said in its own words
+        text = self.text(name, limit)  # outside the try: its errors have their own words
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{name} is not JSON: {bounded.clean(str(error), 100)}; save it again with save_pretrained") from None
         if not isinstance(values, dict):
-            raise DataError(f"{name} is no JSON object; save it again with save_pretrained")
+            raise DataError(f"{name} is not a JSON object; save it again with save_pretrained")
         return values
 
     def signature(self) -> Signature:
-        """Shape and dtype of every tensor; the tensors themselves stay unread."""
+        """Shape and dtype of every tensor; the tensors are not read."""
         return {name: item for file in self._files() for name, item in signature(file, MAX_WEIGHTS, foreign=True).items()}
 
     def tensors(self, names: Collection[str]) -> dict[str, NDArray[Any]]:
-        """The tensors of these names, out of one file or of the several that an index names."""
+        """The tensors of these names, from one file or from the shards that an index lists."""
         return {name: array for file in self._files() for name, array in read_foreign(file, MAX_WEIGHTS, names).items()}
 
     def _files(self) -> list[Path]:
-        """Where the tensors lie, all of them together no larger than may be read."""
+        """The files with the tensors, whose total size is within the limit."""
         if self.has(WEIGHTS):
             return [self.file(WEIGHTS)]
         if self.has(INDEX):
             return self._shards()
         if pickled := next((name for name in _PICKLED if self.has(name)), None):
             raise DataError(
-                f"its weights are in {pickled} alone, which is not read here, since opening it could run a program; "
+                f"its weights are only in {pickled}, which is not read, since unpickling could run any program; "
                 "open the model with transformers and save it with save_pretrained(FOLDER, safe_serialization=True)"
             )
         raise DataError(f"there is no {WEIGHTS} in it; save the model again with save_pretrained")
 
     def _places(self) -> dict[str, str]:
-        """The file in which each tensor lies."""
+        """The file of each tensor."""
         places = self.json(INDEX, MAX_INDEX).get("weight_map")
         if not isinstance(places, dict) or not all(isinstance(name, str) and _SHARD.fullmatch(name) for name in places.values()):
-            raise DataError(f"{INDEX} names no files of tensors beside it; save the model again with save_pretrained")
+            raise DataError(f"{INDEX} does not list files of tensors; save the model again with save_pretrained")
         return places
 
     def _shards(self) -> list[Path]:
         places = self._places()
         names = sorted(set(places.values()))
         if len(names) > MAX_SHARDS:
-            raise DataError(f"{INDEX} names {len(names)} files; at most {MAX_SHARDS} are read, so save it with a larger max_shard_size")
+            raise DataError(f"{INDEX} lists {len(names)} files; the limit is {MAX_SHARDS}, so save it with a larger max_shard_size")
         files = []
         for name in names:
             if not self.has(name):
-                raise DataError(f"{name}, which {INDEX} names, is not there; copy the whole folder again")
+                raise DataError(f"{name}, which {INDEX} lists, is missing; copy the whole folder again")
             files.append(self.file(name))
             if known := next((tensor for tensor in signature(files[-1], MAX_WEIGHTS, foreign=True) if places.get(tensor) != name), None):
                 raise DataError(f"tensor {known} is not where {INDEX} says; copy the whole folder again")
         if (together := sum(file.stat().st_size for file in files)) > MAX_WEIGHTS:
-            raise DataError(f"its weights take {together:,} bytes; at most {MAX_WEIGHTS:,} are read, so choose a smaller model")
+            raise DataError(f"its weights take {together:,} bytes; the limit is {MAX_WEIGHTS:,}, so choose a smaller model")
         return files
 
     def tokenizer(self, kind: str) -> str:
-        """tokenizer.json, or one like it made of the older files: vocab.json and merges.txt (bpe), or vocab.txt (wordpiece)."""
+        """tokenizer.json, or an equivalent made from the older files: vocab.json and merges.txt (bpe), or vocab.txt (wordpiece)."""
         if self.has("tokenizer.json"):
             return self.text("tokenizer.json", 4 * MAX_SOURCE)
         older = ("vocab.json", "merges.txt") if kind == "bpe" else ("vocab.txt",)
@@ -132,7 +129,7 @@ class ModelFolder:
         except DataError:
             raise
         except Exception as error:  # the library raises nothing more precise
-            raise DataError(f"{' and '.join(older)} make no tokenizer: {bounded.clean(str(error), 120)}") from None
+            raise DataError(f"{' and '.join(older)} are not a valid tokenizer: {bounded.clean(str(error), 120)}") from None
         return source
 
     def _byte_pairs(self) -> Any:

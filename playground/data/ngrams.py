@@ -1,4 +1,4 @@
-"""N-grams: what counting alone reaches on a text. Interpolated Witten-Bell, and the most frequent successor."""
+"""N-gram baselines: interpolated Witten-Bell smoothing, and the most frequent next token."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAMES = ("unigram", "bigram", "trigram", "4-gram", "5-gram", "6-gram", "7-gram", "8-gram")
-"""An n-gram of order n predicts from the n - 1 tokens before."""
+"""An n-gram of order n predicts a token from the n - 1 before it."""
 
 Ids = NDArray[np.int64]
 
 
 def witten_bell(train: Ids, held_out: Ids, vocabulary: int, order: int) -> NDArray[np.float64]:
-    """Probability of each held-out token given those before it, under the orders 1 to `order`: (order, held-out tokens).
+    """Probability of each held-out token given those before it, for orders 1 to `order`: (order, held-out tokens).
 
-    Counts come from `train` alone; the first held-out tokens look back into it. With c the count of a history h in training, and T the
-    number of different tokens seen after it, P(w | h) = (c(h w) + T(h) P(w | shorter h)) / (c(h) + T(h)), down to the uniform distribution
-    over the vocabulary (Witten and Bell, The Zero-Frequency Problem, 1991; Chen and Goodman, 1998, equation 15).
+    Counts are from `train` only, which is also the context of the first held-out tokens. With c the count of a history h in training, and
+    T the number of different tokens seen after it, P(w | h) = (c(h w) + T(h) P(w | shorter h)) / (c(h) + T(h)), down to the uniform
+    distribution over the vocabulary (Witten and Bell, The Zero-Frequency Problem, 1991; Chen and Goodman, 1998, equation 15).
     """
     probability = np.full(len(held_out), 1 / vocabulary)
     found = []
@@ -38,9 +38,9 @@ def perplexities(train: Ids, held_out: Ids, vocabulary: int, order: int = 4) -> 
 
 
 def top1(train: Ids, held_out: Ids, vocabulary: int, order: int = 4) -> dict[str, float]:
-    """Share of held-out tokens that are the most frequent successor of their history, by the name of the longest order used.
+    """Top-1 accuracy of predicting the most frequent next token, by the name of the highest order used.
 
-    A history that was never seen in training is shortened until it was; of equally frequent successors the one with the lowest id counts.
+    A history that does not occur in training is shortened until it does (back-off); of equally frequent tokens the lowest id is predicted.
     """
     guess = np.zeros(len(held_out), dtype=np.int64)
     found = []
@@ -51,7 +51,7 @@ def top1(train: Ids, held_out: Ids, vocabulary: int, order: int = 4) -> dict[str
 
 
 class _Grams:
-    """The n-grams of one order: counts in training, by number, and the numbers of those in the held-out part."""
+    """The n-grams of one order: their counts in training, and which of them occur in the held-out part."""
 
     def __init__(self, history: Ids, tokens: Ids, split: int, vocabulary: int) -> None:
         distinct, gram = np.unique(history * vocabulary + tokens, return_inverse=True)
@@ -73,5 +73,5 @@ def _orders(train: Ids, held_out: Ids, vocabulary: int, order: int) -> Iterator[
     for _ in range(order):
         grams = _Grams(history, tokens, len(train), vocabulary)
         yield grams
-        # a token's next longer history is the n-gram that ends just before it; the first token has none, which nothing else shares
+        # a token's next longer history is the n-gram that ends just before it; that of the first token is unique
         history = np.concatenate([[int(grams.all.max()) + 1], grams.all[:-1]])

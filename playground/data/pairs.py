@@ -92,7 +92,7 @@ def read_pairs(path: Path) -> PairFile:
             )
         pairs.append(Pair(source, target))
         if len(pairs) > MAX_PAIRS:
-            raise DataError(f"{name} holds more than {MAX_PAIRS:,} pairs, which is the most that is read; give a shorter file")
+            raise DataError(f"{name} holds more than {MAX_PAIRS:,} pairs, which is the limit; give a shorter file")
     if not pairs:
         raise DataError(f"{name} is empty; {form}")
     return PairFile(bounded.clean(path.name) or "the file", pairs, text.sha256)

@@ -1,4 +1,4 @@
-"""Small patches of the two photographs that scikit-learn ships, cut and scaled as for sparse autoencoders.
+"""Small patches of the two photographs that scikit-learn ships, preprocessed as for sparse autoencoders.
 
 Whitening as in Olshausen and Field (1997); scaling as in the UFLDL tutorial (Ng and others, 2011).
 """

@@ -50,7 +50,7 @@ class PointData:
     def words(self) -> str:
         """The data in words, with sizes."""
         modes = f", {len(self.centres)} modes" if len(self.centres) else ""
-        return f"{self.name}: {len(self.train):,} training and {len(self.test):,} held-out points of the plane{modes}"
+        return f"{self.name}: {len(self.train):,} training and {len(self.test):,} held-out points in the plane{modes}"
 
     @functools.cached_property
     def key(self) -> str:
@@ -180,14 +180,14 @@ def _read_array(data: bytes, path: Path) -> NDArray[np.float64]:
             raise ValueError(f"it says it holds {shape} of {dtype}")
         return np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)  # type: ignore[no-any-return]
     except (ValueError, TypeError, OverflowError, EOFError, MemoryError) as error:
-        raise DataError(f"{named(path)} is not a whole .npy file of numbers ({clean(str(error), 120)}); save it again") from None
+        raise DataError(f"{named(path)} is not a valid .npy file of numbers ({clean(str(error), 120)}); save it again") from None
 
 
 def _read_text(data: bytes, path: Path) -> NDArray[np.float64]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{named(path)} is neither text nor a .npy file; give two numbers a line") from None
+        raise DataError(f"{named(path)} is neither text nor a .npy file; give two numbers per line") from None
     points: list[tuple[float, float]] = []
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].replace(",", " ").replace(";", " ").split()

@@ -1,4 +1,4 @@
-"""Series of numbers: a mixture of sines with noise, or one column of the user's CSV file."""
+"""Time series: a sum of sines with noise, or one column of the user's CSV file."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def training_part(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def read_series(source: str, column: str = "") -> Series:
-    """The series called `source`: `sines` or a CSV file, of which `column` (name or number from 1) is taken. Raises `DataError`."""
+    """The series called `source`: `sines`, or `column` (a name, or a number from 1) of a CSV file. Raises `DataError`."""
     if source == SINES:
         return sines()
     return read_csv(Path(source), column)
@@ -132,7 +132,7 @@ def read_csv(path: Path, column: str = "") -> Series:
     if "\0" in text:
         raise DataError(f"{name} is not a CSV file: it holds NUL; give lines of numbers with commas between them")
     rows = _rows(text, name)
-    names, rows = _split_names(rows)
+    names, rows = _split_header(rows)
     number = _find(column, names, rows, name)
     title = bounded.clean(names[number]) if names and number < len(names) else f"column {number + 1}"
     values = _numbers(rows, number, 2 if names else 1, f"{name}, {title or f'column {number + 1}'}")
@@ -144,7 +144,7 @@ def read_csv(path: Path, column: str = "") -> Series:
 
 
 def _rows(text: str, name: str) -> list[list[str]]:
-    """The lines that are not empty, cut into cells."""
+    """The cells of every line that is not empty."""
     first = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=first.count)
     limit = csv.field_size_limit(MAX_CELL)
@@ -152,11 +152,11 @@ def _rows(text: str, name: str) -> list[list[str]]:
         rows = []
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             if len(row) > MAX_COLUMNS:
-                raise DataError(f"{name} has a line of {len(row):,} columns; at most {MAX_COLUMNS:,} are read")
+                raise DataError(f"{name} has a line of {len(row):,} columns; the limit is {MAX_COLUMNS:,}")
             if any(cell.strip() for cell in row):
                 rows.append(row)
             if len(rows) > MAX_VALUES:
-                raise DataError(f"{name} has more than {MAX_VALUES:,} lines, which is the most that is read; give a shorter file")
+                raise DataError(f"{name} has more than {MAX_VALUES:,} lines, which is the limit; give a shorter file")
     except csv.Error as error:
         raise DataError(f"{name} is not a CSV file: {error}; give lines of numbers with commas between them") from None
     finally:
@@ -166,8 +166,8 @@ def _rows(text: str, name: str) -> list[list[str]]:
     return rows
 
 
-def _split_names(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """The line of names, if the first line holds no number, and the others."""
+def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The header (empty when the first line holds a number), and the other lines."""
     if any(_number(cell) is not None for cell in rows[0]):
         return [], rows
     return [cell.strip() for cell in rows[0]], rows[1:]

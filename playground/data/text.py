@@ -1,4 +1,4 @@
-"""Texts to learn from: the language reference inside every CPython, or the user's own file; split, tokenized and counted."""
+"""Text corpora: the language reference inside every CPython, or the user's own file, tokenized and split."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dlplay.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
 from dlplay.engine.errors import DataError
 
 REFERENCE = "reference"
-"""Names the text that is always there."""
+"""Name of the built-in text."""
 
 MAX_BYTES = 64 * bounded.MIB
 
 HELD_OUT = 0.1
-"""The last part of the text, in one piece, that is never trained on."""
+"""Share of the text, at its end, that is held out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A text and where it is from."""
+    """A text and its source."""
 
     name: str
     content: str
@@ -38,14 +38,14 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A text as ids, its last tenth held out."""
+    """A text as token ids, with its last tenth held out."""
 
     tokenizer: Tokenizer
     train: NDArray[np.int64]  # (tokens,)
     held_out: NDArray[np.int64]  # (tokens,)
     name: str
     key: str
-    """Names everything that the ids depend on."""
+    """A digest of everything that the ids depend on."""
 
     @property
     def words(self) -> str:
@@ -74,8 +74,8 @@ def read_text(source: str) -> Text:
 
 @functools.cache
 def reference() -> Text:
-    """CPython's language reference, as `pydoc` carries it: English with grammar and examples. Differs between Python versions."""
-    from pydoc_data.topics import topics  # 0.7 MB that only a run with this text needs
+    """CPython's language reference, as `pydoc` has it: English with grammar and examples. It differs between Python versions."""
+    from pydoc_data.topics import topics  # 0.7 MB that only this text needs
 
     content = "\n\n".join(topics[name] for name in sorted(topics))
     name = f"the language reference of Python {'.'.join(platform.python_version_tuple()[:2])}"
@@ -101,7 +101,7 @@ def read_text_file(path: Path) -> Text:
 
 
 def lines(content: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text that are not blank, each with its number from 1 on; one by one, since a list of all may be far larger."""
+    """The lines of a text that are not blank, each with its number, from 1. An iterator, since a list would take far more memory."""
     start, number = 0, 0
     while start <= len(content):
         end = content.find("\n", start)
@@ -112,7 +112,7 @@ def lines(content: str) -> Iterator[tuple[int, str]]:
 
 
 def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:
-    """`text` in ids of a tokenizer that is there already. Raises `DataError` when it has fewer than `minimum` tokens."""
+    """`text` encoded with an existing tokenizer. Raises `DataError` when it has fewer than `minimum` tokens."""
     if isinstance(tokenizer, SubWords):
         ids = tokenizer.encode_long(text.content)
     else:
@@ -123,14 +123,14 @@ def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:
 
 
 def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minimum: int, vocabulary: Sequence[str] | None = None) -> Corpus:
-    """`text` in ids of tokenizer `kind` (word or char), over a given `vocabulary` or one made from its training part alone.
+    """`text` encoded with a tokenizer of `kind` (word or char), with a given `vocabulary` or one from its training part.
 
-    Every character of the training part enters the vocabulary, every word from `min_count` on. Raises `DataError` when the text has fewer
-    than `minimum` tokens.
+    The vocabulary is every character of the training part, or every word that occurs `min_count` times in it, up to `vocab_size`. Raises
+    `DataError` when the text has fewer than `minimum` tokens.
     """
     tokenizer_type = TOKENIZERS.get(kind)
     if tokenizer_type is None:
-        raise DataError(f"--tokens {kind} comes with a model alone: give one with --from hf:DIR, or use --tokens word or char")
+        raise DataError(f"--tokens {kind} needs a pretrained model: give one with --from hf:DIR, or use --tokens word or char")
     if vocabulary is not None:
         return encode_corpus(text, tokenizer_type(vocabulary), minimum=minimum)
     ids, words = number(tokenizer_type.split(text.content))
@@ -138,7 +138,7 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
     cut = int(len(ids) * (1 - HELD_OUT))
     chosen = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
     if len(chosen) < 2:
-        raise DataError(f"no word comes {min_count} times in the training part of {text.name}; give a longer text or a smaller --min-count")
+        raise DataError(f"no word occurs {min_count} times in the training part of {text.name}; give a longer text or a lower --min-count")
     tokenizer = tokenizer_type(chosen)
     return _corpus(text, tokenizer, np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids])
 

@@ -1,6 +1,6 @@
-"""A `tokenizer.json` that nobody vouches for, checked before the library `tokenizers` sees it.
+"""An untrusted `tokenizer.json`, checked before it is passed to the library `tokenizers`.
 
-The library trusts what it is given: a prefix that the pieces do not have, for one, reaches beyond their end and ends the whole process.
+The library trusts its input: a prefix that the pieces do not have, for example, reads beyond their end and crashes the process.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ STEPS = frozenset(
         *("ByteLevel", "BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits", "WordPiece"),
     )
 )
-"""Steps of a tokenizer that take a time in proportion to the text: an expression of somebody else's could take forever."""
+"""Steps that take time in proportion to the text; a regular expression from an untrusted file could take for ever."""
 
 OWN_STEPS = {"word": ("NFC", "Replace", "Replace", "Replace", "Lowercase", "Split"), "char": ("Split",)}
-"""Those of our own tokenizers, as `exports.hf_tokenizer` writes them."""
+"""Steps of the word and character tokenizers, as `exports.hf_tokenizer` writes them."""
 
-MOST_DEEP = 4
-"""Sequences of steps within each other."""
+MAX_DEPTH = 4
+"""Of nested sequences of steps."""
 
-SAME: dict[str, dict[str, tuple[Any, ...]]] = {
+REQUIRED: dict[str, dict[str, tuple[Any, ...]]] = {
     "BPE": {
         "dropout": (None,),
         "continuing_subword_prefix": (None, ""),
@@ -38,17 +38,17 @@ SAME: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "WordPiece": {"unk_token": ("[UNK]",), "continuing_subword_prefix": ("##",)},
 }
-"""What the model of each kind must say; None stands for what it does not say as well."""
+"""Allowed values of a model's fields; None allows a missing field as well."""
 
 
 def checked(source: str, model: str) -> str:
-    """The same tokenizer without what is not needed to read a text (padding, truncation, special tokens around it).
+    """The same tokenizer without what encoding a text does not need (padding, truncation, special tokens around it).
 
-    Raises `DataError` unless its model is of the kind `model`, its numbers are numbers, its pieces are texts, and its steps are known.
+    Raises `DataError` unless its model is of the kind `model`, every field has the right type, and every step is known.
     """
     described = _described(source)
     if (kind := described["model"].get("type", model)) != model:
-        raise DataError(f"tokenizer.json is a {ascii(kind)[:40]}; a model of this kind reads with {model}")
+        raise DataError(f"tokenizer.json is a {ascii(kind)[:40]}; a model of this kind uses {model}")
     _check_steps(described, model)
     _check_model(described["model"], model)
     _check_added(described.get("added_tokens"))
@@ -60,9 +60,9 @@ def checked(source: str, model: str) -> str:
 
 
 def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]:
-    """The vocabulary of a tokenizer of our own kind (`word`, `char`) that was exported, with the tokens `specials` behind it.
+    """The vocabulary of an exported tokenizer of kind `word` or `char`, which the tokens `specials` follow.
 
-    The library never sees such a file. Raises `DataError` for one of another form than the one that is written.
+    Such a file is not passed to the library. Raises `DataError` for anything but what `dlplay export` writes.
     """
     described = _described(source)
     model = described["model"]
@@ -73,7 +73,7 @@ def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]
     if not isinstance(numbers, dict) or not all(_is_id(index) for index in numbers.values()):
         raise _damaged("has no vocabulary of pieces and whole numbers")
     if sorted(numbers.values()) != list(range(len(numbers))):
-        raise _damaged("does not number its words from 0 on, each once")
+        raise _damaged("does not number its words from 0 without gaps")
     words = sorted(numbers, key=numbers.__getitem__)
     if words[:1] not in ([UNKNOWN], [UNK]) or model.get("unk_token") != words[0]:
         raise _damaged("does not begin with the token for what is unknown")
@@ -83,7 +83,7 @@ def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]
     added = {token["id"]: token["content"] for token in described.get("added_tokens") or ()}
     wanted = dict(enumerate([*words, *specials]))
     if not added.items() <= wanted.items() or not set(range(len(words), len(wanted))) <= added.keys():
-        raise _damaged(f"has other special tokens behind its {len(words):,} words than {', '.join(specials) or 'none'}")
+        raise _damaged(f"has other special tokens after its {len(words):,} words than {', '.join(specials) or 'none'}")
     return [UNKNOWN, *words[1:]]
 
 
@@ -101,16 +101,16 @@ def _check_steps(described: Mapping[str, Any], model: str) -> None:
     steps = [*_steps(described.get("normalizer"), "normalizers"), *_steps(described.get("pre_tokenizer"), "pretokenizers")]
     decoders = [*_steps(described.get("decoder"), "decoders")]
     if strange := next((step for step in [*steps, *decoders] if step not in STEPS), None):
-        raise DataError(f"tokenizer.json has a step {ascii(strange)[:40]}; read are {', '.join(sorted(STEPS))}")
+        raise DataError(f"tokenizer.json has a step {ascii(strange)[:40]}; supported are {', '.join(sorted(STEPS))}")
     if model == "BPE" and ("ByteLevel" not in steps or "ByteLevel" not in decoders):
-        raise DataError("tokenizer.json pairs no bytes (there is no ByteLevel in it), as GPT-2's does; choose a model with that")
+        raise DataError("tokenizer.json is not byte-level (it has no ByteLevel step) as GPT-2's is; choose a model that is")
 
 
 def _steps(part: Any, several: str, depth: int = 0) -> Iterator[str]:
-    """The types of the steps that `part` of a tokenizer.json consists of."""
+    """The types of the steps in `part` of a tokenizer.json."""
     if part is None:
         return
-    if not isinstance(part, dict) or not isinstance(part.get("type"), str) or depth > MOST_DEEP:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str) or depth > MAX_DEPTH:
         raise _damaged("has a step without a type")
     if part["type"] != "Sequence":
         yield part["type"]
@@ -122,11 +122,11 @@ def _steps(part: Any, several: str, depth: int = 0) -> Iterator[str]:
 
 
 def _check_model(model: Mapping[str, Any], kind: str) -> None:
-    for name, known in SAME[kind].items():
+    for name, known in REQUIRED[kind].items():
         value = model.get(name)
         if not any(value == item and type(value) is type(item) for item in known):
             words = " or ".join(ascii(item) for item in known if item is not None) or "none"
-            raise DataError(f"tokenizer.json gives {name} {ascii(value)[:40]}; a tokenizer is read with {words} alone, so choose another")
+            raise DataError(f"tokenizer.json gives {name} {ascii(value)[:40]}; only {words} is supported, so choose another model")
     vocabulary = model.get("vocab")
     if not isinstance(vocabulary, dict) or not all(_is_id(index) for index in vocabulary.values()):
         raise _damaged("has no vocabulary of pieces and whole numbers")
@@ -139,11 +139,11 @@ def _check_model(model: Mapping[str, Any], kind: str) -> None:
         if "[UNK]" not in vocabulary:
             raise DataError("the vocabulary has no [UNK]; BERT's tokenizer needs it, so save it again with save_pretrained")
     elif not isinstance(model.get("merges"), list) or not all(_is_pair(pair, vocabulary) for pair in model["merges"]):
-        raise _damaged("has merges of what is not in its vocabulary, so it makes no tokenizer")
+        raise _damaged("has merges of pieces that are not in its vocabulary")
 
 
 def _is_pair(pair: Any, vocabulary: Mapping[str, int]) -> bool:
-    """Two pieces that make a third one, in either of the two forms that the library writes."""
+    """Whether a merge is of two pieces that make a third one, in either of the formats that the library writes."""
     if isinstance(pair, str):
         pair = pair.split(" ")
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(piece, str) and piece in vocabulary for piece in pair):
@@ -155,7 +155,7 @@ def _check_added(added: Any) -> None:
     if added is None:
         return
     if not isinstance(added, list):
-        raise _damaged("lists no added tokens")
+        raise _damaged("has added tokens that are not a list")
     for token in added:
         if not isinstance(token, dict) or not _is_id(token.get("id")) or not isinstance(token.get("content"), str) or not token["content"]:
             raise _damaged("has an added token without a number and a text")

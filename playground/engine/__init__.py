@@ -1,1 +1,1 @@
-"""The engine: a contract `Task`, the loop that drives it, and the events, commands, panels and settings it speaks in."""
+"""The engine: the contract `Task`, the loop that trains it, and its events, commands, panels and settings."""

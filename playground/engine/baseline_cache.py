@@ -1,4 +1,4 @@
-"""What methods without a neural net reach is measured once for each data set and remembered in the user's cache folder."""
+"""Baselines are computed once for each data set and kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Values = dict[str, dict[str, float]]
 
 
 def baselines(task: Task[Any]) -> Values:
-    """The task's baselines, `{metric: {method: value}}`: from the cache, or measured now and put there."""
+    """The task's baselines, `{metric: {method: value}}`: from the cache, or computed now and cached."""
     key = task.baselines_key()
     if not key:
-        return _measured(task)
+        return _compute(task)
     name = hashlib.sha256(f"{type(task).__qualname__} {key}".encode()).hexdigest()[:32]
     path = Path(platformdirs.user_cache_dir("dlplay")) / "baselines" / f"{name}.json"
     if (found := _read(path)) is not None:
         return found
-    values = _measured(task)
+    values = _compute(task)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(f".{os.getpid()}")
@@ -35,8 +35,8 @@ def baselines(task: Task[Any]) -> Values:
     return values
 
 
-def _measured(task: Task[Any]) -> Values:
-    """Whatever they draw at random, training is the same as with baselines from the cache."""
+def _compute(task: Task[Any]) -> Values:
+    """Baselines may draw random numbers, but training continues as if they had come from the cache."""
     with looking(task), torch.enable_grad():
         return task.baselines()
 

@@ -1,4 +1,4 @@
-"""What can be asked of a run. Every command is obeyed between two training steps; one with an `id` gets an `Answered`."""
+"""Commands to a run. Each is carried out between two training steps; one with an `id` is answered with an `Answered`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
 
 
 class Pause(Command, frozen=True, kw_only=True):
-    """Hold training up after the present step."""
+    """Pause after the current step."""
 
 
 class Resume(Command, frozen=True, kw_only=True):
-    """Train on."""
+    """Resume training."""
 
 
 class StepOnce(Command, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class StepOnce(Command, frozen=True, kw_only=True):
 
 
 class SetSpeed(Command, frozen=True, kw_only=True):
-    """Hold training down to this many steps a second; 0 lifts the limit."""
+    """Limit training to this many steps per second; 0 removes the limit."""
 
     steps_per_second: float
 
@@ -40,17 +40,17 @@ class Set(Command, frozen=True, kw_only=True):
 
 
 class Act(Command, frozen=True, kw_only=True):
-    """Do one of the architecture's actions; one that changes what is trained is recorded as `Applied`."""
+    """Perform one of the architecture's actions; one that changes what is trained is recorded as `Applied`."""
 
     action: str
     options: dict[str, Any] = {}
     urgent: bool = False
-    """At once, even if training has to wait for it more often than for a watched panel (an agent in real time, a key that a person
-    pressed). What is lasting is always done at once."""
+    """Perform it at once, even if it takes more of the training time than a watched panel may (an agent in real time, a key press).
+    A lasting action is always performed at once."""
 
 
 class Ask(Command, frozen=True, kw_only=True):
-    """One panel, now; changes nothing."""
+    """Show one panel now; changes nothing."""
 
     panel: str
     options: dict[str, Any] = {}
@@ -64,14 +64,14 @@ class View(msgspec.Struct, frozen=True):
 
 
 class Watch(Command, frozen=True, kw_only=True):
-    """Keep these panels coming, at most `rate` times a second each; replaces the client's former wishes."""
+    """Keep these panels up to date, with at most `rate` updates per second each; replaces the client's previous `Watch`."""
 
     views: list[View]
     rate: float = 4.0
 
 
 class Save(Command, frozen=True, kw_only=True):
-    """Write a checkpoint now."""
+    """Save a checkpoint now."""
 
 
 class Stop(Command, frozen=True, kw_only=True):

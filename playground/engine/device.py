@@ -1,4 +1,4 @@
-"""The device a run computes on: chosen by name, made repeatable, described and measured in words and numbers."""
+"""The device a run computes on: choosing it, making it deterministic, describing it, measuring its load."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dlplay.engine.settings import Settings, SettingsError
 
 
 def choose(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is there. Raises `SettingsError` with the way out."""
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is available. Raises `SettingsError` when it is not."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
-            why = f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no NVIDIA device answers"
+            why = f"torch {torch.__version__} is built without CUDA" if torch.version.cuda is None else "no NVIDIA GPU was found"
             raise SettingsError(f"--device {name}: {why}; use --device cpu or --device auto", "device")
         index = int(name.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
-            raise SettingsError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from cuda:0", "device")
+            raise SettingsError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, numbered from cuda:0", "device")
         return torch.device("cuda", index)
     if name == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("--device mps: this machine has no Apple GPU that torch can use; use --device cpu or --device auto", "device")
@@ -36,7 +36,7 @@ def choose(name: str) -> torch.device:
 
 
 def prepare(settings: Settings) -> torch.device:
-    """Make this process compute the same numbers every time: threads, deterministic kernels and every global generator from the seed."""
+    """The device of these settings, in a process made deterministic: thread count, deterministic kernels, every global generator seeded."""
     device = choose(settings.device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)
@@ -69,7 +69,7 @@ def describe(device: torch.device) -> str:
 
 
 class Meter:
-    """How busy the device is: its utilisation (0 to 1, or None when nothing can tell) and the bytes in use."""
+    """Measures the load of a device: utilisation (0 to 1, None where it cannot be measured) and memory in use (bytes)."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -77,11 +77,11 @@ class Meter:
         self._last = (time.monotonic(), time.process_time())
 
     def read(self) -> tuple[float | None, int | None]:
-        """Utilisation since the last reading (on a CPU: of the cores that training may use) and bytes in use."""
+        """Utilisation since the last call (on a CPU, of the cores that training may use) and bytes in use."""
         if self.device.type == "cuda":
             if self._nvidia is not None:
                 module, handle = self._nvidia
-                with contextlib.suppress(Exception):  # the driver's own errors are many and none of them may stop a run
+                with contextlib.suppress(Exception):  # the driver raises errors of many kinds, and none may stop a run
                     rates, memory = module.nvmlDeviceGetUtilizationRates(handle), module.nvmlDeviceGetMemoryInfo(handle)
                     return rates.gpu / 100, int(memory.used)
             return None, torch.cuda.memory_allocated(self.device)
@@ -94,7 +94,7 @@ class Meter:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process in bytes (its peak where the system does not tell the present)."""
+    """Resident memory of this process in bytes (the peak where the system reports no other)."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -110,5 +110,5 @@ def _nvidia(device: torch.device) -> tuple[Any, Any] | None:
         pynvml.nvmlInit()
         bus = torch.cuda.get_device_properties(device).uuid
         return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{bus}".encode())
-    except Exception:  # the extra is missing or the driver does not answer: memory alone is shown
+    except Exception:  # the extra is missing or the driver does not answer: only memory is shown
         return None

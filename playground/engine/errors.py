@@ -1,5 +1,5 @@
-"""Errors that name a person's mistake: their words say what was given, the bound and the way out. No traceback belongs to them."""
+"""Errors caused by what a person gave. The message says what it was, what is allowed and what to do; they are shown without a traceback."""
 
 
 class DataError(ValueError):
-    """Data that cannot be used: the words name the file or value, the bound and the way out."""
+    """Data that cannot be used; the message names the file or value, the limit and what to do."""

@@ -1,8 +1,8 @@
-"""What happens in a run, as typed records.
+"""What happens in a run, as typed events.
 
-Two lanes. *Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up without gaps over all
-resumes; whoever wants them reads the file from any `seq`, while the run goes on or years later. *Live* events go to the screens that are
-attached, newest first, and are never written: a screen that misses one has missed nothing.
+*Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up without gaps over all resumes; anyone
+can read the file, during the run or years later. *Live* events go to the attached clients and are never written; of those that wait, the
+newest replaces the older ones, so a client that misses one has missed nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from dlplay.engine.panels import AnyPanel
 
 PROTOCOL = 1
-"""Version of the events and commands; stands in every `Started`."""
+"""Version of the events and commands; part of every `Started`."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """A process took the run up, at `step`: 0, or the checkpoint it resumed from. What the journal says of later steps no longer counts."""
+    """A process started or resumed the run at `step`: 0, or that of a checkpoint. Earlier events of later steps no longer count."""
 
     protocol: int = PROTOCOL
     architecture: str
@@ -48,13 +48,13 @@ class Started(Event, frozen=True, kw_only=True):
 
 
 class Baselines(Event, frozen=True, kw_only=True, tag="baselines"):
-    """What methods without a neural net reach on the same held-out data, by metric."""
+    """What methods without a neural network reach on the same held-out data, by metric and method."""
 
     values: dict[str, dict[str, float]]
 
 
 class Stepped(Event, frozen=True, kw_only=True):
-    """Training metrics of the steps `first` to `step`, one value a step (None where a step has none)."""
+    """Training metrics of the steps `first` to `step`: one value per step, None where a step has none."""
 
     first: int
     metrics: dict[str, list[float | None]]
@@ -72,7 +72,7 @@ class Applied(Event, frozen=True, kw_only=True):
     """A change or an action took effect before step `step + 1`."""
 
     what: str
-    """A setting's name, or an action's."""
+    """Name of the setting or of the action."""
     value: Any = None
     before: Any = None
 
@@ -81,23 +81,23 @@ class Saved(Event, frozen=True, kw_only=True):
     """A checkpoint was written."""
 
     checkpoint: str
-    """Folder name below the run's `checkpoints/`."""
+    """Name of its folder in the run's `checkpoints/`."""
     bytes: int
 
 
 class Paused(Event, frozen=True, kw_only=True):
-    """Training waits."""
+    """Training was paused."""
 
     reason: str = ""
     """Empty when a person asked for it."""
 
 
 class Resumed(Event, frozen=True, kw_only=True):
-    """Training goes on."""
+    """Training was resumed."""
 
 
 class Warned(Event, frozen=True, kw_only=True):
-    """Something a person should know; training goes on."""
+    """Something a person should know; training continues."""
 
     what: str
     why: str = ""
@@ -113,7 +113,7 @@ class Failed(Event, frozen=True, kw_only=True):
 
 
 class Finished(Event, frozen=True, kw_only=True):
-    """The run ended as it should."""
+    """The run ended without an error."""
 
     reason: str
     """steps, minutes, until, stopped or interrupted."""
@@ -141,16 +141,16 @@ class Answered(Event, frozen=True, kw_only=True):
     id: int
     panel: AnyPanel | None = None
     view: int | None = None
-    """For a watched panel that cannot be shown: its position in the `Watch` called `id`."""
+    """For a watched panel that cannot be shown: its position in the `Watch` with this `id`."""
     error: str = ""
-    """What was wrong, in words with a way out; empty when it was obeyed."""
+    """Why the command was refused, and what to do instead; empty when it was carried out."""
 
 
 class Status(Event, frozen=True, kw_only=True):
     """Live: how the run is doing, a few times a second."""
 
     state: str
-    """training, paused, finished, or exploring (a checkpoint is looked at, nothing trains)."""
+    """training, paused, finished, failed, or exploring (a checkpoint is open and nothing trains)."""
     steps_per_second: float = 0.0
     device: str = ""
     device_name: str = ""
@@ -159,9 +159,8 @@ class Status(Event, frozen=True, kw_only=True):
     memory: int | None = None
     """Bytes in use on the device (of the process, on a CPU)."""
     problem: str = ""
-    """What holds the run up, such as a full disk; empty when nothing does."""
+    """What keeps the run from training, such as a full disk; empty when nothing does."""
 
 
 DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished
 LiveEvent = Shown | Answered | Status
-AnyEvent = DurableEvent | LiveEvent

@@ -1,4 +1,4 @@
-"""Looking at a model that does not train: a checkpoint's panels, for as long as somebody asks."""
+"""Serves the panels of a model that is not being trained, for as long as a client is attached."""
 
 from __future__ import annotations
 
@@ -6,42 +6,35 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dlplay.engine.audience import Audience, Outlet
 from dlplay.engine.card import Card
-from dlplay.engine.commands import Act, Ask, Stop, Watch
+from dlplay.engine.commands import Stop
 from dlplay.engine.device import Meter
 from dlplay.engine.events import Status
+from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.task import Task
 
 STATUS_SECONDS = 1.0
 
 
-def explore(card: Card, task: Task[Any], outlet: Outlet, device_name: str, interrupted: Callable[[], bool], linger: float) -> None:
-    """Answer questions about a model that does not train, until nobody has looked on for `linger` seconds."""
-    audience, meter = Audience(card, task, outlet), Meter(task.device)
-    alone_since, status_due = time.monotonic(), 0.0
+def explore(card: Card, task: Task[Any], server: Server, device_name: str, interrupted: Callable[[], bool], linger: float) -> None:
+    """Answer questions about the model until a client says stop, or no client has been attached for `linger` seconds."""
+    panels, meter = PanelServer(card, task, server), Meter(task.device)
+    last_client, status_due = time.monotonic(), 0.0
     while not interrupted():
-        for client, command in outlet.poll(0.2):
-            match command:
-                case Ask():
-                    audience.ask(client, command)
-                case Watch():
-                    audience.watch(client, command)
-                case Act() if not audience.lasting(command):
-                    audience.act_in_turn(client, command)
-                case Stop():
-                    return
-                case _:
-                    audience.refuse(client, command, "nothing trains here; this process only answers questions about a checkpoint")
-        while audience.waiting:
-            audience.serve(time.perf_counter(), still=True)
+        for client, command in server.poll(0.2):
+            if isinstance(command, Stop):
+                return
+            if not panels.handle(client, command):
+                panels.refuse(client, command, "nothing trains here; this process only answers questions about a checkpoint")
+        while panels.behind:
+            panels.serve(time.perf_counter(), idle=True)
         now = time.monotonic()
-        if outlet.clients:
-            alone_since = now
+        if server.clients:
+            last_client = now
             if now >= status_due:
                 utilisation, memory = meter.read()
                 status_due = now + STATUS_SECONDS
-                outlet.broadcast(
+                server.broadcast(
                     Status(
                         step=task.step,
                         time=time.time(),
@@ -52,5 +45,5 @@ def explore(card: Card, task: Task[Any], outlet: Outlet, device_name: str, inter
                         memory=memory,
                     )
                 )
-        elif now - alone_since > linger:
+        elif now - last_client > linger:
             return

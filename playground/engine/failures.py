@@ -12,7 +12,7 @@ from dlplay.engine.task import Task
 
 
 class TrainingFailed(Exception):
-    """The run cannot go on; carries the `Failed` event."""
+    """The run cannot continue; carries the `Failed` event."""
 
     def __init__(self, event: Failed) -> None:
         super().__init__(event.what)
@@ -20,7 +20,7 @@ class TrainingFailed(Exception):
 
 
 class GaveUp(Exception):
-    """The run was told to stop while the disk did not take what it had to write."""
+    """The run was told to stop while the disk refused what it had to write."""
 
 
 def not_finite(task: Task[Any], step: int) -> Failed:
@@ -29,7 +29,7 @@ def not_finite(task: Task[Any], step: int) -> Failed:
         step=step,
         what=f"the loss of step {step:,}, or its gradient, is not a finite number",
         why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
-        remedy=_gentler(task),
+        remedy=_lower_rate(task),
     )
 
 
@@ -43,13 +43,13 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     return Failed(
         step=task.step,
         what="out of memory",
-        why=str(error).splitlines()[0][:300] or "the device could not give what a step needs",
+        why=str(error).splitlines()[0][:300] or "the device has too little memory for a training step",
         remedy=f"start again from the last checkpoint with {smaller}",
     )
 
 
 def cannot_be_saved(step: int, reason: str) -> Failed:
-    """A checkpoint that no reader would take again, such as one that is too large."""
+    """A checkpoint that could not be loaded again, such as one that is too large."""
     return Failed(
         step=step,
         what="the run cannot be saved",
@@ -58,7 +58,7 @@ def cannot_be_saved(step: int, reason: str) -> Failed:
     )
 
 
-def _gentler(task: Task[Any]) -> str:
+def _lower_rate(task: Task[Any]) -> str:
     lr = getattr(task.settings, "lr", None)
     suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"
     return f"train again with {suggestion}; the last checkpoint is kept and can be resumed"

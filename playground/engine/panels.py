@@ -1,4 +1,4 @@
-"""What an architecture shows is data: a closed set of panels. The screen has one widget for each kind."""
+"""Panels: what an architecture shows, as plain data. The set of kinds is closed, and the screen has one widget for each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 if TYPE_CHECKING:  # numpy is loaded by whoever makes or reads an array: a list of runs, or the help, does neither
     from numpy.typing import ArrayLike, NDArray
 
-MAX_CELLS = 1_000_000
-"""No array in a panel may hold more elements: a panel is for the eye."""
+MAX_ELEMENTS = 1_000_000
+"""Most elements of an array in a panel."""
 
 
 class Array(msgspec.Struct, frozen=True):
-    """A small dense array that travels as bytes (little-endian, C order)."""
+    """A small dense array, as bytes (little-endian, C order)."""
 
     shape: tuple[int, ...]
     dtype: Literal["u1", "i4", "f4"]
@@ -23,7 +23,7 @@ class Array(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: ArrayLike) -> Array:
-        """From anything numpy takes (a CPU tensor too): u1 stays, other integers become i4, floats f4."""
+        """From anything numpy takes (a CPU tensor too): uint8 stays, other integers become int32, floats float32."""
         import numpy as np
 
         array = np.asarray(values)
@@ -31,11 +31,11 @@ class Array(msgspec.Struct, frozen=True):
         return cls(array.shape, dtype, np.ascontiguousarray(array, dtype="<" + dtype).tobytes())
 
     def numpy(self) -> NDArray[Any]:
-        """As a read-only numpy array. Raises `ValueError` when shape and bytes do not fit."""
+        """As a read-only numpy array. Raises `ValueError` when the bytes do not match the shape."""
         import numpy as np
 
         count = math.prod(self.shape)
-        if min(self.shape, default=0) < 0 or count > MAX_CELLS:
+        if min(self.shape, default=0) < 0 or count > MAX_ELEMENTS:
             raise ValueError(f"an array of shape {self.shape} does not fit in a panel")
         return np.frombuffer(self.data, dtype="<" + self.dtype, count=count).reshape(self.shape)
 
@@ -46,7 +46,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field=
     figure: str = ""
     """The one figure that matters, shown at the top right."""
     caption: str = ""
-    """One dim line about what is seen just now; empty: the panel's standing hint is shown."""
+    """One dim line about what is shown now; empty: the panel's hint is shown instead."""
 
 
 class HeatMap(Panel, frozen=True, kw_only=True):
@@ -58,7 +58,7 @@ class HeatMap(Panel, frozen=True, kw_only=True):
     row_title: str = ""
     column_title: str = ""
     signed: bool = False
-    """Diverging colours with zero in the background's shade; otherwise levels from `low` to `high`."""
+    """Diverging colours around zero; otherwise a sequential scale from `low` to `high`."""
     low: float | None = None
     high: float | None = None
     counts: bool = False
@@ -76,7 +76,7 @@ class ImageGrid(Panel, frozen=True, kw_only=True):
     """Marks an image as a mistake (a cross beside its label)."""
     signed: bool = False
     selected: int | None = None
-    """Position of the image that is looked at now."""
+    """Position of the selected image."""
 
 
 class Bars(Panel, frozen=True, kw_only=True):
@@ -88,19 +88,19 @@ class Bars(Panel, frozen=True, kw_only=True):
     """Length of a full bar; None: the largest value."""
     percent: bool = False
     log: bool = False
-    """Bar lengths on a log scale (norms of very different size)."""
+    """Bar lengths on a log scale, for values of very different size."""
     second: list[float] = []
     """A second, thinner bar for each label."""
     names: list[str] = []
-    """What the first and the second bar are, when there are two."""
+    """Names of the first and the second bar, when there are two."""
     chosen: int | None = None
-    """Position of the bar that stands out."""
+    """Position of the highlighted bar."""
     appends: list[str] = []
-    """For candidates of a prompt: the text that picking the bar adds to it."""
+    """For candidates that continue a prompt: the text that picking the bar appends."""
     read: dict[str, str] = {}
-    """For candidates of a prompt: what the model read in place of options that nobody has set, by their names."""
+    """For candidates that continue a prompt: the values that the model used for options nobody has set, by name."""
     sets: list[str] = []
-    """For alternatives of a token: what picking the bar sets the option to that the stage `changes`."""
+    """For alternatives to a token: the value that picking the bar gives to the option that the stage `changes`."""
 
 
 class Tokens(Panel, frozen=True, kw_only=True):
@@ -109,21 +109,21 @@ class Tokens(Panel, frozen=True, kw_only=True):
     words: list[str]
     values: list[float | None]
     notes: list[str] = []
-    """What the cursor reads out at each word."""
+    """What is shown for each word while the cursor is on it."""
     text: str = ""
     """The words as running text."""
     ended: bool = False
-    """True when nothing follows (a passage that came to its end)."""
+    """True when nothing can follow: the passage is complete."""
     place: int | None = None
-    """Position of the word that stands out: the one that is looked at, the one with the largest value."""
+    """Position of the highlighted word: the selected one, or the one with the largest value."""
     alternatives: Bars | None = None
-    """What else might stand at `place`, the likeliest first."""
+    """Other candidates for `place`, the most likely first."""
     masked: str = ""
-    """What the option that the stage `changes` becomes when the word at `place` is masked; empty: it is masked already, or cannot be."""
+    """Value of the option that the stage `changes` with the word at `place` masked; empty: it is masked already, or cannot be."""
     filled: str = ""
-    """What that option becomes when every mask is filled; empty: there is none."""
+    """Value of that option with every mask filled in; empty: there is none."""
     filled_values: list[float | None] = []
-    """How probable each word is that fills a mask, at the moment at which it does; None at the other words."""
+    """Probability of each word that fills a mask, at the moment it was filled in; None for the other words."""
 
 
 class Scatter(Panel, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class Scatter(Panel, frozen=True, kw_only=True):
     names: list[str] = []
     """Name of each group."""
     labels: list[str] = []
-    """A word beside each point."""
+    """A label beside each point."""
     x_title: str = ""
     y_title: str = ""
     background: Array | None = None  # (rows, columns) f4, top row first
@@ -151,7 +151,7 @@ class Lines(Panel, frozen=True, kw_only=True):
     series: dict[str, list[float | None]]
     x_title: str = ""
     percent: bool = False
-    """Values are shares (0..1), shown in per cent."""
+    """Values from 0 to 1, shown as percentages."""
     log: bool = False
 
 
@@ -162,25 +162,25 @@ class Table(Panel, frozen=True, kw_only=True):
     rows: list[list[str]]
     right: list[int] = []
     """Columns aligned right."""
-    shades: Array | None = None  # (rows, columns) f4 in 0..1: how strongly each cell is tinted
+    shades: Array | None = None  # (rows, columns) f4 from 0 to 1: how strongly each cell is tinted
 
 
 class Frame(Panel, frozen=True, kw_only=True):
-    """One picture, such as the view of an environment, and what an agent in it sees and wants."""
+    """One picture, such as the view of an environment, with what an agent makes of it."""
 
     pixels: Array  # (height, width, 3) u1; may be empty (0, 0, 3) when there is `text`
     text: str = ""
-    """Drawn in place of the pixels: the rows of a text environment; SGR colours are understood, other control characters are dropped."""
+    """Shown instead of the pixels: the rows of a text environment. ANSI colours (SGR) are kept, other control characters are dropped."""
     bars: Bars | None = None
-    """What the agent makes of it: the value of each action, the chosen one marked."""
+    """The agent's estimate of each action, the chosen one highlighted."""
     facts: dict[str, str] = {}
-    """What goes with it, by name and in order: the step, the return, the reward; numbers are given as text with their units."""
+    """Shown beside it, by name and in order: the step, the return, the reward; numbers are given as text with their units."""
     controls: dict[str, int] = {}
-    """Which action a person takes with which key (`left`, `right`, `up`, `down`, `space`)."""
+    """The action that each key (`left`, `right`, `up`, `down`, `space`) takes when a person plays."""
     ended: bool = False
     """The episode is over: the next step begins another."""
     fps: float = 0.0
-    """Steps a second at which the environment runs in real time; 0: it has no time of its own."""
+    """Steps per second of the environment in real time; 0: it has no time of its own."""
 
 
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame

@@ -12,4 +12,4 @@ def expanded(text: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise DataError(f"{str(text)[:200]!r} begins with the home folder of somebody unknown; give the full path") from None
+        raise DataError(f"{str(text)[:200]!r} begins with the home folder of an unknown user; give the full path") from None

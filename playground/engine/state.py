@@ -1,4 +1,4 @@
-"""Training state as trees of named tensors and JSON values. Everything is keyed by parameter *name*: an order is not kept by a file."""
+"""Training state as trees of named tensors and JSON values. Everything is keyed by parameter *name*, since a file keeps no order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlplay.engine.settings import SettingsError
 
 
 def flatten(tree: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A tree as (tensors by path, the same tree of JSON values with each tensor left out). Paths join keys with `/`."""
+    """Split a tree into its tensors, by path, and the tree of its JSON values. Paths join keys with `/`."""
     tensors: dict[str, Tensor] = {}
 
     def walk(node: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def flatten(tree: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def unflatten(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Inverse of `flatten`."""
+    """Put together what `flatten` took apart."""
 
     def copy(node: Mapping[str, Any]) -> dict[str, Any]:
         return {key: copy(value) if isinstance(value, Mapping) else value for key, value in node.items()}
@@ -62,13 +62,13 @@ def check_like(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, models: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """`{model.parameter: {slot: value}}`; what a param group holds besides (lr, betas) comes from the settings at every step."""
+    """`{model.parameter: {slot: value}}`; what else a param group holds (lr, betas) is set at every step."""
     names = _parameter_names(models)
     return {names[id(parameter)].replace("/", "."): dict(slots) for parameter, slots in optimizer.state.items()}
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, models: Mapping[str, nn.Module], saved: Mapping[str, Any]) -> None:
-    """Inverse of `optimizer_state`."""
+    """Load what `optimizer_state` returned."""
     names = _parameter_names(models)
     optimizer.state.clear()
     for group in optimizer.param_groups:
@@ -101,7 +101,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(states: Mapping[str, Any], device: torch.device) -> None:
-    """Inverse of `random_state`; a generator that the saving machine did not have keeps its state."""
+    """Load what `random_state` returned; a generator that the saving machine did not have keeps its state."""
     torch.set_rng_state(states["torch"])
     numpy_state = states["numpy"]
     has_gauss, gauss = numpy_state["gauss"]

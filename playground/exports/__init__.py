@@ -1,4 +1,4 @@
-"""Taking what was trained elsewhere: into transformers, ONNX, a script of PyTorch alone, CSV, TensorBoard. Imports no torch."""
+"""Exports: a model for transformers, ONNX or as a PyTorch script; curves as CSV or for TensorBoard. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from dlplay.exports.source import Source
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One way out."""
+    """One export format."""
 
     name: str
     """As typed: `--to NAME`."""
     folder: bool
-    """It writes a folder; otherwise one file."""
+    """It writes a folder, not a file."""
     writer: str
-    """`module:function(source, target) -> str`: writes `target`, which does not exist yet, and says in words what was written."""
+    """`module:function(source, target) -> str`: writes `target`, which does not exist yet, and returns a line about it for the person."""
 
     def write(self, source: Source, target: Path) -> str:
-        """Import the writer (and what it needs) and call it."""
+        """Import the writer and call it."""
         module, _, function = self.writer.partition(":")
         writer: Callable[[Source, Path], str] = getattr(importlib.import_module(module), function)
         return writer(source, target)

@@ -1,4 +1,4 @@
-"""A run's curves, from its journal: one row a step as CSV, or scalars for TensorBoard. Each step counts once, also in a resumed run."""
+"""A run's curves from its journal, as CSV or for TensorBoard; each step occurs once, also in a resumed run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dlplay.exports.source import Source
 
 
 def write_csv(source: Source, target: Path) -> str:
-    """One row for each step with a measurement; a column for each metric, and one for each baseline of it, filled where it was evaluated.
+    """One row for each step with a metric, one column for each metric and for each of its baselines.
 
-    An empty cell was not measured, or was no number.
+    A cell is empty where the metric was not measured, or was not finite.
     """
     rows, baselines = _table(source.events())
     metrics = sorted({name for row in rows.values() for name in row})
-    rivals = [(metric, method) for metric in metrics for method in baselines.get(metric, {})]
+    pairs = [(metric, method) for metric in metrics for method in baselines.get(metric, {})]
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["step", *metrics, *(f"{metric} of {method}" for metric, method in rivals)])
+        writer.writerow(["step", *metrics, *(f"{metric} of {method}" for metric, method in pairs)])
         for step, row in sorted(rows.items()):
-            beside = [repr(baselines[metric][method]) if metric in row else "" for metric, method in rivals]
+            beside = [repr(baselines[metric][method]) if metric in row else "" for metric, method in pairs]
             writer.writerow([step, *(repr(row[name]) if name in row else "" for name in metrics), *beside])
-    return f"{len(rows):,} steps, {len(metrics)} metrics, {len(rivals)} baselines"
+    return f"{len(rows):,} steps, {len(metrics)} metrics, {len(pairs)} baselines"
 
 
 def write_tensorboard(source: Source, target: Path) -> str:
-    """An event file: training metrics, held-out metrics, and each baseline as a run of its own, so that it is drawn as a flat line."""
+    """Event files: one of all metrics, and one for each baseline, which TensorBoard draws as a flat line."""
     events = source.events()
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -52,7 +52,7 @@ def write_tensorboard(source: Source, target: Path) -> str:
                 for step in (first, last):
                     if method in values and math.isfinite(values[method]):
                         writer.add_scalar(metric, values[method], step)
-    return f"{scalars:,} scalars, {len(methods)} baselines; look at them with tensorboard --logdir {{target}}"
+    return f"{scalars:,} scalars, {len(methods)} baselines; open them with tensorboard --logdir {{target}}"
 
 
 def _table(events: list[DurableEvent]) -> tuple[dict[int, dict[str, float]], dict[str, dict[str, float]]]:
@@ -65,7 +65,7 @@ def _table(events: list[DurableEvent]) -> tuple[dict[int, dict[str, float]], dic
         for step, name, value in _values(event):
             rows.setdefault(step, {})[name] = value
     if not rows:
-        raise SettingsError("that run has measured nothing yet; let it train some steps first")
+        raise SettingsError("the run has no metrics yet; train it for some steps first")
     return rows, baselines
 
 
@@ -78,5 +78,5 @@ def _values(event: DurableEvent) -> Iterator[tuple[int, str, float]]:
 
 
 def _folder(method: str) -> str:
-    """A baseline's name as a folder's."""
+    """A folder name for a baseline."""
     return "".join(char if char.isalnum() or char in "-_." else "-" for char in method).strip("-.") or "baseline"

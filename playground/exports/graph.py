@@ -1,4 +1,4 @@
-"""A model's forward pass as ONNX, compared with PyTorch's own outputs by onnxruntime before it is said to be written."""
+"""A model's forward pass as ONNX, whose outputs in onnxruntime are compared with PyTorch's before it is kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dlplay.exports.source import Source
 
 Array = NDArray[Any]
 
-MOST = 1e-4
-"""Largest difference between the two outputs, relative to the largest output where that is above 1."""
+TOLERANCE = 1e-4
+"""Largest difference allowed between the outputs, relative to the largest output where that exceeds 1."""
 
 
 def write(source: Source, target: Path) -> str:
-    """Write one graph of the model, its first or the one called `source.part`; says how near onnxruntime's outputs come.
+    """Write one graph of the model: its first, or the one called `source.part`.
 
     Raises `SettingsError` when a package is missing, when the model has no such graph, or when the outputs differ.
     """
@@ -41,29 +41,31 @@ def write(source: Source, target: Path) -> str:
     card, task = source.task()
     graphs = task.graphs()
     if not graphs:
-        raise SettingsError(f"the forward pass of {card.title} with these settings cannot be written as a graph; use --to torch")
+        raise SettingsError(f"the forward pass of {card.title} with these settings cannot be exported as a graph; use --to torch")
     name = source.part or next(iter(graphs))
     if name not in graphs:
         raise SettingsError(f"--part {name[:60]}: {source.text[:200]} has the parts {', '.join(graphs)}")
     graph = graphs[name]
-    trials = [dict(graph.inputs), other_lengths(graph)]
-    expected = [_outputs(graph, inputs) for inputs in trials]
+    examples = [dict(graph.inputs), other_lengths(graph)]
+    expected = [_outputs(graph, inputs) for inputs in examples]
     try:
         _export(graph, target)
-    except Exception as error:  # the exporter raises whatever its passes do
+    except Exception as error:  # the exporter may raise anything
         reason = " ".join(str(error).split())[:200]
-        raise SettingsError(f"PyTorch's exporter cannot write {name} as a graph ({reason}); use --to torch") from error
+        raise SettingsError(f"PyTorch cannot export {name} as a graph ({reason}); use --to torch") from error
     _finish(target, graph, expected, task.assets())
-    difference = max(_difference(ours, _by_onnxruntime(target, inputs)) for ours, inputs in zip(expected, trials, strict=True))
-    if not difference <= MOST:
-        raise SettingsError(f"onnxruntime's outputs differ by {difference:.2g}, more than {MOST:g}, so nothing was written; use --to torch")
+    difference = max(_difference(ours, _by_onnxruntime(target, inputs)) for ours, inputs in zip(expected, examples, strict=True))
+    if not difference <= TOLERANCE:
+        raise SettingsError(
+            f"onnxruntime's outputs differ by {difference:.2g}, more than {TOLERANCE:g}, so nothing was written; use --to torch"
+        )
     others = [other for other in graphs if other != name]
     more = f"; --part {' or '.join(others)} writes the rest" if others else ""
     return f"{name} ({', '.join(graph.inputs)} to {', '.join(graph.outputs)}), onnxruntime within {difference:.1e} of PyTorch{more}"
 
 
 def _export(graph: Graph, target: Path) -> None:
-    """What the exporter has to say is for its authors: it is kept from the terminal."""
+    """Without the exporter's messages, which are for its developers."""
     shapes = {name: dict.fromkeys(graph.free.get(name, {}), torch.export.Dim.DYNAMIC) or None for name in graph.inputs}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
@@ -83,7 +85,7 @@ def _export(graph: Graph, target: Path) -> None:
 
 
 def other_lengths(graph: Graph) -> dict[str, Tensor]:
-    """The example with other lengths along every free axis, the same for axes of one name: its last part once more in front."""
+    """The example one longer along every dynamic axis, so that axes of the same name keep the same length."""
     inputs = {}
     for name, value in graph.inputs.items():
         for axis in graph.free.get(name, {}):
@@ -106,9 +108,9 @@ def _by_onnxruntime(path: Path, inputs: Mapping[str, Tensor]) -> list[Array]:
 
 
 def _finish(path: Path, graph: Graph, expected: list[list[Array]], assets: Mapping[str, Any]) -> None:
-    """Axes by their names, and what the ids mean as JSON among the metadata: `vocabulary`, `classes`.
+    """Name the dynamic axes, and add the meaning of ids (`vocabulary`, `classes`) as JSON to the metadata.
 
-    Output axes whose length followed the inputs' are free, too: a recurrent kernel is exported with the example's.
+    Output axes whose length changed with the inputs are made dynamic: PyTorch exports recurrent layers with the example's length.
     """
     import onnx
 
@@ -127,12 +129,12 @@ def _finish(path: Path, graph: Graph, expected: list[list[Array]], assets: Mappi
         for axis, dim in enumerate(output.type.tensor_type.shape.dim):
             if one.shape[axis] != two.shape[axis] and not dim.dim_param:
                 dim.dim_param = f"{output.name}_{axis}"
-                del model.graph.value_info[:]  # what is said of the tensors in between holds for the example's length alone
+                del model.graph.value_info[:]  # the shapes of the tensors in between are only those of the example
     onnx.save(model, str(path))
 
 
 def _difference(ours: list[Array], theirs: list[Array]) -> float:
-    """Largest difference of all outputs, relative where outputs are larger than 1."""
+    """Largest difference of all outputs, relative to the largest output where that exceeds 1."""
     worst = 0.0
     for one, other in zip(ours, theirs, strict=True):
         if one.shape != other.shape:

@@ -1,4 +1,4 @@
-"""A folder that `transformers` opens: config.json, model.safetensors, and a tokenizer that gives the same ids. Imports no torch."""
+"""A folder that `transformers` loads: config.json, model.safetensors, and a tokenizer with the same ids. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dlplay.parts.corpora import tokenizer_of
 
 
 def write(source: Source, target: Path) -> str:
-    """The newest checkpoint as such a folder. Raises `SettingsError` for an architecture that `transformers` does not have."""
+    """Write the newest checkpoint. Raises `SettingsError` for an architecture that `transformers` does not have."""
     checkpoint = source.checkpoint()
     card = source.card(checkpoint)
     bridge = _bridge(card)
@@ -46,28 +46,27 @@ def write(source: Source, target: Path) -> str:
     for name, values in files.items():
         (target / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (target / "tokenizer.json").write_text(written.tokenizer, encoding="utf-8")
-    numbers = sum(array.size for array in tensors.values())
+    parameters = sum(array.size for array in tensors.values())
     loader = config["architectures"][0]
-    return (
-        f"{loader}, {numbers:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}; {loader}.from_pretrained({{target}}) opens it"
-    )
+    size = f"{parameters:,} parameters, {len(tokenizer.vocabulary):,} {tokenizer.noun}"
+    return f"{loader}, {size}; {loader}.from_pretrained({{target}}) loads it"
 
 
 def _outward(bridge: Bridge, checkpoint: Checkpoint, settings: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> Arrays:
-    """The checkpoint's weights as `transformers` has them. Raises `CheckpointError` when they do not fit the settings beside them."""
+    """The checkpoint's weights as `transformers` names them. Raises `CheckpointError` when they do not match its settings."""
     try:
         found = bridge.outward(checkpoint.weights, tokenizer)
         wanted = bridge.names(settings)
         known = {name: (found[name].shape, found[name].dtype) for name in found if bridge.plain(name) in wanted}
         bridge.check_signature(known, settings, vocabulary)
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path}: its weights do not fit its settings: {error}") from error
+        raise CheckpointError(f"{checkpoint.path}: its weights do not match its settings: {error}") from error
     return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
 
 
 def _bridge(card: Card) -> Bridge:
     if not card.hf:
         known = [other.name for other in architectures.cards().values() if other.hf]
-        raise SettingsError(f"transformers has no model like this {card.name}; --to hf takes {' and '.join(known)}, --to torch any")
+        raise SettingsError(f"transformers has no model like {card.name}; --to hf is for {' and '.join(known)}, --to torch for any")
     bridge: Bridge = card.load_bridge()
     return bridge

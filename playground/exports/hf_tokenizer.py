@@ -1,4 +1,4 @@
-"""The tokenizers of words and characters in the terms of the library `tokenizers`: the same ids for the same text."""
+"""The word and character tokenizers as tokenizers of `transformers`: the same ids for the same text."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dlplay.data.subwords import SubWords, library
 from dlplay.data.tokens import UNKNOWN, Tokenizer
 
 FINAL_SIGMA = r"(?<=\p{L}|\p{L}['’]|\p{L}\p{Mn})Σ(?!['’.:\u00b7\p{Mn}\p{Cf}]*\p{L})"
-"""A capital sigma at the end of a word becomes another letter than elsewhere."""
+"""A capital sigma at the end of a word, where its lower case is another letter."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Written:
-    """A tokenizer as `transformers` reads it."""
+class Files:
+    """The files of a tokenizer."""
 
     tokenizer: str
     """tokenizer.json"""
@@ -27,31 +27,31 @@ class Written:
     """tokenizer_config.json"""
 
 
-def build(tokenizer: Tokenizer, model_type: str, longest: int) -> Written:
-    """The same tokenizer for `transformers`; one that came from there as it came."""
+def build(tokenizer: Tokenizer, model_type: str, longest: int) -> Files:
+    """The tokenizer for `transformers`; one that came from there is written unchanged."""
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": longest,
         "clean_up_tokenization_spaces": False,
     }
     if isinstance(tokenizer, SubWords):
-        return Written(tokenizer.source, config | tokenizer.specials())
+        return Files(tokenizer.source, config | tokenizer.specials())
     bert = model_type == "bert"
     unknown = UNK if bert else UNKNOWN
     made = _words(tokenizer, unknown) if tokenizer.kind == "word" else _characters(tokenizer, unknown)
     if bert:
         config |= ROLES
-        _frame(made, len(tokenizer.vocabulary))
+        _add_special_tokens(made, len(tokenizer.vocabulary))
     elif tokenizer.kind == "word":
         config["unk_token"] = unknown
     text = json.loads(made.to_str())
     if not bert and tokenizer.kind == "word":
         text["added_tokens"] = [_added(0, unknown)]
-    return Written(json.dumps(text, ensure_ascii=False, indent=1), config)
+    return Files(json.dumps(text, ensure_ascii=False, indent=1), config)
 
 
 def _words(tokenizer: Tokenizer, unknown: str) -> Any:
-    """NFC, straight quotes, lower case; words, numbers and marks are kept and everything else is dropped."""
+    """NFC, straight quotes, lower case; words, numbers and punctuation are kept, everything else is dropped."""
     tk = library()
     made = tk.Tokenizer(tk.models.WordLevel(_numbered(tokenizer, unknown), unk_token=unknown))
     n = tk.normalizers
@@ -69,22 +69,20 @@ def _words(tokenizer: Tokenizer, unknown: str) -> Any:
 
 
 def _pattern() -> str:
-    """`Words._token` as the library's expressions have it: what is a letter or a digit is spelt out, since it differs between editions of
-    Unicode."""
+    """`Words._token` in the library's syntax, with letters and digits as explicit ranges, since they differ between versions of Unicode."""
     letter, digit = _class(r"[^\W\d_]+"), _class(r"\d+")
     return rf"<unk>|{letter}{{1,40}}(?:'{letter}{{1,40}}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
 
 
 @functools.cache
 def _class(pattern: str) -> str:
-    """All characters that Python finds with `pattern`, as ranges."""
+    """All characters that match `pattern` in Python, as a class of ranges."""
     everything = "".join(chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     runs = re.findall(pattern, everything)
     return "[" + "".join(rf"\x{{{ord(run[0]):x}}}-\x{{{ord(run[-1]):x}}}" for run in runs) + "]"
 
 
 def _characters(tokenizer: Tokenizer, unknown: str) -> Any:
-    """Every character by itself."""
     tk = library()
     made = tk.Tokenizer(tk.models.WordLevel(_numbered(tokenizer, unknown), unk_token=unknown))
     made.pre_tokenizer = tk.pre_tokenizers.Split(tk.Regex(r"[\s\S]"), "isolated")
@@ -96,8 +94,8 @@ def _numbered(tokenizer: Tokenizer, unknown: str) -> dict[str, int]:
     return {unknown if index == 0 else word: index for index, word in enumerate(tokenizer.vocabulary)}
 
 
-def _frame(made: Any, words: int) -> None:
-    """BERT's special tokens behind the vocabulary, and [CLS] and [SEP] around what is read."""
+def _add_special_tokens(made: Any, words: int) -> None:
+    """BERT's special tokens after the vocabulary, and [CLS] and [SEP] around a text."""
     tk = library()
     made.add_special_tokens([tk.AddedToken(piece, special=True) for piece in SPECIAL_TOKENS])
     ids = {piece: words + place for place, piece in enumerate(SPECIAL_TOKENS)}
@@ -105,7 +103,7 @@ def _frame(made: Any, words: int) -> None:
 
 
 def _added(index: int, piece: str) -> dict[str, Any]:
-    """An added token that is looked for in the normalised text, as the words are."""
+    """An added token that is matched in the normalised text, as words are."""
     return {
         "id": index,
         "content": piece,

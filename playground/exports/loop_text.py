@@ -1,17 +1,17 @@
-"""The end of an exported script: the loop of `engine/loop.py` without commands, checkpoints and screen. `$Name` is filled in."""
+"""The end of an exported script: the training loop without commands, checkpoints and screen. `$Name` is replaced."""
 
 from __future__ import annotations
 
 READ = ("train_step", "evaluate", "step", "finishing", "thorough_at_end", "not_finite", "data", "parameters", "models")
-"""What the text below reads of a task."""
+"""Members of a task that the text below uses."""
 
 LOOP = '''
 def run(settings: $Settings, every: int, log: str, save: str) -> None:
-    """Train to the last step: an evaluation before the first, and one every `eval_every` steps."""
+    """Train to the last step, with an evaluation before the first and one every `eval_every` steps."""
     device = $prepare(settings)
     try:
         task = $Task(settings, device)
-    except ValueError as error:  # a file that is gone, or no longer what it was
+    except ValueError as error:  # a missing or changed file
         raise SystemExit(str(error)) from None
     print(f"{task.data}; {task.parameters:,} parameters; {device}")
     began = time.perf_counter()
@@ -31,7 +31,7 @@ def run(settings: $Settings, every: int, log: str, save: str) -> None:
             lines.append(json.dumps({"step": task.step, **{name: value.item() for name, value in measured.items()}}))
         if task.step % every == 0 or task.step == settings.steps:
             if task.not_finite.item():
-                raise SystemExit(f"step {task.step:,}: a loss was not a finite number; a lower learning rate is the usual remedy")
+                raise SystemExit(f"step {task.step:,}: a loss was not a finite number; try a lower learning rate")
             print(f"step {task.step:,} {report({name: value.item() for name, value in measured.items()})}", flush=True)
         if task.step % settings.eval_every == 0 and task.step < settings.steps:
             evaluate()
@@ -47,12 +47,12 @@ def run(settings: $Settings, every: int, log: str, save: str) -> None:
 
 
 def report(metrics: dict[str, float]) -> str:
-    """Metrics in words."""
+    """Metrics as a line of text."""
     return "  ".join(f"{name} {value:.5g}" for name, value in metrics.items())
 
 
 def main() -> None:
-    """Read the command line, and train."""
+    """Train as the command line says."""
     settings = $Settings()
     parser = argparse.ArgumentParser(description="Train from fresh weights.")
     parser.add_argument("--steps", type=int, default=settings.steps, help="train this long; schedules stretch to it (%(default)s)")

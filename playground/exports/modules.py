@@ -1,5 +1,4 @@
-"""The project's own modules as they are written: what each defines at its top level, where its names come from, and where a piece of it
-refers to something outside itself."""
+"""The source of the package's own modules: what each defines at its top level, and what its names refer to."""
 
 from __future__ import annotations
 
@@ -22,36 +21,36 @@ Key = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class External:
-    """A name that an import from outside the project binds."""
+    """A name that an import from outside the package binds."""
 
     module: str
     item: str = ""
     """Empty: the module itself."""
     name: str = ""
-    """As it is bound."""
+    """The name it is bound to."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModuleName:
-    """A name that stands for one of the project's modules."""
+    """A name that refers to one of the package's modules."""
 
     module: str
 
 
 @dataclasses.dataclass
 class Definition:
-    """A statement at the top level of a module, with the comments above it and the words below it."""
+    """A statement at the top level of a module, with the comments above and the docstring below it."""
 
     module: Module
     node: ast.stmt
     first: int
-    """Its first line, counted from 1; comments that stand on it are part of it."""
+    """Its first line, counted from 1, with the comments above it."""
     last: int
     names: tuple[str, ...]
 
     @property
     def key(self) -> Key:
-        """By its first name; a statement that binds none by its line."""
+        """Identified by its first name, or by its line when it binds none."""
         return self.module.name, self.names[0] if self.names else f"line {self.first}"
 
 
@@ -68,7 +67,7 @@ class Module:
     def __init__(self, name: str) -> None:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
-            raise SettingsError(f"the source of {name} is not here, and a script is put together from it; install dlplay from its wheel")
+            raise SettingsError(f"the source of {name}, from which a script is made, is missing; install dlplay from its wheel")
         self.name, self.package = name, spec.submodule_search_locations is not None
         self.text = Path(spec.origin).read_text(encoding="utf-8")
         self.lines = self.text.split("\n")
@@ -76,7 +75,7 @@ class Module:
         self.doc = (ast.get_docstring(self.tree) or "").split("\n\n")[0]
         self.imports: dict[str, External | ModuleName | Key] = {}
         self.before: list[str] = []
-        """The project's modules that this one imports at its top level, in their order."""
+        """The package's modules that this one imports at its top level, in order."""
         self.definitions: list[Definition] = []
         self._read(self.tree.body)
         self.by_name = {name: item for item in self.definitions for name in item.names}
@@ -91,7 +90,7 @@ class Module:
                         self.before.append(target.module if isinstance(target, ModuleName) else target[0])
             elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
                 self._read([item for item in node.body if isinstance(item, (ast.Import, ast.ImportFrom))])
-            elif not is_text(node):
+            elif not is_docstring(node):
                 self.definitions.append(Definition(self, node, *extent(self.lines, body, at), tuple(sorted(bound([node])))))
 
     def imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, External | ModuleName | Key]]:
@@ -100,7 +99,7 @@ class Module:
             for alias in node.names:
                 if alias.name.split(".")[0] == ROOT:
                     raise SettingsError(
-                        f"{self.name} imports {alias.name} as a whole; a script can only be made from what is imported by name"
+                        f"{self.name} imports the module {alias.name}; a script can only be made from names that are imported one by one"
                     )
                 yield alias.asname or alias.name.split(".")[0], External(alias.name, "", alias.asname or alias.name)
             return
@@ -124,19 +123,18 @@ class Module:
         return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
 
     def source(self, node: ast.AST) -> str:
-        """The text of a node."""
         return ast.get_source_segment(self.text, node) or ast.unparse(node)
 
 
 @functools.cache
 def module(name: str) -> Module:
-    """The module of that name, read once."""
+    """The module of that name, parsed once."""
     return Module(name)
 
 
 @functools.cache
 def is_module(name: str) -> bool:
-    """Whether one of the project's modules is called so."""
+    """Whether there is a module of that name."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
@@ -144,7 +142,7 @@ def is_module(name: str) -> bool:
 
 
 def resolve(key: Key) -> Found | External | ModuleName | None:
-    """What a module's global name stands for, through all imports; None for a builtin, or for nothing."""
+    """What a global name of a module refers to, through all imports; None for a builtin or an unknown name."""
     home = module(key[0])
     if key[1] in home.by_name:
         return Found(home.by_name[key[1]], key[1])
@@ -156,18 +154,18 @@ def resolve(key: Key) -> Found | External | ModuleName | None:
     return target
 
 
-def is_text(node: ast.stmt) -> bool:
-    """Whether it is a string that stands alone: words about what is above it."""
+def is_docstring(node: ast.stmt) -> bool:
+    """Whether the statement is only a string: documentation of what is above it."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def extent(lines: list[str], body: list[ast.stmt], at: int) -> tuple[int, int]:
-    """First and last line of a statement with its decorators, the comments that stand on it and, for a value, the words below it."""
+    """First and last line of a statement with its decorators, the comments above it and, for a value, the docstring below it."""
     node = body[at]
     first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
     while first > 1 and lines[first - 2].lstrip().startswith("#"):
         first -= 1
     last = node.end_lineno or node.lineno
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and at + 1 < len(body) and is_text(body[at + 1]):
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and at + 1 < len(body) and is_docstring(body[at + 1]):
         last = body[at + 1].end_lineno or last
     return first, last

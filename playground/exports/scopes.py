@@ -1,4 +1,4 @@
-"""Python's scopes, as far as moving a piece of code needs them: which names it binds itself, and which it looks for outside."""
+"""Python's scopes: which names a piece of code binds itself, and which it looks up outside."""
 
 from __future__ import annotations
 
@@ -11,69 +11,67 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A name, or names joined by dots, looked for outside the piece of code."""
+    """A name, or several joined by dots, that is looked up outside the piece of code."""
 
     node: ast.AST
     """The name, or the whole of `a.b` when the resolver took both."""
     target: object
-    """What the resolver made of it."""
-    weak: bool
-    """It stands in an annotation, which nobody evaluates."""
+    """What the resolver returned for it."""
+    in_annotation: bool
+    """Annotations are not evaluated."""
     hidden: frozenset[str]
-    """Names that mean something else at this place."""
-    text: ast.JoinedStr | None
-    """The f-string it stands in; positions within one are not reliable before Python 3.12."""
+    """Names that are bound to something else at this place."""
+    f_string: ast.JoinedStr | None
+    """The f-string around it; positions within one are not reliable before Python 3.12."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """`something.name` that is read."""
+    """An attribute that is read."""
 
     name: str
     own: bool
-    """Something is `self`, `cls` or `super()`."""
+    """Read from `self`, `cls` or `super()`."""
 
 
 @dataclasses.dataclass
 class Scope:
-    """A class's, a function's or a comprehension's names."""
+    """The names of a class, a function or a comprehension."""
 
     is_class: bool
     names: set[str]
     imports: dict[str, object]
-    """Names that an import inside a function takes from the project."""
+    """Names that an import inside a function binds to something of the package."""
 
 
 class Finder(ast.NodeVisitor):
-    """Visits a piece of code; afterwards `uses`, `members` and `dropped` hold what it needs from outside."""
+    """Visits a piece of code and collects what it needs from outside: `uses`, `members` and `dropped`."""
 
     def __init__(
         self,
         resolver: Callable[[str, tuple[str, ...], object], tuple[object, int] | None],
         importer: Callable[[ast.stmt], dict[str, object]],
     ):
-        """`resolver(name, attributes, imported)` gives what stands behind a global name and how many of the attributes that took;
-        `importer(statement)` what an import takes from the project."""
+        """`resolver(name, attributes, imported)` returns what a global name refers to and how many of the attributes belong to it;
+        `importer(statement)` the names that an import binds to something of the package."""
         self._resolver, self._importer = resolver, importer
         self._scopes: list[Scope] = []
-        self._weak = 0
-        self._text: ast.JoinedStr | None = None
+        self._annotations = 0
+        self._f_string: ast.JoinedStr | None = None
         self.uses: list[Use] = []
         self.members: set[Member] = set()
         self.stored: set[str] = set()
         self.dropped: list[ast.stmt] = []
-        """Imports from the project, inside functions."""
+        """Imports from the package inside functions, which a script does not need."""
         self.dynamic = False
-        """It reads attributes whose names are only known at run time."""
+        """It reads attributes whose names are not known before run time."""
 
     # --- names --------------------------------------------------------------------------------------------------------------------
 
     def visit_Name(self, node: ast.Name) -> None:
-        """A name."""
         self._look_up(node, node.id, node, ())
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """`a.b`."""
         chain: list[ast.Attribute] = [node]
         while isinstance(chain[-1].value, ast.Attribute):
             chain.append(chain[-1].value)
@@ -93,7 +91,7 @@ class Finder(ast.NodeVisitor):
                 self.stored.add(item.attr)
 
     def _look_up(self, node: ast.Name, name: str, whole: ast.AST, attributes: tuple[str, ...]) -> int:
-        """Note a name that comes from outside; returns how many attributes belong to it."""
+        """Record a name from outside; returns how many of the attributes belong to it."""
         imported: object = None
         for depth, scope in enumerate(reversed(self._scopes)):
             if scope.is_class and depth:
@@ -110,17 +108,15 @@ class Finder(ast.NodeVisitor):
         while isinstance(whole, ast.Attribute) and len(attributes) > taken:
             whole, attributes = whole.value, attributes[:-1]
         hidden = frozenset().union(*(scope.names for depth, scope in enumerate(reversed(self._scopes)) if not (scope.is_class and depth)))
-        self.uses.append(Use(whole, target, self._weak > 0, hidden, self._text))
+        self.uses.append(Use(whole, target, self._annotations > 0, hidden, self._f_string))
         return taken
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        """An f-string."""
-        before, self._text = self._text, self._text or node
+        before, self._f_string = self._f_string, self._f_string or node
         self.generic_visit(node)
-        self._text = before
+        self._f_string = before
 
     def visit_Call(self, node: ast.Call) -> None:
-        """A call; `getattr` reads an attribute."""
         if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1:
             name = node.args[1]
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
@@ -132,14 +128,12 @@ class Finder(ast.NodeVisitor):
     # --- annotations --------------------------------------------------------------------------------------------------------------
 
     def annotation(self, node: ast.AST | None) -> None:
-        """What nobody evaluates."""
         if node is not None:
-            self._weak += 1
+            self._annotations += 1
             self.visit(node)
-            self._weak -= 1
+            self._annotations -= 1
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        """A value with a type."""
         self.visit(node.target)
         self.annotation(node.annotation)
         if node.value is not None:
@@ -148,7 +142,6 @@ class Finder(ast.NodeVisitor):
     # --- scopes -------------------------------------------------------------------------------------------------------------------
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
-        """A function."""
         arguments = node.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *filter(None, [arguments.vararg, arguments.kwarg])]
         for item in [*arguments.defaults, *filter(None, arguments.kw_defaults), *getattr(node, "decorator_list", [])]:
@@ -164,20 +157,19 @@ class Finder(ast.NodeVisitor):
                 scope.imports |= taken
                 scope.names -= set(taken)
                 self.dropped.append(item)
-        self._inside(scope, body)
+        self._visit_in(scope, body)
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
     visit_Lambda = visit_FunctionDef  # noqa: N815
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        """A class inside a function, or one that is kept as a whole."""
         for item in [*node.bases, *node.keywords, *node.decorator_list]:
             self.visit(item)
         self.class_body(node, list(node.body))
 
     def class_body(self, node: ast.ClassDef, body: list[ast.AST]) -> None:
-        """Some of the statements in a class."""
-        self._inside(Scope(True, bound(list(node.body)), {}), body)
+        """Visit some of the statements in a class."""
+        self._visit_in(Scope(True, bound(list(node.body)), {}), body)
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         self.visit(node.generators[0].iter)
@@ -185,11 +177,11 @@ class Finder(ast.NodeVisitor):
         values = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         rest = [item.iter for item in node.generators[1:]]
         tests = [test for item in node.generators for test in item.ifs]
-        self._inside(Scope(False, names, {}), [*values, *rest, *tests])
+        self._visit_in(Scope(False, names, {}), [*values, *rest, *tests])
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
 
-    def _inside(self, scope: Scope, body: list[ast.AST]) -> None:
+    def _visit_in(self, scope: Scope, body: list[ast.AST]) -> None:
         self._scopes.append(scope)
         for item in body:
             self.visit(item)
@@ -197,7 +189,7 @@ class Finder(ast.NodeVisitor):
 
 
 def bound(body: Iterable[ast.AST]) -> set[str]:
-    """Names that statements bind in their own scope, functions' and classes' insides left out."""
+    """Names that statements bind in their own scope, not those inside functions and classes."""
     names: set[str] = set()
     outer: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""What is exported: a run, a shipped model or a checkpoint's folder, found by name and opened as far as a format needs it."""
+"""What is exported: a run, a shipped model or a checkpoint folder, opened as far as a format needs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One trained model, or one run."""
+    """A trained model, or a run."""
 
     text: str
     """What was typed."""
@@ -30,7 +30,7 @@ class Source:
 
     @property
     def run(self) -> directory.RunDirectory | None:
-        """The run of that name, if it is one; a shipped model's name means that model, as `origin.find` has it."""
+        """The run of that name; None for a shipped model (whose names come first, as in `origin.find`) or a folder."""
         if self.text in shipped():
             return None
         return directory.find(self.runs_dir, self.text) if "/" not in self.text and (self.runs_dir / self.text).is_dir() else None
@@ -40,10 +40,10 @@ class Source:
         return origin.find(self.text, self.runs_dir)
 
     def card(self, checkpoint: Checkpoint) -> Card:
-        """The architecture's card. Raises `SettingsError` for one that is not known here."""
+        """The architecture's card. Raises `SettingsError` for an unknown one."""
         name = str(checkpoint.meta.get("architecture", ""))
         if name not in architectures.cards():
-            raise SettingsError(f"{self.text} is of {name or 'an unknown architecture'}, which this dlplay does not know")
+            raise SettingsError(f"{self.text} is of {name or 'an unknown architecture'}, which this version of dlplay does not have")
         return architectures.card(name)
 
     def settings(self, card: Card, checkpoint: Checkpoint) -> Settings:
@@ -51,7 +51,7 @@ class Source:
         return make(card.settings, dict(checkpoint.meta.get("settings", {})), lenient=True)
 
     def task(self) -> tuple[Card, Task[Any]]:
-        """The model with its weights on the CPU, in eval mode, ready to be asked."""
+        """The model with its weights, on the CPU and in eval mode."""
         from dlplay.runs import process
 
         checkpoint = self.checkpoint()
@@ -63,10 +63,10 @@ class Source:
         return card, task
 
     def events(self) -> list[DurableEvent]:
-        """What the run went through, each step once. Raises `SettingsError` when it is no run, or has no curves yet."""
+        """The run's events, with each step once. Raises `SettingsError` when it is not a run, or has no journal yet."""
         run = self.run
         if run is None:
-            raise SettingsError(f"{self.text[:200]} is no run, and only a run has curves; dlplay runs lists them")
+            raise SettingsError(f"{self.text[:200]} is not a run, and only runs have curves; dlplay runs lists them")
         from dlplay.runs.journal import history
 
         if not run.journal_path.exists():

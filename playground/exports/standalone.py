@@ -1,7 +1,7 @@
-"""A run as one script of PyTorch alone: model, data, loop and settings, put together from the project's own source.
+"""A run as one script of PyTorch alone: model, data, training loop and settings, made from the package's own source.
 
-Nothing here knows an architecture. The script is what a task's class reaches (`shaking`), as it is written (`writing`), with the settings
-filled in and a loop at the end. The same device, threads and seed give the same numbers, to the bit, as the run.
+This works for any architecture. The script is the code that a task needs (`shaking`), in one file (`writing`), with the run's settings as
+defaults and a training loop at the end. With the same device, threads and seed it computes the same numbers as the run, to the bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write(source: Source, target: Path) -> str:
     card, settings, notes = _read(source)
     if (kind := getattr(settings, "tokens", "")) in (BytePairs.kind, WordPieces.kind):
         raise SettingsError(
-            f"{source.text[:200]} reads with a tokenizer ({kind}) that came with its weights, and a script begins without them; use --to hf"
+            f"{source.text[:200]} uses a tokenizer ({kind}) that came with its weights, and a script starts without them; use --to hf"
         )
     script = compose(card, settings, clean(source.text)[:200], notes)
     target.write_text(script, encoding="utf-8")
@@ -52,14 +52,18 @@ def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     shaker, writer = _shaken(card.name)
     sections = writer.sections()
     place, _, item = card.task.partition(":")
-    melted = card.settings.__name__
-    names = {"Settings": melted, "Task": writer.names[place, item], "prepare": writer.names[ROOTS[0]], "looking": writer.names[ROOTS[1]]}
+    names = {
+        "Settings": card.settings.__name__,
+        "Task": writer.names[place, item],
+        "prepare": writer.names[ROOTS[0]],
+        "looking": writer.names[ROOTS[1]],
+    }
     loop = re.sub(r"\$(\w+)", lambda match: names[match[1]], LOOP)
     own = _settings(card, settings, shaker, writer)
     parts = [own] + [f"# {_rule(f'{_short(home.name)}: {_first(home.doc)}')}\n\n\n{text}" for home, text in sections]
     body = "\n\n\n".join([*parts, f"# {_rule('the run')}\n\n\n{loop}"])
     effects = "\n".join(writer.effects())
-    standard, packages = writer.imports(_code(body + "\n" + effects), IMPORTS)
+    standard, packages = writer.imports(_names(body + "\n" + effects), IMPORTS)
     head = _head(card, settings, name, notes, packages)
     imports = "\n\n".join(filter(None, ["from __future__ import annotations", "\n".join(standard), effects, "\n".join(packages)]))
     script = _tidy(f"{head}\n\n{imports}\n\n\n{body}\n")
@@ -69,7 +73,7 @@ def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
 
 @functools.cache
 def _shaken(name: str) -> tuple[Shaker, Writer]:
-    """What an architecture's task reaches, and names for it; the settings' values make no difference."""
+    """The code that an architecture's task needs, whatever the values of its settings."""
     card = architectures.card(name)
     place, _, item = card.task.partition(":")
     owners = {(base.__module__, base.__name__) for base in card.load_task().__mro__ if base.__module__.startswith("dlplay.")}
@@ -79,11 +83,11 @@ def _shaken(name: str) -> tuple[Shaker, Writer]:
     return shaker, Writer(shaker, card.settings.__name__, {TYPE_OF_SETTINGS}, ["main", "run", "report", *(each.name for each in IMPORTS)])
 
 
-# --- what is exported -------------------------------------------------------------------------------------------------------------
+# --- the run ----------------------------------------------------------------------------------------------------------------------
 
 
 def _read(source: Source) -> tuple[Card, Settings, list[str]]:
-    """Architecture, settings, and what must be known of the run."""
+    """Architecture, settings, and notes on how the script differs from the run."""
     run = source.run
     notes: list[str] = []
     if run is None:
@@ -92,12 +96,14 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
         return card, source.settings(card, checkpoint), notes
     spec = run.spec
     if spec.architecture not in architectures.cards():
-        raise SettingsError(f"{run.name} is of {clean(spec.architecture) or 'an unknown architecture'}, which this dlplay does not know")
+        raise SettingsError(
+            f"{run.name} is of {clean(spec.architecture) or 'an unknown architecture'}, which this version of dlplay does not have"
+        )
     card = architectures.card(spec.architecture)
     settings = make(card.settings, spec.settings, lenient=True)
     if spec.origin:
         notes.append(
-            f"The run went on from the weights of {clean(spec.origin)[:200]}; this script begins from fresh ones, so its losses differ."
+            f"The run started from the weights of {clean(spec.origin)[:200]}; this script starts from fresh ones, so its losses differ."
         )
     if run.journal_path.exists():
         changes = [event for event in source.events() if isinstance(event, Applied)]
@@ -105,14 +111,14 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
             words = ", ".join(f"{clean(event.what)} at step {event.step:,}" for event in changes[:5]) + (
                 " and more" if len(changes) > 5 else ""
             )
-            notes.append(f"Somebody changed the run while it trained ({words}); this script trains by the settings that it began with.")
-        if again := _taken_up(source.events(), to_dict(settings)):
-            notes.append(f"The run was taken up again with {again}; this script trains by the settings that it began with.")
+            notes.append(f"The run was changed while it trained ({words}); this script uses the settings that it began with.")
+        if again := _resumed_with(source.events(), to_dict(settings)):
+            notes.append(f"The run was resumed with {again}; this script uses the settings that it began with.")
     return card, settings, notes
 
 
-def _taken_up(events: Sequence[DurableEvent], first: dict[str, Any]) -> str:
-    """What a resume set anew, in words; the device and the threads are those of the machine."""
+def _resumed_with(events: Sequence[DurableEvent], first: dict[str, Any]) -> str:
+    """Settings that were changed when the run was resumed, except device and threads, which depend on the machine."""
     own = {name: value for name, value in first.items() if name not in ("device", "threads")}
     later = [event.settings for event in events if isinstance(event, Started)]
     changed = {name: settings[name] for settings in later for name, value in own.items() if show(settings.get(name, value)) != show(value)}
@@ -128,13 +134,13 @@ def _head(card: Card, settings: Settings, name: str, notes: list[str], packages:
         "",
         f"Made by: dlplay export {name} --to torch (dlplay {__version__}, torch {torch.__version__}, Python {platform.python_version()})",
         "",
-        "The definitions are those that dlplay trains with, taken from its source as they are; what neither trains nor evaluates",
-        "is left out."
-        + ("" if notes else " With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit."),
+        "The definitions are copied from the source of dlplay; what is not needed to train and evaluate is left out.",
     ]
+    if not notes:
+        lines.append("With the same versions, device, threads and seed every step has the same loss as in dlplay, to the bit.")
     ends = [f"--{item} {show(getattr(settings, item))}" for item in ("minutes", "until") if getattr(settings, item)]
     if ends:
-        notes = [*notes, f"The run had another end besides its steps ({' and '.join(ends)}); this script trains for all of them."]
+        notes = [*notes, f"The run could also end by {' and '.join(ends)}; this script always trains for all steps."]
     for note in notes:
         lines += ["", note]
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
@@ -142,7 +148,7 @@ def _head(card: Card, settings: Settings, name: str, notes: list[str], packages:
 
 
 def _settings(card: Card, settings: Settings, shaker: Shaker, writer: Writer) -> str:
-    """One frozen dataclass with the run's values, of those settings that the script reads."""
+    """A frozen dataclass of the settings that the script reads, with the run's values as defaults."""
     wanted = {*NEEDED, *shaker.read, *(name for key in shaker.settings for name in shaker.own.get(key, ()))}
     chosen = [item for item in fields(card.settings) if shaker.dynamic or item.name in wanted]
     doc = (card.settings.__doc__ or "The settings of the run.").strip()
@@ -177,8 +183,8 @@ def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
     return tokenize.generate_tokens(io.StringIO(text).readline)
 
 
-def _code(text: str) -> str:
-    """All names in the text: code without its comments and docstrings, f-strings with what they hold."""
+def _names(text: str) -> str:
+    """All names in the code, also those in f-strings, separated by spaces."""
     tree = ast.parse(text)
     words: set[str] = set()
     for node in ast.walk(tree):
@@ -188,7 +194,7 @@ def _code(text: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Without remarks for a type checker, and without gaps that something left."""
+    """Without comments for type checkers and linters, and without extra blank lines."""
     lines = text.split("\n")
     for token in _tokens(text):
         if token.type == tokenize.COMMENT and re.match(r"#\s*(type: ignore|noqa)", token.string):

@@ -1,4 +1,4 @@
-"""Where an export goes: written beside the target and put in its place when it is whole, so that no half of one is ever found there."""
+"""Where an export goes: it is written beside the target and renamed when complete, so that a partial export is never found there."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
 
 MARKER = ".dlplay-export"
-"""The file in a folder that lists all others which the export wrote, a path a line: --force removes those alone."""
+"""The file in an exported folder that lists all files of the export, one path per line: --force removes only those."""
 
-MOST = 1 << 20
-"""Characters of such a list that are read."""
+MARKER_LIMIT = 1 << 20
+"""Characters of that list that are read."""
 
 
 @contextlib.contextmanager
 def staged(target: Path, *, folder: bool, force: bool) -> Iterator[Path]:
-    """A path beside `target` to write to; it takes the target's place at the end, and is removed when something goes wrong.
+    """A path beside `target` to write to, which is renamed to `target` at the end, and removed when something fails.
 
-    What stands there already is replaced with `force` alone: a file by a file, and a folder by a folder when it was made by an export and
-    holds nothing else. Raises `SettingsError` otherwise, when the folder around the
-    target is missing, and when the disk refuses.
+    An existing target is replaced only with `force`: a file by a file, and a folder by a folder if an export wrote everything in it.
+    Raises `SettingsError` otherwise, when the parent folder is missing, and when the disk refuses.
     """
     target = expanded(target).absolute()
     try:
@@ -40,40 +39,42 @@ def staged(target: Path, *, folder: bool, force: bool) -> Iterator[Path]:
     except OSError as error:
         where = named(Path(error.filename)) if isinstance(error.filename, str) else named(target)
         raise SettingsError(
-            f"cannot write {where}: {error.strerror or error}; make room or give rights there, or name another place"
+            f"cannot write {where}: {error.strerror or error}; free some space or grant access there, or choose another path"
         ) from None
 
 
 def _check(target: Path, folder: bool, force: bool) -> None:
-    """Raises `SettingsError` unless something new can take the target's place."""
+    """Raises `SettingsError` unless the target is free or may be replaced."""
     if target.name in ("", "..") or not target.parent.is_dir():
-        raise SettingsError(f"{named(target)}: there is no folder {named(target.parent)} to write it into; make it first")
+        raise SettingsError(f"{named(target)}: there is no folder {named(target.parent)}; create it first")
     if target.is_symlink() or (target.exists() and target.is_dir() != folder):
-        raise SettingsError(f"{named(target)} is {'a file' if folder else 'a folder'} or a link; this format writes another kind of thing")
+        raise SettingsError(
+            f"{named(target)} is {'a file' if folder else 'a folder'} or a link; this format writes {'a folder' if folder else 'a file'}"
+        )
     if not target.exists():
         return
     if not force:
-        raise SettingsError(f"{named(target)} is there already; give another name, or --force to replace it")
+        raise SettingsError(f"{named(target)} exists already; give another name, or --force to replace it")
     if folder:
         _check_folder(target)
 
 
 def _check_folder(target: Path) -> None:
-    """Raises `SettingsError` when the folder is in use, or holds what no export wrote: it would be lost with the folder."""
+    """Raises `SettingsError` when the folder is the working directory, or holds anything that no export wrote and that would be lost."""
     if Path.cwd().is_relative_to(target.resolve()):
-        raise SettingsError(f"{named(target)} is where you are, and it cannot be replaced from within; give another name")
+        raise SettingsError(f"{named(target)} is the working directory and cannot be replaced; give another name")
     marker = target / MARKER
     if any(target.iterdir()) and (marker.is_symlink() or not marker.is_file()):
-        raise SettingsError(f"{named(target)} was made by no export; --force replaces an earlier export alone, so give another name")
+        raise SettingsError(f"{named(target)} is not an export; --force only replaces an earlier export, so give another name")
     written = {MARKER}
     if marker.is_file():
         with marker.open(encoding="utf-8", errors="replace") as file:
-            written.update(file.read(MOST).split("\n"))
+            written.update(file.read(MARKER_LIMIT).split("\n"))
     for path in target.rglob("*"):
         inside = path.relative_to(target)
         if path.is_symlink() or (not path.is_dir() and inside.as_posix() not in written):
             raise SettingsError(
-                f"{named(target)} holds {named(inside)}, which no export wrote; --force replaces an earlier export alone, "
+                f"{named(target)} holds {named(inside)}, which no export wrote; --force only replaces an earlier export, "
                 "so give another name or move it away"
             )
 
@@ -92,13 +93,13 @@ def _draft(target: Path) -> Iterator[Path]:
 
 def _put_in_place(draft: Path, target: Path, folder: bool) -> None:
     if folder and target.exists():
-        former = target.parent / f".tmp-{os.getpid()}-former-{target.name}"
-        target.rename(former)
+        previous = target.parent / f".tmp-{os.getpid()}-previous-{target.name}"
+        target.rename(previous)
         try:
             draft.rename(target)
         except OSError:
-            former.rename(target)
+            previous.rename(target)
             raise
-        shutil.rmtree(former, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
     else:
         draft.replace(target)

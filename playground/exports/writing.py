@@ -1,4 +1,4 @@
-"""What was kept, as the text of one file: every name in it means what it meant in its own module."""
+"""The code that is kept, as the text of one file in which every name refers to what it did in its own module."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dlplay.exports.scopes import Use
 from dlplay.exports.shaking import Kept, Piece, Shaker, lines_of
 
 Edit = tuple[int, int, str]
-"""From, to (bytes of the module's text), and what comes there."""
+"""Start and end (bytes of the module's text), and the text that replaces them."""
 
 ANY = External("typing", "Any", "Any")
 
 
 class Writer:
-    """Names for all that is kept, and its text."""
+    """Names everything that is kept, and writes its text."""
 
-    def __init__(self, shaker: Shaker, melted: str, aliases: set[Key], reserved: Iterable[str]) -> None:
-        """`melted`: the name of the one settings class; `aliases`: what stands for it; `reserved`: names that are taken."""
-        self.shaker, self.melted, self.aliases = shaker, melted, aliases | shaker.settings
-        self.emitted = {key: kept for key, kept in shaker.kept.items() if key not in self.aliases and not shaker.hollow(key)}
+    def __init__(self, shaker: Shaker, settings: str, aliases: set[Key], reserved: Iterable[str]) -> None:
+        """`settings`: the name of the merged settings class; `aliases`: definitions that become it; `reserved`: names already taken."""
+        self.shaker, self.settings, self.aliases = shaker, settings, aliases | shaker.settings
+        self.emitted = {key: kept for key, kept in shaker.kept.items() if key not in self.aliases and not shaker.is_empty(key)}
         self.names: dict[Key, str] = {}
         self.externals: dict[External, str] = {}
-        self._reserved = {*reserved, melted, *dir(builtins)}
+        self._reserved = {*reserved, settings, *dir(builtins)}
         self._subscripts: dict[int, ast.Subscript] = {}
         self._bytes: dict[str, tuple[bytes, list[int]]] = {}
         self._name_all()
@@ -36,8 +36,8 @@ class Writer:
     # --- names --------------------------------------------------------------------------------------------------------------------
 
     def _uses(self) -> list[Use]:
-        melted = [kept for key, kept in self.shaker.kept.items() if key in self.aliases]
-        return [use for kept in [*self.emitted.values(), *melted] for piece in kept.pieces for use in piece.uses]
+        merged = [kept for key, kept in self.shaker.kept.items() if key in self.aliases]
+        return [use for kept in [*self.emitted.values(), *merged] for piece in kept.pieces for use in piece.uses]
 
     def _name_all(self) -> None:
         uses = self._uses()
@@ -70,15 +70,15 @@ class Writer:
             self.externals[target] = target.name
         taken.add(self.externals[target].split(".")[0])
 
-    def _meant(self, use: Use) -> str | None:
-        """What a use is written as; None: as it stands."""
+    def _new_name(self, use: Use) -> str | None:
+        """The new name of what is used; None: it keeps its name."""
         target = use.target
         if isinstance(target, External):
             name = self.externals.get(target, target.name)
             return None if name == target.name else name
         assert isinstance(target, Found)
         if target.item.key in self.aliases:
-            return self.melted
+            return self.settings
         return self.names.get((target.item.module.name, target.name), self.externals[ANY])
 
     # --- text ---------------------------------------------------------------------------------------------------------------------
@@ -95,6 +95,7 @@ class Writer:
         return self._bytes[home.name]
 
     def _place(self, home: Module, node: ast.AST) -> tuple[int, int]:
+        """Start and end of a node in bytes."""
         starts = self._offsets(home)[1]
         first, column, last, end = home.span(node)
         return starts[first - 1] + column, starts[last - 1] + end
@@ -104,7 +105,7 @@ class Writer:
         content, starts = self._offsets(home)
         edits: set[Edit] = {(starts[node.lineno - 1], starts[node.end_lineno or node.lineno], "") for node in piece.dropped}
         for use in piece.uses:
-            name = self._meant(use)
+            name = self._new_name(use)
             around = self._subscripts.get(id(use.node))
             generic = isinstance(use.target, Found) and self._is_generic(use.target.item)
             if around is not None and (generic or name == self.externals[ANY]):
@@ -116,15 +117,15 @@ class Writer:
             first, last = self._place(home, use.node)
             if content[first:last].decode(errors="replace") == text:
                 edits.add((first, last, name))
-            elif use.text is not None:
-                edits.update(self._within(home, use.text, text, name))
+            elif use.f_string is not None:
+                edits.update(self._edits_in_f_string(home, use.f_string, text, name))
             else:
-                raise SettingsError(f"{home.name} has {text} on line {home.span(use.node)[0]} where it cannot be given another name")
+                raise SettingsError(f"{home.name} has {text} on line {home.span(use.node)[0]}, which cannot be renamed there")
         return [edit for edit in edits if not any(other != edit and other[0] <= edit[0] and edit[1] <= other[1] for other in edits)]
 
-    def _within(self, home: Module, text: ast.JoinedStr, old: str, new: str) -> list[Edit]:
-        """Edits of a name inside an f-string, whose positions Python 3.11 does not know."""
-        first, last = self._place(home, text)
+    def _edits_in_f_string(self, home: Module, node: ast.JoinedStr, old: str, new: str) -> list[Edit]:
+        """Edits of a name inside an f-string, where Python 3.11 does not give positions."""
+        first, last = self._place(home, node)
         whole = self._offsets(home)[0][first:last].decode()
         found = []
         for braces in re.finditer(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", whole):
@@ -137,7 +138,7 @@ class Writer:
         return isinstance(item.node, ast.ClassDef) and any(self.shaker.is_generic(item.module, base) for base in item.node.bases)
 
     def _lines(self, home: Module, first: int, last: int, edits: list[Edit]) -> str:
-        """Lines `first` to `last` of a module, edited."""
+        """Lines `first` to `last` of a module, with edits."""
         content, starts = self._offsets(home)
         at, end = starts[first - 1], min(starts[last], len(content) + 1) - 1
         parts = []
@@ -152,12 +153,12 @@ class Writer:
         item = kept.item
         edits = [edit for piece in kept.pieces for edit in self._edits(piece)]
         if isinstance(item.node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            edits += self._own_name(item)
+            edits += self._rename_definition(item)
         if isinstance(item.node, ast.ClassDef) and item.node.body[0].lineno > item.node.lineno:
             return self._class(kept, edits)
         return self._lines(item.module, item.first, item.last, edits)
 
-    def _own_name(self, item: Definition) -> list[Edit]:
+    def _rename_definition(self, item: Definition) -> list[Edit]:
         name = self.names[item.key]
         if name == item.names[0]:
             return []
@@ -170,7 +171,7 @@ class Writer:
     def _class(self, kept: Kept, edits: list[Edit]) -> str:
         node, home = kept.item.node, kept.item.module
         assert isinstance(node, ast.ClassDef)
-        edits = self._bases(kept, node, edits)
+        edits = self._edit_bases(kept, node, edits)
         start = lines_of(kept, node.body[0])[0]
         text = self._lines(home, kept.item.first, start - 1, edits).rstrip()
         text = re.sub(r"^(class \w+)\(\):", r"\1:", text, flags=re.MULTILINE)
@@ -194,13 +195,13 @@ class Writer:
             parts.append(self._lines(home, first, last, edits))
         return "\n".join(parts)
 
-    def _bases(self, kept: Kept, node: ast.ClassDef, edits: list[Edit]) -> list[Edit]:
+    def _edit_bases(self, kept: Kept, node: ast.ClassDef, edits: list[Edit]) -> list[Edit]:
         home = kept.item.module
         gone = []
         for base in node.bases:
             found = self.shaker.meaning(home, base)
-            hollow = isinstance(found, Found) and found.item.key in self.shaker.kept and self.shaker.hollow(found.item.key)
-            if hollow or self.shaker.is_generic(home, base):
+            empty = isinstance(found, Found) and found.item.key in self.shaker.kept and self.shaker.is_empty(found.item.key)
+            if empty or self.shaker.is_generic(home, base):
                 gone.append(base)
         if not gone:
             return edits
@@ -217,7 +218,7 @@ class Writer:
     # --- the whole ----------------------------------------------------------------------------------------------------------------
 
     def sections(self) -> list[tuple[Module, str]]:
-        """Each module's part, in the order in which Python would have run the modules."""
+        """The text of each module, in the order in which Python would execute the modules."""
         order: list[str] = []
 
         def visit(name: str) -> None:
@@ -241,11 +242,11 @@ class Writer:
         return found
 
     def effects(self) -> list[str]:
-        """Statements that a module runs when it is imported; they stand before the imports of packages."""
+        """Statements that a module executes when it is imported; they come before the imports of packages."""
         return [self.definition(kept) for kept in self.emitted.values() if not kept.item.names]
 
     def imports(self, text: str, more: Iterable[External]) -> tuple[list[str], list[str]]:
-        """The imports that the text needs, of the standard library and of packages."""
+        """The imports that the text needs: from the standard library, and from packages."""
         words = set(re.findall(r"\w+", text))
         plain: set[str] = set()
         items: dict[str, set[str]] = {}
@@ -266,7 +267,7 @@ class Writer:
 
 
 def candidates(key: Key) -> Iterable[str]:
-    """Names for a definition: its own, then with its module's in it."""
+    """Possible names for a definition: its own, then with the name of its module."""
     place, name = key
     yield name
     parts = place.split(".")
@@ -282,7 +283,7 @@ def candidates(key: Key) -> Iterable[str]:
 
 
 def joined(parts: list[Kept], texts: list[str]) -> str:
-    """Definitions one after the other: values close together, functions and classes apart."""
+    """Definitions in order, with blank lines between them as PEP 8 has it."""
     result = texts[0]
     for before, after, text in zip(parts, parts[1:], texts[1:], strict=False):
         values = all(isinstance(kept.item.node, (ast.Assign, ast.AnnAssign)) for kept in (before, after))

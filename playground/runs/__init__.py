@@ -1,1 +1,1 @@
-"""Runs: their directory, journal, lock and socket, the process that trains one, and the client that looks at it."""
+"""Runs: their directory, journal, lock and socket, the process that trains one, and the client that connects to it."""

@@ -1,4 +1,4 @@
-"""Asking a trained model one question, or keeping one ready to be asked: nothing is trained here."""
+"""Asking a trained model one question, or serving its panels to clients. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dlplay.engine import device as devices
-from dlplay.engine import explore as exploring
 from dlplay.engine.card import Card
+from dlplay.engine.explore import explore as serve_panels
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import Settings, SettingsError, make
+from dlplay.engine.settings import Settings, make
 from dlplay.engine.task import looking
 from dlplay.runs import origin
 from dlplay.runs.directory import RunDirectory
@@ -20,17 +20,18 @@ from dlplay.runs.process import load
 from dlplay.runs.server import Server
 
 LINGER_SECONDS = 5.0
+"""How long to wait for another client once the last one has gone."""
 
 
 def answer(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any]) -> AnyPanel:
-    """One panel of the checkpoint that `start` names."""
+    """One panel of the model in the checkpoint that `start` names."""
     task = load(card, origin.find(start, runs_dir, card.name), settings)
     with looking(task):
         return task.panel(panel, make(card.panel(panel).options, options))
 
 
 def explore(directory: RunDirectory, card: Card, settings: Settings, start: str, runs_dir: Path) -> int:
-    """Answer questions over the directory's socket until nobody has been attached for a few seconds. Returns the exit status."""
+    """Serve panels over the directory's socket until no client has been attached for a few seconds. Returns the exit status."""
     ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: ended.append(number))
@@ -39,27 +40,5 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         server = Server(directory.socket_path)
         server.start()
         stack.callback(server.close)
-        exploring.explore(card, task, ServerOutlet(server), devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
+        serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
     return 0
-
-
-class ServerOutlet:
-    """An outlet without a journal."""
-
-    def __init__(self, server: Server) -> None:
-        self.poll = server.poll
-        self.reply = server.reply
-        self.broadcast = server.broadcast
-        self._server = server
-
-    @property
-    def clients(self) -> frozenset[int]:
-        """Those attached now."""
-        return self._server.clients
-
-    def record(self, event: object) -> None:
-        """Nothing trains, so nothing is recorded. Raises `SettingsError`."""
-        raise SettingsError("nothing is recorded while exploring")
-
-    def tell(self, event: object) -> None:
-        """Nobody started a run."""

@@ -1,4 +1,4 @@
-"""One client's connection as the run's server sees it: what waits to be sent to it, and what it has sent."""
+"""The server's end of one client's connection: the events waiting to be sent to it, and the commands it sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _RECEIVE = 1 << 18
 
 
 class ChannelError(Exception):
-    """The client is to be dropped."""
+    """The connection must be closed: the client broke the protocol or does not keep up."""
 
 
 class Outgoing:
-    """An event on its way out, encoded at most once however many clients get it, and not at all when a newer one comes first."""
+    """An event to be sent, encoded at most once for all clients, and not at all if a newer one replaces it first."""
 
     def __init__(self, event: LiveEvent) -> None:
         self.event = event
@@ -30,7 +30,7 @@ class Outgoing:
 
     @property
     def data(self) -> bytes:
-        """Empty when the event cannot be sent and nobody waits for it."""
+        """The encoded event; empty when it cannot be encoded and nobody waits for it."""
         if self._data is None:
             try:
                 self._data = encode(self.event)
@@ -41,18 +41,19 @@ class Outgoing:
 
 
 class Channel:
-    """Answers are kept in order; of everything else only the newest of its kind."""
+    """Answers are kept in order; of everything else only the newest of its kind is kept."""
 
     def __init__(self, number: int, connection: socket.socket) -> None:
         self.id = number
         self.connection = connection
-        self.moved = time.monotonic()
-        """When something was last taken, or began to wait."""
+        self.last_progress = time.monotonic()
+        """When the client last took something, or something began to wait."""
         self.ended = False
-        """The client has hung up."""
+        """The client closed the connection."""
         self.received = 0
-        """Commands handed to the training thread; `taken` of them it has taken."""
+        """Commands put into the server's inbox."""
         self.taken = 0
+        """How many of them the training thread has taken out."""
         self._decoder: Decoder[AnyCommand] = Decoder(AnyCommand)
         self._answers: collections.deque[bytes] = collections.deque()
         self._answer_bytes = 0
@@ -61,7 +62,7 @@ class Channel:
 
     @property
     def waiting(self) -> bool:
-        """Whether something is to be sent."""
+        """Whether something is waiting to be sent."""
         return bool(self._rest or self._answers or self._newest)
 
     def receive(self) -> list[AnyCommand]:
@@ -79,31 +80,31 @@ class Channel:
             raise ChannelError(str(error)) from None
 
     def put(self, outgoing: Outgoing) -> None:
-        """Line the event up. Raises `ChannelError` when too many answers wait already."""
+        """Queue the event. Raises `ChannelError` when too many answers are queued already."""
         if not self.waiting:
-            self.moved = time.monotonic()
+            self.last_progress = time.monotonic()
         event = outgoing.event
         if isinstance(event, Answered):
             self._answers.append(outgoing.data)
             self._answer_bytes += len(outgoing.data)
             if len(self._answers) > ANSWERS or self._answer_bytes > ANSWER_BYTES:
-                raise ChannelError(f"{len(self._answers)} answers of {self._answer_bytes:,} bytes wait for the client")
+                raise ChannelError(f"{len(self._answers)} answers of {self._answer_bytes:,} bytes are waiting for the client")
         elif isinstance(event, Shown):
             for key in [key for key in self._newest if key is not None and key[0] != event.watch]:
-                del self._newest[key]  # the client wishes to see something else by now
+                del self._newest[key]  # the client watches something else by now
             self._newest[event.watch, event.view] = outgoing
         else:
             self._newest[None] = outgoing
 
     def send(self) -> None:
-        """As much as the client takes. Raises `OSError` when it is gone."""
+        """Send as much as the client takes. Raises `OSError` when it is gone."""
         while self._rest or self._next():
             try:
                 count = self.connection.send(self._rest)
             except (BlockingIOError, InterruptedError):
                 return
             self._rest = self._rest[count:]
-            self.moved = time.monotonic()
+            self.last_progress = time.monotonic()
 
     def _next(self) -> bool:
         while self._answers or self._newest:

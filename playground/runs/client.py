@@ -1,4 +1,4 @@
-"""A screen's or a script's end of a run's socket, for asyncio. The curves come from the journal; this is for commands and panels."""
+"""The client's end of a run's socket, for asyncio: commands and panels. The curves are read from the journal."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _RETRY_SECONDS = 0.02
 
 
 class RunError(Exception):
-    """What was asked was refused, or the run does not answer; in words."""
+    """The run refused a command, or does not answer; the message says why."""
 
 
 class NotListening(RunError, OSError):
-    """No run can be reached at that socket, now."""
+    """No run is listening at that socket."""
 
 
 class RunClient:
-    """One connection to a run. `on_event` gets every `Shown` and `Status`, and an `Answered` that nobody waits for; `on_closed` is
-    called once when the connection ends by itself, with the reason in words (empty when the run just went away)."""
+    """A connection to a run. `on_event` gets every `Shown` and `Status`, and every `Answered` that nobody waits for; `on_closed` is
+    called once if the run closes the connection, with the reason (empty when the run just ended)."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_event: OnEvent, on_closed: OnClosed) -> None:
         self._reader = reader
@@ -52,11 +52,11 @@ class RunClient:
         on_closed: OnClosed = lambda reason: None,
         timeout: float = 10.0,
     ) -> RunClient:
-        """Raises `NotListening`."""
+        """Connect to the run that listens at `socket_path`. Raises `NotListening`."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.setblocking(False)
-            await asyncio.wait_for(_reach(connection, socket_path), timeout)
+            await asyncio.wait_for(_connect(connection, socket_path), timeout)
             if (uid := peer_uid(connection)) != os.geteuid():
                 raise NotListening(f"the process that listens at {socket_path} belongs to user {uid}, not to you")
             reader, writer = await asyncio.open_unix_connection(sock=connection)
@@ -73,11 +73,11 @@ class RunClient:
         """One panel, now. Raises `RunError`."""
         answer = await self.command(Ask(panel=panel, options=dict(options or {})), timeout)
         if answer is None:
-            raise RunError(f"the run answered without the panel {panel}")
+            raise RunError(f"the run's answer has no panel {panel}")
         return answer
 
     async def command(self, command: AnyCommand, timeout: float = 10.0) -> AnyPanel | None:
-        """Send and wait for the reply, which may carry a panel. Raises `RunError` with the run's words, or when none comes."""
+        """Send a command and wait for the reply, which may carry a panel. Raises `RunError` when the run refuses or does not answer."""
         number = self._next_id()
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -93,22 +93,22 @@ class RunClient:
         return answer.panel
 
     def send(self, command: AnyCommand) -> None:
-        """Send without waiting for a reply. Raises `RunError` when the connection is closed, or the command too large."""
+        """Send a command without waiting for a reply. Raises `RunError` when the connection is closed or the command is too large."""
         if self.closed:
-            raise RunError("the run is gone")
+            raise RunError("the connection to the run is closed")
         try:
             self._writer.write(encode(command))
         except WireError as error:
             raise RunError(str(error)) from None
 
     def watch(self, views: Sequence[View], rate: float = 4.0) -> int:
-        """Keep these panels coming; the number returned stands in the `watch` of every `Shown` that belongs to them. Raises `RunError`."""
+        """Watch these panels, instead of earlier ones; returns the number in the `watch` of every `Shown` of theirs. Raises `RunError`."""
         number = self._next_id()
         self.send(Watch(id=number, views=list(views), rate=rate))
         return number
 
     def close(self) -> None:
-        """Hang up; `on_closed` is not called. Harmless when closed already."""
+        """Close the connection; `on_closed` is not called. May be called twice."""
         self._on_closed = lambda reason: None
         self._task.cancel()
         self._end("")
@@ -144,13 +144,13 @@ class RunClient:
         self._writer.close()
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(RunError("the run went away before it answered"))
+                future.set_exception(RunError("the run ended before it answered"))
         self._waiting.clear()
         self._on_closed(reason)
 
 
-async def _reach(connection: socket.socket, socket_path: Path) -> None:
-    """A Unix socket connects at once or not at all: while too many others wait at the door, try again."""
+async def _connect(connection: socket.socket, socket_path: Path) -> None:
+    """A Unix socket connects at once or not at all: while its backlog is full, try again."""
     with short_path(socket_path) as path:
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What a headless run prints: JSON lines for a program, plain lines in a pipe, one live line on a terminal."""
+"""What a headless run prints: JSON lines, plain lines in a pipe, or a progress line on a terminal."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Console(Protocol):
     """Shows a run's durable events."""
 
     def show(self, event: DurableEvent) -> None:
-        """One event, as it is recorded."""
+        """Print an event that was just recorded."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def console(card: Card, as_json: bool) -> Console:
-    """The console that fits standard output."""
+    """The console that suits standard output."""
     if as_json:
         return JsonLines()
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        return LiveLine(card)
+        return ProgressLine(card)
     return PlainLines(card)
 
 
-def say(text: str, *, error: bool = False) -> None:
-    """Print a line; a reader that has gone away (a closed terminal, a pipe to `head`) is no reason to stop a run."""
+def print_line(text: str, *, error: bool = False) -> None:
+    """Print a line. A closed terminal or pipe (`| head`) does not stop the run: what follows is discarded."""
     stream = sys.stderr if error else sys.stdout
     try:
         stream.write(text + "\n")
@@ -46,18 +46,17 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 class JsonLines:
-    """One JSON object a line, the journal's own."""
+    """The lines of the journal: one JSON object each."""
 
     def show(self, event: DurableEvent) -> None:
-        """Print the event."""
-        say(_encoder.encode(event).decode())
+        print_line(_encoder.encode(event).decode())
 
     def close(self) -> None:
-        """Nothing to restore."""
+        pass
 
 
 class PlainLines:
-    """A line for what a person would want to find in a log."""
+    """A readable log: one line for each event worth reading."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
@@ -67,15 +66,14 @@ class PlainLines:
         self.name = ""
 
     def show(self, event: DurableEvent) -> None:
-        """Print the lines that the event is worth."""
         for line in self.lines(event):
-            say(line, error=isinstance(event, (Failed, Warned)))
+            print_line(line, error=isinstance(event, (Failed, Warned)))
 
     def close(self) -> None:
-        """Nothing to restore."""
+        pass
 
     def lines(self, event: DurableEvent) -> list[str]:
-        """The event in words."""
+        """The lines to print for an event."""
         match event:
             case Started():
                 self.name, self.settings = event.name, dict(event.settings)
@@ -85,13 +83,13 @@ class PlainLines:
                     f"on {event.device} ({event.device_name}), {event.threads} threads, seed {event.settings.get('seed')}"
                 ]
             case Baselines():
-                return [f"without a net  {metric}  {_methods(values)}" for metric, values in event.values.items()]
+                return [f"baselines of {metric}: {_baselines(values)}" for metric, values in event.values.items()]
             case Stepped():
                 self.rate.add(event)
                 self.latest = {name: column[-1] for name, column in event.metrics.items() if column and column[-1] is not None}
             case Evaluated():
                 speed = f"  {self.rate.value:,.0f} steps/s" if self.rate.value else ""
-                return [f"step {event.step:,} / {self.settings.get('steps', 0):,}  {_figures(self.latest | event.metrics)}{speed}"]
+                return [f"step {event.step:,} / {self.settings.get('steps', 0):,}  {_metrics(self.latest | event.metrics)}{speed}"]
             case Saved():
                 return []
             case Warned():
@@ -105,10 +103,10 @@ class PlainLines:
     def _finished(self, event: Finished) -> list[str]:
         lines = [f"{self.name} {ENDS.get(event.reason, event.reason)} at step {event.step:,}, {event.steps_per_second:,.1f} steps/s"]
         for metric, value in event.metrics.items():
-            without = _methods(event.baselines.get(metric, {}))
-            lines.append(f"  {metric:16} {figure(value)}" + (f"   without a net: {without}" if without else ""))
-        on = f"dlplay resume {self.name} · " if event.reason in ("stopped", "interrupted") else ""
-        lines.append(f"  kept as {self.name}: {on}dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
+            baselines = _baselines(event.baselines.get(metric, {}))
+            lines.append(f"  {metric:16} {format_number(value)}" + (f"   baselines: {baselines}" if baselines else ""))
+        resume = f"dlplay resume {self.name} · " if event.reason in ("stopped", "interrupted") else ""
+        lines.append(f"  saved as {self.name}: {resume}dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
         return lines
 
 
@@ -121,8 +119,8 @@ ENDS = {
 }
 
 
-class LiveLine(PlainLines):
-    """The plain lines, with one line below them that shows where the run stands."""
+class ProgressLine(PlainLines):
+    """The plain lines, with a progress bar below them."""
 
     def __init__(self, card: Card) -> None:
         super().__init__(card)
@@ -132,16 +130,15 @@ class LiveLine(PlainLines):
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(compact=True),
             transient=True,
             refresh_per_second=4,
         )
-        self._bar = self._progress.add_task("", total=None, figures="")
+        self._bar = self._progress.add_task("", total=None, metrics="")
         self._progress.start()
 
     def show(self, event: DurableEvent) -> None:
-        """Print above the live line and move it on."""
         for line in self.lines(event):
             with contextlib.suppress(OSError):
                 self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -150,25 +147,23 @@ class LiveLine(PlainLines):
                 self._progress.update(self._bar, description=event.name, total=self.settings.get("steps"), completed=event.step)
             elif isinstance(event, Stepped):
                 speed = f"{self.rate.value:,.0f} steps/s  " if self.rate.value else ""
-                self._progress.update(self._bar, completed=event.step, figures=speed + _figures(self.latest))
+                self._progress.update(self._bar, completed=event.step, metrics=speed + _metrics(self.latest))
             elif isinstance(event, (Finished, Failed)):
                 self._progress.stop()
 
     def close(self) -> None:
-        """Take the live line away."""
         with contextlib.suppress(OSError):
             self._progress.stop()
 
 
 class Rate:
-    """Training steps a second of the last few seconds, from `Stepped` events."""
+    """Training steps per second over the last second or so, from `Stepped` events."""
 
     def __init__(self) -> None:
         self.value = 0.0
         self._mark: tuple[float, int] | None = None
 
     def add(self, event: Stepped) -> None:
-        """Take one more event into account."""
         if self._mark is None:
             self._mark = (event.seconds, event.step)
         elif event.seconds - self._mark[0] >= 1:
@@ -177,14 +172,14 @@ class Rate:
             self._mark = (event.seconds, event.step)
 
 
-def figure(value: float) -> str:
+def format_number(value: float) -> str:
     """A number with four significant digits."""
     return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def _figures(metrics: dict[str, float]) -> str:
-    return "  ".join(f"{name} {figure(value)}" for name, value in metrics.items())
+def _metrics(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {format_number(value)}" for name, value in metrics.items())
 
 
-def _methods(values: dict[str, float]) -> str:
-    return ", ".join(f"{method} {figure(value)}" for method, value in values.items())
+def _baselines(values: dict[str, float]) -> str:
+    return ", ".join(f"{method} {format_number(value)}" for method, value in values.items())

@@ -1,10 +1,10 @@
-"""A run's directory: where runs live, how they are named, made, found, listed and removed.
+"""A run's directory: naming, creating, finding, listing and removing runs.
 
 RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
               events.jsonl   the journal
               checkpoints/   step-N folders
               lock           held by the run's process
-              socket         the run's ear while it lives
+              socket         where it listens for clients while it runs
               log.txt        what the process printed
 """
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from dlplay.engine.paths import expanded
-from dlplay.runs.lock import RunLock, holder
+from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _HIDDEN = re.compile(r"\.(?:new|gone|explore)-([0-9]{1,10})(?:-.*)?")
 
 
 class RunNameError(ValueError):
-    """A run's name that cannot be used, or no run of that name; in words with the nearest name."""
+    """An invalid run name, or one that no run has; the message suggests the nearest name."""
 
 
 class SpecError(ValueError):
@@ -47,7 +47,7 @@ class SpecError(ValueError):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started with; written once."""
+    """What a run was started with (`run.json`); written once."""
 
     architecture: str
     settings: dict[str, Any]
@@ -59,7 +59,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunDirectory:
-    """The directory of one run. Making the object touches no disk."""
+    """The directory of one run; it need not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,12 +81,12 @@ class RunDirectory:
 
     @property
     def socket_path(self) -> Path:
-        """The Unix socket of the living run."""
+        """The Unix socket at which the run listens."""
         return self.path / "socket"
 
     @property
     def log_path(self) -> Path:
-        """What the run's process printed, for a person to read."""
+        """What the run's process printed."""
         return self.path / "log.txt"
 
     @property
@@ -115,14 +115,14 @@ def default_runs_dir(override: Path | str | None = None) -> Path:
 
 
 def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
-    """A hidden folder of the process `pid` (this one), never listed, below which processes that only answer questions have theirs."""
+    """A hidden folder of the process `pid` (by default this one), for the processes it starts that only serve panels."""
     return runs_dir / f".explore-{os.getpid() if pid is None else pid}"
 
 
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
-    """A new run: `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears at once and complete. Raises `RunNameError` and `OSError`."""
+    """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")
-    from dlplay.checkpoints.shipped import shipped  # brings numpy, which a list of runs does without
+    from dlplay.checkpoints.shipped import shipped  # imports numpy, which a list of runs does not need
 
     if name in shipped():
         raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
@@ -133,7 +133,7 @@ def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: 
         )
         for candidate in candidates:
             try:
-                draft.rename(runs_dir / candidate)  # atomic; refused where a run stands, since its folder is not empty
+                draft.rename(runs_dir / candidate)  # atomic; fails where a run exists, since its folder is not empty
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise
@@ -167,12 +167,12 @@ def names(runs_dir: Path) -> list[str]:
 
 
 def listing(runs_dir: Path) -> list[Summary]:
-    """Every run of the folder, in the order of their names; one that cannot be read is listed with its problem."""
+    """Every run of the folder, by name; one that cannot be read is listed with its problem."""
     return [summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
 
 
 def summary(run: RunDirectory) -> Summary:
-    """The run in one line, from the end of its journal alone."""
+    """The state of a run, from the end of its journal."""
     architecture, steps, created, problem = "", 0, 0.0, ""
     try:
         spec = run.spec
@@ -186,16 +186,16 @@ def remove(run: RunDirectory) -> None:
     """Delete the run with its checkpoints and journal. Raises `Held` when a process holds it."""
     with RunLock(run.lock_path):
         gone = run.path.parent / f".gone-{os.getpid()}-{run.name}"
-        run.path.rename(gone)  # out of sight at once, so that no half of a run is ever listed
+        run.path.rename(gone)  # atomic, so that no partial run is ever listed
         shutil.rmtree(gone)
 
 
 def clean(runs_dir: Path) -> None:
-    """Clear away the hidden folders whose maker is gone and which nobody holds."""
+    """Remove hidden folders that a process left behind, unless another process holds them."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_dir) as entries:
         for entry in entries:
             match = _HIDDEN.fullmatch(entry.name)
-            if match is None or not entry.is_dir(follow_symlinks=False) or _exists(int(match[1])):
+            if match is None or not entry.is_dir(follow_symlinks=False) or alive(int(match[1])):
                 continue
             if all(holder(lock) is None for lock in (Path(entry.path) / "lock", *Path(entry.path).glob("*/lock"))):
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -209,7 +209,7 @@ def check_name(name: str) -> None:
 
 @contextlib.contextmanager
 def _staged(runs_dir: Path, spec: Spec) -> Iterator[Path]:
-    """A hidden folder, 0700, that holds the spec, to be renamed; gone afterwards if it was not."""
+    """A hidden folder (mode 0700) with the spec, for the caller to rename; otherwise it is removed."""
     runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=runs_dir))
     try:
@@ -237,7 +237,7 @@ def _read_spec(path: Path) -> Spec:
 
 
 def _last_number(runs_dir: Path, architecture: str) -> int:
-    """The highest number in use, so that a name is not given again while a later one stands."""
+    """The highest number in use: new runs are numbered after it, so that names follow the order of creation."""
     pattern = re.compile(re.escape(architecture) + r"-([1-9][0-9]{0,8})")
     try:
         return max((int(match[1]) for path in runs_dir.iterdir() if (match := pattern.fullmatch(path.name))), default=0)
@@ -247,13 +247,3 @@ def _last_number(runs_dir: Path, architecture: str) -> int:
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

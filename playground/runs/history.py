@@ -1,6 +1,6 @@
-"""What a run has been through, from its durable events alone: curves, evaluations, baselines, changes, how it stands.
+"""The history of a run, from its durable events alone: curves, evaluations, baselines, changes, its state.
 
-Knows neither files nor screens. Curves are growing numpy arrays, bounded in memory: an hour of training costs no more than a minute.
+Curves are numpy arrays that grow up to a limit, so that an hour of training takes no more memory than a minute.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ from dlplay.engine.events import (
     Saved,
     Started,
     Stepped,
-    Warned,
 )
 from dlplay.engine.settings import show
 
 LIMIT = 65_536
-"""A curve never holds more points than this; beyond it neighbours are merged into their smallest and largest value."""
+"""Most points of a curve; beyond it neighbouring points are merged into their smallest and largest value."""
 
 Floats = NDArray[np.float64]
 
 
 class Series:
-    """One metric over training steps, in rising order of steps.
+    """One metric over training steps, in order of steps.
 
-    Once there are more than `LIMIT` points, every block of `width` neighbours keeps its two extremes, so no spike is ever lost; `width`
+    Once there are more than `LIMIT` points, every block of `width` neighbours keeps its two extremes, so that no spike is lost; `width`
     doubles each time the limit is reached again. Points that do not fill a block yet are kept as they are.
     """
 
     def __init__(self) -> None:
         self.width = 0
-        """Raw points that became two; 0: nothing was merged yet."""
+        """Raw points that are merged into two; 0: nothing was merged yet."""
         self._x: Floats = np.empty(256)
         self._y: Floats = np.empty(256)
         self._merged = 0
@@ -63,7 +62,7 @@ class Series:
 
     @property
     def last(self) -> float | None:
-        """The newest value that is a number."""
+        """The latest value that is not NaN."""
         recent = self.y[-64:]
         known = recent[~np.isnan(recent)]
         return float(known[-1]) if len(known) else None
@@ -81,7 +80,7 @@ class Series:
             self._merge(self._merged, self.width)
         while self._size > LIMIT:
             self.width = max(4, 2 * self.width)
-            # a copy, for a chart may still hold a view of the old arrays
+            # a copy, since a chart may still hold a view of the old arrays
             self._x, self._y = self._x.copy(), self._y.copy()
             self._merge(0, 4)
 
@@ -91,7 +90,7 @@ class Series:
         self._merged = min(self._merged, self._size)
 
     def _merge(self, start: int, block: int) -> None:
-        """Every whole block from `start` on becomes two points; what is left over moves up behind them."""
+        """Merge every whole block from `start` on into two points; the points left over follow them."""
         stop = start + (self._size - start) // block * block
         if stop == start:
             return
@@ -105,7 +104,7 @@ class Series:
 
 
 class History:
-    """The state of one run. Feed it durable events in order with `add`; `revision` counts up whenever something changed."""
+    """The history of one run. Pass it durable events in order with `add`; `revision` grows with every change."""
 
     def __init__(self, metric: str = "", better: Literal["higher", "lower"] = "lower") -> None:
         self.metric = metric
@@ -114,16 +113,16 @@ class History:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything: another run follows."""
+        """Forget everything, before another run."""
         self.revision += 1
         self.started: Started | None = None
         self.training: dict[str, Series] = {}
         self.held_out: dict[str, Series] = {}
         self.baselines: dict[str, dict[str, float]] = {}
         self.marks: list[tuple[int, str]] = []
-        """(step, words) of every change and action that took effect."""
+        """(step, label) of every change and action."""
         self.settings: dict[str, object] = {}
-        """The settings in force, changes in mid-run included."""
+        """The current settings, with the changes made during the run."""
         self.step = 0
         self.seconds = 0.0
         """Training time."""
@@ -131,33 +130,29 @@ class History:
         """When the last checkpoint was written, in seconds since the epoch."""
         self.saved_step: int | None = None
         self.paused = False
-        self.pause_reason = ""
-        self.warnings: list[Warned] = []
         self.failure: Failed | None = None
         self.finished: Finished | None = None
-        self.last_seq = 0
 
     def add(self, events: Iterable[DurableEvent]) -> bool:
-        """Take events in; True when there were any."""
+        """Add events; True when there were any."""
         any_event = False
         for event in events:
             any_event = True
             self._take(event)
-            if not isinstance(event, Saved):  # which may be of an earlier step: it is written while training goes on
+            if not isinstance(event, Saved):  # which may be of an earlier step: it is written while training continues
                 self.step = event.step
-            self.last_seq = event.seq
         if any_event:
             self.revision += 1
         return any_event
 
     @property
     def steps(self) -> int | None:
-        """How many steps the run is to have."""
+        """The step at which the run is to end."""
         steps = self.settings.get("steps")
         return steps if isinstance(steps, int) else None
 
     def best(self, metric: str = "", better: Literal["higher", "lower"] | None = None) -> tuple[int, float] | None:
-        """(step, value) of the best evaluation, of the card's own metric by default."""
+        """(step, value) of the best evaluation, by default of the card's own metric."""
         series = self.held_out.get(metric or self.metric)
         if series is None or not len(series) or np.isnan(series.y).all():
             return None
@@ -167,14 +162,14 @@ class History:
     def _take(self, event: DurableEvent) -> None:
         match event:
             case Stepped():
-                self._stepped(event)
+                self._add_steps(event)
             case Evaluated():
                 for name, value in event.metrics.items():
                     series = _series(self.held_out, name)
-                    series.cut(event.step - 1)  # of two evaluations of one step the newer stands
+                    series.cut(event.step - 1)  # of two evaluations of one step the newer counts
                     series.append([event.step], [value])
             case Started():
-                self._restarted(event)
+                self._start(event)
             case Baselines():
                 self.baselines |= event.values
             case Applied():
@@ -185,29 +180,27 @@ class History:
             case Saved():
                 self.saved_at, self.saved_step = event.time, event.step
             case Paused():
-                self.paused, self.pause_reason = True, event.reason
+                self.paused = True
             case Resumed():
-                self.paused, self.pause_reason, self.finished = False, "", None
-            case Warned():
-                self.warnings = [*self.warnings[-31:], event]
+                self.paused, self.finished = False, None
             case Failed():
                 self.failure = event
             case Finished():
                 self.finished, self.seconds = event, event.seconds
                 self.baselines |= event.baselines
 
-    def _stepped(self, event: Stepped) -> None:
+    def _add_steps(self, event: Stepped) -> None:
         self.seconds = event.seconds
         self.finished = None
         for name, values in event.metrics.items():
             _series(self.training, name).append(np.arange(event.first, event.first + len(values)), values)
 
-    def _restarted(self, event: Started) -> None:
-        """A process took the run up: what was said of later steps no longer counts."""
+    def _start(self, event: Started) -> None:
+        """A process started or resumed the run: what was recorded of later steps no longer counts."""
         self.started = event
         self.settings = dict(event.settings)
         self.failure = self.finished = None
-        self.paused, self.pause_reason = False, ""
+        self.paused = False
         for series in (*self.training.values(), *self.held_out.values()):
             series.cut(event.step)
         self.marks = [mark for mark in self.marks if mark[0] <= event.step]
@@ -226,10 +219,10 @@ def _grown(array: Floats, size: int, capacity: int) -> Floats:
 
 
 def _extremes(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Of each row of `x` and `y` (blocks, width) the points with the smallest and the largest `y`, in order of `x`."""
+    """For each row of `x` and `y` (blocks, width), the points with the smallest and the largest `y`, in order of `x`."""
     low = np.argmin(np.where(np.isnan(y), np.inf, y), axis=1)
     high = np.argmax(np.where(np.isnan(y), -np.inf, y), axis=1)
-    # a block whose extremes coincide (one number, or none) keeps its first or last point beside it, so that each gives exactly two
+    # a block whose extremes coincide keeps its first or last point as well, so that each block gives exactly two
     same = low == high
     high = np.where(same, np.where(low == 0, y.shape[1] - 1, 0), high)
     first, second = np.minimum(low, high), np.maximum(low, high)

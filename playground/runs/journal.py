@@ -1,7 +1,7 @@
-"""A run's journal: every durable event, one JSON line each, appended by one writer and read by anyone, while it grows or years later.
+"""A run's journal: every durable event as a line of JSON, appended by one writer and read by anyone, during the run or years later.
 
-A line is whole or it is not there: a short write is finished or taken back, and what a killed writer left unfinished is cut when the
-next one opens the file. Readers ignore an unfinished last line and skip a damaged one.
+A line is written completely or not at all: a short write is continued or undone, and a partial line that a killed writer left is cut off
+when the next one opens the file. Readers ignore a partial last line and skip damaged ones.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ E = TypeVar("E", bound=Event)
 
 
 class JournalFull(OSError):
-    """The disk is full: nothing of the event was written, and it can be appended again once there is space."""
+    """The disk is full. Nothing of the event was written; it can be appended again once there is space."""
 
 
 class Journal:
-    """The writer; only for the holder of the run's lock."""
+    """Appends events. Only for the holder of the run's lock."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create, cut an unfinished last line, and go on counting after the last whole one. Raises `OSError`."""
+        """Open or create the file, cut off a partial last line, and continue `seq` after the last whole one. Raises `OSError`."""
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self.seq = 0
@@ -53,9 +53,9 @@ class Journal:
             raise
 
     def append(self, event: E) -> E:
-        """Write the event, as it is returned: with its `seq`, and with the time unless it has one.
+        """Write the event with the next `seq`, and with the current time unless it has one; returns it as written.
 
-        Raises `JournalFull`, other `OSError`s, and `ValueError` for a line over 1 MiB; nothing is written then and no `seq` is used up.
+        Raises `JournalFull`, other `OSError`s, and `ValueError` for a line over 1 MiB; then nothing is written and no `seq` is used.
         """
         self._cut()
         stamped = msgspec.structs.replace(event, seq=self.seq, time=event.time or time.time())
@@ -65,7 +65,7 @@ class Journal:
         self._torn = True
         try:
             view = memoryview(line)
-            while view:  # a disk that fills up takes a part without an error
+            while view:  # a disk that fills up writes a part without an error
                 view = view[os.write(self._fd, view) :]
         except BaseException as error:
             self._cut()
@@ -78,17 +78,17 @@ class Journal:
         return stamped
 
     def _cut(self) -> None:
-        """Back to the last whole line."""
+        """Truncate to the last whole line."""
         if self._torn:
             os.ftruncate(self._fd, self._size)
             self._torn = False
 
     def sync(self) -> None:
-        """Wait until all of it is on the disk; before a checkpoint is saved, so that no checkpoint is ahead of its journal."""
+        """Flush to the disk (fsync); called before a checkpoint is saved, so that no checkpoint is ahead of its journal."""
         os.fsync(self._fd)
 
     def close(self) -> None:
-        """Harmless when closed already."""
+        """May be called twice."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -101,7 +101,7 @@ class Journal:
 
 
 class JournalReader:
-    """Follows a journal, which need not exist yet."""
+    """Reads a journal as it grows; the file need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,7 +117,7 @@ class JournalReader:
         except FileNotFoundError:
             return []
         try:
-            if os.fstat(fd).st_size < self._offset:  # not the file it was
+            if os.fstat(fd).st_size < self._offset:  # another file by now
                 self._offset, self._skipping = 0, False
             events: list[DurableEvent] = []
             rest = b""
@@ -126,7 +126,7 @@ class JournalReader:
                 for line in lines:
                     self._offset += len(line) + 1
                     self._take(line, events)
-                if len(rest) >= LINE_LIMIT:  # no line of ours: leave it out without keeping it
+                if len(rest) >= LINE_LIMIT:  # too long for a line of a journal: skip it without keeping it
                     self._offset += len(rest)
                     self._skipping, rest = True, b""
             return events
@@ -145,7 +145,7 @@ class JournalReader:
 
 
 def decode(line: bytes) -> DurableEvent:
-    """One line as an event. Numbers that JSON cannot hold (NaN, infinities) come back as None, or as NaN where a number must stand.
+    """One line as an event. Numbers that JSON does not have (NaN, infinities) come back as None, or as NaN where None is not allowed.
 
     Raises `ValueError`.
     """
@@ -163,13 +163,13 @@ def decode(line: bytes) -> DurableEvent:
 
 
 def history(path: Path) -> list[DurableEvent]:
-    """The journal's events, each step once: what a later `Started` goes back behind no longer counts, and of several evaluations of
-    one step the newest stands."""
+    """The journal's events with each step once: a `Started` discards earlier events of later steps, and of several evaluations of one step
+    the newest counts."""
     return supersede(JournalReader(path).read())
 
 
 def supersede(events: Iterable[DurableEvent]) -> list[DurableEvent]:
-    """As `history`, from events that were read already."""
+    """`history` of events that were read already."""
     kept: list[DurableEvent] = []
     for event in events:
         if isinstance(event, Started):
@@ -185,9 +185,9 @@ def supersede(events: Iterable[DurableEvent]) -> list[DurableEvent]:
 
 
 def _repeats(kept: list[DurableEvent], event: Evaluated) -> bool:
-    """Whether that step was evaluated already; looks back no further than its step goes."""
+    """Whether the step was evaluated already; looks back no further than that step."""
     for other in reversed(kept):
-        if other.step < event.step and not isinstance(other, Saved):  # a checkpoint may be written long after its step
+        if other.step < event.step and not isinstance(other, Saved):  # a checkpoint may be recorded long after its step
             return False
         if isinstance(other, Evaluated) and other.step == event.step:
             return True
@@ -209,7 +209,7 @@ def _with_nan(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole_size(fd: int) -> int:
-    """Bytes up to the end of the last whole line."""
+    """Size of the file in bytes, without a partial last line."""
     end = os.fstat(fd).st_size
     while end > 0:
         begin = max(0, end - _CHUNK)
@@ -221,7 +221,7 @@ def _whole_size(fd: int) -> int:
 
 
 def tail(fd: int, size: int, limit: int) -> list[bytes]:
-    """The whole lines within the last `limit` bytes of the first `size`, oldest first."""
+    """The whole lines among the last `limit` bytes of the first `size`, oldest first."""
     begin = max(0, size - limit)
     lines = os.pread(fd, size - begin, begin).split(b"\n")[:-1]
     return lines[1:] if begin else lines
@@ -236,5 +236,5 @@ def _next_seq(fd: int, size: int, path: Path) -> int:
                 continue
         if limit >= size:
             break
-    events = JournalReader(path).read() if size else []  # megabytes of damage at the end: count from the start
+    events = JournalReader(path).read() if size else []  # megabytes of damage at the end: read from the start
     return max((event.seq for event in events), default=-1) + 1

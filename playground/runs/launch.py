@@ -1,4 +1,4 @@
-"""Starting a run's process, so that it outlives whoever started it, and stopping one."""
+"""Starting a run's process, detached so that it outlives its parent, and stopping it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROGRAM = Path(__file__).absolute().parents[1] / "__main__.py"
 
 
 class _Process(subprocess.Popen[bytes]):
-    """Of asyncio's own subprocesses the event loop kills the living ones when it closes; ours are to live on without a word."""
+    """asyncio's own subprocesses are killed when the event loop closes. Those started here keep running, without a `ResourceWarning`."""
 
     def __del__(self, *args: Any) -> None:
         with contextlib.suppress(Exception):
@@ -33,7 +33,7 @@ class _Process(subprocess.Popen[bytes]):
 
 
 class Launched:
-    """A process that was started here. It goes on when this one ends."""
+    """A process started here, which keeps running when this one ends."""
 
     def __init__(self, process: _Process, log_path: Path) -> None:
         self._process = process
@@ -42,23 +42,19 @@ class Launched:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; -N when signal N killed it."""
+        """The exit status: None while it runs, -N when signal N killed it."""
         return self._process.poll()
 
     async def wait(self) -> int:
-        """Until it has ended, without holding anything up."""
+        """Wait until it has ended; returns the exit status."""
         delay = 0.005
         while (code := self._process.poll()) is None:
             await asyncio.sleep(delay)
             delay = min(delay * 2, 0.1)
         return code
 
-    def wait_blocking(self, timeout: float | None = None) -> int:
-        """Raises `subprocess.TimeoutExpired`."""
-        return self._process.wait(timeout)
-
     def last_words(self, lines: int = 20) -> str:
-        """The end of its log, control characters left out: for a failure that it could not report otherwise."""
+        """The last lines of its log without control characters, for failures that it could not report otherwise."""
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
@@ -70,7 +66,7 @@ class Launched:
 
 
 def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
-    """Start `dlplay ARGUMENTS` as a session of its own, its output appended to the log. Raises `OSError`."""
+    """Start `dlplay ARGUMENTS` in a session of its own, with its output appended to the log. Raises `OSError`."""
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -87,29 +83,14 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
 
 
 async def launch(arguments: Sequence[str], log_path: Path) -> Launched:
-    """As `launch_blocking`, off the event loop's thread."""
+    """`launch_blocking` in another thread."""
     return await asyncio.to_thread(launch_blocking, arguments, log_path)
 
 
-def alive(pid: int) -> bool:
-    """Whether there is such a process, and not just its remains."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    return True
-
-
 def stop_run(run: RunDirectory, timeout: float = 60.0) -> str:
-    """End the run after a last checkpoint, and wait until it is free; returns what happened in words.
+    """End a run after a last checkpoint, and wait until its process has released it; returns what happened, for a person.
 
-    It is asked over its socket, or by SIGTERM when it does not listen. Raises `RunError` when it goes on after `timeout` seconds.
+    It is told over its socket, or by SIGTERM when it does not listen. Raises `RunError` when it has not ended within `timeout` seconds.
     """
     held = holder(run.lock_path)
     if held is None:
@@ -132,7 +113,7 @@ def stop_run(run: RunDirectory, timeout: float = 60.0) -> str:
 
 
 def _ask_to_stop(socket_path: Path) -> socket.socket | None:
-    """The connection, to be kept open until the run has ended; None when nobody listens."""
+    """Send `Stop`; returns the connection, which must stay open until the run has ended, or None when the run does not listen."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(5.0)
     try:

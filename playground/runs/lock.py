@@ -1,4 +1,4 @@
-"""One writer a run: an advisory lock (`flock`) on a file in the run's directory, which the kernel frees when its holder dies."""
+"""One writer per run: an advisory lock (`flock`) on a file in the run's directory, which the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-_PATIENCE = 0.2
-"""Seconds that a taken lock is tried again: someone who merely asks `holder` takes it for an instant."""
+_RETRY_SECONDS = 0.2
+"""How long a taken lock is tried again: `holder` takes it for an instant as well."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """The process that holds a run; `pid` is 0 when it has not written its name yet."""
+    """The process that holds a lock; `pid` is 0 when it has not written it yet."""
 
     pid: int
     command: str
@@ -28,12 +28,11 @@ class Held(RuntimeError):
 
     def __init__(self, holder: Holder, name: str) -> None:
         super().__init__(f"run {name} is held by process {holder.pid}; attach to it, or stop it first: dlplay stop {name}")
-        self.holder = holder
         self.pid = holder.pid
 
 
 class RunLock:
-    """Exclusive hold on a run, as a context manager or with `acquire` and `release`."""
+    """The lock of a run, as a context manager or with `acquire` and `release`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,14 +40,14 @@ class RunLock:
 
     def acquire(self) -> None:
         """Raises `Held` when another process has it, and `OSError` when the run's directory is gone."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _RETRY_SECONDS
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(fd), self.path.stat()):
                     break
-                os.close(fd)  # the run was removed and made again meanwhile: that lock is on a file nobody sees
+                os.close(fd)  # the run was removed and created again meanwhile: this lock is on a deleted file
             except BlockingIOError:
                 holder = _read_holder(fd)
                 os.close(fd)
@@ -59,26 +58,21 @@ class RunLock:
                 os.close(fd)
                 raise
         self._fd = fd
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(after_in_child=self._close)
         command = " ".join(sys.argv).replace("\n", " ")[:500]
-        with contextlib.suppress(OSError):  # a full disk must not keep a run from being taken up
+        with contextlib.suppress(OSError):  # a full disk must not keep a run from starting
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()} {command}\n".encode(errors="replace"), 0)
 
     def release(self) -> None:
-        """Free at once; harmless when it is not held."""
+        """May be called when the lock is not held."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, 0)
-            self._forget()
+            self._close()
 
-    @property
-    def held(self) -> bool:
-        """Whether this object holds the run."""
-        return self._fd >= 0
-
-    def _forget(self) -> None:
-        """Close without unlocking explicitly: in a forked child that would free the parent's lock."""
+    def _close(self) -> None:
+        """Close without unlocking explicitly: in a forked child that would release the parent's lock."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -92,7 +86,7 @@ class RunLock:
 
 
 def holder(path: Path) -> Holder | None:
-    """The process that holds the lock at `path`; None when it is free or there is no such file."""
+    """The process that holds the lock at `path`; None when none does or there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -106,6 +100,21 @@ def holder(path: Path) -> Holder | None:
         return None
     finally:
         os.close(fd)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and was not yet waited for (a zombie) does not count."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return True
 
 
 def _read_holder(fd: int) -> Holder:

@@ -1,5 +1,5 @@
-"""Where weights may come from: `--from` takes a shipped model's name, a run's name, the folder of a checkpoint, or `hf:` and the folder of
-a model that `transformers` saved."""
+"""The checkpoint that `--from` names: a shipped model, a run, the folder of a checkpoint, or `hf:` and the folder of a model that
+`transformers` saved."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import COMMON, SettingsError, fields
-from dlplay.runs import directory, elsewhere
-from dlplay.runs.console import say
+from dlplay.runs import directory, hf
+from dlplay.runs.console import print_line
 
 
 def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True) -> Checkpoint:
-    """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `checkpoints.CheckpointError` in words.
+    """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `CheckpointError`.
 
-    Without `weights` those of a model from elsewhere, which may take gigabytes, stay unread.
+    Without `weights` those of a model of `transformers`, which may take gigabytes, are not read.
     """
     known = shipped.shipped()
     path = expanded(text)
-    if elsewhere.is_elsewhere(text):
-        checkpoint = elsewhere.find(text, weights=weights)
+    if hf.is_hf(text):
+        checkpoint = hf.load(text, weights=weights)
     elif text in known:
-        checkpoint = store.load(known[text].path)
+        checkpoint = known[text].open()
     elif "/" not in text and (runs_dir / text).is_dir():
         newest, problems = directory.find(runs_dir, text).store.newest()
         if newest is None:
             raise SettingsError(f"{text}: " + (problems[0] if problems else "that run has saved no checkpoint yet"))
         for problem in problems if weights else ():
-            say(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
+            print_line(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
         checkpoint = newest
-    elif elsewhere.is_folder_of_one(path):
-        raise SettingsError(f"{text} is a folder of transformers; write {elsewhere.PREFIX}{text}")
+    elif hf.is_hf_folder(path):
+        raise SettingsError(f"{text} is a folder of transformers; write {hf.PREFIX}{text}")
     elif path.is_dir():
         checkpoint = store.load(path)
     else:
@@ -58,6 +58,6 @@ def default(card: Card) -> str:
 
 
 def settings_of(card: Card, checkpoint: Checkpoint) -> dict[str, Any]:
-    """The architecture's own settings that the checkpoint was trained with: its weights fit no other model."""
+    """The architecture's own settings that the checkpoint was trained with; its weights fit no others."""
     own = {item.name for item in fields(card.settings)} - set(COMMON)
     return {name: value for name, value in checkpoint.meta.get("settings", {}).items() if name in own}

@@ -1,4 +1,4 @@
-"""A panel on standard output: as a table for a person, as JSON for a script."""
+"""A panel on standard output: a table for a person, JSON for a script."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Any
 import msgspec
 
 from dlplay.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
-from dlplay.runs.console import say
+from dlplay.runs.console import print_line
 
 
-def _said(panel: Panel) -> dict[str, Any]:
-    """What a script wants of a panel: bars and tokens as rows, arrays as nested lists, nothing that is empty."""
+def _plain(panel: Panel) -> dict[str, Any]:
+    """A panel as JSON values for a script: bars and tokens as rows, arrays as nested lists, nothing empty, nothing only for drawing."""
     plain: dict[str, Any] = {}
     for name, value in msgspec.structs.asdict(panel).items():
         if isinstance(value, Array):
             plain[name] = value.numpy().tolist()
         elif isinstance(value, Panel):
-            plain[name] = _said(value)
+            plain[name] = _plain(value)
         elif value not in ("", [], {}, None):
             plain[name] = msgspec.to_builtins(value)
     match panel:
         case Bars():
             plain["rows"] = [{"label": label, "value": value} for label, value in zip(panel.labels, panel.values, strict=True)]
-            hints = {"labels", "values", "high", "percent", "log", "appends", "sets"}
+            left_out = {"labels", "values", "high", "percent", "log", "appends", "sets"}
         case Tokens():
             plain["rows"] = [{"word": word, "value": value} for word, value in zip(panel.words, panel.values, strict=True)]
-            hints = {"words", "values", "notes", "masked", "filled"}
+            left_out = {"words", "values", "notes", "masked", "filled"}
         case _:
-            hints = {"signed", "low", "high", "counts", "pick"}
-    return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in hints}}
+            left_out = {"signed", "low", "high", "counts", "pick"}
+    return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
 
 
-def _shown(text: str) -> str:
-    """A checkpoint may have come from anywhere: nothing of it moves a terminal's cursor."""
+def _printable(text: str) -> str:
+    """Text without control characters: a checkpoint may come from anyone."""
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def print_panel(panel: AnyPanel, as_json: bool) -> None:
-    """A panel as a table on standard output, or as one JSON object without what is there for drawing alone."""
+    """Print a panel as a table, or as one JSON object."""
     if as_json:
-        say(msgspec.json.encode(_said(panel)).decode())
+        print_line(msgspec.json.encode(_plain(panel)).decode())
         return
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -53,27 +53,27 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
             table.add_column("")
             top = panel.high or max(panel.values, default=1.0) or 1.0
             for label, value in zip(panel.labels, panel.values, strict=True):
-                table.add_row(_shown(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+                table.add_row(_printable(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
         case Tokens():
             if panel.text:
-                say(_shown(panel.text))
+                print_line(_printable(panel.text))
             table.add_column("")
             values = ["" if value is None else f": {100 * value:.2f} %" for value in panel.values]
             for note in panel.notes or [word + value for word, value in zip(panel.words, values, strict=True)]:
-                table.add_row(_shown(note))
+                table.add_row(_printable(note))
         case Table():
             for index, column in enumerate(panel.columns):
                 table.add_column(column, justify="right" if index in panel.right else "left")
             for row in panel.rows:
-                table.add_row(*map(_shown, row))
+                table.add_row(*map(_printable, row))
         case _:
-            say(msgspec.json.encode(_said(panel)).decode())
+            print_line(msgspec.json.encode(_plain(panel)).decode())
             return
     if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
-        say(_shown(words))
+        print_line(_printable(words))
     if table.row_count:
         Console(highlight=False, markup=False).print(table)
     if isinstance(panel, Tokens) and panel.alternatives is not None:
         place = panel.place or 0
-        say(_shown(f"at place {place}, {panel.words[place] if panel.words else ''}:"))
+        print_line(_printable(f"at place {place}, {panel.words[place] if panel.words else ''}:"))
         print_panel(panel.alternatives, False)

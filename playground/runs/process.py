@@ -1,4 +1,4 @@
-"""A run's own process: one directory, one lock, one journal, one socket, one task, trained by the engine's loop."""
+"""A run's process: it takes the run's lock, builds its task from settings or a checkpoint, and trains it with the engine's loop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
-from dlplay.engine.commands import AnyCommand
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Baselines, DurableEvent, Failed, LiveEvent, Started, Warned
+from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
-from dlplay.engine.loop import Loop, Progress
-from dlplay.engine.saving import Write
+from dlplay.engine.loop import Loop
+from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
-from dlplay.runs.console import Console, say
+from dlplay.runs.console import Console, print_line
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import RunLock
@@ -40,36 +39,26 @@ from dlplay.runs.server import Server
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 
 
-class RunOutlet:
-    """Durable events to the journal and the console, live ones to whoever is attached."""
+class RunLog:
+    """Durable events go to the journal, then to the console."""
 
-    def __init__(self, journal: Journal, server: Server, console: Console) -> None:
-        self.journal, self.server, self.console = journal, server, console
-        self.poll: Callable[[float | None], list[tuple[int, AnyCommand]]] = server.poll
-        self.reply: Callable[[int, LiveEvent], None] = server.reply
-        self.broadcast: Callable[[LiveEvent], None] = server.broadcast
-
-    @property
-    def clients(self) -> frozenset[int]:
-        """Those attached now."""
-        return self.server.clients
+    def __init__(self, journal: Journal, console: Console) -> None:
+        self.journal, self.console = journal, console
 
     def record(self, event: DurableEvent) -> None:
-        """Write to the journal, then show it."""
         self.console.show(self.journal.append(event))
 
-    def tell(self, event: DurableEvent) -> None:
-        """Show it alone."""
+    def show(self, event: DurableEvent) -> None:
         self.console.show(event)
 
 
 def run(
     directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None
 ) -> int:
-    """Train a run from where it stands to its end; returns the exit status.
+    """Train a run to its end, from its last checkpoint if it has one; returns the exit status.
 
-    `overrides` are settings given anew for a run that is resumed. Raises `Held` when another process has the run, and `SettingsError`,
-    `DataError` or `CheckpointError` when it cannot begin.
+    `overrides` are settings to change in a resumed run. Raises `Held` when another process has the run, and `SettingsError`, `DataError`
+    or `CheckpointError` when it cannot start.
     """
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
         card = architectures.card(directory.spec.architecture)
@@ -78,7 +67,7 @@ def run(
         if checkpoint is None and problems:
             raise CheckpointError(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
-                f"Bring one back, or begin anew with dlplay {card.name} --headless"
+                f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
         task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
         _check_size(task)
@@ -90,17 +79,18 @@ def run(
         stack.callback(server.close)
         console = new_console()
         stack.callback(console.close)
-        outlet = RunOutlet(journal, server, console)
-        outlet.record(_started(directory, task, device_name))
+        log = RunLog(journal, console)
+        log.record(_started(directory, task, device_name))
         for warning in [*_refused(problems), *_differences(checkpoint, task)]:
-            outlet.record(warning)
+            log.record(warning)
         values = baselines(task)
         if values:
-            outlet.record(Baselines(step=task.step, values=values))
+            log.record(Baselines(step=task.step, values=values))
         loop = Loop(
             card,
             task,
-            outlet,
+            log,
+            server,
             lambda: snapshot(directory, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
@@ -113,10 +103,10 @@ def run(
             except TrainingFailed:
                 return FAILED
             except GaveUp as error:
-                say(f"dlplay: {error}; the last checkpoint is whole", error=True)
+                print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
                 return FAILED
             except Exception as error:
-                _tell_unforeseen(outlet, task, error)
+                _record_unexpected(log, task, error)
                 raise
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
@@ -124,8 +114,10 @@ def run(
 def snapshot(
     directory: RunDirectory, journal: Journal, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]
 ) -> Write:
-    """A copy of all that a checkpoint holds, as what writes it and returns its name and its size in bytes. That raises `OSError` when the
-    disk refuses, and `TrainingFailed` when no reader would take it again."""
+    """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
+
+    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again.
+    """
     step, (tensors, plain) = task.step, flatten(task.state_dict())
     weights, state = _copies(task.weights()), _copies(tensors)
     meta = {
@@ -157,9 +149,9 @@ def snapshot(
 
 
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
-    """A task with a checkpoint's weights, ready to be looked at. Raises `SettingsError`, `DataError` or `CheckpointError`."""
+    """A task with a checkpoint's weights, to be asked and not trained. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     device = devices.prepare(settings)
-    # nothing trains here, and the wrapper around this method would import the compiler, which takes as long as torch itself
+    # the wrapper around this method imports torch.compile, which takes as long as torch itself, and nothing trains here
     Optimizer.add_param_group = inspect.unwrap(Optimizer.add_param_group)  # type: ignore[method-assign]
     task = card.load_task()(settings, device, checkpoint.meta.get("assets"))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
@@ -168,7 +160,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers of a run depend on besides its settings."""
+    """The versions that a run's numbers depend on."""
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
@@ -191,7 +183,7 @@ def _build(
             task.load_state_dict(unflatten(_tensors(checkpoint.tensors), checkpoint.meta["state"]))
             progress = Progress(**checkpoint.meta["progress"])
         except DataError:
-            raise  # says itself what is wrong, and the checkpoint is not
+            raise  # the data are at fault, not the checkpoint
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:
@@ -201,7 +193,7 @@ def _build(
 
 def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") -> None:
     try:
-        task.load_weights(_tensors(checkpoint.weights, copy=False))  # they are copied into the model's own
+        task.load_weights(_tensors(checkpoint.weights, copy=False))  # load_state_dict copies them
     except SettingsError as error:
         if changed:
             raise CheckpointError(
@@ -211,7 +203,7 @@ def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") ->
 
 
 def _changed(card: Card, checkpoint: Checkpoint, settings: Settings) -> str:
-    """In which settings of the model the present ones differ from a checkpoint's."""
+    """The model settings that differ from the checkpoint's, as flags with the checkpoint's values; empty when none does."""
     now = to_dict(settings)
     before = origin.settings_of(card, checkpoint)
     return ", ".join(
@@ -222,13 +214,12 @@ def _changed(card: Card, checkpoint: Checkpoint, settings: Settings) -> str:
 
 
 def _check_size(task: Task[Any]) -> None:
-    """Raises `SettingsError` or `CheckpointError` for a model whose checkpoints no reader would take: before the first step, not at the
-    first save."""
+    """Raises `SettingsError` or `CheckpointError` for a model whose checkpoints would be too large to load, before it is trained."""
     size = sum(value.nbytes for value in task.weights().values())
     if 2 * size > DATA_LIMIT:
         raise SettingsError(
-            f"a model of {task.parameters:,} parameters can be asked here and not trained: its optimiser keeps up to {2 * size:,} bytes, "
-            f"and a file of a checkpoint holds {DATA_LIMIT:,}; train a smaller one"
+            f"a model of {task.parameters:,} parameters can be asked here but not trained: its optimiser keeps up to {2 * size:,} bytes, "
+            f"and a checkpoint file holds {DATA_LIMIT:,}; train a smaller one"
         )
     encode_meta(task.step, {}, {"assets": task.assets()})
 
@@ -256,7 +247,7 @@ def _refused(problems: list[str]) -> Iterator[Warned]:
 
 
 def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[Warned]:
-    """A run that goes on under other conditions is no longer the same to the bit, and says so."""
+    """Warnings about conditions that differ from the checkpoint's: the resumed run is no longer the same to the bit."""
     if checkpoint is None:
         return
     before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **checkpoint.meta.get("versions", {})}
@@ -266,31 +257,31 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
             yield Warned(
                 step=task.step,
                 what=f"resumed with {name} {value} instead of {before.get(name)}",
-                why="sums come out in another order, so the run is no longer the same to the bit",
-                remedy="resume with the former one to repeat it exactly",
+                why="sums are computed in another order, so the run is no longer the same to the bit",
+                remedy="resume with the previous one to repeat it exactly",
             )
 
 
-def _tell_unforeseen(outlet: RunOutlet, task: Task[Any], error: Exception) -> None:
-    """The journal says that the run failed, whatever the error; the traceback goes to the log."""
+def _record_unexpected(log: RunLog, task: Task[Any], error: Exception) -> None:
+    """Record in the journal that the run failed; the traceback goes to the log."""
     with contextlib.suppress(OSError):
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        outlet.record(
+        log.record(
             Failed(
                 step=task.step,
-                what="an error that dlplay did not foresee",
+                what="an unexpected error",
                 why=why,
-                remedy="the log in the run's folder has the details; resume the run to go on from its last checkpoint",
+                remedy="the log in the run's folder has the details; resume the run to continue from its last checkpoint",
             )
         )
 
 
 @contextlib.contextmanager
 def _signals(loop: Loop) -> Iterator[None]:
-    """An interrupt or a request to end is obeyed after the present step; a closed terminal is no reason to stop."""
+    """SIGINT and SIGTERM end the run after the current step; SIGHUP (a closed terminal) is ignored."""
 
     def end(number: int, frame: object) -> None:
-        loop.interrupted = "interrupted"
+        loop.control.interrupted = True
 
     kept = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -302,7 +293,7 @@ def _signals(loop: Loop) -> Iterator[None]:
 
 
 def _copies(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    """As arrays that the next training step leaves alone."""
+    """Copies, as numpy arrays that the next training step does not change."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous().numpy() for name, tensor in tensors.items()}
 
 

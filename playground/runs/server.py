@@ -1,8 +1,8 @@
-"""The run's ear and mouth: a Unix socket that takes commands and sends live events, without training ever waiting for a client.
+"""The run's server: a Unix socket that takes commands and sends live events, without training ever waiting for a client.
 
-One thread does all input and output. The training thread only takes from a queue what has arrived and leaves on one what is to be sent.
-For each client only the newest `Shown` of a view and the newest `Status` are kept; an `Answered` is kept until it is taken. A client
-that sends nonsense, takes nothing for ten seconds while something waits for it, or belongs to another user, is dropped.
+One thread does all input and output; the training thread only takes commands from a queue and puts events into another. For each client
+only the newest `Shown` of a view and the newest `Status` are kept; an `Answered` is kept until it is sent. A client is disconnected when
+it sends anything but commands, takes nothing for ten seconds while something waits for it, or belongs to another user.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ INBOX_LIMIT = 1024
 """Commands of one client that may wait for the training thread."""
 
 ACCEPTS_PER_SECOND = 200
-"""More wait at the door: whoever connects again and again takes no more of the processor than this."""
+"""Connections beyond this rate wait in the backlog, so that a client that keeps reconnecting takes little of the processor."""
 
 _BACKLOG = 128
 _PAUSE = 0.5
 
 
 class ServerError(OSError):
-    """The socket cannot be made where it should be, in words."""
+    """The socket cannot be created; the message says why."""
 
 
 class Server:
-    """Make it, `start` it, `poll` it between two steps, `close` it. All but `start` and `close` cost the caller microseconds."""
+    """`start` it, `poll` it between two steps, `close` it. `poll`, `reply` and `broadcast` take microseconds."""
 
     def __init__(self, socket_path: Path, *, stall_seconds: float = STALL_SECONDS) -> None:
         self.socket_path = socket_path
         self.stall_seconds = stall_seconds
         self.clients: frozenset[int] = frozenset()
-        """Who is attached."""
+        """Ids of the clients attached now."""
         self._channels: dict[int, Channel] = {}
         self._inbox: collections.deque[tuple[int, AnyCommand]] = collections.deque()
         self._outbox: collections.deque[tuple[int | None, Outgoing]] = collections.deque()
@@ -62,11 +62,11 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Open the socket, 0600, in a folder that is ours, 0700. The caller holds the run's lock. Raises `ServerError` and `OSError`."""
+        """Open the socket (mode 0600) in a folder of mode 0700. The caller holds the run's lock. Raises `ServerError` and `OSError`."""
         check_folder(self.socket_path.parent)
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.lstat(self.socket_path).st_mode):
-                raise ServerError(f"{self.socket_path} is in the way: it is no socket")
+                raise ServerError(f"{self.socket_path} is in the way: it is not a socket")
             self.socket_path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         former = os.umask(0o177)
@@ -94,8 +94,7 @@ class Server:
     # --- for the training thread ----------------------------------------------------------------------------------------------------
 
     def poll(self, timeout: float | None = 0) -> list[tuple[int, AnyCommand]]:
-        """The commands that have arrived, each with its client. 0: at once. Otherwise wait for one, up to `timeout` seconds (None: as
-        long as it takes)."""
+        """The commands received since the last call, each with its client. Waits up to `timeout` seconds for the first."""
         if not self._inbox:
             if timeout == 0:
                 return []
@@ -112,7 +111,7 @@ class Server:
         return taken
 
     def reply(self, client: int, event: LiveEvent) -> None:
-        """Send to one client; nothing happens when it is gone."""
+        """Send to one client, if it is still attached."""
         if client in self.clients:
             self._outbox.append((client, Outgoing(event)))
             self._wake()
@@ -124,7 +123,7 @@ class Server:
             self._wake()
 
     def close(self, flush_seconds: float = 1.0) -> None:
-        """Send what still waits, for at most `flush_seconds`, then end. Harmless when closed already."""
+        """Send what is still waiting, for at most `flush_seconds`, then disconnect. May be called twice."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -134,7 +133,7 @@ class Server:
         thread.join()
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: a wake-up is under way already
+        with contextlib.suppress(OSError):  # full: the thread is about to wake up anyway
             self._wake_in.send(b"\0")
 
     # --- the thread ------------------------------------------------------------------------------------------------------------------
@@ -142,16 +141,16 @@ class Server:
     def _run(self) -> None:
         try:
             while not (self._closing and self._flushed()):
-                self._turn()
+                self._run_once()
         finally:
-            self._shut()
+            self._close_all()
 
     def _flushed(self) -> bool:
         waiting = self._outbox or any(channel.waiting for channel in self._channels.values())
         return not waiting or time.monotonic() > self._flush_until
 
-    def _turn(self) -> None:
-        for key, mask in self._selector.select(self._patience()):
+    def _run_once(self) -> None:
+        for key, mask in self._selector.select(self._timeout()):
             if key.fileobj is self._wake_out:
                 with contextlib.suppress(OSError):
                     self._wake_out.recv(4096)
@@ -164,12 +163,12 @@ class Server:
         if not self._listening and not self._closing and now >= self._resume_accept:
             self._listen(True)
         for channel in list(self._channels.values()):
-            if channel.waiting and now - channel.moved > self.stall_seconds:
+            if channel.waiting and now - channel.last_progress > self.stall_seconds:
                 self._drop(channel)
 
-    def _patience(self) -> float | None:
+    def _timeout(self) -> float | None:
         now = time.monotonic()
-        deadlines = [channel.moved + self.stall_seconds for channel in self._channels.values() if channel.waiting]
+        deadlines = [channel.last_progress + self.stall_seconds for channel in self._channels.values() if channel.waiting]
         if not self._listening and not self._closing:
             deadlines.append(self._resume_accept)
         if self._closing:
@@ -184,7 +183,7 @@ class Server:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError:  # out of file descriptors, most likely: leave the rest in the queue for a while
+        except OSError:  # out of file descriptors, most likely: leave the rest in the backlog for a while
             self._pause_accepting(now + _PAUSE)
             return
         self._accepted += 1
@@ -235,7 +234,7 @@ class Server:
             channel.put(Outgoing(Answered(id=command.id, error=words)))
             return
         if channel.received - channel.taken >= INBOX_LIMIT:
-            raise ChannelError(f"more than {INBOX_LIMIT:,} commands wait")
+            raise ChannelError(f"more than {INBOX_LIMIT:,} commands are waiting")
         channel.received += 1
         self._inbox.append((channel.id, command))
         self._arrived.set()
@@ -251,7 +250,7 @@ class Server:
                     self._drop(channel)
 
     def _select(self, channel: Channel) -> None:
-        """Ask for what the channel needs next, and drop it when it has ended."""
+        """Wait for what the channel needs next, or close it when it has ended."""
         if channel.ended:
             self._drop(channel)
             return
@@ -265,7 +264,7 @@ class Server:
             self._selector.unregister(channel.connection)
             channel.connection.close()
 
-    def _shut(self) -> None:
+    def _close_all(self) -> None:
         for channel in list(self._channels.values()):
             self._drop(channel)
         for end in (self._listener, self._wake_in, self._wake_out):
@@ -277,7 +276,7 @@ class Server:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises `ServerError` unless the folder belongs to us and to nobody else."""
+    """Raises `ServerError` unless the folder belongs to this user and is closed to all others."""
     facts = os.lstat(folder)
     if not stat.S_ISDIR(facts.st_mode):
         raise ServerError(f"{folder} is not a folder (links are not followed)")

@@ -1,4 +1,4 @@
-"""What a list of runs tells of one, from the tail of its journal and its lock alone."""
+"""One line of the list of runs, from the end of the run's journal and its lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dlplay.runs.lock import holder
 State = Literal["training", "paused", "finished", "stopped", "interrupted", "failed"]
 
 _TAILS = (1 << 15, 1 << 20)
-"""Bytes of the journal's end that are looked through: the second only when the first held no evaluation."""
+"""Bytes read from the journal's end: the second only when the first held no evaluation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Summary:
     name: str
     architecture: str
     state: State
-    """`stopped`: somebody ended it; `interrupted`: it was killed, or told to end by the system. Both can be resumed."""
+    """`stopped`: by a person; `interrupted`: it was killed, or ended by a signal. Both can be resumed."""
     step: int
     steps: int
-    """Steps it is to make in all; 0 when that is not known."""
+    """The step at which it is to end; 0 when that is not known."""
     metrics: dict[str, float]
     """Of its last evaluation."""
     held_by: int | None
@@ -38,11 +38,11 @@ class Summary:
     modified: float
     """Seconds since the epoch."""
     problem: str = ""
-    """Why it cannot be read, or why it failed."""
+    """Why the run cannot be read, or why it failed."""
 
 
 def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
-    """One run's line: what its description says, brought up to date by the end of its journal and by its lock."""
+    """What `run.json` says of a run, brought up to date from the end of its journal and its lock."""
     held = holder(lock_path)
     events, modified = _last_events(journal_path)
     state, why = _state(events, held is not None)
@@ -60,7 +60,7 @@ def summarise(name: str, architecture: str, steps: int, created: float, problem:
 
 
 def _last_events(path: Path) -> tuple[list[DurableEvent], float]:
-    """The journal's last events and the time it was written last; nothing for one that cannot be read."""
+    """The journal's last events, and when it was last written; no events when it cannot be read."""
     events: list[DurableEvent] = []
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -106,7 +106,7 @@ def _metrics(events: list[DurableEvent]) -> dict[str, float]:
         if isinstance(event, (Evaluated, Finished)) and event.step <= ceiling:
             return dict(event.metrics)
         if isinstance(event, Started):
-            ceiling = min(ceiling, event.step)  # what came before and went further no longer counts
+            ceiling = min(ceiling, event.step)  # earlier events of later steps no longer count
     return {}
 
 

@@ -1,4 +1,4 @@
-"""What goes over a run's socket: a 4-byte big-endian length and a msgpack struct, 4 MiB at most; and how to reach the socket at all."""
+"""Messages on a run's socket: a 4-byte big-endian length and a msgpack struct of at most 4 MiB; and paths short enough for a socket."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import msgspec
 
 MESSAGE_LIMIT = 4 << 20
 PATH_LIMIT = 100
-"""Bytes of a socket's path; the kernels take 103 to 107."""
+"""Bytes of a socket's path; kernels allow 103 to 107."""
 
 T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 
 
 class WireError(ValueError):
-    """Bytes that are no message, or a message that is too large."""
+    """Bytes that are not a message, or a message that is too large."""
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """The message with its length in front. Raises `WireError`."""
+    """The message with its length before it. Raises `WireError`."""
     body = _encoder.encode(message)
     if len(body) > MESSAGE_LIMIT:
         raise WireError(f"a {type(message).__name__} of {len(body):,} bytes is too large to send; the limit is {MESSAGE_LIMIT:,}")
@@ -36,14 +36,14 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 class Decoder(Generic[T]):
-    """Cuts a stream of bytes into messages of one type (a tagged union)."""
+    """Decodes a stream of bytes into messages of one type (a tagged union)."""
 
     def __init__(self, message_type: Any) -> None:
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(message_type)
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[T]:
-        """The messages that are complete with these bytes. Raises `WireError`; the stream cannot be read on after that."""
+        """The messages completed by these bytes. Raises `WireError`, after which the stream cannot be read any further."""
         buffer = self._buffer
         buffer += data
         messages: list[T] = []
@@ -74,7 +74,7 @@ def peer_uid(connection: socket.socket) -> int:
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """A path of at most 100 bytes to the same socket: `path` itself, or one through a link in a temporary folder of our own."""
+    """A path of at most 100 bytes to the socket: `path` itself, or one through a symbolic link in a temporary folder."""
     if len(os.fsencode(path)) <= PATH_LIMIT:
         yield str(path)
         return

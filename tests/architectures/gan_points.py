@@ -97,7 +97,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "huge.txt": (b"1 2\n" * 20 + b"1e308 -1e308\n", "standard deviation of inf"),
     "same.txt": (b"1 2\n" * 20, "standard deviation of 0"),
     "binary.txt": (b"\xff\xfe\x00\x01" * 10, "neither text nor a .npy file"),
-    "cut.npy": (b"\x93NUMPY\x01\x00\x10\x00{'descr'", "is not a whole .npy file"),
+    "cut.npy": (b"\x93NUMPY\x01\x00\x10\x00{'descr'", "is not a valid .npy file"),
     "escape.txt": (b"1 2\n" * 11 + b"\x1b[2J\x07 1\n", "is not two numbers"),
 }
 

@@ -113,8 +113,8 @@ def test_a_script_of_a_run_that_was_taken_up_otherwise_promises_nothing(
     assert "taken up" not in words
     assert dlplay("resume", "convnet-1", "--headless", "--steps", "6", *runs).status == 0
     words = write(Source("convnet-1", tmp_path), script)
-    assert "taken up again with --steps 6" in words
-    assert "taken up again with --steps 6" in script.read_text()
+    assert "resumed with --steps 6" in words
+    assert "resumed with --steps 6" in script.read_text()
     assert PROMISE not in script.read_text()
 
 

@@ -293,7 +293,7 @@ def test_what_could_not_be_saved_is_not_begun(small: Small, tmp_path: Path, monk
     monkeypatch.setattr(process, "DATA_LIMIT", 1000)
     settings = make(architectures.card("convnet").settings, small("convnet"))
     run = directory.create(tmp_path, "convnet", to_dict(settings))
-    with pytest.raises(SettingsError, match="can be asked here and not trained"):
+    with pytest.raises(SettingsError, match="can be asked here but not trained"):
         process.run(run, lambda: PlainLines(architectures.card("convnet")))
     assert not run.journal_path.exists()
 

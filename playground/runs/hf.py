@@ -1,4 +1,4 @@
-"""`--from hf:DIR`: a model that `transformers` saved, opened as if it were a checkpoint of ours."""
+"""`--from hf:DIR`: a model that `transformers` saved, loaded as a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ from dlplay.parts.corpora import tokenizer_of
 PREFIX = "hf:"
 
 
-def is_elsewhere(text: str) -> bool:
-    """Whether `--from` names such a folder."""
+def is_hf(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
-def is_folder_of_one(path: Path) -> bool:
-    """Whether a model of `transformers` lies there, and no checkpoint of ours."""
+def is_hf_folder(path: Path) -> bool:
+    """Whether the folder holds a model that `transformers` saved, rather than a checkpoint."""
     return (path / "config.json").is_file() and not (path / "meta.json").exists()
 
 
 def absolute(text: str) -> str:
-    """The same folder for a process that is started in another one."""
+    """The same `hf:DIR` with an absolute path."""
     return PREFIX + str(expanded(text.removeprefix(PREFIX)).absolute())
 
 
-def find(text: str, *, weights: bool = True) -> Checkpoint:
-    """The model in the folder that `text` (`hf:DIR`) names, checked from config to tokenizer; without `weights` those stay unread, for
-    somebody who wants the settings alone. Raises `CheckpointError`."""
+def load(text: str, *, weights: bool = True) -> Checkpoint:
+    """The model in the folder that `text` (`hf:DIR`) names; without `weights` only its settings and tokenizer are read.
+
+    Raises `CheckpointError` when anything in it, from config to tokenizer, cannot be used.
+    """
     try:
         folder = ModelFolder(expanded(text.removeprefix(PREFIX)).absolute())
         return _open(folder, weights)
@@ -50,7 +51,7 @@ def find(text: str, *, weights: bool = True) -> Checkpoint:
 
 
 def bridges() -> dict[str, tuple[Card, Bridge]]:
-    """The rooms that have a model of `transformers`, by the model's type there."""
+    """The architectures that `transformers` has as well, by their `model_type` there."""
     found = [(card, card.load_bridge()) for card in architectures.cards().values() if card.hf]
     return {bridge.model_type: (card, bridge) for card, bridge in found}
 
@@ -60,7 +61,7 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
     known = bridges()
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in known:
-        raise DataError(f"config.json gives model_type {ascii(model_type)[:40]}; read are {', '.join(known)}")
+        raise DataError(f"config.json gives model_type {ascii(model_type)[:40]}; supported are {', '.join(known)}")
     card, bridge = known[model_type]
     config = Config(values)
     for name in ("quantization_config", "pruned_heads"):
@@ -78,7 +79,7 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
 
 
 def _pieces(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -> dict[str, Any]:
-    """The assets of a tokenizer that `transformers` has."""
+    """The assets of a tokenizer of `transformers`."""
     start = config.values.get("bos_token_id")
     return {
         "tokens": bridge.tokens,
@@ -89,7 +90,7 @@ def _pieces(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -> d
 
 
 def _own_words(folder: ModelFolder, config: Config, bridge: Bridge, size: int) -> dict[str, Any]:
-    """The assets of words or characters, which `dlplay export` wrote."""
+    """The assets of a word or character tokenizer that `dlplay export` wrote."""
     config.only(OWN_TOKENS, None, tuple(TOKENIZERS))
     kind = config.values[OWN_TOKENS]
     specials = SPECIAL_TOKENS if bridge.tokens == WordPieces.kind else ()

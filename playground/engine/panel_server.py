@@ -1,0 +1,224 @@
+"""Serves panels to the clients attached to a run: answers questions, performs actions, keeps watched panels up to date.
+
+Training comes first: watched panels and queued actions take no more than a small share of its time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, Protocol
+
+from dlplay.engine.card import Card
+from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import Answered, LiveEvent, Shown
+from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import Options, SettingsError, make
+from dlplay.engine.task import Task, looking
+
+TIME_SHARE = 0.03
+"""Largest share of the training time for watched panels, and the same again for queued actions; beyond it they are served less often."""
+MAX_QUEUED = 64
+"""Actions that may wait at once."""
+MAX_WATCHED = 32
+"""Panels that one client may watch."""
+
+
+class Server(Protocol):
+    """The clients attached to a run: commands come from them, live events go to them."""
+
+    @property
+    def clients(self) -> frozenset[int]:
+        """Ids of the clients attached now."""
+
+    def poll(self, timeout: float | None) -> list[tuple[int, AnyCommand]]:
+        """The commands received since the last call, each with its client; waits up to `timeout` seconds for the first one."""
+
+    def reply(self, client: int, event: LiveEvent) -> None:
+        """Send to one client; never blocks."""
+
+    def broadcast(self, event: LiveEvent) -> None:
+        """Send to all clients; never blocks."""
+
+
+@dataclasses.dataclass
+class WatchedPanel:
+    """One panel that one client watches."""
+
+    client: int
+    watch: int
+    """`id` of the client's `Watch`."""
+    view: int
+    """Position in that `Watch`."""
+    panel: str
+    options: dict[str, Any]
+    interval: float
+    """Least seconds between two updates."""
+    due: float = 0.0
+    shown: int = -1
+    """Version that was shown last (see `PanelServer._version`)."""
+
+
+class PanelServer:
+    """Carries out `Ask`, `Watch` and `Act` for a model, whether or not it is being trained."""
+
+    def __init__(self, card: Card, task: Task[Any], server: Server) -> None:
+        self.card = card
+        self.task = task
+        self.server = server
+        self._watched: list[WatchedPanel] = []
+        self._queue: list[tuple[int, Act]] = []
+        """Actions that change nothing but panels, waiting for their share of the time."""
+        self._queue_due = 0.0
+        self._lasting_actions = 0
+        self._changes: dict[str, int] = {}
+        """How often an action changed what a panel shows."""
+
+    def handle(self, client: int, command: AnyCommand) -> bool:
+        """Carry out a command that changes nothing in training (`Ask`, `Watch`, an action that is not lasting); False for any other."""
+        match command:
+            case Ask():
+                self.ask(client, command)
+            case Watch():
+                self._watch(client, command)
+            case Act() if not self._is_lasting(command):
+                self._enqueue(client, command)
+            case _:
+                return False
+        return True
+
+    # --- questions ----------------------------------------------------------------------------------------------------------------
+
+    def ask(self, client: int, command: Ask) -> None:
+        try:
+            self._answer(client, command.id, self._panel(command.panel, command.options))
+        except (SettingsError, DataError) as error:
+            self.refuse(client, command, str(error))
+
+    def _panel(self, name: str, options: dict[str, Any]) -> AnyPanel:
+        """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked."""
+        try:
+            options_type = self.card.panel(name).options
+        except KeyError:
+            raise SettingsError(f"there is no panel {name!r}; known are {', '.join(item.name for item in self.card.panels)}") from None
+        checked = make(options_type, options)
+        try:
+            with looking(self.task):
+                return self.task.panel(name, checked)
+        except (SettingsError, DataError):
+            raise
+        except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training
+            raise SettingsError(f"the panel {name!r} could not be made: {type(error).__name__}: {error}") from error
+
+    # --- actions ------------------------------------------------------------------------------------------------------------------
+
+    def act(self, client: int, command: Act) -> bool:
+        """Perform an action now; False when it was refused."""
+        try:
+            action = next((action for action in self.card.actions if action.name == command.action), None)
+            if action is None:
+                raise SettingsError(
+                    f"there is no action {command.action!r}; known are {', '.join(a.name for a in self.card.actions) or 'none'}"
+                )
+            options = make(action.options, command.options)
+            if action.lasting:
+                panel = self.task.act(command.action, options)
+                self._lasting_actions += 1
+            else:
+                panel = self._act_aside(command.action, options)
+                for name in action.shown_by:
+                    self._changes[name] = self._changes.get(name, 0) + 1
+        except (SettingsError, DataError) as error:
+            self.refuse(client, command, str(error))
+            return False
+        self._answer(client, command.id, panel)
+        return True
+
+    def _is_lasting(self, command: Act) -> bool:
+        """Whether the action changes what is trained. An unknown one counts as lasting, and is refused by `act`."""
+        return all(action.lasting for action in self.card.actions if action.name == command.action)
+
+    def _act_aside(self, action: str, options: Options) -> AnyPanel | None:
+        """Perform an action that is not lasting: training is not disturbed, not even by an error."""
+        try:
+            with looking(self.task):
+                return self.task.act(action, options)
+        except (SettingsError, DataError):
+            raise
+        except Exception as error:  # an episode that somebody watches must not end the training
+            raise SettingsError(f"the action {action!r} failed: {type(error).__name__}: {error}") from error
+
+    def _enqueue(self, client: int, command: Act) -> None:
+        """Leave an action to `serve`, or perform it at once when it is urgent."""
+        if command.urgent:
+            self.act(client, command)
+        elif len(self._queue) >= MAX_QUEUED:
+            self.refuse(client, command, "too many actions wait already; wait for their answers")
+        else:
+            self._queue.append((client, command))
+
+    # --- watched panels -----------------------------------------------------------------------------------------------------------
+
+    def _watch(self, client: int, command: Watch) -> None:
+        """Replace what the client watches."""
+        self._watched = [item for item in self._watched if item.client != client]
+        interval = 1 / min(max(command.rate, 0.1), 30.0)
+        self._watched += [
+            WatchedPanel(client, command.id, index, view.panel, view.options, interval)
+            for index, view in enumerate(command.views[:MAX_WATCHED])
+        ]
+
+    def serve(self, now: float, *, idle: bool = False) -> None:
+        """Perform one queued action, or update the watched panel that has waited longest, if one is due at `now` (`perf_counter` clock).
+
+        One at a time, so that no training step waits for more than one. `idle`: nothing trains, so whatever is out of date is due.
+        """
+        if not (self._queue or self._watched):
+            return
+        if self._queue and (idle or self._queue_due <= now):
+            began = time.perf_counter()
+            self.act(*self._queue.pop(0))
+            self._queue_due = began + (time.perf_counter() - began) / TIME_SHARE
+            return
+        clients = self.server.clients
+        self._watched = [item for item in self._watched if item.client in clients]
+        due = [item for item in self._watched if (idle or item.due <= now) and item.shown != self._version(item.panel)]
+        if not due:
+            return
+        item = min(due, key=lambda item: item.due)
+        version = self._version(item.panel)
+        began = time.perf_counter()
+        try:
+            panel = self._panel(item.panel, item.options)
+            event: LiveEvent = Shown(step=self.task.step, time=time.time(), view=item.view, watch=item.watch, panel=panel)
+        except (SettingsError, DataError) as error:
+            event = Answered(step=self.task.step, time=time.time(), id=item.watch, view=item.view, error=str(error))
+        self.server.reply(item.client, event)
+        took = time.perf_counter() - began
+        item.shown = version
+        item.due = began + max(item.interval, took * len(self._watched) / TIME_SHARE)
+
+    @property
+    def behind(self) -> bool:
+        """Whether an action is queued, or a watched panel is out of date."""
+        return bool(self._queue) or any(item.shown != self._version(item.panel) for item in self._watched)
+
+    def _version(self, panel: str) -> int:
+        """A number that grows whenever the panel may look different."""
+        return self.task.step + self._lasting_actions + self._changes.get(panel, 0)
+
+    # --- replies ------------------------------------------------------------------------------------------------------------------
+
+    def confirm(self, client: int, command: AnyCommand) -> None:
+        """Reply that a command was carried out."""
+        self._answer(client, command.id, None)
+
+    def refuse(self, client: int, command: AnyCommand, reason: str) -> None:
+        """Reply that a command was not carried out, and why."""
+        if command.id:
+            self.server.reply(client, Answered(step=self.task.step, time=time.time(), id=command.id, error=reason))
+
+    def _answer(self, client: int, command_id: int, panel: AnyPanel | None) -> None:
+        if command_id:
+            self.server.reply(client, Answered(step=self.task.step, time=time.time(), id=command_id, panel=panel))

@@ -1,0 +1,285 @@
+"""Everything a run writes: training metrics, durable events, checkpoints, and its status for attached clients.
+
+Metrics stay on the device and are fetched a batch of steps at a time. A checkpoint is copied between two steps and written by a thread
+while training continues. An event or a checkpoint that the disk refuses is tried again, and training waits for it: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dlplay.engine.device import Meter
+from dlplay.engine.events import Applied, DurableEvent, Saved, Status, Stepped, Warned
+from dlplay.engine.failures import GaveUp, TrainingFailed, not_finite
+from dlplay.engine.panel_server import Server
+from dlplay.engine.task import Task
+
+FLUSH_SECONDS = 0.1
+"""Metrics stay on the device for this long: one wait for the device, and one record, for all the steps in between."""
+STATUS_SECONDS = 0.5
+SAVE_SECONDS = 2.0
+"""Least time between two checkpoints that are written because a person changed something."""
+
+Write = Callable[[], tuple[str, int]]
+"""Writes a checkpoint from a copy; returns its name and its size in bytes. May raise `OSError`, and is called again then."""
+
+
+class EventLog(Protocol):
+    """Where durable events go."""
+
+    def record(self, event: DurableEvent) -> None:
+        """Write the event, and show it. Raises `OSError` when it cannot be written; then nothing was."""
+
+    def show(self, event: DurableEvent) -> None:
+        """Show the event where the run was started, without writing it. Never raises."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the engine itself must remember over a resume."""
+
+    seconds: float = 0.0
+    """Training time, evaluations, saves and pauses left out."""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Of the last evaluation."""
+    evaluated: int = -1
+    """The step of the last evaluation."""
+
+
+class Clock:
+    """Adds up the training time in `progress.seconds`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.started = 0.0
+        """When it was started last, on the `perf_counter` clock."""
+        self._progress = progress
+        self._counted: float | None = None
+        """The time is counted up to here; None while the clock is stopped."""
+
+    def start(self) -> None:
+        self.started = self._counted = time.perf_counter()
+
+    def update(self) -> None:
+        """Count the time up to now."""
+        if self._counted is not None:
+            now = time.perf_counter()
+            self._progress.seconds += now - self._counted
+            self._counted = now
+
+    def stop(self) -> None:
+        self.update()
+        self._counted = None
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the clock for what is not training."""
+        self.stop()
+        yield
+        self.start()
+
+
+class _PendingSave(NamedTuple):
+    """A checkpoint that is being written."""
+
+    step: int
+    write: Write
+    future: Future[tuple[str, int]]
+
+
+class Recorder:
+    """Buffers metrics, records events, saves checkpoints, broadcasts the status."""
+
+    def __init__(
+        self,
+        task: Task[Any],
+        log: EventLog,
+        server: Server,
+        snapshot: Callable[[], Write],
+        progress: Progress,
+        *,
+        device_name: str,
+        wait: Callable[[str], bool],
+    ) -> None:
+        """`snapshot` copies everything a checkpoint holds, and returns what writes the copy.
+
+        `wait(problem)` is called while the disk refuses a write: it lets a moment pass, and returns True when the run is to give up.
+        """
+        self.task = task
+        self.log = log
+        self.server = server
+        self.progress = progress
+        self.clock = Clock(progress)
+        self.status_due = 0.0
+        self._snapshot = snapshot
+        self._wait = wait
+        self._device_name = device_name
+        self._meter = Meter(task.device)
+        self._buffer: list[dict[str, Tensor]] = []
+        self._thread = ThreadPoolExecutor(1, "save")
+        self._pending: _PendingSave | None = None
+        self._saved_step = task.step if task.step else -1
+        self._changed = False
+        """A person changed something that no checkpoint holds yet."""
+        self._save_due = 0.0
+        self._problem = ""
+        """Why the disk refuses to be written to; empty while it does not."""
+        self._rate = 0.0
+        """Training steps per second, for the status."""
+        self._rate_since = (0.0, task.step)
+
+    def start(self) -> None:
+        """Training starts, or continues after a pause."""
+        self.clock.start()
+        self._rate_since = (self.clock.started, self.task.step)
+
+    def close(self) -> None:
+        """Wait for the thread that writes checkpoints."""
+        self._thread.shutdown(wait=True)
+
+    # --- training metrics ---------------------------------------------------------------------------------------------------------
+
+    def add(self, metrics: dict[str, Tensor]) -> None:
+        """Keep the metrics of one step, which may still be on the device."""
+        self._buffer.append(metrics)
+
+    def flush_due(self, now: float) -> bool:
+        return now - self.clock.started >= FLUSH_SECONDS
+
+    def flush(self) -> None:
+        """Record the metrics of the steps since the last flush. Raises `TrainingFailed` when a loss was not finite."""
+        if not self._buffer:
+            return
+        self.clock.update()
+        last, count = self.task.step, len(self._buffer)
+        columns, bad = _columns(self._buffer)
+        self._buffer.clear()
+        first = last - count + 1
+        if self.task.not_finite.item():
+            bad %= count  # no metric shows it: the first step since the last flush is the earliest it can be
+            if bad:
+                good = {name: column[:bad] for name, column in columns.items()}
+                self.record(Stepped(step=first + bad - 1, first=first, metrics=good, seconds=self.progress.seconds))
+            raise TrainingFailed(not_finite(self.task, first + bad))
+        self.record(Stepped(step=last, first=first, metrics=columns, seconds=self.progress.seconds))
+        now = time.perf_counter()
+        then, step = self._rate_since
+        if now - then >= STATUS_SECONDS:
+            self._rate, self._rate_since = (last - step) / (now - then), (now, last)
+
+    # --- events -------------------------------------------------------------------------------------------------------------------
+
+    def record(self, event: DurableEvent) -> None:
+        self._insist("write the journal", lambda: self.log.record(event))
+
+    def _insist(self, what: str, write: Callable[[], Any]) -> Any:
+        """Call `write` until the disk no longer refuses. Raises `GaveUp` when told to stop before that."""
+        began = time.monotonic()
+        while True:
+            try:
+                result = write()
+                break
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                reason = "disk full" if full else error.strerror or str(error)
+                if not self._problem:
+                    remedy = "training waits, and continues once there is space"
+                    self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
+                self._problem = f"{reason}: cannot {what}; training waits, and continues once there is space"
+                self.status("paused")
+                if self._wait(self._problem):
+                    raise GaveUp(f"{reason}: could not {what}") from error
+        if self._problem:
+            waited, self._problem = time.monotonic() - began, ""
+            self.log.record(
+                Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="training has continued")
+            )
+        return result
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------------------
+
+    def save(self, *, wait: bool = True) -> None:
+        """Save a checkpoint. Without `wait`, training continues while it is written, and `finish_save` records it later."""
+        self.finish_save(wait=True)
+        write = self._snapshot()
+        self._pending = _PendingSave(self.task.step, write, self._thread.submit(write))
+        self._saved_step, self._changed = self.task.step, False
+        self.finish_save(wait=wait)
+
+    def finish_save(self, *, wait: bool) -> None:
+        """Record the checkpoint that is being written, once it is complete; if the disk refused it, write it again."""
+        if self._pending is None or not (wait or self._pending.future.done()):
+            return
+        (step, write, future), self._pending = self._pending, None
+        attempts = iter([future.result])
+        name, size = self._insist("save a checkpoint", lambda: next(attempts, write)())
+        self.record(Saved(step=step, checkpoint=name, bytes=size))
+
+    def save_if_needed(self) -> None:
+        """Save unless the last checkpoint holds everything already."""
+        if self._saved_step != self.task.step or self._changed:
+            self.save()
+
+    def record_change(self, what: str, value: Any, before: Any) -> None:
+        """Record what a person changed, and save it: it is not among the steps that a resumed run can repeat."""
+        self.record(Applied(step=self.task.step, what=what, value=value, before=before))
+        self._changed = True
+        self.save_changes()
+
+    def save_changes(self) -> None:
+        """Save what a person changed: at once, or a moment later when changes follow quickly."""
+        if self._changed and time.perf_counter() >= self._save_due:
+            self.save()
+            self._save_due = time.perf_counter() + SAVE_SECONDS
+
+    # --- status -------------------------------------------------------------------------------------------------------------------
+
+    def status(self, state: str) -> None:
+        """Tell attached clients how the run is doing."""
+        now = time.perf_counter()
+        self.status_due = now + STATUS_SECONDS
+        if not self.server.clients:
+            return
+        utilisation, memory = self._meter.read()
+        self.server.broadcast(
+            Status(
+                step=self.task.step,
+                time=time.time(),
+                state=state,
+                steps_per_second=self._rate if state == "training" else 0.0,
+                device=str(self.task.device),
+                device_name=self._device_name,
+                utilisation=utilisation,
+                memory=memory,
+                problem=self._problem,
+            )
+        )
+
+
+def _columns(steps: Sequence[dict[str, Tensor]]) -> tuple[dict[str, list[float | None]], int]:
+    """The metrics by name, one value a step: None where a step lacks the metric or its value is not finite.
+
+    Also the position of the first step with a value that is not finite, `len(steps)` when there is none.
+    """
+    columns: dict[str, list[float | None]] = {}
+    bad = len(steps)
+    for name in dict.fromkeys(name for metrics in steps for name in metrics):
+        present = [index for index, metrics in enumerate(steps) if name in metrics]
+        values = torch.stack([steps[index][name].reshape(()) for index in present]).tolist()
+        column: list[float | None] = [None] * len(steps)
+        for index, value in zip(present, values, strict=True):
+            if math.isfinite(value):
+                column[index] = value
+            else:
+                bad = min(bad, index)
+        columns[name] = column
+    return columns, bad
