@@ -72,8 +72,8 @@ def ink_frame(images: NDArray[np.uint8]) -> Frame:
 def fit_to_frame(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int) -> Tensor:
     """A drawing as an input (1, C, H, W) with pixels from 0 to `full`.
 
-    The ink is centred on the frame and scaled to its height, less where it would become wider than the frame, as scanned digits
-    are; its aspect ratio changes by a factor of two at most.
+    The ink is centred on the frame and fills its height, as the ink of scanned digits does. Where it would be wider than the frame it is
+    compressed to its width, by a factor of two at most against the height.
     """
     channels, height, width = shape
     rows, columns = np.flatnonzero(ink.max(1) > 0), np.flatnonzero(ink.max(0) > 0)

@@ -28,7 +28,7 @@ card = Card(
     bounds=("PCA, the linear optimum", "rho"),
     charts=(
         ChartCard("Mean squared error per pixel", train=("train_mse",), held_out=("test_mse",), log=True),
-        ChartCard("1-nearest-neighbour accuracy of codes", held_out=("code_accuracy",), percent=True),
+        ChartCard("Nearest-neighbour accuracy of the codes", held_out=("code_accuracy",), percent=True),
         ChartCard("Loss and its terms, summed over pixels", train=("train_loss", "train_reconstruction", "train_penalty")),
         ChartCard("Mean absolute activation of the code", held_out=("mean_activation",)),
     ),
