@@ -164,7 +164,8 @@ def show(value: Any) -> str:
 
 
 def fields(settings_type: type[Options]) -> tuple[Field, ...]:
-    """The fields of a settings type: those that it writes itself first, in their order, then its bases', then the common ones."""
+    """The fields of a settings type: those that it writes itself first, in their order, then its bases', then the common ones. Those of
+    options are in the order of a dataclass, the bases' first."""
     known = _FIELDS.get(settings_type)
     if known is None:
         known = _FIELDS[settings_type] = _find_fields(settings_type)
@@ -178,11 +179,11 @@ def _find_fields(settings_type: type[Options]) -> tuple[Field, ...]:
     docs = _field_docs(settings_type)
     hints = typing.get_type_hints(settings_type, include_extras=True)
     by_name = {item.name: item for item in dataclasses.fields(settings_type)}
+    if not issubclass(settings_type, Settings):
+        return tuple(_field(item, hints[name], docs.get(name, "")) for name, item in by_name.items())
     written = dict.fromkeys(name for kind in settings_type.__mro__ for name in inspect.get_annotations(kind) if name in by_name)
     found = [_field(by_name[name], hints[name], docs.get(name, "")) for name in written]
-    if issubclass(settings_type, Settings):
-        found.sort(key=lambda field: field.name in COMMON)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda field: field.name in COMMON))
 
 
 def check_extras(settings_type: type[Options]) -> None:
