@@ -13,15 +13,14 @@ from benchmarks.pace import bare, program
 from benchmarks.rounds import alternate
 from benchmarks.table import Line
 from benchmarks.terminal import terminal
-from benchmarks.throughput import STEPS as ALONE
-from benchmarks.throughput import against, paces
+from benchmarks.throughput import against, bare_loops, paces
 from benchmarks.timing import Pace
 from dlplay import architectures
 from dlplay.engine.commands import View
 from dlplay.runs.client import RunClient
 from dlplay.runs.directory import RunDirectory
 
-STEPS = {name: ALONE[name] for name in ("convnet", "gpt")}
+WATCHED = ("convnet", "gpt")
 PROMISED = 0.93
 RATE = 4.0
 
@@ -56,8 +55,9 @@ def screen(run: RunDirectory) -> Iterator[None]:
 def measure(effort: Effort) -> list[Line]:
     """Steps per second beside the bare loop's, of the same rounds."""
     lines = []
-    for architecture in STEPS:
-        steps = effort.steps(2 * STEPS[architecture])  # the screen's start is to be a small part of it
+    alone = bare_loops()
+    for architecture in WATCHED:
+        steps = effort.steps(2 * alone[architecture])  # the screen's start is to be a small part of it
         candidates: dict[str, Callable[[], Pace]] = {
             "bare": functools.partial(bare, architecture, steps, effort.threads),
             "watched": functools.partial(program, architecture, steps, effort.threads, watching),

@@ -15,6 +15,9 @@ from dlplay.architectures.autoencoder.task import mean_image
 from dlplay.data.images import load_images
 from dlplay.parts.optimizers import make_optimizer, schedule
 
+STEPS = 10_000
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = torch.randperm(count, generator=generator)

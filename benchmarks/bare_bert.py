@@ -16,6 +16,9 @@ from dlplay.architectures.bert.task import learning_rate
 from dlplay.data.text import read_corpus, read_text
 from dlplay.parts.optimizers import adamw
 
+STEPS = 400
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

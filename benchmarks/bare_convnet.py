@@ -16,6 +16,9 @@ from dlplay.architectures.convnet.task import channel_statistics
 from dlplay.data.images import load_images
 from dlplay.parts.optimizers import make_optimizer, schedule
 
+STEPS = 3000
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def batches(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = torch.randperm(count, generator=generator)

@@ -12,6 +12,9 @@ from dlplay.architectures.gan.model import MLPDiscriminator, MLPGenerator
 from dlplay.architectures.gan.settings import GANSettings
 from dlplay.data.points import load_points
 
+STEPS = 2000
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

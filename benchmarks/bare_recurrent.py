@@ -16,6 +16,9 @@ from dlplay.architectures.recurrent.task import BETAS, FLOOR
 from dlplay.data.text import read_corpus, read_text
 from dlplay.parts.optimizers import adamw, warmup_cosine
 
+STEPS = 150
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

@@ -18,6 +18,9 @@ from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
 from dlplay.architectures.seq2seq.task import BETAS, EPSILON, learning_rate, make_model
 from dlplay.parts.optimizers import adamw
 
+STEPS = 300
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

@@ -15,6 +15,9 @@ from dlplay.architectures.transformer_xl.problems.recall import VOCABULARY, reca
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.parts.optimizers import adamw, warmup_cosine
 
+STEPS = 200
+"""Steps of one measurement: some ten seconds of a slow machine."""
+
 
 def main(steps: int, threads: int) -> None:
     torch.set_num_threads(threads)

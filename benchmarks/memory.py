@@ -10,7 +10,7 @@ import psutil
 from benchmarks.effort import Effort
 from benchmarks.running import attached
 from benchmarks.table import Line
-from benchmarks.throughput import STEPS
+from benchmarks.throughput import bare_loops
 
 EVERY = 2.0
 """Seconds between two readings."""
@@ -23,7 +23,7 @@ FLAT = 20.0
 def measure(effort: Effort) -> list[Line]:
     """Least-squares slopes, for one architecture after the other."""
     lines = []
-    for architecture in STEPS:
+    for architecture in bare_loops():
         with attached(architecture, effort.threads) as (process, screen):
             run = psutil.Process(process.pid)
             began = time.perf_counter()

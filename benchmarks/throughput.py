@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import statistics
 from collections.abc import Callable
 
@@ -11,26 +13,23 @@ from benchmarks.pace import bare, program
 from benchmarks.rounds import alternate, ratio
 from benchmarks.table import Line, spread
 from benchmarks.timing import Pace
+from dlplay import architectures
 
-STEPS = {
-    "convnet": 3000,
-    "recurrent": 150,
-    "autoencoder": 10_000,
-    "gan": 2000,
-    "seq2seq": 300,
-    "gpt": 200,
-    "bert": 400,
-    "transformer-xl": 200,
-}
-"""Steps of one measurement: some ten seconds of a slow machine."""
 PROMISED = 0.97
+
+
+def bare_loops() -> dict[str, int]:
+    """Architectures that have a `benchmarks/bare_NAME.py` with `STEPS`, and these steps."""
+    modules = {name: f"benchmarks.bare_{name.replace('-', '_')}" for name in architectures.cards()}
+    found = {name: importlib.import_module(module) for name, module in modules.items() if importlib.util.find_spec(module)}
+    return {name: module.STEPS for name, module in found.items() if hasattr(module, "STEPS")}
 
 
 def measure(effort: Effort) -> list[Line]:
     """Steps per second of both, and their ratio, for every architecture that has a bare loop."""
     lines = []
-    for architecture in STEPS:
-        steps = effort.steps(STEPS[architecture])
+    for architecture, usual in bare_loops().items():
+        steps = effort.steps(usual)
         candidates: dict[str, Callable[[], Pace]] = {
             f"{architecture} bare loop": functools.partial(bare, architecture, steps, effort.threads),
             f"{architecture} headless": functools.partial(program, architecture, steps, effort.threads),
