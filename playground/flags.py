@@ -19,7 +19,7 @@ HOW = Group("How", sort_key=4)
 HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
-    ("preset", str, "Start from known-good settings: {presets}."),
+    ("preset", str, "Start from a preset, settings that were tried: {presets}."),
     ("from", str, "Start from the weights and model settings of a shipped model, a run{hf} or a checkpoint folder."),
     ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags override it, it overrides --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),

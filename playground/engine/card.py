@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Known-good settings."""
+    """Settings that were tried, and go together."""
 
     values: Mapping[str, Any]
     why: str
