@@ -175,7 +175,7 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
         if most is not None:
             assert not {name for name in terminal.colours if re.fullmatch("[0-9a-f]{6}", name)}, "a colour the terminal does not know"
         terminal.press("3")
-        terminal.until("truly")
+        terminal.until(", label ")
         terminal.press("4")
         terminal.until("Draw")
         terminal.press("q")
