@@ -269,8 +269,8 @@ def export(
     to: Annotated[
         Literal["hf", "onnx", "torch", "csv", "tensorboard"],
         Parameter(
-            help="hf: a folder for transformers (gpt, bert); onnx: the forward pass; torch: a PyTorch script that trains the same; "
-            "csv, tensorboard: a run's curves."
+            help="hf: a folder for transformers, where that has the model; onnx: the forward pass; torch: a PyTorch script that trains "
+            "the same; csv, tensorboard: a run's curves."
         ),
     ],
     part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",

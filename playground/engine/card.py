@@ -82,7 +82,7 @@ class Variant:
     """What a card says instead where one of its settings is given that makes another problem of it: a classifier of a language model."""
 
     metric: str
-    """See `Card`; so for the others."""
+    """The held-out metric that says how good the model is."""
     better: Literal["higher", "lower"]
     charts: tuple[ChartCard, ...]
     answers: str

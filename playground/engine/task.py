@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dlplay.engine import state
 from dlplay.engine.dataset import Dataset, Generated
-from dlplay.engine.errors import DataError as DataError
+from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Options, Settings, SettingsError

@@ -1,4 +1,4 @@
-"""Where made-up data that are held out come from."""
+"""The random generator of generated held-out data."""
 
 from __future__ import annotations
 

@@ -141,8 +141,6 @@ class ReconstructionPage(Intervention, HeldOutImage):
 class PlaneOfUnits(HeldOutImage):
     """A plane in latent space: two units vary, the others are those of a held-out image."""
 
-    image: ExampleIndex = 0
-
     x_axis: Unit = 0
     """Unit of the code on the horizontal axis; beyond the last one the last is taken."""
 

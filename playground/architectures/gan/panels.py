@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlplay.architectures.gan.evaluation.metrics import evenly_spaced
 from dlplay.architectures.gan.model import generator_loss, has_critic
 from dlplay.architectures.gan.settings import LatentPath, LatentPlace, LatentPlane, Place, parse_place
+from dlplay.data.images import evenly_spaced
 from dlplay.data.points import PointData
 from dlplay.engine.panels import Array, Bars, ImageGrid, Scatter
 from dlplay.engine.settings import Options, SettingsError
@@ -31,7 +31,7 @@ MEASURED = 500
 ARROWS = 60
 """Samples with an arrow."""
 LONGEST_ARROW = 0.2
-"""As a part of half the view's side."""
+"""Length of the longest arrow, as a share of half the view's side."""
 BINS = 12
 ROWS, COLUMNS = 36, 48
 """Of the discriminator's output over the plane."""

@@ -94,7 +94,7 @@ class GANSettings(Settings):
     """Both learning rates over the steps: constant, or falling to zero along a line or a cosine."""
 
     optimizer: Literal["auto", "adam", "rmsprop"] = "auto"
-    """Optimizer of both networks; auto is rmsprop with clipped weights and adam (AdamW) otherwise, as in the papers."""
+    """Optimiser of both networks; auto is rmsprop with clipped weights and adam (AdamW) otherwise, as in the papers."""
 
     beta1: Annotated[DecayRate, live] = 0.5
     """Adam's decay rate of the mean gradient (momentum); with a large one the two networks circle each other."""

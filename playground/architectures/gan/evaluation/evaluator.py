@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.architectures.gan.data.examples import Examples
-from dlplay.architectures.gan.evaluation.metrics import assign_modes, count_covered, evenly_spaced, nearest_neighbours
+from dlplay.architectures.gan.evaluation.metrics import assign_modes, count_covered, nearest_neighbours
+from dlplay.data.images import evenly_spaced
 from dlplay.parts.distances import Vectors, frechet_distance, wasserstein_distance
 
 SAMPLES = 1000

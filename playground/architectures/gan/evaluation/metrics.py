@@ -32,8 +32,3 @@ def nearest_neighbours(samples: Vectors, training: Vectors) -> tuple[Vectors, ND
     squares = np.square(samples).sum(1)[:, None] + np.square(training).sum(1) - 2 * samples @ training.T  # (N, M)
     nearest: NDArray[np.int64] = squares.argmin(1)
     return np.linalg.norm(samples - training[nearest], axis=1), nearest
-
-
-def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
-    """At most `most` of the positions 0 to `count` - 1, evenly spread."""
-    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
