@@ -74,7 +74,10 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _refuse(f"{where}{error.strerror or error}; free some space or grant access there, or choose another --runs-dir", USAGE)
+        return _refuse(
+            f"{where}{error.strerror or error}; free some space or grant access there, or choose another folder (--runs-dir for runs)",
+            USAGE,
+        )
 
 
 def _app(arguments: Sequence[str]) -> App:
@@ -299,8 +302,9 @@ def new(
     """Write a small working room, an architecture of your own, to start from."""
     from dlplay import template
 
-    if name in architectures.cards():
-        raise SettingsError(f"there is an architecture called {name} already; choose another name")
+    if name in architectures.RESERVED or name in architectures.cards():
+        kind = "a command" if name in architectures.RESERVED else "an architecture"
+        raise SettingsError(f"there is {kind} called {name} already; choose another name")
     room = template.write(name, folder)
     print(f"{room} is a working room; try it: dlplay --rooms {shlex.quote(str(folder))} {name}")
     return 0

@@ -115,7 +115,7 @@ def test_the_order_goes_on_from_a_saved_position() -> None:
     other.load_state(saved)
     other_generator.set_state(random)
     assert [other.next().tolist() for _ in range(9)] == expected
-    with pytest.raises(ValueError, match="10 examples, but the data have 11"):
+    with pytest.raises(DataError, match="10 examples and the data 11"):
         Batches(11, 4, generator, torch.device("cpu")).load_state(saved)
 
 

@@ -14,6 +14,7 @@ from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished,
 from dlplay.engine.failures import TrainingFailed
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress
+from dlplay.engine.settings import Options
 from dlplay.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
 
@@ -209,7 +210,11 @@ def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:
 
 def test_a_panel_that_breaks_is_answered_in_words_and_training_goes_on() -> None:
     def break_(task: ToyTask) -> None:
-        task.show_weights = lambda options: 1 // 0  # type: ignore[assignment, return-value]
+        class Broken:
+            def weights(self, options: Options) -> int:
+                return 1 // 0
+
+        task.panels = Broken  # type: ignore[assignment, method-assign]
 
     alone, *_ = trained()
     memory = Memory({1: [cmd.Watch(id=7, rate=30, views=[cmd.View("weights")])], 5: [cmd.Ask(id=8, panel="weights")]})

@@ -66,7 +66,7 @@ async def test_a_room_is_a_tab(rooms: Path, tmp_path: Path) -> None:
         await pilot.press("space")
         await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 200)
         await until(lambda: "nearest" in screen_text(app), 90)
-        await until(lambda: "both" in part_text(app, "Inside"))  # the panel answered
+        await until(lambda: "both" in part_text(app, "Inspector"))  # the panel answered
         await pilot.press("q")
         await pilot.press("s")
         await until(lambda: app._exit)

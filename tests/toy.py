@@ -8,6 +8,7 @@ from msgspec import Meta
 from torch import nn
 
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
+from dlplay.engine.dataset import Generated
 from dlplay.engine.panels import Array, Bars, HeatMap
 from dlplay.engine.settings import Options, Settings
 from dlplay.engine.task import Task
@@ -32,8 +33,6 @@ class ShadeOptions(Options):
 
 
 class ToyTask(Task[ToySettings]):
-    questions = {"weights": "show_weights", "noise": "show_noise"}
-
     def __init__(self, settings: ToySettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
         model = nn.Sequential(nn.Linear(settings.width, 8), nn.Dropout(0.1), nn.Linear(8, 1))
@@ -43,7 +42,7 @@ class ToyTask(Task[ToySettings]):
         self.truth = torch.arange(1.0, settings.width + 1)
         self.poison_at = -1
         self.kicks = 0
-        self.data = "a line"
+        self.dataset = Generated("a line")
 
     def train_step(self) -> dict[str, torch.Tensor]:
         x = torch.randn(16, self.settings.width, generator=self.generators["data"])
@@ -63,24 +62,40 @@ class ToyTask(Task[ToySettings]):
     def baselines(self) -> dict[str, dict[str, float]]:
         return {"test_mse": {"mean": float(self.truth.var())}}
 
-    def show_weights(self, options: Options) -> HeatMap:
-        return HeatMap(values=Array.of(self.models["model"][0].weight), signed=True)
+    def panels(self) -> "ToyPanels":
+        return ToyPanels(self)
 
-    def show_noise(self, options: ShadeOptions) -> Bars:
-        noise = torch.rand(3) + torch.rand(3, generator=self.generators["data"])
-        self.models["model"](torch.randn(2, self.settings.width))
-        return Bars(labels=["a", "b", "c"], values=noise.tolist())
-
-    def act(self, name: str, options: Options) -> None:
-        self.kicks += 1
-        with torch.no_grad():
-            next(self.models["model"].parameters()).add_(0.1)
+    def actions(self) -> "ToyActions":
+        return ToyActions(self)
 
     def extra_state(self) -> dict[str, Any]:
         return {"kicks": self.kicks}
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         self.kicks = extra["kicks"]
+
+
+class ToyPanels:
+    def __init__(self, task: ToyTask) -> None:
+        self.task = task
+
+    def weights(self, options: Options) -> HeatMap:
+        return HeatMap(values=Array.of(self.task.models["model"][0].weight), signed=True)
+
+    def noise(self, options: ShadeOptions) -> Bars:
+        noise = torch.rand(3) + torch.rand(3, generator=self.task.generators["data"])
+        self.task.models["model"](torch.randn(2, self.task.settings.width))
+        return Bars(labels=["a", "b", "c"], values=noise.tolist())
+
+
+class ToyActions:
+    def __init__(self, task: ToyTask) -> None:
+        self.task = task
+
+    def kick(self, options: Options) -> None:
+        self.task.kicks += 1
+        with torch.no_grad():
+            next(self.task.models["model"].parameters()).add_(0.1)
 
 
 card = Card(

@@ -22,13 +22,14 @@ from dlplay.engine.settings import SettingsError
 VARIABLE = "DLPLAY_ROOMS"
 """Folders with rooms, parted as in PATH. Every process that a run or a screen starts inherits it."""
 GROUP = "dlplay.rooms"
+RESERVED = ("runs", "attach", "stop", "resume", "export", "rm", "new", "install-completion", "help", "panel")
+"""Names of commands, which no room can have."""
 
 
 def add_rooms(folders: Sequence[Path]) -> None:
     """Take the rooms of these folders as well, here and in every process started from here. Raises `SettingsError`."""
     for folder in folders:
-        if not folder.is_dir():
-            raise SettingsError(f"--rooms {folder}: there is no such folder; name the folder in which the folders of your rooms lie")
+        _check_folder("--rooms", folder)
         if (folder / "card.py").is_file():
             raise SettingsError(f"--rooms {folder} is a room itself; name the folder that it lies in: --rooms {folder.parent}")
         if not any((item / "card.py").is_file() for item in folder.iterdir()):
@@ -36,6 +37,11 @@ def add_rooms(folders: Sequence[Path]) -> None:
     known = _named_folders()
     os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys([*known, *(folder.absolute() for folder in folders)])))
     cards.cache_clear()
+
+
+def _check_folder(source: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise SettingsError(f"{source} {folder}: there is no such folder; name the folder in which the folders of your rooms lie")
 
 
 def _named_folders() -> list[Path]:
@@ -48,27 +54,30 @@ def cards() -> dict[str, Card]:
     names = [room.name for room in pkgutil.iter_modules(__path__[:1]) if room.ispkg]
     found = [importlib.import_module(f"{__name__}.{name}").card for name in names]
     for folder in _named_folders():
+        _check_folder(VARIABLE, folder)
         if str(folder) not in __path__:
             __path__.append(str(folder))
-        for name in sorted(item.name for item in folder.iterdir() if (item / "card.py").is_file()) if folder.is_dir() else ():
+        for name in sorted(item.name for item in folder.iterdir() if (item / "card.py").is_file()):
             if name in names:
                 raise SettingsError(f"{folder / name}: there is a room called {name} already; rename this folder")
             names.append(name)
             found.append(_load(f"{__name__}.{name}", str(folder / name)))
     for entry in importlib.metadata.entry_points(group=GROUP):
-        found.append(_load(entry.module, f"entry point {entry.name} ({entry.value})"))
+        found.append(_load(entry.module, f"entry point {entry.name} ({entry.value})", entry.attr or "card"))
     by_name: dict[str, Card] = {}
     for card in sorted(found, key=lambda card: (card.order, card.name)):
+        if card.name in RESERVED:
+            raise SettingsError(f"{card.name} is a command, and no room can have that name ({card.task}); give it another one")
         if card.name in by_name:
             raise SettingsError(f"two rooms have the name {card.name} ({by_name[card.name].task} and {card.task}); give one another name")
         by_name[card.name] = card
     return by_name
 
 
-def _load(module: str, source: str) -> Card:
+def _load(module: str, source: str, name: str = "card") -> Card:
     """The card of a room that is not part of dlplay. Raises `SettingsError` that says what is wrong with it, and where."""
     try:
-        card = importlib.import_module(module).card
+        card = getattr(importlib.import_module(module), name)
         if not isinstance(card, Card):
             raise TypeError(f"its card is a {type(card).__name__}, not a Card")
     except Exception as error:

@@ -76,7 +76,7 @@ def own_vocabulary(source: str, kind: str, specials: Sequence[str]) -> list[str]
         raise _damaged("does not number its words from 0 without gaps")
     words = sorted(numbers, key=numbers.__getitem__)
     if words[:1] not in ([UNKNOWN], [UNK]) or model.get("unk_token") != words[0]:
-        raise _damaged("does not begin with the token for what is unknown")
+        raise _damaged("does not begin with the unknown token")
     if re.search("[\ud800-\udfff]", "".join(words)):
         raise _damaged("has a word that cannot be written as UTF-8")
     _check_added(described.get("added_tokens"))

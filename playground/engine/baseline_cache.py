@@ -22,7 +22,7 @@ def baselines(task: Task[Any]) -> Values:
     key = task.baselines_key()
     if not key:
         return _compute(task)
-    name = hashlib.sha256(f"{type(task).__qualname__} {key}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{type(task).__module__}.{type(task).__qualname__} {key}".encode()).hexdigest()[:32]
     path = Path(platformdirs.user_cache_dir("dlplay")) / "baselines" / f"{name}.json"
     if (found := _read(path)) is not None:
         return found

@@ -62,19 +62,22 @@ class Loop:
                 if reason in ("interrupted", "stopped") or not self._train_on():
                     return reason
         except TrainingFailed as failure:
-            with contextlib.suppress(TrainingFailed):  # one failure is enough
-                self.recorder.finish_save(wait=True)
-            self.recorder.record(failure.event)
-            self.recorder.status("failed")
+            self._fail(failure.event)
             raise
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             event = out_of_memory(self.task, error)
             if event is None:
                 raise
-            self.recorder.record(event)
+            self._fail(event)
             raise TrainingFailed(event) from error
         finally:
             self.recorder.close()
+
+    def _fail(self, event: Failed) -> None:
+        with contextlib.suppress(TrainingFailed):  # one failure is enough
+            self.recorder.finish_save(wait=True)
+        self.recorder.record(event)
+        self.recorder.status("failed")
 
     def _train(self) -> str:
         """Train until there is a reason to stop; returns it."""

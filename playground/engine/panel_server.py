@@ -113,6 +113,16 @@ class PanelServer:
 
     # --- actions ------------------------------------------------------------------------------------------------------------------
 
+    def _act_for_good(self, client: int, command: Act, options: Options) -> AnyPanel | None:
+        """Change the task. What goes wrong half-way ends the training, and the client is told before it does."""
+        try:
+            return self.task.act(command.action, options)
+        except (SettingsError, DataError):
+            raise
+        except Exception as error:
+            self.refuse(client, command, f"the action {command.action!r} failed: {type(error).__name__}: {error}")
+            raise
+
     def act(self, client: int, command: Act) -> bool:
         """Perform an action now; False when it was refused."""
         try:
@@ -123,7 +133,7 @@ class PanelServer:
                 )
             options = make(action.options, command.options)
             if action.lasting:
-                panel = self.task.act(command.action, options)
+                panel = self._act_for_good(client, command, options)
                 self._lasting_actions += 1
             else:
                 panel = self._act_aside(command.action, options)

@@ -195,7 +195,8 @@ def check_extras(settings_type: type[Options]) -> None:
 @functools.cache
 def _check_own_extras(kind: type) -> None:
     for name, hint in inspect.get_annotations(kind, eval_str=True).items():
-        _extras(f"{kind.__name__}.{name}", getattr(hint, "__metadata__", ()))
+        for part in (hint, *typing.get_args(getattr(hint, "__origin__", hint))):  # a tuple's elements have bounds of their own
+            _extras(f"{kind.__name__}.{name}", getattr(part, "__metadata__", ()))
 
 
 EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str}
@@ -224,13 +225,6 @@ def field(settings_type: type[Options], name: str) -> Field:
     near = difflib.get_close_matches(wanted, by_name, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(by_name)}"
     raise SettingsError(f"there is no setting {name!r}{hint}")
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Attention heads share the width evenly. Raises `SettingsError`."""
-    if width % heads:
-        near = max(fewer for fewer in range(1, heads + 1) if width % fewer == 0)
-        raise SettingsError(f"--width {width} does not divide by --heads {heads}; use {near} heads or another width", "heads")
 
 
 def parse(item: Field, value: Any) -> Any:

@@ -138,9 +138,13 @@ class Task(ABC, Generic[S]):
         return {}
 
     def baselines_key(self) -> str:
-        """Names all that the baselines depend on: by default the data. Equal keys may share a cached result; empty: it is never cached."""
+        """The key that they are cached by: the data's, and `baselines_depend_on`. Empty: they are not cached."""
         key = self.data_key()
-        return f"{self.baselines_version} {key}" if key else ""
+        return f"{self.baselines_version} {key} {self.baselines_depend_on()}" if key else ""
+
+    def baselines_depend_on(self) -> str:
+        """What the baselines depend on besides the data."""
+        return ""
 
     # --- leaving the playground ---------------------------------------------------------------------------------------------------
 

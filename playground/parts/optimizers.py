@@ -72,7 +72,9 @@ def schedule(kind: str, progress: float) -> float:
         if progress < rise:
             return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
         return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
-    return 1.0
+    if kind == "constant":
+        return 1.0
+    raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear and one-cycle")
 
 
 def warmup_cosine(step: int, warmup: int, steps: int, floor: float = 0.1) -> float:

@@ -22,7 +22,7 @@ from dlplay.engine.quantities import (
     Width,
     unit,
 )
-from dlplay.engine.settings import Settings, check_heads
+from dlplay.engine.settings import Settings, SettingsError
 
 TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})]
 
@@ -95,3 +95,10 @@ class TransformerSettings(Settings):
     def check(self) -> None:
         super().check()
         check_heads(self.width, self.heads)
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Attention heads share the width evenly. Raises `SettingsError`."""
+    if width % heads:
+        near = max(fewer for fewer in range(1, heads + 1) if width % fewer == 0)
+        raise SettingsError(f"--width {width} does not divide by --heads {heads}; use {near} heads or another width", "heads")

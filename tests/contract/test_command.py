@@ -11,7 +11,7 @@ import pytest
 from dlplay import architectures
 from dlplay.checkpoints import shipped
 from dlplay.engine import stages
-from dlplay.engine.events import AnyEvent, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Finished, Saved, Started, Stepped
 from dlplay.engine.settings import fields, show
 from dlplay.runs import directory
 from tests.conftest import Dlplay, Small, flags
@@ -40,7 +40,7 @@ def test_json_lines_are_the_events_and_end_with_the_result(name: str, dlplay: Dl
     ended = dlplay(name, "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), *flags(settings))
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    events = [msgspec.json.decode(line, type=AnyEvent) for line in lines]
+    events = [msgspec.json.decode(line, type=DurableEvent) for line in lines]
     assert (tmp_path / "runs" / f"{name}-1" / "events.jsonl").read_text() == ended.out
     assert [event.seq for event in events] == [*range(len(events))]
     started, finished = events[0], events[-1]

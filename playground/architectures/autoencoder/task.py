@@ -186,10 +186,10 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         }
         return found | ({"mean_activation": {"rho": settings.rho}} if settings.sparsity == "kl" else {})
 
-    def baselines_key(self) -> str:
+    def baselines_depend_on(self) -> str:
         settings = self.settings
         noise = f"{settings.noise} {settings.test_noise}" if settings.noise != "none" else f"{settings.latent} {is_linear(settings)}"
-        return f"{super().baselines_key()} {noise} {settings.rho if settings.sparsity == 'kl' else ''}"
+        return f"{noise} {settings.rho if settings.sparsity == 'kl' else ''}"
 
     # --- graphs and state ---------------------------------------------------------------------------------------------------------
 

@@ -100,8 +100,8 @@ class BERTTask(Task[BERTSettings]):
     def baselines(self) -> dict[str, dict[str, float]]:
         return self.objective.baselines()
 
-    def baselines_key(self) -> str:
-        return f"{super().baselines_key()} {self.objective.baselines_key()}"
+    def baselines_depend_on(self) -> str:
+        return self.objective.baselines_key()
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """All of them; from a checkpoint with other classes, or none, only the encoder, and the classifier starts anew."""

@@ -23,7 +23,8 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, Settings, SettingsError, check_heads
+from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.parts.transformer_settings import check_heads
 
 IMAGES = {name: side for name, side in IMAGE_SIDES.items() if name != "cifar10"}
 """Image data sets that are offered, and their sides: not cifar10, whose 3,072 pixels an image make the Fréchet distance too slow."""

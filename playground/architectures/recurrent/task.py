@@ -58,9 +58,9 @@ class RecurrentTask(Task[RecurrentSettings]):
     def baselines(self) -> dict[str, dict[str, float]]:
         return self.problem.baselines()
 
-    def baselines_key(self) -> str:
+    def baselines_depend_on(self) -> str:
         """The held-out sequences have the length that is set, and forecasts the horizon."""
-        return f"{super().baselines_key()} {self.settings.length} {self.settings.horizon}"
+        return f"{self.settings.length} {self.settings.horizon}"
 
     def extra_state(self) -> dict[str, Any]:
         return self.problem.extra_state()

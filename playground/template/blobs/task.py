@@ -27,7 +27,7 @@ class BlobsTask(Task[BlobsSettings]):
 
     def __init__(self, settings: BlobsSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.dataset = Generated("two Gaussians; 32 fresh points at every step, 500 held out", key="blobs")
+        self.dataset = Generated("two Gaussians; 32 fresh points at every step, 500 held out")
         self.models["net"] = self.model = Classifier().to(device)
         self.optimizers["net"] = self.optimizer = torch.optim.SGD(self.model.parameters(), lr=settings.lr, fused=True)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
