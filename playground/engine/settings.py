@@ -183,7 +183,7 @@ def _find_fields(settings_type: type[Options]) -> tuple[Field, ...]:
         return tuple(_field(item, hints[name], docs.get(name, "")) for name, item in by_name.items())
     written = dict.fromkeys(name for kind in settings_type.__mro__ for name in inspect.get_annotations(kind) if name in by_name)
     found = [_field(by_name[name], hints[name], docs.get(name, "")) for name in written]
-    return tuple(sorted(found, key=lambda field: field.name in COMMON))
+    return tuple(sorted(found, key=lambda field: COMMON.index(field.name) if field.name in COMMON else -1))
 
 
 def check_extras(settings_type: type[Options]) -> None:

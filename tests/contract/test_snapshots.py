@@ -117,6 +117,9 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
             strips = app.screen._compositor.render_strips()
             return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
+        def picture() -> list[str]:
+            return [repr(list(strip)) for strip in app.screen._compositor.render_strips()]
+
         async def until(condition: Callable[[], object]) -> None:
             deadline = time.monotonic() + 60
             while not condition():
@@ -130,11 +133,11 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
             line.cursor_blink = False
         await until(lambda: not keys or (app.focused is not None and app.focused.is_on_screen))  # a page's part has the focus
         alike = 0
-        while alike < 2:
-            before = text()
+        while alike < 3:  # colours and focus too, not only the words
+            before, focused = picture(), app.focused
             app.tab.draw_changes()
             await pilot.pause()
-            alike = alike + 1 if text() == before else 0
+            alike = alike + 1 if (picture(), app.focused) == (before, focused) else 0
 
     return prepare
 
