@@ -80,6 +80,21 @@ def misspell_an_extra(folder: Path) -> None:
     path.write_text(text.replace("lr: LearningRate", 'lr: Annotated[float, Meta(extra={"lives": True})]'))
 
 
+async def test_a_panel_that_breaks_says_so_in_its_place(rooms: Path, tmp_path: Path) -> None:
+    path = rooms / "my_net" / "panels.py"
+    path.write_text(path.read_text().replace("self.model(grid)", "self.model(grid[..., :1])"))
+    architectures.add_rooms([rooms])
+    async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 100}) as (app, pilot):
+        await until(lambda: "My net" in screen_text(app))
+        await pilot.press("space")
+        await until(lambda: "could not be made: RuntimeError" in part_text(app, "Inspector"), 90)
+        await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 100)
+        await pilot.press("q")
+        await pilot.press("s")
+        await until(lambda: app._exit)
+    await until(lambda: holder(tmp_path / "runs" / "my-net-1" / "lock") is None)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -86,7 +86,7 @@ class ArchitectureTab(Vertical):
         self.card = card
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
-        self._new_panels: dict[str, tuple[View, AnyPanel]] = {}
+        self._new_panels: dict[str, tuple[View, AnyPanel | str]] = {}
         """Those that arrived since the last drawing, by name."""
         self._answering: object = None
         self._act_lock = asyncio.Lock()
@@ -232,7 +232,10 @@ class ArchitectureTab(Vertical):
         self._run_bar.show(self.run_bar_state())
         panels, self._new_panels = self._new_panels, {}
         for view, panel in panels.values():
-            self.inspector.show(view, panel)
+            if isinstance(panel, str):
+                self.inspector.fail(view, panel)
+            else:
+                self.inspector.show(view, panel)
         if history.failure is not None and history.failure is not self._reported:
             self._reported = history.failure
             self._report_failure(history.failure)
@@ -285,7 +288,7 @@ class ArchitectureTab(Vertical):
 
     # --- what the link reports (`Listener`) ---------------------------------------------------------------------------------------
 
-    def panel_received(self, view: View, panel: AnyPanel) -> None:
+    def panel_received(self, view: View, panel: AnyPanel | str) -> None:
         self._new_panels[view.panel] = (view, panel)
 
     def status_changed(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
-from dlplay.engine.events import LiveEvent, Shown, Status
+from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
@@ -42,8 +42,8 @@ COMPLETE = ("steps", "minutes", "until")
 class Listener(Protocol):
     """Is told what happens on a link."""
 
-    def panel_received(self, view: View, panel: AnyPanel) -> None:
-        """A watched panel arrived."""
+    def panel_received(self, view: View, panel: AnyPanel | str) -> None:
+        """A watched panel arrived, or why it cannot be shown."""
 
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
@@ -355,7 +355,7 @@ class RunLink:
 
     def _receive(self, event: LiveEvent) -> None:
         match event:
-            case Shown():
+            case Shown() | Answered():
                 self._watcher.receive(event)
             case Status():
                 changed = self.status is None or self.status.state != event.state

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 from dlplay.engine.commands import View
-from dlplay.engine.events import Shown
+from dlplay.engine.events import Answered, Shown
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunClient, RunError
 
@@ -15,9 +15,9 @@ PANEL_RATE = 2.0
 
 
 class Watcher:
-    """Calls `on_panel` with every answer to one of the views that are watched now."""
+    """Calls `on_panel` with every answer to one of the views that are watched now: a panel, or why there is none."""
 
-    def __init__(self, on_panel: Callable[[View, AnyPanel], None]) -> None:
+    def __init__(self, on_panel: Callable[[View, AnyPanel | str], None]) -> None:
         self._on_panel = on_panel
         self._views: list[View] = []
         self._watch = 0
@@ -34,7 +34,8 @@ class Watcher:
             with contextlib.suppress(RunError):  # the connection broke, which is noticed elsewhere
                 self._watch = client.watch(self._views, PANEL_RATE)
 
-    def receive(self, event: Shown) -> None:
-        """A panel arrived; it is dropped when it belongs to an earlier subscription."""
-        if event.watch == self._watch and event.view < len(self._views):
-            self._on_panel(self._views[event.view], event.panel)
+    def receive(self, event: Shown | Answered) -> None:
+        """A panel arrived, or cannot be shown; either is dropped when it belongs to an earlier subscription."""
+        watch, answer = (event.watch, event.panel) if isinstance(event, Shown) else (event.id, event.error)
+        if watch == self._watch and event.view is not None and event.view < len(self._views):
+            self._on_panel(self._views[event.view], answer)
