@@ -15,7 +15,8 @@ def write(name: str, folder: Path) -> Path:
     """Write a room called `name` (as on the command line: a-z, 0-9, hyphens) into `folder`; returns its path. Raises `SettingsError` for a
     name that cannot be used or a folder that is taken, and `OSError`."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) or keyword.iskeyword(name):
-        raise SettingsError(f"{name[:80]!r} cannot be a room's name; use 1 to 32 of a-z, 0-9 and hyphens, a letter first, and no keyword of Python")
+        bound = "1 to 32 of a-z, 0-9 and hyphens, a letter first, and no keyword of Python"
+        raise SettingsError(f"{name[:80]!r} cannot be a room's name; use {bound}")
     room = folder / name.replace("-", "_")
     if room.exists():
         raise SettingsError(f"{room} is there already; choose another name, or remove it")
