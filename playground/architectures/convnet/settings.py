@@ -1,4 +1,4 @@
-"""What a ConvNet and the panels that look inside it can be told. Imports no torch."""
+"""Settings of a ConvNet, and options of its panels. Imports no torch."""
 
 from __future__ import annotations
 

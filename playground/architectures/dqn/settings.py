@@ -1,4 +1,4 @@
-"""What a DQN, the panels that look inside it and the actions on it can be told. Imports neither torch nor gymnasium."""
+"""Settings of a DQN, and options of its panels and actions. Imports neither torch nor gymnasium."""
 
 from __future__ import annotations
 

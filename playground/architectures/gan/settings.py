@@ -1,4 +1,4 @@
-"""What a GAN, its panels and its actions can be told. Imports no torch."""
+"""Settings of a GAN, and options of its panels and actions. Imports no torch."""
 
 from __future__ import annotations
 
