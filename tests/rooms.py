@@ -36,6 +36,10 @@ class RoomFacts:
     """Panels for the snapshots of its tab; without them there is none."""
     waits_for: str = ""
     """Words that are on the wide snapshot once those panels are."""
+    pictured_small: bool = False
+    """Whether there is a snapshot of its stage in a window of 80x24 as well."""
+    inspects: str = ""
+    """Words on the page Inspect of such a window; without them it is not pictured."""
 
 
 def facts(name: str) -> RoomFacts:

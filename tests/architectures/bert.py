@@ -39,6 +39,7 @@ facts = RoomFacts(
         "attention": ATTENTION,
     },
     waits_for="one word is masked",
+    pictured_small=True,
 )  # fmt: skip
 
 

@@ -39,6 +39,8 @@ facts = RoomFacts(
         "images": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], wrong=[i == 3 for i in range(10)], selected=0),
     },
     waits_for="86.0 %",
+    pictured_small=True,
+    inspects="label 7",
 )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ facts = RoomFacts(
         "layer_lens": Table(columns=["layer", "1", "2"], rows=[["0", "the 12 %", "a 9 %"], ["1", "the 38 %", "a 14 %"]]),
     },
     waits_for="18.5 equally likely",
+    pictured_small=True,
+    inspects="perplexity 9.05",
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ facts = RoomFacts(
         ),
     },
     waits_for="target olleh",
+    pictured_small=True,
 )  # fmt: skip
 
 

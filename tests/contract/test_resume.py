@@ -1,100 +1,26 @@
-"""Nothing is lost: a run killed at any moment, stopped, watched, changed or broken goes on from its last checkpoint to the same weights."""
+"""Nothing is lost in any room: killed, watched, changed or broken, a run goes on from its last checkpoint to the same weights."""
 
 import asyncio
 import json
 import random
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from dlplay import architectures
 from dlplay.engine import commands as cmd
-from dlplay.engine.events import Applied, Evaluated, Failed, Finished, Saved, Shown, Started, Stepped, Warned
-from dlplay.engine.settings import SettingsError, field, fields, make, to_dict
-from dlplay.runs import directory, process
-from dlplay.runs.client import NotListening, RunClient
-from dlplay.runs.console import PlainLines
+from dlplay.engine.events import Applied, Failed, Finished, Shown, Started
+from dlplay.engine.settings import field, fields
 from dlplay.runs.directory import RunDirectory
-from dlplay.runs.journal import JournalReader, history
+from dlplay.runs.journal import history
 from dlplay.runs.lock import holder
-from tests.conftest import Command, Dlplay, Small, flags, wait_until
+from tests.conftest import Dlplay, Small, wait_until
+from tests.runs import EVERY, Following, attached, begin, caught_saving, curves, resume, same, weights
 
 ARCHITECTURES = list(architectures.cards())
-EVERY = 20
-"""Steps between two checkpoints."""
-
-
-def begin(dlplay: Dlplay, name: str, run: RunDirectory, settings: dict[str, Any], *more: str) -> Command:
-    """Start training, headless."""
-    typed = flags({"device": "cpu", "save_every": EVERY, "eval_every": EVERY, **settings})
-    return dlplay.start(name, "--headless", "--runs-dir", str(run.path.parent), "--name", run.name, *typed, *more)
-
-
-def resume(dlplay: Dlplay, run: RunDirectory, *more: str) -> Command:
-    return dlplay.start("resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *more)
-
-
-def weights(run: RunDirectory) -> tuple[int, dict[str, np.ndarray]]:
-    """Of the newest checkpoint, with its step."""
-    checkpoint, problems = run.store.newest()
-    assert checkpoint is not None
-    assert problems == []
-    return checkpoint.step, checkpoint.weights
-
-
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    """To the bit."""
-    return list(one) == list(other) and all(one[key].tobytes() == other[key].tobytes() for key in one)
-
-
-def curves(run: RunDirectory) -> dict[str, dict[int, float | None]]:
-    """Every metric's value by step where it has one, of training and held out; fails when a step comes twice or in the wrong place."""
-    table: dict[str, dict[int, float | None]] = {}
-    at = 0
-    for event in history(run.journal_path):
-        if isinstance(event, Stepped):
-            assert event.first == at + 1
-            at = event.step
-            for name, column in event.metrics.items():
-                assert len(column) == event.step - event.first + 1
-                measured = zip(range(event.first, event.step + 1), column, strict=True)
-                table.setdefault(name, {}).update((step, value) for step, value in measured if value is not None)
-        elif isinstance(event, Evaluated):
-            assert event.step not in table.setdefault("held out", {})
-            table["held out"][event.step] = json.dumps(event.metrics)  # type: ignore[assignment]
-    return table
-
-
-class Following:
-    """The events of a run as they come."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
-        self._reader = JournalReader(run.journal_path)
-        self.events: list[Any] = []
-
-    def of(self, kind: type) -> list[Any]:
-        self.events += self._reader.read()
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def reached(self, step: int, command: Command) -> bool:
-        """Whether this process has trained that far."""
-        starts = self.of(Started)
-        return bool(starts) and starts[-1].pid == command.pid and self.events[-1].step >= max(step, starts[-1].step + 1)
-
-    def wait_for(self, step: int, command: Command) -> None:
-        """Until it has, or has ended."""
-        wait_until(lambda: self.reached(step, command) or not command.running, f"step {step}")
-
-
-def caught_saving(following: Following, step: int, command: Command) -> bool:
-    """Whether a checkpoint is being written just now; or it is too late for that, at this step."""
-    return any(following.run.path.glob("checkpoints/.tmp-*")) or following.reached(step, command) or not command.running
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
@@ -195,113 +121,3 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_words(name: str, small: Small
     assert step < last["step"]
     assert not any(np.isnan(array).any() for array in kept.values())
     assert history(run.journal_path)[-1] == Following(run).of(Failed)[-1]
-
-
-@pytest.fixture
-def living(dlplay: Dlplay, small: Small, tmp_path: Path) -> tuple[RunDirectory, Command]:
-    """A run of the first architecture that has trained a while and would go on for long."""
-    run = RunDirectory(tmp_path / "runs" / "living")
-    command = begin(dlplay, ARCHITECTURES[0], run, small(ARCHITECTURES[0]) | {"steps": 10**6})
-    following = Following(run)
-    following.wait_for(25, command)
-    return run, command
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_told_to_end_saves_first(number: int, living: tuple[RunDirectory, Command]) -> None:
-    run, command = living
-    command.send(signal.SIGHUP)  # a closed terminal is no reason to stop
-    command.send(number)
-    assert command.wait(5.0).status == 130
-    finished = Following(run).of(Finished)[-1]
-    assert finished.reason == "interrupted"
-    assert weights(run)[0] == finished.step > 0
-    assert not run.socket_path.exists()
-
-
-def test_a_living_run_has_one_writer_and_a_killed_one_none(dlplay: Dlplay, living: tuple[RunDirectory, Command]) -> None:
-    run, command = living
-    size = len(Following(run).of(Started))
-    second = resume(dlplay, run).wait()
-    assert second.status == 3
-    assert str(command.pid) in second.err
-    assert f"dlplay stop {run.name}" in second.err
-    assert len(second.err.splitlines()) == 1
-    removed = dlplay("rm", run.name, "--runs-dir", str(run.path.parent))
-    assert removed.status == 3
-    assert command.running
-    assert len(Following(run).of(Started)) == size
-    command.kill()
-    assert holder(run.lock_path) is None
-    third = resume(dlplay, run, "--paused")
-    wait_until(lambda: len(Following(run).of(Started)) == size + 1, "the third has it")
-    stopped = dlplay("stop", run.name, "--runs-dir", str(run.path.parent))
-    assert (stopped.status, third.wait().status) == (0, 0)
-    assert stopped.out.startswith("stopped run living at step ")
-    again = dlplay("stop", run.name, "--runs-dir", str(run.path.parent))
-    assert (again.status, again.out) == (0, "run living is not running\n")
-
-
-def test_resumed_with_other_threads_it_goes_on_and_says_so(dlplay: Dlplay, living: tuple[RunDirectory, Command]) -> None:
-    run, command = living
-    command.kill()
-    at = weights(run)[0]
-    assert resume(dlplay, run, "--threads", "2", "--steps", str(at + 3)).wait().status == 0
-    following = Following(run)
-    assert [event.what for event in following.of(Warned)] == ["resumed with threads 2 instead of 1"]
-    assert following.of(Finished)[-1].step == at + 3
-
-
-async def test_a_run_that_is_stopped_ends_though_someone_looks_on(dlplay: Dlplay, living: tuple[RunDirectory, Command]) -> None:
-    run, command = living
-    client = await attached(run)
-    stopped = await asyncio.to_thread(dlplay, "stop", run.name, "--runs-dir", str(run.path.parent))
-    assert stopped.out.startswith("stopped run living at step ")
-    assert (await asyncio.to_thread(command.wait, 10.0)).status == 0
-    assert Following(run).of(Finished)[-1].reason == "stopped"
-    client.close()
-
-
-def test_a_run_taken_up_after_its_end_trains_on(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
-    name, settings = ARCHITECTURES[0], small(ARCHITECTURES[0])
-    run = RunDirectory(tmp_path / "runs" / "longer")
-    assert begin(dlplay, name, run, settings | {"steps": 20}).wait().status == 0
-    assert resume(dlplay, run).wait().status == 0
-    assert resume(dlplay, run, "--steps", "30").wait().status == 0
-    following = Following(run)
-    assert [event.step for event in following.of(Finished)] == [20, 20, 30]
-    assert [event.step for event in following.of(Saved)] == [0, 20, 30]
-    assert [*curves(run)["train_loss"]] == [*range(1, 31)]
-
-
-def test_a_run_goes_on_with_no_other_data(dlplay: Dlplay, small: Small, tmp_path: Path) -> None:
-    text = tmp_path / "own.txt"
-    text.write_text("so on and so on, and no more of it. " * 100)
-    run = RunDirectory(tmp_path / "runs" / "own")
-    assert begin(dlplay, "gpt", run, small("gpt") | {"text": str(text), "steps": 3}).wait().status == 0
-    text.write_text("so on and so on, and no more of that. " * 100)
-    refused = resume(dlplay, run, "--steps", "6").wait()
-    assert refused.status != 0
-    assert refused.err.count("\n") == 1, "one line"
-    assert "no longer those that this run began with: they are now own.txt" in refused.err
-    text.write_text("so on and so on, and no more of it. " * 100)
-    assert resume(dlplay, run, "--steps", "6").wait().status == 0
-    assert [*curves(run)["train_loss"]] == [*range(1, 7)]
-
-
-def test_what_could_not_be_saved_is_not_begun(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "DATA_LIMIT", 1000)
-    settings = make(architectures.card("convnet").settings, small("convnet"))
-    run = directory.create(tmp_path, "convnet", to_dict(settings))
-    with pytest.raises(SettingsError, match="can be asked here but not trained"):
-        process.run(run, lambda: PlainLines(architectures.card("convnet")))
-    assert not run.journal_path.exists()
-
-
-async def attached(run: RunDirectory, on_event: Callable[[Any], None] = lambda event: None) -> RunClient:
-    """A client, once the run listens."""
-    while True:
-        try:
-            return await RunClient.connect(run.socket_path, on_event)
-        except NotListening:
-            await asyncio.sleep(0.01)
