@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,12 +11,12 @@ from torch import Tensor
 from dlplay.architectures.gpt.model import GPT
 from dlplay.architectures.gpt.panels import GPTPanels
 from dlplay.architectures.gpt.settings import GPTSettings
-from dlplay.data import ngrams
 from dlplay.data.text import Corpus
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.corpora import open_corpus
+from dlplay.parts.language import TokenScores, ngram_baselines, perplexity
 from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
 
 LOGITS = 1 << 22
@@ -82,29 +81,18 @@ class GPTTask(Task[GPTSettings]):
         windows = self.held_out[:whole].view(-1, block), self.held_out[1 : whole + 1].view(-1, block)
         rest = self.held_out[None, whole:-1], self.held_out[None, whole + 1 :]
         at_once = max(1, LOGITS // (block * len(self.tokenizer.vocabulary)))
-        nats = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        scores = TokenScores(self.device)
         pairs = [*zip(*(torch.split(part, at_once) for part in windows), strict=True), *([rest] if whole < tokens else [])]
         for idx, targets in pairs:
-            logits = self.model(idx).flatten(0, 1)  # (windows * T, V)
-            nats += F.cross_entropy(logits, targets.flatten(), reduction="sum").to(nats.dtype)
-            right += (logits.argmax(dim=-1) == targets.flatten()).sum()
-        loss = float(nats) / tokens
-        return {"val_loss": loss, "val_perplexity": math.exp(min(loss, 700.0)), "val_top1": int(right) / tokens}
+            scores.add(self.model(idx).flatten(0, 1), targets.flatten())  # (windows * T, V)
+        return {"val_loss": scores.loss, "val_perplexity": perplexity(scores.loss), "val_top1": scores.accuracy}
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)
         self.model.set_dropout(settings.dropout)
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """N-grams of order 1 to 4: interpolated Witten-Bell, and for the top-1 accuracy the most frequent successor."""
-        data = self.corpus.train, self.corpus.held_out, len(self.tokenizer.vocabulary)
-        perplexity = ngrams.perplexities(*data)
-        return {
-            "val_perplexity": perplexity,
-            "val_loss": {name: math.log(value) for name, value in perplexity.items()},
-            "val_top1": ngrams.top1(*data),
-        }
+        return ngram_baselines(self.corpus)
 
     def graphs(self) -> dict[str, Graph]:
         """Tokens to logits."""

@@ -14,6 +14,7 @@ from dlplay.architectures.bert.pretraining.masking import Rows, choose_targets, 
 from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.text import Corpus
+from dlplay.parts.language import TokenScores
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
@@ -125,18 +126,14 @@ class Pretraining:
         """Every chosen word of every round, replaced by [MASK]; with next sentences also whether the pairs are classified correctly."""
         rows = self.held_out
         at_once = max(1, LOGITS // (self.settings.block_size * self.special.size))
-        nats = torch.zeros((), dtype=torch.float32 if self.device.type == "mps" else torch.float64, device=self.device)
-        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        scores = TokenScores(self.device)
         for masked in self.chosen:
             for part in torch.split(torch.arange(len(rows.idx), device=self.device), at_once):
                 chosen, idx = masked[part], rows.idx[part]
                 segments = rows.segments[part] if self.settings.next_sentence else None
                 hidden = model(idx.masked_fill(chosen, self.special.mask), segments, rows.valid[part])
-                logits, targets = model.logits(hidden[chosen]), idx[chosen]  # (K, V), (K,)
-                nats += F.cross_entropy(logits, targets, reduction="sum").to(nats.dtype)
-                correct += (logits.argmax(dim=-1) == targets).sum()
-        count = int(self.chosen.sum())
-        metrics = {"masked_accuracy": int(correct) / count, "masked_loss": float(nats) / count}
+                scores.add(model.logits(hidden[chosen]), idx[chosen])  # (K, V), (K,)
+        metrics = {"masked_accuracy": scores.accuracy, "masked_loss": scores.loss}
         if model.next_sentence is not None:
             pairs = self.pairs
             correct = torch.zeros((), dtype=torch.int64, device=self.device)
