@@ -24,9 +24,12 @@ from pathlib import Path
 from dlplay.runs.lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
+ready, begun = os.pipe()
 forked = os.fork()  # neither a fork nor a started program may hold on to it
 if forked == 0:
+    os.write(begun, b"x")
     time.sleep(600)
+os.read(ready, 1)  # on a busy machine it would hold on to it until it runs for the first time
 started = subprocess.Popen(["sleep", "600"], close_fds=False)
 print(forked, started.pid, flush=True)
 sys.stdin.read()

@@ -36,9 +36,9 @@ async def test_a_narrow_window_has_pages(tmp_path: Path) -> None:
         await pilot.press("1")
         await until(lambda: "preset" in screen_text(app) and "Loss" not in screen_text(app))
         await pilot.press("3")
-        await until(lambda: "Confusion" in screen_text(app) and "preset" not in screen_text(app))
+        await until(lambda: "Kernels" in screen_text(app) and "preset" not in screen_text(app))
         await pilot.press("4")
-        await until(lambda: "Draw" in screen_text(app) and "Confusion" not in screen_text(app))
+        await until(lambda: "Draw" in screen_text(app) and "Kernels" not in screen_text(app))
         await pilot.click("PageBar", offset=(18, 0))
         await until(lambda: "Loss" in screen_text(app))
 

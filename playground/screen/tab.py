@@ -150,6 +150,13 @@ class ArchitectureTab(Vertical):
             has = f"This window has {columns} columns and {rows + 2} rows."
             self._too_small.update(f"{has}\nThe playground needs {SMALLEST[0]} columns and {SMALLEST[1] + 2} rows.")
 
+    def _focus_if_visible(self, target: Widget) -> None:
+        """The window may have become too small since this was asked for: then it gets the focus afterwards."""
+        if self.has_class("-small"):
+            self._focus_before = target
+        else:
+            target.focus()
+
     def _restore_focus(self) -> None:
         """A hidden part loses the focus; it gets it back when the window is large enough again."""
         before, self._focus_before = self._focus_before, None
@@ -205,7 +212,7 @@ class ArchitectureTab(Vertical):
                 target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
                 if target is not None:
                     self._page_to_focus = ""
-                    self.call_after_refresh(target.focus)
+                    self.call_after_refresh(self._focus_if_visible, target)
                     return
 
     @on(PageBar.Chosen)
