@@ -333,6 +333,64 @@ def test_pictures_larger_than_the_cap_are_refused(tmp_path: Path) -> None:
         folders.read_image(path, 8)
 
 
+@pytest.mark.parametrize("name", ["16.png", "16.tif", "16.pgm"])
+def test_sixteen_bits_become_eight(tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.array([[0, 300], [20000, 65535]], dtype=np.uint16)).save(tmp_path / name)
+    assert folders.read_image(tmp_path / name, 2).tolist() == [[[0, 1], [78, 255]]]
+
+
+def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
+    alpha = np.array([[0, 255], [51, 255]], dtype=np.uint8)
+    Image.fromarray(np.dstack([np.zeros((2, 2, 3), dtype=np.uint8), alpha])).save(tmp_path / "rgba.png")
+    assert folders.read_image(tmp_path / "rgba.png", 2).tolist() == [[[255, 0], [204, 0]]] * 3
+    Image.merge("LA", [Image.new("L", (2, 2), 0), Image.fromarray(alpha)]).save(tmp_path / "la.png")
+    assert folders.read_image(tmp_path / "la.png", 2).tolist() == [[[255, 0], [204, 0]]]
+    Image.new("L", (2, 2), 7).save(tmp_path / "key.png", transparency=7)
+    assert folders.read_image(tmp_path / "key.png", 2).tolist() == [[[255, 255], [255, 255]]]
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    palette.save(tmp_path / "palette.gif", transparency=0)
+    assert folders.read_image(tmp_path / "palette.gif", 2).min() == 255
+
+
+def test_opaque_pictures_are_read_as_they_are(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([colours, np.full((4, 4), 255, dtype=np.uint8)])).save(tmp_path / "rgba.png")
+    for name in ("rgb.png", "rgba.png"):
+        assert np.array_equal(folders.read_image(tmp_path / name, 4), colours.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["turned.png", "turned.jpg", "turned.tif", "turned16.png"])
+def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right-hand side
+    pixels = np.zeros((16, 16), dtype=np.uint8)
+    pixels[:8] = 255
+    image = Image.fromarray(pixels.astype(np.uint16) * 257) if "16" in name else Image.fromarray(pixels)
+    image.save(tmp_path / name, exif=exif)
+    read = folders.read_image(tmp_path / name, 2)
+    assert (read[0] > 200).tolist() == [[False, True], [False, True]]
+
+
+def test_damaged_exif_data_do_not_spoil_a_picture(tmp_path: Path) -> None:
+    Image.new("L", (4, 4), 9).save(tmp_path / "1.jpg", exif=b"Exif\0\0nonsense and more of it")
+    assert folders.read_image(tmp_path / "1.jpg", 2).tolist() == [[[9, 9], [9, 9]]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.full((4, 4), 0.5, dtype=np.float32), "floating-point numbers"),
+        (np.full((4, 4), 70_000, dtype=np.int32), "values from 70000 to 70000"),
+    ],
+)
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, pixels: np.ndarray, words: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "1.tif")
+    with pytest.raises(DataError, match=words):
+        folders.read_image(tmp_path / "1.tif", 2)
+
+
 def test_links_and_pipes_in_a_class_folder_are_passed_over(tmp_path: Path) -> None:
     secret = write_picture(tmp_path / "elsewhere.png")
     for name in ("a", "b"):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.data.bounded import MIB, clean, named, read_bytes
 from dlplay.engine.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 MAX_IMAGES = 100_000
 MAX_SIDE = 4096
@@ -48,8 +53,12 @@ def read_folder(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def read_image(path: Path, side: int) -> NDArray[np.uint8]:
-    """An image as (1 or 3, side, side). Raises `DataError` when it is not an image, damaged, or larger than 4096x4096."""
-    from PIL import Image  # imported here: only a user's own images need it
+    """An image as (1 or 3, side, side).
+
+    It is turned as its EXIF orientation says, 16 bits become 8, and what is transparent shows white. Raises `DataError` when it is not an
+    image, damaged, larger than 4096x4096, or of numbers whose black and white are not known.
+    """
+    from PIL import Image, ImageOps  # imported here: only a user's own images need it
 
     data = read_bytes(path, MAX_FILE, follow=False)
     try:
@@ -59,17 +68,40 @@ def read_image(path: Path, side: int) -> NDArray[np.uint8]:
                 width, height = image.size
                 if max(width, height) > MAX_SIDE or min(width, height) < 1:
                     raise DataError(f"{named(path)} is {width}x{height} pixels; the limit is {MAX_SIDE}x{MAX_SIDE}, so make it smaller")
-                greyscale = image.mode in ("1", "L", "LA")
-                square = min(width, height)
-                left, top = (width - square) // 2, (height - square) // 2
-                plain = image.convert("L" if greyscale else "RGB")
+                image.load()
+                plain = _eight_bits(image, path)
+                with contextlib.suppress(Exception):  # damaged EXIF data are no reason to refuse a picture
+                    plain = ImageOps.exif_transpose(plain)
+                square = min(plain.size)
+                left, top = (plain.width - square) // 2, (plain.height - square) // 2
                 small = plain.resize((side, side), Image.Resampling.BOX, box=(left, top, left + square, top + square))
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their libraries do
         raise DataError(f"{named(path)} cannot be read as an image ({_reason(error)}); remove or replace it") from None
     array = np.asarray(small, dtype=np.uint8)
-    return array[None] if greyscale else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return array[None] if plain.mode == "L" else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _eight_bits(image: Picture, path: Path) -> Picture:
+    """`image` in mode L when it is greyscale, else RGB, over white, with its EXIF data. Raises `DataError`."""
+    from PIL import Image
+
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"{named(path)} has values from {values.min()} to {values.max()}; save it with 8 or 16 bits for each channel")
+        plain = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise DataError(f"{named(path)} holds floating-point numbers, of which black and white are not known; save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        ink = image.convert("RGBA")
+        plain = Image.alpha_composite(Image.new("RGBA", ink.size, "white"), ink).convert(mode)
+    else:
+        plain = image.convert(mode)
+    plain.info = image.info
+    return plain
 
 
 def _list(folder: Path) -> dict[str, list[Path]]:
