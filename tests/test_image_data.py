@@ -406,6 +406,49 @@ def test_links_and_pipes_in_a_class_folder_are_passed_over(tmp_path: Path) -> No
         folders.read_image(tmp_path / "data" / "a" / "link.png", 8)
 
 
+def test_links_are_named_as_passed_over(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(6):
+            write_picture(tmp_path / "data" / name / f"{number}.png")
+    assert "link" not in load_images(str(tmp_path / "data"), 8).words
+    (tmp_path / "data" / "a" / "link.png").symlink_to("0.png")
+    (tmp_path / "data" / "c").symlink_to("a")
+    assert load_images(str(tmp_path / "data"), 8).words.endswith("2 links passed over (c, a/link.png)")
+    (tmp_path / "linked").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "data" / name)
+    with pytest.raises(DataError, match=r"holds 0 class folders .*; 2 links passed over \(a, b\), so put the folders and files themselves"):
+        load_images(str(tmp_path / "linked"), 8)
+
+
+@pytest.mark.parametrize("held_out", ["test", "Val"])
+def test_folders_train_and_test_are_the_split(tmp_path: Path, held_out: str) -> None:
+    for name in ("cat", "dog"):
+        for number in range(3):
+            write_picture(tmp_path / "train" / name / f"{number}.png", mode="L", value=number)
+        write_picture(tmp_path / held_out / name / "0.png", value=200)
+    data = load_images(str(tmp_path), 8)
+    assert data.classes == ("cat", "dog")
+    assert data.shape == (3, 8, 8)
+    assert data.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test_labels.tolist() == [0, 1]
+    assert data.test_images[:, 0].min() == 200
+    write_picture(tmp_path / held_out / "eel" / "0.png")
+    with pytest.raises(DataError, match=r"hold different classes \(eel\)"):
+        load_images(str(tmp_path), 8)
+
+
+def test_folders_train_and_test_without_classes_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        for number in range(5):
+            write_picture(tmp_path / name / f"{number}.png")
+    with pytest.raises(DataError, match="train holds no class folders; put the images of each class into a folder of its own"):
+        load_images(str(tmp_path), 8)
+    for number in range(5):
+        write_picture(tmp_path / "car" / f"{number}.png")
+    assert load_images(str(tmp_path), 8).classes == ("car", "test", "train")
+
+
 def test_too_much_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="holds 0 class folders"):
         load_images(str(tmp_path))

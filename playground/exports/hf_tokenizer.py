@@ -69,7 +69,7 @@ def _words(tokenizer: Tokenizer, unknown: str) -> Any:
 
 
 def _pattern() -> str:
-    """The pattern of `Words` in the library's syntax, with explicit ranges of characters, since classes differ between versions of Unicode."""
+    """The pattern of `Words` in the library's syntax, with explicit ranges, since classes differ between versions of Unicode."""
     return words_pattern(_class(r"[^\W\d_]+"), _class(f"{marks()}+"), _class(r"\d+"))
 
 
