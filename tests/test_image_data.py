@@ -13,6 +13,7 @@ import sys
 import tarfile
 import threading
 import tracemalloc
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -134,6 +135,31 @@ def test_own_idx_files_are_read_and_split(tmp_path: Path, names: tuple[str, str]
     assert [labels[position] for position in where] == [int(data.classes[label]) for label in data.test_labels]
 
 
+def test_idx_arrays_go_to_torch_without_a_warning(tmp_path: Path) -> None:
+    images, labels = np.zeros((12, 4, 4)), np.repeat([0, 1], 6)
+    write_idx_pair(tmp_path, images, labels, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"))
+    write_idx_pair(tmp_path, images, labels, ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"))
+    data = load_images(str(tmp_path))
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        assert array.flags.writeable
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            torch.from_numpy(array)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_a_refusal_of_few_images_says_how_many_are_enough(tmp_path: Path, classes: int) -> None:
+    def write(count: int) -> str:
+        return str(write_idx_pair(tmp_path, np.zeros((count, 4, 4)), np.arange(count) % classes))
+
+    enough = digits.least_examples(classes)
+    with pytest.raises(DataError, match=rf"give 2 or more of each class and {enough} or more in all"):
+        load_images(write(enough - 1))
+    with pytest.raises(DataError, match=rf"give 2 or more of each class and {enough} or more in all"):
+        digits.stratified_split(np.arange(enough - 1) % classes)
+    assert set(load_images(write(enough)).test_labels.tolist()) == set(range(classes))
+
+
 def test_held_out_idx_files_are_used_when_there(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_idx_pair(
@@ -220,7 +246,7 @@ def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lacks labels\.idx"):
         load_images(str(tmp_path))
     write_idx_pair(tmp_path, np.zeros((5, 8, 8)), np.array([0, 0, 0, 0, 7]))
-    with pytest.raises(DataError, match="class 7 of .* has 1 image; a class needs 2 or more"):
+    with pytest.raises(DataError, match="5 images of 2 classes, 1 of class 7; give 2 or more of each class and 6"):
         load_images(str(tmp_path))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dlplay.data.bounded import clean, named
 from dlplay.data.catalogue import IMAGE_SIDES
-from dlplay.data.digits import load_digits, stratified_split
+from dlplay.data.digits import least_examples, load_digits, stratified_split
 from dlplay.data.download import SETS, download_set
 from dlplay.data.folders import find_split, links_in, passed_over, read_folder
 from dlplay.data.idx import find_idx, read_idx_folder
@@ -133,9 +133,12 @@ def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, .
 
 def _split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], full: int) -> ImageData:
     counts = np.bincount(labels, minlength=len(classes))
-    if counts.min() < 2:
+    need = least_examples(len(classes))
+    if counts.min() < 2 or len(labels) < need:
+        rarest = int(counts.argmin())
         raise DataError(
-            f"class {classes[int(counts.argmin())]} of {name} has 1 image; a class needs 2 or more, so that one can be held out"
+            f"{name} holds {len(labels):,} images of {len(classes)} classes, {counts[rarest]} of class {classes[rarest]}; give 2 or more "
+            f"of each class and {need} or more in all, so that one of each is held out"
         )
     train, test = stratified_split(labels)
     return ImageData(name, classes, full, images[train], labels[train], images[test], labels[test])
