@@ -258,6 +258,14 @@ def test_a_text_that_is_too_short_is_refused_with_the_minimum() -> None:
         corpus("", kind="char")
 
 
+@pytest.mark.parametrize("sentence", ["我想喝一杯茶。", "ฉันอยากดื่มชา.", "わたしはおちゃをのみます。"])
+def test_a_text_without_spaces_is_told_the_way_out(sentence: str) -> None:
+    assert corpus(sentence * 60).words.endswith("; its words are not divided by spaces, so use --tokens char")
+    assert "--tokens" not in corpus(sentence * 60, "char").words
+    with pytest.raises(DataError, match="use --tokens char, since its words are not divided by spaces"):
+        corpus(sentence * 60, min_count=1000)
+
+
 def test_a_text_of_words_that_are_all_rare_is_refused() -> None:
     with pytest.raises(DataError, match="no word occurs 3 times"):
         corpus(" ".join(chr(97 + i % 26) + chr(97 + i // 26) for i in range(400)), min_count=3)
