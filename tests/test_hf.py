@@ -78,6 +78,7 @@ TEXTS = st.lists(
             ]
         ),
         st.sampled_from(["1" * 50, "don't'x'y'z'w", "<b>", "_", "²", "ª", "Ⅷ", "ǅ", "<|endoftext|>", "##ing", "日本", "🎉", "don't"]),
+        st.sampled_from(["किताब", "தமிழ்", "ශ්\u200dරී", "می\u200cخواهم", "\u202bשָׁלוֹם\u202c", "q\u0323\u0301"]),
     ),
     max_size=8,
 ).map("".join)
@@ -463,6 +464,9 @@ def test_every_character_of_unicode_is_a_word_or_none_in_both(written: Path) -> 
     made = their_tokenizer(written).backend_tokenizer
     characters = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cs", "Cn")]
     text = "\n".join(characters)
+    found = [piece for piece, _ in made.pre_tokenizer.pre_tokenize_str(made.normalizer.normalize_str(text))]
+    assert found == list(Words.split(text))
+    text = "\n".join("क" + char + "b" for char in characters)
     found = [piece for piece, _ in made.pre_tokenizer.pre_tokenize_str(made.normalizer.normalize_str(text))]
     assert found == list(Words.split(text))
 

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import threading
 import tracemalloc
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -134,6 +135,31 @@ def test_own_idx_files_are_read_and_split(tmp_path: Path, names: tuple[str, str]
     assert [labels[position] for position in where] == [int(data.classes[label]) for label in data.test_labels]
 
 
+def test_idx_arrays_go_to_torch_without_a_warning(tmp_path: Path) -> None:
+    images, labels = np.zeros((12, 4, 4)), np.repeat([0, 1], 6)
+    write_idx_pair(tmp_path, images, labels, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"))
+    write_idx_pair(tmp_path, images, labels, ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte"))
+    data = load_images(str(tmp_path))
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        assert array.flags.writeable
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            torch.from_numpy(array)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_a_refusal_of_few_images_says_how_many_are_enough(tmp_path: Path, classes: int) -> None:
+    def write(count: int) -> str:
+        return str(write_idx_pair(tmp_path, np.zeros((count, 4, 4)), np.arange(count) % classes))
+
+    enough = digits.least_examples(classes)
+    with pytest.raises(DataError, match=rf"give 2 or more of each class and {enough} or more in all"):
+        load_images(write(enough - 1))
+    with pytest.raises(DataError, match=rf"give 2 or more of each class and {enough} or more in all"):
+        digits.stratified_split(np.arange(enough - 1) % classes)
+    assert set(load_images(write(enough)).test_labels.tolist()) == set(range(classes))
+
+
 def test_held_out_idx_files_are_used_when_there(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     write_idx_pair(
@@ -220,7 +246,7 @@ def test_images_and_labels_must_belong_together(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lacks labels\.idx"):
         load_images(str(tmp_path))
     write_idx_pair(tmp_path, np.zeros((5, 8, 8)), np.array([0, 0, 0, 0, 7]))
-    with pytest.raises(DataError, match="class 7 of .* has 1 image; a class needs 2 or more"):
+    with pytest.raises(DataError, match="5 images of 2 classes, 1 of class 7; give 2 or more of each class and 6"):
         load_images(str(tmp_path))
 
 
@@ -333,6 +359,64 @@ def test_pictures_larger_than_the_cap_are_refused(tmp_path: Path) -> None:
         folders.read_image(path, 8)
 
 
+@pytest.mark.parametrize("name", ["16.png", "16.tif", "16.pgm"])
+def test_sixteen_bits_become_eight(tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.array([[0, 300], [20000, 65535]], dtype=np.uint16)).save(tmp_path / name)
+    assert folders.read_image(tmp_path / name, 2).tolist() == [[[0, 1], [78, 255]]]
+
+
+def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
+    alpha = np.array([[0, 255], [51, 255]], dtype=np.uint8)
+    Image.fromarray(np.dstack([np.zeros((2, 2, 3), dtype=np.uint8), alpha])).save(tmp_path / "rgba.png")
+    assert folders.read_image(tmp_path / "rgba.png", 2).tolist() == [[[255, 0], [204, 0]]] * 3
+    Image.merge("LA", [Image.new("L", (2, 2), 0), Image.fromarray(alpha)]).save(tmp_path / "la.png")
+    assert folders.read_image(tmp_path / "la.png", 2).tolist() == [[[255, 0], [204, 0]]]
+    Image.new("L", (2, 2), 7).save(tmp_path / "key.png", transparency=7)
+    assert folders.read_image(tmp_path / "key.png", 2).tolist() == [[[255, 255], [255, 255]]]
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    palette.save(tmp_path / "palette.gif", transparency=0)
+    assert folders.read_image(tmp_path / "palette.gif", 2).min() == 255
+
+
+def test_opaque_pictures_are_read_as_they_are(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "rgb.png")
+    Image.fromarray(np.dstack([colours, np.full((4, 4), 255, dtype=np.uint8)])).save(tmp_path / "rgba.png")
+    for name in ("rgb.png", "rgba.png"):
+        assert np.array_equal(folders.read_image(tmp_path / name, 4), colours.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["turned.png", "turned.jpg", "turned.tif", "turned16.png"])
+def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right-hand side
+    pixels = np.zeros((16, 16), dtype=np.uint8)
+    pixels[:8] = 255
+    image = Image.fromarray(pixels.astype(np.uint16) * 257) if "16" in name else Image.fromarray(pixels)
+    image.save(tmp_path / name, exif=exif)
+    read = folders.read_image(tmp_path / name, 2)
+    assert (read[0] > 200).tolist() == [[False, True], [False, True]]
+
+
+def test_damaged_exif_data_do_not_spoil_a_picture(tmp_path: Path) -> None:
+    Image.new("L", (4, 4), 9).save(tmp_path / "1.jpg", exif=b"Exif\0\0nonsense and more of it")
+    assert folders.read_image(tmp_path / "1.jpg", 2).tolist() == [[[9, 9], [9, 9]]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.full((4, 4), 0.5, dtype=np.float32), "floating-point numbers"),
+        (np.full((4, 4), 70_000, dtype=np.int32), "values from 70000 to 70000"),
+    ],
+)
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, pixels: np.ndarray, words: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "1.tif")
+    with pytest.raises(DataError, match=words):
+        folders.read_image(tmp_path / "1.tif", 2)
+
+
 def test_links_and_pipes_in_a_class_folder_are_passed_over(tmp_path: Path) -> None:
     secret = write_picture(tmp_path / "elsewhere.png")
     for name in ("a", "b"):
@@ -346,6 +430,49 @@ def test_links_and_pipes_in_a_class_folder_are_passed_over(tmp_path: Path) -> No
     assert names == ("a", "b")
     with pytest.raises(DataError, match="symbolic link"):
         folders.read_image(tmp_path / "data" / "a" / "link.png", 8)
+
+
+def test_links_are_named_as_passed_over(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for number in range(6):
+            write_picture(tmp_path / "data" / name / f"{number}.png")
+    assert "link" not in load_images(str(tmp_path / "data"), 8).words
+    (tmp_path / "data" / "a" / "link.png").symlink_to("0.png")
+    (tmp_path / "data" / "c").symlink_to("a")
+    assert load_images(str(tmp_path / "data"), 8).words.endswith("2 links passed over (c, a/link.png)")
+    (tmp_path / "linked").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "data" / name)
+    with pytest.raises(DataError, match=r"holds 0 class folders .*; 2 links passed over \(a, b\), so put the folders and files themselves"):
+        load_images(str(tmp_path / "linked"), 8)
+
+
+@pytest.mark.parametrize("held_out", ["test", "Val"])
+def test_folders_train_and_test_are_the_split(tmp_path: Path, held_out: str) -> None:
+    for name in ("cat", "dog"):
+        for number in range(3):
+            write_picture(tmp_path / "train" / name / f"{number}.png", mode="L", value=number)
+        write_picture(tmp_path / held_out / name / "0.png", value=200)
+    data = load_images(str(tmp_path), 8)
+    assert data.classes == ("cat", "dog")
+    assert data.shape == (3, 8, 8)
+    assert data.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test_labels.tolist() == [0, 1]
+    assert data.test_images[:, 0].min() == 200
+    write_picture(tmp_path / held_out / "eel" / "0.png")
+    with pytest.raises(DataError, match=r"hold different classes \(eel\)"):
+        load_images(str(tmp_path), 8)
+
+
+def test_folders_train_and_test_without_classes_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        for number in range(5):
+            write_picture(tmp_path / name / f"{number}.png")
+    with pytest.raises(DataError, match="train holds no class folders; put the images of each class into a folder of its own"):
+        load_images(str(tmp_path), 8)
+    for number in range(5):
+        write_picture(tmp_path / "car" / f"{number}.png")
+    assert load_images(str(tmp_path), 8).classes == ("car", "test", "train")
 
 
 def test_too_much_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

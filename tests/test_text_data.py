@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from dlplay.data import bounded, ngrams, text
 from dlplay.data.tokens import UNKNOWN, Characters, Words, choose_vocabulary, number
 from dlplay.engine.errors import DataError
+from dlplay.exports.source import Source
 
 
 def corpus(content: str, kind: str = "word", **changes: int) -> text.Corpus:
@@ -53,6 +56,64 @@ def test_unknown_words_become_unk_and_unk_can_be_typed() -> None:
     tokenizer = Words([UNKNOWN, "the", "value"])
     assert tokenizer.encode("The wombat VALUE <unk>") == [1, 0, 2, 0]
     assert tokenizer.decode([1, 0]) == "the <unk>"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "किताब मेज़ पर है",  # Devanagari
+        "বাংলা ভাষা সুন্দর",  # Bengali
+        "தமிழ் மொழி பழமையானது",  # Tamil
+        "తెలుగు భాష తీయనిది",  # Telugu
+        "ಕನ್ನಡ ಭಾಷೆ ಹಳೆಯದು",  # Kannada
+        "മലയാളം ഭാഷ പഴയതു",  # Malayalam
+        "ශ්‍රී ලංකාව දූපතකි",  # Sinhala, with U+200D
+        "می‌خواهم کتابِ خوب بخوانم",  # Persian, with U+200C and a vowel sign
+        "שָׁלוֹם עוֹלָם",  # Hebrew with points
+        "ትግርኛ ቋንቋ ነው",  # Ethiopic
+        "тёплый дом й",  # Cyrillic
+        "r̃ȷ̈ x̱ tiếng việt",  # Latin letters that have no composed form
+        "i̇stanbul",  # the lower case of İ has a mark
+    ],
+)
+def test_the_words_of_every_script_stay_whole(sentence: str) -> None:
+    sentence = unicodedata.normalize("NFC", sentence)
+    assert list(Words.split(sentence)) == sentence.split()
+    tokenizer = Words([UNKNOWN, *dict.fromkeys(Words.split(sentence))])
+    assert tokenizer.decode(tokenizer.encode(sentence)) == sentence
+    assert [sentence[start:end] for _, start, end in Words.spans(sentence)] == sentence.split()
+
+
+def test_a_capital_whose_lower_case_is_longer_keeps_its_word_whole() -> None:
+    assert list(Words.split("İSTANBUL")) == ["i̇stanbul"]
+    assert list(Words.spans("in İSTANBUL")) == [("in", 0, 2), ("i̇stanbul", 3, 11)]
+
+
+def test_controls_of_direction_and_marks_without_a_letter_are_dropped() -> None:
+    assert list(Words.split("\u202bשלום\u202c \u2067a\u2069 \u200f7\u0301 \u0301 \u200d b\u200e.")) == ["שלום", "a", "7", "b", "."]
+
+
+def test_a_pile_of_marks_is_cut() -> None:
+    assert list(Words.split("q" + "\u0323" * 1000 + " b")) == ["q" + "\u0323" * 8, "b"]
+
+
+def test_joiners_come_back_as_characters() -> None:
+    sentence = "می\u200cخواهم ශ්\u200dරී"
+    tokenizer = Characters([UNKNOWN, *dict.fromkeys(sentence)])
+    assert tokenizer.decode(tokenizer.encode(sentence)) == sentence
+
+
+def test_the_words_of_the_reference_are_those_of_shipped_checkpoints() -> None:
+    vocabulary = Source("gpt-reference", Path("/nowhere")).task()[1].tokenizer.vocabulary  # type: ignore[attr-defined]
+    content = text.reference().content
+    plain = re.findall(r"<unk>|[^\W\d_]{1,40}(?:'[^\W\d_]{1,40}){0,3}|\d{1,40}|[.,;:!?()\[\]\"']", normal(content))
+    assert list(Words.split(content)) == plain
+    assert Words(vocabulary).vocabulary == vocabulary
+
+
+def normal(content: str) -> str:
+    """Composed, in lower case and with straight quotes."""
+    return unicodedata.normalize("NFC", content).translate(str.maketrans("’‘“”", "''\"\"")).lower()
 
 
 def test_one_endless_word_is_cut_into_tokens() -> None:
@@ -195,6 +256,14 @@ def test_a_text_that_is_too_short_is_refused_with_the_minimum() -> None:
         corpus("only three words", minimum=650)
     with pytest.raises(DataError, match="holds 0 characters"):
         corpus("", kind="char")
+
+
+@pytest.mark.parametrize("sentence", ["我想喝一杯茶。", "ฉันอยากดื่มชา.", "わたしはおちゃをのみます。"])
+def test_a_text_without_spaces_is_told_the_way_out(sentence: str) -> None:
+    assert corpus(sentence * 60).words.endswith("; its words are not divided by spaces, so use --tokens char")
+    assert "--tokens" not in corpus(sentence * 60, "char").words
+    with pytest.raises(DataError, match="use --tokens char, since its words are not divided by spaces"):
+        corpus(sentence * 60, min_count=1000)
 
 
 def test_a_text_of_words_that_are_all_rare_is_refused() -> None:

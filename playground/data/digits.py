@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,7 +46,11 @@ def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 
     held_out = int(np.ceil(share * len(labels)))
     training = len(labels) - held_out
     if min(training, held_out) < len(counts):
-        raise DataError(f"{len(labels)} examples are too few for {len(counts)} classes; every class needs one in each part of the split")
+        need = least_examples(len(counts), share)
+        raise DataError(
+            f"{len(labels)} examples of {len(counts)} classes are too few to hold out one of each; give 2 or more of each class and {need} "
+            "or more in all"
+        )
     train_counts = _apportion(counts, training, rng)
     test_counts = _apportion(counts - train_counts, held_out, rng)
     train: list[NDArray[np.int64]] = []
@@ -54,6 +60,11 @@ def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 
         train.append(members[: train_counts[label]])
         test.append(members[train_counts[label] : train_counts[label] + test_counts[label]])
     return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))
+
+
+def least_examples(classes: int, share: float = 0.2) -> int:
+    """Fewest examples of which `stratified_split` holds out one of each class."""
+    return next(count for count in itertools.count(2 * classes) if classes <= math.ceil(share * count) <= count - classes)
 
 
 def _apportion(counts: NDArray[np.int64], total: int, rng: np.random.RandomState) -> NDArray[np.int64]:

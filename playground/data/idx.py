@@ -50,7 +50,7 @@ def read_idx(path: Path, dimensions: tuple[int, ...], limit: int = MAX_BYTES) ->
         data = _exactly(file.read(count), count, path)
         if file.read(1):
             raise DataError(f"{named(path)} holds more than its header says ({size(count)}); it is damaged or not an IDX file")
-    return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)  # writable, as torch wants arrays to be
 
 
 def find_idx(folder: Path) -> bool:

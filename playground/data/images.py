@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dlplay.data.bounded import clean, named
 from dlplay.data.catalogue import IMAGE_SIDES
-from dlplay.data.digits import load_digits, stratified_split
+from dlplay.data.digits import least_examples, load_digits, stratified_split
 from dlplay.data.download import SETS, download_set
-from dlplay.data.folders import read_folder
+from dlplay.data.folders import find_split, links_in, passed_over, read_folder
 from dlplay.data.idx import find_idx, read_idx_folder
 from dlplay.engine.errors import DataError
 
@@ -34,6 +34,8 @@ class ImageData:
     train_labels: NDArray[np.int64]  # (count,)
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int64]
+    note: str = ""
+    """What was left out, in words."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -47,7 +49,7 @@ class ImageData:
         channels, height, width = self.shape
         kind = "greyscale" if channels == 1 else "colour"
         counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} held-out images"
-        return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes"
+        return f"{self.name}: {counts}, {height}x{width} {kind}, {len(self.classes)} classes" + (f"; {self.note}" if self.note else "")
 
     @functools.cached_property
     def key(self) -> str:
@@ -74,7 +76,8 @@ class ImageData:
 def load_images(data: str, image_size: int = 32) -> ImageData:
     """The data set called `data`, or the images in the folder of that path. Raises `DataError`.
 
-    The folder holds IDX files, or a folder of images for each class, which are cropped and resized to `image_size` pixels a side.
+    The folder holds IDX files, or a folder of images for each class, which are cropped and resized to `image_size` pixels a side, or
+    folders `train` and `test` that hold one for each class.
     """
     if data == "digits":
         images, labels = load_digits()
@@ -97,8 +100,24 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
         labels, classes = _classes(np.concatenate([idx.labels, idx.test_labels]))
         count = len(idx.labels)
         return ImageData(name, classes, 255, idx.images, labels[:count], idx.test_images, labels[count:])
-    images, labels, names = read_folder(path, image_size)
-    return _split(name, images, labels, names, full=255)
+    if split := find_split(path):
+        read, links = _read_split(name, *split, image_size), [*links_in(path), *links_in(split[0]), *links_in(split[1])]
+    else:
+        images, labels, names = read_folder(path, image_size)
+        read, links = _split(name, images, labels, names, full=255), links_in(path)
+    return dataclasses.replace(read, note=passed_over(links)) if links else read
+
+
+def _read_split(name: str, train: Path, test: Path, image_size: int) -> ImageData:
+    """The images of both folders, which hold the same class folders. Raises `DataError`."""
+    images, labels, classes = read_folder(train, image_size)
+    test_images, test_labels, test_classes = read_folder(test, image_size)
+    if test_classes != classes:
+        odd = sorted(set(classes) ^ set(test_classes))[:4]
+        raise DataError(f"{named(train)} and {named(test)} hold different classes ({', '.join(odd)}); put the same folders into both")
+    channels = max(images.shape[1], test_images.shape[1])
+    images, test_images = (part if part.shape[1] == channels else np.repeat(part, channels, axis=1) for part in (images, test_images))
+    return ImageData(name, classes, 255, images, labels, test_images, test_labels)
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
@@ -114,9 +133,12 @@ def _classes(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, .
 
 def _split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], classes: tuple[str, ...], full: int) -> ImageData:
     counts = np.bincount(labels, minlength=len(classes))
-    if counts.min() < 2:
+    need = least_examples(len(classes))
+    if counts.min() < 2 or len(labels) < need:
+        rarest = int(counts.argmin())
         raise DataError(
-            f"class {classes[int(counts.argmin())]} of {name} has 1 image; a class needs 2 or more, so that one can be held out"
+            f"{name} holds {len(labels):,} images of {len(classes)} classes, {counts[rarest]} of class {classes[rarest]}; give 2 or more "
+            f"of each class and {need} or more in all, so that one of each is held out"
         )
     train, test = stratified_split(labels)
     return ImageData(name, classes, full, images[train], labels[train], images[test], labels[test])

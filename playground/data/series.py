@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ MAX_CELL = 10_000
 
 HELD_OUT = 0.1
 """Share of the series, at its end, that is never trained on."""
+
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
 
 PERIODS = ((25.0, 1.0), (40.0, 0.6), (93.7, 0.4))
 """Period (steps) and amplitude of each sine."""
@@ -88,7 +91,8 @@ class Series:
     @property
     def words(self) -> str:
         return (
-            f"{self.name}: {len(self.train):,} values to train on, the last {len(self.held_out):,} held out, "
+            f"{self.name}: {len(self.train):,} values to train on (first {', '.join(f'{value:.5g}' for value in self.values[:3])}), "
+            f"the last {len(self.held_out):,} held out, "
             f"mean {self.scale.mean:.4g}, standard deviation {self.scale.std:.4g}"
         )
 
@@ -120,8 +124,9 @@ def sines(steps: int = 6000) -> Series:
 def read_csv(path: Path, column: str = "") -> Series:
     """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a header).
 
-    An empty `column` takes the first column of numbers; one that only counts up is skipped if there is another. Raises `DataError`,
-    which names the line of a cell that is not a number.
+    An empty `column` takes the first column of numbers; one that counts up, or a first one that rises at every line, as times do, is
+    skipped if there is another. Raises `DataError`, which names the line of a cell that is not a number (nothing is filled in), and when
+    the file can be read in two ways.
     """
     data = bounded.read_bytes(path, MAX_BYTES)
     name = bounded.named(path)
@@ -133,9 +138,14 @@ def read_csv(path: Path, column: str = "") -> Series:
         raise DataError(f"{name} is not a CSV file: it holds NUL; give lines of numbers with commas between them")
     rows = _rows(text, name)
     names, rows = _split_header(rows)
+    if not column.strip() and len(names) < 2 and rows and all(len(row) == 2 and DECIMAL_COMMA.fullmatch(",".join(row)) for row in rows):
+        raise DataError(
+            f"{name} can be read in two ways: lines such as {','.join(rows[0])[:40]!r} are a number with a decimal comma, or two columns; "
+            "write decimal points, or choose --column 1 or 2"
+        )
     number = _find(column, names, rows, name)
-    title = bounded.clean(names[number]) if names and number < len(names) else f"column {number + 1}"
-    values = _numbers(rows, number, 2 if names else 1, f"{name}, {title or f'column {number + 1}'}")
+    title = (bounded.clean(names[number]) if number < len(names) else "") or f"column {number + 1}"
+    values = _numbers(rows, number, 2 if names else 1, f"{name}, {title}")
     if len(values) < 2 or float(values.std()) == 0:
         raise DataError(f"{title} of {name} holds {len(values):,} equal values; choose another --column")
     digest = hashlib.sha256(data).hexdigest()
@@ -147,6 +157,8 @@ def _rows(text: str, name: str) -> list[list[str]]:
     """The cells of every line that is not empty."""
     first = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=first.count)
+    if 0 < first.count(";") >= first.count(",") - 1:  # the commas may be decimal ones
+        separator = ";"
     limit = csv.field_size_limit(MAX_CELL)
     try:
         rows = []
@@ -167,8 +179,12 @@ def _rows(text: str, name: str) -> list[list[str]]:
 
 
 def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """The header (empty when the first line holds a number), and the other lines."""
-    if any(_number(cell) is not None for cell in rows[0]):
+    """The header (empty when the first line holds a number), and the other lines.
+
+    A line that begins with an empty cell is a header even so, when no other line does: pandas leaves the name of its index empty.
+    """
+    index = len(rows[0]) > 1 and len(rows) > 1 and not rows[0][0].strip() and all(row[0].strip() for row in rows[1:])
+    if not index and any(_number(cell) is not None for cell in rows[0]):
         return [], rows
     return [cell.strip() for cell in rows[0]], rows[1:]
 
@@ -178,26 +194,28 @@ def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> in
     width = max((len(row) for row in rows), default=0)
     wanted = column.strip()
     known = ", ".join(bounded.clean(item, 30) for item in names[:12]) if names else f"1 to {width}"
-    if wanted in names:
+    if wanted and wanted in names:
         return names.index(wanted)
     if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted[:9]) <= width:
         return int(wanted) - 1
     if wanted:
         raise DataError(f"--column {bounded.clean(wanted)!r} is not in {name}; its columns are {known}")
-    counting = None
-    for number in range(width):
-        if rows and all(number < len(row) and _number(row[number]) is not None for row in rows):
-            if not _counts([float(row[number]) for row in rows]):
-                return number
-            counting = number if counting is None else counting
-    if counting is not None:
-        return counting
-    raise DataError(f"no column of {name} holds only numbers; choose one with --column to see which line does not (columns: {known})")
+    counts = [sum(number < len(row) and _number(row[number]) is not None for row in rows) for number in range(width)]
+    whole = [number for number, count in enumerate(counts) if count == len(rows)]
+    if whole:
+        return next((number for number in whole if not _counts([float(row[number]) for row in rows], rising=number == 0)), whole[0])
+    if any(counts):  # the reader names the line that spoils it
+        return counts.index(max(counts))
+    decimal = any(DECIMAL_COMMA.fullmatch(cell) for row in rows for cell in row)
+    hint = "write decimal points, not commas" if decimal else "choose one with --column to see which line does not"
+    raise DataError(f"no column of {name} holds only numbers; {hint} (columns: {known})")
 
 
-def _counts(values: list[float]) -> bool:
-    """Whether values rise by the same amount at every line, as line numbers and times do."""
+def _counts(values: list[float], *, rising: bool) -> bool:
+    """Whether values rise by the same amount at every line, as line numbers do; or at least at every line, when `rising` is enough."""
     steps = np.diff(values)
+    if rising and len(steps) > 1 and bool((steps > 0).all()):
+        return True
     return len(steps) > 1 and steps[0] > 0 and bool(np.allclose(steps, steps[0], rtol=1e-6, atol=0))
 
 
@@ -210,7 +228,7 @@ def _numbers(rows: list[list[str]], number: int, first: int, where: str) -> NDAr
         if value is None:
             raise DataError(
                 f"{where}: line {line + first} (not counting empty ones) holds {bounded.clean(cell, 40)!r}, which is not a finite number; "
-                "fill it in or choose another --column"
+                + ("write decimal points, not commas" if DECIMAL_COMMA.fullmatch(cell) else "fill it in or choose another --column")
             )
         values[line] = value
     return values

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ MAX_BYTES = 64 * bounded.MIB
 
 HELD_OUT = 0.1
 """Share of the text, at its end, that is held out."""
+
+
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""A letter of a script that puts no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +59,13 @@ class Corpus:
             f"{self.name}: {len(self.train):,} {self.tokenizer.noun} to train on, the last {len(self.held_out):,} held out, "
             f"vocabulary {len(self.tokenizer.vocabulary):,}"
         )
-        if self.tokenizer.unknown is None:
-            return facts
-        unknown = float((self.held_out == self.tokenizer.unknown).mean())
-        return f"{facts}, {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
+        if self.tokenizer.unknown is not None:
+            unknown = float((self.held_out == self.tokenizer.unknown).mean())
+            facts += f", {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
+        words = [word for word in self.tokenizer.vocabulary if word[0].isalpha()]
+        if self.tokenizer.kind == "word" and 2 * sum(UNSPACED.search(word) is not None for word in words) > len(words):
+            facts += "; its words are not divided by spaces, so use --tokens char"
+        return facts
 
     @property
     def assets(self) -> dict[str, Any]:
@@ -138,7 +146,12 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
     cut = int(len(ids) * (1 - HELD_OUT))
     chosen = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
     if len(chosen) < 2:
-        raise DataError(f"no word occurs {min_count} times in the training part of {text.name}; give a longer text or a lower --min-count")
+        way = (
+            "use --tokens char, since its words are not divided by spaces"
+            if UNSPACED.search(words[0])
+            else "give a longer text or a lower --min-count"
+        )
+        raise DataError(f"no word occurs {min_count} times in the training part of {text.name}; {way}")
     tokenizer = tokenizer_type(chosen)
     return _corpus(text, tokenizer, np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import unicodedata
 from abc import ABC, abstractmethod
@@ -18,10 +20,13 @@ UNKNOWN = "<unk>"
 
 MAX_VOCABULARY = 65_536
 
+JOINERS = "\u200c\u200d"
+"""The zero-width non-joiner and joiner, which belong to the spelling of Persian, Hindi and other languages."""
+
 
 def printable(text: str) -> str:
-    """`text` with control characters and surrogates replaced by U+FFFD, except line ends and tabs."""
-    return "".join(char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text)
+    """`text` with control and format characters and surrogates replaced by U+FFFD, except line ends, tabs and joiners."""
+    return "".join(char if char in "\n\t" + JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs") else "\ufffd" for char in text)
 
 
 class Tokenizer(ABC):
@@ -115,27 +120,47 @@ class Tokenizer(ABC):
         return self.vocabulary[token]
 
 
+@functools.cache
+def marks() -> str:
+    """What may follow a letter inside a word: combining marks (general category M) and joiners, as a class of a regular expression."""
+    codes = itertools.chain(range(0x300, 0x20000), range(0xE0100, 0xE01F0))  # there are no marks outside these
+    return f"[{JOINERS}{''.join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == 'M')}]"
+
+
+def words_pattern(letter: str, mark: str, digit: str) -> str:
+    """The regular expression of a token of `Words`, from the classes of its characters. All repeats are bounded."""
+    word = rf"(?:{letter}{mark}{{0,8}}){{1,40}}"
+    return rf"{UNKNOWN}|{word}(?:'{word}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
+
+
 class Words(Tokenizer):
-    """Words (with apostrophes), numbers, and punctuation marks, in lower case; other symbols, as of markup and arithmetic, are dropped."""
+    """Words (with apostrophes), numbers, and punctuation marks, in lower case; other symbols, as of markup and arithmetic, are dropped.
+
+    A letter keeps its combining marks and joiners (U+200C, U+200D), so that words of every script that has spaces stay whole.
+    """
 
     kind = "word"
     noun = "words"
-    _token = re.compile(rf"{UNKNOWN}|[^\W\d_]{{1,40}}(?:'[^\W\d_]{{1,40}}){{0,3}}|\d{{1,40}}|[.,;:!?()\[\]\"']")
     _straight = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})
+
+    @staticmethod
+    @functools.cache
+    def _token() -> re.Pattern[str]:
+        return re.compile(words_pattern(r"[^\W\d_]", marks(), r"\d"))
 
     @classmethod
     def is_token(cls, word: str) -> bool:
-        return cls._token.fullmatch(word) is not None
+        return cls._token().fullmatch(word) is not None
 
     @classmethod
     def split(cls, text: str) -> Iterator[str]:
         normal = unicodedata.normalize("NFC", text).translate(cls._straight).lower()
-        return (match.group() for match in cls._token.finditer(normal))
+        return (match.group() for match in cls._token().finditer(normal))
 
     @classmethod
     def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
         """`text` should be composed (NFC), so that the positions are right."""
-        for match in cls._token.finditer(text.translate(cls._straight)):
+        for match in cls._token().finditer(text.translate(cls._straight)):
             for word in cls.split(match.group()):
                 yield word, match.start(), match.end()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlplay.data.special_tokens import CLS, ROLES, SEP, SPECIAL_TOKENS, UNK
 from dlplay.data.subwords import SubWords, library
-from dlplay.data.tokens import UNKNOWN, Tokenizer
+from dlplay.data.tokens import UNKNOWN, Tokenizer, marks, words_pattern
 
 FINAL_SIGMA = r"(?<=\p{L}|\p{L}['’]|\p{L}\p{Mn})Σ(?!['’.:\u00b7\p{Mn}\p{Cf}]*\p{L})"
 """A capital sigma at the end of a word, where its lower case is another letter."""
@@ -69,9 +69,8 @@ def _words(tokenizer: Tokenizer, unknown: str) -> Any:
 
 
 def _pattern() -> str:
-    """`Words._token` in the library's syntax, with letters and digits as explicit ranges, since they differ between versions of Unicode."""
-    letter, digit = _class(r"[^\W\d_]+"), _class(r"\d+")
-    return rf"<unk>|{letter}{{1,40}}(?:'{letter}{{1,40}}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
+    """The pattern of `Words` in the library's syntax, with explicit ranges, since classes differ between versions of Unicode."""
+    return words_pattern(_class(r"[^\W\d_]+"), _class(f"{marks()}+"), _class(r"\d+"))
 
 
 @functools.cache

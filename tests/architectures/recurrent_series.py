@@ -42,6 +42,11 @@ def test_the_sines_are_the_same_every_time_and_made_of_three_periods() -> None:
         ("step,value\n0,5\n1,3\n2,4\n", "", [5, 3, 4]),
         ("step,value\n0,5\n1,3\n2,4\n", "step", [0, 1, 2]),
         ("step\n0\n10\n20\n", "", [0, 10, 20]),
+        (",0\n0,50.5\n1,50.25\n2,51\n", "", [50.5, 50.25, 51]),  # as pandas writes a Series
+        (",0\n0,50.5\n1,50.25\n2,51\n", "0", [50.5, 50.25, 51]),
+        ("time,value\n0,5\n1.5,3\n9,4\n", "", [5, 3, 4]),
+        ("time;value;other\n0;5;1\n1;3;1\n9;4;1\n", "", [5, 3, 4]),
+        ("1,2\n3,4\n", "2", [2, 4]),
     ],
 )
 def test_the_column_that_is_meant_is_read(tmp_path: Path, text: str, column: str, values: list[float]) -> None:
@@ -62,6 +67,12 @@ def test_the_column_that_is_meant_is_read(tmp_path: Path, text: str, column: str
         ("a,b\n1,2\n", "price", r"--column 'price' is not in .*; its columns are a, b"),
         ("1,2\n3,4\n", "3", "its columns are 1 to 2"),
         ("1,2\n3,4\n", "9" * 100, "its columns are 1 to 2"),
+        ("0,5\n1,5\n-2,25\n", "", "can be read in two ways: lines such as '0,5'"),
+        ("value\n0,5\n1,5\n", "", "can be read in two ways"),
+        ("a;b\n0,5;1,5\n2,5;1,5\n", "", "no column of .* holds only numbers; write decimal points, not commas"),
+        ("0,5;1,5\n2,5;1,5\n", "", "write decimal points, not commas"),
+        ("a;b\n0;1,5\n1;1,75\n", "b", "line 2 .* holds '1,5', which is not a finite number; write decimal points, not commas"),
+        ("day,price\nmon,1\ntue,\nwed,3\n", "", r"price: line 3 .* holds '', which is not a finite number; fill it in"),
         ("5\n5\n5\n", "", "3 equal values"),
         (b"1\n\xff\xfe\n", "", "not UTF-8: byte 2 is 0xff"),
         (b"1\n\x002\n", "", "NUL"),
@@ -75,6 +86,12 @@ def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path, text: str | byt
         read_series(written(tmp_path, text), column)
     assert "\x1b" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_the_words_say_which_column_was_read_and_how_it_begins(tmp_path: Path) -> None:
+    text = ",height\n" + "".join(f"{line},{50 + line % 3 / 8}\n" for line in range(40))
+    words = read_series(written(tmp_path, text)).words
+    assert words.startswith("height of own.csv: 36 values to train on (first 50, 50.125, 50.25), the last 4 held out")
 
 
 def test_a_file_is_not_read_beyond_its_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
