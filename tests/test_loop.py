@@ -186,6 +186,27 @@ def test_a_full_disk_holds_training_up_and_loses_nothing(monkeypatch: pytest.Mon
     assert all(problem.startswith("disk full") for problem in problems)
 
 
+@pytest.mark.parametrize(("number", "words"), [(errno.EIO, "input or output"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")])
+def test_a_disk_that_flaps_holds_training_up_and_says_why(number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlplay.engine.control.RETRY_SECONDS", 0.0)
+    memory = Memory()
+    answers = deque([True, number, True, number, number, True, True, number])
+    keep = memory.record
+
+    def record(event: Any) -> None:
+        if (answer := answers.popleft() if answers else True) is not True:
+            raise OSError(answer, "refused")
+        keep(event)
+
+    memory.record = record  # type: ignore[method-assign]
+    task, memory, reason = trained(memory)
+    assert reason == "steps"
+    assert weights(task) == weights(trained()[0])
+    assert [step for event in memory.of(Stepped) for step in range(event.first, event.step + 1)] == list(range(1, 41))
+    assert len(memory.of(Warned)) == 3
+    assert all(words in event.why for event in memory.of(Warned))
+
+
 def test_actions_are_recorded_and_unknown_ones_refused() -> None:
     memory = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
     task, memory, _ = trained(memory)
