@@ -260,13 +260,16 @@ def test_the_failed_step_is_not_one_where_a_metric_was_merely_absent() -> None:
     assert memory.of(Stepped)[-1].step == 23
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_a_gradient_that_is_not_finite_changes_no_weight(clip: float) -> None:
     settings = ToySettings()
     task = ToyTask(settings, prepare(settings))
     before = weights(task)
     parameter = next(task.models["model"].parameters())
-    task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=1.0)  # 0, with the slope of a root at 0
+    task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=clip)  # 0, with the slope of a root at 0
     assert task.not_finite.item() == 1
+    assert weights(task) == before
+    task.minimise(parameter.sum(), task.optimizers["model"], clip=clip)
     assert weights(task) == before
 
 
