@@ -216,7 +216,7 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     """Open a run on the screen: its curves so far, then live."""
     folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
-    return _screen(tab=run.spec.architecture, runs_dir=folder, attach=run.name)
+    return _screen(tab=architectures.card(run.spec.architecture).name, runs_dir=folder, attach=run.name)
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
