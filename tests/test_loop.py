@@ -207,6 +207,19 @@ def test_a_disk_that_flaps_holds_training_up_and_says_why(number: int, words: st
     assert all(words in event.why for event in memory.of(Warned))
 
 
+def test_a_write_that_is_refused_and_then_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlplay.engine.control.RETRY_SECONDS", 0.0)
+    errors: deque[Exception] = deque([OSError(errno.ENOENT, "No such file"), TrainingFailed(Failed(what="gone", why="", remedy=""))])
+    memory = Memory()
+
+    def save() -> tuple[str, int]:
+        raise errors.popleft()
+
+    with pytest.raises(TrainingFailed):
+        trained(memory, save)
+    assert memory.events[-1].what == "gone"
+
+
 def test_actions_are_recorded_and_unknown_ones_refused() -> None:
     memory = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
     task, memory, _ = trained(memory)

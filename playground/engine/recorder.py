@@ -199,24 +199,27 @@ class Recorder:
 
     def _retry(self, what: str, write: Callable[[], Any]) -> tuple[Any, Warned | None]:
         """What `write` returned once the disk took it, and the warning to record when it did not at first."""
-        began = time.monotonic()
-        while True:
-            try:
-                result = write()
-                break
-            except OSError as error:
-                reason, cure = _REFUSALS.get(error.errno or 0, (error.strerror or str(error), "it can be written"))
-                remedy = f"training waits, and continues once {cure}"
-                if not self._problem:
-                    self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
-                self._problem = f"{reason}: cannot {what}; {remedy}"
-                self.status("paused")
-                if self._wait(self._problem):
-                    raise GaveUp(f"{reason}: could not {what}") from error
-        if not self._problem:
+        began, reason = time.monotonic(), ""
+        try:
+            while True:
+                try:
+                    result = write()
+                    break
+                except OSError as error:
+                    first = not reason
+                    reason, cure = _REFUSALS.get(error.errno or 0, (error.strerror or str(error), "it can be written"))
+                    remedy = f"training waits, and continues once {cure}"
+                    if first:
+                        self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
+                    self._problem = f"{reason}: cannot {what}; {remedy}"
+                    self.status("paused")
+                    if self._wait(self._problem):
+                        raise GaveUp(f"{reason}: could not {what}") from error
+        finally:
+            self._problem = ""
+        if not reason:
             return result, None
-        waited, self._problem = time.monotonic() - began, ""
-        what = f"could not {what} for {waited:.0f} s"
+        what = f"could not {what} for {time.monotonic() - began:.0f} s"
         return result, Warned(step=self.task.step, time=time.time(), what=what, why=reason, remedy="training has continued")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------------------
