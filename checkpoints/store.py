@@ -83,7 +83,7 @@ class Store:
         files = {WEIGHTS: write_tensors(_without_nan(weights)), STATE: write_tensors(tensors)}
         files[META] = _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
         if not self.directory.is_dir():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, exist_ok=True)  # and no parents: where the run's folder went away, none is made in its place
             _sync_folder(self.directory.parent)
         staging = self.directory / f".tmp-{os.getpid()}-{step}"
         try:

@@ -52,6 +52,15 @@ def test_the_folder_is_ours_alone_whatever_the_umask(runs: Path) -> None:
     script = f"import os, sys; from pathlib import Path; os.umask(0); from dlplay.runs import directory; {create}"
     subprocess.run([sys.executable, "-c", script, str(runs)], cwd=ROOT, check=True)
     assert stat.S_IMODE((runs / "gpt-1").stat().st_mode) == 0o700
+    assert stat.S_IMODE((runs / "gpt-1" / "run.json").stat().st_mode) == 0o600
+
+
+def test_a_new_name_is_no_flag_and_an_old_one_stays_known(runs: Path) -> None:
+    with pytest.raises(RunNameError, match="'-rf' cannot be a new run's name; it would be read as a flag"):
+        directory.create(runs, "gpt", {}, name="-rf")
+    directory.create(runs, "gpt", {}).path.rename(runs / "-rf")
+    assert directory.names(runs) == ["-rf"]
+    assert directory.find(runs, "-rf").name == "-rf"
 
 
 def test_a_given_name_is_taken_and_a_taken_one_refused(runs: Path) -> None:

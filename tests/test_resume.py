@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from dlplay import architectures, cli
 from dlplay.checkpoints import CheckpointError, store
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Finished, Saved, Started, Warned
+from dlplay.engine.events import Failed, Finished, Saved, Started, Warned
 from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.runs import directory, process
 from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, Small, wait_until
 from tests.runs import Following, attached, begin, curves, resume, weights
@@ -173,3 +175,25 @@ def test_a_run_of_no_known_architecture_is_told_in_one_line(
     for command in (["attach"], ["resume"], ["resume", "--headless"]):
         assert cli.run([command[0], run.name, *command[1:], "--runs-dir", str(tmp_path)]) == cli.USAGE
         assert "there is no architecture 'nonesuch'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["renamed", "deleted", "replaced"])
+def test_a_run_whose_folder_went_away_fails_in_words(change: str, dlplay: Dlplay, living: tuple[RunDirectory, Command]) -> None:
+    run, command = living
+    moved = RunDirectory(run.path.with_name("moved"))
+    steps = run.store.names()
+    run.path.rename(moved.path)
+    if change == "deleted":
+        shutil.rmtree(moved.path)
+    if change == "replaced":
+        shutil.copytree(moved.path, run.path, ignore=shutil.ignore_patterns("socket", "checkpoints"))
+    ended = command.wait()
+    assert ended.status == process.FAILED
+    assert "the run's folder was renamed or deleted" in ended.err
+    assert "Traceback" not in ended.err
+    assert run.store.names() == []
+    assert run.path.exists() == (change == "replaced")
+    if change != "deleted":
+        assert steps
+        assert moved.store.names() != []
+        assert isinstance(JournalReader(moved.journal_path).read()[-1], Failed)

@@ -24,7 +24,7 @@ from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
-from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
+from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
@@ -32,7 +32,7 @@ from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
 from dlplay.runs.console import Console, print_line
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import RunLock
 from dlplay.runs.server import Server
@@ -64,6 +64,7 @@ def run(
     or `CheckpointError` when it cannot start.
     """
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+        anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
         card = architectures.card(directory.spec.architecture)
         directory.store.clean()
         checkpoint, problems = directory.store.newest()
@@ -94,7 +95,7 @@ def run(
             task,
             log,
             server,
-            lambda: snapshot(directory, journal, card, task, progress, values),
+            lambda: snapshot(directory, anchor, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
             device_name=device_name,
@@ -115,11 +116,18 @@ def run(
 
 
 def snapshot(
-    directory: RunDirectory, journal: Journal, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]
+    directory: RunDirectory,
+    anchor: Anchor,
+    journal: Journal,
+    card: Card,
+    task: Task[Any],
+    progress: Progress,
+    baselines: dict[str, dict[str, float]],
 ) -> Write:
     """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
 
-    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again.
+    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again, or when the
+    run's folder is no longer at its path.
     """
     step, (tensors, plain) = task.step, flatten(task.state_dict())
     weights, state = _copies(task.weights()), _copies(tensors)
@@ -141,6 +149,8 @@ def snapshot(
     }
 
     def write() -> tuple[str, int]:
+        if not anchor.in_place:
+            raise TrainingFailed(folder_went_away(step))
         journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
         try:
             saved = directory.store.save(step, weights, state, meta)
