@@ -80,10 +80,11 @@ class Store:
         Checkpoints of later steps are removed as well: they are from before the run was resumed at an earlier step. Raises
         `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints stay intact.
         """
+        self._check_place()
         files = {WEIGHTS: write_tensors(_without_nan(weights)), STATE: write_tensors(tensors)}
         files[META] = _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
         if not self.directory.is_dir():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, exist_ok=True)  # and no parents: where the run's folder went away, none is made in its place
             _sync_folder(self.directory.parent)
         staging = self.directory / f".tmp-{os.getpid()}-{step}"
         try:
@@ -117,6 +118,10 @@ class Store:
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The intact checkpoint of the latest step, and the reason why each later one was refused."""
         problems: list[str] = []
+        try:
+            self._check_place()
+        except CheckpointError as error:
+            return None, [str(error)]
         found = [(step, self.directory / f"step-{step}") for step in self._steps()] + list(self._asides())
         for step, path in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True):
             try:
@@ -130,6 +135,11 @@ class Store:
                 problems.append(str(error))
         return None, problems
 
+    def _check_place(self) -> None:
+        """Raises `CheckpointError` for a link, through which another run's checkpoints would be pruned."""
+        if self.directory.is_symlink():
+            raise CheckpointError(f"{self.directory} is a link, and links are not followed")
+
     def _prune(self, last: int) -> None:
         """Remove all but the latest checkpoints up to step `last`, and those of later steps. Only `step-N` folders are touched."""
         steps = self._steps()
@@ -138,7 +148,8 @@ class Store:
             self._remove(self.directory / f"step-{step}")
 
     def clean(self) -> None:
-        """Remove what a killed `save` or `prune` left behind, and undo a replacement that it began."""
+        """Remove what a killed `save` or `prune` left behind, and undo a replacement that it began. Raises `CheckpointError`."""
+        self._check_place()
         for step, aside in list(self._asides()):
             target = self.directory / f"step-{step}"
             if os.path.lexists(target):

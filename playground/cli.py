@@ -19,6 +19,7 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
+from dlplay.engine.printable import printable
 from dlplay.engine.settings import Settings, SettingsError, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags
 from dlplay.runs import directory
@@ -215,7 +216,7 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     """Open a run on the screen: its curves so far, then live."""
     folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
-    return _screen(tab=run.spec.architecture, runs_dir=folder, attach=run.name)
+    return _screen(tab=architectures.card(run.spec.architecture).name, runs_dir=folder, attach=run.name)
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
@@ -223,7 +224,7 @@ def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     from dlplay.runs import launch
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
-    print(launch.stop_run(run))
+    print(printable(launch.stop_run(run)))
     return 0
 
 
@@ -290,7 +291,7 @@ def export(
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force) as draft:
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
-    print(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
+    print(printable(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}"))
     return 0
 
 
@@ -393,5 +394,5 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
 
 
 def _refuse(words: str, status: int) -> int:
-    print(f"dlplay: {words}", file=sys.stderr)
+    print(printable(f"dlplay: {words}"), file=sys.stderr)
     return status

@@ -555,6 +555,18 @@ def test_mutants_of_a_checkpoint_are_refused_quickly_and_in_little_memory(tmp_pa
 # --- shipped models ----------------------------------------------------------------------------------------------------------------------
 
 
+def test_checkpoints_behind_a_link_are_neither_read_nor_pruned(checkpoints: Store, tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(checkpoints, step)
+    (tmp_path / "other").symlink_to(checkpoints.directory)
+    other = Store(tmp_path / "other")
+    assert other.newest() == (None, [f"{other.directory} is a link, and links are not followed"])
+    for change in (lambda: save(other, 9), other.clean):
+        with pytest.raises(CheckpointError, match="links are not followed"):
+            change()
+    assert checkpoints.names() == ["step-1", "step-2", "step-3"]
+
+
 def test_a_shipped_model_is_added_found_and_verified(checkpoints: Store, tmp_path: Path) -> None:
     assert shipped.shipped(tmp_path / "none") == {}
     checkpoints.save(5, some_tensors(), {"adam": np.ones(9)}, META)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlplay import cli
 from dlplay.engine.events import Applied, Evaluated, Failed, Finished, Paused, Resumed, Started, Stepped
 from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.journal import Journal
+from dlplay.runs.listing import print_runs
 from dlplay.runs.lock import Held, RunLock
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +52,15 @@ def test_the_folder_is_ours_alone_whatever_the_umask(runs: Path) -> None:
     script = f"import os, sys; from pathlib import Path; os.umask(0); from dlplay.runs import directory; {create}"
     subprocess.run([sys.executable, "-c", script, str(runs)], cwd=ROOT, check=True)
     assert stat.S_IMODE((runs / "gpt-1").stat().st_mode) == 0o700
+    assert stat.S_IMODE((runs / "gpt-1" / "run.json").stat().st_mode) == 0o600
+
+
+def test_a_new_name_is_no_flag_and_an_old_one_stays_known(runs: Path) -> None:
+    with pytest.raises(RunNameError, match="'-rf' cannot be a new run's name; it would be read as a flag"):
+        directory.create(runs, "gpt", {}, name="-rf")
+    directory.create(runs, "gpt", {}).path.rename(runs / "-rf")
+    assert directory.names(runs) == ["-rf"]
+    assert directory.find(runs, "-rf").name == "-rf"
 
 
 def test_a_given_name_is_taken_and_a_taken_one_refused(runs: Path) -> None:
@@ -241,3 +253,28 @@ def test_a_list_of_runs_needs_neither_numpy_nor_torch(runs: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(runs)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+UNSAFE = "\x1b]52;c;aGk=\x07\x9b31m\u202e\x08\r"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_escape_sequence_of_a_run_reaches_the_terminal(as_json: bool, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = directory.create(runs, "gpt", {})
+    with Journal(run.journal_path) as journal:
+        journal.append(started())
+        journal.append(Evaluated(step=3, metrics={"loss" + UNSAFE: 1.0}))
+        journal.append(Failed(step=3, what="broken" + UNSAFE, why="", remedy=""))
+    print_runs(directory.listing(runs), as_json)
+    printed = capsys.readouterr().out
+    assert not set("\x1b\x07\x9b\u202e\x08\r") & set(printed)
+    assert "loss\\u001b" in printed
+    if as_json:
+        assert json.loads(printed)["problem"] == "broken" + UNSAFE
+
+
+def test_no_escape_sequence_of_an_error_reaches_the_terminal(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["gpt", "--headless", "--runs-dir", str(runs), "--from", "x" + UNSAFE]) == 2
+    printed = capsys.readouterr().err
+    assert "x\\u001b" in printed
+    assert not set("\x1b\x07\x9b\u202e\x08\r") & set(printed)

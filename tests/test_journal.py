@@ -283,3 +283,17 @@ def test_history_has_each_step_once_and_the_newest_record_wins(path: Path) -> No
     assert [(event.step, event.metrics["a"]) for event in events if isinstance(event, Evaluated)] == [(10, 1.0), (20, 3.0)]
     assert not any(isinstance(event, Saved) for event in events)
     assert [event.step for event in events if isinstance(event, Started)] == [0, 15, 20]
+
+
+@pytest.mark.parametrize("kind", ["a link", "a pipe"])
+def test_only_a_regular_file_is_read(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "linked.jsonl"
+    if kind == "a link":
+        with Journal(tmp_path / "events.jsonl") as journal:
+            journal.append(Evaluated(step=1, metrics={"loss": 1.0}))
+        path.symlink_to(tmp_path / "events.jsonl")
+    else:
+        os.mkfifo(path)
+        writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        os.write(writer, msgspec.json.encode(Evaluated(step=1, metrics={"loss": 1.0})) + b"\n")
+    assert JournalReader(path).read() == []

@@ -186,6 +186,40 @@ def test_a_full_disk_holds_training_up_and_loses_nothing(monkeypatch: pytest.Mon
     assert all(problem.startswith("disk full") for problem in problems)
 
 
+@pytest.mark.parametrize(("number", "words"), [(errno.EIO, "input or output"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")])
+def test_a_disk_that_flaps_holds_training_up_and_says_why(number: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlplay.engine.control.RETRY_SECONDS", 0.0)
+    memory = Memory()
+    answers = deque([True, number, True, number, number, True, True, number])
+    keep = memory.record
+
+    def record(event: Any) -> None:
+        if (answer := answers.popleft() if answers else True) is not True:
+            raise OSError(answer, "refused")
+        keep(event)
+
+    memory.record = record  # type: ignore[method-assign]
+    task, memory, reason = trained(memory)
+    assert reason == "steps"
+    assert weights(task) == weights(trained()[0])
+    assert [step for event in memory.of(Stepped) for step in range(event.first, event.step + 1)] == list(range(1, 41))
+    assert len(memory.of(Warned)) == 3
+    assert all(words in event.why for event in memory.of(Warned))
+
+
+def test_a_write_that_is_refused_and_then_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlplay.engine.control.RETRY_SECONDS", 0.0)
+    errors: deque[Exception] = deque([OSError(errno.ENOENT, "No such file"), TrainingFailed(Failed(what="gone", why="", remedy=""))])
+    memory = Memory()
+
+    def save() -> tuple[str, int]:
+        raise errors.popleft()
+
+    with pytest.raises(TrainingFailed):
+        trained(memory, save)
+    assert memory.events[-1].what == "gone"
+
+
 def test_actions_are_recorded_and_unknown_ones_refused() -> None:
     memory = Memory({3: [cmd.Act(id=1, action="kick"), cmd.Act(id=2, action="kik")]})
     task, memory, _ = trained(memory)
@@ -239,13 +273,16 @@ def test_the_failed_step_is_not_one_where_a_metric_was_merely_absent() -> None:
     assert memory.of(Stepped)[-1].step == 23
 
 
-def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_a_gradient_that_is_not_finite_changes_no_weight(clip: float) -> None:
     settings = ToySettings()
     task = ToyTask(settings, prepare(settings))
     before = weights(task)
     parameter = next(task.models["model"].parameters())
-    task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=1.0)  # 0, with the slope of a root at 0
+    task.minimise((parameter * 0).sum().sqrt(), task.optimizers["model"], clip=clip)  # 0, with the slope of a root at 0
     assert task.not_finite.item() == 1
+    assert weights(task) == before
+    task.minimise(parameter.sum(), task.optimizers["model"], clip=clip)
     assert weights(task) == before
 
 

@@ -1,17 +1,23 @@
 """A run that is told to end, held by one process, taken up again, or given other data."""
 
 import asyncio
+import json
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dlplay import architectures
-from dlplay.engine.events import Finished, Saved, Started, Warned
+from dlplay import architectures, cli
+from dlplay.checkpoints import CheckpointError, store
+from dlplay.engine.errors import DataError
+from dlplay.engine.events import Failed, Finished, Saved, Started, Warned
 from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.runs import directory, process
 from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, Small, wait_until
 from tests.runs import Following, attached, begin, curves, resume, weights
@@ -119,3 +125,75 @@ def test_what_could_not_be_saved_is_not_begun(small: Small, tmp_path: Path, monk
     with pytest.raises(SettingsError, match="can be asked here but not trained"):
         process.run(run, lambda: PlainLines(architectures.card("convnet")))
     assert not run.journal_path.exists()
+
+
+def forge(path: Path, meta: dict[str, Any]) -> None:
+    """Another `meta.json` under a correct checksum."""
+    files = {name: (path / name).read_bytes() for name in (store.WEIGHTS, store.STATE)}
+    (path / store.META).write_bytes(store.encode_meta(store.read_record(path).step, files, meta))
+
+
+def places(node: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Where there are values in a tree of JSON, from the top."""
+    found = [(*path, key) for key in node] if isinstance(node, dict) else []
+    return found + [deeper for place in found for deeper in places(node[place[-1]], place)]
+
+
+def test_no_value_of_a_checkpoint_ends_in_a_traceback(small: Small, tmp_path: Path) -> None:
+    card = architectures.card("convnet")
+    settings = to_dict(make(card.settings, small("convnet") | {"steps": 2, "save_every": 2, "eval_every": 2, "device": "cpu"}))
+    run = directory.create(tmp_path, "convnet", settings)
+    assert process.run(run, lambda: PlainLines(card)) == process.FINISHED
+    path = run.path / "checkpoints" / "step-2"
+    meta = store.read_record(path).meta
+    untyped: dict[str, str] = {}
+    refused = 0
+    for place in places(meta):
+        for value in (None, [], {}, "x", -1, 10**30, 10**5, 0.5):
+            mutant = json.loads(json.dumps(meta))
+            node = mutant
+            for key in place[:-1]:
+                node = node[key]
+            node[place[-1]] = value
+            forge(path, mutant)
+            try:
+                process.prepare(card, run, store.load(path), {})
+            except (CheckpointError, SettingsError, DataError):
+                refused += 1
+            except Exception as error:
+                untyped["/".join(place) + f" = {value}"] = repr(error)
+    assert untyped == {}
+    assert refused > 50
+
+
+def test_a_run_of_no_known_architecture_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = directory.create(tmp_path, "convnet", {})
+    (run.path / "run.json").write_text(json.dumps({"architecture": "nonesuch", "settings": {}}))
+    monkeypatch.setattr(cli, "_screen", lambda **_: pytest.fail("the screen has no such tab"))
+    for command in (["attach"], ["resume"], ["resume", "--headless"]):
+        assert cli.run([command[0], run.name, *command[1:], "--runs-dir", str(tmp_path)]) == cli.USAGE
+        assert "there is no architecture 'nonesuch'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["renamed", "deleted", "replaced"])
+def test_a_run_whose_folder_went_away_fails_in_words(change: str, dlplay: Dlplay, living: tuple[RunDirectory, Command]) -> None:
+    run, command = living
+    moved = RunDirectory(run.path.with_name("moved"))
+    steps = run.store.names()
+    run.path.rename(moved.path)
+    if change == "deleted":
+        shutil.rmtree(moved.path)
+    if change == "replaced":
+        shutil.copytree(moved.path, run.path, ignore=shutil.ignore_patterns("socket", "checkpoints"))
+    ended = command.wait()
+    assert ended.status == process.FAILED
+    assert "the run's folder was renamed or deleted" in ended.err
+    assert "Traceback" not in ended.err
+    assert run.store.names() == []
+    assert run.path.exists() == (change == "replaced")
+    if change != "deleted":
+        assert steps
+        assert moved.store.names() != []
+        assert isinstance(JournalReader(moved.journal_path).read()[-1], Failed)

@@ -48,6 +48,16 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     )
 
 
+def folder_went_away(step: int) -> Failed:
+    """The run's folder is no longer at its path."""
+    return Failed(
+        step=step,
+        what="the run's folder was renamed or deleted",
+        why="checkpoints would go into another folder than the journal, so nothing more is saved",
+        remedy="resume it under its present name: it continues from its last checkpoint",
+    )
+
+
 def cannot_be_saved(step: int, reason: str) -> Failed:
     """A checkpoint that could not be loaded again, such as one that is too large."""
     return Failed(

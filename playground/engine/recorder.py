@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,14 @@ FLUSH_SECONDS = 0.1
 STATUS_SECONDS = 0.5
 SAVE_SECONDS = 2.0
 """Least time between two checkpoints that are written because a person changed something."""
+
+_REFUSALS = {
+    errno.ENOSPC: ("disk full", "there is space"),
+    errno.EDQUOT: ("disk quota used up", "there is space within the quota"),
+    errno.EIO: ("the disk reports an input or output error", "the disk works again; look at the system's log"),
+    errno.EROFS: ("the disk has become read-only", "it is mounted for writing again; look at the system's log"),
+}
+"""Why a disk refuses a write, and what must hold before it is tried with success."""
 
 Write = Callable[[], tuple[str, int]]
 """Writes a checkpoint from a copy; returns its name and its size in bytes. May raise `OSError`, and is called again then."""
@@ -182,28 +191,36 @@ class Recorder:
         self._insist("write the journal", lambda: self.log.record(event))
 
     def _insist(self, what: str, write: Callable[[], Any]) -> Any:
-        """Call `write` until the disk no longer refuses. Raises `GaveUp` when told to stop before that."""
-        began = time.monotonic()
-        while True:
-            try:
-                result = write()
-                break
-            except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                reason = "disk full" if full else error.strerror or str(error)
-                if not self._problem:
-                    remedy = "training waits, and continues once there is space"
-                    self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
-                self._problem = f"{reason}: cannot {what}; training waits, and continues once there is space"
-                self.status("paused")
-                if self._wait(self._problem):
-                    raise GaveUp(f"{reason}: could not {what}") from error
-        if self._problem:
-            waited, self._problem = time.monotonic() - began, ""
-            self.log.record(
-                Warned(step=self.task.step, what=f"could not {what} for {waited:.0f} s", why=reason, remedy="training has continued")
-            )
+        """Call `write` until the disk no longer refuses, and record that it refused. Raises `GaveUp` when told to stop before that."""
+        result, warning = self._retry(what, write)
+        while warning is not None:  # the disk may refuse the warning as well
+            _, warning = self._retry("write the journal", functools.partial(self.log.record, warning))
         return result
+
+    def _retry(self, what: str, write: Callable[[], Any]) -> tuple[Any, Warned | None]:
+        """What `write` returned once the disk took it, and the warning to record when it did not at first."""
+        began, reason = time.monotonic(), ""
+        try:
+            while True:
+                try:
+                    result = write()
+                    break
+                except OSError as error:
+                    first = not reason
+                    reason, cure = _REFUSALS.get(error.errno or 0, (error.strerror or str(error), "it can be written"))
+                    remedy = f"training waits, and continues once {cure}"
+                    if first:
+                        self.log.show(Warned(step=self.task.step, time=time.time(), what=f"cannot {what}", why=reason, remedy=remedy))
+                    self._problem = f"{reason}: cannot {what}; {remedy}"
+                    self.status("paused")
+                    if self._wait(self._problem):
+                        raise GaveUp(f"{reason}: could not {what}") from error
+        finally:
+            self._problem = ""
+        if not reason:
+            return result, None
+        what = f"could not {what} for {time.monotonic() - began:.0f} s"
+        return result, Warned(step=self.task.step, time=time.time(), what=what, why=reason, remedy="training has continued")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------------------
 

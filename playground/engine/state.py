@@ -105,6 +105,8 @@ def set_random_state(states: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     numpy_state = states["numpy"]
     has_gauss, gauss = numpy_state["gauss"]
+    if not 0 <= numpy_state["position"] <= 624:  # numpy does not look, and would read beyond its keys
+        raise ValueError(f"numpy's generator is at {numpy_state['position']} of 624 keys")
     np.random.set_state(("MT19937", numpy_state["keys"].numpy().astype(np.uint32), numpy_state["position"], has_gauss, gauss))
     python_state = states["python"]
     random.setstate((python_state["version"], tuple(python_state["keys"].tolist()), python_state["gauss"]))

@@ -57,7 +57,8 @@ class Task(ABC, Generic[S]):
         self.finishing = False
         """Set by the engine during the last evaluation of a run."""
         self.not_finite = torch.zeros((), device=device)
-        """1 on the device once a loss was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
+        """1 on the device once a loss or gradient was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
+        self._one = torch.ones((), device=device)
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
@@ -76,9 +77,9 @@ class Task(ABC, Generic[S]):
         several optimisers with this one's name in front, such as `generator_grad_norm`. Other parameters that the loss depends on get no
         gradient: a generator's loss leaves nothing in the discriminator.
 
-        A loss or norm that is not finite changes no parameter, in this update or any later one: on CUDA the fused optimisers skip an update
-        themselves while `found_inf` is set, so nobody waits. On a CPU there is nothing to wait for, and to look costs less than that guard;
-        on MPS, and in optimisers without a fused form, it is unknown.
+        A loss or gradient that is not finite changes no parameter, in this update or any later one: on CUDA the fused optimisers skip an
+        update themselves while `found_inf` is set, so nobody waits. On a CPU there is nothing to wait for, and to look costs less than that
+        guard; on MPS, and in optimisers without a fused form, it is unknown.
         """
         asynchronous = self.device.type == "cuda" and bool(optimizer.defaults.get("fused"))
         names = [name for name, own in self.optimizers.items() if own is optimizer]
@@ -95,11 +96,14 @@ class Task(ABC, Generic[S]):
         metrics: dict[str, Tensor] = {}
         if clip > 0:
             metrics[prefix + "grad_norm"] = norm = clip_gradients(parameters, clip)
+        elif gradients := [p.grad for p in parameters if p.grad is not None]:
+            # what a GradScaler does, with a scale of 1: one kernel that sets the flag and leaves the gradients as they are
+            torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.not_finite, self._one)
         if asynchronous:
             watched = loss.detach() + norm
             torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
             optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
-        elif not math.isfinite(norm):
+        elif not math.isfinite(norm) or self.not_finite.item():
             self.not_finite.fill_(1)
             return metrics
         optimizer.step()

@@ -11,6 +11,7 @@ import msgspec
 
 from dlplay.engine.card import Card
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
+from dlplay.engine.printable import printable
 
 _encoder = msgspec.json.Encoder()
 
@@ -35,10 +36,10 @@ def console(card: Card, as_json: bool) -> Console:
 
 
 def print_line(text: str, *, error: bool = False) -> None:
-    """Print a line. A closed terminal or pipe (`| head`) does not stop the run: what follows is discarded."""
+    """Print a line, `printable`. A closed terminal or pipe (`| head`) does not stop the run: what follows is discarded."""
     stream = sys.stderr if error else sys.stdout
     try:
-        stream.write(text + "\n")
+        stream.write(printable(text) + "\n")
         stream.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
@@ -128,10 +129,10 @@ class ProgressLine(PlainLines):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[metrics]}"),
+            TextColumn("{task.fields[metrics]}", markup=False),
             TimeRemainingColumn(compact=True),
             transient=True,
             refresh_per_second=4,
@@ -142,13 +143,13 @@ class ProgressLine(PlainLines):
     def show(self, event: DurableEvent) -> None:
         for line in self.lines(event):
             with contextlib.suppress(OSError):
-                self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self._progress.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
         with contextlib.suppress(OSError):
             if isinstance(event, Started):
-                self._progress.update(self._bar, description=event.name, total=self.settings.get("steps"), completed=event.step)
+                self._progress.update(self._bar, description=printable(event.name), total=self.settings.get("steps"), completed=event.step)
             elif isinstance(event, Stepped):
                 speed = f"{self.rate.value:,.0f} steps/s  " if self.rate.value else ""
-                self._progress.update(self._bar, completed=event.step, metrics=speed + _metrics(self.latest))
+                self._progress.update(self._bar, completed=event.step, metrics=printable(speed + _metrics(self.latest)))
             elif isinstance(event, (Finished, Failed)):
                 self._progress.stop()
 

@@ -105,6 +105,26 @@ class RunDirectory:
         return f"RunDirectory({str(self.path)!r})"
 
 
+class Anchor:
+    """Holds a run's folder itself, to tell whether it is still the one at its path. To be closed."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        """Raises `OSError`."""
+        self._path = run.path
+        self._fd = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    @property
+    def in_place(self) -> bool:
+        """False once the folder was renamed, deleted or replaced."""
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._path.lstat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 def default_runs_dir(override: Path | str | None = None) -> Path:
     """RUNS_DIR: `override`, or `runs` in the platform's data folder."""
     if override is not None:
@@ -122,6 +142,8 @@ def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
     """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")
+    if name is not None and name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a new run's name; it would be read as a flag")
     from dlplay.checkpoints.shipped import shipped  # imports numpy, which a list of runs does not need
 
     if name in shipped():
@@ -213,7 +235,8 @@ def _staged(runs_dir: Path, spec: Spec) -> Iterator[Path]:
     runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=runs_dir))
     try:
-        with (draft / "run.json").open("xb") as file:
+        fd = os.open(draft / "run.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))
             file.flush()
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,12 +112,18 @@ class JournalReader:
         self._skipping = False
 
     def read(self) -> list[DurableEvent]:
-        """The events since the last call."""
+        """The events since the last call; none of a link, or of anything else that is not a regular file."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            return []
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return []
             if os.fstat(fd).st_size < self._offset:  # another file by now
                 self._offset, self._skipping = 0, False
             events: list[DurableEvent] = []

@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from dlplay.checkpoints import shipped, store
+from dlplay.checkpoints import CheckpointError, shipped, store
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
@@ -60,4 +60,7 @@ def default(card: Card) -> str:
 def settings_of(card: Card, checkpoint: Checkpoint) -> dict[str, Any]:
     """The architecture's own settings that the checkpoint was trained with; its weights fit no others."""
     own = {item.name for item in fields(card.settings)} - set(COMMON)
-    return {name: value for name, value in checkpoint.meta.get("settings", {}).items() if name in own}
+    settings = checkpoint.meta.get("settings", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{checkpoint.path}: its settings are {str(settings)[:40]}, not names and values")
+    return {name: value for name, value in settings.items() if name in own}

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from dlplay.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
+from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line
 
 
@@ -32,11 +33,6 @@ def _plain(panel: Panel) -> dict[str, Any]:
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
 
 
-def _printable(text: str) -> str:
-    """Text without control characters: a checkpoint may come from anyone."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
 def print_panel(panel: AnyPanel, as_json: bool) -> None:
     """Print a panel as a table, or as one JSON object."""
     if as_json:
@@ -53,27 +49,27 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
             table.add_column("")
             top = panel.high or max(panel.values, default=1.0) or 1.0
             for label, value in zip(panel.labels, panel.values, strict=True):
-                table.add_row(_printable(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+                table.add_row(printable(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
         case Tokens():
             if panel.text:
-                print_line(_printable(panel.text))
+                print_line(panel.text)
             table.add_column("")
             values = ["" if value is None else f": {100 * value:.2f} %" for value in panel.values]
             for note in panel.notes or [word + value for word, value in zip(panel.words, values, strict=True)]:
-                table.add_row(_printable(note))
+                table.add_row(printable(note))
         case Table():
             for index, column in enumerate(panel.columns):
-                table.add_column(column, justify="right" if index in panel.right else "left")
+                table.add_column(printable(column), justify="right" if index in panel.right else "left")
             for row in panel.rows:
-                table.add_row(*map(_printable, row))
+                table.add_row(*map(printable, row))
         case _:
             print_line(msgspec.json.encode(_plain(panel)).decode())
             return
     if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
-        print_line(_printable(words))
+        print_line(words)
     if table.row_count:
         Console(highlight=False, markup=False).print(table)
     if isinstance(panel, Tokens) and panel.alternatives is not None:
         place = panel.place or 0
-        print_line(_printable(f"at place {place}, {panel.words[place] if panel.words else ''}:"))
+        print_line(f"at place {place}, {panel.words[place] if panel.words else ''}:")
         print_panel(panel.alternatives, False)

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import torch
 from torch.optim import Optimizer
 
@@ -23,7 +24,7 @@ from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
-from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved
+from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
@@ -31,12 +32,14 @@ from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
 from dlplay.runs.console import Console, print_line
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import RunLock
 from dlplay.runs.server import Server
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+_MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
+"""What code raises that is given values of another kind or size than it saved."""
 
 
 class RunLog:
@@ -61,6 +64,7 @@ def run(
     or `CheckpointError` when it cannot start.
     """
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+        anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
         card = architectures.card(directory.spec.architecture)
         directory.store.clean()
         checkpoint, problems = directory.store.newest()
@@ -69,7 +73,7 @@ def run(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
                 f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
-        task, progress, device_name = _build(card, directory, checkpoint, overrides or {})
+        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {})
         _check_size(task)
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
@@ -81,7 +85,7 @@ def run(
         stack.callback(console.close)
         log = RunLog(journal, console)
         log.record(_started(directory, task, device_name))
-        for warning in [*_refused(problems), *_differences(checkpoint, task)]:
+        for warning in [*_refused(problems), *differences]:
             log.record(warning)
         values = baselines(task)
         if values:
@@ -91,7 +95,7 @@ def run(
             task,
             log,
             server,
-            lambda: snapshot(directory, journal, card, task, progress, values),
+            lambda: snapshot(directory, anchor, journal, card, task, progress, values),
             baselines=values,
             progress=progress,
             device_name=device_name,
@@ -112,11 +116,18 @@ def run(
 
 
 def snapshot(
-    directory: RunDirectory, journal: Journal, card: Card, task: Task[Any], progress: Progress, baselines: dict[str, dict[str, float]]
+    directory: RunDirectory,
+    anchor: Anchor,
+    journal: Journal,
+    card: Card,
+    task: Task[Any],
+    progress: Progress,
+    baselines: dict[str, dict[str, float]],
 ) -> Write:
     """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
 
-    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again.
+    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again, or when the
+    run's folder is no longer at its path.
     """
     step, (tensors, plain) = task.step, flatten(task.state_dict())
     weights, state = _copies(task.weights()), _copies(tensors)
@@ -138,6 +149,8 @@ def snapshot(
     }
 
     def write() -> tuple[str, int]:
+        if not anchor.in_place:
+            raise TrainingFailed(folder_went_away(step))
         journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
         try:
             saved = directory.store.save(step, weights, state, meta)
@@ -153,7 +166,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     device = devices.prepare(settings)
     # the wrapper around this method imports torch.compile, which takes as long as torch itself, and nothing trains here
     Optimizer.add_param_group = inspect.unwrap(Optimizer.add_param_group)  # type: ignore[method-assign]
-    task = card.load_task()(settings, device, checkpoint.meta.get("assets"))
+    task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     task.step = int(checkpoint.step)
     return task
@@ -164,31 +177,57 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": str(torch.__version__)}
 
 
-def _build(
+def prepare(
     card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]
-) -> tuple[Task[Any], Progress, str]:
+) -> tuple[Task[Any], Progress, str, list[Warned]]:
+    """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then.
+
+    Raises `SettingsError`, `DataError` or `CheckpointError`.
+    """
     spec = directory.spec
-    values = dict(checkpoint.meta["settings"] if checkpoint else spec.settings) | overrides
+    values = _table(checkpoint, "settings") | overrides if checkpoint else spec.settings | overrides
     settings = make(card.settings, values, lenient=True)
     start = None
     if checkpoint is None and spec.origin:
         start = origin.find(spec.origin, directory.path.parent, card.name)
     assets = (checkpoint or start).meta.get("assets") if (checkpoint or start) else None  # type: ignore[union-attr]
     device = devices.prepare(settings)
-    task = card.load_task()(settings, device, assets)
+    task = _with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
     progress = Progress()
     if checkpoint is not None:
         _load_weights(task, checkpoint)
         try:
             task.load_state_dict(unflatten(_tensors(checkpoint.tensors), checkpoint.meta["state"]))
-            progress = Progress(**checkpoint.meta["progress"])
+            progress = msgspec.convert(checkpoint.meta["progress"], Progress)
+            if task.step != checkpoint.step:
+                raise ValueError(f"step {task.step}")
         except DataError:
             raise  # the data are at fault, not the checkpoint
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except _MISFITS as error:
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:
         _load_weights(task, start, _changed(card, start, settings))
-    return task, progress, devices.describe(device)
+    return task, progress, devices.describe(device), list(_differences(checkpoint, task))
+
+
+def _with_assets(card: Card, settings: Settings, device: torch.device, assets: Any, source: str) -> Task[Any]:
+    """A task of the assets in the checkpoint `source`; without assets they are derived from the data."""
+    try:
+        return card.load_task()(settings, device, assets)
+    except (DataError, SettingsError):
+        raise
+    except _MISFITS as error:
+        if assets is None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise CheckpointError(f"{source}: its assets do not fit a model of {card.title} ({error!r})") from error
+
+
+def _table(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    """A part of the checkpoint's meta that must be a JSON object."""
+    found = checkpoint.meta.get(name)
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{checkpoint.path}: its {name} are {str(found)[:40]}, not names and values")
+    return found
 
 
 def _load_weights(task: Task[Any], checkpoint: Checkpoint, changed: str = "") -> None:
@@ -250,7 +289,7 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
     """Warnings about conditions that differ from the checkpoint's: the resumed run is no longer the same to the bit."""
     if checkpoint is None:
         return
-    before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **checkpoint.meta.get("versions", {})}
+    before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **_table(checkpoint, "versions")}
     now = {"threads": torch.get_num_threads(), "device": task.device.type, **versions()}
     for name, value in now.items():
         if before.get(name) != value:

@@ -1,0 +1,13 @@
+"""Text from files, environments and errors, made safe to print: what a terminal would obey is shown instead."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tabs and line ends, marks that turn the direction of a line, and surrogates, which no encoding takes."""
+
+
+def printable(text: str) -> str:
+    r"""`text` with unsafe characters as `\u001b` and the like, which in a line of JSON is the same character."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
