@@ -84,7 +84,7 @@ async def test_a_panel_that_breaks_says_so_in_its_place(rooms: Path, tmp_path: P
     path = rooms / "my_net" / "panels.py"
     path.write_text(path.read_text().replace("self.model(grid)", "self.model(grid[..., :1])"))
     architectures.add_rooms([rooms])
-    async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 100}) as (app, pilot):
+    async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 10**6}) as (app, pilot):
         await until(lambda: "My net" in screen_text(app))
         await pilot.press("space")
         await until(lambda: "could not be made: RuntimeError" in part_text(app, "Inspector"), 90)
