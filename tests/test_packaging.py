@@ -41,10 +41,10 @@ gymnasium.register("My-v0", entry_point=Coin, max_episode_steps=5)
 """
 
 LAUNCH = """
-import sys
+import asyncio, sys
 from pathlib import Path
 from dlplay.runs.launch import launch_blocking
-sys.exit(launch_blocking(sys.argv[1:], Path("log.txt")).wait_blocking(120))
+sys.exit(asyncio.run(launch_blocking(sys.argv[1:], Path("log.txt")).wait()))
 """
 """Starts a run in a process of its own, as the screen does."""
 
