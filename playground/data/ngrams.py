@@ -41,12 +41,6 @@ def kneser_ney(train: Ids, held_out: Ids, vocabulary: int, order: int) -> Probab
     return np.stack(found)
 
 
-def perplexities(train: Ids, held_out: Ids, vocabulary: int, order: int = 5) -> dict[str, float]:
-    """Held-out perplexity of the modified Kneser-Ney models of order 1 to `order`, by name."""
-    losses = -np.log(kneser_ney(train, held_out, vocabulary, order)).mean(axis=1)
-    return dict(zip(NAMES, np.exp(losses).tolist(), strict=False))
-
-
 def top1(train: Ids, held_out: Ids, vocabulary: int, order: int = 5) -> dict[str, float]:
     """Top-1 accuracy of predicting the most frequent next token, by the name of the highest order used.
 

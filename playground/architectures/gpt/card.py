@@ -21,6 +21,10 @@ card = Card(
     charts=(
         ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",)),
         ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True),
+        ChartCard(
+            "Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, when=lambda it: it["tokens"] == "word"
+        ),
+        ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=lambda it: it["tokens"] != "word"),
         ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
