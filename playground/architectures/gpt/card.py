@@ -63,7 +63,8 @@ card = Card(
             "Attention",
             "Row: query. Column: key. Each row sums to 1.",
             "The attention weights of one head, recomputed from its queries and keys. There is nothing above the diagonal: no word "
-            "sees the future. Look for heads that attend to the previous word, to the first one, or to an earlier copy of the same word.",
+            "sees the future. The caption says what the head does on this prompt. In small models trained on the reference no head does one "
+            "thing alone; train the preset induction to see heads that attend to the token before, and heads that find an earlier copy.",
             AttentionHead,
         ),
         PanelCard(
