@@ -371,8 +371,8 @@ def test_a_forecast_feeds_on_its_own_predictions() -> None:
 @pytest.mark.parametrize(
     ("values", "names"),
     [
-        ({"tokens": "word", "min_count": 1}, {"val_loss", "val_perplexity", "val_top1"}),
-        ({"tokens": "char"}, {"val_loss", "val_perplexity", "val_top1", "val_bits_per_character"}),
+        ({"tokens": "word", "min_count": 1}, {"val_loss", "val_perplexity", "val_perplexity_known", "val_top1"}),
+        ({"tokens": "char"}, {"val_loss", "val_perplexity", "val_top1", "val_bits_per_byte", "val_bits_per_character"}),
         ({"task": "adding"}, {"val_loss", "test_mse"}),
         ({"task": "copy"}, {"val_loss", "val_perplexity", "val_top1", "accuracy"}),
         ({"task": "series"}, {"val_loss", "test_mse"}),
