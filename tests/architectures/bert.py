@@ -489,7 +489,7 @@ def test_settings_that_do_not_fit_together_are_refused() -> None:
 
 
 def test_what_the_card_says_of_one_word_in_two_contexts_holds_for_the_shipped_model() -> None:
-    """Over pairs of held-out sentences: less alike after the first layer, hardly changed after the second, more like the neighbour there."""
+    """Over pairs of held-out sentences: less alike after the first layer; after the second more so again, and more like the neighbour."""
     _, task = Source("bert-reference", Path("/nowhere")).task()
     assert isinstance(task, BERTTask)
     held_out = read_corpus(read_text("reference"), "word", vocab_size=8000, min_count=3, minimum=650).held_out
@@ -505,5 +505,5 @@ def test_what_the_card_says_of_one_word_in_two_contexts_holds_for_the_shipped_mo
     first, second, third = np.mean(alike, axis=0)
     assert len(alike) > 100
     assert second < first - 0.02
-    assert abs(third - second) < 0.05
+    assert third > second + 0.02
     assert np.mean(near, axis=0)[2] > np.mean(near, axis=0)[1] + 0.05

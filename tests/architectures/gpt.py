@@ -533,8 +533,8 @@ def test_the_pattern_of_a_head_is_told() -> None:
 
 @pytest.mark.slow
 def test_induction_heads_form_and_the_loss_drops() -> None:
-    """Half of the tokens can be copied (and of a window the first copy is cut off). Before the heads form, hardly any are; afterwards
-    a head of the first layer attends to the token before, and one of the second to what followed an earlier copy."""
+    """About half of the tokens can be copied. Before the heads form, hardly any are; afterwards heads of the first layer attend to the
+    token before, more than to any further back, and heads of the second to what followed an earlier copy."""
     task = GPTTask(make(GPTSettings, PRESETS["induction"].settings), CPU)
     losses = train(task, task.settings.steps)
     early, late = float(np.mean(losses[100:150])), float(np.mean(losses[-50:]))
@@ -550,8 +550,8 @@ def test_induction_heads_form_and_the_loss_drops() -> None:
             for block, residual in zip(task.model.blocks, residuals, strict=False)
         ]
         top1 = task.evaluate()["val_top1"]
-    assert max(head.previous for head in found[0]) > 0.5
-    assert max(head.induction or 0 for head in found[1]) > 0.5
+    assert max(head.previous for head in found[0]) > 0.2 > 2 * max(head.previous for head in found[1])
+    assert max(head.induction or 0 for head in found[1]) > 0.5 > 4 * max(head.induction or 0 for head in found[0])
     assert top1 > 4 * max(task.baselines()["val_top1"].values())
 
 

@@ -64,7 +64,7 @@ card = Card(
             "Row: query. Column: key. Each row sums to 1.",
             "The attention weights of one head, recomputed from its queries and keys. There is nothing above the diagonal: no word "
             "sees the future. The caption says what the head does on this prompt. In small models of the reference no head does one "
-            "thing alone; train the preset induction to see heads that attend to the token before, and heads that find an earlier copy.",
+            "thing alone; with the preset induction, heads of the second layer find what followed an earlier copy of the token.",
             AttentionHead,
         ),
         PanelCard(
