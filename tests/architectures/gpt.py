@@ -535,7 +535,7 @@ def test_the_pattern_of_a_head_is_told() -> None:
 def test_induction_heads_form_and_the_loss_drops() -> None:
     """About half of the tokens can be copied. Before the heads form, hardly any are; afterwards heads of the first layer attend to the
     token before, more than to any further back, and heads of the second to what followed an earlier copy."""
-    task = GPTTask(make(GPTSettings, PRESETS["induction"].settings), CPU)
+    task = GPTTask(make(GPTSettings, PRESETS["induction"].values), CPU)
     losses = train(task, task.settings.steps)
     early, late = float(np.mean(losses[100:150])), float(np.mean(losses[-50:]))
     assert early > 3.7
