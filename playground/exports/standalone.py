@@ -38,7 +38,9 @@ KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": 
 def write(source: Source, target: Path) -> str:
     """Write the script. Raises `SettingsError` for what cannot be exported."""
     card, settings, notes = _read(source)
-    if (kind := getattr(settings, "tokens", "")) in (BytePairs.kind, WordPieces.kind):
+    kind = getattr(settings, "tokens", "")
+    learned = kind == BytePairs.kind and source.run is not None and not source.run.spec.origin
+    if kind in (BytePairs.kind, WordPieces.kind) and not learned:
         raise SettingsError(
             f"{source.text[:200]} uses a tokenizer ({kind}) that came with its weights, and a script starts without them; use --to hf"
         )
