@@ -1,4 +1,5 @@
-"""Reading a text on with a Transformer-XL's memory against recomputing the whole window for every token: the same model and context."""
+"""Reading a text on with a Transformer-XL's memory or a key-value cache against recomputing the window for every token: the same model and
+context."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from benchmarks.rounds import alternate, ratio
 from benchmarks.table import Line, spread
 from dlplay.architectures.transformer_xl import card
 from dlplay.architectures.transformer_xl.model import TransformerXL
-from dlplay.architectures.transformer_xl.panels import WINDOW_TOKENS, recomputed, with_memory
+from dlplay.architectures.transformer_xl.panels import WINDOW_TOKENS, recomputed, with_cache, with_memory
 
 CONTEXTS = (64, 256, 1024)
 VOCABULARY = 1766
@@ -36,14 +37,23 @@ def measure(effort: Effort) -> list[Line]:
         seconds = SECONDS * min(1.0, effort.share)
         candidates: dict[str, Callable[[], float]] = {
             "with memory": functools.partial(_per_second, functools.partial(with_memory, model, block, context), block, seconds),
+            "with a key-value cache": functools.partial(_per_second, functools.partial(with_cache, model, block, context), block, seconds),
             "window recomputed": functools.partial(_per_second, functools.partial(recomputed, model, windows, context), windows, seconds),
         }
-        memory, window = alternate(candidates, effort.rounds).values()
+        memory, cache, window = alternate(candidates, effort.rounds).values()
         what = f"transformer-xl, context of {context}"
         lines += [
             Line(f"{what}, with memory", statistics.median(memory), "tokens/s", spread=spread(memory)),
+            Line(f"{what}, with a key-value cache", statistics.median(cache), "tokens/s", spread=spread(cache)),
             Line(f"{what}, window recomputed for each token", statistics.median(window), "tokens/s", spread=spread(window)),
-            Line(f"{what}, times as fast", ratio(memory, window), spread=spread(a / b for a, b in zip(memory, window, strict=True))),
+            *(
+                Line(
+                    f"{what}, times as fast with {name}",
+                    ratio(kept, window),
+                    spread=spread(a / b for a, b in zip(kept, window, strict=True)),
+                )
+                for name, kept in (("memory", memory), ("a cache", cache))
+            ),
         ]
     return lines
 

@@ -100,6 +100,7 @@ def _app(arguments: Sequence[str]) -> App:
     for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(new, group="Set-up", sort_key=3)
+    app.command(check, group="Set-up", sort_key=3)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
     return app
 
@@ -309,6 +310,23 @@ def new(
     room = template.write(name, folder)
     print(f"{room} is a working room; try it: dlplay --rooms {shlex.quote(str(folder))} {name}")
     return 0
+
+
+def check(
+    *names: Annotated[str, Parameter(help="Which architectures; all of them by default.")],
+    device: Annotated[str, Parameter(name="--device", help="What to check: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seconds: Annotated[float, Parameter(name="--seconds", help="For how long each speed is measured.")] = 5.0,
+    out: Annotated[Path | None, Parameter(name="--out", help="The file of results; by default dlplay-check-DEVICE.json here.")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the results as JSON instead.")] = False,
+) -> int:
+    """Check on your device what the tests check on a CPU: losses, resuming, panels, memory, speed. Takes minutes."""
+    cards = [architectures.card(name) for name in names or architectures.cards()]
+    parse(field(Settings, "device"), device)
+    if not 0 < seconds <= 600:
+        raise SettingsError(f"--seconds {seconds:g}: give a number above 0, at most 600")
+    from dlplay.runs import check as checks
+
+    return checks.run(cards, device, seconds, out, as_json)
 
 
 def install_completion(app: App) -> Callable[..., int]:

@@ -171,6 +171,17 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def as_before() -> Iterator[None]:
+    """What `engine.device.prepare` sets for the whole process is put back."""
+    import torch
+
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+
+
+@pytest.fixture
 def dlplay(tmp_path: Path) -> Iterator[Dlplay]:
     """The command line. Whatever still runs at the end of a test is killed."""
     folder = tmp_path / "output"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlplay import cli
-from dlplay.runs import ask, panel_text
+from dlplay.runs import ask, check, panel_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -55,10 +55,12 @@ def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(cli, "_screen", lambda **_: 0)
     monkeypatch.setattr(ask, "answer", lambda *_: None)
     monkeypatch.setattr(panel_text, "print_panel", lambda *_: None)
+    monkeypatch.setattr(check, "run", lambda *_: 0)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command.replace(" N", " 3"))
     assert words[0] == "dlplay"
-    status, said = cli.run([*words[1:], "--runs-dir", "runs"]), capsys.readouterr().err
+    aside = [] if words[1:2] == ["check"] else ["--runs-dir", "runs"]
+    status, said = cli.run([*words[1:], *aside]), capsys.readouterr().err
     assert status == 0 or any(name in command and name in said for name in MISSING), said
 
 

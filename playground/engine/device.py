@@ -93,6 +93,27 @@ class Meter:
         return min(share, 1.0), resident_bytes()
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def forget_peak(device: torch.device) -> None:
+    """`peak_bytes` begins anew, where the device keeps it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most bytes that tensors took on a CUDA device; what an Apple GPU or, on a CPU, this process takes now."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return int(torch.mps.driver_allocated_memory()) if device.type == "mps" else resident_bytes()
+
+
 def resident_bytes() -> int:
     """Resident memory of this process in bytes (the peak where the system reports no other)."""
     with contextlib.suppress(OSError, ValueError, IndexError):

@@ -77,15 +77,14 @@ class Task(ABC, Generic[S]):
         several optimisers with this one's name in front, such as `generator_grad_norm`. Other parameters that the loss depends on get no
         gradient: a generator's loss leaves nothing in the discriminator.
 
-        A loss or gradient that is not finite changes no parameter, in this update or any later one: on CUDA the fused optimisers skip an
-        update themselves while `found_inf` is set, so nobody waits. On a CPU there is nothing to wait for, and to look costs less than that
-        guard; on MPS, and in optimisers without a fused form, it is unknown.
+        A loss or gradient that is not finite changes no parameter, in this update or any later one. A CPU looks, which costs less than a
+        guard; elsewhere nobody waits for the device, which leaves the update out or takes it back itself.
         """
-        asynchronous = self.device.type == "cuda" and bool(optimizer.defaults.get("fused"))
+        can_look = self.device.type == "cpu"
         names = [name for name, own in self.optimizers.items() if own is optimizer]
         several = len(self.optimizers) > 1
         prefix = f"{names[0]}_" if several and names else ""
-        if not asynchronous and (self.not_finite.item() or not math.isfinite(loss.item())):
+        if can_look and (self.not_finite.item() or not math.isfinite(loss.item())):
             self.not_finite.fill_(1)
             return {}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -99,11 +98,12 @@ class Task(ABC, Generic[S]):
         elif gradients := [p.grad for p in parameters if p.grad is not None]:
             # what a GradScaler does, with a scale of 1: one kernel that sets the flag and leaves the gradients as they are
             torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.not_finite, self._one)
-        if asynchronous:
+        if not can_look:
             watched = loss.detach() + norm
             torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
-            optimizer.found_inf = self.not_finite  # type: ignore[attr-defined]
-        elif not math.isfinite(norm) or self.not_finite.item():
+            step_where_finite(optimizer, parameters, self.not_finite)
+            return metrics
+        if not math.isfinite(norm) or self.not_finite.item():
             self.not_finite.fill_(1)
             return metrics
         optimizer.step()
@@ -233,6 +233,21 @@ def clip_gradients(parameters: list[Tensor], clip: float) -> Tensor:
     if (scale := clip / (norm + 1e-6)).item() < 1:
         torch._foreach_mul_(gradients, scale)
     return norm
+
+
+def step_where_finite(optimizer: torch.optim.Optimizer, parameters: list[Tensor], not_finite: Tensor) -> None:
+    """Update the parameters unless `not_finite`, 0-d and on their device, is 1; the host does not learn which. CUDA's fused optimisers look
+    at such a flag themselves (a GradScaler sets it); what others did is taken back."""
+    if not_finite.device.type == "cuda" and optimizer.defaults.get("fused"):
+        optimizer.found_inf = not_finite  # type: ignore[attr-defined]
+        optimizer.step()
+        return
+    with torch.no_grad():
+        before = [parameter.clone() for parameter in parameters]
+        optimizer.step()
+        undo = not_finite.bool()
+        for parameter, kept in zip(parameters, before, strict=True):
+            parameter.copy_(torch.where(undo, kept, parameter))
 
 
 def _method(source: object, name: str, kind: str) -> Callable[[Options], Any]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from dlplay.engine.device import describe
+from dlplay.engine.device import describe, synchronize
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -26,19 +26,12 @@ def fastest(call: Callable[[], object], device: torch.device, *, seconds: float,
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < repeats or time.perf_counter() - began < seconds:
-        _synchronize(device)
+        synchronize(device)
         start = time.perf_counter()
         call()
-        _synchronize(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def device_and_threads(device: torch.device) -> str:

@@ -209,9 +209,21 @@ def test_speed_is_measured_on_demand_and_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(panels, "CONTEXTS", (8, 16))
     monkeypatch.setattr(panels, "SECONDS", 0.001)
     answer = ask(trained(), "evaluation_speed", measurement=3)
-    assert set(answer.series) == {"with memory", "window recomputed"}
+    assert set(answer.series) == {"with memory", "key-value cache", "window recomputed"}
+    assert answer.figure.endswith("times at 16")
     assert all(value > 0 for values in answer.series.values() for value in values)
     assert answer == ask(trained(), "evaluation_speed", measurement=3)
+
+
+def test_keys_and_values_that_were_cached_predict_what_the_memory_predicts() -> None:
+    """To each layer's memory, its inputs, belong the keys and values that a cache holds."""
+    torch.manual_seed(0)
+    model = TransformerXL(7, layers=3, heads=2, width=8).eval()
+    before, idx = torch.randint(7, (2, 5)), torch.randint(7, (2, 4))
+    with torch.no_grad():
+        _, memory = model(before, keep=5)
+        cache = [block.attention.keys_values(block.norm_1(inputs)) for block, inputs in zip(model.blocks, memory, strict=True)]
+        torch.testing.assert_close(panels.cached_logits(model, idx, cache), model(idx, memory)[0], atol=1e-6, rtol=1e-5)
 
 
 def test_both_ways_of_evaluating_predict_the_same() -> None:

@@ -1,7 +1,7 @@
 """What every architecture owes, found by discovery: it trains, it can be looked at without harm, it refuses in words, it ships a model."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from dlplay.runs.wire import encode
 from tests.conftest import Small
 from tests.rooms import Gate, facts
 
+pytestmark = pytest.mark.usefixtures("as_before")
+
 CARDS = architectures.cards()
 
 PATIENCE = 300
@@ -28,15 +30,6 @@ PATIENCE = 300
 @pytest.fixture(params=CARDS)
 def card(request: pytest.FixtureRequest) -> Card:
     return CARDS[request.param]
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """What `prepare` sets for the whole process is put back."""
-    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_deterministic_debug_mode(mode)
 
 
 @pytest.fixture

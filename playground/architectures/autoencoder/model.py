@@ -36,7 +36,7 @@ class Code(NamedTuple):
         """Codes (B, k) drawn by the reparameterisation trick, so that gradients reach mean and variance; `generator` is on the CPU."""
         if self.log_variance is None:
             return self.mean
-        epsilon = torch.randn(tuple(self.mean.shape), generator=generator).to(self.mean.device)
+        epsilon = torch.randn(tuple(self.mean.shape), generator=generator).to(self.mean.device, non_blocking=True)
         return self.mean + (0.5 * self.log_variance).exp() * epsilon
 
     def kl(self) -> Tensor:
@@ -188,8 +188,8 @@ def corrupt(images: Tensor, noise: str, level: float, generator: torch.Generator
         return images
     shape = tuple(images.shape)
     if noise == "gaussian":
-        return images + level * torch.randn(shape, generator=generator).to(images.device)
-    uniform = torch.rand(shape, generator=generator).to(images.device)
+        return images + level * torch.randn(shape, generator=generator).to(images.device, non_blocking=True)
+    uniform = torch.rand(shape, generator=generator).to(images.device, non_blocking=True)
     corrupted = uniform < level
     if noise == "masking":
         return images.masked_fill(corrupted, 0.0)

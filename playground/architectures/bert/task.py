@@ -34,9 +34,8 @@ class BERTTask(Task[BERTSettings]):
         super().__init__(settings, device, assets)
         self.tokenizer, text = open_corpus(settings, settings.tokens, minimum=10 * settings.block_size, assets=assets)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
-        self.rng = self.generators["data"] if device.type == "cpu" else torch.Generator(device)
-        """Draws batches and masks. On another device it is seeded at every step from the run's own, whose state any device can load."""
-        self.pretraining = text if isinstance(text, Missing) else Pretraining(settings, device, text, self.rng)
+        """Draws batches and masks, on the CPU: every device sees the same."""
+        self.pretraining = text if isinstance(text, Missing) else Pretraining(settings, device, text, self.generators["data"])
         stored = _stored_classes(assets or {}) if settings.data else []
         self.classification = self._open_classes(stored) if settings.data else None
         self.source: Pretraining | Classification | Missing = self.classification or self.pretraining
@@ -62,7 +61,8 @@ class BERTTask(Task[BERTSettings]):
     def _open_classes(self, stored: list[str]) -> Classification | Missing:
         """The texts to classify. When they are missing, a checkpoint with `stored` classes can still be asked."""
         try:
-            return Classification(self.settings, self.device, read_labelled(Path(self.settings.data)), self.tokenizer, self.rng)
+            data = read_labelled(Path(self.settings.data))
+            return Classification(self.settings, self.device, data, self.tokenizer, self.generators["data"])
         except DataError as error:
             if not stored:
                 raise
@@ -82,8 +82,6 @@ class BERTTask(Task[BERTSettings]):
         """One batch of rows with fresh masks, or of texts with a class."""
         settings = self.settings
         set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
-        if self.rng is not self.generators["data"]:
-            self.rng.manual_seed(int(torch.randint(2**62, (), generator=self.generators["data"])))
         loss, parts = self.objective.loss(self.model)
         return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip)}
 

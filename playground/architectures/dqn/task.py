@@ -155,7 +155,7 @@ class DQNTask(Task[DQNSettings]):
         else:
             rows = replay.priorities.sample(settings.batch, self.replay_rng)
             beta = settings.beta + (1 - settings.beta) * min(1.0, self.step / settings.steps)
-            weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta)).to(self.device)
+            weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta)).to(self.device, non_blocking=True)
         batch = replay.gather(rows, settings.n_step, settings.gamma, self.device)
         targets = self._td_targets(batch)
         q_values = self.q_network(batch.observations)  # (B, A)

@@ -76,17 +76,25 @@ class RelativeAttention(nn.Module):
         scores = torch.baddbmm(by_distance.flatten(0, 1), *by_content, alpha=scale)
         return scores.view(by_distance.shape).softmax(dim=-1)
 
-    def forward(self, x: Tensor, context: Tensor, R: Tensor, mask: Tensor) -> Tensor:  # noqa: N803
-        """Output (B, T, C) of the segment `x` (B, T, C). `context` (B, S, C) is the memory and the segment, `R` (S, C) the encodings of
-        the distances, `mask` (T, S) the causal one."""
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, S, D) of the `context` (B, S, C)."""
         k, v = self.key_value(context).chunk(2, dim=-1)
-        y = self._weights(x, self._split(k), R, mask) @ self._split(v)  # (B, H, T, D)
+        return self._split(k), self._split(v)
+
+    def attend(self, x: Tensor, k: Tensor, v: Tensor, R: Tensor, mask: Tensor) -> Tensor:  # noqa: N803
+        """Output (B, T, C) of the segment `x` (B, T, C) from the keys and values of its context, itself included."""
+        y = self._weights(x, k, R, mask) @ v  # (B, H, T, D)
         y = self.projection(y.transpose(1, 2).reshape(x.shape))
         return F.dropout(y, self.dropout, self.training)
 
+    def forward(self, x: Tensor, context: Tensor, R: Tensor, mask: Tensor) -> Tensor:  # noqa: N803
+        """Output (B, T, C) of the segment `x` (B, T, C). `context` (B, S, C) is the memory and the segment, `R` (S, C) the encodings of
+        the distances, `mask` (T, S) the causal one."""
+        return self.attend(x, *self.keys_values(context), R, mask)
+
     def weights(self, x: Tensor, context: Tensor, R: Tensor, mask: Tensor) -> Tensor:  # noqa: N803
         """The attention weights of `forward`, (B, H, T, S): row t holds those of query t over the memory and tokens 0 to t."""
-        return self._weights(x, self._split(self.key_value(context).chunk(2, dim=-1)[0]), R, mask)
+        return self._weights(x, self.keys_values(context)[0], R, mask)
 
 
 class FeedForward(nn.Module):
@@ -181,10 +189,14 @@ class TransformerXL(nn.Module):
         R = sinusoids(length + idx.shape[1], weight.shape[1], idx.device).to(weight.dtype)  # noqa: N806
         return F.dropout(R, self.dropout, self.training), causal_mask(idx.shape[1], length, idx.device).to(weight.dtype)
 
+    def embed(self, idx: Tensor) -> Tensor:
+        """The residual stream (B, T, C) before the first block."""
+        return F.dropout(self.tokens(idx) * math.sqrt(self.tokens.weight.shape[1]), self.dropout, self.training)
+
     def residuals(self, idx: Tensor, memory: Memory) -> list[Tensor]:
         """The residual stream before the first block and after each one: 1 + L tensors (B, T, C), for a segment that follows `memory`."""
         R, mask = self.positions(idx, memory)  # noqa: N806
-        residuals = [F.dropout(self.tokens(idx) * math.sqrt(self.tokens.weight.shape[1]), self.dropout, self.training)]
+        residuals = [self.embed(idx)]
         for block, before in zip(self.blocks, memory, strict=True):
             residuals.append(block(residuals[-1], before, R, mask))
         return residuals

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.transformer_xl.model import Memory, TransformerXL, read_segments, segments, update_memory
+from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL, read_segments, segments, update_memory
 from dlplay.architectures.transformer_xl.problems.problem import memory_lengths
 from dlplay.architectures.transformer_xl.settings import (
     AttentionHead,
@@ -209,20 +210,22 @@ class TransformerXLPanels:
         )
 
     def evaluation_speed(self, options: Speed) -> Lines:
-        """Tokens per second with a memory, and with the whole window recomputed for every token."""
+        """Tokens per second with a memory, with a key-value cache, and with the whole window recomputed for every token."""
         if options.measurement == 0:
-            return Lines(x=[], series={}, caption="set measurement to 1 to measure now; training waits about three seconds")
+            return Lines(x=[], series={}, caption="set measurement to 1 to measure now; training waits about four seconds")
         block, device = self.settings.block_size, self.task.device
         speeds = remember(self.task.speeds, options.measurement, lambda: measure_speeds(self.model, block, device))
         return Lines(
             x=[float(context) for context in CONTEXTS],
             series={
                 "with memory": [float(f"{value:.4g}") for value in speeds.with_memory],
+                "key-value cache": [float(f"{value:.4g}") for value in speeds.with_cache],
                 "window recomputed": [float(f"{value:.4g}") for value in speeds.recomputed],
             },
             x_title="tokens of context",
             log=True,
-            figure=f"{speeds.with_memory[-1] / speeds.recomputed[-1]:,.0f} times at {CONTEXTS[-1]}",
+            figure=f"{speeds.with_memory[-1] / speeds.recomputed[-1]:,.0f} and {speeds.with_cache[-1] / speeds.recomputed[-1]:,.0f} times "
+            f"at {CONTEXTS[-1]}",
             caption=f"tokens per second, same model, segments of {block}, fastest of several, {device_and_threads(device)}",
         )
 
@@ -321,9 +324,10 @@ def _part(name: str) -> str:
 
 # --- speed of evaluation --------------------------------------------------------------------------------------------------------------
 #
-# Both ways predict every token of the same text from at least the same context, with the same weights. Without a memory a token has the
-# full context only as the last one of a window, so that a window is computed for each (Dai et al., 2019, section 4.6 and appendix A;
-# there up to 1,874 times slower, at a context of 3,800 tokens).
+# All predict every token of the same text from at least the same context, with the same weights. Where nothing is kept a token has the full
+# context only as the last one of a window, so that a window is computed for each (Dai et al., 2019, section 4.6 and appendix A; there up to
+# 1,874 times slower, at a context of 3,800 tokens). A decoder with relative positions can also keep keys and values: it computes nothing
+# twice, where a memory of layer inputs is normalised and projected again for every segment.
 
 CONTEXTS = (16, 32, 64, 128, 256, 512)
 """Tokens before each predicted one, at least."""
@@ -339,17 +343,20 @@ class Speeds(NamedTuple):
     """Tokens per second, in the order of `CONTEXTS`."""
 
     with_memory: list[float]
+    with_cache: list[float]
     recomputed: list[float]
 
 
 def measure_speeds(model: TransformerXL, block: int, device: torch.device) -> Speeds:
-    """Both ways at every length of context."""
-    found = Speeds([], [])
+    """All three ways at every length of context."""
+    found = Speeds([], [], [])
     with torch.no_grad():
         for context in CONTEXTS:
             windows = max(1, WINDOW_TOKENS // (context + 1))
-            memory, window = functools.partial(with_memory, model, block, context), functools.partial(recomputed, model, windows, context)
+            memory, cache = (functools.partial(way, model, block, context) for way in (with_memory, with_cache))
+            window = functools.partial(recomputed, model, windows, context)
             found.with_memory.append(block / fastest(memory, device, seconds=SECONDS))
+            found.with_cache.append(block / fastest(cache, device, seconds=SECONDS))
             found.recomputed.append(windows / fastest(window, device, seconds=SECONDS))
     return found
 
@@ -361,6 +368,26 @@ def with_memory(model: TransformerXL, block: int, context: int) -> Tensor:
     logits: Tensor
     logits, _ = model(torch.zeros(1, block, dtype=torch.int64, device=device), memory, context)
     return logits[0]
+
+
+def with_cache(model: TransformerXL, block: int, context: int) -> Tensor:
+    """Logits (block, V) after each token of a segment that follows `context` tokens, whose keys and values are cached."""
+    device, width = model.tokens.weight.device, model.tokens.weight.shape[1]
+    empty = torch.zeros(1, model.heads, context, width // model.heads, device=device)
+    return cached_logits(model, torch.zeros(1, block, dtype=torch.int64, device=device), [(empty, empty) for _ in model.blocks])[0]
+
+
+def cached_logits(model: TransformerXL, idx: Tensor, cache: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Logits (B, T, V) of tokens (B, T) that follow those whose keys and values (B, H, M, D) each layer has in `cache`."""
+    R, mask = model.positions(idx, [k.transpose(1, 2) for k, _ in cache])  # noqa: N806
+    x = model.embed(idx)  # (B, T, C)
+    for block, (past_k, past_v) in zip(model.blocks, cache, strict=True):
+        assert isinstance(block, Block)
+        normalised = block.norm_1(x)
+        k, v = block.attention.keys_values(normalised)
+        x = x + block.attention.attend(normalised, torch.cat([past_k, k], dim=2), torch.cat([past_v, v], dim=2), R, mask)
+        x = x + block.feed_forward(block.norm_2(x))
+    return model.head(x)
 
 
 def recomputed(model: TransformerXL, windows: int, context: int) -> Tensor:

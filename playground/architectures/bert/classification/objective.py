@@ -89,7 +89,7 @@ class Classification:
 
     def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on a batch of texts drawn with replacement; it has no parts."""
-        which = torch.randint(len(self.train), (self.settings.batch,), device=self.device, generator=self.generator)
+        which = torch.randint(len(self.train), (self.settings.batch,), generator=self.generator).to(self.device, non_blocking=True)
         logits = self.logits(model, self.train.padded(which, self.special.pad))
         return F.cross_entropy(logits, self.train_labels[which]), {}
 

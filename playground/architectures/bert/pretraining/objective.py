@@ -33,7 +33,7 @@ class Pretraining:
     def __init__(self, settings: BERTSettings, device: torch.device, corpus: Corpus, generator: torch.Generator) -> None:
         self.settings, self.device, self.corpus, self.generator = settings, device, corpus, generator
         self.special = SpecialIds(len(corpus.tokenizer.vocabulary))
-        self.train = torch.from_numpy(corpus.train).to(device)  # (N,)
+        self.train = torch.from_numpy(corpus.train)  # (N,), on the CPU, where batches are drawn
         self.max_words = settings.block_size - (3 if settings.next_sentence else 2)
         """Words of a row, special tokens not counted."""
         self._lay_out_held_out()
@@ -60,10 +60,13 @@ class Pretraining:
         limit = max_targets(rows.idx.numel(), settings.mask_share)
         chosen = choose_targets(rows.idx, settings.mask_share, limit, self.special, self.generator)
         masked_idx = mask_targets(rows.idx, chosen, settings.mask_kept, settings.mask_random, self.special, self.generator)
-        hidden = model(masked_idx, rows.segments if settings.next_sentence else None, rows.valid)  # (B, T, C)
         positions, is_target = gather_targets(chosen, limit)  # (K,)
+        targets = rows.idx.flatten()[positions]
+        drawn = (masked_idx, rows.segments, rows.valid, positions, is_target, targets, is_random)
+        masked_idx, segments, valid, positions, is_target, targets, is_random = (x.to(self.device, non_blocking=True) for x in drawn)
+        hidden = model(masked_idx, segments if settings.next_sentence else None, valid)  # (B, T, C)
         logits = model.logits(hidden.flatten(0, 1)[positions])  # (K, V)
-        nats = F.cross_entropy(logits, rows.idx.flatten()[positions], reduction="none")
+        nats = F.cross_entropy(logits, targets, reduction="none")
         masked = (nats * is_target).sum() / is_target.sum().clamp(min=1)
         if model.next_sentence is None:
             return masked, {}
@@ -76,13 +79,13 @@ class Pretraining:
         settings = self.settings
         batch = settings.batch
         starts = self._random_starts(batch)  # (B, 1)
-        noise = torch.rand(4, batch, 1, device=self.device, generator=self.generator)
+        noise = torch.rand(4, batch, 1, generator=self.generator)
         shortest = 2
         shorter = shortest + (noise[1] * (self.max_words - shortest + 1)).long()
         length = torch.where(noise[0] < settings.short_share, shorter, self.max_words)  # (B, 1)
         if not settings.next_sentence:
             rows = lay_out(self.train, torch.cat([starts, length], dim=1), None, settings.block_size, self.special)
-            return rows, torch.zeros(batch, dtype=torch.int64, device=self.device)
+            return rows, torch.zeros(batch, dtype=torch.int64)
         first = (length * (0.25 + 0.5 * noise[2])).long().clamp(min=1)
         random_starts = self._random_starts(batch)
         is_random = noise[3] < 0.5
@@ -91,7 +94,7 @@ class Pretraining:
         return lay_out(self.train, *segments, settings.block_size, self.special), is_random[:, 0].long()
 
     def _random_starts(self, count: int) -> Tensor:
-        return torch.randint(len(self.train) - self.max_words + 1, (count, 1), device=self.device, generator=self.generator)
+        return torch.randint(len(self.train) - self.max_words + 1, (count, 1), generator=self.generator)
 
     # --- held out -----------------------------------------------------------------------------------------------------------------
 

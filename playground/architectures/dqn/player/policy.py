@@ -43,5 +43,5 @@ class GreedyPolicy:
     def q_values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (B, A) of observations (B, *shape)."""
         with torch.no_grad():
-            values: NDArray[np.float32] = self.net(torch.from_numpy(observations).to(self.device)).cpu().numpy()
+            values: NDArray[np.float32] = self.net(torch.from_numpy(observations).to(self.device, non_blocking=True)).cpu().numpy()
         return values

@@ -49,7 +49,9 @@ class AddingProblem(Problem):
 
     def loss(self, model: Recurrent) -> Tensor:
         """Squared error of the sums of a fresh batch."""
-        x, sums = (part.to(self.device) for part in adding_batch(self.settings.batch, self.settings.length, self.generator))
+        x, sums = (
+            part.to(self.device, non_blocking=True) for part in adding_batch(self.settings.batch, self.settings.length, self.generator)
+        )
         return self.criterion(self.final_outputs(model, model(x)[0]), sums)
 
     def evaluate(self, model: Recurrent) -> dict[str, float]:

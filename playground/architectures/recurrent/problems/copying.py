@@ -73,7 +73,9 @@ class CopyProblem(Problem):
 
     def loss(self, model: Recurrent) -> Tensor:
         """Mean nats of the symbols to recall, in a fresh batch."""
-        x, symbols = (part.to(self.device) for part in copy_batch(self.settings.batch, self.settings.length, self.generator))
+        x, symbols = (
+            part.to(self.device, non_blocking=True) for part in copy_batch(self.settings.batch, self.settings.length, self.generator)
+        )
         hidden, _ = model(x)
         return self.criterion(model.read_out(hidden[:, -RECALLED:]).flatten(0, 1), symbols.flatten())
 

@@ -1,0 +1,117 @@
+"""`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
+`… --rooms KIND …` rooms with a fault, `… --poisoned OPTIMIZER …` what a loss that is not finite does. Prints JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from tests.paper_device import runtime
+
+runtime.load()
+
+from typing import Any  # noqa: E402
+from unittest import mock  # noqa: E402
+
+import msgspec  # noqa: E402
+import torch  # noqa: E402
+
+from dlplay import architectures  # noqa: E402
+from dlplay.data.download import SETS  # noqa: E402
+from dlplay.engine.card import Card  # noqa: E402
+from dlplay.engine.device import prepare  # noqa: E402
+from dlplay.engine.errors import DataError  # noqa: E402
+from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
+from dlplay.runs.check import Result, examine, waits_of  # noqa: E402
+from tests.paper_device.device import installed  # noqa: E402
+from tests.paper_device.rooms import task as rooms  # noqa: E402
+
+LIGHT = {
+    "batch": 4,
+    "block_size": 16,
+    "buffer": 500,
+    "epsilon_steps": 20,
+    "eval_episodes": 2,
+    "layers": 2,
+    "learning_starts": 20,
+    "length": 10,
+    "memory": 16,
+    "time_limit": 20,
+    "width": 48,
+}
+"""What makes a preset cheap without making another task of it; where it has such a setting, and sets no less."""
+SECONDS = 0.01
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """Of one preset, or kind of room."""
+
+    preset: str
+    result: Result | None = None
+    refused: str = ""
+    """Why the room refuses the preset here, or is not asked to."""
+
+
+def with_text(card: Card, values: dict[str, Any], text: str) -> dict[str, Any]:
+    """The values with `text` as their text, where these settings read one. Raises `SettingsError`."""
+    with contextlib.suppress(SettingsError):  # there is no such setting, or the task reads none
+        make(card.settings, given := values | {"text": text})
+        return given
+    return values
+
+
+def examine_preset(card: Card, preset: str, text: str) -> Found:
+    values: dict[str, Any] = dict(card.presets[preset].values)
+    if downloads := SETS.keys() & {value for value in values.values() if isinstance(value, str)}:
+        return Found(preset=preset, refused=f"downloads {min(downloads)}")
+    usual = {item.name: item.default for item in fields(card.settings)} | values
+    values |= {name: light for name, light in LIGHT.items() if name in usual and not 0 < usual[name] <= light}
+    try:
+        values = with_text(card, values, text)
+        card.load_task()(make(card.settings, values), torch.device("cpu"), None)
+    except (SettingsError, DataError) as error:
+        return Found(preset=preset, refused=str(error))
+    with installed():
+        return Found(preset=preset, result=examine(card, "cuda", SECONDS, values))
+
+
+def poisoned(optimizer: str) -> dict[str, Any]:
+    """What a loss that is not finite does to a task with one of PyTorch's optimisers."""
+    with installed():
+        task = rooms.Poisoned(rooms.SoundSettings(device="cuda"), prepare(rooms.SoundSettings(device="cuda")))
+        arguments: dict[str, Any] = {"fused": True} if optimizer != "RMSprop" else {}
+        task.optimizers["model"] = getattr(torch.optim, optimizer)(task.models["model"].parameters(), lr=0.01, **arguments)
+
+        def weights() -> dict[str, list[float]]:
+            return {name: value.tolist() for name, value in task.weights().items()}
+
+        fresh = weights()
+        waits = waits_of(task)
+        trained, task.poison = weights(), float("nan")
+        waits = [*(waits or {}), *(waits_of(task) or {})]
+        task.poison = 1.0
+        task.train_step()
+        return {
+            "learns": trained != fresh,
+            "changed": [name for name, value in weights().items() if value != trained[name]],
+            "not_finite": task.not_finite.item(),
+            "waits": waits,
+        }
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[0] == "--poisoned":
+        print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
+    elif arguments[0] == "--rooms":
+        for kind in arguments[1:]:
+            card = rooms.card(kind)
+            with mock.patch.object(architectures, "card", return_value=card), installed():
+                print(msgspec.json.encode(Found(preset=kind, result=examine(card, "cuda", SECONDS))).decode())
+    else:
+        name, text, *presets = arguments
+        card = architectures.card(name)
+        for preset in presets:
+            print(msgspec.json.encode(examine_preset(card, preset, text)).decode())
+
+
+main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""What a card would refuse or be waited for, found on a device of paper (`tests/paper_device`): every architecture, every preset."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlplay import architectures
+from dlplay.data.download import SETS
+from tests.conftest import ROOT
+from tests.paper_device import runtime
+
+pytestmark = pytest.mark.skipif(bool(runtime.missing()), reason=runtime.missing() or "-")
+
+WAITS = {
+    "dqn.player.policy": (1, "the environment needs the action before it can go on"),
+}
+"""Most waits for the device in a training step, by the module that waits, and why it must. Everything else does without."""
+ELSEWHERE = (*(f"downloads {name}" for name in SETS), "needs an extra package")
+"""Why a preset cannot be tried on this machine, whatever the device."""
+
+
+REFUSED = {
+    "OnTheCPU": "expected all tensors to be on the same device, but found cuda:0 and cpu",
+    "OtherGenerator": "expected a generator of cuda, found one of cpu",
+    "AsNumpy": "the panel noise: TypeError: can't convert cuda:0 device type tensor to numpy",
+    "Forgetful": "a resumed run has other weights or another state",
+    "OtherNumbers": "a loss differs from the CPU's by",
+}
+"""Rooms with a fault, and what is said of it."""
+WAITING = ["Item", "Mask", "SlowCopy"]
+
+
+def on_paper(*arguments: str) -> list[Any]:
+    """What `python -m tests.paper_device ARGUMENTS` found."""
+    command = [sys.executable, "-m", "tests.paper_device", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@functools.cache
+def rooms() -> dict[str, dict[str, Any]]:
+    """What was found of each room in `tests/paper_device/rooms`."""
+    return {found["preset"]: found["result"] for found in on_paper("--rooms", "Sound", *REFUSED, *WAITING, "AnyOrder")}
+
+
+def check_presets(name: str, presets: list[str], text: Path) -> None:
+    """Fails unless each of them trains, resumes and shows all panels on the device, and waits for it only with a reason."""
+    found = on_paper(name, str(text), *presets)
+    assert [item["preset"] for item in found] == presets
+    for preset in found:
+        if preset["refused"]:
+            assert any(words in preset["refused"] for words in ELSEWHERE), preset
+            continue
+        result = preset["result"]
+        assert result["problems"] == [], preset
+        assert result["warnings"] == [], preset
+        assert result["resumed_exactly"] is True, preset
+        assert result["panels"] == result["all_panels"] == len(architectures.card(name).panels), preset
+        for place, count in result["waits"].items():
+            module = place.partition(":")[0].removeprefix("dlplay.architectures.")
+            most, _ = WAITS.get(module, (0, ""))
+            assert count <= most, f"{preset['preset']} waits {count:g} times in a step at {place}"
+
+
+@pytest.mark.parametrize("name", architectures.cards())
+def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
+    """By its first preset, the defaults."""
+    check_presets(name, list(architectures.card(name).presets)[:1], own_words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", architectures.cards())
+def test_every_preset_runs_on_a_card(name: str, own_words: Path) -> None:
+    check_presets(name, list(architectures.card(name).presets)[1:], own_words)
+
+
+def test_a_room_without_a_fault_passes() -> None:
+    sound = rooms()["Sound"]
+    assert (sound["problems"], sound["warnings"], sound["waits"]) == ([], [], {})
+    assert sound["resumed_exactly"] is True
+    assert sound["loss_difference"] < 1e-6
+
+
+def test_a_fault_that_a_card_refuses_is_a_problem() -> None:
+    for kind, words in REFUSED.items():
+        assert any(words in problem for problem in rooms()[kind]["problems"]), rooms()[kind]
+
+
+def test_a_wait_is_counted_where_it_happens() -> None:
+    for kind in WAITING:
+        [(place, count)] = rooms()[kind]["waits"].items()
+        assert place.startswith("tests.paper_device.rooms.task:")
+        assert count == 1
+        assert rooms()[kind]["problems"] == []
+
+
+def test_a_kernel_that_adds_in_any_order_is_told() -> None:
+    assert rooms()["AnyOrder"]["warnings"] == ["aten.cumsum.default does not have a deterministic implementation"]
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight_and_nobody_waits() -> None:
+    [found] = on_paper("--poisoned", "AdamW", "SGD", "RMSprop")
+    assert found == [{"learns": True, "changed": [], "not_finite": 1.0, "waits": []}] * 3
