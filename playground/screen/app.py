@@ -34,7 +34,8 @@ TWICE_SECONDS = 3.0
 """Within which a second ctrl+c quits."""
 MAXIMISABLE = ("PanelView", "Chart", "ActionStage", "SettingsForm")
 """The parts of a tab that can fill the window."""
-TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"quit", "help", "command_palette", "next_theme", "maximise"}
+WITHOUT_TAB = {"quit", "help", "command_palette", "next_theme", "maximise", "next_tab", "previous_tab"}
+TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TAB
 
 
 class PlaygroundApp(App[None]):
