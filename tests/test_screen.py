@@ -104,7 +104,8 @@ async def test_what_was_asked_for_one_tab_is_not_given_to_another(tmp_path: Path
     monkeypatch.setattr(RunControls, "attach", attach)
     monkeypatch.setattr(RunControls, "explore", explore)
     app._run_to_attach = "own"
-    monkeypatch.setattr(app, "on_mount", lambda: app.open_tab("gan"))  # a key that came before the first tab was built
+    # a key that came before the first tab was built
+    monkeypatch.setattr(PlaygroundApp, "on_mount", lambda app: app.call_after_refresh(app.open_tab, "gan"))
     async with app.run_test(size=(140, 42)):
         await until(lambda: "gan" in app.tabs)
         app.open_tab("convnet")
