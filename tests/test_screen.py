@@ -91,6 +91,18 @@ async def test_nothing_breaks_while_a_tab_is_being_built(tmp_path: Path, monkeyp
         assert directory.names(tmp_path) == []
 
 
+@pytest.mark.parametrize("key", ["n", "f1", "o"])
+async def test_a_dialog_that_is_closed_twice_at_once_is_closed_once(tmp_path: Path, key: str) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press(key)
+        await until(lambda: len(app.screen_stack) == 2 and app.screen.is_current)
+        for _ in range(2):
+            app.screen.call_next(app.screen.run_action, "dismiss(None)")
+        await until(lambda: len(app.screen_stack) == 1)
+        await pilot.press("ctrl+t")
+        await until(lambda: app.theme == "playground-light")
+
+
 async def test_what_was_asked_for_one_tab_is_not_given_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = PlaygroundApp(runs_dir=tmp_path, config_path=tmp_path / "screen.json", tab="convnet", settings={"channels": "3"}, origin="own")
     attached: list[str] = []

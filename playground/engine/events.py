@@ -125,6 +125,15 @@ class Finished(Event, frozen=True, kw_only=True):
     """Training time over all resumes, as in `Stepped`."""
 
 
+class Hello(Event, frozen=True, kw_only=True):
+    """Live: the first message on every connection: who answers on it, and at which `step` its model is."""
+
+    architecture: str
+    name: str
+    """The run; or, where nothing trains, the checkpoint as it was named, such as gpt-stdlib."""
+    pid: int
+
+
 class Shown(Event, frozen=True, kw_only=True):
     """Live: a watched panel, as of `step`."""
 
@@ -163,4 +172,4 @@ class Status(Event, frozen=True, kw_only=True):
 
 
 DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished
-LiveEvent = Shown | Answered | Status
+LiveEvent = Hello | Shown | Answered | Status

@@ -386,8 +386,14 @@ class PlaygroundApp(App[None]):
         self.do(event.tab, event.tab.act(event.name))
 
     def exit(self, *args: Any, **options: Any) -> None:
-        """Let go of every process; runs that are training continue."""
+        self._let_go()
+        super().exit(*args, **options)
+
+    def on_unmount(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of every process; runs that are training continue."""
         with contextlib.suppress(Exception):
             for tab in self.tabs.values():
                 tab.link.close()
-        super().exit(*args, **options)

@@ -254,6 +254,7 @@ class ArchitectureTab(Vertical):
         stage = self.stage
         if stage is not None:
             stage.set_unavailable(link.unavailable)
+            stage.show_model(link.model)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering
                 stage.act = link.act if answering is not None else None
