@@ -1,8 +1,8 @@
 """What happens in a run, as typed events.
 
-*Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up without gaps over all resumes; anyone
-can read the file, during the run or years later. *Live* events go to the attached clients and are never written; of those that wait, the
-newest replaces the older ones, so a client that misses one has missed nothing.
+*Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up over all resumes, without gaps until
+a long journal is compacted; anyone can read the file, during the run or years later. *Live* events go to the attached clients and are
+never written; of those that wait, the newest replaces the older ones, so a client that misses one has missed nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Stepped(Event, frozen=True, kw_only=True):
 
     first: int
     metrics: dict[str, list[float | None]]
+    at: list[int] = []
+    """In the old part of a long journal: the steps whose values were kept, the smallest and largest of every block. Empty: all steps."""
     seconds: float
     """Wall time since the run began training, evaluations and saves left out, summed over resumes."""
 

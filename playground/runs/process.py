@@ -23,7 +23,7 @@ from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Started, Warned
+from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
@@ -50,6 +50,8 @@ class RunLog:
 
     def record(self, event: DurableEvent) -> None:
         self.console.show(self.journal.append(event))
+        if isinstance(event, Saved):
+            self.journal.compact()  # while the clock of the training time stands still
 
     def show(self, event: DurableEvent) -> None:
         self.console.show(event)

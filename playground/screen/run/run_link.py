@@ -15,8 +15,8 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
-from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
 from dlplay.screen.run.peer import Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
@@ -68,7 +68,7 @@ class RunLink:
         self.showing = ""
         """The model that is open to inspect, such as `gpt-reference (pretrained)`."""
         self._listener = listener
-        self._reader: JournalReader | None = None
+        self._reader: Follower | None = None
         self._peer: Peer | None = None
         self._explorer: Peer | None = None
         self._watcher = Watcher(listener.panel_received)
@@ -246,12 +246,19 @@ class RunLink:
         self._listener.status_changed()
 
     def _show(self, run: RunDirectory) -> None:
+        self._close_reader()
         self.history.clear()
-        self.run, self._reader = run, JournalReader(run.journal_path)
+        self.run, self._reader = run, Follower(run.journal_path)
         self.poll()
 
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
     def _forget(self) -> None:
-        self.run = self._reader = self.status = None
+        self._close_reader()
+        self.run = self.status = None
         self.history.clear()
 
     def leave(self) -> None:
@@ -277,6 +284,7 @@ class RunLink:
 
     def close(self) -> None:
         """Disconnect from every process."""
+        self._close_reader()
         for peer in (self._peer, self._explorer):
             if peer is not None:
                 peer.leave()
@@ -286,11 +294,18 @@ class RunLink:
         if self._reader is None:
             return False
         try:
-            return self.history.add(self._reader.read())
+            return self.history.add(self._reader.take())
         except OSError as error:
-            self._reader = None
+            self._close_reader()
             self._listener.problem("The run's journal cannot be read", str(error), "its folder may have been removed; o opens another run")
             return False
+
+    async def caught_up(self) -> None:
+        """Wait until a long journal was read to its end."""
+        reader = self._reader
+        while reader is not None and reader is self._reader and reader.loading:
+            self.poll()
+            await asyncio.sleep(0.02)
 
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
