@@ -10,7 +10,7 @@ from benchmarks import machine
 from benchmarks.effort import Effort
 from benchmarks.table import render
 
-NAMES = ("throughput", "peers", "evaluation", "attached", "start", "screen", "memory")
+NAMES = ("throughput", "peers", "evaluation", "attached", "start", "screen", "memory", "journal")
 
 
 def main() -> int:

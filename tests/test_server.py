@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from dlplay.engine.commands import AnyCommand, Ask, Pause, Save, Set, Stop, View, Watch
-from dlplay.engine.events import Answered, LiveEvent, Shown, Status
+from dlplay.engine.events import Answered, Hello, LiveEvent, Shown, Status
 from dlplay.engine.panels import Array, Bars, Frame
 from dlplay.runs import server as servers
 from dlplay.runs import wire
@@ -199,6 +199,28 @@ async def test_the_end_of_the_run_is_told_and_ends_every_question(training: Trai
     assert not path.exists()
     with pytest.raises(NotListening, match="the run gpt-1 does not listen: No such file"):
         await RunClient.connect(path)
+
+
+async def test_every_client_is_told_first_who_answers(path: Path) -> None:
+    hello = Hello(architecture="gpt", name="gpt-1", step=7, pid=42)
+    server = Server(path, lambda: hello)
+    server.start()
+    with raw(path) as connection:
+        server.broadcast(Status(state="training"))
+        assert wire.Decoder[LiveEvent](LiveEvent).feed(connection.recv(1 << 16))[0] == hello
+    client = await RunClient.connect(path)
+    assert await client.hello() == hello
+    client.close()
+    await wait_for(lambda: not server.clients)
+    server.close()
+
+
+async def test_a_run_that_does_not_say_who_it_is(client: RunClient, training: Training) -> None:
+    with pytest.raises(RunError, match="does not say who it is"):
+        await client.hello(timeout=0.05)
+    await asyncio.to_thread(training.end)
+    with pytest.raises(RunError, match="does not say who it is"):
+        await client.hello()
 
 
 async def test_one_who_hangs_up_is_not_told_so(client: RunClient, training: Training) -> None:

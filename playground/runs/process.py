@@ -23,7 +23,7 @@ from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
+from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
@@ -50,6 +50,8 @@ class RunLog:
 
     def record(self, event: DurableEvent) -> None:
         self.console.show(self.journal.append(event))
+        if isinstance(event, Saved):
+            self.journal.compact()  # while the clock of the training time stands still
 
     def show(self, event: DurableEvent) -> None:
         self.console.show(event)
@@ -78,7 +80,7 @@ def run(
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
         journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
-        server = Server(directory.socket_path)
+        server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=directory.name, pid=os.getpid()))
         server.start()
         stack.callback(server.close)
         console = new_console()

@@ -55,13 +55,17 @@ class ArchitectureTab(Vertical):
     page = reactive("2")
     """In a small window: the page that is shown."""
 
+    @dataclasses.dataclass
     class StatusChanged(Message):
         """The run's state or its device changed."""
+
+        tab: ArchitectureTab
 
     @dataclasses.dataclass
     class ActionChosen(Message):
         """One of the architecture's actions was clicked."""
 
+        tab: ArchitectureTab
         name: str
 
     @dataclasses.dataclass
@@ -250,6 +254,7 @@ class ArchitectureTab(Vertical):
         stage = self.stage
         if stage is not None:
             stage.set_unavailable(link.unavailable)
+            stage.show_model(link.model)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering
                 stage.act = link.act if answering is not None else None
@@ -299,7 +304,7 @@ class ArchitectureTab(Vertical):
         self._new_panels[view.panel] = (view, panel)
 
     def status_changed(self) -> None:
-        self.post_message(self.StatusChanged())
+        self.post_message(self.StatusChanged(self))
 
     def problem(self, title: str, why: str, remedy: str) -> None:
         self.post_message(self.Problem(title, why, remedy))
@@ -335,7 +340,7 @@ class ArchitectureTab(Vertical):
     @on(ActionStage.ActionChosen)
     def _action_chosen(self, event: ActionStage.ActionChosen) -> None:
         event.stop()
-        self.post_message(self.ActionChosen(event.name))
+        self.post_message(self.ActionChosen(self, event.name))
 
     async def act(self, name: str) -> None:
         """Do one of the architecture's own actions with those of the tab's options that it takes; actions wait for each other."""
