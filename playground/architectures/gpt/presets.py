@@ -24,7 +24,7 @@ PRESETS = {
             "weight_decay": 0.1,
             "batch": 64,
             "lr": 2e-3,
-            "steps": 2000,
+            "steps": 3000,
         },
         "Random sentences, each of them twice: at about step 400 the loss drops, and induction heads are there.",
     ),
