@@ -8,7 +8,7 @@ import inspect
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warne
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
-from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
+from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
@@ -56,12 +56,17 @@ class RunLog:
 
 
 def run(
-    directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None
+    directory: RunDirectory,
+    new_console: Callable[[], Console],
+    *,
+    paused: bool = False,
+    overrides: dict[str, Any] | None = None,
+    code: Mapping[str, Any] | None = None,
 ) -> int:
     """Train a run to its end, from its last checkpoint if it has one; returns the exit status.
 
-    `overrides` are settings to change in a resumed run. Raises `Held` when another process has the run, and `SettingsError`, `DataError`
-    or `CheckpointError` when it cannot start.
+    `overrides` are settings to change in a resumed run, `code` those that import code: the ones in the run's files are not used.
+    Raises `Held` when another process has the run, and `SettingsError`, `DataError` or `CheckpointError` when it cannot start.
     """
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
         anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
@@ -73,7 +78,7 @@ def run(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
                 f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
-        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {})
+        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {})
         _check_size(task)
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
@@ -178,15 +183,15 @@ def versions() -> dict[str, str]:
 
 
 def prepare(
-    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]
+    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any], code: Mapping[str, Any]
 ) -> tuple[Task[Any], Progress, str, list[Warned]]:
     """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then.
 
     Raises `SettingsError`, `DataError` or `CheckpointError`.
     """
     spec = directory.spec
-    values = _table(checkpoint, "settings") | overrides if checkpoint else spec.settings | overrides
-    settings = make(card.settings, values, lenient=True)
+    saved = _table(checkpoint, "settings") if checkpoint else spec.settings
+    settings = make(card.settings, {**without_code(card.settings, saved), **code, **overrides}, lenient=True)
     start = None
     if checkpoint is None and spec.origin:
         start = origin.find(spec.origin, directory.path.parent, card.name)
