@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shlex
@@ -23,6 +24,7 @@ from dlplay.engine.printable import printable
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags
 from dlplay.runs import directory
+from dlplay.runs.console import reserved_output
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
@@ -55,6 +57,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status. A mistake of the user is one line on standard error, never a traceback."""
+    with reserved_output() if "--json" in arguments else contextlib.nullcontext():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         arguments = _take_rooms(arguments)
         app = _app(arguments)
@@ -353,7 +360,7 @@ def _train(
         from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
-    except (SettingsError, DataError, CheckpointError, KeyboardInterrupt):
+    except BaseException:
         if fresh and not run.journal_path.exists():
             directory.remove(run)
         raise

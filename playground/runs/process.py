@@ -8,6 +8,7 @@ import inspect
 import os
 import platform
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,9 +23,9 @@ from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
-from dlplay.engine.errors import DataError
+from dlplay.engine.errors import DataError, cause
 from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
-from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
+from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict, without_code
@@ -89,34 +90,32 @@ def run(
         console = new_console()
         stack.callback(console.close)
         log = RunLog(journal, console)
-        log.record(_started(directory, task, device_name))
-        for warning in [*_refused(problems), *differences]:
-            log.record(warning)
-        values = baselines(task)
-        if values:
-            log.record(Baselines(step=task.step, values=values))
-        loop = Loop(
-            card,
-            task,
-            log,
-            server,
-            lambda: snapshot(directory, anchor, journal, card, task, progress, values),
-            baselines=values,
-            progress=progress,
-            device_name=device_name,
-            paused=paused,
-        )
-        with _signals(loop):
-            try:
+        try:
+            log.record(_started(directory, task, device_name))
+            for warning in [*_refused(problems), *differences]:
+                log.record(warning)
+            values = _record_baselines(log, task)
+            loop = Loop(
+                card,
+                task,
+                log,
+                server,
+                lambda: snapshot(directory, anchor, journal, card, task, progress, values),
+                baselines=values,
+                progress=progress,
+                device_name=device_name,
+                paused=paused,
+            )
+            with _signals(loop):
                 reason = loop.run()
-            except TrainingFailed:
-                return FAILED
-            except GaveUp as error:
-                print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
-                return FAILED
-            except Exception as error:
-                _record_unexpected(log, task, error)
-                raise
+        except TrainingFailed:
+            return FAILED
+        except GaveUp as error:
+            print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
+            return FAILED
+        except Exception as error:
+            _record_unexpected(log, directory, task, error)
+            raise
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
 
@@ -306,18 +305,34 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
             )
 
 
-def _record_unexpected(log: RunLog, task: Task[Any], error: Exception) -> None:
-    """Record in the journal that the run failed; the traceback goes to the log."""
+def _record_baselines(log: RunLog, task: Task[Any]) -> dict[str, dict[str, float]]:
+    """The task's baselines, recorded. A method that fails on these data is no reason not to train: then there are none, with a warning.
+
+    Raises `TrainingFailed`, recorded, when it is the data or the environment that fails.
+    """
+    try:
+        values = baselines(task)
+    except DataError as error:
+        event = data_failed(task.step, error)
+        log.record(event)
+        raise TrainingFailed(event) from error
+    except Exception as error:  # whatever scikit-learn raises on data that nobody thought of
+        log.record(Warned(step=task.step, what="there are no baselines to compare with", why=cause(error), remedy="training goes on"))
+        return {}
+    if values:
+        log.record(Baselines(step=task.step, values=values))
+    return values
+
+
+def _record_unexpected(log: RunLog, directory: RunDirectory, task: Task[Any], error: Exception) -> None:
+    """Record in the journal that the run failed; the traceback goes to standard error, which is the log of a run that has one."""
+    logged = False
+    with contextlib.suppress(OSError, ValueError):
+        logged = os.path.samestat(os.fstat(sys.stderr.fileno()), directory.log_path.lstat())
+    details = "the log in the run's folder has the details" if logged else "the traceback is on standard error"
     with contextlib.suppress(OSError):
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        log.record(
-            Failed(
-                step=task.step,
-                what="an unexpected error",
-                why=why,
-                remedy="the log in the run's folder has the details; resume the run to continue from its last checkpoint",
-            )
-        )
+        remedy = f"{details}; resume the run to continue from its last checkpoint"
+        log.record(Failed(step=task.step, what="an unexpected error", why=cause(error), remedy=remedy))
 
 
 @contextlib.contextmanager
