@@ -55,7 +55,7 @@ class Decoder(Generic[T]):
             if len(buffer) - at - 4 < length:
                 break
             try:
-                messages.append(self._decoder.decode(bytes(buffer[at + 4 : at + 4 + length])))
+                messages.append(self._decoder.decode(bytes(memoryview(buffer)[at + 4 : at + 4 + length])))
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 raise WireError(f"a message that cannot be read: {error}") from None
             at += 4 + length
