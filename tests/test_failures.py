@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,9 +15,13 @@ from PIL import Image
 
 from dlplay import cli
 from dlplay.architectures.convnet.task import ConvNetTask
+from dlplay.checkpoints.store import Store
+from dlplay.engine.control import Control
 from dlplay.engine.errors import DataError
 from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import Journal
+from dlplay.runs.listing import print_runs
 from dlplay.runs.summary import Summary
 from tests.conftest import Small, flags
 
@@ -90,6 +95,37 @@ def test_a_new_run_that_never_began_leaves_nothing(small: Small, tmp_path: Path,
     with pytest.raises(KeyError):
         trained(tmp_path, capsys, *flags(small("convnet") | {"steps": 4}))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refused", ["checkpoint", "journal"])
+def test_a_run_that_waits_for_space_says_so_in_the_list(
+    refused: str, small: Small, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner: Any = {"checkpoint": Store, "journal": Journal}[refused]
+    method = {"checkpoint": "save", "journal": "append"}[refused]
+    real, listed = getattr(owner, method), []
+
+    def write(self: Any, *arguments: Any) -> Any:
+        if not listed and (tmp_path / "it" / "checkpoints" / "step-0").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *arguments)
+
+    def wait(self: Control, problem: str) -> bool:
+        listed.append(summary(tmp_path))
+        print_runs(listed, as_json=False)
+        return False
+
+    monkeypatch.setattr(owner, method, write)
+    monkeypatch.setattr(Control, "wait_for_disk", wait)
+    arguments = ["convnet", "--headless", *flags(small("convnet") | {"steps": 4, "save_every": 2, "eval_every": 2}), "--name", "it"]
+    assert cli.run([*arguments, "--runs-dir", str(tmp_path)]) == 0
+    assert [item.state for item in listed] == ["waiting"]
+    assert listed[0].held_by == os.getpid()
+    words = {"checkpoint": "disk full: cannot save a checkpoint", "journal": "disk full: cannot write the journal"}[refused]
+    assert listed[0].problem == words
+    assert f"  {words}  test_accuracy" in capsys.readouterr().out
+    assert summary(tmp_path).state == "finished"
+    assert summary(tmp_path).problem == ""
 
 
 NOISY = """

@@ -88,6 +88,14 @@ def test_every_step_is_recorded_once_and_the_end_is_told() -> None:
     assert last.steps_per_second > 0
 
 
+def test_a_resumed_run_is_evaluated_when_it_would_have_been_anyway() -> None:
+    settings, memory = ToySettings(eval_every=10, save_every=20), Memory()
+    task = ToyTask(settings, prepare(settings))
+    task.step = 23
+    Loop(card, task, memory, memory, lambda: lambda: ("step", 1), baselines={}, progress=Progress(evaluated=20)).run()
+    assert [event.step for event in memory.of(Evaluated)] == [30, 40]
+
+
 def test_loss_that_is_not_finite_stops_before_the_update() -> None:
     before, *_ = trained(steps=23)
     memory = Memory()

@@ -52,7 +52,7 @@ class Loop:
     def run(self) -> str:
         """Train to the end. Returns why it ended. Raises `TrainingFailed` after its `Failed` event was recorded."""
         try:
-            if self.progress.evaluated != self.task.step:
+            if self.progress.evaluated < 0:  # a resumed run knows its last evaluation
                 self._evaluate()
             self._check_until()
             if self.task.step == 0:

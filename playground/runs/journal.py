@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
+from dlplay.runs.files import NotRegular, open_regular
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line, its newline included."""
@@ -41,7 +41,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or create the file, cut off a partial last line, and continue `seq` after the last whole one. Raises `OSError`."""
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.seq = 0
         """The `seq` that the next event gets."""
         try:
@@ -114,16 +114,10 @@ class JournalReader:
     def read(self) -> list[DurableEvent]:
         """The events since the last call; none of a link, or of anything else that is not a regular file."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
+            fd = open_regular(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotRegular):
             return []
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return []
             if os.fstat(fd).st_size < self._offset:  # another file by now
                 self._offset, self._skipping = 0, False
             events: list[DurableEvent] = []

@@ -44,16 +44,22 @@ _MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, Ar
 
 
 class RunLog:
-    """Durable events go to the journal, then to the console."""
+    """Durable events go to the journal, then to the console; one that is only shown says why none can be written, and the lock tells it."""
 
-    def __init__(self, journal: Journal, console: Console) -> None:
-        self.journal, self.console = journal, console
+    def __init__(self, journal: Journal, console: Console, lock: RunLock) -> None:
+        self.journal, self.console, self.lock = journal, console, lock
+        self._noted = False
 
     def record(self, event: DurableEvent) -> None:
         self.console.show(self.journal.append(event))
+        if self._noted:
+            self._noted = False
+            self.lock.note("")
 
-    def show(self, event: DurableEvent) -> None:
+    def show(self, event: Warned) -> None:
         self.console.show(event)
+        self._noted = True
+        self.lock.note(f"{event.why}: {event.what}")
 
 
 def run(
@@ -69,7 +75,7 @@ def run(
     `overrides` are settings to change in a resumed run, `code` those that import code: the ones in the run's files are not used.
     Raises `Held` when another process has the run, and `SettingsError`, `DataError` or `CheckpointError` when it cannot start.
     """
-    with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+    with RunLock(directory.lock_path) as lock, contextlib.ExitStack() as stack:
         anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
         card = architectures.card(directory.spec.architecture)
         directory.store.clean()
@@ -89,7 +95,7 @@ def run(
         stack.callback(server.close)
         console = new_console()
         stack.callback(console.close)
-        log = RunLog(journal, console)
+        log = RunLog(journal, console, lock)
         try:
             log.record(_started(directory, task, device_name))
             for warning in [*_refused(problems), *differences]:
