@@ -56,7 +56,7 @@ def measure(effort: Effort) -> list[Line]:
     """Steps per second beside the bare loop's, of the same rounds."""
     lines = []
     alone = bare_loops()
-    for architecture in WATCHED:
+    for architecture in effort.of(WATCHED):
         steps = effort.steps(2 * alone[architecture])  # the screen's start is to be a small part of it
         candidates: dict[str, Callable[[], Pace]] = {
             "bare": functools.partial(bare, architecture, steps, effort.threads),

@@ -34,7 +34,7 @@ def measure(effort: Effort) -> list[Line]:
     lines = []
     for context in CONTEXTS:
         windows = max(1, WINDOW_TOKENS // (context + 1))
-        seconds = SECONDS * min(1.0, effort.share)
+        seconds = effort.seconds(SECONDS)
         candidates: dict[str, Callable[[], float]] = {
             "with memory": functools.partial(_per_second, functools.partial(with_memory, model, block, context), block, seconds),
             "with a key-value cache": functools.partial(_per_second, functools.partial(with_cache, model, block, context), block, seconds),

@@ -23,14 +23,14 @@ FLAT = 20.0
 def measure(effort: Effort) -> list[Line]:
     """Least-squares slopes, for one architecture after the other."""
     lines = []
-    for architecture in bare_loops():
+    for architecture in effort.of(bare_loops()):
         with attached(architecture, effort.threads) as (process, screen):
             run = psutil.Process(process.pid)
             began = time.perf_counter()
             readings = []
             while (now := time.perf_counter() - began) < effort.minutes * 60:
                 readings.append((now / 3600, run.memory_info().rss / 1e6, screen.resident() / 1e6))
-                time.sleep(EVERY)
+                time.sleep(effort.seconds(EVERY))
         hours, *sizes = zip(*readings[int(len(readings) * WARM_UP) :], strict=True)
         for who, size in zip(("run", "screen"), sizes, strict=True):
             slope = statistics.linear_regression(hours, size).slope

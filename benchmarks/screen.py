@@ -12,8 +12,10 @@ from benchmarks.rounds import percentile
 from benchmarks.running import attached
 from benchmarks.table import Line, spread
 from benchmarks.terminal import Terminal
-from benchmarks.throughput import STEPS
+from benchmarks.throughput import bare_loops
 
+TYPED_IN = "gpt"
+"""An architecture with a prompt."""
 SECONDS = 20.0
 LETTERS = "бвгджзийлнптуфцчшщъыьэюяАБВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ"
 """None of them is on the screen before it is typed."""
@@ -24,25 +26,25 @@ PAUSE = 0.25
 def measure(effort: Effort) -> list[Line]:
     """One long look at each architecture; keys where there is a prompt to type."""
     lines = []
-    for architecture in STEPS:
+    for architecture in [TYPED_IN] if effort.quick else bare_loops():
         with attached(architecture, effort.threads) as (_, screen):
             settle = screen.bytes
             while True:  # the panels come in the first seconds
-                time.sleep(2.0)
+                time.sleep(effort.seconds(2.0))
                 if screen.bytes - settle < 200_000:
                     break
                 settle = screen.bytes
-            lines += _traffic(architecture, screen)
-            if architecture == "gpt":
-                lines += _keys(screen)
+            lines += _traffic(architecture, screen, effort.seconds(SECONDS))
+            if architecture == TYPED_IN:
+                lines += _keys(screen, LETTERS[: effort.steps(len(LETTERS))])
             lines.append(Line(f"{architecture}, resident memory of the screen", screen.resident() / 1e6, "MB", 120.0, "most"))
     return lines
 
 
-def _traffic(architecture: str, screen: Terminal) -> list[Line]:
+def _traffic(architecture: str, screen: Terminal, wanted: float) -> list[Line]:
     process = psutil.Process(screen.process.pid)
     before, times, began = screen.bytes, process.cpu_times(), time.perf_counter()
-    time.sleep(SECONDS)
+    time.sleep(wanted)
     seconds, after = time.perf_counter() - began, process.cpu_times()
     used = after.user + after.system - times.user - times.system
     return [
@@ -51,11 +53,11 @@ def _traffic(architecture: str, screen: Terminal) -> list[Line]:
     ]
 
 
-def _keys(screen: Terminal) -> list[Line]:
+def _keys(screen: Terminal, letters: str) -> list[Line]:
     screen.send("4")  # to the prompt
     time.sleep(1.0)
     taken = []
-    for letter in LETTERS:
+    for letter in letters:
         screen.forget()
         began = time.perf_counter()
         screen.send(letter)

@@ -38,7 +38,7 @@ WAITING = ["Item", "Mask", "SlowCopy"]
 def on_paper(*arguments: str) -> list[Any]:
     """What `python -m tests.paper_device ARGUMENTS` found."""
     command = [sys.executable, "-m", "tests.paper_device", *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
@@ -75,6 +75,7 @@ def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", architectures.cards())
 def test_every_preset_runs_on_a_card(name: str, own_words: Path) -> None:
     check_presets(name, list(architectures.card(name).presets)[1:], own_words)

@@ -141,7 +141,7 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
 
 def _compare_losses(card: Card, settings: Settings) -> tuple[int, float]:
     """The steps that it took, and the largest difference. Dropout is off: it is drawn on the device, where other numbers come."""
-    without = {item.name: 0.0 for item in fields(card.settings) if item.name.endswith("dropout")}
+    without: dict[str, Any] = {item.name: 0.0 for item in fields(card.settings) if item.name.endswith("dropout")}
     steps, reference = _losses(card, dataclasses.replace(settings, **without, device="cpu"))
     _, found = _losses(card, dataclasses.replace(settings, **without))
     largest = max(map(abs, reference))
