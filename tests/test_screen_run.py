@@ -80,6 +80,53 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
     await until(lambda: all(holder(tmp_path / name / "lock") is None for name in ("convnet-1", "convnet-2")))
 
 
+async def test_after_a_failure_the_form_says_what_starts(tmp_path: Path) -> None:
+    wild = {"optimizer": "sgd", "norm": "none", "schedule": "constant", "lr": 10.0, "save_every": 1, "eval_every": 1000}
+    async with opened(tmp_path, tab="convnet", settings=QUICK | wild) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: "The run failed" in screen_text(app))
+        assert link.history.failure is not None
+        failed_at = link.history.failure.step
+        await pilot.press("escape")
+        await until(lambda: link.state == "failed" and len(app.screen_stack) == 1)
+        assert app.tab.form.put("lr", "0.0001")
+        assert app.tab.form.put("batch", "9")  # which takes another run
+        await pilot.press("space")
+        await until(lambda: "batch: takes effect when you start over (r)" in screen_text(app))
+        await until(lambda: link.state == "training" and link.history.step > failed_at)
+        assert (link.history.settings["lr"], link.history.settings["batch"]) == (0.0001, 16)
+        assert any(words == "lr 0.0001" for _, words in link.history.marks)
+        assert directory.names(tmp_path) == ["convnet-1"]
+        await pilot.press("ctrl+x")
+        await until(lambda: link.state == "stopped")
+
+
+async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.step > 20)
+        assert link.run is not None
+        door, aside = link.run.socket_path, link.run.path / "aside"
+        door.rename(aside)
+        assert link._peer is not None
+        assert link._peer.client is not None
+        link._peer.client._writer.transport.abort()
+        await until(lambda: "▷ behind" in part_text(app, "RunBar"))
+        behind = link.history.step
+        await until(lambda: link.history.step > behind)  # its journal is read on
+        assert len(app.screen_stack) == 1
+        await pilot.press("q")
+        await until(lambda: "keep it running" in screen_text(app))
+        await pilot.press("escape")
+        aside.rename(door)
+        await until(lambda: link.state == "training")
+        assert await link.save()
+        await pilot.press("ctrl+x")
+        await until(lambda: link.state == "stopped")
+
+
 async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
         await pilot.press("space")

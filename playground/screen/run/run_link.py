@@ -12,6 +12,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import show
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
@@ -28,10 +29,13 @@ NO_MODEL = "no model yet: space trains one, o loads one"
 UNAVAILABLE = {
     "opening": "opening the model",
     "starting": "the run is starting",
+    "behind": "the connection to the run broke: it goes on, and is being found again",
     "stopped": "the run was stopped at step {step:,}: space resumes it",
     "interrupted": "the run was interrupted: space resumes it from its last checkpoint",
-    "failed": "the run failed: r starts over, o loads a model",
+    "failed": "the run failed: space resumes it from its last checkpoint as the form says, r starts over",
 }
+AGAIN_SECONDS = 2.0
+"""How long one attempt to find a run again may take; they follow each other while the run's process lives."""
 NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
 
 ANOTHER = "another model answers by now"
@@ -75,7 +79,9 @@ class RunLink:
         self._starting = False
         self._opening = False
         self._explored = 0
-        self._death: asyncio.Task[None] | None = None
+        self._behind = False
+        """The connection broke while the run goes on."""
+        self._search: asyncio.Task[None] | None = None
 
     # --- its state ----------------------------------------------------------------------------------------------------------------
 
@@ -89,6 +95,8 @@ class RunLink:
             stopped = finished is not None and finished.reason not in COMPLETE
             state = self.status.state if self.status else "starting"
             return "stopped" if state == "finished" and stopped else state
+        if self._behind:
+            return "behind"
         if self.run is not None:
             ended = "finished" if finished and finished.reason in COMPLETE else "interrupted"
             return "failed" if self.history.failure else "stopped" if finished and finished.reason == "stopped" else ended
@@ -99,7 +107,7 @@ class RunLink:
     @property
     def busy(self) -> bool:
         """Whether there is a run that trains, or could, after the screen is closed."""
-        return self.state in ("starting", "training", "paused")
+        return self.state in ("starting", "training", "paused", "behind")
 
     @property
     def attached(self) -> bool:
@@ -210,7 +218,7 @@ class RunLink:
         peer = Peer(run, self.card.name, self._receive, self._run_gone)
         arguments = ["resume", run.name, "--headless", "--runs-dir", str(self.runs_dir)] + (["--paused"] if paused else [])
         for name, value in (overrides or {}).items():
-            arguments += ["--" + name.replace("_", "-"), str(value)]
+            arguments += ["--set", f"{name}={show(value)}"]
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
@@ -229,6 +237,9 @@ class RunLink:
         if self._peer is not peer:
             peer.leave()
             return
+        self._connected()
+
+    def _connected(self) -> None:
         self._leave_explorer()
         self._watcher.subscribe(self._client)
         if self.limit:
@@ -310,14 +321,12 @@ class RunLink:
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
     async def train_or_pause(self) -> None:
-        """Pause a run that is training; resume one that is paused or has ended."""
+        """Pause a run that is training; resume one that is paused, or has ended and still answers."""
         state = self.state
         if state == "training":
             await self.command(Pause())
         elif state in ("paused", "finished", "stopped") and self.attached:
             await self.command(Resume())
-        elif self.run is not None and state in ("stopped", "interrupted", "finished", "failed"):
-            await self.resume()
 
     async def step_once(self) -> None:
         """Train one step, then pause."""
@@ -413,8 +422,34 @@ class RunLink:
         self.status = None
         self.poll()
         if peer is not None and self.history.finished is None and self.history.failure is None:
-            self._death = asyncio.get_running_loop().create_task(self._report_death(peer))
+            self._search = asyncio.get_running_loop().create_task(self._find_again(peer))
         self._listener.status_changed()
+
+    async def _find_again(self, lost: Peer) -> None:
+        """The connection broke: connect again while a process holds the run, and report the death of one that does not any more."""
+        run = lost.directory
+        self._behind = holder(run.lock_path) is not None
+        self._listener.status_changed()
+        try:
+            while holder(run.lock_path) is not None:
+                peer = Peer(run, self.card.name, self._receive, self._run_gone)
+                peer.process, self._peer = lost.process, peer
+                with contextlib.suppress(PeerDied, OSError):
+                    await peer.connect(AGAIN_SECONDS)
+                if self._peer is not peer:
+                    peer.leave()
+                    return
+                if peer.connected:
+                    self._connected()
+                    return
+                self._peer = None
+            await self.caught_up()
+            self.poll()
+            if self.run is not None and self.run.path == run.path and self.history.finished is None and self.history.failure is None:
+                await self._report_death(lost)
+        finally:
+            self._behind = False
+            self._listener.status_changed()
 
     async def _report_death(self, peer: Peer) -> None:
         why = await peer.describe_death(self.history.step)
