@@ -48,8 +48,8 @@ COMPLETE = ("steps", "minutes", "until")
 class Listener(Protocol):
     """Is told what happens on a link."""
 
-    def panel_received(self, view: View, panel: AnyPanel | str) -> None:
-        """A watched panel arrived, or why it cannot be shown."""
+    def panel_received(self, view: View, panel: AnyPanel | str, step: int) -> None:
+        """A watched panel arrived, as of `step`, or why it cannot be shown."""
 
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
@@ -153,7 +153,6 @@ class RunLink:
         if not origin:
             return
         self._leave_explorer()
-        directory.clean(self.runs_dir)
         self._explored += 1  # a folder for each, since the process before it may go on for some seconds
         folder = directory.explore_path(self.runs_dir) / f"{self.card.name}-{self._explored}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,6 +173,7 @@ class RunLink:
         try:
             await peer.launch(arguments)
         except (PeerDied, OSError) as error:
+            directory.remove_explored(folder)
             if self._explorer is peer:
                 self._explorer = None
                 self._listener.problem(f"{origin} could not be opened", str(error), "space trains from scratch; o opens another model")
@@ -231,6 +231,8 @@ class RunLink:
             if self._peer is peer:
                 self._peer = None
                 self._start_failed(peer, str(error))
+                if self.run is not None and self.history.finished is not None:  # it was over before there was a connection
+                    await self.explore(self.run.name)
             return
         finally:
             self._starting = False
@@ -248,7 +250,7 @@ class RunLink:
 
     def _start_failed(self, peer: Peer, why: str) -> None:
         self.poll()
-        if self.history.failure is None:
+        if self.history.failure is None and self.history.finished is None:
             what = "The run could not be resumed" if self.history.started else "The run could not start"
             self._listener.problem(what, why or peer.exit_reason, "change the settings and try again")
         if self.history.started is None and self.run is not None:
@@ -460,6 +462,8 @@ class RunLink:
         self._listener.problem("The run was interrupted", why, remedy)
 
     def _explorer_gone(self) -> None:
+        if self._explorer is not None and holder(self._explorer.directory.lock_path) is None:  # it was killed
+            directory.remove_explored(self._explorer.directory.path)
         self._explorer = None
         self._listener.status_changed()
 
