@@ -285,7 +285,7 @@ class RunLink:
         """Save and end the run; False when it has not ended after `timeout` seconds. Its process waits for its last client to leave."""
         deadline = asyncio.get_running_loop().time() + timeout
         asked = False
-        while self._starting or (self.attached and self.state not in OVER):
+        while self._starting or self._behind or (self.attached and self.state not in OVER):
             if self.attached and not asked:
                 asked = True
                 self.send(Stop())
