@@ -63,7 +63,8 @@ async def test_a_room_is_a_tab(rooms: Path, tmp_path: Path) -> None:
     architectures.add_rooms([rooms])
     async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 200}) as (app, pilot):
         await until(lambda: "My net" in screen_text(app))
-        await pilot.press("space")
+        assert "try it" not in screen_text(app)  # there is no stage to go to
+        await pilot.press("slash", "space")
         await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 200)
         await until(lambda: "nearest" in screen_text(app), 90)
         await until(lambda: "both" in part_text(app, "Inspector"))  # the panel answered
