@@ -247,7 +247,7 @@ class ArchitectureTab(Vertical):
                 self.inspector.fail(view, panel)
             else:
                 self.inspector.show(view, panel, step)
-        self.inspector.set_step(None if link.state == "training" else history.step)
+        self.inspector.set_step(history.step if link.run is not None and link.state not in ("starting", "training") else None)
         if history.failure is not None and history.failure is not self._reported:
             self._reported = history.failure
             self._report_failure(history.failure)

@@ -19,7 +19,7 @@ from dlplay.runs.directory import RunDirectory
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import holder
-from dlplay.screen.run.peer import Peer, PeerDied
+from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
 
 LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
@@ -435,7 +435,9 @@ class RunLink:
         try:
             while holder(run.lock_path) is not None:
                 peer = Peer(run, self.card.name, self._receive, self._run_gone)
-                peer.process, self._peer = lost.process, peer
+                if lost.process is not None and lost.process.returncode is None:  # else another process has resumed the run
+                    peer.process = lost.process
+                self._peer = peer
                 with contextlib.suppress(PeerDied, OSError):
                     await peer.connect(AGAIN_SECONDS)
                 if self._peer is not peer:
@@ -445,6 +447,7 @@ class RunLink:
                     self._connected()
                     return
                 self._peer = None
+                await asyncio.sleep(RETRY_SECONDS)
             await self.caught_up()
             self.poll()
             if self.run is not None and self.run.path == run.path and self.history.finished is None and self.history.failure is None:
