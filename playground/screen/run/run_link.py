@@ -222,6 +222,7 @@ class RunLink:
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
+        ended_before = self.history.finished
         self._starting, self.status, self._peer = True, None, peer
         self._listener.status_changed()
         try:
@@ -230,9 +231,11 @@ class RunLink:
             self._starting = False
             if self._peer is peer:
                 self._peer = None
-                self._start_failed(peer, str(error))
-                if self.run is not None and self.history.finished is not None:  # it was over before there was a connection
+                self.poll()
+                if self.run is not None and self.history.finished is not ended_before:  # it was over before there was a connection
                     await self.explore(self.run.name)
+                else:
+                    self._start_failed(peer, str(error))
             return
         finally:
             self._starting = False
@@ -249,8 +252,7 @@ class RunLink:
         self._listener.status_changed()
 
     def _start_failed(self, peer: Peer, why: str) -> None:
-        self.poll()
-        if self.history.failure is None and self.history.finished is None:
+        if self.history.failure is None:
             what = "The run could not be resumed" if self.history.started else "The run could not start"
             self._listener.problem(what, why or peer.exit_reason, "change the settings and try again")
         if self.history.started is None and self.run is not None:
@@ -434,6 +436,8 @@ class RunLink:
         self._listener.status_changed()
         try:
             while holder(run.lock_path) is not None:
+                if self._peer is not None or self.run is not run:  # a person has opened another run, or this one anew
+                    return
                 peer = Peer(run, self.card.name, self._receive, self._run_gone)
                 if lost.process is not None and lost.process.returncode is None:  # else another process has resumed the run
                     peer.process = lost.process
@@ -450,7 +454,7 @@ class RunLink:
                 await asyncio.sleep(RETRY_SECONDS)
             await self.caught_up()
             self.poll()
-            if self.run is not None and self.run.path == run.path and self.history.finished is None and self.history.failure is None:
+            if self.run is run and self._peer is None and self.history.finished is None and self.history.failure is None:
                 await self._report_death(lost)
         finally:
             self._behind = False
