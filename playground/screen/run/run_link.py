@@ -222,7 +222,7 @@ class RunLink:
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
-        ended_before = self.history.finished
+        before = self.history.finished, self.history.failure
         self._starting, self.status, self._peer = True, None, peer
         self._listener.status_changed()
         try:
@@ -232,10 +232,10 @@ class RunLink:
             if self._peer is peer:
                 self._peer = None
                 self.poll()
-                if self.run is not None and self.history.finished is not ended_before:  # it was over before there was a connection
+                if self.run is not None and self.history.finished not in (None, before[0]):  # it was over before there was a connection
                     await self.explore(self.run.name)
                 else:
-                    self._start_failed(peer, str(error))
+                    self._start_failed(peer, str(error), told=self.history.failure not in (None, before[1]))
             return
         finally:
             self._starting = False
@@ -251,8 +251,9 @@ class RunLink:
             self.send(SetSpeed(steps_per_second=self.limit))
         self._listener.status_changed()
 
-    def _start_failed(self, peer: Peer, why: str) -> None:
-        if self.history.failure is None:
+    def _start_failed(self, peer: Peer, why: str, *, told: bool) -> None:
+        """`told`: the run recorded a failure, which the tab shows."""
+        if not told:
             what = "The run could not be resumed" if self.history.started else "The run could not start"
             self._listener.problem(what, why or peer.exit_reason, "change the settings and try again")
         if self.history.started is None and self.run is not None:
