@@ -7,11 +7,15 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from dlplay.engine.events import Applied, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.architectures.convnet.settings import ConvNetSettings
+from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Saved, Started, Stepped
+from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import holder
+from dlplay.screen.run.peer import Peer, PeerDied
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
@@ -136,6 +140,45 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
         await pilot.press("escape")
         await until(lambda: "no model" in part_text(app, "RunBar"))
         assert directory.names(tmp_path) == []
+
+
+FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy="lower lr")
+FINISHED = Finished(step=50, reason="steps", metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0)
+
+
+@pytest.mark.parametrize("last", [FAILED, FINISHED], ids=["failed", "finished"])
+async def test_a_resume_that_fails_is_told_however_the_run_had_ended(
+    tmp_path: Path, last: Failed | Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    async def launch(peer: Peer, arguments: list[str]) -> None:
+        asked.append(arguments)
+        raise PeerDied("there is no such device")
+
+    monkeypatch.setattr(Peer, "launch", launch)
+    run = directory.create(tmp_path, "convnet", {})
+    settings = to_dict(ConvNetSettings(steps=50, lr=0.1))
+    with Journal(run.journal_path) as journal:
+        journal.append(
+            Started(
+                architecture="convnet", name=run.name, settings=settings, device="cpu", device_name="", threads=1, parameters=1, data="",
+            )
+        )  # fmt: skip
+        journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
+        journal.append(last)
+    async with opened(tmp_path, tab="convnet", attach=run.name) as (app, pilot):
+        await until(lambda: app.tab.form.values["lr"] == 0.1)
+        if last is FAILED:
+            await until(lambda: "the loss is not finite" in part_text(app, ".dialog"))
+            await pilot.press("escape")
+            await until(lambda: len(app.screen_stack) == 1)
+        app.tab.form.put("steps", "90")
+        app.tab.form.put("lr", "0.01")
+        await until(lambda: set(app.tab.form.pending) == {"steps", "lr"})
+        await pilot.press("space")
+        await until(lambda: "there is no such device" in part_text(app, ".dialog"))
+    assert {asked[0][at + 1] for at, word in enumerate(asked[0]) if word == "--set"} == {"steps=90", "lr=0.01"}
 
 
 async def test_a_finished_run_is_replayed_from_its_journal(tmp_path: Path) -> None:
