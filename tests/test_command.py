@@ -307,7 +307,7 @@ def test_a_terminal_that_cannot_draw_is_told_of_headless(first: str, tmp_path: P
         ("lr", "'lr' is not a name, = and a value"),
         ("batch=3", "batch cannot change in a run"),
         ("lrr=1", "did you mean lr"),
-        ("lr=fast", "--lr 'fast' is not a number"),
+        ("lr=fast", "--lr fast is not a number"),
     ],
 )
 def test_what_cannot_change_in_a_resumed_run_is_refused(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
