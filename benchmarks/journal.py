@@ -19,7 +19,18 @@ from dlplay.engine.events import Evaluated, Finished, Saved, Started, Stepped
 from dlplay.runs import compaction, directory
 from dlplay.runs.journal import Journal
 
-METRICS = ("train_loss", "train_accuracy", "grad_norm", "weight_norm", "update_ratio", "lr", "entropy", "tokens_per_second", "top5", "margin")
+METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "grad_norm",
+    "weight_norm",
+    "update_ratio",
+    "lr",
+    "entropy",
+    "tokens_per_second",
+    "top5",
+    "margin",
+)
 EVERY = 30
 """Steps of a record, as in a tenth of a second."""
 

@@ -251,6 +251,10 @@ def resume(
     until: Until = None,
     threads: Threads = None,
     device: Device = None,
+    set_: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="Change a setting from now on that may change in mid-run, such as lr=0.001; may be repeated."),
+    ] = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
     trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
@@ -261,6 +265,7 @@ def resume(
     card = architectures.card(run.spec.architecture)
     given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
+    overrides |= dict(_setting(card, text) for text in set_ or ())
     if not headless:
         for flag, is_given in (("--json", as_json), ("--paused", paused)):
             if is_given:
@@ -271,6 +276,17 @@ def resume(
     if not headless:
         return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
     return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
+
+
+def _setting(card: Card, text: str) -> tuple[str, Any]:
+    """`lr=0.001` as the name and the value of a setting that may change in a run. Raises `SettingsError`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"--set {text[:60]!r} is not a name, = and a value; write it like lr=0.001")
+    item = field(card.settings, name)
+    if not item.live and item.name not in ("steps", "minutes", "until", "threads", "device"):
+        raise SettingsError(f"--set {text[:60]}: {item.name} cannot change in a run; start a new one with it", item.name)
+    return item.name, parse(item, value)
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:

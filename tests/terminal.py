@@ -42,7 +42,9 @@ class Terminal:
         size: tuple[int, int] = (140, 42),
         environment: Mapping[str, str] | None = None,
         deaf: bool = False,
+        errors: Path | None = None,
     ) -> None:
+        """`errors` is a file for standard error, which is the terminal otherwise."""
         self.received = 0
         self._left_over = b""
         self._screen = pyte.Screen(*size)
@@ -56,7 +58,9 @@ class Terminal:
             given.pop(name, None)
         given["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [given.get("PYTHONPATH")])])
         command = [sys.executable, "-S", "-c", _LAUNCH + (_DEAF if deaf else "") + _BECOME, *arguments]
-        self._process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=given)
+        with contextlib.ExitStack() as stack:
+            stderr = slave if errors is None else stack.enter_context(errors.open("wb"))
+            self._process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=stderr, start_new_session=True, env=given)
         os.close(slave)
         self.pid = self._process.pid
 

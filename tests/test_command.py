@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlplay import architectures
+from dlplay import architectures, cli
 from dlplay.engine.events import Evaluated, Finished, Started, Stepped
+from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.journal import history
 from tests.conftest import Dlplay, Small, flags, wait_until
@@ -298,3 +299,18 @@ def test_a_terminal_that_cannot_draw_is_told_of_headless(first: str, tmp_path: P
     assert len(ended.stderr.splitlines()) == 1
     assert "TERM='dumb'" in ended.stderr
     assert "--headless" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lr", "'lr' is not a name, = and a value"),
+        ("batch=3", "batch cannot change in a run"),
+        ("lrr=1", "did you mean lr"),
+        ("lr=fast", "--lr fast is not a number"),
+    ],
+)
+def test_what_cannot_change_in_a_resumed_run_is_refused(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = directory.create(tmp_path, "convnet", {})
+    assert cli.run(["resume", run.name, "--headless", "--set", text, "--runs-dir", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err

@@ -149,3 +149,17 @@ def test_without_space_the_journal_stays_as_it_is(tmp_path: Path, monkeypatch: p
         assert path.read_bytes() == before
         writer.append(Saved(step=500, checkpoint="", bytes=1))
     assert len(values(journal.history(path))["loss"]) == 500
+
+
+def test_the_journal_of_another_run_at_its_path_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "LIMIT", 1000)
+    path = tmp_path / "events.jsonl"
+    with Journal(path) as writer:
+        train(writer, 1, 500, random.Random(3))
+        path.rename(tmp_path / "moved")
+        path.write_text("another one")
+        writer.compact()
+        assert path.read_text() == "another one"
+        path.unlink()
+        writer.compact()
+    assert [other.name for other in tmp_path.iterdir()] == ["moved"]

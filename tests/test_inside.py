@@ -133,6 +133,21 @@ async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> Non
         await until(pilot, lambda: app.names() == ["images", "maps", "words", "neighbours", "answer"], "all fit in two columns")
 
 
+async def test_a_panel_of_another_step_than_the_run_says_of_which() -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(60, 24)) as pilot:
+        await until(pilot, lambda: app.names() == ["images", "maps"], "two panels")
+        view = app.view("images")
+        await until(pilot, lambda: view.size.width > 40, "it is laid out")
+        app.inspector.show(View("images"), grid(), 1_200)
+        app.inspector.set_step(None)
+        assert hint(view) == "Pick one."  # it trains, and is up to date in a moment
+        app.inspector.set_step(1_240)
+        assert hint(view) == "as of step 1,200 · Pick one."
+        app.inspector.show(View("images"), grid(), 1_240)
+        assert hint(view) == "Pick one."
+
+
 def test_what_the_stage_shows_with_all_its_options_is_no_panel_as_well() -> None:
     card = dataclasses.replace(CARD, stage=stages.Plane("answer", "drawing"))
     assert [panel.name for panel in Inspector(card).panels] == ["images", "maps", "words", "neighbours"]

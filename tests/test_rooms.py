@@ -63,7 +63,8 @@ async def test_a_room_is_a_tab(rooms: Path, tmp_path: Path) -> None:
     architectures.add_rooms([rooms])
     async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 200}) as (app, pilot):
         await until(lambda: "My net" in screen_text(app))
-        await pilot.press("space")
+        assert "try it" not in screen_text(app)  # there is no stage to go to
+        await pilot.press("slash", "space")
         await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 200)
         await until(lambda: "nearest" in screen_text(app), 90)
         await until(lambda: "both" in part_text(app, "Inspector"))  # the panel answered
@@ -84,15 +85,30 @@ async def test_a_panel_that_breaks_says_so_in_its_place(rooms: Path, tmp_path: P
     path = rooms / "my_net" / "panels.py"
     path.write_text(path.read_text().replace("self.model(grid)", "self.model(grid[..., :1])"))
     architectures.add_rooms([rooms])
-    async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 10**6}) as (app, pilot):
+    async with opened(tmp_path / "runs", tab="my-net", settings={"steps": 100}, explore=True) as (app, pilot):
         await until(lambda: "My net" in screen_text(app))
         await pilot.press("space")
+        await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 100)  # over before anybody looks, or not
         await until(lambda: "could not be made: RuntimeError" in part_text(app, "Inspector"), 90)
-        await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 100)
         await pilot.press("q")
         await pilot.press("s")
         await until(lambda: app._exit)
     await until(lambda: holder(tmp_path / "runs" / "my-net-1" / "lock") is None)
+
+
+async def test_a_mistake_in_the_task_is_told_on_the_screen_with_its_file_and_line(rooms: Path, tmp_path: Path) -> None:
+    path = rooms / "my_net" / "task.py"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, "def ("]) + "\n")
+    architectures.add_rooms([rooms])
+    async with opened(tmp_path / "runs", tab="my-net") as (app, pilot):
+        await until(lambda: "My net" in screen_text(app))
+        await pilot.press("space")
+        await until(lambda: "could not start" in screen_text(app), 90)
+        said = part_text(app, ".dialog")
+        assert "SyntaxError" in said
+        assert f"line {len(lines) + 1}" in said
+        assert "task.py" in said.replace(" ", "")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from dlplay.engine.events import Applied, Baselines, Evaluated, Finished, Saved, Started, Stepped
+from dlplay.architectures.convnet.settings import ConvNetSettings
+from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Saved, Started, Stepped
+from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import holder
+from dlplay.screen.run.peer import Peer, PeerDied
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
@@ -80,6 +84,53 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
     await until(lambda: all(holder(tmp_path / name / "lock") is None for name in ("convnet-1", "convnet-2")))
 
 
+async def test_after_a_failure_the_form_says_what_starts(tmp_path: Path) -> None:
+    wild = {"optimizer": "sgd", "norm": "none", "schedule": "constant", "lr": 10.0, "save_every": 1, "eval_every": 1000}
+    async with opened(tmp_path, tab="convnet", settings=QUICK | wild) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: "The run failed" in screen_text(app))
+        assert link.history.failure is not None
+        failed_at = link.history.failure.step
+        await pilot.press("escape")
+        await until(lambda: link.state == "failed" and len(app.screen_stack) == 1)
+        assert app.tab.form.put("lr", "0.0001")
+        assert app.tab.form.put("batch", "9")  # which takes another run
+        await pilot.press("space")
+        await until(lambda: "batch: takes effect when you start over (r)" in screen_text(app))
+        await until(lambda: link.state == "training" and link.history.step > failed_at)
+        assert (link.history.settings["lr"], link.history.settings["batch"]) == (0.0001, 16)
+        assert any(words == "lr 0.0001" for _, words in link.history.marks)
+        assert directory.names(tmp_path) == ["convnet-1"]
+        await pilot.press("ctrl+x")
+        await until(lambda: link.state == "stopped")
+
+
+async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.step > 20)
+        assert link.run is not None
+        door, aside = link.run.socket_path, link.run.path / "aside"
+        door.rename(aside)
+        assert link._peer is not None
+        assert link._peer.client is not None
+        link._peer.client._writer.transport.abort()
+        await until(lambda: "▷ behind" in part_text(app, "RunBar"))
+        behind = link.history.step
+        await until(lambda: link.history.step > behind)  # its journal is read on
+        assert len(app.screen_stack) == 1
+        await pilot.press("q")
+        await until(lambda: "keep it running" in screen_text(app))
+        await pilot.press("escape")
+        aside.rename(door)
+        await until(lambda: link.state == "training")
+        assert await link.save()
+        await pilot.press("ctrl+x")
+        await until(lambda: link.state == "stopped")
+
+
 async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
         await pilot.press("space")
@@ -89,6 +140,45 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
         await pilot.press("escape")
         await until(lambda: "no model" in part_text(app, "RunBar"))
         assert directory.names(tmp_path) == []
+
+
+FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy="lower lr")
+FINISHED = Finished(step=50, reason="steps", metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0)
+
+
+@pytest.mark.parametrize("last", [FAILED, FINISHED], ids=["failed", "finished"])
+async def test_a_resume_that_fails_is_told_however_the_run_had_ended(
+    tmp_path: Path, last: Failed | Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    async def launch(peer: Peer, arguments: list[str]) -> None:
+        asked.append(arguments)
+        raise PeerDied("there is no such device")
+
+    monkeypatch.setattr(Peer, "launch", launch)
+    run = directory.create(tmp_path, "convnet", {})
+    settings = to_dict(ConvNetSettings(steps=50, lr=0.1))
+    with Journal(run.journal_path) as journal:
+        journal.append(
+            Started(
+                architecture="convnet", name=run.name, settings=settings, device="cpu", device_name="", threads=1, parameters=1, data="",
+            )
+        )  # fmt: skip
+        journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
+        journal.append(last)
+    async with opened(tmp_path, tab="convnet", attach=run.name) as (app, pilot):
+        await until(lambda: app.tab.form.values["lr"] == 0.1)
+        if last is FAILED:
+            await until(lambda: "the loss is not finite" in part_text(app, ".dialog"))
+            await pilot.press("escape")
+            await until(lambda: len(app.screen_stack) == 1)
+        app.tab.form.put("steps", "90")
+        app.tab.form.put("lr", "0.01")
+        await until(lambda: set(app.tab.form.pending) == {"steps", "lr"})
+        await pilot.press("space")
+        await until(lambda: "there is no such device" in part_text(app, ".dialog"))
+    assert {asked[0][at + 1] for at, word in enumerate(asked[0]) if word == "--set"} == {"steps=90", "lr=0.01"}
 
 
 async def test_a_finished_run_is_replayed_from_its_journal(tmp_path: Path) -> None:

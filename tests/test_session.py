@@ -14,6 +14,7 @@ from dlplay.engine.events import Finished, Started, Stepped
 from dlplay.runs import directory
 from dlplay.runs.journal import history
 from dlplay.runs.lock import holder
+from tests.conftest import wait_until
 from tests.terminal import Terminal, dlplay, processes_of
 
 SMALL = ("--layers", "1", "--width", "32", "--heads", "2", "--batch", "4", "--block-size", "16", "--threads", "1")
@@ -181,6 +182,45 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
         terminal.press("q")
         terminal.until(lambda: terminal.status is not None)
         assert terminal.status == 0
+
+
+def test_what_is_drawn_goes_to_the_terminal_wherever_errors_go(runs: Path, tmp_path: Path) -> None:
+    with Terminal("convnet", "--runs-dir", str(runs), errors=tmp_path / "log") as terminal:
+        terminal.until("Settings")
+        terminal.press("q")
+        terminal.until(lambda: terminal.status == 0)
+    assert (tmp_path / "log").read_text() == ""
+
+
+def explorers(runs: Path) -> list[Path]:
+    return list(runs.glob(".explore-*"))
+
+
+def test_no_folder_of_a_model_that_was_shown_is_left(runs: Path) -> None:
+    with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
+        terminal.until("equally likely")
+        assert len(explorers(runs)) == 1
+        leave_line(terminal)
+        terminal.press("q")
+        terminal.until(lambda: terminal.status == 0)
+    wait_until(lambda: not explorers(runs), "no folder")
+
+    # the screen is killed: the process that answered ends by itself
+    with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
+        terminal.until("equally likely")
+        terminal.kill()
+    wait_until(lambda: not explorers(runs), "no folder")
+
+    # all of them are killed: the next screen clears away what they left, whatever it opens
+    with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
+        terminal.until("equally likely")
+        terminal.kill()
+        clear_away(runs)
+    wait_until(lambda: not processes_of(runs), "all of them have ended")
+    assert len(explorers(runs)) == 1
+    with Terminal("transformer-xl", "--runs-dir", str(runs)) as terminal:
+        terminal.until("Settings")
+        terminal.until(lambda: len(explorers(runs)) <= 1 and all(str(terminal.pid) in folder.name for folder in explorers(runs)))
 
 
 @pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), ("seq2seq", "· target")])

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from msgspec import Meta
 from textual.events import Key, Paste
@@ -473,3 +474,24 @@ def test_a_full_passage_takes_no_more() -> None:
     passage = Passage("x" * MAX_LENGTH)
     assert not passage.append(" y", 0.5)
     assert len(passage.text) == MAX_LENGTH
+
+
+class Reader(Model):
+    """Cannot read @."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        found = await super().ask(panel, options)
+        left_out = "left out, since no token has them: @" if "@" in options["prompt"] else ""
+        return msgspec.structs.replace(found, remark=left_out) if isinstance(found, Bars) else found
+
+
+@pytest.mark.parametrize("size", [(100, 24), (80, 9)])
+async def test_what_the_model_cannot_read_is_told_however_small_the_window(size: tuple[int, int]) -> None:
+    app = StageApp(PromptStage, PROMPT, Reader())
+    async with app.run_test(size=size) as pilot:
+        app.stage._line.focus()
+        await until(pilot, lambda: app.stage._current_candidates() is not None, "candidates")
+        await pilot.press("space", "@")
+        await until(pilot, lambda: "no token has them: @" in message(app), "the remark")
+        await pilot.press("backspace")
+        await until(pilot, lambda: "no token" not in message(app), "the remark is gone")

@@ -16,10 +16,12 @@ import torch
 
 from dlplay.data import bounded, text
 from dlplay.data.subwords import BytePairs
-from dlplay.data.tokens import UNKNOWN, Characters, Words, choose_vocabulary, number
+from dlplay.data.tokens import UNKNOWN, Characters, Tokenizer, Words, choose_vocabulary, number
 from dlplay.engine.errors import DataError
 from dlplay.exports.source import Source
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
+from dlplay.parts.prompt_options import Prompt
+from dlplay.parts.prompts import read_prompt
 
 
 def corpus(content: str, kind: str = "word", **changes: int) -> text.Corpus:
@@ -396,3 +398,18 @@ def test_a_text_without_spaces_is_told_the_way_out(sentence: str) -> None:
 def test_a_text_of_words_that_are_all_rare_is_refused() -> None:
     with pytest.raises(DataError, match="no word occurs 3 times"):
         corpus(" ".join(chr(97 + i % 26) + chr(97 + i // 26) for i in range(400)), min_count=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "vocabulary", "text", "remark"),
+    [
+        (Words, ["<unk>", "a", "b"], "a = b @ a @", "left out, since no token has them: = @"),
+        (Words, ["<unk>", "a", "b"], "A\u0301 b", "not in the vocabulary, read as <unk>: á"),
+        (Characters, ["<unk>", "a", " "], "a \u00e9a \u732b", "not in the vocabulary, read as <unk>: é, 猫"),
+        (Words, ["<unk>", "a", "b"], " a\tb\n\u3000 ", ""),
+    ],
+)
+def test_what_of_a_prompt_is_not_read_is_told(kind: type[Tokenizer], vocabulary: list[str], text: str, remark: str) -> None:
+    read = read_prompt(kind(vocabulary), Prompt(prompt=text))
+    assert read.remark == remark
+    assert remark in read.caption()

@@ -7,7 +7,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlplay.engine.settings import Options, Settings, check_extras
+from dlplay.engine.errors import cause
+from dlplay.engine.settings import Options, Settings, SettingsError, check_extras
 from dlplay.engine.stages import Stage
 
 if TYPE_CHECKING:
@@ -165,7 +166,10 @@ class Card:
         return getattr(importlib.import_module(module), name)()
 
     def load_task(self) -> type[Task[Any]]:
-        """Import the task (and torch with it)."""
+        """Import the task (and torch with it). Raises `SettingsError` that says what is wrong with its module, and where."""
         module, _, name = self.task.partition(":")
-        task: type[Task[Any]] = getattr(importlib.import_module(module), name)
+        try:
+            task: type[Task[Any]] = getattr(importlib.import_module(module), name)
+        except Exception as error:
+            raise SettingsError(f"{self.name}: its task cannot be imported: {cause(error)}") from error
         return task

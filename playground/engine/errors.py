@@ -6,9 +6,11 @@ class DataError(ValueError):
 
 
 def cause(error: BaseException) -> str:
-    """The error and the line it comes from, on one line."""
+    """The error of somebody's own code and the line it comes from, on one line."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace and not isinstance(error, SyntaxError) else ""
+    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
     return " ".join(f"{type(error).__name__}: {error}".split())[:500] + where

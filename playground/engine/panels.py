@@ -99,6 +99,8 @@ class Bars(Panel, frozen=True, kw_only=True):
     """For candidates that continue a prompt: the text that picking the bar appends."""
     read: dict[str, str] = {}
     """For candidates that continue a prompt: the values that the model used for options nobody has set, by name."""
+    remark: str = ""
+    """What of the prompt the model cannot read; empty when nothing."""
     sets: list[str] = []
     """For alternatives to a token: the value that picking the bar gives to the option that the stage `changes`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import unicodedata
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from dlplay.parts.sampling import Reader, candidates, distribution, write
 BARS = 20
 """No more candidates than this are listed when `top_k` keeps all."""
 
+_SPACES = {code: None for code in range(0x3001) if chr(code).isspace()}
 AT_ONCE = 64
 """Positions of a prompt whose probabilities are computed at once."""
 
@@ -34,6 +36,8 @@ class ReadPrompt:
     """The text of each of `ids`, as it was typed."""
     notes: list[str]
     """Remarks on how it was read, for a caption."""
+    remark: str = ""
+    """Those of them that say what is not read as it was typed."""
 
     def place(self, token: int) -> int:
         """The index into `ids` that an option means: -1 is the last one, and so is anything beyond it."""
@@ -56,9 +60,23 @@ def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = Non
     ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
     if len(ids) < len(all_ids):
         notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
+    lost = []
     if unknown := unknown_words(tokenizer, ids, kept):
-        notes.append(f"not in the vocabulary, read as <unk>: {unknown}")
-    return ReadPrompt(ids, all_ids, typed, kept, notes)
+        lost.append(f"not in the vocabulary, read as <unk>: {unknown}")
+    if passed_over := characters_left_out(tokenizer, options.prompt):
+        lost.append(f"left out, since no token has them: {passed_over}")
+    return ReadPrompt(ids, all_ids, typed, kept, notes + lost, " · ".join(lost))
+
+
+def characters_left_out(tokenizer: Tokenizer, text: str) -> str:
+    """The first few different characters of `text` that are in no token, spaces apart; empty when there are none."""
+    text = unicodedata.normalize("NFC", text)
+    end, left = 0, ""
+    for _, start, stop in [*tokenizer.spans(text), ("", len(text), len(text))]:
+        left += text[end:start]
+        end = max(end, stop)
+    found = list(dict.fromkeys(left.translate(_SPACES)))
+    return " ".join(clean(character, 1) or ascii(character) for character in found[:8]) + (" …" if len(found) > 8 else "")
 
 
 def unknown_words(tokenizer: Tokenizer, ids: list[int], words: list[str]) -> str:
@@ -84,6 +102,7 @@ def next_token(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options
         high=1.0,
         appends=[tokenizer.decode([token], after=prompt.typed, spaced=spaced) for token in ids],
         figure=f"{100 * values[0]:.1f} %",
+        remark=prompt.remark,
         caption=prompt.caption(
             f"entropy {entropy / math.log(2):.2f} bits, ≈ {choices(math.exp(entropy))} equally likely {tokenizer.noun}",
             f"top {len(ids)} cover {100 * sum(values):.1f} %",

@@ -16,7 +16,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings, make
 from dlplay.engine.task import looking
 from dlplay.runs import origin
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs.directory import RunDirectory, remove_explored
 from dlplay.runs.lock import RunLock
 from dlplay.runs.process import load
 from dlplay.runs.server import Server
@@ -43,4 +43,5 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         server.start()
         stack.callback(server.close)
         serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
+    remove_explored(directory.path)  # not after an error: the screen reads the log, and removes it
     return 0

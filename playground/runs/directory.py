@@ -161,6 +161,14 @@ def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
     return runs_dir / f".explore-{os.getpid() if pid is None else pid}"
 
 
+def remove_explored(folder: Path) -> None:
+    """Remove the folder of a process that only served panels, and that of its screen once it is empty. Any other folder is left alone."""
+    if _HIDDEN.fullmatch(folder.parent.name):
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+
 def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
     """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")

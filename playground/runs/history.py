@@ -239,6 +239,7 @@ class History:
 
     def _start(self, event: Started) -> None:
         """A process started or resumed the run: what was recorded of later steps no longer counts."""
+        changed = [name for name, value in event.settings.items() if self.started is not None and self.settings.get(name, value) != value]
         self.started = event
         self.settings = dict(event.settings)
         self.failure = self.finished = None
@@ -246,6 +247,7 @@ class History:
         for series in (*self.training.values(), *self.held_out.values()):
             series.cut(event.step)
         self.marks = [mark for mark in self.marks if mark[0] <= event.step]
+        self.marks += [(event.step, f"{name.replace('_', ' ')} {show(event.settings[name])}") for name in changed]
 
 
 def _series(group: dict[str, Series], name: str) -> Series:

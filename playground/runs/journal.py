@@ -96,6 +96,8 @@ class Journal:
             return
         self._compact_at = self._size + self._size // 4
         with contextlib.suppress(OSError):
+            if not os.path.samestat(os.fstat(self._fd), self.path.lstat()):
+                return  # the run's folder is no longer at its path
             draft = compaction.compacted(self.path, compaction.KEPT, compaction.BLOCKS)
             fd = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
             draft.replace(self.path)

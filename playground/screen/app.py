@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
+from dlplay.runs import directory
 from dlplay.screen import numbers, themes
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
@@ -111,6 +112,7 @@ class PlaygroundApp(App[None]):
 
     def on_mount(self) -> None:
         self._hangup.listen()
+        directory.clean(self.runs_dir)
         self.call_after_refresh(self.open_tab, self.opened)  # the first paint does not wait for what a tab needs
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))

@@ -91,7 +91,7 @@ class ArchitectureTab(Vertical):
         self.card = card
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
-        self._new_panels: dict[str, tuple[View, AnyPanel | str]] = {}
+        self._new_panels: dict[str, tuple[View, AnyPanel | str, int]] = {}
         """Those that arrived since the last drawing, by name."""
         self._answering: object = None
         self._act_lock = asyncio.Lock()
@@ -244,11 +244,12 @@ class ArchitectureTab(Vertical):
         self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
         panels, self._new_panels = self._new_panels, {}
-        for view, panel in panels.values():
+        for view, panel, step in panels.values():
             if isinstance(panel, str):
                 self.inspector.fail(view, panel)
             else:
-                self.inspector.show(view, panel)
+                self.inspector.show(view, panel, step)
+        self.inspector.set_step(history.step if link.run is not None and link.state not in ("starting", "training") else None)
         if history.failure is not None and history.failure is not self._reported:
             self._reported = history.failure
             self._report_failure(history.failure)
@@ -302,8 +303,8 @@ class ArchitectureTab(Vertical):
 
     # --- what the link reports (`Listener`) ---------------------------------------------------------------------------------------
 
-    def panel_received(self, view: View, panel: AnyPanel | str) -> None:
-        self._new_panels[view.panel] = (view, panel)
+    def panel_received(self, view: View, panel: AnyPanel | str, step: int) -> None:
+        self._new_panels[view.panel] = (view, panel, step)
 
     def status_changed(self) -> None:
         self.post_message(self.StatusChanged(self))

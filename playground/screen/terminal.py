@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from typing import IO, Any, cast
@@ -65,11 +66,12 @@ class PacedFile:
 
 
 class PacedDriver(LinuxDriver):
-    """Textual's own driver, writing through a `PacedFile`."""
+    """Textual's own driver, writing through a `PacedFile`: to standard error, or to standard output where that is not the terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.paced = PacedFile(cast(IO[str], self._file))
+        file = self._file if self._file is not None and self._file.isatty() else sys.__stdout__
+        self.paced = PacedFile(cast(IO[str], file))
         self._file = cast(Any, self.paced)
 
     @property

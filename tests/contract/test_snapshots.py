@@ -80,7 +80,7 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pl
 
     def watch(link: RunLink, views: list[View]) -> None:
         for view in views:
-            link._listener.panel_received(view, facts(link.card.name).pictured.get(view.panel, Table(columns=["nothing"], rows=[])))
+            link._listener.panel_received(view, facts(link.card.name).pictured.get(view.panel, Table(columns=["nothing"], rows=[])), LAST)
 
     status = Status(
         state="training", step=LAST, steps_per_second=412.0, device="cpu", device_name="CPU, 2 cores", utilisation=0.5, memory=340_000_000

@@ -91,10 +91,15 @@ class Inspector(Vertical):
             self._grid.sort_children(key=lambda view: panels.index(view.card) if isinstance(view, PanelView) else 0)
             self.choose(0)
 
-    def show(self, view: View, panel: AnyPanel) -> None:
-        """Show the answer for one of `views`."""
+    def show(self, view: View, panel: AnyPanel, step: int | None = None) -> None:
+        """Show the answer for one of `views`, as of `step`."""
         if view.panel in self._views:
-            self._views[view.panel].show(panel, view.options)
+            self._views[view.panel].show(panel, view.options, step)
+
+    def set_step(self, step: int | None) -> None:
+        """The step at which the run stands; None while it trains. Panels of another step say so."""
+        for view in self._views.values():
+            view.set_step(step)
 
     def fail(self, view: View, why: str) -> None:
         """Say in the panel why there is no answer."""

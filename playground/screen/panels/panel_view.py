@@ -76,6 +76,10 @@ class PanelView(Vertical, can_focus=True):
         self._help.display = False
         self._pending: tuple[str, Any, Any] | None = None
         """The option that was changed last, its new value and the one before, until it is answered."""
+        self._step: int | None = None
+        """Of the panel that is shown."""
+        self._now: int | None = None
+        """At which the run stands; None while it trains."""
         self._reverted = False
         """Whether that change was refused and undone."""
 
@@ -87,8 +91,8 @@ class PanelView(Vertical, can_focus=True):
 
     # --- what it shows ------------------------------------------------------------------------------------------------------------
 
-    def show(self, panel: AnyPanel, options: Mapping[str, Any] | None = None) -> None:
-        """Show the answer to the question with `options`, in another widget if it is another kind of panel."""
+    def show(self, panel: AnyPanel, options: Mapping[str, Any] | None = None, step: int | None = None) -> None:
+        """Show the answer to the question with `options`, as of `step`, in another widget if it is another kind of panel."""
         kind = widget_for(panel)
         body = self._body
         if not isinstance(body, kind):
@@ -98,13 +102,19 @@ class PanelView(Vertical, can_focus=True):
         except (ValueError, IndexError, TypeError) as error:
             self.fail(f"this answer cannot be drawn: {error}")
             return
-        self.panel = panel
+        self.panel, self._step = panel, step
         if self._answers_pending(options):
             self._pending = None
         if not self._reverted:
             self.problem = ""
         self._bar.show_figure(panel.figure)
         self._draw_hint()
+
+    def set_step(self, step: int | None) -> None:
+        """The step at which the run stands, None while it trains: a panel of another step says so."""
+        if step != self._now:
+            self._now = step
+            self._draw_hint()
 
     def fail(self, problem: str, options: Mapping[str, Any] | None = None) -> None:
         """Say what went wrong. If an option was just changed, it gets its previous value back, which the shown answer belongs to."""
@@ -142,6 +152,8 @@ class PanelView(Vertical, can_focus=True):
         self._hint.set_class(bool(self.problem), "problem")
         self.set_class(bool(self.problem) and not self._reverted, "-stale")
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
+        if self._step is not None and self._now is not None and self._step != self._now:
+            text = f"as of step {self._step:,} · {text}"
         lines = 2 if self.size.height >= self.card.rows + ROOMY else 1
         room = max(10, self.size.width - 2 if lines == 1 else lines * (self.size.width - 6))
         self._hint.styles.max_height = 4 if self.problem else lines

@@ -12,6 +12,8 @@ from dlplay.runs import origin as origins
 from dlplay.screen.form.form import SettingsForm
 from dlplay.screen.run.run_link import COMPLETE, RunLink
 
+ON_RESUME = ("threads", "device")
+"""Settings that can be changed when a run is resumed, beside those that can at any time."""
 END_SECONDS = 60.0
 """How long to wait for a run to end; it may only just be starting."""
 
@@ -39,8 +41,18 @@ class RunControls:
             await self.start_over(paused=False)
         elif link.state == "finished":
             await self._extend()
-        else:
+        elif link.attached or link.state == "behind":
             await link.train_or_pause()
+        else:
+            await link.resume(overrides=self._changed())
+
+    def _changed(self) -> dict[str, Any]:
+        """The form's settings that differ from the run's and can change in a run that is resumed; the others are told."""
+        pending = self.form.pending
+        changed = {name: self.form.values[name] for name in pending if self.form.fields[name].live or name in ON_RESUME}
+        if later := [name.replace("_", " ") for name in pending if name not in changed]:
+            self._notify(f"{', '.join(later)}: takes effect when you start over (r)")
+        return changed
 
     async def _extend(self) -> None:
         """Resume a finished run, as far as the form's stop conditions allow."""
@@ -56,7 +68,7 @@ class RunControls:
         elif self.link.attached:
             await self.link.train_or_pause()
         else:
-            await self.link.resume(overrides=changed)
+            await self.link.resume(overrides=self._changed())
 
     async def step_once(self) -> None:
         """Train the run, or a new one, for a single step."""
@@ -66,7 +78,7 @@ class RunControls:
         if link.run is None:
             await self.start_over(paused=True)
         elif not link.attached:
-            await link.resume(paused=True)
+            await link.resume(paused=True, overrides=self._changed())
         await link.step_once()
 
     async def start_over(self, *, paused: bool) -> None:

@@ -72,6 +72,8 @@ class Peer:
                 raise PeerDied("")
             held = holder(self.directory.lock_path)
             pid = self.process.pid if self.process is not None else held.pid if held is not None else 0
+            if client.closed:
+                raise NotListening("the connection broke")
             if hello.architecture != self.architecture or pid not in (0, hello.pid):
                 raise NotListening(f"{hello.name} ({hello.architecture}, process {hello.pid}) answers there")
         except BaseException:

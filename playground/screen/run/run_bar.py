@@ -17,6 +17,7 @@ STATES = {
     "exploring": ("○", "ready", "$foreground 60%"),
     "starting": ("◌", "starting", "$text-warning"),
     "training": ("▶", "training", "$text-success"),
+    "behind": ("▷", "behind", "$text-warning"),
     "paused": ("‖", "paused", "$text-warning"),
     "finished": ("■", "finished", "$text-success"),
     "stopped": ("□", "stopped", "$text-warning"),

@@ -13,14 +13,14 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import code, without_code
+from dlplay.engine.settings import code, show, without_code
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import holder
-from dlplay.screen.run.peer import Peer, PeerDied
+from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
 
 LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
@@ -30,10 +30,13 @@ NO_MODEL = "no model yet: space trains one, o loads one"
 UNAVAILABLE = {
     "opening": "opening the model",
     "starting": "the run is starting",
+    "behind": "the connection to the run broke: it goes on, and is being found again",
     "stopped": "the run was stopped at step {step:,}: space resumes it",
     "interrupted": "the run was interrupted: space resumes it from its last checkpoint",
-    "failed": "the run failed: r starts over, o loads a model",
+    "failed": "the run failed: space resumes it from its last checkpoint as the form says, r starts over",
 }
+AGAIN_SECONDS = 2.0
+"""How long one attempt to find a run again may take; they follow each other while the run's process lives."""
 NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
 
 ANOTHER = "another model answers by now"
@@ -46,8 +49,8 @@ COMPLETE = ("steps", "minutes", "until")
 class Listener(Protocol):
     """Is told what happens on a link."""
 
-    def panel_received(self, view: View, panel: AnyPanel | str) -> None:
-        """A watched panel arrived, or why it cannot be shown."""
+    def panel_received(self, view: View, panel: AnyPanel | str, step: int) -> None:
+        """A watched panel arrived, as of `step`, or why it cannot be shown."""
 
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
@@ -79,7 +82,9 @@ class RunLink:
         self._starting = False
         self._opening = False
         self._explored = 0
-        self._death: asyncio.Task[None] | None = None
+        self._behind = False
+        """The connection broke while the run goes on."""
+        self._search: asyncio.Task[None] | None = None
 
     # --- its state ----------------------------------------------------------------------------------------------------------------
 
@@ -93,6 +98,8 @@ class RunLink:
             stopped = finished is not None and finished.reason not in COMPLETE
             state = self.status.state if self.status else "starting"
             return "stopped" if state == "finished" and stopped else state
+        if self._behind:
+            return "behind"
         if self.run is not None:
             ended = "finished" if finished and finished.reason in COMPLETE else "interrupted"
             return "failed" if self.history.failure else "stopped" if finished and finished.reason == "stopped" else ended
@@ -103,7 +110,7 @@ class RunLink:
     @property
     def busy(self) -> bool:
         """Whether there is a run that trains, or could, after the screen is closed."""
-        return self.state in ("starting", "training", "paused")
+        return self.state in ("starting", "training", "paused", "behind")
 
     @property
     def attached(self) -> bool:
@@ -149,7 +156,6 @@ class RunLink:
         if not origin:
             return
         self._leave_explorer()
-        directory.clean(self.runs_dir)
         self._explored += 1  # a folder for each, since the process before it may go on for some seconds
         folder = directory.explore_path(self.runs_dir) / f"{self.card.name}-{self._explored}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,6 +177,7 @@ class RunLink:
         try:
             await peer.launch(arguments)
         except (PeerDied, OSError) as error:
+            directory.remove_explored(folder)
             if self._explorer is peer:
                 self._explorer = None
                 self._listener.problem(f"{origin} could not be opened", str(error), "space trains from scratch; o opens another model")
@@ -214,12 +221,14 @@ class RunLink:
             self._show(run)
         peer = Peer(run, self.card.name, self._receive, self._run_gone)
         arguments = ["resume", run.name, "--headless", "--runs-dir", str(self.runs_dir)] + (["--paused"] if paused else [])
-        arguments += _flags(without_code(self.card.settings, overrides or {}))
+        for name, value in without_code(self.card.settings, overrides or {}).items():
+            arguments += ["--set", f"{name}={show(value)}"]
         if (entered := self.code()) and entered == code(self.card.settings, run.spec.settings):
             arguments.append("--trust-code")
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
+        before = self.history.finished, self.history.failure
         self._starting, self.status, self._peer = True, None, peer
         self._listener.status_changed()
         try:
@@ -228,22 +237,29 @@ class RunLink:
             self._starting = False
             if self._peer is peer:
                 self._peer = None
-                self._start_failed(peer, str(error))
+                self.poll()
+                if self.run is not None and self.history.finished not in (None, before[0]):  # it was over before there was a connection
+                    await self.explore(self.run.name)
+                else:
+                    self._start_failed(peer, str(error), told=self.history.failure not in (None, before[1]))
             return
         finally:
             self._starting = False
         if self._peer is not peer:
             peer.leave()
             return
+        self._connected()
+
+    def _connected(self) -> None:
         self._leave_explorer()
         self._watcher.subscribe(self._client)
         if self.limit:
             self.send(SetSpeed(steps_per_second=self.limit))
         self._listener.status_changed()
 
-    def _start_failed(self, peer: Peer, why: str) -> None:
-        self.poll()
-        if self.history.failure is None:
+    def _start_failed(self, peer: Peer, why: str, *, told: bool) -> None:
+        """`told`: the run recorded a failure, which the tab shows."""
+        if not told:
             what = "The run could not be resumed" if self.history.started else "The run could not start"
             self._listener.problem(what, why or peer.exit_reason, "change the settings and try again")
         if self.history.started is None and self.run is not None:
@@ -278,7 +294,7 @@ class RunLink:
         """Save and end the run; False when it has not ended after `timeout` seconds. Its process waits for its last client to leave."""
         deadline = asyncio.get_running_loop().time() + timeout
         asked = False
-        while self._starting or (self.attached and self.state not in OVER):
+        while self._starting or self._behind or (self.attached and self.state not in OVER):
             if self.attached and not asked:
                 asked = True
                 self.send(Stop())
@@ -316,14 +332,12 @@ class RunLink:
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
     async def train_or_pause(self) -> None:
-        """Pause a run that is training; resume one that is paused or has ended."""
+        """Pause a run that is training; resume one that is paused, or has ended and still answers."""
         state = self.state
         if state == "training":
             await self.command(Pause())
         elif state in ("paused", "finished", "stopped") and self.attached:
             await self.command(Resume())
-        elif self.run is not None and state in ("stopped", "interrupted", "finished", "failed"):
-            await self.resume()
 
     async def step_once(self) -> None:
         """Train one step, then pause."""
@@ -419,8 +433,39 @@ class RunLink:
         self.status = None
         self.poll()
         if peer is not None and self.history.finished is None and self.history.failure is None:
-            self._death = asyncio.get_running_loop().create_task(self._report_death(peer))
+            self._search = asyncio.get_running_loop().create_task(self._find_again(peer))
         self._listener.status_changed()
+
+    async def _find_again(self, lost: Peer) -> None:
+        """The connection broke: connect again while a process holds the run, and report the death of one that does not any more."""
+        run = lost.directory
+        self._behind = holder(run.lock_path) is not None
+        self._listener.status_changed()
+        try:
+            while holder(run.lock_path) is not None:
+                if self._peer is not None or self.run is not run:  # a person has opened another run, or this one anew
+                    return
+                peer = Peer(run, self.card.name, self._receive, self._run_gone)
+                if lost.process is not None and lost.process.returncode is None:  # else another process has resumed the run
+                    peer.process = lost.process
+                self._peer = peer
+                with contextlib.suppress(PeerDied, OSError):
+                    await peer.connect(AGAIN_SECONDS)
+                if self._peer is not peer:
+                    peer.leave()
+                    return
+                if peer.connected:
+                    self._connected()
+                    return
+                self._peer = None
+                await asyncio.sleep(RETRY_SECONDS)
+            await self.caught_up()
+            self.poll()
+            if self.run is run and self._peer is None and self.history.finished is None and self.history.failure is None:
+                await self._report_death(lost)
+        finally:
+            self._behind = False
+            self._listener.status_changed()
 
     async def _report_death(self, peer: Peer) -> None:
         why = await peer.describe_death(self.history.step)
@@ -431,6 +476,8 @@ class RunLink:
         self._listener.problem("The run was interrupted", why, remedy)
 
     def _explorer_gone(self) -> None:
+        if self._explorer is not None and holder(self._explorer.directory.lock_path) is None:  # it was killed
+            directory.remove_explored(self._explorer.directory.path)
         self._explorer = None
         self._listener.status_changed()
 

@@ -15,9 +15,9 @@ PANEL_RATE = 2.0
 
 
 class Watcher:
-    """Calls `on_panel` with every answer to one of the views that are watched now: a panel, or why there is none."""
+    """Calls `on_panel` with every answer to one of the views that are watched now (a panel, or why there is none), and its step."""
 
-    def __init__(self, on_panel: Callable[[View, AnyPanel | str], None]) -> None:
+    def __init__(self, on_panel: Callable[[View, AnyPanel | str, int], None]) -> None:
         self._on_panel = on_panel
         self._views: list[View] = []
         self._watch = 0
@@ -38,4 +38,4 @@ class Watcher:
         """A panel arrived, or cannot be shown; either is dropped when it belongs to an earlier subscription."""
         watch, answer = (event.watch, event.panel) if isinstance(event, Shown) else (event.id, event.error)
         if watch == self._watch and event.view is not None and event.view < len(self._views):
-            self._on_panel(self._views[event.view], answer)
+            self._on_panel(self._views[event.view], answer, event.step)

@@ -97,6 +97,8 @@ class ActionStage(Container):
         """Does an action; None while no model can."""
         self.caption = ""
         """The caption of the newest answer."""
+        self.remark = ""
+        """What a person has to know of the newest answer, however little room there is."""
         self._refusal = ""
         self._answered_options: dict[str, Any] | None = None
         """The options of the question whose answer is shown."""
@@ -266,12 +268,12 @@ class ActionStage(Container):
         """Show the problem, else the notice, else the idle message if there is room."""
         problem = self._problem or (self._refusal if self.ask is not None else "")
         unavailable = self.unavailable if self.ask is None else ""
-        self.message.display = bool(problem or self._notice or unavailable) or self.size.height >= self.ROWS_FOR_MESSAGE
+        self.message.display = bool(problem or self._notice or unavailable or self.remark) or self.size.height >= self.ROWS_FOR_MESSAGE
         self.message.set_class(bool(problem), "problem")
         # once no model can answer, the last answer still holds for the options it was asked with
         stale = bool(self._refusal) if self.ask is not None else self._answered_options != self.question_options()
         self.set_class(self._answered_options is not None and stale, "-stale")
-        text = f"✗ {problem}" if problem else f"✓ {self._notice}" if self._notice else unavailable or self.idle_message()
+        text = f"✗ {problem}" if problem else f"✓ {self._notice}" if self._notice else unavailable or self.remark or self.idle_message()
         lines = self.MAX_MESSAGE_LINES if problem else 1
         width = max(10, self.message.size.width or self.size.width)
         self.message.update(fit(text.replace("\n", " "), width if lines == 1 else lines * (width - 6)))
