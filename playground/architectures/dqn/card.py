@@ -43,7 +43,8 @@ card = Card(
             "Q-values",
             "The predicted discounted return of each action in the watched state.",
             "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
-            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100.",
+            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. Of a dueling network, V is the value of "
+            "the state and A each action's advantage; Q is their sum.",
             rows=5,
         ),
         PanelCard(

@@ -47,15 +47,27 @@ class DQNPanels:
         target = self.task.target_network(torch.from_numpy(self.player.observation[None]).to(self.task.device))[0].cpu().numpy()
         two = self.task.settings.target != "none"
         best, ranked = int(online.argmax()), np.sort(online)
+        lead = f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best]
+        labels, value = list(names), ""
+        if self.task.settings.dueling:
+            state_value, advantages = self._value_and_advantages()
+            labels = [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages, strict=True)]
+            value = f"V {state_value:.4g}; "
         return Bars(
-            labels=list(names),
+            labels=labels,
             values=online.tolist(),
             second=target.tolist() if two else [],
             names=["online network", "target network"] if two else [],
             chosen=best,
-            figure=f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best],
+            figure=value + lead,
             caption=f"step {len(self.player.episode.actions)} of the watched episode",
         )
+
+    def _value_and_advantages(self) -> tuple[float, list[float]]:
+        """V(s) and the advantages (A,) of the watched state, by a dueling network."""
+        observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
+        value, advantages = self.task.q_network.value_and_advantages(observation)
+        return float(value), advantages[0].tolist()
 
     def values(self, options: ValueFunction) -> HeatMap | Table:
         kind = self.player.obs_spec.kind
