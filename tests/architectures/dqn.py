@@ -439,6 +439,18 @@ def test_value_iteration_solves_the_grids(env: str, value: float, reward: float)
     assert rollouts.returns.mean() == pytest.approx(reward, abs=0.12)
 
 
+def test_predictions_stand_beside_returns_from_the_same_states() -> None:
+    """On CliffWalking, solved, the mean over replayed states is far above the value of the start, and no overestimation."""
+    task = trained("cliffwalking")
+    with looking(task):
+        found = task.evaluate()
+    assert found["start_q"] == pytest.approx(found["discounted_return"], abs=0.1)
+    assert found["discounted_return"] == pytest.approx(-12.2479, abs=1e-3)
+    assert float(task.train_step().get("max_q", task._learn()["max_q"])) > found["start_q"] + 3
+    for chart in card.charts:
+        assert not {"start_q", "discounted_return"} & set(chart.held_out) or not chart.train
+
+
 def test_cartpole_has_a_heuristic() -> None:
     found = build().baselines()["eval_return"]
     assert found["random"] == pytest.approx(22, abs=5)
