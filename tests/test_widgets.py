@@ -5,6 +5,8 @@ import pytest
 from textual import events
 
 from dlplay.widgets import Bars, HeatMap, ImageGrid, PixelPad, Scatter, TableView, TokenStrip
+from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.rows import Row
 from tests.widget_stage import Stage, text, until
 
 
@@ -34,6 +36,32 @@ async def test_a_heat_map_prints_counts_and_reads_out_values() -> None:
         message = stage.heard[0]
         assert isinstance(message, HeatMap.Selected)
         assert (message.row, message.column) == (1, 1)
+
+
+@pytest.mark.parametrize("colours", ["truecolor", ""])
+async def test_a_hatched_cell_is_empty_in_every_second_place(colours: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORTERM", colours)
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(60, 14)):
+        mask = np.zeros((4, 4), bool)
+        mask[0, 0] = True
+        widget.show(np.ones((4, 4)), low=0.0, high=1.0)
+        plain = widget.paint(60, 14, Palette.of(widget))
+        widget.show(np.ones((4, 4)), low=0.0, high=1.0, hatched=mask)
+        marked = widget.paint(60, 14, Palette.of(widget))
+        grid = widget._grid
+        assert grid is not None
+
+        def cells(rows: list[Row]) -> list[list[tuple[str, object]]]:
+            return [[(letter, segment.style) for segment in row for letter in segment.text] for row in rows]
+
+        before, after = cells(plain), cells(marked)
+        changed = {(y, x) for y in range(len(before)) for x in range(len(before[y])) if before[y][x] != after[y][x]}
+        assert changed == {(y, x) for y in range(grid.tall // 2) for x in range(grid.wide) if (x + y) % 2 == 0}
+        with pytest.raises(ValueError, match="hatched has the shape"):
+            widget.show(np.ones((4, 4)), hatched=mask[:2])
 
 
 async def test_clicking_a_heat_map_chooses_the_value_under_the_pointer() -> None:

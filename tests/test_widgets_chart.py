@@ -96,6 +96,19 @@ async def test_marks_are_named() -> None:
         assert "lr 0.001 → 0.0003" in "\n".join(text(chart))
 
 
+async def test_a_value_that_is_older_than_the_newest_step_says_of_which_step_it_is() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)):
+        x = np.arange(740)
+        chart.reach = 739.0
+        chart.show([Curve("train", x, x / 1000), Curve("modes covered", x[::500], x[::500] / 500, "held_out", smoothed=False)])
+        assert text(chart)[0].startswith("━━ train 0.739")
+        assert "modes covered 1 at step 500 " in text(chart)[0]
+        chart.reach = 500.0
+        chart.show([Curve("modes covered", x[:501:500], x[:501:500] / 500, "held_out", smoothed=False)])
+        assert "at step" not in text(chart)[0]
+
+
 async def test_the_cursor_reads_out_every_curve() -> None:
     chart = LineChart()
     async with Stage(chart).run_test(size=(80, 20)) as pilot:

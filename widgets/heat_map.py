@@ -55,6 +55,7 @@ class HeatMap(Surface):
         self._columns: list[str] = []
         self._titles = ("", "")
         self._signed = self._counts = False
+        self._hatched: NDArray[np.bool_] | None = None
         self._range = (0.0, 1.0)
 
     def show(
@@ -68,15 +69,21 @@ class HeatMap(Surface):
         low: float | None = None,
         high: float | None = None,
         counts: bool = False,
+        hatched: ArrayLike | None = None,
     ) -> None:
         """Show a matrix (rows, columns).
 
         Colours run from `low` to `high`, by default the smallest and the largest value; `signed` makes that range symmetric about zero.
-        `counts` prints the values in the cells if they fit. Raises `ValueError` when `values` is not a matrix.
+        `counts` prints the values in the cells if they fit; cells that are true in `hatched` (rows, columns) are hatched. Raises
+        `ValueError` when `values` is not a matrix, or `hatched` of another shape.
         """
         matrix = np.asarray(values, dtype=np.float64)
         if matrix.ndim != 2:
             raise ValueError(f"a heat map shows a matrix, not an array of shape {matrix.shape}; reshape it to (rows, columns)")
+        mask = None if hatched is None else np.asarray(hatched, dtype=np.bool_)
+        if mask is not None and mask.shape != matrix.shape:
+            raise ValueError(f"hatched has the shape {mask.shape}, and the matrix {matrix.shape}")
+        self._hatched = mask
         if matrix.shape != self.values.shape:
             self.cursor = self._hover = None
         self.values = matrix
@@ -107,6 +114,10 @@ class HeatMap(Surface):
             )
         levels = to_levels(matrix, *self._range, signed=self._signed)
         pixels = np.asarray(resample(levels, grid.pixel_rows, grid.pixel_columns), dtype=np.intp)
+        if self._hatched is not None:  # every second character is left empty; a mean of several values only if all of them are hatched
+            mask = resample(self._hatched.astype(np.float64), *levels.shape) == 1
+            y, x = np.indices(pixels.shape)
+            pixels = np.where(np.asarray(resample(mask, *pixels.shape)) & ((y // 2 + x) % 2 == 0), scale.nothing, pixels)
         body = level_rows(pixels, scale, palette)
         if self._counts and not grid.shrunk:
             self._print_counts(body, levels, grid, scale, palette)

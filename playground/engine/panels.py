@@ -63,6 +63,8 @@ class HeatMap(Panel, frozen=True, kw_only=True):
     high: float | None = None
     counts: bool = False
     """Print the values in the cells where they fit (a confusion matrix)."""
+    hatched: Array | None = None  # (rows, columns) u1
+    """1 for the cells that are hatched, such as those that a value is only extrapolated to."""
 
 
 class ImageGrid(Panel, frozen=True, kw_only=True):

@@ -235,13 +235,51 @@ def test_double_dqn_chooses_with_one_network_and_evaluates_with_the_other() -> N
 
 
 def test_a_dueling_network_adds_the_state_value_and_the_centred_advantages() -> None:
-    net = QNetwork(ObservationSpec("vector", (4,)), 3, (8,), dueling=True)
+    net = QNetwork(ObservationSpec("vector", (4,)), 3, (8, 16), dueling=True)
     observations = torch.randn(5, 4)
     features = net.features(observations)
-    assert net.state_value is not None
-    expected = net.state_value(features) + net.head(features) - net.head(features).mean(1, keepdim=True)
-    assert torch.allclose(net(observations), expected)
-    assert torch.allclose(net(observations).mean(1, keepdim=True), net.state_value(features), atol=1e-6)
+    assert features.shape == (5, 8)
+    value, advantages = net.value_and_advantages(observations)
+    assert torch.equal(value, net.value(features))
+    assert torch.allclose(advantages.mean(1), torch.zeros(5), atol=1e-6)
+    assert torch.allclose(net(observations), value + advantages)
+
+
+@pytest.mark.parametrize("hidden", [(16,), (8, 16)])
+def test_the_streams_of_a_dueling_network_are_no_linear_map_of_shared_features(hidden: tuple[int, ...]) -> None:
+    """No linear head on the shared features gives the same Q-values: each stream has a hidden layer (Wang et al., 2016)."""
+    torch.manual_seed(0)
+    net = QNetwork(ObservationSpec("vector", (4,)), 3, hidden, dueling=True).double()
+    observations = torch.randn(500, 4, dtype=torch.float64)
+    with torch.no_grad():
+        features = torch.cat([net.features(observations), torch.ones(500, 1, dtype=torch.float64)], 1)
+        for q in (net.value_and_advantages(observations)[0], net(observations)):
+            q = q - q.mean(0)
+            rest = q - features @ torch.linalg.lstsq(features, q).solution
+            assert rest.square().mean() > 0.01 * q.square().mean()
+        moved = net(observations)
+        net.value[0].weight.mul_(2)  # type: ignore[operator,union-attr]
+        change = net(observations) - moved
+    assert torch.allclose(change, change[:, :1])  # V moves all actions alike
+    assert change.abs().max() > 0.01
+
+
+def test_the_panel_of_a_dueling_network_shows_value_and_advantages() -> None:
+    task = build(**SMALL | {"dueling": True})
+    bars = ask(task, "q_values")
+    observation = torch.from_numpy(task.player.observation[None])
+    with torch.no_grad():
+        value, advantages = task.q_network.value_and_advantages(observation)
+    assert bars.figure.startswith(f"V {float(value):.4g}; ")
+    assert bars.labels == [f"{name} (A {a:+.3g})" for name, a in zip(task.player.action_names, advantages[0].tolist(), strict=True)]
+    assert bars.values == pytest.approx((value + advantages)[0].tolist())
+
+
+def test_a_dueling_network_of_version_0_1_is_refused_in_words() -> None:
+    task = build(**SMALL | {"dueling": True})
+    old = {"net/head.weight": torch.zeros(2, 16), "net/state_value.weight": torch.zeros(1, 16)}
+    with pytest.raises(SettingsError, match=r"dueling network is of dlplay 0\.1 .* train a new one with --dueling"):
+        task.load_weights(old)
 
 
 def test_the_target_network_is_copied_or_averaged() -> None:
@@ -315,7 +353,7 @@ def test_clipped_rewards_do_not_clip_the_reported_return() -> None:
         {"n_step": 3, "prioritised": True, "double": True},
         {"envs": 3, "vector": "list", "target": "soft", "n_step": 2},
         {"envs": 3, "vector": "native", "buffer": 90},
-        {"env": "FrozenLake-v1", "hidden": "0", "dueling": True},
+        {"env": "FrozenLake-v1", "hidden": "8", "dueling": True},
         {"env": "probe/Picture-v0", "buffer": 60, "batch": 4},
         {"env": "Acrobot-v1", "target": "none", "envs": 2},
     ],
@@ -401,6 +439,18 @@ def test_value_iteration_solves_the_grids(env: str, value: float, reward: float)
     assert rollouts.returns.mean() == pytest.approx(reward, abs=0.12)
 
 
+def test_predictions_stand_beside_returns_from_the_same_states() -> None:
+    """On CliffWalking, solved, the mean over replayed states is far above the value of the start, and no overestimation."""
+    task = trained("cliffwalking")
+    with looking(task):
+        found = task.evaluate()
+    assert found["start_q"] == pytest.approx(found["discounted_return"], abs=0.1)
+    assert found["discounted_return"] == pytest.approx(-12.2479, abs=1e-3)
+    assert float(task.train_step().get("max_q", task._learn()["max_q"])) > found["start_q"] + 3
+    for chart in card.charts:
+        assert not {"start_q", "discounted_return"} & set(chart.held_out) or not chart.train
+
+
 def test_cartpole_has_a_heuristic() -> None:
     found = build().baselines()["eval_return"]
     assert found["random"] == pytest.approx(22, abs=5)
@@ -422,6 +472,7 @@ def test_cartpole_has_a_heuristic() -> None:
         ({"env": "FrozenLake-v1", "envs": 2, "vector": "native"}, "no vectorised form that resumes exactly"),
         ({"hidden": "0,4"}, "a layer without units"),
         ({"buffer": 3, "n_step": 5}, "use at least 7"),
+        ({"hidden": "0", "dueling": True}, "--dueling needs a hidden layer for each of its two streams"),
         ({"env": "no such thing"}, "--env no such thing"),
     ],
 )

@@ -197,6 +197,44 @@ def test_the_plotted_values_are_those_of_the_network() -> None:
         ask(task, "values", dimensions="0,4")
 
 
+def test_the_plot_hatches_what_no_observation_in_the_buffer_reaches() -> None:
+    task = build(**SMALL)
+    assert ask(task, "values").hatched is None  # nothing was played yet
+    train(task, 150)
+    panel = ask(task, "values", dimensions="2,3")
+    hatched = panel.hatched.numpy().astype(bool)
+    assert "hatched: not in the replay buffer" in panel.caption
+    seen = task.replay.observations[: task.replay.written]
+    x, y = (np.linspace(*task.panels()._span(number), count) for number, count in ((2, 41), (3, 25)))
+    nearest = {
+        (24 - int(np.abs(y - b).argmin()), int(np.abs(x - a).argmin())) for a, b in seen[:, 2:] if x[0] <= a <= x[-1] and y[0] <= b <= y[-1]
+    }
+    assert len(nearest) > 50
+    assert not any(hatched[place] for place in nearest)
+    assert hatched.sum() > hatched.size / 2  # 150 steps leave most of the plane unseen
+
+
+def test_states_that_the_buffer_does_not_hold_stand_in_brackets() -> None:
+    task = build(env="CliffWalking-v1", **SMALL | {"hidden": "0"})
+    assert "(" not in ask(task, "values").rows[0][0]
+    train(task, 12)
+    table = ask(task, "values")
+    assert table.caption.startswith("(in brackets): not in the replay buffer")
+    seen = set(task.replay.observations[: task.replay.written].tolist())
+    cells = [cell for row in table.rows for cell in row]
+    assert {state for state, cell in enumerate(cells) if cell[0] != "(" and cell not in ("cliff", "goal")} == seen
+    assert sum(cell[0] == "(" for cell in cells) > 20
+
+
+def test_bars_that_stand_side_by_side_say_of_which_training_step_they_are() -> None:
+    task = build(**SMALL)
+    train(task, 30)
+    assert ask(task, "q_values").caption.endswith(", training step 30")
+    assert ask(task, "environment").facts["Q-values of"] == "training step 30"
+    train(task, 1)
+    assert act(task, "watch").facts["Q-values of"] == "training step 31"
+
+
 def test_the_buffer_can_be_browsed() -> None:
     task = build(**SMALL, time_limit=12)
     train(task, 60)

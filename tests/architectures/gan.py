@@ -340,6 +340,19 @@ def test_baselines_say_what_is_good_and_what_is_not() -> None:
     assert set(images) == set(evaluate(build(**IMAGES)))
 
 
+def test_the_panel_counts_modes_as_the_evaluation_does_and_says_at_which_step() -> None:
+    task = build(**TINY | {"steps": 1000})
+    with torch.no_grad():  # one sample in 300 lies in a mode of its own, which is no mode covered
+        task.generator.forward = lambda z: torch.tensor([[2.0, 0.0]]).repeat(len(z), 1) / 1.414  # type: ignore[method-assign]
+        samples = task.generator.forward
+        task.generator.forward = lambda z: torch.cat([samples(z[:-1]), -samples(z[-1:])])  # type: ignore[method-assign]
+    train(task, 0)
+    task.step = 740
+    assert evaluate(task)["modes_covered"] == 1
+    assert ask(task, "samples").figure == "1 of 8 modes at step 740"
+    assert ask(task, "coverage").figure == "100 % in a mode at step 740"
+
+
 # --- edits of the data ------------------------------------------------------------------------------------------------------------
 
 

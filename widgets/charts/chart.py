@@ -77,6 +77,8 @@ class ChartState:
     left: float
     right: float
     """The part of the x axis that is shown, from `left` to `right`."""
+    reach: float
+    """The newest x of all charts beside this one; 0: not known."""
     zoomed: bool
     cursor: float | None
     """The x at which values are read out."""

@@ -27,7 +27,7 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
         head.append(Segment(f"{plain(chart.x_title)} {figure(x)}  ", palette.style("accent", bold=True)))
     row: Row = []
     # a readout must show values; without a cursor, names say which curve is which
-    for detail in (3, 2, 1, 0) if cursor is not None else (3, 2, -1, 0):
+    for detail in (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0):
         row = head + [segment for curve in chart.curves for segment in _entry(chart, curve, detail, palette)]
         if _length(row) <= width + 2:  # the two spaces at the end may be cut
             break
@@ -49,7 +49,8 @@ def _length(row: Row) -> int:
 
 
 def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette) -> Row:
-    """One curve in the legend; detail 3: smoothed value too, 2: value, 1: the value without a name, -1: the name alone, 0: that cut."""
+    """One curve in the legend; detail 4: smoothed value too, 3: the step of a value that is not of the newest step, 2: value, 1: the value
+    without a name, -1: the name alone, 0: that cut."""
     curve = prepared.curve
     dots = curve.style == "dots"
     glyph = MARKER * 2 if dots else GLYPHS[prepared.dash % len(GLYPHS)]
@@ -61,7 +62,10 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
         newest = prepared.point(-1) if len(prepared.x) else None
         point = prepared.nearest(chart.cursor) if chart.cursor is not None else newest
         value = figure(None if point is None else point[1], chart.percent, chart.unit)
-        if detail > 2 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
+        if detail > 3 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
             value += f" ~{figure(point[2], chart.percent)}"
-        row.append(Segment(value + "  ", palette.style("text")))
+        row.append(Segment(value, palette.style("text")))
+        if detail > 2 and chart.cursor is None and newest is not None and not curve.smoothed and newest[0] < chart.reach:
+            row.append(Segment(f" at {plain(chart.x_title)} {newest[0]:,.0f}", palette.style("muted")))
+        row.append(Segment("  ", palette.style("text")))
     return row

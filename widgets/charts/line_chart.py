@@ -153,6 +153,7 @@ class LineChart(Surface):
             marks=self.marks,
             left=left,
             right=right,
+            reach=self.reach,
             zoomed=self.zoomed,
             cursor=self.cursor,
             log_scale=self.log_scale,

@@ -23,7 +23,8 @@ card = Card(
     charts=(
         ChartCard("TD loss", train=("loss",), log=True),
         ChartCard("Return", train=("episode_return",), held_out=("eval_return",), better="higher"),
-        ChartCard("Predicted value vs. return", train=("max_q",), held_out=("discounted_return", "start_q"), better="higher"),
+        ChartCard("First states: predicted and obtained value", held_out=("discounted_return", "start_q"), better="higher"),
+        ChartCard("Mean max Q over replayed states", train=("max_q",)),
         ChartCard("TD error (mean absolute)", train=("td_error",), log=True),
         ChartCard("Exploration rate ε", train=("epsilon",), percent=True),
     ),
@@ -43,7 +44,8 @@ card = Card(
             "Q-values",
             "The predicted discounted return of each action in the watched state.",
             "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
-            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100.",
+            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. Of a dueling network, V is the "
+            "value of the state and A each action's advantage; Q is their sum.",
             rows=5,
         ),
         PanelCard(
@@ -52,7 +54,8 @@ card = Card(
             "V(s) = max Q(s, a), over two numbers of the observation or in every state of a grid.",
             "For vectors: two numbers vary, the others are as in the watched episode; show the value, the best action, or the action gap "
             "(its lead over the second best). For grids: each state has its value and an arrow for the best action. Look for the boundary "
-            "at which the best action changes.",
+            "at which the best action changes. No observation in the replay buffer lies where it is hatched, or in brackets: values "
+            "there are extrapolated, and need not mean anything.",
             ValueFunction,
             rows=12,
         ),

@@ -6,6 +6,7 @@ In the comments B is the batch, A the number of actions.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -33,7 +34,11 @@ class ObservationSpec(NamedTuple):
 
 
 class QNetwork(nn.Module):
-    """Values of all actions. A dueling network (Wang et al., 2016) adds the value of the state and each action's advantage over their mean.
+    """Values of all actions.
+
+    `dueling` (Wang et al., 2016): the last hidden layer is there twice. One stream ends in the value of the state, V(s), the other in the
+    advantages A(s, a), and Q(s, a) = V(s) + A(s, a) - mean A(s, ·). Each stream needs a hidden layer of its own: on shared features the
+    sum of two linear heads would be one linear head.
 
     `centre` and `reach` (n,), the middle and half the range of each number of a vector, scale it to -1 to 1. They are buffers, so that a
     checkpoint holds the scale with the weights.
@@ -63,17 +68,17 @@ class QNetwork(nn.Module):
                 width = self.convolutions(torch.zeros(1, *observation.shape)).flatten(1).shape[1]
         else:
             width = self.states or math.prod(observation.shape)
-        layers: list[nn.Module] = []
-        for units in hidden:
-            if units:
-                layers += [nn.Linear(width, units), nn.ReLU()]
-                width = units
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, action_count)
-        self.state_value = nn.Linear(width, 1) if dueling else None
+        self.dueling = dueling
+        *shared, last = [width, *(units for units in hidden if units)]
+        self.body = nn.Sequential(*hidden_layers([*shared, *([] if dueling else [last])]))
+        if dueling:
+            self.value = nn.Sequential(*hidden_layers([shared[-1], last]), nn.Linear(last, 1))
+            self.advantage = nn.Sequential(*hidden_layers([shared[-1], last]), nn.Linear(last, action_count))
+        else:
+            self.head = nn.Linear(last, action_count)
 
     def features(self, observations: Tensor) -> Tensor:
-        """The last hidden layer, (B, width), of observations (B, *shape)."""
+        """The last shared hidden layer, (B, width), of observations (B, *shape)."""
         if self.kind == "state":
             x = F.one_hot(observations.long(), self.states).float()  # (B, states)
         elif self.kind == "image":
@@ -85,12 +90,22 @@ class QNetwork(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Q-values (B, A) of observations (B, *shape)."""
+        if self.dueling:
+            value, advantages = self.value_and_advantages(observations)
+            return value + advantages
+        q_values: Tensor = self.head(self.features(observations))
+        return q_values
+
+    def value_and_advantages(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """V(s), (B, 1), and the advantages over their mean, (B, A), of a dueling network."""
         features = self.features(observations)
-        values: Tensor = self.head(features)
-        if self.state_value is None:
-            return values
-        state: Tensor = self.state_value(features)  # (B, 1)
-        return state + values - values.mean(1, keepdim=True)
+        advantages: Tensor = self.advantage(features)
+        return self.value(features), advantages - advantages.mean(1, keepdim=True)
+
+
+def hidden_layers(widths: list[int]) -> list[nn.Module]:
+    """Linear layers with ReLU between these widths, the first of which is the input's."""
+    return [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
 
 
 def convolutions(shape: tuple[int, ...]) -> nn.Sequential:

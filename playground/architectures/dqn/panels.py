@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlplay.architectures.dqn.env import vocabulary
-from dlplay.architectures.dqn.player.player import short
+from dlplay.architectures.dqn.player.player import short, training_step
 from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
 from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
 from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Table
@@ -38,7 +38,7 @@ class DQNPanels:
         self.task, self.player = task, task.player
 
     def environment(self, options: PictureSize) -> Frame:
-        return self.player.frame(self.task.epsilon, options.room)
+        return self.player.frame(self.task.epsilon, options.room, self.task.step)
 
     def q_values(self, options: Options) -> Bars:
         """Of all actions in the watched state, by the online and the target network."""
@@ -47,15 +47,27 @@ class DQNPanels:
         target = self.task.target_network(torch.from_numpy(self.player.observation[None]).to(self.task.device))[0].cpu().numpy()
         two = self.task.settings.target != "none"
         best, ranked = int(online.argmax()), np.sort(online)
+        lead = f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best]
+        labels, value = list(names), ""
+        if self.task.settings.dueling:
+            state_value, advantages = self._value_and_advantages()
+            labels = [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages, strict=True)]
+            value = f"V {state_value:.4g}; "
         return Bars(
-            labels=list(names),
+            labels=labels,
             values=online.tolist(),
             second=target.tolist() if two else [],
             names=["online network", "target network"] if two else [],
             chosen=best,
-            figure=f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best],
-            caption=f"step {len(self.player.episode.actions)} of the watched episode",
+            figure=value + lead,
+            caption=f"step {len(self.player.episode.actions)} of the watched episode, {training_step(self.task.step)}",
         )
+
+    def _value_and_advantages(self) -> tuple[float, list[float]]:
+        """V(s) and the advantages (A,) of the watched state, by a dueling network."""
+        observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
+        value, advantages = self.task.q_network.value_and_advantages(observation)
+        return float(value), advantages[0].tolist()
 
     def values(self, options: ValueFunction) -> HeatMap | Table:
         kind = self.player.obs_spec.kind
@@ -140,6 +152,9 @@ class DQNPanels:
         grid[:, up], grid[:, across] = np.repeat(y, PLOT_COLUMNS), np.tile(x, PLOT_ROWS)
         shown, figure = _shown(self.task.policy.q_values(grid), options.show, self.player.action_names)
         names = vocabulary.observation_names(self.task.name, len(observation))
+        visited = self._visited(x, y, across, up)
+        notes = ["" if len(observation) <= 2 else "the other numbers are as in the watched episode"]
+        notes += ["" if visited is None else "hatched: not in the replay buffer"]
         return HeatMap(
             values=Array.of(shown.reshape(PLOT_ROWS, PLOT_COLUMNS)),
             rows=[f"{value:.2g}" for value in y],
@@ -147,8 +162,24 @@ class DQNPanels:
             row_title=names[up],
             column_title=names[across],
             figure=figure,
-            caption="" if len(observation) <= 2 else "the other numbers are as in the watched episode",
+            hatched=None if visited is None else Array.of((~visited).astype(np.uint8)),
+            caption=" · ".join(filter(None, reversed(notes))),
         )
+
+    def _visited(self, x: NDArray[np.float64], y: NDArray[np.float64], across: int, up: int) -> NDArray[np.bool_] | None:
+        """Which cells (rows, columns) with their centres at `x` and `y` hold an observation of the replay buffer; None while it is empty.
+
+        The other numbers of an observation may be any.
+        """
+        if not self.task.replay.count:
+            return None
+        observations = self.task.replay.visited()
+        observations = observations.reshape(len(observations), -1)
+        columns, rows = ((observations[:, number] - at[0]) / (at[1] - at[0]) for number, at in ((across, x), (up, y)))
+        inside = (columns > -0.5) & (columns < len(x) - 0.5) & (rows > -0.5) & (rows < len(y) - 0.5)
+        visited = np.zeros((len(y), len(x)), np.bool_)
+        visited[np.rint(rows[inside]).astype(np.int64), np.rint(columns[inside]).astype(np.int64)] = True
+        return visited
 
     def _axes(self, count: int, dimensions: str) -> tuple[int, int]:
         """Which numbers of an observation run across and up."""
@@ -179,16 +210,27 @@ class DQNPanels:
         best = q_values.argmax(1)
         shown, figure = _shown(q_values, options.show, names)
         grid, marks, caption = self._grid()
+        replay = self.task.replay
+        visited = np.isin(np.arange(len(q_values)), replay.visited()) if replay.count else np.ones(len(q_values), np.bool_)
+        if not visited.all():
+            caption = " · ".join(filter(None, ["(in brackets): not in the replay buffer", caption]))
+
+        def bracketed(state: int, text: str) -> str:
+            return text if visited[state] else f"({text})"
+
         if grid is None:
-            listed = [[str(state), f"{q_values[state].max():.3g}", names[best[state]]] for state in range(min(len(q_values), MAX_STATES))]
-            return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=figure)
+            listed = [
+                [bracketed(state, str(state)), f"{q_values[state].max():.3g}", names[best[state]]]
+                for state in range(min(len(q_values), MAX_STATES))
+            ]
+            return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=figure, caption=caption)
         shades = (shown - shown.min()) / (float(shown.max()) - float(shown.min()) or 1.0)
 
         def cell(state: int) -> str:
             if state in marks:
                 return marks[state]
             arrow = ARROWS.get(names[best[state]], names[best[state]])
-            return arrow if options.show == "action" else f"{arrow} {shown[state]:.2f}"
+            return bracketed(state, arrow if options.show == "action" else f"{arrow} {shown[state]:.2f}")
 
         return Table(
             columns=[""] * grid.shape[1],

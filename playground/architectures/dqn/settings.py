@@ -54,7 +54,8 @@ class DQNSettings(Settings):
     """Scale observations to -1 to 1 by the environment's bounds, so that small numbers (an angle, a speed) count as much as large ones."""
 
     dueling: bool = False
-    """Dueling network: learn the value of a state and the advantage of each action separately (Wang et al., 2016)."""
+    """Dueling network: two streams, each with the last hidden layer to itself, learn the value of a state and the advantage of each action
+    (Wang et al., 2016)."""
 
     double: bool = True
     """Double DQN: the online network chooses the next action, the target network evaluates it (van Hasselt et al., 2016), which reduces
@@ -142,6 +143,8 @@ class DQNSettings(Settings):
             raise SettingsError(
                 f"--hidden {','.join(map(str, self.hidden))} has a layer without units; use 0 alone for no hidden layer", "hidden"
             )
+        if self.dueling and 0 in self.hidden:
+            raise SettingsError("--dueling needs a hidden layer for each of its two streams; use --hidden 64, or --no-dueling", "dueling")
         least = self.envs * (self.n_step + 2)
         if self.buffer < least:
             raise SettingsError(

@@ -272,7 +272,12 @@ class DQNTask(Task[DQNSettings]):
     # --- state --------------------------------------------------------------------------------------------------------------------
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """The target network starts as a copy."""
+        """The target network starts as a copy. Raises `SettingsError`, among others for the dueling networks of version 0.1."""
+        if "net/state_value.weight" in weights:
+            raise SettingsError(
+                "this dueling network is of dlplay 0.1 and has no hidden layer in its two streams; train a new one with --dueling",
+                "dueling",
+            )
         super().load_weights(weights)
         polyak_update(self._target_parameters, self._parameters, 1.0)
 

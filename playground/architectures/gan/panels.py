@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlplay.architectures.gan.evaluation.evaluator import SAMPLES
 from dlplay.architectures.gan.model import generator_loss, has_critic
 from dlplay.architectures.gan.settings import LatentPath, LatentPlace, LatentPlane, Place, parse_place
 from dlplay.data.images import evenly_spaced
@@ -77,7 +78,7 @@ class GANPanels:
             bounds=bounds,
             arrows=_arrows(direction, bounds, before=len(real), after=len(fake) - ARROWS + len(chosen)),
             pick="place",
-            figure=self._coverage(fake),
+            figure=self._coverage(),
             caption=" · ".join(filter(None, parts)),
         )
 
@@ -171,14 +172,14 @@ class GANPanels:
         names, present = self.examples.names, self.examples.present.tolist()
         if not names:
             return Bars(labels=[], values=[], caption="these points have no separate modes")
-        modes = np.array(self.task.modes(self.task.draw(MEASURED)))
+        modes = np.array(self.task.modes(self.task.draw(SAMPLES if self.examples.points is not None else MEASURED)))
         labels = [names[mode] for mode in present]
         values = [float((modes == mode).mean()) for mode in present]
         real = [float((self.examples.train_modes == mode).mean()) for mode in present]
         outside = 1 - sum(values)
         if self.examples.points is not None:
             labels, values, real = [*labels, "none"], [*values, outside], [*real, 0.0]
-        figure = f"{100 * max(0.0, 1 - outside):.0f} % in a mode"
+        figure = f"{100 * max(0.0, 1 - outside):.0f} % in a mode at step {self.task.step:,}"
         return Bars(labels=labels, values=values, second=real, names=[GENERATED, REAL], percent=True, figure=figure)
 
     # --- what several panels share ------------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class GANPanels:
             labels=[self.examples.names[label] for label in classes],
             ids=list(range(len(images))),
             selected=number,
-            figure=f"{len(set(classes))} of {len(self.examples.present)} classes here",
+            figure=f"{len(set(classes))} of {len(self.examples.present)} classes here at step {self.task.step:,}",
             caption=f"edited: {edited}" if edited else "samples, each with the class of the nearest training image",
         )
 
@@ -213,11 +214,12 @@ class GANPanels:
         """At most `most` of the real points, (N, 2), on the CPU."""
         return self.examples.train[evenly_spaced(len(self.examples.train), most).tolist()].cpu()
 
-    def _coverage(self, samples: Tensor) -> str:
+    def _coverage(self) -> str:
+        """Modes covered as an evaluation would count them at this step, which a chart's last value need not be of."""
         if not self.examples.names:
             return ""
-        modes = [mode for mode in self.task.modes(samples) if mode in self.examples.present]
-        return f"{len(set(modes))} of {len(self.examples.present)} modes · {100 * len(modes) / len(samples):.0f} % in a mode"
+        covered = self.task.evaluator.covered(self.examples.vectors(self.task.draw(SAMPLES)))
+        return f"{covered} of {len(self.examples.present)} modes at step {self.task.step:,}"
 
     @property
     def _output_name(self) -> str:

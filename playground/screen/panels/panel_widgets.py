@@ -105,6 +105,7 @@ def _fill_heat_map(widget: Widget, panel: panels.HeatMap) -> None:
         low=panel.low,
         high=panel.high,
         counts=panel.counts,
+        hatched=panel.hatched.numpy() if panel.hatched is not None else None,
     )
 
 

@@ -101,8 +101,11 @@ class Player:
         values: NDArray[np.float32] = self.policy.q_values(self.observation[None])[0]
         return values
 
-    def frame(self, epsilon: float, size: str) -> Frame:
-        """The picture, the Q-values, the step before and the action that comes next. `size`: see `resize_to_fit`."""
+    def frame(self, epsilon: float, size: str, trained: int) -> Frame:
+        """The picture, the Q-values, the step before and the action that comes next. `size`: see `resize_to_fit`.
+
+        `trained`: the steps of training after which these are the Q-values.
+        """
         pixels, text = self._render(size)
         values = self.q_values()
         facts = {"step": f"{len(self.episode.actions):,}", "return": f"{self.episode.total_reward:.4g}"}
@@ -118,6 +121,7 @@ class Player:
             decision = f"next: {self.action_names[chosen]} ({chosen_by})"
         if self.obs_spec.kind != "image":
             facts["observation"] = short(self.observation)
+        facts["Q-values of"] = training_step(trained)
         facts["seed"] = str(self.episode.seed)
         if self.previous:
             facts["previous"] = self.previous
@@ -167,6 +171,11 @@ def resize_to_fit(pixels: NDArray[np.uint8], size: str) -> NDArray[np.uint8]:
     new = max(1, round(width * scale)), max(1, round(height * scale))
     kind = Image.Resampling.BOX if scale <= 1 else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(pixels).resize(new, kind), np.uint8)
+
+
+def training_step(step: int) -> str:
+    """Of which step of training a value is: two that stand side by side may be of different ones."""
+    return f"training step {step:,}"
 
 
 def short(observation: NDArray[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from dlplay.architectures.dqn.model import QNetwork
 
@@ -17,11 +17,11 @@ class GreedyPolicy:
 
     def __init__(self, net: QNetwork, device: torch.device) -> None:
         self.net, self.device = net, device
-        self._fast = net.kind == "vector" and device.type == "cpu" and net.state_value is None
-        self._layers: list[tuple[Tensor, Tensor]] = [
-            (layer.weight.detach(), layer.bias.detach()) for layer in net.body if isinstance(layer, nn.Linear)
-        ]
-        self._head = net.head.weight.detach(), net.head.bias.detach()
+        self._fast = net.kind == "vector" and device.type == "cpu" and not net.dueling
+        if self._fast:
+            layers = [layer for layer in (*net.body, net.head) if isinstance(layer, nn.Linear)]
+            parameters = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+            self._hidden, self._head = parameters[:-1], parameters[-1]
 
     def action(self, observation: NDArray[Any]) -> int:
         """The best action for one observation (*shape)."""
@@ -29,7 +29,7 @@ class GreedyPolicy:
             x = torch.from_numpy(observation)
             if self.net.scaled:
                 x = (x - self.net.centre) / self.net.reach
-            for weight, bias in self._layers:
+            for weight, bias in self._hidden:
                 x = torch.addmv(bias, weight, x).relu_()
             weight, bias = self._head
             return int(torch.addmv(bias, weight, x).argmax())

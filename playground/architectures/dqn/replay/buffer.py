@@ -174,6 +174,11 @@ class ReplayBuffer:
             frames.append(self.observations.take(first + (rows - first - back_rows) % self.rows, 0))
         return np.stack(frames, 1)
 
+    def visited(self) -> NDArray[Any]:
+        """All observations (N, *shape) that are stored, those at the end of an episode too; of stacked frames the newest."""
+        rings = self.observations.reshape(self.num_envs, self.rows, *self.observations.shape[1:])
+        return rings[:, : self.written].reshape(-1, *self.observations.shape[1:])
+
     def _next(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         after = rows + 1
         if self.num_envs == 1:

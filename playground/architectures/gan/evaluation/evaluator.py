@@ -45,12 +45,16 @@ class Evaluator:
         assert examples.points is not None
         return assign_modes(samples, examples.centres, examples.points.sigma)
 
+    def covered(self, samples: Vectors) -> int:
+        """How many of the present modes or classes `samples` (N, D) cover."""
+        return count_covered(self.modes(samples), self.examples.present)
+
     def _points(self, samples: Vectors) -> dict[str, float]:
         found = {"wasserstein_distance": wasserstein_distance(samples, self.held_out)}
         if len(self.examples.centres):
             modes = self.modes(samples)
             modes = np.where(np.isin(modes, self.examples.present), modes, -1)
-            found["modes_covered"] = float(count_covered(modes, self.examples.present))
+            found["modes_covered"] = float(self.covered(samples))
             found["high_quality_share"] = float((modes >= 0).mean())
         return found
 
