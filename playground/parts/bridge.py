@@ -78,7 +78,7 @@ class Bridge(ABC):
         """The room's settings for a model with this config and tensors of these names. Raises `DataError` for one that it does not have."""
 
     def assets(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
-        """What the room's checkpoint says of a model with this config and tensors of these names, besides its tokenizer. Raises `DataError`."""
+        """What the room's checkpoint says of a model with this config and these tensors, besides its tokenizer. Raises `DataError`."""
         return {}
 
     @abstractmethod

@@ -1,5 +1,5 @@
-"""BERT as `transformers` has it, and this room's: the same model under other names, with other ids for the special tokens. A folder may hold
-the encoder alone, as `BertModel` and sentence encoders do, or with a classifier. Imports no torch."""
+"""BERT as `transformers` has it, and this room's: the same model under other names, with other ids for the special tokens. A folder may
+hold the encoder alone, as `BertModel` and sentence encoders do, or with a classifier. Imports no torch."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class MaskedLM(Bridge):
         return heads | ({"classes": classes} if classes else {})
 
     def _classes(self, config: Config, tensors: Collection[str]) -> list[str]:
-        """The names of the classes that a classifier of whole texts tells apart; none where the model has no such head. Raises `DataError`."""
+        """The names of the classes of a classifier of whole texts; none where the model has no such head. Raises `DataError`."""
         names = {self.plain(name) for name in tensors}
         known = config.values.get("architectures")
         is_classifier = isinstance(known, list) and CLASSIFIES in known and {"classifier.weight", PAIRS["pooler.weight"]} <= names
