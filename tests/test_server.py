@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -371,7 +372,28 @@ def test_the_peer_s_uid_is_read_as_the_kernel_gives_it(platform: str, monkeypatc
 
 # --- hostile and slow --------------------------------------------------------------------------------------------------------------------
 
+
+def framed(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+def asking(options: bytes) -> bytes:
+    """A question with these options, packed already."""
+    return framed(b"\x83" + b"".join(map(msgspec.msgpack.encode, ("type", "ask", "panel", "loss", "options"))) + options)
+
+
+OVERFULL = {
+    "four million lists": asking(b"\x81\xa1x\xdd" + (4_000_000).to_bytes(4, "big") + b"\x90" * 4_000_000),
+    "four million numbers": asking(b"\x81\xa1x\xdd" + (4_000_000).to_bytes(4, "big") + b"\x01" * 4_000_000),
+    "a million options": asking(b"\xdf" + (1_000_000).to_bytes(4, "big") + b"\xa1x\x01" * 1_000_000),
+    "a list in a list": asking(b"\x81\xa1x\x91\x91\x01"),
+    "a million panels": framed(b"\x82\xa4type\xa5watch\xa5views\xdd" + (1_000_000).to_bytes(4, "big") + b"\x91\xa1x" * 1_000_000),
+    "a setting of a million values": framed(
+        b"\x83\xa4type\xa3set\xa5field\xa1x\xa5value\xdd" + (1_000_000).to_bytes(4, "big") + b"\x01" * 1_000_000
+    ),
+}
 HOSTILE = {
+    **OVERFULL,
     "random bytes": random.Random(0).randbytes(100_000),
     "a length of 4 GiB": b"\xff\xff\xff\xff",
     "a length of nothing": b"\0\0\0\0",
@@ -400,6 +422,18 @@ async def test_a_hostile_client_is_dropped_and_training_goes_on(what: str, clien
     await asyncio.to_thread(training.goes_on)
     assert await client.ask("after")
     assert len(training.server.clients) == 1
+
+
+@pytest.mark.parametrize("what", OVERFULL)
+def test_a_message_of_too_much_is_refused_before_it_is_built(what: str) -> None:
+    decoder: wire.Decoder[AnyCommand] = wire.Decoder(AnyCommand)
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError):
+            decoder.feed(OVERFULL[what])
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(OVERFULL[what]) + 100_000  # the bytes themselves, twice
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_message_may_come_byte_by_byte(training: Training, path: Path) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from dlplay.engine.commands import AnyCommand, Ask, View, Watch
 from dlplay.engine.events import Answered, Hello, LiveEvent
 from dlplay.engine.panels import AnyPanel
-from dlplay.runs.wire import Decoder, WireError, encode, peer_uid, short_path
+from dlplay.runs.wire import Decoder, WireError, encode, peer_uid, socket_at
 
 OnEvent = Callable[[LiveEvent], None]
 OnClosed = Callable[[str], None]
@@ -165,7 +165,7 @@ class RunClient:
 
 async def _connect(connection: socket.socket, socket_path: Path) -> None:
     """A Unix socket connects at once or not at all: while its backlog is full, try again."""
-    with short_path(socket_path) as path:
+    with socket_at(socket_path) as path:
         while True:
             try:
                 connection.connect(path)

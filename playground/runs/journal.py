@@ -12,7 +12,6 @@ import errno
 import json
 import math
 import os
-import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 
 from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
 from dlplay.runs import compaction
+from dlplay.runs.files import NotRegular, open_regular
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line, its newline included."""
@@ -47,7 +47,7 @@ class Journal:
         """Open or create the file, cut off a partial last line, and continue `seq` after the last whole one. Raises `OSError`."""
         self.path = path
         self._compact_at = compaction.LIMIT
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.seq = 0
         """The `seq` that the next event gets."""
         try:
@@ -150,16 +150,10 @@ class JournalReader:
         Of a journal that was compacted since then, the events that were read before are passed over.
         """
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
+            fd = open_regular(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotRegular):
             return []
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return []
             facts = os.fstat(fd)
             if self._file not in (None, (facts.st_dev, facts.st_ino)) or facts.st_size < self._offset:  # another file by now
                 self._offset, self._skipping = 0, False

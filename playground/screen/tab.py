@@ -22,6 +22,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import View
 from dlplay.engine.events import Failed
 from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import code
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
 from dlplay.screen.form.form import SettingsForm
@@ -98,6 +99,7 @@ class ArchitectureTab(Vertical):
         self._pages = [("1", "Settings"), ("2", "Curves"), ("3", "Inspect")] + ([("4", "Try it")] if card.stage else [])
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
+        self.link.code = lambda: code(card.settings, self.form.values)
         self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
         self.controls.origin = origin
         self._charts = ChartColumn(card)

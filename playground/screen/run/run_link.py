@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import code, without_code
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
@@ -67,6 +69,8 @@ class RunLink:
         """Steps per second that training is limited to; 0: no limit."""
         self.showing = ""
         """The model that is open to inspect, such as `gpt-reference (pretrained)`."""
+        self.code: Callable[[], dict[str, Any]] = dict
+        """The settings that import code, as the person has entered them."""
         self._listener = listener
         self._reader: Follower | None = None
         self._peer: Peer | None = None
@@ -162,6 +166,7 @@ class RunLink:
             origin,
             "--runs-dir",
             str(self.runs_dir),
+            *(_flags(self.code()) if not _is_pretrained(origin) else ()),
         ]
         try:
             await peer.launch(arguments)
@@ -209,8 +214,9 @@ class RunLink:
             self._show(run)
         peer = Peer(run, self.card.name, self._receive, self._run_gone)
         arguments = ["resume", run.name, "--headless", "--runs-dir", str(self.runs_dir)] + (["--paused"] if paused else [])
-        for name, value in (overrides or {}).items():
-            arguments += ["--" + name.replace("_", "-"), str(value)]
+        arguments += _flags(without_code(self.card.settings, overrides or {}))
+        if (entered := self.code()) and entered == code(self.card.settings, run.spec.settings):
+            arguments.append("--trust-code")
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
@@ -432,6 +438,10 @@ class RunLink:
         if self._explorer is not None:
             self._explorer.leave()
         self._explorer = None
+
+
+def _flags(values: dict[str, Any]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
 
 
 def _is_pretrained(name: str) -> bool:
