@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write(source: Source, target: Path) -> str:
     config = bridge.config(settings, tokenizer, assets)
     longest = int(config.get("n_positions") or config["max_position_embeddings"])
     written = hf_tokenizer.build(tokenizer, bridge.model_type, longest)
-    tensors = _outward(bridge, checkpoint, to_dict(settings), tokenizer, int(config["vocab_size"]))
+    tensors = _outward(bridge, checkpoint, bridge.names(to_dict(settings), assets), tokenizer, int(config["vocab_size"]))
     own = {OWN_TOKENS: tokenizer.kind} if tokenizer.kind in TOKENIZERS else {}
     target.mkdir()
     (target / "model.safetensors").write_bytes(write_tensors(tensors, metadata={"format": "pt"}))
@@ -52,13 +53,12 @@ def write(source: Source, target: Path) -> str:
     return f"{loader}, {size}; {loader}.from_pretrained({{target}}) loads it"
 
 
-def _outward(bridge: Bridge, checkpoint: Checkpoint, settings: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> Arrays:
-    """The checkpoint's weights as `transformers` names them. Raises `CheckpointError` when they do not match its settings."""
+def _outward(bridge: Bridge, checkpoint: Checkpoint, names: Mapping[str, tuple[int, ...]], tokenizer: Tokenizer, vocabulary: int) -> Arrays:
+    """The checkpoint's weights of `names`, as `transformers` calls them. Raises `CheckpointError` when they do not match its settings."""
     try:
-        found = bridge.outward(checkpoint.weights, tokenizer)
-        wanted = bridge.names(settings)
-        known = {name: (found[name].shape, found[name].dtype) for name in found if bridge.plain(name) in wanted}
-        bridge.check_signature(known, settings, vocabulary)
+        outward = bridge.outward(checkpoint.weights, tokenizer)
+        found = {name: array for name, array in outward.items() if bridge.plain(name) in names}
+        bridge.check_signature({name: (array.shape, array.dtype) for name, array in found.items()}, names, vocabulary)
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path}: its weights do not match its settings: {error}") from error
     return {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}

@@ -77,9 +77,14 @@ class Bridge(ABC):
     def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
         """The room's settings for a model with this config and tensors of these names. Raises `DataError` for one that it does not have."""
 
+    def assets(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
+        """What the room's checkpoint says of a model with this config and these tensors, besides its tokenizer. Raises `DataError`."""
+        return {}
+
     @abstractmethod
-    def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Every tensor that a model with these settings has in `transformers`, with its shape but for the vocabulary, which is -1."""
+    def names(self, settings: Mapping[str, Any], assets: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Every tensor that a model with these settings and assets has in `transformers`, with its shape but for the vocabulary, which is
+        -1."""
 
     @abstractmethod
     def inward(self, tensors: Arrays, settings: Mapping[str, Any], tokenizer: Tokenizer) -> Arrays:
@@ -89,15 +94,15 @@ class Bridge(ABC):
         """The tensor's name as `names` has it."""
         return name
 
-    def check_signature(self, signature: Signature, settings: Mapping[str, Any], vocabulary: int) -> set[str]:
+    def check_signature(self, signature: Signature, names: Mapping[str, tuple[int, ...]], vocabulary: int) -> set[str]:
         """Before anything is read: exactly the tensors of `names`, in their shapes; others may only be known ones. Those to read: all but
         the ignored ones, whose size nobody bounds. Raises `DataError`."""
-        wanted = {name: tuple(vocabulary if n < 0 else n for n in shape) for name, shape in self.names(settings).items()}
+        wanted = {name: tuple(vocabulary if n < 0 else n for n in shape) for name, shape in names.items()}
         missing = dict(wanted)
         needed = set()
         for foreign, (shape, dtype) in signature.items():
             name = self.plain(foreign)
-            if name in missing or name in self.tied:
+            if name in missing or self.tied.get(name) in wanted:
                 if shape != (right := wanted[self.tied.get(name, name)]):
                     raise DataError(f"tensor {foreign} has the shape {shape} where config.json needs {right}")
                 if dtype.kind != "f":
@@ -112,12 +117,11 @@ class Bridge(ABC):
             )
         return needed
 
-    def check(self, tensors: Arrays, settings: Mapping[str, Any]) -> Arrays:
+    def check(self, tensors: Arrays, names: Collection[str]) -> Arrays:
         """The tensors of `names`, out of those whose signature was checked, as float32 and finite. Raises `DataError`."""
-        wanted = self.names(settings)
         found: Arrays = {}
         for foreign, array in tensors.items():
-            if (name := self.plain(foreign)) in wanted:
+            if (name := self.plain(foreign)) in names:
                 found[name] = array.astype(np.float32, copy=False)
                 if not bool(np.isfinite(found[name]).all()):
                     raise DataError(f"tensor {foreign} holds values that are not finite; the file is damaged")

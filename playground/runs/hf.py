@@ -72,8 +72,10 @@ def _open(folder: ModelFolder, weights: bool) -> Checkpoint:
     assets = _own_words(folder, config, bridge, vocabulary) if OWN_TOKENS in values else _pieces(folder, config, bridge, vocabulary)
     settings = to_dict(make(card.settings, own | {"tokens": assets["tokens"]}))
     tokenizer: Tokenizer = tokenizer_of(assets)
-    needed = bridge.check_signature(signature, own, vocabulary)
-    found = bridge.inward(bridge.check(folder.tensors(needed), own), own, tokenizer) if weights else {}
+    assets |= bridge.assets(config, signature)
+    names = bridge.names(own, assets)
+    needed = bridge.check_signature(signature, names, vocabulary)
+    found = bridge.inward(bridge.check(folder.tensors(needed), names), own, tokenizer) if weights else {}
     meta = {"architecture": card.name, "settings": settings, "assets": assets, "data": f"{model_type} from {folder.path.name}"}
     return Checkpoint(folder.path, 0, meta, found, {})
 

@@ -352,3 +352,131 @@ def test_each_word_is_as_likely_as_transformers_finds_it(folder: Path, bert: Tas
         hidden = row.clone()
         hidden[place] = known.mask_token_id
         assert value == pytest.approx(float(masked_logits(folder, hidden[None])[0, place].softmax(0)[row[place]]), rel=1e-3, abs=1e-9)
+
+
+# --- without the masked-word head ---------------------------------------------------------------------------------------------------------
+
+NEEDS_HEAD = ("fill", "masked_words", "pseudo_likelihood", "neighbours", "held_out")
+
+
+def saved_as(kind: str, folder: Path, target: Path, **config: Any) -> Path:
+    """The fixture's encoder saved by another class of transformers, with its tokenizer."""
+    torch.manual_seed(1)
+    model = getattr(transformers, kind).from_pretrained(folder, **config)
+    if hasattr(model, "classifier"):
+        torch.nn.init.normal_(model.classifier.weight, std=0.3)
+    model.save_pretrained(target)
+    shutil.copy(folder / "tokenizer.json", target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`BertModel`, whose names have no `bert.` before them, as the folders of sentence encoders hold it."""
+    path = saved_as("BertModel", folder, tmp_path_factory.mktemp("encoder") / "m")
+    assert "embeddings.LayerNorm.bias" in safetensors.torch.load_file(path / "model.safetensors")
+    return path
+
+
+def their_hidden_states(path: Path, sentence: str) -> torch.Tensor:
+    read = their_tokenizer(path)(sentence, return_tensors="pt")
+    with torch.no_grad():
+        found: torch.Tensor = transformers.BertModel.from_pretrained(path).eval()(**read).last_hidden_state
+    return found
+
+
+def labelled(path: Path) -> Path:
+    path.write_text("".join(f"the {'raise' if n % 2 else 'import'} statement {n}\t{'error' if n % 2 else 'module'}\n" for n in range(60)))
+    return path
+
+
+def test_an_encoder_alone_gives_the_hidden_states_of_transformers(encoder: Path) -> None:
+    task = opened(encoder)
+    row = read_sentence(task.tokenizer, "the value of the name", 30).row()  # type: ignore[attr-defined]
+    with looking(task):
+        ours = task.models["bert"](torch.tensor([row]))
+    torch.testing.assert_close(ours, their_hidden_states(encoder, "the value of the name"), atol=1e-4, rtol=1e-5)
+    assert "heads" in task.assets()
+    assert "no masked-word head" in task.data
+
+
+@pytest.mark.parametrize("panel", [item.name for item in architectures.card("bert").panels])
+def test_panels_say_what_an_encoder_alone_cannot_answer(encoder: Path, panel: str) -> None:
+    task = opened(encoder)
+    with looking(task):
+        answer = task.panel(panel, architectures.card("bert").panel(panel).options())
+    assert ("no masked-word head" in answer.caption) == (panel in NEEDS_HEAD)
+
+
+@pytest.mark.parametrize(
+    "kind", ["BertForTokenClassification", "BertForQuestionAnswering", "BertForNextSentencePrediction", "BertForMultipleChoice"]
+)
+def test_the_encoder_of_other_berts_is_opened(folder: Path, tmp_path: Path, kind: str) -> None:
+    task = opened(saved_as(kind, folder, tmp_path / "m"))
+    assert task.models["bert"].head is None
+    assert task.classes == []  # type: ignore[attr-defined]
+    assert (task.models["bert"].next_sentence is None) == (kind != "BertForNextSentencePrediction")
+
+
+def test_an_encoder_alone_is_not_trained_on_a_text(encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bert", "--headless", "--runs-dir", str(tmp_path), "--from", f"hf:{encoder}", "--device", "cpu"]) == 2
+    assert "no masked-word head" in (words := capsys.readouterr().err)
+    assert "--data FILE.tsv" in words
+
+
+def test_an_encoder_alone_is_fine_tuned_exported_and_opened_again(encoder: Path, tmp_path: Path) -> None:
+    data = labelled(tmp_path / "data.tsv")
+    typed = ["--from", f"hf:{encoder}", "--data", str(data), "--steps", "3", "--device", "cpu", "--threads", "1"]
+    assert run(["bert", "--headless", "--json", "--runs-dir", str(tmp_path / "runs"), "--name", "on", *typed]) == 0
+    assert run(["export", "on", str(tmp_path / "out"), "--to", "hf", "--runs-dir", str(tmp_path / "runs")]) == 0
+    model, loading = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(loading.values())
+    known = their_tokenizer(tmp_path / "out")
+    with torch.no_grad():
+        theirs = model.eval()(**known("the raise statement", return_tensors="pt")).logits[0].softmax(dim=0).tolist()
+    task = opened(tmp_path / "out", tmp_path)
+    with looking(task):
+        answer = task.panel("classes", architectures.card("bert").panel("classes").options(sentence="the raise statement"))
+    assert isinstance(answer, Bars)
+    assert answer.labels == ["error", "module"]
+    assert answer.values == pytest.approx(theirs, abs=1e-5)
+
+
+def test_fine_tuning_begins_with_the_pooler_that_came_with_an_encoder(encoder: Path, tmp_path: Path) -> None:
+    data = labelled(tmp_path / "data.tsv")
+    checkpoint = origin.find(f"hf:{encoder}", tmp_path)
+    card = architectures.card("bert")
+    settings = make(card.settings, checkpoint.meta["settings"] | {"device": "cpu", "data": str(data)})
+    task = card.load_task()(settings, CPU, checkpoint.meta["assets"])
+    task.load_weights({name: torch.from_numpy(array) for name, array in checkpoint.weights.items()} | fresh_classifier(task))
+    there = safetensors.torch.load_file(encoder / "model.safetensors")["pooler.dense.weight"]
+    assert torch.equal(task.weights()["bert/pooler.weight"], there)
+
+
+def fresh_classifier(task: Task[Any]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in task.weights().items() if "classifier" in name}
+
+
+def test_a_classifier_from_elsewhere_opens_with_the_names_of_its_classes(folder: Path, tmp_path: Path) -> None:
+    labels = {0: "bad", 1: "so so", 2: "good"}
+    path = saved_as("BertForSequenceClassification", folder, tmp_path / "m", num_labels=3, id2label=labels)
+    task = opened(path)
+    text = "the value of the name"
+    with torch.no_grad():
+        model = transformers.BertForSequenceClassification.from_pretrained(path).eval()
+        theirs = model(**their_tokenizer(path)(text, return_tensors="pt")).logits[0].softmax(dim=0).tolist()
+    with looking(task):
+        answer = task.panel("classes", architectures.card("bert").panel("classes").options(sentence=text))
+    assert answer.labels == list(labels.values())  # type: ignore[union-attr]
+    assert answer.values == pytest.approx(theirs, abs=1e-5)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [({"0": "a", "2": "b"}, "does not number its classes"), ([1], "does not number"), ({str(n): "a" for n in range(101)}, "101 classes")],
+)
+def test_labels_that_cannot_be_classes_are_refused(folder: Path, tmp_path: Path, labels: Any, words: str) -> None:
+    path = saved_as("BertForSequenceClassification", folder, tmp_path / "m")
+    (path / "config.json").write_text(json.dumps(json.loads((path / "config.json").read_text()) | {"id2label": labels}))
+    with pytest.raises(CheckpointError, match=re.escape(words)):
+        origin.find(f"hf:{path}", tmp_path)

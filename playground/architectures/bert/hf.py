@@ -1,5 +1,5 @@
-"""BERT as `transformers` has it, and this room's: the same model under other names, with other ids for the special tokens. Imports no
-torch."""
+"""BERT as `transformers` has it, and this room's: the same model under other names, with other ids for the special tokens. A folder may
+hold the encoder alone, as `BertModel` and sentence encoders do, or with a classifier. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlplay.architectures.bert.settings import BERTSettings
+from dlplay.data.bounded import clean
+from dlplay.data.labelled import MAX_CLASSES, MAX_NAME
 from dlplay.data.special_tokens import SPECIAL_TOKENS
 from dlplay.data.subwords import WordPieces
 from dlplay.data.tokens import Tokenizer
+from dlplay.engine.errors import DataError
 from dlplay.engine.settings import Settings
 from dlplay.parts.bridge import Arrays, Bridge, Config
 
@@ -35,35 +38,48 @@ PARTS = {
 ON_TOP = {"pooler": "bert.pooler.dense", "next_sentence": "cls.seq_relationship", "classifier": "classifier"}
 """Heads that not every model has."""
 
-PAIRS = {f"{ours}.{kind}": f"{ON_TOP[ours]}.{kind}" for ours in ("pooler", "next_sentence") for kind in ("weight", "bias")}
+TOP = {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in ON_TOP.items() for kind in ("weight", "bias")}
+
+PAIRS = {ours: theirs for ours, theirs in TOP.items() if not ours.startswith("classifier")}
 """The next-sentence head, with the pooler that it reads from."""
 
 ROWS = {"embeddings.tokens.weight": "bert.embeddings.word_embeddings.weight", "head.bias": "cls.predictions.bias"}
 """Weights with a row for each token."""
 
+HEAD = "cls.predictions."
+"""What the masked-word head's tensors begin with."""
+
+CLASSIFIES = "BertForSequenceClassification"
+
 
 class MaskedLM(Bridge):
-    """`BertForMaskedLM`."""
+    """`BertForMaskedLM`, `BertForPreTraining`, `BertForSequenceClassification` and `BertModel`; of other BERTs the encoder."""
 
     model_type = "bert"
     network = "bert"
     tokens = "wordpiece"
     usual = 30_522
-    ignored: ClassVar[tuple[str, ...]] = ("embeddings.position_ids", *PAIRS.values())
+    ignored: ClassVar[tuple[str, ...]] = (
+        "embeddings.position_ids",
+        *PAIRS.values(),
+        *(f"{part}.{kind}" for part in ("classifier", "qa_outputs", "predictions.decoder") for kind in ("weight", "bias")),
+        *(f"{OUTER[part]}.{kind}" for part in ("head.dense", "head.norm") for kind in ("weight", "bias")),
+        ROWS["head.bias"],
+    )
     tied: ClassVar[Mapping[str, str]] = {
         "cls.predictions.decoder.weight": ROWS["embeddings.tokens.weight"],
         "cls.predictions.decoder.bias": ROWS["head.bias"],
     }
 
     def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
-        """A fine-tuned model is written as `BertForSequenceClassification`."""
+        """A fine-tuned model is written as `BertForSequenceClassification`, one without the masked-word head as `BertModel`."""
         assert isinstance(settings, BERTSettings)
         words = len(tokenizer.vocabulary)
         pad = tokenizer.outer[0] if isinstance(tokenizer, WordPieces) else words
         classes = assets.get("classes") or []
         labels = {"id2label": dict(enumerate(classes)), "label2id": {name: index for index, name in enumerate(classes)}}
         return {
-            "architectures": ["BertForSequenceClassification" if classes else "BertForMaskedLM"],
+            "architectures": [CLASSIFIES if classes else "BertModel" if "heads" in assets else "BertForMaskedLM"],
             "model_type": "bert",
             "vocab_size": words + len(SPECIAL_TOKENS),
             "max_position_embeddings": settings.block_size,
@@ -84,14 +100,13 @@ class MaskedLM(Bridge):
     def outward(self, weights: Arrays, tokenizer: Tokenizer) -> Arrays:
         own = {name.removeprefix("bert/"): array for name, array in weights.items()}
         layers = len({name.split(".")[1] for name in own if name.startswith("blocks.")})
-        top = {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in ON_TOP.items() for kind in ("weight", "bias")}
-        there = {theirs: own[ours] for ours, theirs in (_names(layers) | top).items() if ours in own}
+        there = {theirs: own[ours] for ours, theirs in (_names(layers) | TOP).items() if ours in own}
         for layer in range(layers):
             for kind in ("weight", "bias"):
                 for part, array in zip(_qkv(layer, kind), np.split(own[f"blocks.{layer}.attention.qkv.{kind}"], 3), strict=True):
                     there[part] = array
         order = np.argsort(_order(tokenizer))
-        return there | {theirs: own[ours][order] for ours, theirs in ROWS.items()}
+        return there | {theirs: own[ours][order] for ours, theirs in ROWS.items() if ours in own}
 
     def settings(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
         """The optimiser's settings are those that BERT is usually fine-tuned with."""
@@ -106,7 +121,7 @@ class MaskedLM(Bridge):
         config.only("intermediate_size", 3072, (4 * width,))
         return {
             "tokens": self.tokens,
-            "next_sentence": set(PAIRS.values()) <= {self.plain(name) for name in tensors},
+            "next_sentence": set(PAIRS.values()) <= {self.plain(name) for name in tensors} and not self._classes(config, tensors),
             "layers": config.whole("num_hidden_layers", 12, 1, 48),
             "heads": config.whole("num_attention_heads", 12, 1, 64),
             "width": width,
@@ -118,8 +133,33 @@ class MaskedLM(Bridge):
             "batch": 8,
         }
 
-    def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    def assets(self, config: Config, tensors: Collection[str]) -> dict[str, Any]:
+        """`heads` says that the masked-word head is missing, and whether there is a pooler; `classes` are the classifier's."""
+        names = {self.plain(name) for name in tensors}
+        classes = self._classes(config, tensors)
+        if not classes and any(name.startswith(HEAD) for name in names):
+            return {}
+        heads = {"heads": ["pooler"] if PAIRS["pooler.weight"] in names else []}
+        return heads | ({"classes": classes} if classes else {})
+
+    def _classes(self, config: Config, tensors: Collection[str]) -> list[str]:
+        """The names of the classes of a classifier of whole texts; none where the model has no such head. Raises `DataError`."""
+        names = {self.plain(name) for name in tensors}
+        known = config.values.get("architectures")
+        is_classifier = isinstance(known, list) and CLASSIFIES in known and {"classifier.weight", PAIRS["pooler.weight"]} <= names
+        if not is_classifier or config.values.get("problem_type") not in (None, "single_label_classification"):
+            return []
+        labels = config.values.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
+        if not isinstance(labels, dict) or set(labels) != {str(number) for number in range(len(labels))}:
+            raise DataError("config.json gives id2label that does not number its classes from 0; save the model again with save_pretrained")
+        if len(labels) > MAX_CLASSES:
+            raise DataError(f"config.json gives {len(labels):,} classes; the limit is {MAX_CLASSES}, so choose another model")
+        classes = [clean(str(labels[str(number)]), MAX_NAME) for number in range(len(labels))]
+        return classes if len(classes) > 1 else []  # a single output is a regression's
+
+    def names(self, settings: Mapping[str, Any], assets: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         width, layers = int(settings["width"]), int(settings["layers"])
+        classes = assets.get("classes") or []
         shapes: dict[str, tuple[int, ...]] = {ROWS["embeddings.tokens.weight"]: (-1, width), ROWS["head.bias"]: (-1,)}
         shapes |= {part: (width, width) for layer in range(layers) for part in _qkv(layer, "weight")}
         shapes |= {part: (width,) for layer in range(layers) for part in _qkv(layer, "bias")}
@@ -131,25 +171,32 @@ class MaskedLM(Bridge):
                 shapes[theirs] = (inside, 4 * width if "feed_forward.projection" in ours else width)
         shapes[OUTER["embeddings.positions.weight"]] = (int(settings["block_size"]), width)
         shapes[OUTER["embeddings.segments.weight"]] = (2, width)
-        if settings["next_sentence"]:
-            for part, outputs in (("pooler", width), ("next_sentence", 2)):
+        if classes or "heads" in assets:
+            shapes = {name: shape for name, shape in shapes.items() if not name.startswith(HEAD)}
+        next_sentence = settings["next_sentence"] and not classes
+        on_top = {"classifier": len(classes), "next_sentence": 2 if next_sentence else 0}
+        on_top["pooler"] = width if any(on_top.values()) or "pooler" in assets.get("heads", ()) else 0
+        for part, outputs in on_top.items():
+            if outputs:
                 shapes |= {f"{ON_TOP[part]}.weight": (outputs, width), f"{ON_TOP[part]}.bias": (outputs,)}
         return shapes
 
     def plain(self, name: str) -> str:
-        """In the first BERTs a norm's weight is called gamma and its bias beta."""
+        """An encoder that was saved alone has no `bert.` before its names. In the first BERTs a norm's weight is called gamma and its bias
+        beta."""
+        if name.startswith(("embeddings.", "encoder.", "pooler.")):
+            name = f"bert.{name}"
         return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
     def inward(self, tensors: Arrays, settings: Mapping[str, Any], tokenizer: Tokenizer) -> Arrays:
         """The special tokens' rows follow those of the words here."""
         layers = int(settings["layers"])
-        here = {ours: tensors[theirs] for ours, theirs in _names(layers).items()}
+        here = {ours: tensors[theirs] for ours, theirs in (_names(layers) | TOP).items() if theirs in tensors}
         for layer in range(layers):
             for kind in ("weight", "bias"):
                 here[f"blocks.{layer}.attention.qkv.{kind}"] = np.concatenate([tensors[part] for part in _qkv(layer, kind)])
-        here |= {ours: tensors[theirs] for ours, theirs in PAIRS.items() if settings["next_sentence"]}
         order = _order(tokenizer)
-        here |= {ours: tensors[theirs][order] for ours, theirs in ROWS.items()}
+        here |= {ours: tensors[theirs][order] for ours, theirs in ROWS.items() if theirs in tensors}
         return {f"bert/{name}": array for name, array in here.items()}
 
 

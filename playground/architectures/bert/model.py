@@ -135,8 +135,8 @@ def sinusoids(positions: int, width: int) -> Tensor:
 class BERT(nn.Module):
     """An encoder over `vocabulary` tokens that reads at most `block_size` of them.
 
-    With `next_sentence` it has a head for next-sentence prediction, with `classes` one that classifies texts; both read from the pooler,
-    which only exists for them.
+    With `masked_words` it has the masked-word head, with `next_sentence` one for next-sentence prediction, with `classes` one that
+    classifies texts. The last two read from the pooler, which exists for them, or alone with `pooler`.
     """
 
     def __init__(
@@ -148,15 +148,17 @@ class BERT(nn.Module):
         width: int,
         block_size: int,
         dropout: float = 0.0,
+        masked_words: bool = True,
         next_sentence: bool = False,
         classes: int = 0,
+        pooler: bool = False,
     ) -> None:
         super().__init__()
         self.block_size = block_size
         self.embeddings = Embeddings(vocabulary, width, block_size, dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
-        self.head = MaskedWordHead(vocabulary, width)
-        self.pooler = nn.Linear(width, width) if next_sentence or classes else None
+        self.head = MaskedWordHead(vocabulary, width) if masked_words else None
+        self.pooler = nn.Linear(width, width) if next_sentence or classes or pooler else None
         self.next_sentence = nn.Linear(width, 2) if next_sentence else None
         self.classifier = nn.Linear(width, classes) if classes else None
         std = 0.02 * math.sqrt(768 / width)  # attention starts as far from uniform as in BERT with its width of 768
@@ -196,6 +198,7 @@ class BERT(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (…, V) of the word at each position, from hidden states (…, C)."""
+        assert self.head is not None
         logits: Tensor = self.head(hidden, self.embeddings.tokens.weight)
         return logits
 

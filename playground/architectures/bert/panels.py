@@ -34,6 +34,8 @@ PARTS = {
 }
 """Parts of the model by the name of their module."""
 
+NO_HEAD = "it has no masked-word head, so it predicts no words"
+
 MAP = 128
 """Tokens on a side of an attention map, at most."""
 
@@ -50,6 +52,8 @@ class BERTPanels:
     def fill(self, options: Fill) -> Tokens:
         """The sentence, the probability of the most likely word for each mask, and the candidates at one position."""
         sentence = self._read(options)
+        if self.model.head is None:
+            return self._unpredicted(options)
         position, masks = sentence.position(options.place), sentence.masks
         here, as_typed = logits_of(self.model, [sentence.row(position), sentence.row()]).softmax(dim=-1)[:, 1:-1]  # (T, V) each
         values: list[float | None] = [None] * len(sentence.ids)
@@ -81,6 +85,8 @@ class BERTPanels:
         sentence = self._read(options)
         words = sentence.special.words
         count = min(options.top, 6, words - 1)
+        if self.model.head is None:
+            return Table(columns=[], rows=[], caption=NO_HEAD)
         if not sentence.masks:
             return Table(columns=[], rows=[], figure="none masked", caption=f"no word is masked: write {MASK} in place of one")
         probability = logits_of(self.model, [sentence.row()])[0, 1:-1].softmax(dim=-1)  # (T, V)
@@ -110,6 +116,8 @@ class BERTPanels:
     def pseudo_likelihood(self, options: WordOfSentence) -> Tokens:
         """The probability of each word when it alone is masked (Wang and Cho, 2019; Salazar et al., 2020)."""
         sentence = self._read(options)
+        if self.model.head is None:
+            return self._unpredicted(options)
         positions = [position for position in range(len(sentence.ids)) if position not in sentence.masks]
         values: list[float | None] = [None] * len(sentence.ids)
         notes = [f"{word}: masked, so it has no probability" for word in sentence.words]
@@ -183,6 +191,8 @@ class BERTPanels:
         words = sentence.special.words
         position = sentence.position(options.place)
         token = sentence.ids[position]
+        if token == sentence.special.mask and self.model.head is None:
+            return Bars(labels=[], values=[], caption=f"{NO_HEAD}; choose a word that is not masked")
         if token == sentence.special.mask:
             token = int(suppress_special(logits_of(self.model, [sentence.row()])[0, position + 1], words).argmax())
         prompt = prompts.ReadPrompt([token], [token], [token], [self.tokenizer.label(token)], [])
@@ -191,6 +201,8 @@ class BERTPanels:
 
     def held_out(self, options: HeldOutRow) -> Table:
         """The masked words of one held-out row: the targets and the predictions."""
+        if self.model.head is None:
+            return Table(columns=["mask"], rows=[], caption=NO_HEAD)
         if isinstance(self.pretraining, Missing):
             return Table(columns=["mask"], rows=[], caption=self.pretraining.why)
         data, rows, chosen = self.pretraining, self.pretraining.held_out, self.pretraining.chosen[0]
@@ -255,6 +267,19 @@ class BERTPanels:
 
     def norms(self, options: Options) -> Bars:
         return norms.norms(self.model, _part)
+
+    def _unpredicted(self, options: WordOfSentence) -> Tokens:
+        """The sentence as a model without the masked-word head reads it."""
+        sentence = self._read(options)
+        return Tokens(
+            words=sentence.words,
+            values=[None] * len(sentence.ids),
+            notes=[f'"{word}": {NO_HEAD}' for word in sentence.words],
+            text=sentence.text,
+            place=sentence.position(options.place),
+            figure=f"class {self.classes(options).figure}" if self.class_names else "",
+            caption=sentence.caption(NO_HEAD),
+        )
 
     def _read(self, options: Sentence, text: str | None = None) -> ReadSentence:
         """The sentence of the options, or another `text`, as much of it as fits in a block."""

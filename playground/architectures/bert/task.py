@@ -27,6 +27,9 @@ CLASSIFIER, POOLER = "bert/classifier.", "bert/pooler."
 """What fine-tuning may have to start without: a pretrained encoder has no classifier, and a pooler only if it learnt next sentences."""
 
 
+HEADLESS = "this encoder has no masked-word head to train on a text; fine-tune it on texts with a class each: --data FILE.tsv"
+
+
 class BERTTask(Task[BERTSettings]):
     """Masked language modelling, or classification."""
 
@@ -35,14 +38,19 @@ class BERTTask(Task[BERTSettings]):
         self.tokenizer, text = open_corpus(settings, settings.tokens, minimum=10 * settings.block_size, assets=assets)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
         """Draws batches and masks, on the CPU: every device sees the same."""
+        self.heads = _stored_heads(assets or {})
+        if self.heads is not None:
+            text = Missing("masked-word head", HEADLESS, {**self.tokenizer.assets(), "classes": _stored_classes(assets or {})})
         self.pretraining = text if isinstance(text, Missing) else Pretraining(settings, device, text, self.generators["data"])
-        stored = _stored_classes(assets or {}) if settings.data else []
+        stored = _stored_classes(assets or {}) if settings.data or self.heads is not None else []
         self.classification = self._open_classes(stored) if settings.data else None
         self.source: Pretraining | Classification | Missing = self.classification or self.pretraining
         self.dataset = self.source
-        self.classes: list[str] = list(self.source.assets["classes"]) if settings.data else []
+        self.classes: list[str] = list(self.source.assets["classes"]) if settings.data else stored
         self._fresh_classifier = self.classes != stored
         """The weights come from a checkpoint with other classes or none."""
+        self._keep_pooler = bool(self.heads) and not stored
+        """It came with an encoder that no classes have trained yet."""
         self.model = BERT(
             SpecialIds(len(self.tokenizer.vocabulary)).size,
             layers=settings.layers,
@@ -50,8 +58,10 @@ class BERTTask(Task[BERTSettings]):
             width=settings.width,
             block_size=settings.block_size,
             dropout=settings.dropout,
+            masked_words=self.heads is None,
             next_sentence=settings.next_sentence,
             classes=len(self.classes),
+            pooler=bool(self.heads),
         ).to(device)
         self.models["bert"] = self.model
         # the second beta is RoBERTa's (Liu et al., 2019)
@@ -105,7 +115,7 @@ class BERTTask(Task[BERTSettings]):
         """All of them; from a checkpoint with other classes, or none, only the encoder, and the classifier starts anew."""
         own = self.weights()
         if self._fresh_classifier:
-            keep_pooler = "bert/next_sentence.weight" in weights  # next-sentence prediction has trained it
+            keep_pooler = self._keep_pooler or "bert/next_sentence.weight" in weights  # next-sentence prediction has trained it
             fresh = [name for name in own if name.startswith(CLASSIFIER if keep_pooler else (CLASSIFIER, POOLER))]
             weights = {name: value for name, value in weights.items() if name not in fresh and not name.startswith(CLASSIFIER)}
             weights |= {name: own[name] for name in fresh}
@@ -113,12 +123,20 @@ class BERTTask(Task[BERTSettings]):
             weights = {name: value for name, value in weights.items() if name in own or not name.startswith((CLASSIFIER, POOLER))}
         super().load_weights(weights)
 
+    def assets(self) -> dict[str, Any]:
+        """Besides the data's, the heads of an encoder that came without the masked-word head."""
+        return super().assets() | ({} if self.heads is None else {"heads": self.heads})
+
     def graphs(self) -> dict[str, Graph]:
-        """Tokens, their segments and which of them are valid, to the logits of the word at every position, or of the classes."""
+        """Tokens, their segments and which of them are valid, to the logits of the word at every position, or of the classes; without the
+        masked-word head to the hidden states."""
         idx = torch.zeros(2, min(6, self.settings.block_size - 1), dtype=torch.int64)
         inputs = {"tokens": idx, "segments": torch.zeros_like(idx), "valid": torch.ones_like(idx, dtype=torch.bool)}
         free = {name: {0: "batch", 1: "time"} for name in inputs}
-        encoder = {"encoder": Graph(EncoderWithHead(self.model), inputs, ("logits",), free)}
+        if self.model.head is None:
+            encoder = {"encoder": Graph(self.model, inputs, ("hidden",), free)}
+        else:
+            encoder = {"encoder": Graph(EncoderWithHead(self.model), inputs, ("logits",), free)}
         if self.model.classifier is None:
             return encoder
         return {"classes": Graph(EncoderWithClassifier(self.model), inputs, ("logits",), free)} | encoder
@@ -129,6 +147,13 @@ def learning_rate(settings: BERTSettings, step: int) -> float:
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
     return settings.lr * max(0.0, (settings.steps - step) / max(1, settings.steps - settings.warmup))
+
+
+def _stored_heads(assets: dict[str, Any]) -> list[str] | None:
+    """What a checkpoint without the masked-word head has instead: a pooler or nothing. None: it has that head. Raises `DataError`."""
+    if (heads := assets.get("heads")) not in (None, [], ["pooler"]):
+        raise DataError("the checkpoint's heads are damaged; use another checkpoint")
+    return heads
 
 
 def _stored_classes(assets: dict[str, Any]) -> list[str]:

@@ -81,7 +81,7 @@ class GPT2(Bridge):
             "batch": 4,
         }
 
-    def names(self, settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    def names(self, settings: Mapping[str, Any], assets: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         width = int(settings["width"])
         shapes: dict[str, tuple[int, ...]] = {"wte.weight": (-1, width), "wpe.weight": (int(settings["block_size"]), width)}
         outputs = {"attn.c_attn": 3 * width, "mlp.c_fc": 4 * width}
