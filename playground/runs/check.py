@@ -127,7 +127,7 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
             if not result.resumed_exactly:
                 result.problems.append("a resumed run has other weights or another state than one that was not interrupted")
             result.steps_per_second = run.speed(again, seconds)
-            task = process.prepare(card, run.directory, again, {})[0]
+            task = process.prepare(card, run.directory, again, {}, {})[0]
             _ask_panels(card, task, result)
             result.bare_steps_per_second = _bare_speed(task, seconds)
             result.waits = waits_of(task)
