@@ -83,12 +83,11 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
 async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
         await pilot.press("space")
-        await until(lambda: "could not start" in screen_text(app))
-        assert "nowhere" in screen_text(app)
+        await until(lambda: "could not start" in screen_text(app) and "nowhere" in screen_text(app))
         assert "Traceback" not in screen_text(app)
         await pilot.press("escape")
         await until(lambda: "no model" in part_text(app, "RunBar"))
-        assert directory.names(tmp_path) == []
+        await until(lambda: directory.names(tmp_path) == [])
 
 
 async def test_a_finished_run_is_replayed_from_its_journal(tmp_path: Path) -> None:
