@@ -18,7 +18,7 @@ from dlplay.checkpoints.store import META, WEIGHTS, Checkpoint, encode_meta, loa
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 FORMAT = 1
-SIZE_LIMIT = 2_000_000
+SIZE_LIMIT = 2 << 20
 """Bytes of one shipped model, so that the package stays small."""
 
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,63}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shlex
@@ -20,9 +21,10 @@ from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.printable import printable
-from dlplay.engine.settings import Settings, SettingsError, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags
 from dlplay.runs import directory
+from dlplay.runs.console import reserved_output
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
@@ -41,6 +43,9 @@ Threads = Annotated[
     str | None,
     Parameter(name="--threads", help="CPU threads from now on; with another number the run is no longer the same to the bit."),
 ]
+TrustCode = Annotated[
+    bool, Parameter(name="--trust-code", negative="", help="Import the Python modules that its settings name, without asking.")
+]
 Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
 
@@ -52,6 +57,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status. A mistake of the user is one line on standard error, never a traceback."""
+    with reserved_output() if "--json" in arguments else contextlib.nullcontext():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         arguments = _take_rooms(arguments)
         app = _app(arguments)
@@ -181,13 +191,14 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         start = start or origin.default(card)
         if not given.get("from"):
-            settings = make(card.settings, _from_checkpoint(card, start, runs_dir) | _typed(card, given))
+            settings = make(card.settings, _from_checkpoint(card, {**given, "from": start}, runs_dir) | _typed(card, given))
         panel = panel or card.of(to_dict(settings)).asked
         _check_questions(card, panel, questions)
         print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
-    return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True)
+    own_code = code(card.settings, to_dict(settings))
+    return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
 
 
 def _check_until(card: Card, settings: Settings) -> None:
@@ -241,6 +252,7 @@ def resume(
     threads: Threads = None,
     device: Device = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Resume a run from its last checkpoint."""
@@ -253,8 +265,12 @@ def resume(
         for flag, is_given in (("--json", as_json), ("--paused", paused)):
             if is_given:
                 raise SettingsError(f"{flag} needs --headless")
-        return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides)
-    return _train(run, card, as_json, paused=paused, overrides=overrides)
+    from dlplay.runs.trust import agreed
+
+    own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    if not headless:
+        return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
+    return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
@@ -280,6 +296,7 @@ def export(
     ],
     part: Annotated[str, Parameter(name="--part", help="onnx: which of the nets, such as discriminator; by default the main one.")] = "",
     force: Annotated[bool, Parameter(name="--force", negative="", help="Replace an existing file or an earlier export.")] = False,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Export a trained model, or a run's curves."""
@@ -291,7 +308,7 @@ def export(
         raise SettingsError("--part needs --to onnx: the other formats hold the whole model")
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force) as draft:
-        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part), draft)
+        words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part, trust_code), draft)
     print(printable(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}"))
     return 0
 
@@ -346,15 +363,22 @@ def install_completion(app: App) -> Callable[..., int]:
 
 
 def _train(
-    run: directory.RunDirectory, card: Card, as_json: bool, *, paused: bool, fresh: bool = False, overrides: dict[str, Any] | None = None
+    run: directory.RunDirectory,
+    card: Card,
+    as_json: bool,
+    *,
+    paused: bool,
+    fresh: bool = False,
+    overrides: dict[str, Any] | None = None,
+    code: dict[str, Any],
 ) -> int:
     """Train in this process; a new run that could not start is removed."""
     try:
         from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
         from dlplay.runs.console import console
 
-        return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides)
-    except (SettingsError, DataError, CheckpointError, KeyboardInterrupt):
+        return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
+    except BaseException:
         if fresh and not run.journal_path.exists():
             directory.remove(run)
         raise
@@ -364,13 +388,13 @@ def _values(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]
     """Settings in rising order of precedence: from the checkpoint, the preset, the file and the flags."""
     values: dict[str, Any] = {}
     if given.get("from"):
-        values |= _from_checkpoint(card, given["from"], runs_dir)
+        values |= _from_checkpoint(card, given, runs_dir)
     if (preset := given.get("preset")) is not None:
         if preset not in card.presets:
             raise SettingsError(f"there is no preset {preset[:60]!r}; {_nearest(preset, card.presets)}")
         values |= dict(card.presets[preset].values)
     if given.get("set_file"):
-        values |= {field(card.settings, name).name: value for name, value in read_file(expanded(given["set_file"])).items()}
+        values |= _from_file(card, given["set_file"])
     return values | _typed(card, given)
 
 
@@ -378,10 +402,22 @@ def _typed(card: Card, given: dict[str, Any]) -> dict[str, Any]:
     return {item.name: given[item.name] for item in fields(card.settings) if item.name in given}
 
 
-def _from_checkpoint(card: Card, start: str, runs_dir: Path) -> dict[str, Any]:
+def _from_checkpoint(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]:
+    """The settings that fit the weights of `--from`. Code that they import is asked for, unless a flag names it."""
     from dlplay.runs import origin
+    from dlplay.runs.trust import agreed
 
-    return origin.settings_of(card, origin.find(start, runs_dir, card.name, weights=False))
+    checkpoint = origin.find(given["from"], runs_dir, card.name, weights=False)
+    unnamed = {name: value for name, value in origin.all_settings(checkpoint).items() if name not in given}
+    return origin.settings_of(card, checkpoint) | agreed(card, unnamed, given["from"], "{flags}")
+
+
+def _from_file(card: Card, path: str) -> dict[str, Any]:
+    found = {field(card.settings, name).name: value for name, value in read_file(expanded(path)).items()}
+    for name in code(card.settings, found):
+        flag = field(card.settings, name).flag
+        raise SettingsError(f"the settings file {path} names code to import, and a file cannot decide that; give {flag} as a flag", name)
+    return found
 
 
 def _absolute(start: str) -> str:

@@ -375,9 +375,9 @@ def test_a_missing_folder_and_another_architecture_are_refused_in_words(
     assert "is of gpt, not recurrent; use dlplay gpt" in capsys.readouterr().err
 
 
-def test_pieces_come_with_a_model_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["gpt", "--headless", "--tokens", "bpe", "--steps", "1", "--runs-dir", str(tmp_path)]) == 2
-    assert "--tokens bpe needs a pretrained model" in capsys.readouterr().err
+def test_word_pieces_come_with_a_model_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["bert", "--headless", "--tokens", "wordpiece", "--steps", "1", "--runs-dir", str(tmp_path)]) == 2
+    assert "--tokens wordpiece needs a pretrained model" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """The training loop: what it records, how it obeys, and that nobody who looks on changes a weight."""
 
 import errno
+import itertools
 import threading
 from collections import deque
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from dlplay.engine import commands as cmd
+from dlplay.engine import panel_server
 from dlplay.engine.device import prepare
 from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
 from dlplay.engine.failures import TrainingFailed
@@ -86,6 +88,14 @@ def test_every_step_is_recorded_once_and_the_end_is_told() -> None:
     assert last.steps_per_second > 0
 
 
+def test_a_resumed_run_is_evaluated_when_it_would_have_been_anyway() -> None:
+    settings, memory = ToySettings(eval_every=10, save_every=20), Memory()
+    task = ToyTask(settings, prepare(settings))
+    task.step = 23
+    Loop(card, task, memory, memory, lambda: lambda: ("step", 1), baselines={}, progress=Progress(evaluated=20)).run()
+    assert [event.step for event in memory.of(Evaluated)] == [30, 40]
+
+
 def test_loss_that_is_not_finite_stops_before_the_update() -> None:
     before, *_ = trained(steps=23)
     memory = Memory()
@@ -117,6 +127,52 @@ def test_looking_and_asking_change_no_weight() -> None:
     answers = {event.id: event for event in memory.live if isinstance(event, Answered)}
     assert answers[8].panel is not None
     assert "--row 9 is out of bounds" in answers[9].error
+
+
+class Clock:
+    """Time passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    time = perf_counter
+
+
+def test_a_flood_of_questions_takes_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(panel_server, "time", clock)
+
+    def slowly(task: ToyTask) -> None:
+        panel, step = task.panel, task.train_step
+        monkeypatch.setattr(task, "panel", lambda *asked: (setattr(clock, "now", clock.now + 10), panel(*asked))[1])
+        monkeypatch.setattr(task, "train_step", lambda: (setattr(clock, "now", clock.now + 1), step())[1])
+
+    flood: list[cmd.AnyCommand] = [cmd.Ask(id=number, panel="noise") for number in range(1, 201)]
+    _, memory, _ = trained(Memory({5: flood, 800: [cmd.Stop()]}), prepared=slowly, steps=10_000)
+    replies = [event for event in memory.live if isinstance(event, Answered)]
+    answers = [event for event in replies if event.panel is not None]
+    assert [event.id for event in answers] == list(range(1, 65))
+    assert [later.step - event.step for event, later in itertools.pairwise(answers)] == [10] * 63
+    assert {event.error for event in replies if event.panel is None} == {"too many questions wait already; wait for their answers"}
+    assert len(replies) == 200
+
+
+def test_clients_take_turns_and_who_left_is_not_answered() -> None:
+    settings, memory = ToySettings(), Memory()
+    memory.clients = frozenset({1, 2, 3})
+    answered: list[int] = []
+    panels = panel_server.PanelServer(card, ToyTask(settings, prepare(settings)), memory)
+    memory.reply = lambda client, event: answered.append(client)  # type: ignore[method-assign]
+    for client in (1, 1, 1, 2, 3, 2):
+        panels.handle(client, cmd.Ask(id=1, panel="weights"))
+    memory.clients = frozenset({1, 2})
+    while panels.answer(idle=True):
+        pass
+    assert answered == [1, 2, 1, 2, 1]
+    assert not panels.behind
 
 
 def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:

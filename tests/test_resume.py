@@ -157,7 +157,7 @@ def test_no_value_of_a_checkpoint_ends_in_a_traceback(small: Small, tmp_path: Pa
             node[place[-1]] = value
             forge(path, mutant)
             try:
-                process.prepare(card, run, store.load(path), {})
+                process.prepare(card, run, store.load(path), {}, {})
             except (CheckpointError, SettingsError, DataError):
                 refused += 1
             except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import subprocess
@@ -9,13 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import ContentSwitcher, Input
 
 from dlplay.engine.commands import AnyCommand
 from dlplay.engine.events import Failed, Started
+from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.charts import Chart, ChartColumn
 from dlplay.screen.keys import ACTIONS
+from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -60,6 +63,67 @@ async def test_tabs_by_key_and_mouse(tmp_path: Path) -> None:
         place = screen_text(app).splitlines()[0].index("GPT")
         await pilot.click("TabBar", offset=(place, 0))
         await until(lambda: app.opened == "gpt" and "vocab size" in screen_text(app))
+
+
+async def test_nothing_breaks_while_a_tab_is_being_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        built, build = asyncio.Event(), app._build_tab
+
+        async def slowly(name: str, switcher: ContentSwitcher) -> None:
+            await built.wait()
+            await build(name, switcher)
+
+        monkeypatch.setattr(app, "_build_tab", slowly)
+        left, names = app.tab, list(app.cards)
+        await pilot.press("<")
+        await until(lambda: app.opened != "convnet")
+        left.status_changed()  # the run in the tab that was left reports
+        left.problem("The run was interrupted", "it was killed", "")
+        await until(lambda: "it was killed" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        await pilot.press("<", "<", "space", "s", "r", "slash", "plus", "n", "m", "ctrl+s", "ctrl+x", "ctrl+r", "1", "4")
+        built.set()
+        await until(lambda: app.opened in app.tabs and app.tab.display)
+        passed, built_first = names[names.index("convnet") - 2], names[names.index("convnet") - 1]
+        assert app.opened == names[names.index(passed) - 1]
+        assert list(app.tabs) == ["convnet", built_first, app.opened]  # the tab that was passed by is not built
+        assert directory.names(tmp_path) == []
+
+
+@pytest.mark.parametrize("key", ["n", "f1", "o"])
+async def test_a_dialog_that_is_closed_twice_at_once_is_closed_once(tmp_path: Path, key: str) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press(key)
+        await until(lambda: len(app.screen_stack) == 2 and app.screen.is_current)
+        for _ in range(2):
+            app.screen.call_next(app.screen.run_action, "dismiss(None)")
+        await until(lambda: len(app.screen_stack) == 1)
+        await pilot.press("ctrl+t")
+        await until(lambda: app.theme == "playground-light")
+
+
+async def test_what_was_asked_for_one_tab_is_not_given_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = PlaygroundApp(runs_dir=tmp_path, config_path=tmp_path / "screen.json", tab="convnet", settings={"channels": "3"}, origin="own")
+    attached: list[str] = []
+
+    async def attach(controls: RunControls, name: str, **_: object) -> None:
+        attached.append(f"{controls.link.card.name} {name}")
+
+    async def explore(controls: RunControls) -> None:
+        return None
+
+    monkeypatch.setattr(RunControls, "attach", attach)
+    monkeypatch.setattr(RunControls, "explore", explore)
+    app._run_to_attach = "own"
+    # a key that came before the first tab was built
+    monkeypatch.setattr(PlaygroundApp, "on_mount", lambda app: app.call_after_refresh(app.open_tab, "gan"))
+    async with app.run_test(size=(140, 42)):
+        await until(lambda: "gan" in app.tabs)
+        app.open_tab("convnet")
+        await until(lambda: "convnet" in app.tabs)
+        await until(lambda: attached == ["convnet own"])
+        assert app.tab.form.values["channels"] == (3,)
 
 
 async def test_every_action_is_in_the_palette(tmp_path: Path) -> None:
@@ -238,7 +302,9 @@ def test_the_screen_never_loads_torch(tmp_path: Path) -> None:
     script = f"""
 import asyncio, sys
 from pathlib import Path
+from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
 
 async def nothing(link, origin=""): pass

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 import pytest
 
 from dlplay.engine.commands import AnyCommand, Ask, Pause, Save, Set, Stop, View, Watch
-from dlplay.engine.events import Answered, LiveEvent, Shown, Status
+from dlplay.engine.events import Answered, Hello, LiveEvent, Shown, Status
 from dlplay.engine.panels import Array, Bars, Frame
 from dlplay.runs import server as servers
 from dlplay.runs import wire
@@ -201,6 +202,28 @@ async def test_the_end_of_the_run_is_told_and_ends_every_question(training: Trai
         await RunClient.connect(path)
 
 
+async def test_every_client_is_told_first_who_answers(path: Path) -> None:
+    hello = Hello(architecture="gpt", name="gpt-1", step=7, pid=42)
+    server = Server(path, lambda: hello)
+    server.start()
+    with raw(path) as connection:
+        server.broadcast(Status(state="training"))
+        assert wire.Decoder[LiveEvent](LiveEvent).feed(connection.recv(1 << 16))[0] == hello
+    client = await RunClient.connect(path)
+    assert await client.hello() == hello
+    client.close()
+    await wait_for(lambda: not server.clients)
+    server.close()
+
+
+async def test_a_run_that_does_not_say_who_it_is(client: RunClient, training: Training) -> None:
+    with pytest.raises(RunError, match="does not say who it is"):
+        await client.hello(timeout=0.05)
+    await asyncio.to_thread(training.end)
+    with pytest.raises(RunError, match="does not say who it is"):
+        await client.hello()
+
+
 async def test_one_who_hangs_up_is_not_told_so(client: RunClient, training: Training) -> None:
     client._on_closed = lambda reason: pytest.fail("told")
     client.close()
@@ -349,7 +372,28 @@ def test_the_peer_s_uid_is_read_as_the_kernel_gives_it(platform: str, monkeypatc
 
 # --- hostile and slow --------------------------------------------------------------------------------------------------------------------
 
+
+def framed(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+def asking(options: bytes) -> bytes:
+    """A question with these options, packed already."""
+    return framed(b"\x83" + b"".join(map(msgspec.msgpack.encode, ("type", "ask", "panel", "loss", "options"))) + options)
+
+
+OVERFULL = {
+    "four million lists": asking(b"\x81\xa1x\xdd" + (4_000_000).to_bytes(4, "big") + b"\x90" * 4_000_000),
+    "four million numbers": asking(b"\x81\xa1x\xdd" + (4_000_000).to_bytes(4, "big") + b"\x01" * 4_000_000),
+    "a million options": asking(b"\xdf" + (1_000_000).to_bytes(4, "big") + b"\xa1x\x01" * 1_000_000),
+    "a list in a list": asking(b"\x81\xa1x\x91\x91\x01"),
+    "a million panels": framed(b"\x82\xa4type\xa5watch\xa5views\xdd" + (1_000_000).to_bytes(4, "big") + b"\x91\xa1x" * 1_000_000),
+    "a setting of a million values": framed(
+        b"\x83\xa4type\xa3set\xa5field\xa1x\xa5value\xdd" + (1_000_000).to_bytes(4, "big") + b"\x01" * 1_000_000
+    ),
+}
 HOSTILE = {
+    **OVERFULL,
     "random bytes": random.Random(0).randbytes(100_000),
     "a length of 4 GiB": b"\xff\xff\xff\xff",
     "a length of nothing": b"\0\0\0\0",
@@ -378,6 +422,18 @@ async def test_a_hostile_client_is_dropped_and_training_goes_on(what: str, clien
     await asyncio.to_thread(training.goes_on)
     assert await client.ask("after")
     assert len(training.server.clients) == 1
+
+
+@pytest.mark.parametrize("what", OVERFULL)
+def test_a_message_of_too_much_is_refused_before_it_is_built(what: str) -> None:
+    decoder: wire.Decoder[AnyCommand] = wire.Decoder(AnyCommand)
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError):
+            decoder.feed(OVERFULL[what])
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(OVERFULL[what]) + 100_000  # the bytes themselves, twice
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_message_may_come_byte_by_byte(training: Training, path: Path) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import sys
 import unicodedata
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import numpy as np
 import pytest
+import torch
 
-from dlplay.data import bounded, ngrams, text
+from dlplay.data import bounded, text
+from dlplay.data.subwords import BytePairs
 from dlplay.data.tokens import UNKNOWN, Characters, Words, choose_vocabulary, number
 from dlplay.engine.errors import DataError
 from dlplay.exports.source import Source
+from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 
 
 def corpus(content: str, kind: str = "word", **changes: int) -> text.Corpus:
@@ -192,16 +198,137 @@ def test_the_text_key_tells_texts_and_vocabularies_apart() -> None:
 # --- the reference ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("kind", "length"), [("word", 20), ("char", 80)])
+def test_nothing_of_the_held_out_reference_stands_in_the_training_part(kind: str, length: int) -> None:
+    """Characters are compared without indentation."""
+    made = text.read_corpus(text.read_text("reference"), kind, vocab_size=8000, min_count=3, minimum=650)
+    assert len(made.held_out) / (len(made.train) + len(made.held_out)) == pytest.approx(0.1, abs=0.001)
+
+    def runs(ids: np.ndarray) -> set[tuple[int | str, ...]]:
+        tokens = " ".join(made.tokenizer.decode(ids.tolist()).split()) if kind == "char" else ids.tolist()
+        return {tuple(tokens[start : start + length]) for start in range(len(tokens) - length + 1)}
+
+    assert not runs(made.train) & runs(made.held_out)
+    assert made.repeated == 0
+    assert "flatter" not in made.words
+
+
+def test_no_paragraph_is_lost_from_the_reference() -> None:
+    """A topic is left out where its paragraphs stand in others, and only there."""
+    kept = {" ".join(paragraph.split()) for paragraph in text.read_text("reference").content.split("\n\n")}
+    lost = [
+        len(topic) for topic in topics.values() if 2 * sum(len(p) for p in topic.split("\n\n") if " ".join(p.split()) in kept) < len(topic)
+    ]
+    assert not lost
+
+
 def test_the_reference_and_its_baselines_are_near_the_known_figures() -> None:
     made = text.read_corpus(text.read_text("reference"), "word", vocab_size=8000, min_count=3, minimum=650)
-    assert 60_000 < len(made.train) < 200_000
-    assert len(made.held_out) / (len(made.train) + len(made.held_out)) == pytest.approx(0.1, abs=0.001)
-    found = ngrams.perplexities(made.train, made.held_out, len(made.tokenizer.vocabulary))
-    # measured with another tokenizer of words, numbers and punctuation on Python 3.11: 190, 91.1, 77.1, 79.2; the text differs by version
-    for name, known in {"unigram": 190, "bigram": 91.1, "trigram": 77.1, "4-gram": 79.2}.items():
+    assert 50_000 < len(made.train) < 200_000
+    found = ngram_baselines(made)["val_perplexity"]
+    for name, known in {"unigram": 190, "bigram": 94, "trigram": 69.5, "4-gram": 66.3, "5-gram": 64.8}.items():  # on Python 3.11
         assert found[name] == pytest.approx(known, rel=0.25)
-    assert found["trigram"] < found["bigram"] < found["unigram"]
+    assert found["5-gram"] < found["trigram"] < found["bigram"] < found["unigram"]
     assert "<unk>" in made.words
+
+
+def test_what_an_own_text_holds_out_and_trains_on_as_well_is_said() -> None:
+    rng = np.random.default_rng(0)
+    names = [a + b for a in "abcdefg" for b in "hijklmn"]
+    words = [names[index] for index in rng.integers(0, len(names), 3000)]
+    apart = " ".join(words)
+    copied = " ".join([*words[:2700], *words[:100], *words[2800:]])
+    assert corpus(apart, min_count=1).repeated == 0
+    found = corpus(copied, min_count=1)
+    assert found.repeated == pytest.approx(100 / 300, abs=0.002)
+    assert "33.3 % of them stand in the training part as well, in runs of 20 or more" in found.words
+
+
+# --- byte pairs that are learned from the text --------------------------------------------------------------------------------------
+
+
+MIXED = "\n".join(
+    f"The value of naïve {word}s is {index}; 世界 says “{word}” 🙂." for index, word in enumerate(["object", "class", "name"] * 60)
+)
+
+
+def test_byte_pairs_give_every_text_back() -> None:
+    made = corpus(MIXED, "bpe", vocab_size=400, min_count=2)
+    assert made.tokenizer.decode([*made.train.tolist(), *made.held_out.tolist()]) == MIXED
+    other = "Ünknown 🦀 text,\tof Ελληνικά and عربي"
+    assert made.tokenizer.decode(made.tokenizer.encode(other)) == other.replace("\t", "\t")
+    assert 256 < len(made.tokenizer.vocabulary) <= 400
+    assert len(made.train) < 0.5 * len(MIXED)  # pairs were merged
+
+
+def test_byte_pairs_and_characters_hold_out_the_same_text() -> None:
+    pieces, characters = corpus(MIXED, "bpe", vocab_size=400, min_count=2), corpus(MIXED, "char", min_count=1)
+    held_out = characters.tokenizer.decode(characters.held_out.tolist())
+    assert pieces.tokenizer.decode(pieces.held_out.tolist()) == held_out
+    assert pieces.held_out_bytes == characters.held_out_bytes == len(held_out.encode())
+    assert corpus(MIXED).held_out_bytes is None
+
+
+def test_a_checkpoint_s_byte_pairs_read_the_text_as_the_run_did() -> None:
+    made = corpus(MIXED, "bpe", vocab_size=400, min_count=2)
+    again = text.encode_corpus(text.Text("a text", MIXED, "0"), BytePairs.from_assets(made.assets), minimum=10)
+    assert (again.key, again.train.tolist(), again.held_out.tolist()) == (made.key, made.train.tolist(), made.held_out.tolist())
+
+
+def test_the_held_out_text_teaches_no_byte_pairs() -> None:
+    held_out = "zyzzyva " * 20
+    made = corpus("some words of a text to read . " * 60 + held_out, "bpe", vocab_size=400, min_count=2)
+    assert not any("zyz" in piece for piece in made.tokenizer.vocabulary)
+
+
+def test_byte_pairs_need_room_for_the_bytes() -> None:
+    with pytest.raises(DataError, match="256, so use a --vocab-size above"):
+        corpus(MIXED, "bpe", vocab_size=256)
+
+
+def test_byte_pairs_without_their_library_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataError, match=r"pip install 'dlplay\[hf\]'"):
+        corpus(MIXED, "bpe", vocab_size=400)
+
+
+# --- what is measured on them -------------------------------------------------------------------------------------------------------
+
+
+def uniform(made: text.Corpus) -> dict[str, float]:
+    scores = TokenScores(torch.device("cpu"), made.tokenizer.unknown)
+    targets = torch.from_numpy(made.held_out)
+    scores.add(torch.zeros(len(targets), len(made.tokenizer.vocabulary)), targets)
+    return held_out_metrics(scores, made)
+
+
+def test_bits_per_byte_compare_whatever_the_tokens_are() -> None:
+    for kind in ("char", "bpe"):
+        made = corpus(MIXED, kind, vocab_size=400, min_count=2)
+        size = len(MIXED[int(0.9 * len(MIXED)) :].encode())
+        bits = math.log2(len(made.tokenizer.vocabulary)) * len(made.held_out) / size
+        assert uniform(made)["val_bits_per_byte"] == pytest.approx(bits, rel=1e-6)
+        found = ngram_baselines(made)
+        assert found["val_bits_per_byte"]["5-gram"] == pytest.approx(
+            found["val_loss"]["5-gram"] / math.log(2) * len(made.held_out) / size, rel=1e-6
+        )
+    assert "val_bits_per_byte" not in uniform(corpus(MIXED))
+
+
+def test_the_perplexity_of_known_words_leaves_unk_out() -> None:
+    made = corpus("the cat sat on a mat . " * 30 + "unseen words here . " * 6, min_count=2)
+    unknown = made.held_out == 0
+    assert 0 < unknown.mean() < 1
+    logits = torch.zeros(len(made.held_out), len(made.tokenizer.vocabulary))
+    logits[:, 0] = 5.0
+    scores = TokenScores(torch.device("cpu"), made.tokenizer.unknown)
+    scores.add(logits, torch.from_numpy(made.held_out))
+    nats = -logits.log_softmax(dim=1)[range(len(logits)), made.held_out].numpy()
+    found = held_out_metrics(scores, made)
+    assert found["val_perplexity"] == pytest.approx(math.exp(nats.mean()), rel=1e-5)
+    assert found["val_perplexity_known"] == pytest.approx(math.exp(nats[~unknown].mean()), rel=1e-5)
+    assert found["val_perplexity_known"] > 2 * found["val_perplexity"]
+    assert "val_perplexity_known" in ngram_baselines(made)
 
 
 # --- own files --------------------------------------------------------------------------------------------------------------------
@@ -260,9 +387,9 @@ def test_a_text_that_is_too_short_is_refused_with_the_minimum() -> None:
 
 @pytest.mark.parametrize("sentence", ["我想喝一杯茶。", "ฉันอยากดื่มชา.", "わたしはおちゃをのみます。"])
 def test_a_text_without_spaces_is_told_the_way_out(sentence: str) -> None:
-    assert corpus(sentence * 60).words.endswith("; its words are not divided by spaces, so use --tokens char")
+    assert corpus(sentence * 60).words.endswith("; its words are not divided by spaces, so use --tokens char or bpe")
     assert "--tokens" not in corpus(sentence * 60, "char").words
-    with pytest.raises(DataError, match="use --tokens char, since its words are not divided by spaces"):
+    with pytest.raises(DataError, match="use --tokens char or bpe, since its words are not divided by spaces"):
         corpus(sentence * 60, min_count=1000)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlplay.engine.card import Card
+from dlplay.engine.errors import cause
 from dlplay.engine.settings import SettingsError
 
 VARIABLE = "DLPLAY_ROOMS"
@@ -81,17 +82,8 @@ def _load(module: str, source: str, name: str = "card") -> Card:
         if not isinstance(card, Card):
             raise TypeError(f"its card is a {type(card).__name__}, not a Card")
     except Exception as error:
-        raise SettingsError(f"{source}: this room cannot be opened: {_cause(error)}; correct it, or start without it") from error
+        raise SettingsError(f"{source}: this room cannot be opened: {cause(error)}; correct it, or start without it") from error
     return card
-
-
-def _cause(error: Exception) -> str:
-    """The error and the line it comes from, on one line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace and not isinstance(error, SyntaxError) else ""
-    return " ".join(f"{type(error).__name__}: {error}".split()) + where
 
 
 def card(name: str) -> Card:

@@ -23,6 +23,8 @@ MAX_SOURCE = 6 << 20
 CHUNK = 1 << 18
 """Characters of a text that are encoded at once, to limit the memory that the library uses besides the ids."""
 
+BYTES = 256
+
 SHOWN = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
 
@@ -135,6 +137,22 @@ class BytePairs(SubWords):
     kind = "bpe"
     model = "BPE"
     unknown = None
+
+    @classmethod
+    def trained(cls, text: str, *, size: int, min_count: int) -> Self:
+        """At most `size` pieces: the 256 bytes, and the pairs that are merged because they are the most frequent ones in `text`, each
+        `min_count` times or more (Sennrich, Haddow and Birch, 2016). Raises `DataError`."""
+        if not BYTES < size <= MAX_VOCABULARY:
+            raise DataError(f"a vocabulary of {size:,} pieces; the bytes alone are {BYTES}, so use a --vocab-size above that, such as 1000")
+        made = library().Tokenizer(library().models.BPE())
+        made.pre_tokenizer = library().pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = library().decoders.ByteLevel()
+        alphabet = sorted(library().pre_tokenizers.ByteLevel.alphabet())
+        trainer = library().trainers.BpeTrainer(
+            vocab_size=size, min_frequency=min_count, initial_alphabet=alphabet, show_progress=False, special_tokens=[]
+        )
+        made.train_from_iterator(_chunks(_encodable(text)), trainer)
+        return cls(made.to_str(), made.get_vocab_size())
 
     def decode(self, ids: Iterable[int], after: Sequence[int] = (), *, spaced: bool = False) -> str:
         """The text of `ids`; incomplete characters and control characters become the replacement character."""

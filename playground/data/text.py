@@ -7,7 +7,7 @@ import functools
 import hashlib
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.data import bounded
-from dlplay.data.subwords import SubWords
-from dlplay.data.tokens import TOKENIZERS, Tokenizer, choose_vocabulary, number
+from dlplay.data.subwords import BytePairs, SubWords
+from dlplay.data.tokens import TOKENIZERS, Characters, Tokenizer, choose_vocabulary, number
 from dlplay.engine.errors import DataError
 
-REFERENCE = "reference"
-"""Name of the built-in text."""
+REFERENCE, REPEATS = "reference", "repeats"
+"""Names of the built-in texts."""
 
 MAX_BYTES = 64 * bounded.MIB
 
@@ -51,6 +51,8 @@ class Corpus:
     name: str
     key: str
     """A digest of everything that the ids depend on."""
+    held_out_bytes: int | None = None
+    """Size of the held-out text in UTF-8, where the tokens give it back as it is; None where they do not, as words in lower case."""
 
     @property
     def words(self) -> str:
@@ -62,9 +64,15 @@ class Corpus:
         if self.tokenizer.unknown is not None:
             unknown = float((self.held_out == self.tokenizer.unknown).mean())
             facts += f", {100 * unknown:.1f} % of the held-out {self.tokenizer.noun} are <unk>"
+        if self.repeated:
+            length = run_length(self.tokenizer)
+            facts += (
+                f"; {100 * self.repeated:.1f} % of them stand in the training part as well, in runs of {length} or more, "
+                "so held-out numbers flatter"
+            )
         words = [word for word in self.tokenizer.vocabulary if word[0].isalpha()]
         if self.tokenizer.kind == "word" and 2 * sum(UNSPACED.search(word) is not None for word in words) > len(words):
-            facts += "; its words are not divided by spaces, so use --tokens char"
+            facts += "; its words are not divided by spaces, so use --tokens char or bpe"
         return facts
 
     @property
@@ -72,22 +80,81 @@ class Corpus:
         """The vocabulary."""
         return self.tokenizer.assets()
 
+    @functools.cached_property
+    def repeated(self) -> float:
+        """Share of the held-out tokens that stand in the training part as well, in the same run of `run_length` tokens or more."""
+        length = run_length(self.tokenizer)
+        if min(len(self.train), len(self.held_out)) < length:
+            return 0.0
+        weights = np.random.default_rng(0).integers(1 << 63, size=len(self.tokenizer.vocabulary), dtype=np.uint64)
+        copied = np.isin(_run_digests(weights[self.held_out], length), _run_digests(weights[self.train], length))
+        edges = np.zeros(len(self.held_out) + 1, dtype=np.int64)
+        edges[: len(copied)] += copied
+        edges[length : length + len(copied)] -= copied
+        return float((edges.cumsum()[:-1] > 0).mean())
+
+
+def run_length(tokenizer: Tokenizer) -> int:
+    """Tokens in a row that are not equal by chance: 20 words or pieces, or 100 characters, which is about as long."""
+    return 100 if tokenizer.kind == "char" else 20
+
+
+def _run_digests(tokens: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
+    """A polynomial hash of every run of `length` tokens (runs,), from random numbers that stand for the tokens."""
+    if length == 1:
+        return tokens
+    half = length // 2
+    halves = _run_digests(tokens, half)
+    base = np.uint64(0x9E3779B97F4A7C15)
+    pairs = halves[:-half] * base**half + halves[half:]
+    return pairs if length % 2 == 0 else pairs[:-1] * base + tokens[length - 1 :]
+
 
 def read_text(source: str) -> Text:
-    """The text called `source`: `reference` or a UTF-8 file of at most 64 MiB. Raises `DataError`."""
-    if source == REFERENCE:
-        return reference()
-    return read_text_file(Path(source))
+    """The text called `source`: `reference`, `repeats`, or a UTF-8 file of at most 64 MiB. Raises `DataError`."""
+    built_in = {REFERENCE: reference, REPEATS: repeats}
+    return built_in[source]() if source in built_in else read_text_file(Path(source))
 
 
 @functools.cache
 def reference() -> Text:
-    """CPython's language reference, as `pydoc` has it: English with grammar and examples. It differs between Python versions."""
+    """CPython's language reference, as `pydoc` has it: English with grammar and examples. It differs between Python versions.
+
+    A fifth of the topics stand a second time inside a longer one, as `while` in `compound`. They are left out, so that nothing that is held
+    out is read in training.
+    """
     from pydoc_data.topics import topics  # 0.7 MB that only this text needs
 
-    content = "\n\n".join(topics[name] for name in sorted(topics))
+    content = "\n\n".join(_without_repeats(topics))
     name = f"the language reference of Python {'.'.join(platform.python_version_tuple()[:2])}"
     return Text(name, content, hashlib.sha256(content.encode()).hexdigest())
+
+
+@functools.cache
+def repeats() -> Text:
+    """Sentences of 4 to 8 syllables drawn at random out of 60, each of them read twice in a row.
+
+    The first time nothing can be predicted. The second time every syllable can, by looking for its copy and what came after it: what
+    induction heads do (Olsson et al., 2022). Lengths vary, so that it cannot be done by counting back.
+    """
+    rng = np.random.default_rng(0)
+    syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
+    sentences = [" ".join(syllables[number] for number in rng.integers(len(syllables), size=rng.integers(4, 9))) for _ in range(8000)]
+    content = "\n".join(f"{sentence} . {sentence} ." for sentence in sentences)
+    return Text("random syllables, each sentence twice", content, hashlib.sha256(content.encode()).hexdigest())
+
+
+def _without_repeats(topics: Mapping[str, str]) -> Iterator[str]:
+    """The topics in alphabetical order, each paragraph only in the longest topic that has it; not those of which less than half is left."""
+    seen: set[str] = set()
+    kept = {}
+    for name in sorted(topics, key=lambda name: (-len(topics[name]), name)):
+        paragraphs = {" ".join(paragraph.split()): paragraph for paragraph in topics[name].split("\n\n") if paragraph.strip()}
+        new = [paragraph for words, paragraph in paragraphs.items() if words not in seen]
+        if 2 * sum(map(len, new)) >= len(topics[name]):
+            kept[name] = "\n\n".join(new)
+        seen |= paragraphs.keys()
+    return (kept[name] for name in sorted(kept))
 
 
 def read_text_file(path: Path) -> Text:
@@ -120,52 +187,70 @@ def lines(content: str) -> Iterator[tuple[int, str]]:
 
 
 def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:
-    """`text` encoded with an existing tokenizer. Raises `DataError` when it has fewer than `minimum` tokens."""
+    """`text` encoded with an existing tokenizer. Raises `DataError` when it has fewer than `minimum` tokens.
+
+    Words are cut after nine tenths of the words, characters and pieces after nine tenths of the characters, so that these two hold out the
+    same text.
+    """
     if isinstance(tokenizer, SubWords):
-        ids = tokenizer.encode_long(text.content)
-    else:
-        numbers, words = number(tokenizer.split(text.content))
-        ids = np.array([tokenizer.id(word) for word in words], dtype=np.int64)[numbers]
-    _check_length(text, ids, tokenizer.noun, minimum)
-    return _corpus(text, tokenizer, ids)
+        cut = _cut(text.content)
+        return _corpus(text, tokenizer, *map(tokenizer.encode_long, (text.content[:cut], text.content[cut:])), minimum=minimum)
+    numbers, words = number(tokenizer.split(text.content))
+    return _numbered(text, tokenizer, numbers, words, minimum=minimum)
 
 
 def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minimum: int, vocabulary: Sequence[str] | None = None) -> Corpus:
-    """`text` encoded with a tokenizer of `kind` (word or char), with a given `vocabulary` or one from its training part.
+    """`text` encoded with a tokenizer of `kind` (word, char or bpe), with a given `vocabulary` or one from its training part.
 
-    The vocabulary is every character of the training part, or every word that occurs `min_count` times in it, up to `vocab_size`. Raises
-    `DataError` when the text has fewer than `minimum` tokens.
+    The vocabulary is every character of the training part, or every word that occurs `min_count` times in it, up to `vocab_size`; or
+    (bpe) bytes and the most frequent pairs. Raises `DataError` when the text has fewer than `minimum` tokens.
     """
+    if kind == BytePairs.kind:
+        return encode_corpus(
+            text, BytePairs.trained(text.content[: _cut(text.content)], size=vocab_size, min_count=min_count), minimum=minimum
+        )
     tokenizer_type = TOKENIZERS.get(kind)
     if tokenizer_type is None:
         raise DataError(f"--tokens {kind} needs a pretrained model: give one with --from hf:DIR, or use --tokens word or char")
     if vocabulary is not None:
         return encode_corpus(text, tokenizer_type(vocabulary), minimum=minimum)
-    ids, words = number(tokenizer_type.split(text.content))
-    _check_length(text, ids, tokenizer_type.noun, minimum)
-    cut = int(len(ids) * (1 - HELD_OUT))
-    chosen = choose_vocabulary(ids[:cut], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
+    numbers, words = number(tokenizer_type.split(text.content))
+    _check_length(text, len(numbers), tokenizer_type.noun, minimum)
+    chosen = choose_vocabulary(numbers[: _cut(numbers)], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
     if len(chosen) < 2:
         way = (
-            "use --tokens char, since its words are not divided by spaces"
+            "use --tokens char or bpe, since its words are not divided by spaces"
             if UNSPACED.search(words[0])
             else "give a longer text or a lower --min-count"
         )
         raise DataError(f"no word occurs {min_count} times in the training part of {text.name}; {way}")
-    tokenizer = tokenizer_type(chosen)
-    return _corpus(text, tokenizer, np.array([tokenizer.id(word) for word in words], dtype=np.int64)[ids])
+    return _numbered(text, tokenizer_type(chosen), numbers, words, minimum=minimum)
 
 
-def _check_length(text: Text, ids: NDArray[np.int64], noun: str, minimum: int) -> None:
-    if len(ids) < minimum:
+def _cut(whole: Sized) -> int:
+    """Where the training part ends and the held-out part begins."""
+    return int(len(whole) * (1 - HELD_OUT))
+
+
+def _numbered(text: Text, tokenizer: Tokenizer, numbers: NDArray[np.int64], words: Sequence[str], *, minimum: int) -> Corpus:
+    """The corpus of a text whose tokens are `words[number]` for each of `numbers`."""
+    ids = np.array([tokenizer.id(word) for word in words], dtype=np.int64)[numbers]
+    return _corpus(text, tokenizer, ids[: _cut(ids)], ids[_cut(ids) :], minimum=minimum)
+
+
+def _check_length(text: Text, length: int, noun: str, minimum: int) -> None:
+    if length < minimum:
         raise DataError(
-            f"{text.name} holds {len(ids):,} {noun}; at least {minimum:,} are needed, so that the held-out tenth fills a block: "
+            f"{text.name} holds {length:,} {noun}; at least {minimum:,} are needed, so that the held-out tenth fills a block: "
             "give a longer text or a smaller --block-size"
         )
 
 
-def _corpus(text: Text, tokenizer: Tokenizer, ids: NDArray[np.int64]) -> Corpus:
-    cut = int(len(ids) * (1 - HELD_OUT))
+def _corpus(text: Text, tokenizer: Tokenizer, train: NDArray[np.int64], held_out: NDArray[np.int64], *, minimum: int) -> Corpus:
+    _check_length(text, len(train) + len(held_out), tokenizer.noun, minimum)
     named = [text.sha256, tokenizer.kind, *tokenizer.identity]
     made = hashlib.sha256("\0".join(named).encode("utf-8", "surrogatepass")).hexdigest()
-    return Corpus(tokenizer, ids[:cut], ids[cut:], text.name, made)
+    size = (
+        len(text.content[_cut(text.content) :].encode("utf-8", "replace")) if tokenizer.kind in (Characters.kind, BytePairs.kind) else None
+    )
+    return Corpus(tokenizer, train, held_out, text.name, made, size)

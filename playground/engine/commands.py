@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+Scalar = None | bool | int | float | str
+Value = Scalar | Annotated[list[Scalar], Meta(max_length=1024)]
+Values = Annotated[dict[str, Value], Meta(max_length=256)]
+"""Of settings and options by name. There is nothing deeper in a message: what is, is refused before it is built."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -36,37 +42,37 @@ class Set(Command, frozen=True, kw_only=True):
     """Change one live setting."""
 
     field: str
-    value: Any
+    value: Value
 
 
 class Act(Command, frozen=True, kw_only=True):
     """Perform one of the architecture's actions; one that changes what is trained is recorded as `Applied`."""
 
     action: str
-    options: dict[str, Any] = {}
+    options: Values = {}
     urgent: bool = False
-    """Perform it at once, even if it takes more of the training time than a watched panel may (an agent in real time, a key press).
-    A lasting action is always performed at once."""
+    """Perform it as soon as a question would be answered, even if it takes more of the training time than a watched panel may (an agent in
+    real time, a key press). A lasting action is always performed at once."""
 
 
 class Ask(Command, frozen=True, kw_only=True):
     """Show one panel now; changes nothing."""
 
     panel: str
-    options: dict[str, Any] = {}
+    options: Values = {}
 
 
 class View(msgspec.Struct, frozen=True):
     """One panel with its options."""
 
     panel: str
-    options: dict[str, Any] = {}
+    options: Values = {}
 
 
 class Watch(Command, frozen=True, kw_only=True):
     """Keep these panels up to date, with at most `rate` updates per second each; replaces the client's previous `Watch`."""
 
-    views: list[View]
+    views: Annotated[list[View], Meta(max_length=1024)]
     rate: float = 4.0
 
 

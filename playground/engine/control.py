@@ -77,6 +77,7 @@ class Control:
         for client, command in self.server.poll(timeout):
             if not self.panels.handle(client, command):
                 self._carry_out(client, command)
+        self.panels.answer()
 
     def _carry_out(self, client: int, command: AnyCommand) -> None:
         try:
@@ -167,4 +168,6 @@ class Control:
                 self.panels.ask(client, command)
             else:
                 self.panels.refuse(client, command, problem)
+        while self.panels.answer(idle=True):
+            pass
         return self.interrupted

@@ -1,8 +1,8 @@
 """What happens in a run, as typed events.
 
-*Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up without gaps over all resumes; anyone
-can read the file, during the run or years later. *Live* events go to the attached clients and are never written; of those that wait, the
-newest replaces the older ones, so a client that misses one has missed nothing.
+*Durable* events are written to the run's journal, one JSON line each, with a `seq` that counts up over all resumes, without gaps until
+a long journal is compacted; anyone can read the file, during the run or years later. *Live* events go to the attached clients and are
+never written; of those that wait, the newest replaces the older ones, so a client that misses one has missed nothing.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Stepped(Event, frozen=True, kw_only=True):
 
     first: int
     metrics: dict[str, list[float | None]]
+    at: list[int] = []
+    """In the old part of a long journal: the steps whose values were kept, the smallest and largest of every block. Empty: all steps."""
     seconds: float
     """Wall time since the run began training, evaluations and saves left out, summed over resumes."""
 
@@ -125,6 +127,15 @@ class Finished(Event, frozen=True, kw_only=True):
     """Training time over all resumes, as in `Stepped`."""
 
 
+class Hello(Event, frozen=True, kw_only=True):
+    """Live: the first message on every connection: who answers on it, and at which `step` its model is."""
+
+    architecture: str
+    name: str
+    """The run; or, where nothing trains, the checkpoint as it was named, such as gpt-stdlib."""
+    pid: int
+
+
 class Shown(Event, frozen=True, kw_only=True):
     """Live: a watched panel, as of `step`."""
 
@@ -163,4 +174,4 @@ class Status(Event, frozen=True, kw_only=True):
 
 
 DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished
-LiveEvent = Shown | Answered | Status
+LiveEvent = Hello | Shown | Answered | Status

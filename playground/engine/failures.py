@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dlplay.engine.errors import DataError
 from dlplay.engine.events import Failed
 from dlplay.engine.settings import show
 from dlplay.engine.task import Task
@@ -45,6 +46,16 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
         what="out of memory",
         why=str(error).splitlines()[0][:300] or "the device has too little memory for a training step",
         remedy=f"start again from the last checkpoint with {smaller}",
+    )
+
+
+def data_failed(step: int, error: DataError) -> Failed:
+    """The data, or an environment, turned out not to be usable in mid-run."""
+    return Failed(
+        step=step,
+        what="what the run learns from cannot be used",
+        why=str(error),
+        remedy="correct it and resume the run: it continues from its last checkpoint, if it has one",
     )
 
 

@@ -11,8 +11,9 @@ import torch
 
 from dlplay.engine.card import Card
 from dlplay.engine.control import Control
+from dlplay.engine.errors import DataError
 from dlplay.engine.events import Evaluated, Failed, Finished
-from dlplay.engine.failures import TrainingFailed, out_of_memory
+from dlplay.engine.failures import TrainingFailed, data_failed, out_of_memory
 from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.recorder import EventLog, Progress, Recorder, Write
 from dlplay.engine.settings import SettingsError
@@ -51,7 +52,7 @@ class Loop:
     def run(self) -> str:
         """Train to the end. Returns why it ended. Raises `TrainingFailed` after its `Failed` event was recorded."""
         try:
-            if self.progress.evaluated != self.task.step:
+            if self.progress.evaluated < 0:  # a resumed run knows its last evaluation
                 self._evaluate()
             self._check_until()
             if self.task.step == 0:
@@ -64,12 +65,16 @@ class Loop:
         except TrainingFailed as failure:
             self._fail(failure.event)
             raise
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            event = out_of_memory(self.task, error)
-            if event is None:
-                raise
+        except DataError as error:
+            event = data_failed(self.task.step, error)
             self._fail(event)
             raise TrainingFailed(event) from error
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            shortage = out_of_memory(self.task, error)
+            if shortage is None:
+                raise
+            self._fail(shortage)
+            raise TrainingFailed(shortage) from error
         finally:
             self.recorder.close()
 

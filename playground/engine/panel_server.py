@@ -1,10 +1,11 @@
 """Serves panels to the clients attached to a run: answers questions, performs actions, keeps watched panels up to date.
 
-Training comes first: watched panels and queued actions take no more than a small share of its time.
+Training comes first: watched panels and queued actions take no more than a small share of its time, and questions no more than half.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from dlplay.engine.task import Task, looking
 TIME_SHARE = 0.03
 """Largest share of the training time for watched panels, and the same again for queued actions; beyond it they are served less often."""
 MAX_QUEUED = 64
-"""Actions that may wait at once."""
+"""Actions that may wait at once, and questions of one client."""
 MAX_WATCHED = 32
 """Panels that one client may watch."""
 
@@ -71,6 +72,9 @@ class PanelServer:
         self._queue: list[tuple[int, Act]] = []
         """Actions that change nothing but panels, waiting for their share of the time."""
         self._queue_due = 0.0
+        self._asked: dict[int, collections.deque[Ask | Act]] = {}
+        """Questions and urgent actions by client; the client whose turn is next comes first."""
+        self._answer_due = 0.0
         self._lasting_actions = 0
         self._changes: dict[str, int] = {}
         """How often an action changed what a panel shows."""
@@ -79,7 +83,7 @@ class PanelServer:
         """Carry out a command that changes nothing in training (`Ask`, `Watch`, an action that is not lasting); False for any other."""
         match command:
             case Ask():
-                self.ask(client, command)
+                self._wait_for_turn(client, command)
             case Watch():
                 self._watch(client, command)
             case Act() if not self._is_lasting(command):
@@ -90,7 +94,40 @@ class PanelServer:
 
     # --- questions ----------------------------------------------------------------------------------------------------------------
 
+    def _wait_for_turn(self, client: int, command: Ask | Act) -> None:
+        waiting = self._asked.setdefault(client, collections.deque())
+        if len(waiting) >= MAX_QUEUED:
+            self.refuse(client, command, "too many questions wait already; wait for their answers")
+        else:
+            waiting.append(command)
+
+    def answer(self, *, idle: bool = False) -> bool:
+        """Answer a question, or perform an urgent action, of the client whose turn it is; False when none is due.
+
+        After one that took a while, training has as long before the next. `idle`: nothing trains.
+        """
+        if not self._asked or (not idle and time.perf_counter() < self._answer_due):
+            return False
+        clients = self.server.clients
+        self._asked = {client: waiting for client, waiting in self._asked.items() if client in clients}
+        if not self._asked:
+            return False
+        client = next(iter(self._asked))
+        waiting = self._asked.pop(client)
+        command = waiting.popleft()
+        if waiting:
+            self._asked[client] = waiting  # behind the others
+        began = time.perf_counter()
+        if isinstance(command, Ask):
+            self.ask(client, command)
+        else:
+            self.act(client, command)
+        ended = time.perf_counter()
+        self._answer_due = ended + (ended - began)
+        return True
+
     def ask(self, client: int, command: Ask) -> None:
+        """Answer a question now."""
         try:
             self._answer(client, command.id, self._panel(command.panel, command.options))
         except (SettingsError, DataError) as error:
@@ -160,9 +197,9 @@ class PanelServer:
             raise SettingsError(f"the action {action!r} failed: {type(error).__name__}: {error}") from error
 
     def _enqueue(self, client: int, command: Act) -> None:
-        """Leave an action to `serve`, or perform it at once when it is urgent."""
+        """Leave an action to `serve`, or to `answer` when it is urgent."""
         if command.urgent:
-            self.act(client, command)
+            self._wait_for_turn(client, command)
         elif len(self._queue) >= MAX_QUEUED:
             self.refuse(client, command, "too many actions wait already; wait for their answers")
         else:
@@ -184,6 +221,8 @@ class PanelServer:
 
         One at a time, so that no training step waits for more than one. `idle`: nothing trains, so whatever is out of date is due.
         """
+        if idle and self.answer(idle=True):
+            return
         if not (self._queue or self._watched):
             return
         if self._queue and (idle or self._queue_due <= now):
@@ -211,8 +250,8 @@ class PanelServer:
 
     @property
     def behind(self) -> bool:
-        """Whether an action is queued, or a watched panel is out of date."""
-        return bool(self._queue) or any(item.shown != self._version(item.panel) for item in self._watched)
+        """Whether somebody waits for an answer, an action is queued, or a watched panel is out of date."""
+        return bool(self._asked or self._queue) or any(item.shown != self._version(item.panel) for item in self._watched)
 
     def _version(self, panel: str) -> int:
         """A number that grows whenever the panel may look different."""

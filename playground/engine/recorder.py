@@ -49,8 +49,8 @@ class EventLog(Protocol):
     def record(self, event: DurableEvent) -> None:
         """Write the event, and show it. Raises `OSError` when it cannot be written; then nothing was."""
 
-    def show(self, event: DurableEvent) -> None:
-        """Show the event where the run was started, without writing it. Never raises."""
+    def show(self, event: Warned) -> None:
+        """Show, without writing it, that the disk refuses what was to be written. Never raises."""
 
 
 @dataclasses.dataclass

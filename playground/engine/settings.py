@@ -8,6 +8,7 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     path     True when the text may name a file or folder
     pad      [rows, columns] of a drawing that a text field holds: rows of hex digits parted by `/`
     least    what the lowest value means where it is none of its kind: "last" for layer -1
+    code     True when the value names code that is imported: a person gives it, by flag or form, and no file does
 
 and nothing else. The docstring under a field says in plain words what it does; a field that a subclass gives another default keeps the
 docstring of the base. `fields` reads all of that into `Field`s. Types with a name are in `quantities`.
@@ -111,6 +112,8 @@ class Field:
     live: bool
     least: str
     """What the lowest value means, where it is none of its kind: "last" for layer -1."""
+    code: bool
+    """The value names code that is imported."""
     doc: str
     annotation: Any
 
@@ -199,7 +202,7 @@ def _check_own_extras(kind: type) -> None:
             _extras(f"{kind.__name__}.{name}", getattr(part, "__metadata__", ()))
 
 
-EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str}
+EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool}
 """Keys of `Meta(extra=…)`, and what their values are."""
 
 
@@ -218,13 +221,17 @@ def _extras(name: str, metadata: Iterable[Any]) -> dict[str, Any]:
 
 def field(settings_type: type[Options], name: str) -> Field:
     """The field called `name` (underscores or hyphens). Raises `SettingsError` with the nearest names."""
-    wanted = name.strip().lstrip("-").replace("-", "_")
+    wanted = _canonical(name)
     by_name = {item.name: item for item in fields(settings_type)}
     if wanted in by_name:
         return by_name[wanted]
     near = difflib.get_close_matches(wanted, by_name, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(by_name)}"
     raise SettingsError(f"there is no setting {name!r}{hint}")
+
+
+def _canonical(name: str) -> str:
+    return name.strip().lstrip("-").replace("-", "_")
 
 
 def parse(item: Field, value: Any) -> Any:
@@ -291,6 +298,17 @@ def change(settings: S, name: str, value: Any) -> S:
 def to_dict(settings: Options) -> dict[str, Any]:
     """The settings as plain JSON values, in field order."""
     return {item.name: msgspec.to_builtins(getattr(settings, item.name)) for item in fields(type(settings))}
+
+
+def code(settings_type: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that name code to import, empty ones left out."""
+    return {item.name: values[item.name] for item in fields(settings_type) if item.code and values.get(item.name)}
+
+
+def without_code(settings_type: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a file that anybody may have written: none of them imports code."""
+    named = {item.name for item in fields(settings_type) if item.code}
+    return {name: value for name, value in values.items() if _canonical(name) not in named}
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -410,6 +428,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         unit=str(extra.get("unit", "")),
         live=bool(extra.get("live")),
         least=str(extra.get("least", "")),
+        code=bool(extra.get("code")),
         doc=doc,
         annotation=hint,
     )

@@ -72,7 +72,8 @@ def _table(events: list[DurableEvent]) -> tuple[dict[int, dict[str, float]], dic
 def _values(event: DurableEvent) -> Iterator[tuple[int, str, float]]:
     if isinstance(event, Stepped):
         for name, values in event.metrics.items():
-            yield from ((event.first + at, name, value) for at, value in enumerate(values) if value is not None)
+            steps = event.at or range(event.first, event.step + 1)
+            yield from ((step, name, value) for step, value in zip(steps, values, strict=False) if value is not None)
     elif isinstance(event, (Evaluated, Finished)):
         yield from ((event.step, name, value) for name, value in event.metrics.items())
 

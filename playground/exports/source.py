@@ -11,8 +11,9 @@ from dlplay.checkpoints.shipped import shipped
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.events import DurableEvent
-from dlplay.engine.settings import Settings, SettingsError, make
+from dlplay.engine.settings import Settings, SettingsError, make, without_code
 from dlplay.runs import directory, origin
+from dlplay.runs.trust import agreed
 
 if TYPE_CHECKING:
     from dlplay.engine.task import Task
@@ -27,6 +28,8 @@ class Source:
     runs_dir: Path
     part: str = ""
     """Which of the model's nets; empty: the main one."""
+    trust_code: bool = False
+    """Import the modules that its settings name."""
 
     @property
     def run(self) -> directory.RunDirectory | None:
@@ -48,7 +51,12 @@ class Source:
 
     def settings(self, card: Card, checkpoint: Checkpoint) -> Settings:
         """All settings that the checkpoint was trained with."""
-        return make(card.settings, dict(checkpoint.meta.get("settings", {})), lenient=True)
+        return self.checked(card, origin.all_settings(checkpoint))
+
+    def checked(self, card: Card, values: dict[str, Any]) -> Settings:
+        """Settings of these values. Raises `SettingsError`, also for code to import that nobody has agreed to."""
+        own_code = agreed(card, values, self.text, trusted=self.trust_code)
+        return make(card.settings, without_code(card.settings, values) | own_code, lenient=True)
 
     def task(self) -> tuple[Card, Task[Any]]:
         """The model with its weights, on the CPU and in eval mode."""

@@ -21,7 +21,7 @@ from dlplay.data.bounded import clean
 from dlplay.data.subwords import BytePairs, WordPieces
 from dlplay.engine.card import Card
 from dlplay.engine.events import Applied, DurableEvent, Started
-from dlplay.engine.settings import Options, Settings, SettingsError, field, fields, make, show, to_dict
+from dlplay.engine.settings import Options, Settings, SettingsError, field, fields, show, to_dict
 from dlplay.exports.loop_text import LOOP, READ
 from dlplay.exports.modules import External, Key
 from dlplay.exports.shaking import Shaker
@@ -38,7 +38,9 @@ KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": 
 def write(source: Source, target: Path) -> str:
     """Write the script. Raises `SettingsError` for what cannot be exported."""
     card, settings, notes = _read(source)
-    if (kind := getattr(settings, "tokens", "")) in (BytePairs.kind, WordPieces.kind):
+    kind = getattr(settings, "tokens", "")
+    learned = kind == BytePairs.kind and source.run is not None and not source.run.spec.origin
+    if kind in (BytePairs.kind, WordPieces.kind) and not learned:
         raise SettingsError(
             f"{source.text[:200]} uses a tokenizer ({kind}) that came with its weights, and a script starts without them; use --to hf"
         )
@@ -100,7 +102,7 @@ def _read(source: Source) -> tuple[Card, Settings, list[str]]:
             f"{run.name} is of {clean(spec.architecture) or 'an unknown architecture'}, which this version of dlplay does not have"
         )
     card = architectures.card(spec.architecture)
-    settings = make(card.settings, spec.settings, lenient=True)
+    settings = source.checked(card, spec.settings)
     if spec.origin:
         notes.append(
             f"The run started from the weights of {clean(spec.origin)[:200]}; this script starts from fresh ones, so its losses differ."

@@ -40,7 +40,9 @@ def classification_accuracies(images: ImageData) -> dict[str, float]:
     first, suffix = subset(count, images.train_images[0].size, CLASSIFIED)
     x, y = _rows(images.train_images[:first], images.full), images.train_labels[:first]
     test_x, test_y = _rows(images.test_images, images.full), images.test_labels
-    predictions = {"logistic regression": _logistic(x, y, test_x), "nearest neighbour": _nearest(x, y, test_x), "SVC": _svc(x, y, test_x)}
+    predictions = {"logistic regression": _logistic(x, y, test_x), "nearest neighbour": _nearest(x, y, test_x)}
+    if x.var() > 0:  # its kernel has no width on images that are all alike
+        predictions["SVC"] = _svc(x, y, test_x)
     return {name + suffix: float((predicted == test_y).mean()) for name, predicted in predictions.items()}
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,8 +21,8 @@ from dlplay.parts.corpora import open_corpus
 from dlplay.parts.streams import Streams
 from dlplay.parts.transformer_settings import StreamSettings
 
-ORDERS = {"char": 5, "word": 4}
-"""Order of the longest n-grams, by the kind of token."""
+ORDERS = {"char": 8}
+"""Order of the longest n-grams, by the kind of token; 5 of any other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +70,23 @@ def open_streams(
 
 
 class TokenScores:
-    """Cross-entropy and top-1 accuracy over held-out tokens, summed on the device."""
+    """Cross-entropy and top-1 accuracy over held-out tokens, summed on the device; and the cross-entropy of those that are known."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._nats = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-        self._right = torch.zeros((), dtype=torch.int64, device=device)
+    def __init__(self, device: torch.device, unknown: int | None = None) -> None:
+        """`unknown`: the token that stands for everything that is not in the vocabulary."""
+        self._unknown = -1 if unknown is None else unknown
+        self._type = torch.float32 if device.type == "mps" else torch.float64
+        self._nats, self._known_nats = torch.zeros(2, dtype=self._type, device=device).unbind()
+        self._right, self._known = torch.zeros(2, dtype=torch.int64, device=device).unbind()
         self._count = 0
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         """Score the logits (N, V) of the tokens `targets` (N,)."""
-        self._nats += F.cross_entropy(logits, targets, reduction="sum").to(self._nats.dtype)
+        nats = F.cross_entropy(logits, targets, reduction="none").to(self._type)
+        known = targets != self._unknown
+        self._nats += nats.sum()
+        self._known_nats += (nats * known).sum()
+        self._known += known.sum()
         self._right += (logits.argmax(dim=-1) == targets).sum()
         self._count += len(targets)
 
@@ -86,6 +94,11 @@ class TokenScores:
     def loss(self) -> float:
         """Mean nats per token."""
         return float(self._nats) / self._count
+
+    @property
+    def known_loss(self) -> float:
+        """Mean nats per token that is not the unknown one; 0 when there is none."""
+        return float(self._known_nats) / max(1, int(self._known))
 
     @property
     def accuracy(self) -> float:
@@ -98,13 +111,41 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 700.0))
 
 
+def held_out_metrics(scores: TokenScores, corpus: Corpus) -> dict[str, float]:
+    """What a model reaches on the held-out text, by metric.
+
+    For words also the perplexity of those in the vocabulary, since <unk> is an easy word; for characters and pieces also bits per byte,
+    which can be compared whatever the tokens are.
+    """
+    metrics = {"val_loss": scores.loss, "val_perplexity": perplexity(scores.loss), "val_top1": scores.accuracy}
+    if corpus.tokenizer.kind == "word":
+        metrics["val_perplexity_known"] = perplexity(scores.known_loss)
+    if corpus.held_out_bytes:
+        metrics["val_bits_per_byte"] = bits_per_byte(scores.loss, corpus)
+    return metrics
+
+
+def bits_per_byte(loss: float, corpus: Corpus) -> float:
+    """A loss in nats per token as bits per byte of the held-out text. Raises `ValueError` where the tokens do not give it back."""
+    if not corpus.held_out_bytes:
+        raise ValueError(f"{corpus.tokenizer.noun} do not give the text back as it is")
+    return loss * len(corpus.held_out) / (math.log(2) * corpus.held_out_bytes)
+
+
 def ngram_baselines(corpus: Corpus) -> dict[str, dict[str, float]]:
-    """N-grams by metric: interpolated Witten-Bell for loss and perplexity, the most frequent successor for the top-1 accuracy."""
-    order = ORDERS.get(corpus.tokenizer.kind, 4)
+    """N-grams by metric: interpolated modified Kneser-Ney for losses, the most frequent successor for the top-1 accuracy."""
+    order = ORDERS.get(corpus.tokenizer.kind, 5)
     data = corpus.train, corpus.held_out, len(corpus.tokenizer.vocabulary)
-    perplexities = ngrams.perplexities(*data, order)
-    return {
-        "val_loss": {name: math.log(value) for name, value in perplexities.items()},
-        "val_perplexity": perplexities,
+    nats = -np.log(ngrams.kneser_ney(*data, order))  # (order, held-out tokens)
+    losses = dict(zip(ngrams.NAMES, nats.mean(axis=1).tolist(), strict=False))
+    found = {
+        "val_loss": losses,
+        "val_perplexity": {name: math.exp(loss) for name, loss in losses.items()},
         "val_top1": ngrams.top1(*data, order),
     }
+    if corpus.tokenizer.kind == "word":
+        known = nats[:, corpus.held_out != corpus.tokenizer.unknown].mean(axis=1)
+        found["val_perplexity_known"] = dict(zip(ngrams.NAMES, np.exp(known).tolist(), strict=False))
+    if corpus.held_out_bytes:
+        found["val_bits_per_byte"] = {name: bits_per_byte(loss, corpus) for name, loss in losses.items()}
+    return found

@@ -24,7 +24,7 @@ from dlplay.engine.quantities import (
 )
 from dlplay.engine.settings import Settings, SettingsError
 
-TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference"], "path": True})]
+TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference", "repeats"], "path": True})]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,14 @@ class TextSettings(Settings):
     """A text, and the vocabulary that is made from it."""
 
     text: TextSource = "reference"
-    """Text to learn from: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
+    """Text to learn from: reference (the language reference inside Python), repeats (random sentences, each of them twice), or a UTF-8 text
+    file of at most 64 MiB."""
 
     vocab_size: VocabSize = 8000
-    """Size of the vocabulary at most; the rarest of the other tokens are read as <unk>."""
+    """Size of the vocabulary at most; the rarest of the other words or characters are read as <unk>."""
 
     min_count: MinCount = 3
-    """Words that occur less often in the training text are read as <unk>; characters are all kept."""
+    """Words that occur less often in the training text are read as <unk>, and pairs (bpe) are not merged; characters are all kept."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,19 @@ class StreamSettings(TextSettings):
     """A text that is read in contiguous streams, for architectures that have other tasks besides."""
 
     text: TextSource = "reference"
-    """For text: reference (the language reference inside Python), or a UTF-8 text file of at most 64 MiB."""
+    """For text: reference (the language reference inside Python), repeats (random sentences, each of them twice), or a UTF-8 text file of
+    at most 64 MiB."""
 
-    tokens: Literal["char", "word"] = "word"
-    """For text: a token is a character as it is, or a word, number or punctuation mark in lower case."""
+    tokens: Literal["char", "word", "bpe"] = "word"
+    """For text: a token is a character as it is; a word, number or punctuation mark in lower case; or (bpe) a piece of a word, from byte
+    pairs that are learned from the text."""
 
     vocab_size: VocabSize = 8000
-    """For text: size of the vocabulary at most; the rarest of the other tokens are read as <unk>."""
+    """For text: size of the vocabulary at most; the rarest of the other words or characters are read as <unk>."""
 
     min_count: MinCount = 3
-    """For text: words that occur less often in the training text are read as <unk>; characters are all kept."""
+    """For text: words that occur less often in the training text are read as <unk>, and pairs (bpe) are not merged; characters are all
+    kept."""
 
     block_size: BlockSize = 32
     """Tokens in a chunk: as far back as gradients flow."""

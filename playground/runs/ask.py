@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import Any
 
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
+from dlplay.engine.events import Hello
 from dlplay.engine.explore import explore as serve_panels
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings, make
@@ -37,7 +39,7 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         signal.signal(number, lambda number, frame: ended.append(number))
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
         task = load(card, origin.find(start, runs_dir, card.name), settings)
-        server = Server(directory.socket_path)
+        server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=start, pid=os.getpid()))
         server.start()
         stack.callback(server.close)
         serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)

@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from dlplay.engine.commands import AnyCommand
-from dlplay.engine.events import Answered, LiveEvent, Shown
+from dlplay.engine.events import Answered, Hello, LiveEvent, Shown
 from dlplay.runs.wire import Decoder, WireError, encode
 
 ANSWERS = 256
@@ -59,6 +59,10 @@ class Channel:
         self._answer_bytes = 0
         self._newest: dict[tuple[int, int] | None, Outgoing] = {}
         self._rest = memoryview(b"")
+
+    def greet(self, hello: Hello) -> None:
+        """Send this before anything else."""
+        self._rest = memoryview(encode(hello))
 
     @property
     def waiting(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +13,9 @@ from typing import Any
 import msgspec
 
 from dlplay.engine.commands import AnyCommand, Ask, View, Watch
-from dlplay.engine.events import Answered, LiveEvent
+from dlplay.engine.events import Answered, Hello, LiveEvent
 from dlplay.engine.panels import AnyPanel
-from dlplay.runs.wire import Decoder, WireError, encode, peer_uid, short_path
+from dlplay.runs.wire import Decoder, WireError, encode, peer_uid, socket_at
 
 OnEvent = Callable[[LiveEvent], None]
 OnClosed = Callable[[str], None]
@@ -42,6 +43,7 @@ class RunClient:
         self._waiting: dict[int, asyncio.Future[Answered]] = {}
         self._last_id = 0
         self.closed = False
+        self._hello: asyncio.Future[Hello | None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._listen())
 
     @classmethod
@@ -68,6 +70,13 @@ class RunClient:
                 raise NotListening(f"the run {socket_path.parent.name} does not listen: {error.strerror or error}") from None
             raise
         return cls(reader, writer, on_event, on_closed)
+
+    async def hello(self, timeout: float = 10.0) -> Hello:
+        """Who answers on this connection. Raises `RunError` when nobody says so."""
+        with contextlib.suppress(TimeoutError):
+            if (hello := await asyncio.wait_for(asyncio.shield(self._hello), timeout)) is not None:
+                return hello
+        raise RunError("the process at the other end does not say who it is; it may be of another version of dlplay")
 
     async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0) -> AnyPanel:
         """One panel, now. Raises `RunError`."""
@@ -131,7 +140,10 @@ class RunClient:
         self._end(reason)
 
     def _deliver(self, event: LiveEvent) -> None:
-        if isinstance(event, Answered) and (future := self._waiting.pop(event.id, None)) is not None:
+        if isinstance(event, Hello):
+            if not self._hello.done():
+                self._hello.set_result(event)
+        elif isinstance(event, Answered) and (future := self._waiting.pop(event.id, None)) is not None:
             if not future.done():
                 future.set_result(event)
         else:
@@ -142,6 +154,8 @@ class RunClient:
             return
         self.closed = True
         self._writer.close()
+        if not self._hello.done():
+            self._hello.set_result(None)
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(RunError("the run ended before it answered"))
@@ -151,7 +165,7 @@ class RunClient:
 
 async def _connect(connection: socket.socket, socket_path: Path) -> None:
     """A Unix socket connects at once or not at all: while its backlog is full, try again."""
-    with short_path(socket_path) as path:
+    with socket_at(socket_path) as path:
         while True:
             try:
                 connection.connect(path)

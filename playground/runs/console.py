@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol, TextIO
 
 import msgspec
 
@@ -35,9 +36,35 @@ def console(card: Card, as_json: bool) -> Console:
     return PlainLines(card)
 
 
+_reserved: TextIO | None = None
+"""Standard output, while it is reserved."""
+
+
+@contextlib.contextmanager
+def reserved_output() -> Iterator[None]:
+    """Within it standard output belongs to `print_line` alone. What anything else prints, such as an environment, a library in C or a
+    process that they start, goes to standard error."""
+    global _reserved
+    with contextlib.ExitStack() as stack:
+        _reserved = stdout = sys.stdout
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or replaced by an object without a descriptor
+            number, stderr = stdout.fileno(), sys.stderr.fileno()
+            kept = os.dup(number)
+            _reserved = stack.enter_context(os.fdopen(kept, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False))
+            stdout.flush()
+            os.dup2(stderr, number)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, number)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        try:
+            yield
+        finally:
+            _reserved = None
+
+
 def print_line(text: str, *, error: bool = False) -> None:
     """Print a line, `printable`. A closed terminal or pipe (`| head`) does not stop the run: what follows is discarded."""
-    stream = sys.stderr if error else sys.stdout
+    stream = sys.stderr if error else _reserved or sys.stdout
     try:
         stream.write(printable(text) + "\n")
         stream.flush()

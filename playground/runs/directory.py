@@ -17,6 +17,7 @@ import itertools
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from dlplay.engine.paths import expanded
+from dlplay.runs.files import open_regular
 from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
 
@@ -126,12 +128,32 @@ class Anchor:
 
 
 def default_runs_dir(override: Path | str | None = None) -> Path:
-    """RUNS_DIR: `override`, or `runs` in the platform's data folder."""
-    if override is not None:
-        return expanded(override).absolute()
-    import platformdirs
+    """RUNS_DIR: `override`, or `runs` in the platform's data folder.
 
-    return Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"
+    Raises `RunNameError` for one of another user's (root's is no danger), or one that all may write to without the sticky bit.
+    """
+    if override is not None:
+        folder = expanded(override).absolute()
+    else:
+        import platformdirs
+
+        folder = Path(platformdirs.user_data_dir("dlplay", appauthor=False)) / "runs"
+    _check_folder(folder)
+    return folder
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises `RunNameError` for a folder in which another user could exchange a run."""
+    try:
+        facts = folder.stat()
+    except OSError:  # there is none yet
+        return
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise RunNameError(f"{folder} belongs to user {facts.st_uid}, not to you ({os.geteuid()}); name a folder of your own: --runs-dir")
+    if facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
+        raise RunNameError(
+            f"anybody can exchange the runs in {folder}; close it to others (chmod o-w '{folder}'), or name another: --runs-dir"
+        )
 
 
 def explore_path(runs_dir: Path, pid: int | None = None) -> Path:
@@ -170,6 +192,8 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     path = runs_dir / name
     if path.is_symlink():
         raise RunNameError(f"{path} is a link, and links are not followed")
+    if path.exists() and (owner := path.stat().st_uid) != os.geteuid():
+        raise RunNameError(f"{path} belongs to user {owner}, not to you ({os.geteuid()}); runs of others are not opened")
     if not (path / "run.json").is_file():
         known = names(runs_dir)
         near = difflib.get_close_matches(name, known, n=1)
@@ -247,7 +271,7 @@ def _staged(runs_dir: Path, spec: Spec) -> Iterator[Path]:
 
 def _read_spec(path: Path) -> Spec:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_regular(path, os.O_RDONLY)
         with os.fdopen(fd, "rb") as file:
             data = file.read(SPEC_LIMIT + 1)
         if len(data) > SPEC_LIMIT:

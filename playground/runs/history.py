@@ -5,7 +5,8 @@ Curves are numpy arrays that grow up to a limit, so that an hour of training tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -103,6 +104,47 @@ class Series:
         self._size = size
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The training metrics of many `Stepped` events: the steps and the values of each metric."""
+
+    step: int
+    """The last one."""
+    seconds: float
+    metrics: dict[str, tuple[Floats, Floats]]
+
+
+def joined(events: Iterable[DurableEvent | Columns]) -> Iterator[DurableEvent | Columns]:
+    """The events with `Stepped` events joined to `Columns`, since adding a few values at a time takes long."""
+    waiting: list[Stepped] = []
+    for event in events:
+        if isinstance(event, Stepped):
+            waiting.append(event)
+            continue
+        if waiting and not isinstance(event, (Evaluated, Saved, Applied, Baselines)):  # which may as well come before these steps
+            yield join(waiting)
+            waiting = []
+        yield event
+    if waiting:
+        yield join(waiting)
+
+
+def join(events: Sequence[Stepped]) -> Columns:
+    """The values of `Stepped` events, at least one, as arrays: NaN where a step has none."""
+    steps: dict[str, list[int]] = {}
+    values: dict[str, list[float | None]] = {}
+    for event in events:
+        for name, column in event.metrics.items():
+            at: Iterable[int] = event.at or range(event.first, event.first + len(column))
+            if event.at:  # a step was kept for one metric: the others have no gap there
+                kept = [(step, value) for step, value in zip(at, column, strict=False) if value is not None]
+                at, column = [step for step, _ in kept], [value for _, value in kept]
+            steps.setdefault(name, []).extend(at)
+            values.setdefault(name, []).extend(column)
+    metrics = {name: (np.array(at, np.float64), np.array(values[name], np.float64)) for name, at in steps.items()}
+    return Columns(events[-1].step, events[-1].seconds, metrics)
+
+
 class History:
     """The history of one run. Pass it durable events in order with `add`; `revision` grows with every change."""
 
@@ -133,10 +175,10 @@ class History:
         self.failure: Failed | None = None
         self.finished: Finished | None = None
 
-    def add(self, events: Iterable[DurableEvent]) -> bool:
+    def add(self, events: Iterable[DurableEvent | Columns]) -> bool:
         """Add events; True when there were any."""
         any_event = False
-        for event in events:
+        for event in joined(events):
             any_event = True
             self._take(event)
             if not isinstance(event, Saved):  # which may be of an earlier step: it is written while training continues
@@ -159,9 +201,9 @@ class History:
         at = int(np.nanargmax(series.y) if (better or self.better) == "higher" else np.nanargmin(series.y))
         return int(series.x[at]), float(series.y[at])
 
-    def _take(self, event: DurableEvent) -> None:
+    def _take(self, event: DurableEvent | Columns) -> None:
         match event:
-            case Stepped():
+            case Columns():
                 self._add_steps(event)
             case Evaluated():
                 for name, value in event.metrics.items():
@@ -189,11 +231,11 @@ class History:
                 self.finished, self.seconds = event, event.seconds
                 self.baselines |= event.baselines
 
-    def _add_steps(self, event: Stepped) -> None:
-        self.seconds = event.seconds
+    def _add_steps(self, columns: Columns) -> None:
+        self.seconds = columns.seconds
         self.finished = None
-        for name, values in event.metrics.items():
-            _series(self.training, name).append(np.arange(event.first, event.first + len(values)), values)
+        for name, (steps, values) in columns.metrics.items():
+            _series(self.training, name).append(steps, values)
 
     def _start(self, event: Started) -> None:
         """A process started or resumed the run: what was recorded of later steps no longer counts."""

@@ -6,10 +6,12 @@ when the next one opens the file. Readers ignore a partial last line and skip da
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import errno
 import json
+import math
 import os
-import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,11 +21,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
+from dlplay.runs import compaction
+from dlplay.runs.files import NotRegular, open_regular
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line, its newline included."""
 
 _CHUNK = 1 << 18
+_HEAD = 1 << 12
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[DurableEvent] = msgspec.json.Decoder(DurableEvent)
@@ -41,7 +46,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or create the file, cut off a partial last line, and continue `seq` after the last whole one. Raises `OSError`."""
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._compact_at = compaction.LIMIT
+        self._fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.seq = 0
         """The `seq` that the next event gets."""
         try:
@@ -84,6 +90,19 @@ class Journal:
             os.ftruncate(self._fd, self._size)
             self._torn = False
 
+    def compact(self) -> None:
+        """Compact it once it is long (`runs/compaction.py`). Without space for that it stays as it is, and is tried again when longer."""
+        if self._size < self._compact_at:
+            return
+        self._compact_at = self._size + self._size // 4
+        with contextlib.suppress(OSError):
+            draft = compaction.compacted(self.path, compaction.KEPT, compaction.BLOCKS)
+            fd = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+            draft.replace(self.path)
+            os.close(self._fd)
+            self._fd, self._size, self._torn = fd, os.fstat(fd).st_size, False
+            self._compact_at = max(compaction.LIMIT, 2 * self._size)
+
     def sync(self) -> None:
         """Flush to the disk (fsync); called before a checkpoint is saved, so that no checkpoint is ahead of its journal."""
         os.fsync(self._fd)
@@ -110,25 +129,42 @@ class JournalReader:
         """Lines that were skipped because they could not be read."""
         self._offset = 0
         self._skipping = False
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the file that was read."""
+        self._head = b""
+        """How it begins."""
+        self._seq = self._known = -1
+        """Of the last event that was read; and up to which they are passed over, in a journal that was compacted."""
 
-    def read(self) -> list[DurableEvent]:
-        """The events since the last call; none of a link, or of anything else that is not a regular file."""
+    @property
+    def unread(self) -> int:
+        """Bytes that were not read yet."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
+            return max(0, self.path.lstat().st_size - self._offset)
+        except OSError:
+            return 0
+
+    def read(self, limit: float = math.inf) -> list[DurableEvent]:
+        """The events since the last call, of at most about `limit` bytes; none of a link, or of anything else that is not a regular file.
+
+        Of a journal that was compacted since then, the events that were read before are passed over.
+        """
+        try:
+            fd = open_regular(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotRegular):
             return []
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return []
-            if os.fstat(fd).st_size < self._offset:  # another file by now
+            facts = os.fstat(fd)
+            if self._file not in (None, (facts.st_dev, facts.st_ino)) or facts.st_size < self._offset:  # another file by now
                 self._offset, self._skipping = 0, False
+                same_run = self._head and os.pread(fd, len(self._head), 0) == self._head
+                self._known = self._seq if same_run else -1
+            self._file = facts.st_dev, facts.st_ino
+            self._head = os.pread(fd, _HEAD, 0).partition(b"\n")[0]
+            begin = self._offset
             events: list[DurableEvent] = []
             rest = b""
-            while chunk := os.pread(fd, _CHUNK, self._offset + len(rest)):
+            while self._offset - begin < limit and (chunk := os.pread(fd, _CHUNK, self._offset + len(rest))):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     self._offset += len(line) + 1
@@ -146,9 +182,13 @@ class JournalReader:
             self.damaged += 1
             return
         try:
-            events.append(decode(line))
+            event = decode(line)
         except ValueError:
             self.damaged += 1
+            return
+        if event.seq > self._known:
+            self._seq = event.seq
+            events.append(event)
 
 
 def decode(line: bytes) -> DurableEvent:
@@ -180,7 +220,7 @@ def supersede(events: Iterable[DurableEvent]) -> list[DurableEvent]:
     kept: list[DurableEvent] = []
     for event in events:
         if isinstance(event, Started):
-            kept = [cut for other in kept if (cut := _up_to(other, event.step)) is not None]
+            kept = [cut for other in kept if (cut := up_to(other, event.step)) is not None]
         elif isinstance(event, Evaluated):
             kept = (
                 [other for other in kept if not (isinstance(other, Evaluated) and other.step == event.step)]
@@ -201,12 +241,14 @@ def _repeats(kept: list[DurableEvent], event: Evaluated) -> bool:
     return False
 
 
-def _up_to(event: DurableEvent, step: int) -> DurableEvent | None:
+def up_to(event: DurableEvent, step: int) -> DurableEvent | None:
     if event.step <= step:
         return event
     if isinstance(event, Stepped) and event.first <= step:
-        count = step - event.first + 1
-        return msgspec.structs.replace(event, step=step, metrics={name: values[:count] for name, values in event.metrics.items()})
+        count = bisect.bisect_right(event.at, step) if event.at else step - event.first + 1
+        return msgspec.structs.replace(
+            event, step=step, at=event.at[:count], metrics={name: v[:count] for name, v in event.metrics.items()}
+        )
     return None
 
 

@@ -17,8 +17,9 @@ from typing import Any
 from dlplay.engine.commands import Stop
 from dlplay.runs.client import RunError
 from dlplay.runs.directory import RunDirectory, summary
+from dlplay.runs.files import open_regular
 from dlplay.runs.lock import Holder, holder
-from dlplay.runs.wire import encode, short_path
+from dlplay.runs.wire import encode, socket_at
 
 _PROGRAM = Path(__file__).absolute().parents[1] / "__main__.py"
 """Started by its path it is this copy of the package, installed or not, whatever the current folder holds."""
@@ -56,7 +57,7 @@ class Launched:
     def last_words(self, lines: int = 20) -> str:
         """The last lines of its log without control characters, for failures that it could not report otherwise."""
         try:
-            with self.log_path.open("rb") as file:
+            with os.fdopen(open_regular(self.log_path, os.O_RDONLY), "rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
                 text = file.read(16_384).decode(errors="replace")
         except OSError:
@@ -68,7 +69,7 @@ class Launched:
 def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     """Start `dlplay ARGUMENTS` in a session of its own, with its output appended to the log. Raises `OSError`."""
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    log = open_regular(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         process = _Process(
             [sys.executable, "-P", str(_PROGRAM), *arguments],  # -P: no folder is put on Python's path
@@ -117,7 +118,7 @@ def _ask_to_stop(socket_path: Path) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(5.0)
     try:
-        with short_path(socket_path) as path:
+        with socket_at(socket_path) as path:
             connection.connect(path)
         connection.sendall(encode(Stop()))
     except OSError:

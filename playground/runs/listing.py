@@ -45,11 +45,12 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
 
 
 def _metrics(item: Summary) -> str:
-    """The card's most important metrics."""
+    """What it waits for, and the card's most important metrics."""
     card = architectures.cards().get(item.architecture)
     first = [name for name in card.metrics if name in item.metrics] if card else []
     chosen = list(dict.fromkeys([*first, *item.metrics]))[:MAX_METRICS]
-    return "  ".join(f"{name} {format_number(item.metrics[name])}" for name in chosen)
+    words = [item.problem] if item.state == "waiting" else []
+    return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen)])
 
 
 def ago(seconds: float) -> str:

@@ -11,8 +11,12 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from dlplay.runs.files import open_regular
+
 _RETRY_SECONDS = 0.2
 """How long a taken lock is tried again: `holder` takes it for an instant as well."""
+
+_NOTE_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Holder:
 
     pid: int
     command: str
+    problem: str = ""
+    """What it waits for, such as space on the disk: the journal cannot say so then."""
 
 
 class Held(RuntimeError):
@@ -42,7 +48,7 @@ class RunLock:
         """Raises `Held` when another process has it, and `OSError` when the run's directory is gone."""
         deadline = time.monotonic() + _RETRY_SECONDS
         while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = open_regular(self.path, os.O_RDWR | os.O_CREAT)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(fd), self.path.stat()):
@@ -59,10 +65,17 @@ class RunLock:
                 raise
         self._fd = fd
         os.register_at_fork(after_in_child=self._close)
-        command = " ".join(sys.argv).replace("\n", " ")[:500]
-        with contextlib.suppress(OSError):  # a full disk must not keep a run from starting
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()} {command}\n".encode(errors="replace"), 0)
+        self.note("")
+
+    def note(self, problem: str) -> None:
+        """Tell those who ask for the holder what it waits for; empty: nothing.
+
+        The text takes up the same bytes always, so that it can be written on a full disk; an error is ignored.
+        """
+        lines = f"{os.getpid()} {' '.join(sys.argv)[:500]}".replace("\n", " "), problem.replace("\n", " ")[:200]
+        text = "\n".join(lines).encode(errors="replace")[: _NOTE_BYTES - 1]
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, text + b"\n" * (_NOTE_BYTES - len(text)), 0)
 
     def release(self) -> None:
         """May be called when the lock is not held."""
@@ -88,7 +101,7 @@ class RunLock:
 def holder(path: Path) -> Holder | None:
     """The process that holds the lock at `path`; None when none does or there is no such file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_regular(path, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -118,6 +131,10 @@ def alive(pid: int) -> bool:
 
 
 def _read_holder(fd: int) -> Holder:
-    text = os.pread(fd, 1024, 0).decode(errors="replace")
-    pid, _, command = text.strip().partition(" ")
-    return Holder(int(pid) if pid.isdecimal() and len(pid) < 12 else 0, "".join(c if c.isprintable() else " " for c in command))
+    first, problem, *_ = [*os.pread(fd, _NOTE_BYTES, 0).decode(errors="replace").split("\n"), "", ""]
+    pid, _, command = first.partition(" ")
+    return Holder(int(pid) if pid.isdecimal() and len(pid) < 12 else 0, _shown(command), _shown(problem))
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

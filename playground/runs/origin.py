@@ -11,7 +11,7 @@ from dlplay.checkpoints import CheckpointError, shipped, store
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
-from dlplay.engine.settings import COMMON, SettingsError, fields
+from dlplay.engine.settings import COMMON, SettingsError, fields, without_code
 from dlplay.runs import directory, hf
 from dlplay.runs.console import print_line
 
@@ -58,9 +58,14 @@ def default(card: Card) -> str:
 
 
 def settings_of(card: Card, checkpoint: Checkpoint) -> dict[str, Any]:
-    """The architecture's own settings that the checkpoint was trained with; its weights fit no others."""
+    """The architecture's own settings that the checkpoint was trained with, those aside that import code; its weights fit no others."""
     own = {item.name for item in fields(card.settings)} - set(COMMON)
+    return {name: value for name, value in without_code(card.settings, all_settings(checkpoint)).items() if name in own}
+
+
+def all_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Every setting that the checkpoint was trained with. Raises `CheckpointError`."""
     settings = checkpoint.meta.get("settings", {})
     if not isinstance(settings, dict):
         raise CheckpointError(f"{checkpoint.path}: its settings are {str(settings)[:40]}, not names and values")
-    return {name: value for name, value in settings.items() if name in own}
+    return settings

@@ -8,7 +8,8 @@ import inspect
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -22,12 +23,12 @@ from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
-from dlplay.engine.errors import DataError
-from dlplay.engine.events import Baselines, DurableEvent, Failed, Started, Warned
-from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, folder_went_away
+from dlplay.engine.errors import DataError, cause
+from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Saved, Started, Warned
+from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
-from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict
+from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
@@ -43,27 +44,40 @@ _MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, Ar
 
 
 class RunLog:
-    """Durable events go to the journal, then to the console."""
+    """Durable events go to the journal, then to the console; one that is only shown says why none can be written, and the lock tells it."""
 
-    def __init__(self, journal: Journal, console: Console) -> None:
-        self.journal, self.console = journal, console
+    def __init__(self, journal: Journal, console: Console, lock: RunLock) -> None:
+        self.journal, self.console, self.lock = journal, console, lock
+        self._noted = False
 
     def record(self, event: DurableEvent) -> None:
         self.console.show(self.journal.append(event))
+        if isinstance(event, Saved):
+            self.journal.compact()  # while the clock of the training time stands still
+        if self._noted:
+            self._noted = False
+            self.lock.note("")
 
-    def show(self, event: DurableEvent) -> None:
+    def show(self, event: Warned) -> None:
         self.console.show(event)
+        self._noted = True
+        self.lock.note(f"{event.why}: {event.what}")
 
 
 def run(
-    directory: RunDirectory, new_console: Callable[[], Console], *, paused: bool = False, overrides: dict[str, Any] | None = None
+    directory: RunDirectory,
+    new_console: Callable[[], Console],
+    *,
+    paused: bool = False,
+    overrides: dict[str, Any] | None = None,
+    code: Mapping[str, Any] | None = None,
 ) -> int:
     """Train a run to its end, from its last checkpoint if it has one; returns the exit status.
 
-    `overrides` are settings to change in a resumed run. Raises `Held` when another process has the run, and `SettingsError`, `DataError`
-    or `CheckpointError` when it cannot start.
+    `overrides` are settings to change in a resumed run, `code` those that import code: the ones in the run's files are not used.
+    Raises `Held` when another process has the run, and `SettingsError`, `DataError` or `CheckpointError` when it cannot start.
     """
-    with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+    with RunLock(directory.lock_path) as lock, contextlib.ExitStack() as stack:
         anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
         card = architectures.card(directory.spec.architecture)
         directory.store.clean()
@@ -73,45 +87,43 @@ def run(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
                 f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
-        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {})
+        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {})
         _check_size(task)
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
         journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
-        server = Server(directory.socket_path)
+        server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=directory.name, pid=os.getpid()))
         server.start()
         stack.callback(server.close)
         console = new_console()
         stack.callback(console.close)
-        log = RunLog(journal, console)
-        log.record(_started(directory, task, device_name))
-        for warning in [*_refused(problems), *differences]:
-            log.record(warning)
-        values = baselines(task)
-        if values:
-            log.record(Baselines(step=task.step, values=values))
-        loop = Loop(
-            card,
-            task,
-            log,
-            server,
-            lambda: snapshot(directory, anchor, journal, card, task, progress, values),
-            baselines=values,
-            progress=progress,
-            device_name=device_name,
-            paused=paused,
-        )
-        with _signals(loop):
-            try:
+        log = RunLog(journal, console, lock)
+        try:
+            log.record(_started(directory, task, device_name))
+            for warning in [*_refused(problems), *differences]:
+                log.record(warning)
+            values = _record_baselines(log, task)
+            loop = Loop(
+                card,
+                task,
+                log,
+                server,
+                lambda: snapshot(directory, anchor, journal, card, task, progress, values),
+                baselines=values,
+                progress=progress,
+                device_name=device_name,
+                paused=paused,
+            )
+            with _signals(loop):
                 reason = loop.run()
-            except TrainingFailed:
-                return FAILED
-            except GaveUp as error:
-                print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
-                return FAILED
-            except Exception as error:
-                _record_unexpected(log, task, error)
-                raise
+        except TrainingFailed:
+            return FAILED
+        except GaveUp as error:
+            print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
+            return FAILED
+        except Exception as error:
+            _record_unexpected(log, directory, task, error)
+            raise
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
 
@@ -178,15 +190,15 @@ def versions() -> dict[str, str]:
 
 
 def prepare(
-    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any]
+    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any], code: Mapping[str, Any]
 ) -> tuple[Task[Any], Progress, str, list[Warned]]:
     """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then.
 
     Raises `SettingsError`, `DataError` or `CheckpointError`.
     """
     spec = directory.spec
-    values = _table(checkpoint, "settings") | overrides if checkpoint else spec.settings | overrides
-    settings = make(card.settings, values, lenient=True)
+    saved = _table(checkpoint, "settings") if checkpoint else spec.settings
+    settings = make(card.settings, {**without_code(card.settings, saved), **code, **overrides}, lenient=True)
     start = None
     if checkpoint is None and spec.origin:
         start = origin.find(spec.origin, directory.path.parent, card.name)
@@ -301,18 +313,34 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
             )
 
 
-def _record_unexpected(log: RunLog, task: Task[Any], error: Exception) -> None:
-    """Record in the journal that the run failed; the traceback goes to the log."""
+def _record_baselines(log: RunLog, task: Task[Any]) -> dict[str, dict[str, float]]:
+    """The task's baselines, recorded. A method that fails on these data is no reason not to train: then there are none, with a warning.
+
+    Raises `TrainingFailed`, recorded, when it is the data or the environment that fails.
+    """
+    try:
+        values = baselines(task)
+    except DataError as error:
+        event = data_failed(task.step, error)
+        log.record(event)
+        raise TrainingFailed(event) from error
+    except Exception as error:  # whatever scikit-learn raises on data that nobody thought of
+        log.record(Warned(step=task.step, what="there are no baselines to compare with", why=cause(error), remedy="training goes on"))
+        return {}
+    if values:
+        log.record(Baselines(step=task.step, values=values))
+    return values
+
+
+def _record_unexpected(log: RunLog, directory: RunDirectory, task: Task[Any], error: Exception) -> None:
+    """Record in the journal that the run failed; the traceback goes to standard error, which is the log of a run that has one."""
+    logged = False
+    with contextlib.suppress(OSError, ValueError):
+        logged = os.path.samestat(os.fstat(sys.stderr.fileno()), directory.log_path.lstat())
+    details = "the log in the run's folder has the details" if logged else "the traceback is on standard error"
     with contextlib.suppress(OSError):
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        log.record(
-            Failed(
-                step=task.step,
-                what="an unexpected error",
-                why=why,
-                remedy="the log in the run's folder has the details; resume the run to continue from its last checkpoint",
-            )
-        )
+        remedy = f"{details}; resume the run to continue from its last checkpoint"
+        log.record(Failed(step=task.step, what="an unexpected error", why=cause(error), remedy=remedy))
 
 
 @contextlib.contextmanager

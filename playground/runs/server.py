@@ -15,10 +15,11 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from dlplay.engine.commands import AnyCommand, Watch
-from dlplay.engine.events import Answered, LiveEvent
+from dlplay.engine.events import Answered, Hello, LiveEvent
 from dlplay.runs.channel import Channel, ChannelError, Outgoing
 from dlplay.runs.wire import peer_uid, short_path
 
@@ -42,8 +43,10 @@ class ServerError(OSError):
 class Server:
     """`start` it, `poll` it between two steps, `close` it. `poll`, `reply` and `broadcast` take microseconds."""
 
-    def __init__(self, socket_path: Path, *, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(self, socket_path: Path, hello: Callable[[], Hello] | None = None, *, stall_seconds: float = STALL_SECONDS) -> None:
+        """`hello` says who answers here; every client is sent it first. It is called in the server's thread."""
         self.socket_path = socket_path
+        self.hello = hello
         self.stall_seconds = stall_seconds
         self.clients: frozenset[int] = frozenset()
         """Ids of the clients attached now."""
@@ -201,6 +204,9 @@ class Server:
         channel = Channel(self._last_id, connection)
         self._channels[channel.id] = channel
         self._selector.register(connection, selectors.EVENT_READ, channel)
+        if self.hello is not None:
+            channel.greet(self.hello())
+            self._select(channel)
         self.clients = frozenset(self._channels)
 
     def _pause_accepting(self, until: float) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from dlplay.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started
+from dlplay.runs.files import open_regular
 from dlplay.runs.journal import decode, tail
 from dlplay.runs.lock import holder
 
-State = Literal["training", "paused", "finished", "stopped", "interrupted", "failed"]
+State = Literal["training", "waiting", "paused", "finished", "stopped", "interrupted", "failed"]
 
 _TAILS = (1 << 15, 1 << 20)
 """Bytes read from the journal's end: the second only when the first held no evaluation."""
@@ -27,7 +27,8 @@ class Summary:
     name: str
     architecture: str
     state: State
-    """`stopped`: by a person; `interrupted`: it was killed, or ended by a signal. Both can be resumed."""
+    """`waiting`: for the disk, which refuses a write; `stopped`: by a person; `interrupted`: it was killed, or ended by a signal. Both can
+    be resumed."""
     step: int
     steps: int
     """The step at which it is to end; 0 when that is not known."""
@@ -38,14 +39,14 @@ class Summary:
     modified: float
     """Seconds since the epoch."""
     problem: str = ""
-    """Why the run cannot be read, or why it failed."""
+    """Why the run cannot be read, why it failed, or what it waits for."""
 
 
 def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
     """What `run.json` says of a run, brought up to date from the end of its journal and its lock."""
     held = holder(lock_path)
     events, modified = _last_events(journal_path)
-    state, why = _state(events, held is not None)
+    state, why = ("waiting", held.problem) if held and held.problem else _state(events, held is not None)
     return Summary(
         name=name,
         architecture=architecture,
@@ -63,12 +64,12 @@ def _last_events(path: Path) -> tuple[list[DurableEvent], float]:
     """The journal's last events, and when it was last written; no events when it cannot be read."""
     events: list[DurableEvent] = []
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_RDONLY)
     except OSError:
         return events, 0.0
     try:
         facts = os.fstat(fd)
-        for limit in _TAILS if stat.S_ISREG(facts.st_mode) else ():
+        for limit in _TAILS:
             events = _decoded(tail(fd, facts.st_size, limit))
             if facts.st_size <= limit or any(isinstance(event, (Evaluated, Finished)) for event in events):
                 break

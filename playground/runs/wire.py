@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
+import stat
 import struct
 import sys
 import tempfile
@@ -55,7 +57,7 @@ class Decoder(Generic[T]):
             if len(buffer) - at - 4 < length:
                 break
             try:
-                messages.append(self._decoder.decode(bytes(buffer[at + 4 : at + 4 + length])))
+                messages.append(self._decoder.decode(bytes(memoryview(buffer)[at + 4 : at + 4 + length])))
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 raise WireError(f"a message that cannot be read: {error}") from None
             at += 4 + length
@@ -70,6 +72,15 @@ def peer_uid(connection: socket.socket) -> int:
         return int(struct.unpack_from("II", credentials)[1])
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # struct ucred {pid, uid, gid}
     return int(struct.unpack("iII", credentials)[1])
+
+
+@contextlib.contextmanager
+def socket_at(path: Path) -> Iterator[str]:
+    """`short_path` of a socket to connect to. Raises `FileNotFoundError` when none is there; a link to one is not followed."""
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise FileNotFoundError(errno.ENOENT, "there is no socket", str(path))
+    with short_path(path) as short:
+        yield short
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.command import Provider
 from textual.screen import Screen
@@ -34,7 +34,8 @@ TWICE_SECONDS = 3.0
 """Within which a second ctrl+c quits."""
 MAXIMISABLE = ("PanelView", "Chart", "ActionStage", "SettingsForm")
 """The parts of a tab that can fill the window."""
-TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - {"quit", "help", "command_palette", "next_theme", "maximise"}
+WITHOUT_TAB = {"quit", "help", "command_palette", "next_theme", "maximise", "next_tab", "previous_tab"}
+TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TAB
 
 
 class PlaygroundApp(App[None]):
@@ -69,7 +70,9 @@ class PlaygroundApp(App[None]):
         self.tabs: dict[str, ArchitectureTab] = {}
         """Those that were opened so far, by name."""
         self.opened = tab if tab in self.cards else next(iter(self.cards))
-        self._for_first_tab: dict[str, Any] = {"settings": settings, "origin": origin, "options": options}
+        """The tab that was asked for last; it may still have to be built."""
+        self._wishes: dict[str, dict[str, Any]] = {self.opened: {"settings": settings, "origin": origin, "options": options}}
+        """Arguments of tabs that are still to be built."""
         self._run_to_attach, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
         self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
@@ -95,7 +98,7 @@ class PlaygroundApp(App[None]):
 
     @property
     def tab(self) -> ArchitectureTab:
-        """The open tab. Raises `KeyError` before it was built."""
+        """The open tab. Raises `KeyError` before it was built: for actions, which `check_action` keeps back until then."""
         return self.tabs[self.opened]
 
     # --- building -----------------------------------------------------------------------------------------------------------------
@@ -114,34 +117,50 @@ class PlaygroundApp(App[None]):
 
     @work(group="tabs")
     async def open_tab(self, name: str) -> None:
-        """Show a tab, which is built when it is first opened."""
+        """Show a tab, which is built when it is first opened; not if another one is asked for meanwhile."""
         self.opened = name
         self._tab_bar.active = name
         switcher = self.query_one(ContentSwitcher)
         async with self._building:
+            if name != self.opened:
+                return
             new = name not in self.tabs
             if new:
                 await self._build_tab(name, switcher)
+        if name != self.opened:
+            return
+        tab = self.tabs[name]
+        for part in (self.screen_stack[0].maximized, self.screen_stack[0].focused):
+            if part is not None and tab not in part.ancestors:
+                self.screen_stack[0].minimize()
+                self.screen_stack[0].set_focus(None)
         switcher.current = f"tab-{name}"
-        self.call_after_refresh(self.tabs[name].focus_first, new)
+        self.call_after_refresh(tab.focus_first, new)
         self._show_device()
         self.refresh_bindings()
         self._pace.hurry()
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A tab that was left may still have meant to focus one of its parts: then the focus goes back to the tab that is shown."""
+        if any(not tab.display and tab in event.widget.ancestors for tab in self.tabs.values()):
+            self.screen_stack[0].set_focus(None)
+            if (shown := self.tabs.get(self.opened)) is not None and shown.display:
+                shown.focus_first(False)
+
     async def _build_tab(self, name: str, switcher: ContentSwitcher) -> None:
         from dlplay.screen.tab import ArchitectureTab
 
-        arguments, self._for_first_tab = self._for_first_tab, {}
+        arguments = self._wishes.pop(name, {})
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
             await switcher.add_content(tab, set_current=True)
         self.tabs[name] = tab
-        run, self._run_to_attach = self._run_to_attach, None
+        run, self._run_to_attach = (self._run_to_attach, None) if arguments else (None, self._run_to_attach)
         if run is None:
-            self.do(tab.controls.explore())
+            self.do(tab, tab.controls.explore())
         else:
-            self.do(tab.controls.attach(run, resume=self._resume, overrides=dict(arguments.get("settings") or {})))
+            self.do(tab, tab.controls.attach(run, resume=self._resume, overrides=dict(arguments.get("settings") or {})))
 
     def on_tab_bar_chosen(self, event: TabBar.Chosen) -> None:
         self.open_tab(event.name)
@@ -175,10 +194,11 @@ class PlaygroundApp(App[None]):
         """Whether nothing needs drawing: a dialog covers the tab, or the app is exiting."""
         return len(self.screen_stack) != 1
 
-    def on_architecture_tab_status_changed(self) -> None:
-        self._show_device()
-        if self.tab.link.state != "training":
-            self._pace.hurry()
+    def on_architecture_tab_status_changed(self, event: ArchitectureTab.StatusChanged) -> None:
+        if event.tab.card.name == self.opened:
+            self._show_device()
+            if event.tab.link.state != "training":
+                self._pace.hurry()
 
     def _show_device(self) -> None:
         if self.covered:
@@ -238,9 +258,8 @@ class PlaygroundApp(App[None]):
     # --- actions, in the order of the table ---------------------------------------------------------------------------------------
 
     @work(group="run")
-    async def do(self, action: Coroutine[Any, Any, Any]) -> None:
-        """Do it in the background, and report what goes wrong."""
-        tab = self.tab
+    async def do(self, tab: ArchitectureTab, action: Coroutine[Any, Any, Any]) -> None:
+        """Do it for a tab in the background, and report what goes wrong."""
         try:
             await action
         except (OSError, ValueError, RuntimeError) as error:  # a name, a file, a lock, a disk: each error says what is wrong
@@ -250,16 +269,18 @@ class PlaygroundApp(App[None]):
         """An action on a tab has to wait until there is one."""
         if action == "act":
             return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
+        if action == "stage" and self.cards[self.opened].stage is None:
+            return False
         return self.opened in self.tabs or action not in TAB_ACTIONS
 
     def action_train(self) -> None:
-        self.do(self.tab.controls.train())
+        self.do(self.tab, self.tab.controls.train())
 
     def action_step_once(self) -> None:
-        self.do(self.tab.controls.step_once())
+        self.do(self.tab, self.tab.controls.step_once())
 
     def action_reset(self) -> None:
-        self.do(self.tab.controls.start_over(paused=True))
+        self.do(self.tab, self.tab.controls.start_over(paused=True))
 
     def action_stage(self) -> None:
         self.tab.show_page("4")
@@ -271,7 +292,7 @@ class PlaygroundApp(App[None]):
         self.tab.controls.change_speed(-1)
 
     def action_save(self) -> None:
-        self.do(self.tab.controls.save())
+        self.do(self.tab, self.tab.controls.save())
 
     @work(group="dialog")
     async def action_load(self) -> None:
@@ -280,7 +301,7 @@ class PlaygroundApp(App[None]):
         tab = self.tab
         choice = await self.push_screen_wait(LoadDialog(tab.card, self.runs_dir))
         if choice is not None:
-            self.do(tab.controls.load(choice.name, run=choice.kind == "run", train=choice.how == "train"))
+            self.do(tab, tab.controls.load(choice.name, run=choice.kind == "run", train=choice.how == "train"))
 
     def action_notes(self) -> None:
         from dlplay.screen.dialogs.notes import NotesScreen, notes_path
@@ -335,7 +356,7 @@ class PlaygroundApp(App[None]):
         self.notify("ctrl+q quits, and so does a second ctrl+c", timeout=3)
 
     def action_stop(self) -> None:
-        self.do(self.tab.link.end())
+        self.do(self.tab, self.tab.link.end())
 
     def action_defaults(self) -> None:
         self.tab.form.all_defaults()
@@ -358,15 +379,21 @@ class PlaygroundApp(App[None]):
         self.tab.show_page(number)
 
     def action_act(self, architecture: str, name: str) -> None:
-        if architecture == self.opened:
-            self.do(self.tab.act(name))
+        if architecture == self.opened and (tab := self.tabs.get(architecture)) is not None:
+            self.do(tab, tab.act(name))
 
     def on_architecture_tab_action_chosen(self, event: ArchitectureTab.ActionChosen) -> None:
-        self.action_act(self.opened, event.name)
+        self.do(event.tab, event.tab.act(event.name))
 
     def exit(self, *args: Any, **options: Any) -> None:
-        """Let go of every process; runs that are training continue."""
+        self._let_go()
+        super().exit(*args, **options)
+
+    def on_unmount(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of every process; runs that are training continue."""
         with contextlib.suppress(Exception):
             for tab in self.tabs.values():
                 tab.link.close()
-        super().exit(*args, **options)

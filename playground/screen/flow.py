@@ -81,6 +81,12 @@ class Flow(Widget):
             self._groups = tuple(groups)
             self._changed()
 
+    def show_title(self, title: str) -> None:
+        """Show another title at the left end."""
+        if title != self.title:
+            self.title = title
+            self._changed()
+
     def show_figure(self, figure: str) -> None:
         """Show a figure at the right end."""
         if figure != self.figure:

@@ -22,6 +22,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import View
 from dlplay.engine.events import Failed
 from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import code
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
 from dlplay.screen.form.form import SettingsForm
@@ -55,13 +56,17 @@ class ArchitectureTab(Vertical):
     page = reactive("2")
     """In a small window: the page that is shown."""
 
+    @dataclasses.dataclass
     class StatusChanged(Message):
         """The run's state or its device changed."""
+
+        tab: ArchitectureTab
 
     @dataclasses.dataclass
     class ActionChosen(Message):
         """One of the architecture's actions was clicked."""
 
+        tab: ArchitectureTab
         name: str
 
     @dataclasses.dataclass
@@ -94,6 +99,7 @@ class ArchitectureTab(Vertical):
         self._pages = [("1", "Settings"), ("2", "Curves"), ("3", "Inspect")] + ([("4", "Try it")] if card.stage else [])
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
+        self.link.code = lambda: code(card.settings, self.form.values)
         self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
         self.controls.origin = origin
         self._charts = ChartColumn(card)
@@ -250,6 +256,7 @@ class ArchitectureTab(Vertical):
         stage = self.stage
         if stage is not None:
             stage.set_unavailable(link.unavailable)
+            stage.show_model(link.model)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering
                 stage.act = link.act if answering is not None else None
@@ -299,7 +306,7 @@ class ArchitectureTab(Vertical):
         self._new_panels[view.panel] = (view, panel)
 
     def status_changed(self) -> None:
-        self.post_message(self.StatusChanged())
+        self.post_message(self.StatusChanged(self))
 
     def problem(self, title: str, why: str, remedy: str) -> None:
         self.post_message(self.Problem(title, why, remedy))
@@ -335,7 +342,7 @@ class ArchitectureTab(Vertical):
     @on(ActionStage.ActionChosen)
     def _action_chosen(self, event: ActionStage.ActionChosen) -> None:
         event.stop()
-        self.post_message(self.ActionChosen(event.name))
+        self.post_message(self.ActionChosen(self, event.name))
 
     async def act(self, name: str) -> None:
         """Do one of the architecture's own actions with those of the tab's options that it takes; actions wait for each other."""

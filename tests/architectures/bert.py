@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,15 @@ from dlplay.architectures.bert.pretraining.masking import choose_targets, gather
 from dlplay.architectures.bert.pretraining.objective import Pretraining
 from dlplay.architectures.bert.sentences.predictions import MAX_PASSES
 from dlplay.architectures.bert.sentences.sentence import read_sentence
-from dlplay.architectures.bert.settings import BERTSettings, Sentence
+from dlplay.architectures.bert.settings import BERTSettings, Contexts, Sentence
 from dlplay.architectures.bert.task import BERTTask, learning_rate
 from dlplay.data.special_tokens import SpecialIds
+from dlplay.data.text import read_corpus, read_text
 from dlplay.data.tokens import UNKNOWN, Characters, Tokenizer, Words
 from dlplay.engine.panels import Tokens
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
+from dlplay.exports.source import Source
 from tests.rooms import Gate, RoomFacts
 from tests.samples import ATTENTION, FILLS
 
@@ -482,3 +486,24 @@ def test_settings_that_do_not_fit_together_are_refused() -> None:
         make(BERTSettings, {"width": 30, "heads": 4})
     with pytest.raises(SettingsError, match=r"add up to more than 1; use --mask-kept 0\.3"):
         make(BERTSettings, {"mask_random": 0.7, "mask_kept": 0.5})
+
+
+def test_what_the_card_says_of_one_word_in_two_contexts_holds_for_the_shipped_model() -> None:
+    """Over pairs of held-out sentences: less alike after the first layer; after the second more so again, and more like the neighbour."""
+    _, task = Source("bert-reference", Path("/nowhere")).task()
+    assert isinstance(task, BERTTask)
+    held_out = read_corpus(read_text("reference"), "word", vocab_size=8000, min_count=3, minimum=650).held_out
+    pieces = [task.tokenizer.decode(held_out[start : start + 20].tolist()) for start in range(0, 4000, 20)]
+    alike, near = [], []
+    with looking(task):
+        for one, other in itertools.pairwise(pieces):
+            panel = task.panel("contexts", Contexts(sentence=one, other_sentence=other))
+            if len(panel.series) == 2:
+                same, neighbour = panel.series.values()
+                alike.append(same)
+                near.append(neighbour)
+    first, second, third = np.mean(alike, axis=0)
+    assert len(alike) > 100
+    assert second < first - 0.02
+    assert third > second + 0.02
+    assert np.mean(near, axis=0)[2] > np.mean(near, axis=0)[1] + 0.05

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import msgspec
@@ -281,6 +282,49 @@ def test_fine_tuning_from_the_shipped_checkpoint_learns_and_beats_a_fresh_net(te
     baselines = task.baselines()["test_accuracy"]
     assert set(baselines) == {"the most frequent class", "naive Bayes on words", "logistic regression on words"}
     assert baselines["the most frequent class"] == pytest.approx(1 / 3, abs=0.02)
+
+
+TOPICS = {
+    "strings": ["formatstrings", "strings", "string-methods"],
+    "classes": ["specialnames", "class", "types"],
+    "statements": ["compound", "assignment", "import", "raise", "return", "del", "assert", "global", "yield", "execmodel"],
+}
+"""Topics of the language reference, by what they are about."""
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """About 900 sentences of those topics; pretraining read most of them, but not their classes."""
+    lines = {}
+    for name, members in TOPICS.items():
+        for paragraph in "\n\n".join(topics[member] for member in members).split("\n\n"):
+            if re.match(r"( {3})?[A-Z]", paragraph):  # prose, not an example
+                for sentence in re.split(r"(?<=[a-z)])\. (?=[A-Z])", " ".join(paragraph.split())):
+                    if 8 <= len(sentence.split()) <= 28:
+                        lines[sentence] = f"{sentence.rstrip('.')}.\t{name}"
+    path = tmp_path_factory.mktemp("sentences") / "sentences.tsv"
+    path.write_text("\n".join(lines.values()) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_pretraining_helps_with_real_sentences(sentences: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = shipped.find("bert-reference").open()
+    values = origin.settings_of(card, checkpoint) | dict(card.presets["classify"].values) | {"data": str(sentences), "device": "cpu"}
+    weights = {name: torch.from_numpy(value.copy()) for name, value in checkpoint.weights.items()}
+    reached: dict[str, list[float]] = {"pretrained": [], "random weights": []}
+    for seed in (0, 1):
+        for start, found in reached.items():
+            task = build(values | {"seed": seed}, checkpoint.meta["assets"])
+            if start == "pretrained":
+                task.load_weights(weights)
+            train(task, task.settings.steps)
+            with looking(task):
+                found.append(task.evaluate()["test_accuracy"])
+    with capsys.disabled():
+        print(reached, task.baselines()["test_accuracy"])
+    assert min(reached["pretrained"]) > max(reached["random weights"])
+    assert min(reached["pretrained"]) > task.baselines()["test_accuracy"]["the most frequent class"] + 0.2
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from dlplay.architectures.gpt import card
 from dlplay.architectures.gpt.model import GPT
 from dlplay.architectures.gpt.panels import CachedReader
+from dlplay.architectures.gpt.presets import PRESETS
 from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.architectures.gpt.task import GPTTask
 from dlplay.data.tokens import UNKNOWN, Words
@@ -24,6 +25,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
+from dlplay.parts import heads
 from dlplay.parts.optimizers import warmup_cosine
 from dlplay.parts.prompt_options import NextWord, Prompt
 from dlplay.parts.sampling import candidates, distribution, draw, write
@@ -67,7 +69,18 @@ def own_text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def settings(text: str, **changes: Any) -> GPTSettings:
-    small = {"text": text, "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 4, "warmup": 5, "steps": 60, "lr": 0.01}
+    small = {
+        "text": text,
+        "layers": 2,
+        "heads": 2,
+        "width": 16,
+        "block_size": 12,
+        "batch": 4,
+        "dropout": 0.2,
+        "warmup": 5,
+        "steps": 60,
+        "lr": 0.01,
+    }
     return make(GPTSettings, small | changes)
 
 
@@ -218,7 +231,7 @@ def test_the_target_of_each_token_is_the_one_after_it(own_text: str, monkeypatch
         return forward(idx, cache)
 
     def watch_loss(logits: torch.Tensor, targets: torch.Tensor, **more: Any) -> torch.Tensor:
-        seen[-1] = (seen[-1][0], targets.view(seen[-1][0].shape))
+        seen[-1] = (seen[-1][0], targets.view(len(seen[-1][0]), -1))
         return loss(logits, targets, **more)
 
     monkeypatch.setattr(task.model, "forward", watch)
@@ -233,8 +246,13 @@ def test_the_target_of_each_token_is_the_one_after_it(own_text: str, monkeypatch
         assert any(stream[i : i + 13] == [*row, following[-1]] for i in range(len(stream) - 12))
     predicted = torch.cat([targets.flatten() for _, targets in seen[1:]])
     assert predicted.tolist() == task.corpus.held_out.tolist()  # every held-out token once, in order
-    read = torch.cat([idx.flatten() for idx, _ in seen[1:]])
-    assert read.tolist() == [stream[-1], *task.corpus.held_out.tolist()[:-1]]
+    everything, end = [*stream, *predicted.tolist()], len(stream)
+    for idx, targets in seen[1:]:
+        for row, following in zip(idx.tolist(), targets.tolist(), strict=True):
+            end += len(following)
+            assert row == everything[end - 1 - len(row) : end - 1]  # a whole block before the last one, so half of one before the first
+            assert len(row) == 12
+            assert len(following) <= 6
 
 
 def test_it_learns_and_beats_the_unigram(own_text: str) -> None:
@@ -495,6 +513,55 @@ def test_a_passage_reads_as_text_and_repeats_with_its_seed(trained: GPTTask) -> 
     assert first.text != ask(trained, "passage", prompt="the cat", words=12, sampling_seed=2, temperature=2).text
     greedy = ask(trained, "passage", prompt="the cat", words=6, temperature=0)
     assert greedy == ask(trained, "passage", prompt="the cat", words=6, temperature=0, sampling_seed=5)
+
+
+def test_the_pattern_of_a_head_is_told() -> None:
+    ids = [5, 6, 7, 5, 6, 7]
+    previous = torch.eye(6).roll(1, 0)
+    assert heads.pattern(previous, ids) == heads.Pattern(1.0, 0.0, 0.0)
+    first = torch.zeros(6, 6)
+    first[:, 0] = 1
+    assert heads.pattern(first, ids) == heads.Pattern(0.0, 1.0, 0.0)
+    induction = torch.zeros(6, 6)
+    induction[:3, 0] = 1
+    induction[range(3, 6), range(1, 4)] = 1  # 5 is followed by 6, 6 by 7, 7 by 5
+    assert heads.pattern(induction, ids) == heads.Pattern(0.0, pytest.approx(0.25), 1.0)
+    assert heads.pattern(previous, [1, 2, 3, 4, 5, 6]).induction is None
+    assert heads.pattern(torch.ones(1, 1), [3]) == heads.Pattern(0.0, 0.0, None)
+    assert "earlier copy" in heads.words(heads.pattern(previous, ids))
+
+
+@pytest.mark.slow
+def test_induction_heads_form_and_the_loss_drops() -> None:
+    """About half of the tokens can be copied. Before the heads form, hardly any are; afterwards heads of the first layer attend to the
+    token before, more than to any further back, and heads of the second to what followed an earlier copy."""
+    torch.manual_seed(0)
+    task = GPTTask(make(GPTSettings, PRESETS["induction"].values), CPU)
+    losses = train(task, task.settings.steps)
+    early, late = float(np.mean(losses[100:150])), float(np.mean(losses[-50:]))
+    assert early > 3.7
+    assert late < 2.7
+    drop = min(range(len(losses) - 300), key=lambda step: np.mean(losses[step + 250 : step + 300]) - np.mean(losses[step : step + 50]))
+    assert np.mean(losses[drop : drop + 50]) - np.mean(losses[drop + 250 : drop + 300]) > 0.5 * (early - late)  # most of it at once
+    ids = task.held_out[:32]
+    with looking(task), torch.no_grad():
+        residuals = task.model.residuals(ids[None])
+        found = [
+            [heads.pattern(weights, ids.tolist()) for weights in block.attention.weights(block.norm_1(residual))[0]]
+            for block, residual in zip(task.model.blocks, residuals, strict=False)
+        ]
+        top1 = task.evaluate()["val_top1"]
+    assert max(head.previous for head in found[0]) > 0.2 > 2 * max(head.previous for head in found[1])
+    assert max(head.induction or 0 for head in found[1]) > 0.5 > 4 * max(head.induction or 0 for head in found[0])
+    assert top1 > 4 * max(task.baselines()["val_top1"].values())
+
+
+def test_a_default_prompt_that_the_model_cannot_read_gives_way_to_the_text() -> None:
+    task = build("repeats")
+    answer = ask(task, "prompt_tokens")
+    assert "held-out text, until you type a prompt" in answer.caption
+    assert UNKNOWN not in answer.words
+    assert "held-out text" not in ask(task, "prompt_tokens", prompt="the cat").caption
 
 
 def test_attention_map_is_causal_and_sums_to_one(trained: GPTTask) -> None:

@@ -31,7 +31,12 @@ from tests.samples import CANDIDATES, WORDS
 facts = RoomFacts(
     small={"text": "{text}", "width": 24, "embedding": 16, "block_size": 8, "batch": 8},
     easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.03},
-    gates=[Gate(1.27), Gate(0.01, seeds=3, preset="adding-lstm"), Gate(0.01, seeds=3, preset="adding-gru")],
+    gates=[
+        Gate(1.30),
+        Gate(1.2306, preset="two-layers"),  # the 8-gram
+        Gate(0.01, seeds=3, preset="adding-lstm"),
+        Gate(0.01, seeds=3, preset="adding-gru"),
+    ],
     pictured={
         "next_token": CANDIDATES,
         "prompt_tokens": Tokens(words=WORDS, values=[None, 0.02, 0.61], text="the value of", figure="perplexity 9.05"),
@@ -371,8 +376,8 @@ def test_a_forecast_feeds_on_its_own_predictions() -> None:
 @pytest.mark.parametrize(
     ("values", "names"),
     [
-        ({"tokens": "word", "min_count": 1}, {"val_loss", "val_perplexity", "val_top1"}),
-        ({"tokens": "char"}, {"val_loss", "val_perplexity", "val_top1", "val_bits_per_character"}),
+        ({"tokens": "word", "min_count": 1}, {"val_loss", "val_perplexity", "val_perplexity_known", "val_top1"}),
+        ({"tokens": "char"}, {"val_loss", "val_perplexity", "val_top1", "val_bits_per_byte", "val_bits_per_character"}),
         ({"task": "adding"}, {"val_loss", "test_mse"}),
         ({"task": "copy"}, {"val_loss", "val_perplexity", "val_top1", "accuracy"}),
         ({"task": "series"}, {"val_loss", "test_mse"}),

@@ -34,7 +34,7 @@ class DQNSettings(Settings):
     env: Annotated[str, Meta(max_length=200, pattern=ENVIRONMENT_ID, extra={"choices": list(ENVIRONMENTS)})] = "CartPole-v1"
     """The environment: one of these, or any other gymnasium id with a discrete action space, such as Blackjack-v1."""
 
-    env_module: Annotated[str, Meta(max_length=500)] = ""
+    env_module: Annotated[str, Meta(max_length=500, extra={"code": True})] = ""
     """Python modules to import first, separated by commas: they register environments of your own."""
 
     time_limit: StepsOrNone = 0

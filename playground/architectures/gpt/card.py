@@ -21,6 +21,10 @@ card = Card(
     charts=(
         ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",)),
         ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True),
+        ChartCard(
+            "Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, when=lambda it: it["tokens"] == "word"
+        ),
+        ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=lambda it: it["tokens"] != "word"),
         ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
@@ -59,7 +63,8 @@ card = Card(
             "Attention",
             "Row: query. Column: key. Each row sums to 1.",
             "The attention weights of one head, recomputed from its queries and keys. There is nothing above the diagonal: no word "
-            "sees the future. Look for heads that attend to the previous word, to the first one, or to an earlier copy of the same word.",
+            "sees the future. The caption says what the head does on this prompt. In small models of the reference no head does one "
+            "thing alone; with the preset induction, heads of the second layer find what followed an earlier copy of the token.",
             AttentionHead,
         ),
         PanelCard(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from dlplay.architectures.gpt.model import GPT, Block, Cache
 from dlplay.architectures.gpt.settings import AttentionHead
+from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
+from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import norms, prompts
+from dlplay.parts import heads, norms, prompts
 from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 from dlplay.parts.prompts import ReadPrompt
 
@@ -32,8 +36,8 @@ MAP = 128
 class GPTPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, model: GPT, tokenizer: Tokenizer, text: Corpus | Missing) -> None:
+        self.model, self.tokenizer, self.text = model, tokenizer, text
 
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
@@ -56,7 +60,8 @@ class GPTPanels:
         head = min(options.head, block.attention.heads - 1)
         residual = self.model.residuals(self._batch(prompt))[layer]
         weights = block.attention.weights(block.norm_1(residual))[0, head].float().cpu()[-MAP:, -MAP:]  # (T, T)
-        labels = [self.tokenizer.label(token) for token in prompt.ids[-MAP:]]
+        ids = prompt.ids[-MAP:]
+        labels = [self.tokenizer.label(token) for token in ids]
         cut = [f"the last {MAP} of {len(prompt.ids)} {self.tokenizer.noun} are shown"] if len(prompt.ids) > MAP else []
         return HeatMap(
             values=Array.of(weights.numpy()),
@@ -67,7 +72,7 @@ class GPTPanels:
             low=0.0,
             high=1.0,
             figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{block.attention.heads - 1}",
-            caption=prompt.caption(*cut),
+            caption=prompt.caption(heads.words(heads.pattern(weights, ids)), *cut),
         )
 
     def layer_lens(self, options: TokenOfPrompt) -> Table:
@@ -97,7 +102,13 @@ class GPTPanels:
         return norms.norms(self.model, _part)
 
     def _read(self, options: Prompt) -> ReadPrompt:
-        return prompts.read_prompt(self.tokenizer, options, self.model.block_size)
+        """The prompt; a piece of the held-out text instead of the default one, where the model knows none of its words."""
+        read = prompts.read_prompt(self.tokenizer, options, self.model.block_size)
+        if options.prompt != Prompt.prompt or isinstance(self.text, Missing) or any(token != self.tokenizer.unknown for token in read.ids):
+            return read
+        piece = self.tokenizer.decode(self.text.held_out[: self.model.block_size * 3 // 4].tolist())
+        read = prompts.read_prompt(self.tokenizer, dataclasses.replace(options, prompt=piece), self.model.block_size)
+        return dataclasses.replace(read, notes=["held-out text, until you type a prompt", *read.notes])
 
     def _batch(self, prompt: ReadPrompt) -> Tensor:
         return torch.tensor([prompt.ids], device=self.model.tokens.weight.device)  # (1, T)

@@ -34,8 +34,8 @@ class GPTSettings(TextSettings, TransformerSettings):
     text: TextSource = "reference"
 
     tokens: Literal["word", "char", "bpe"] = "word"
-    """What a token is: a word, number or punctuation mark in lower case; a character as it is; or (bpe) a piece of a word, with the
-    tokenizer of a model that was opened with --from hf:."""
+    """What a token is: a word, number or punctuation mark in lower case; a character as it is; or (bpe) a piece of a word, from byte pairs
+    that are learned from the text, or those of a model that was opened with --from hf:."""
 
     layers: Layers = 3
     heads: Heads = 4
@@ -44,7 +44,7 @@ class GPTSettings(TextSettings, TransformerSettings):
     block_size: BlockSize = 64
     """Context length: how many tokens the model sees at once."""
 
-    dropout: Dropout = 0.2
+    dropout: Dropout = 0.25
     vocab_size: VocabSize = 8000
     min_count: MinCount = 3
 
@@ -55,7 +55,7 @@ class GPTSettings(TextSettings, TransformerSettings):
     warmup: Warmup = 100
     weight_decay: WeightDecay = 1.0
 
-    steps: Steps = 2500
+    steps: Steps = 4000
     """Training ends after this many steps; the learning rate decays towards that end."""
 
     eval_every: Steps = 100

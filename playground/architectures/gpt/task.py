@@ -16,7 +16,7 @@ from dlplay.engine.dataset import Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.corpora import open_corpus
-from dlplay.parts.language import TokenScores, ngram_baselines, perplexity
+from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
 
 LOGITS = 1 << 22
@@ -25,6 +25,8 @@ LOGITS = 1 << 22
 
 class GPTTask(Task[GPTSettings]):
     """Next-token prediction."""
+
+    baselines_version = 2  # Kneser-Ney since
 
     def __init__(self, settings: GPTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
@@ -44,8 +46,7 @@ class GPTTask(Task[GPTSettings]):
         if isinstance(self.text, Missing):
             return
         self.train = torch.from_numpy(self.text.train).to(device)  # (N,)
-        before = self.text.train[-1:]
-        self.held_out = torch.cat([torch.from_numpy(before), torch.from_numpy(self.text.held_out)]).to(device)  # (1 + M,)
+        self.held_out = torch.from_numpy(self.text.held_out).to(device)  # (M,)
         self._offsets = torch.arange(settings.block_size + 1, device=device)
 
     @property
@@ -59,7 +60,7 @@ class GPTTask(Task[GPTSettings]):
         return present(self.text)
 
     def panels(self) -> GPTPanels:
-        return GPTPanels(self.model, self.tokenizer)
+        return GPTPanels(self.model, self.tokenizer, self.text)
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""
@@ -73,19 +74,20 @@ class GPTTask(Task[GPTSettings]):
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 
     def evaluate(self) -> dict[str, float]:
-        """Every held-out token once, in windows of a block side by side: a token sees those before it in its window, half a block on the
-        average, and the first one of a window the last of the window before."""
+        """Every held-out token once, in windows of a block that overlap by half: half a block or more comes before each."""
         block = self.settings.block_size
-        tokens = len(self.corpus.held_out)
-        whole = tokens // block * block
-        windows = self.held_out[:whole].view(-1, block), self.held_out[1 : whole + 1].view(-1, block)
-        rest = self.held_out[None, whole:-1], self.held_out[None, whole + 1 :]
+        scored = -(-block // 2)
+        before = block + 1 - scored  # tokens of a window that are read alone
+        rest = len(self.held_out) % scored
+        text = torch.cat([self.train[-before:], self.held_out])
+        windows = text.unfold(0, block + 1, scored)  # (windows, T + 1)
         at_once = max(1, LOGITS // (block * len(self.tokenizer.vocabulary)))
-        scores = TokenScores(self.device)
-        pairs = [*zip(*(torch.split(part, at_once) for part in windows), strict=True), *([rest] if whole < tokens else [])]
-        for idx, targets in pairs:
-            scores.add(self.model(idx).flatten(0, 1), targets.flatten())  # (windows * T, V)
-        return {"val_loss": scores.loss, "val_perplexity": perplexity(scores.loss), "val_top1": scores.accuracy}
+        parts = [(part, scored) for part in torch.split(windows, at_once)] + ([(text[None, -block - 1 :], rest)] if rest else [])
+        scores = TokenScores(self.device, self.tokenizer.unknown)
+        for part, last in parts:
+            logits = self.model(part[:, :-1])[:, -last:]  # (windows, last, V)
+            scores.add(logits.flatten(0, 1), part[:, -last:].flatten())
+        return held_out_metrics(scores, self.corpus)
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)

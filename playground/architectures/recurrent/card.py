@@ -26,6 +26,11 @@ def _of(*tasks: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda settings: settings["task"] in tasks
 
 
+def _reads(*tokens: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether the settings say that a text is read, as one of these kinds of tokens."""
+    return lambda settings: settings["task"] == "text" and settings["tokens"] in tokens
+
+
 card = Card(
     name="recurrent",
     title="Recurrent",
@@ -39,6 +44,8 @@ card = Card(
         ChartCard("Loss (nats per token, or squared error)", train=("train_loss",), held_out=("val_loss",), log=True),
         ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, when=_of("text", "copy")),
         ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, when=_of("text", "copy")),
+        ChartCard("Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, when=_reads("word")),
+        ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=_reads("char", "bpe")),
         ChartCard("Squared error (held-out)", held_out=("test_mse",), log=True, when=_of("adding", "series")),
         ChartCard("Symbols recalled", held_out=("accuracy",), percent=True, when=_of("copy")),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),

@@ -21,7 +21,12 @@ KERAS = {"tokens": "word", "embedding": 50, "layers": 2, "width": 100, "head": 1
 PRESETS = {
     "reference": Preset(
         {},
-        "The defaults: an LSTM of 192 units on the characters of the language reference. Loss 1.25 nats; the 5-gram's is 1.32.",
+        "The defaults: an LSTM of 192 units on the characters of the language reference. Loss 1.29 nats, as the 5-gram's; the 8-gram's "
+        "is 1.23.",
+    ),
+    "two-layers": Preset(
+        {"layers": 2, "width": 184, "dropout": 0.35, "weight_decay": 0.1, "steps": 4000, "eval_every": 500},
+        "Two layers and more dropout, in four minutes: 1.21 nats, below the 8-gram. The shipped model.",
     ),
     "keras-tutorial": Preset(
         {**KERAS, "dropout": 0.35, "weight_decay": 0.1, "batch": 32, "lr": 3e-3, "steps": 1200, "eval_every": 200},

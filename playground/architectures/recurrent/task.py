@@ -27,6 +27,8 @@ FLOOR = 0.05
 class RecurrentTask(Task[RecurrentSettings]):
     """A recurrent net and its problem."""
 
+    baselines_version = 2  # Kneser-Ney since
+
     def __init__(self, settings: RecurrentSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)

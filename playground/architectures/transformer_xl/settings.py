@@ -54,7 +54,7 @@ class TransformerXLSettings(StreamSettings, TransformerSettings):
     """For recall: dots between the last word and the first question, enough that no word is in the segment of the questions."""
 
     text: TextSource = "reference"
-    tokens: Literal["word", "char"] = "word"
+    tokens: Literal["word", "char", "bpe"] = "word"
     vocab_size: VocabSize = 8000
     min_count: MinCount = 3
 

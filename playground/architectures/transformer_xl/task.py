@@ -21,6 +21,8 @@ from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
 class TransformerXLTask(Task[TransformerXLSettings]):
     """A Transformer-XL and its problem."""
 
+    baselines_version = 2  # Kneser-Ney since
+
     thorough_at_end = True
 
     def __init__(self, settings: TransformerXLSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -53,7 +54,14 @@ class ChoiceRow(Widget, can_focus=True):
         self.action_press()
 
 
-class Dialog(ModalScreen[R]):
+class Modal(ModalScreen[R]):
+    """A screen that covers the tab until it is dismissed, once: a second key may come before it is gone."""
+
+    def dismiss(self, result: R | None = None) -> AwaitComplete:
+        return super().dismiss(result) if self.is_current else AwaitComplete.nothing()
+
+
+class Dialog(Modal[R]):
     """A subclass sets `heading` and `choices`, and composes its text in `body`.
 
     The background is opaque: under a translucent one, any change below would make Textual send the whole screen again.

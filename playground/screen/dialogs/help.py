@@ -12,15 +12,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from dlplay.engine.card import Card
+from dlplay.screen.dialogs.dialog import Modal
 from dlplay.screen.keys import ACTIONS, works_while_typing
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """Opened with f1 over whatever has the focus."""
 
     DEFAULT_CSS = """

@@ -9,13 +9,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Markdown
 
 from dlplay.engine.card import Card
+from dlplay.screen.dialogs.dialog import Modal
 
 
-class NotesScreen(ModalScreen[None]):
+class NotesScreen(Modal[None]):
     """The notes as a page that scrolls."""
 
     DEFAULT_CSS = """

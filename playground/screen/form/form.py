@@ -263,9 +263,10 @@ class SettingsForm(Vertical):
             self.draw()
 
     def adopt(self, values: Mapping[str, Any]) -> None:
-        """Show other settings, such as those of a run that was attached to, without posting `Changed`."""
+        """Show other settings, such as those of a run that was attached to, without posting `Changed`. Those that import code are left to
+        the person."""
         settings = typed.make(self.card.settings, values, lenient=True)
-        self.values |= settings.__dict__
+        self.values |= typed.without_code(self.card.settings, settings.__dict__)
         self.preset = self._matching_preset()
         self.draw()
 

@@ -91,6 +91,7 @@ class RunControls:
         """Show a run, live or from its journal, and its settings. Raises `RunNameError`."""
         self.origin = ""
         await self.link.attach(name, resume=resume, overrides=overrides)
+        await self.link.caught_up()
         if self.link.history.settings:
             self.form.adopt(self.link.history.settings)
 

@@ -8,10 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from dlplay.engine.events import LiveEvent
+from dlplay.engine.events import Hello, LiveEvent
 from dlplay.runs.client import NotListening, RunClient, RunError
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.launch import Launched, launch
+from dlplay.runs.lock import holder
 
 RETRY_SECONDS = 0.05
 
@@ -21,11 +22,19 @@ class PeerDied(Exception):
 
 
 class Peer:
-    """One process and the connection to it. `on_closed` is called once, when an established connection breaks."""
+    """One process and the connection to it: to that process alone, whoever else may listen at its socket.
 
-    def __init__(self, directory: RunDirectory, on_event: Callable[[LiveEvent], None], on_closed: Callable[[], None]) -> None:
+    `on_closed` is called once, when an established connection breaks.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, architecture: str, on_event: Callable[[LiveEvent], None], on_closed: Callable[[], None]
+    ) -> None:
         self.directory = directory
+        self.architecture = architecture
         self.client: RunClient | None = None
+        self.hello: Hello | None = None
+        """Who answers; None before there was a connection."""
         self.process: Launched | None = None
         self._on_event = on_event
         self._on_closed = on_closed
@@ -42,10 +51,7 @@ class Peer:
         while True:
             try:
                 client = await RunClient.connect(self.directory.socket_path, self._on_event, self._closed)
-                if self._left:
-                    client.close()
-                    raise PeerDied("")
-                self.client = client
+                await self._take(client)
                 return
             except NotListening:
                 if self._left:
@@ -57,6 +63,21 @@ class Peer:
             except RunError as error:
                 raise PeerDied(str(error)) from None
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take(self, client: RunClient) -> None:
+        """Keep a connection to the right process. Raises `NotListening` for another one, `PeerDied` and `RunError`."""
+        try:
+            hello = await client.hello()
+            if self._left:
+                raise PeerDied("")
+            held = holder(self.directory.lock_path)
+            pid = self.process.pid if self.process is not None else held.pid if held is not None else 0
+            if hello.architecture != self.architecture or pid not in (0, hello.pid):
+                raise NotListening(f"{hello.name} ({hello.architecture}, process {hello.pid}) answers there")
+        except BaseException:
+            client.close()
+            raise
+        self.client, self.hello = client, hello
 
     @property
     def connected(self) -> bool:

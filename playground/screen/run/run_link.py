@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +13,12 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
+from dlplay.engine.settings import code, without_code
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
-from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
 from dlplay.screen.run.peer import Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
@@ -33,6 +35,8 @@ UNAVAILABLE = {
     "failed": "the run failed: r starts over, o loads a model",
 }
 NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
+
+ANOTHER = "another model answers by now"
 
 OVER = ("finished", "stopped", "failed")
 COMPLETE = ("steps", "minutes", "until")
@@ -65,13 +69,16 @@ class RunLink:
         """Steps per second that training is limited to; 0: no limit."""
         self.showing = ""
         """The model that is open to inspect, such as `gpt-reference (pretrained)`."""
+        self.code: Callable[[], dict[str, Any]] = dict
+        """The settings that import code, as the person has entered them."""
         self._listener = listener
-        self._reader: JournalReader | None = None
+        self._reader: Follower | None = None
         self._peer: Peer | None = None
         self._explorer: Peer | None = None
         self._watcher = Watcher(listener.panel_received)
         self._starting = False
         self._opening = False
+        self._explored = 0
         self._death: asyncio.Task[None] | None = None
 
     # --- its state ----------------------------------------------------------------------------------------------------------------
@@ -116,6 +123,15 @@ class RunLink:
         return None
 
     @property
+    def model(self) -> str:
+        """The model that answers, such as `gpt-1 at step 300`; of a run that trains without the step. Empty while none does."""
+        for peer in (self._peer, self._explorer):
+            if peer is not None and peer.connected and peer.hello is not None:
+                name = Path(peer.hello.name).name
+                return name if peer is self._peer else f"{name} at step {peer.hello.step:,}"
+        return ""
+
+    @property
     def unavailable(self) -> str:
         """Why no model can answer, while none can."""
         return UNAVAILABLE.get(self.state, NO_MODEL).format(step=self.history.step)
@@ -134,9 +150,10 @@ class RunLink:
             return
         self._leave_explorer()
         directory.clean(self.runs_dir)
-        folder = directory.explore_path(self.runs_dir) / self.card.name
+        self._explored += 1  # a folder for each, since the process before it may go on for some seconds
+        folder = directory.explore_path(self.runs_dir) / f"{self.card.name}-{self._explored}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        peer = Peer(RunDirectory(folder), self._receive_from_explorer, self._explorer_gone)
+        peer = Peer(RunDirectory(folder), self.card.name, self._receive_from_explorer, self._explorer_gone)
         self._explorer, self._opening = peer, True
         self.showing = f"{origin} ({'pretrained' if _is_pretrained(origin) else 'checkpoint'})"
         self._listener.status_changed()
@@ -149,6 +166,7 @@ class RunLink:
             origin,
             "--runs-dir",
             str(self.runs_dir),
+            *(_flags(self.code()) if not _is_pretrained(origin) else ()),
         ]
         try:
             await peer.launch(arguments)
@@ -177,9 +195,10 @@ class RunLink:
         """
         run = directory.find(self.runs_dir, name)
         self.leave()
+        self._leave_explorer()  # another model does not answer beside this run's curves
         self._show(run)
         if holder(run.lock_path) is not None:
-            await self._connect(Peer(run, self._receive, self._run_gone))
+            await self._connect(Peer(run, self.card.name, self._receive, self._run_gone))
         elif resume:
             await self._launch(run, paused=False, overrides=overrides)
         else:
@@ -193,10 +212,11 @@ class RunLink:
     async def _launch(self, run: RunDirectory, *, paused: bool, overrides: dict[str, Any] | None = None) -> None:
         if self.run is None or self.run.path != run.path:
             self._show(run)
-        peer = Peer(run, self._receive, self._run_gone)
+        peer = Peer(run, self.card.name, self._receive, self._run_gone)
         arguments = ["resume", run.name, "--headless", "--runs-dir", str(self.runs_dir)] + (["--paused"] if paused else [])
-        for name, value in (overrides or {}).items():
-            arguments += ["--" + name.replace("_", "-"), str(value)]
+        arguments += _flags(without_code(self.card.settings, overrides or {}))
+        if (entered := self.code()) and entered == code(self.card.settings, run.spec.settings):
+            arguments.append("--trust-code")
         await self._connect(peer, arguments)
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
@@ -232,12 +252,19 @@ class RunLink:
         self._listener.status_changed()
 
     def _show(self, run: RunDirectory) -> None:
+        self._close_reader()
         self.history.clear()
-        self.run, self._reader = run, JournalReader(run.journal_path)
+        self.run, self._reader = run, Follower(run.journal_path)
         self.poll()
 
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
     def _forget(self) -> None:
-        self.run = self._reader = self.status = None
+        self._close_reader()
+        self.run = self.status = None
         self.history.clear()
 
     def leave(self) -> None:
@@ -263,6 +290,7 @@ class RunLink:
 
     def close(self) -> None:
         """Disconnect from every process."""
+        self._close_reader()
         for peer in (self._peer, self._explorer):
             if peer is not None:
                 peer.leave()
@@ -272,11 +300,18 @@ class RunLink:
         if self._reader is None:
             return False
         try:
-            return self.history.add(self._reader.read())
+            return self.history.add(self._reader.take())
         except OSError as error:
-            self._reader = None
+            self._close_reader()
             self._listener.problem("The run's journal cannot be read", str(error), "its folder may have been removed; o opens another run")
             return False
+
+    async def caught_up(self) -> None:
+        """Wait until a long journal was read to its end."""
+        reader = self._reader
+        while reader is not None and reader is self._reader and reader.loading:
+            self.poll()
+            await asyncio.sleep(0.02)
 
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
@@ -321,18 +356,26 @@ class RunLink:
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         """Ask for one panel, once. Raises `RunError`, whose message can be shown."""
-        if self._client is None:
+        client = self._client
+        if client is None:
             raise RunError(self.unavailable)
-        return await self._client.ask(panel, options)
+        answer = await client.ask(panel, options)
+        if client is not self._client:
+            raise RunError(ANOTHER)
+        return answer
 
     async def act(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:
         """Do one of the architecture's actions; returns its answer. Raises `RunError`, whose message can be shown."""
         action = next(action for action in self.card.actions if action.name == name)
         if action.lasting and not self.attached:
             raise RunError(NOTHING_TRAINS)
-        if self._client is None:
+        client = self._client
+        if client is None:
             raise RunError(self.unavailable)
-        return await self._client.command(Act(action=name, options=options, urgent=urgent))
+        answer = await client.command(Act(action=name, options=options, urgent=urgent))
+        if client is not self._client:
+            raise RunError(ANOTHER)
+        return answer
 
     async def command(self, command: AnyCommand) -> bool:
         """Send a command and wait for the reply. True when it was obeyed; a refusal is reported as a problem."""
@@ -395,6 +438,10 @@ class RunLink:
         if self._explorer is not None:
             self._explorer.leave()
         self._explorer = None
+
+
+def _flags(values: dict[str, Any]) -> list[str]:
+    return [word for name, value in values.items() for word in ("--" + name.replace("_", "-"), str(value))]
 
 
 def _is_pretrained(name: str) -> bool:

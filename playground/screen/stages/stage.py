@@ -39,6 +39,8 @@ class Act(Protocol):
 
 ASK_SECONDS = 0.25
 """Between two questions that are asked because training has changed the model."""
+MODEL_WIDTH = 32
+"""Cells that the name of the model may take."""
 POST_SECONDS = 0.15
 """Between two `OptionsChanged`, so that fast typing does not flood the other panels."""
 
@@ -81,6 +83,7 @@ class ActionStage(Container):
         self.question: PanelCard = card.panel(self.stage.panel)
         self.option: Field = next(field for field in fields(self.question.options) if field.name == self.stage.option)
         own = [field for field in fields(self.question.options) if field.name not in self.stage.by_hand]
+        self._title = title
         self.bar = OptionsBar([*own, *more], title)
         self.bar.set_values(options)
         self.message = Static("", classes="message", markup=False)
@@ -126,6 +129,10 @@ class ActionStage(Container):
         self._ask = ask
         if self.is_mounted:
             self.call_later(self.ask_question)
+
+    def show_model(self, model: str) -> None:
+        """Name the model that answers behind the title; empty while none does."""
+        self.bar.show_title(f"{self._title} · {fit(model, MODEL_WIDTH)}" if model else self._title)
 
     def set_unavailable(self, why: str) -> None:
         """Why no model can answer, to be shown while none can."""

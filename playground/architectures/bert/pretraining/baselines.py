@@ -15,9 +15,9 @@ TWO = "two words on each side"
 class TwoSidedNGrams:
     """N-grams on both sides of a word, counted in a text `train` of ids below `vocabulary`.
 
-    On each side P(w | one neighbour) and P(w | two) are interpolated by Witten-Bell (see `data.ngrams`), down to the unigram. The two sides
-    are combined as P(w | left) P(w | right) / P(w), which is exact if they are independent given w; the result is interpolated with the
-    counts of the words between this very pair of neighbours.
+    On each side P(w | one neighbour) and P(w | two) are interpolated down to the unigram with Witten and Bell's weights (The Zero-Frequency
+    Problem, 1991). The two sides are combined as P(w | left) P(w | right) / P(w), which is exact if they are independent given w; the
+    result is interpolated with the counts of the words between this very pair of neighbours.
     """
 
     def __init__(self, train: Ids, vocabulary: int) -> None:

@@ -10,14 +10,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dlplay.architectures.dqn.env.checked import Environment
 from dlplay.architectures.dqn.model import ObservationSpec
 from dlplay.engine.settings import SettingsError
 
 MAX_BOUND = 1e4
 """A larger bound of an observation says nothing about its usual values."""
 MAX_NUMBERS = 65_536
-
-Environment = gymnasium.Env[Any, Any]
 
 
 class Preprocess(gymnasium.Wrapper[Any, int, Any, Any]):
@@ -94,6 +93,8 @@ def misfit(env: Environment, name: str) -> SettingsError:
 
 def describe(space: Any) -> str:
     """A space in words."""
+    if not isinstance(space, spaces.Space):
+        return "not declared by a space of gymnasium"
     kinds = {spaces.Dict: "a dictionary", spaces.Box: f"a box of shape {space.shape}", spaces.Text: "text", spaces.Graph: "a graph"}
     return next((words for kind, words in kinds.items() if isinstance(space, kind)), f"of the kind {type(space).__name__}")
 

@@ -18,7 +18,8 @@ os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # frames are rendered off scr
 import gymnasium
 from gymnasium import spaces
 
-from dlplay.architectures.dqn.env.preprocessing import Environment, Preprocess, describe, misfit
+from dlplay.architectures.dqn.env.checked import Checked, Environment
+from dlplay.architectures.dqn.env.preprocessing import Preprocess, describe, misfit
 from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.engine.settings import SettingsError
 
@@ -88,8 +89,8 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
     name = find(settings.env)
     atari = is_atari(name)
     limit = settings.time_limit or (ATARI_TIME_LIMIT if atari else gymnasium.spec(name).max_episode_steps or DEFAULT_TIME_LIMIT)
-    # A game is limited outside its wrappers, in steps of the agent: gymnasium's own limit would count every frame.
-    more: dict[str, Any] = {"frameskip": 1, "max_episode_steps": -1} if atari else {"max_episode_steps": limit}
+    # Limited below: a game in steps of the agent, where gymnasium would count every frame, and others outside of what checks them.
+    more: dict[str, Any] = {"max_episode_steps": -1} | ({"frameskip": 1} if atari else {})
     if render is not None:  # an environment that is never rendered need not know of it
         more["render_mode"] = render
     with warnings.catch_warnings():
@@ -100,10 +101,11 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
             raise SettingsError(f"--env {name} cannot be made: {_remedy(str(error))}", "env") from None
         except Exception as error:  # whatever a registered constructor raises
             raise SettingsError(f"--env {name} cannot be made: {type(error).__name__}: {_line(str(error))}", "env") from None
-    _check_actions(env, name)
+    _check_spaces(env, name)
     if atari:
-        env = _wrap_atari(env, limit)
-    elif isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
+        return Preprocess(_wrap_atari(env, limit), name)
+    env = gymnasium.wrappers.TimeLimit(Checked(env, name), limit)
+    if isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
         try:
             env = gymnasium.wrappers.FlattenObservation(env)
         except (NotImplementedError, ValueError, TypeError):
@@ -111,7 +113,9 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
     return Preprocess(env, name)
 
 
-def _check_actions(env: Environment, name: str) -> None:
+def _check_spaces(env: Environment, name: str) -> None:
+    if not isinstance(env.observation_space, spaces.Space):
+        raise misfit(env, name)
     if not isinstance(env.action_space, spaces.Discrete):
         raise SettingsError(
             f"--env {name} does not fit: its actions are {describe(env.action_space)}, and DQN compares the values of a few discrete "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlplay.architectures.dqn.env.preprocessing import Environment, Preprocess
+from dlplay.architectures.dqn.env.checked import Environment
+from dlplay.architectures.dqn.env.preprocessing import Preprocess
 
 ACTIONS: dict[str, tuple[str, ...]] = {
     "CartPole": ("push left", "push right"),

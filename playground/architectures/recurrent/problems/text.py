@@ -18,7 +18,7 @@ from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptTo
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Bars, Tokens
 from dlplay.parts import prompts
-from dlplay.parts.language import StreamedText, TokenScores, ngram_baselines, open_streams, perplexity
+from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams
 from dlplay.parts.prompt_options import Neighbours, Prompt
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
@@ -73,10 +73,10 @@ class TextProblem(Problem):
 
     def evaluate(self, model: Recurrent) -> dict[str, float]:
         """Every held-out token once: in rows with the state carried on, or each from the window before it."""
-        scores = TokenScores(self.device)
+        scores = TokenScores(self.device, self.tokenizer.unknown)
         for logits, targets in self._windows(model) if self.settings.predict == "last" else self._rows(model):
             scores.add(logits, targets)
-        metrics = {"val_loss": scores.loss, "val_perplexity": perplexity(scores.loss), "val_top1": scores.accuracy}
+        metrics = held_out_metrics(scores, self.text.corpus)
         return metrics | ({"val_bits_per_character": scores.loss / math.log(2)} if self.tokenizer.kind == "char" else {})
 
     def _rows(self, model: Recurrent) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,7 @@ from dlplay.architectures.transformer_xl.model import TransformerXL
 from dlplay.architectures.transformer_xl.settings import PromptWithMemory, TransformerXLSettings
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset
-
-
-class Score(NamedTuple):
-    """On held-out tokens, with a memory of one length."""
-
-    loss: float
-    """Mean nats per token."""
-    accuracy: float
-    """Share of the tokens that were the most likely ones."""
+from dlplay.parts.language import TokenScores
 
 
 class Problem(ABC):
@@ -42,11 +34,11 @@ class Problem(ABC):
         """Mean loss of the next segments."""
 
     @abstractmethod
-    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> Score:
+    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:
         """With a memory of `memory` tokens, on all held-out data or on about the first `tokens` of it."""
 
     @abstractmethod
-    def metrics(self, with_memory: Score, without: Score) -> dict[str, float]:
+    def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         """The metrics by name."""
 
     def evaluate(self, model: TransformerXL, thorough: bool) -> dict[str, float]:

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlplay.architectures.transformer_xl.model import TransformerXL, read_segments
-from dlplay.architectures.transformer_xl.problems.problem import Problem, Score
+from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.data.tokens import UNKNOWN, Words
 from dlplay.engine.dataset import Generated
 from dlplay.parts.held_out import held_out_generator
+from dlplay.parts.language import TokenScores
 
 KINDS = {
     "colour": "red blue green black white yellow pink brown grey purple",
@@ -90,13 +91,14 @@ class RecallProblem(Problem):
         logits, words = self._answers(model, sequences, settings.memory)
         return F.cross_entropy(logits.flatten(0, 1), words.flatten())
 
-    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> Score:
+    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:
         sequences = self.held_out if tokens is None else self.examples(tokens)
         logits, words = self._answers(model, sequences, memory)
-        loss = F.cross_entropy(logits.flatten(0, 1), words.flatten()).item()
-        return Score(loss, (logits.argmax(dim=-1) == words).double().mean().item())
+        scores = TokenScores(self.device)
+        scores.add(logits.flatten(0, 1), words.flatten())
+        return scores
 
-    def metrics(self, with_memory: Score, without: Score) -> dict[str, float]:
+    def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         return {
             "val_loss": with_memory.loss,
             "recall_accuracy": with_memory.accuracy,

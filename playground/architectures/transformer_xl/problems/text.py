@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlplay.architectures.transformer_xl.model import TransformerXL
-from dlplay.architectures.transformer_xl.problems.problem import Problem, Score
+from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
-from dlplay.parts.language import StreamedText, TokenScores, ngram_baselines, open_streams, perplexity
+from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams
 from dlplay.parts.streams import HeldOutRows
 
 ROWS = 16
@@ -50,25 +50,20 @@ class TextProblem(Problem):
         streams.carry(memory)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> Score:
+    def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:
         """Every held-out token once; the memory is full before the first one that is scored."""
         block, text = self.settings.block_size, self.text
         warm_up = min(-(-2 * memory // block), (len(text.train) - 1) // block) * block  # the segments are the same for every memory
         rows = HeldOutRows(text.train, text.held_out[:tokens], warm_up=warm_up, rows=ROWS)
-        scores = TokenScores(self.device)
+        scores = TokenScores(self.device, self.tokenizer.unknown)
         carried = None
         for inputs, targets, scored in rows.chunks(block):
             logits, carried = model(inputs, carried, memory)
             scores.add(logits[scored], targets[scored])
-        return Score(scores.loss, scores.accuracy)
+        return scores
 
-    def metrics(self, with_memory: Score, without: Score) -> dict[str, float]:
-        return {
-            "val_loss": with_memory.loss,
-            "val_perplexity": perplexity(with_memory.loss),
-            "val_top1": with_memory.accuracy,
-            "val_loss_without_memory": without.loss,
-        }
+    def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
+        return {**held_out_metrics(with_memory, self.text.corpus), "val_loss_without_memory": without.loss}
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """N-grams."""
