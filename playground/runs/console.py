@@ -49,11 +49,10 @@ def reserved_output() -> Iterator[None]:
         _reserved = stdout = sys.stdout
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or replaced by an object without a descriptor
             number, stderr = stdout.fileno(), sys.stderr.fileno()
-            kept = os.dup(number)
-            _reserved = stack.enter_context(os.fdopen(kept, "w", encoding=stdout.encoding, errors=stdout.errors, closefd=False))
             stdout.flush()
+            kept = os.dup(number)
+            _reserved = stack.enter_context(os.fdopen(kept, "w", encoding=stdout.encoding, errors=stdout.errors))
             os.dup2(stderr, number)
-            stack.callback(os.close, kept)
             stack.callback(os.dup2, kept, number)
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:

@@ -12,7 +12,7 @@ from typing import Literal
 from dlplay.engine.events import Applied, DurableEvent, Evaluated, Failed, Finished, Paused, Resumed, Saved, Started
 from dlplay.runs.files import open_regular
 from dlplay.runs.journal import decode, tail
-from dlplay.runs.lock import holder
+from dlplay.runs.lock import Holder, holder
 
 State = Literal["training", "waiting", "paused", "finished", "stopped", "interrupted", "failed"]
 
@@ -46,7 +46,7 @@ def summarise(name: str, architecture: str, steps: int, created: float, problem:
     """What `run.json` says of a run, brought up to date from the end of its journal and its lock."""
     held = holder(lock_path)
     events, modified = _last_events(journal_path)
-    state, why = ("waiting", held.problem) if held and held.problem else _state(events, held is not None)
+    state, why = _state(events, held)
     return Summary(
         name=name,
         architecture=architecture,
@@ -88,7 +88,9 @@ def _decoded(lines: Iterable[bytes]) -> list[DurableEvent]:
     return events
 
 
-def _state(events: list[DurableEvent], held: bool) -> tuple[State, str]:
+def _state(events: list[DurableEvent], held: Holder | None) -> tuple[State, str]:
+    if held is not None and held.problem:
+        return "waiting", held.problem
     for event in reversed(events):
         if isinstance(event, Failed):
             return "failed", event.what

@@ -149,7 +149,10 @@ def test_a_value_outside_of_its_space_is_told(space: Any, observation: Any, own:
 def test_an_environment_without_spaces_is_refused(space: Any, own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     own((OK, {}), None)
     monkeypatch.setattr(gymnasium.registry["own/Thing-v0"], "entry_point", lambda: Own(space, OK, None))
-    with pytest.raises(ValueError, match="its observations are not declared by a space of gymnasium"):
+    with pytest.raises(ValueError, match="its observation_space is not declared by a space of gymnasium"):
+        trained("own/Thing-v0")
+    monkeypatch.setattr(gymnasium.registry["own/Thing-v0"], "entry_point", lambda: gymnasium.Env())
+    with pytest.raises(ValueError, match="its observation_space is not declared by a space of gymnasium"):
         trained("own/Thing-v0")
 
 

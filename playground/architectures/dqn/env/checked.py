@@ -25,8 +25,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._seed: int | None = None
         self._steps = 0
         space = env.observation_space
-        self._box = space if isinstance(space, spaces.Box) else None
-        self._dtype, self._shape = space.dtype, space.shape
+        self._box = isinstance(space, spaces.Box)
+        self._dtype, self._shape = np.dtype(space.dtype or object), space.shape or ()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._seed, self._steps = seed, 0
@@ -58,7 +58,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _observation(self, call: str, observation: Any) -> Any:
         """The observation as declared. Raises `DataError`."""
-        if self._box is None:
+        if not self._box:
             return self._of_other_space(call, observation)
         if type(observation) is not np.ndarray or observation.dtype != self._dtype or observation.shape != self._shape:
             observation = self._converted(call, observation)
@@ -69,7 +69,6 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _converted(self, call: str, observation: Any) -> Any:
         """As an array of the box's dtype and shape; sides of length 1 may differ, numbers may not."""
-        assert self._box is not None
         try:
             array = np.asarray(observation)
             with np.errstate(all="ignore"):
@@ -87,7 +86,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             if isinstance(space, spaces.Discrete):
                 fits = int(observation) == observation and space.start <= observation < space.start + space.n
             else:
-                fits = bool(np.isfinite(spaces.flatten(space, observation)).all())
+                flat: Any = spaces.flatten(space, observation)
+                fits = bool(np.isfinite(flat).all())
         except Exception:  # whatever a value of another kind does in gymnasium
             fits = False
         if not fits:

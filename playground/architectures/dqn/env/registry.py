@@ -114,8 +114,9 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
 
 
 def _check_spaces(env: Environment, name: str) -> None:
-    if not isinstance(env.observation_space, spaces.Space):
-        raise misfit(env, name)
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(env, space, None), spaces.Space):
+            raise SettingsError(f"--env {name} does not fit: its {space} is not declared by a space of gymnasium", "env")
     if not isinstance(env.action_space, spaces.Discrete):
         raise SettingsError(
             f"--env {name} does not fit: its actions are {describe(env.action_space)}, and DQN compares the values of a few discrete "
