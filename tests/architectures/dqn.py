@@ -234,14 +234,37 @@ def test_double_dqn_chooses_with_one_network_and_evaluates_with_the_other() -> N
     assert not td_targets(batch, net, target, double=True).requires_grad
 
 
-def test_a_dueling_network_adds_the_state_value_and_the_centred_advantages() -> None:
-    net = QNetwork(ObservationSpec("vector", (4,)), 3, (8,), dueling=True)
+def test_a_dueling_network_has_two_streams_with_a_hidden_layer_each() -> None:
+    """Wang et al. (2016), equation 9."""
+    net = QNetwork(ObservationSpec("vector", (4,)), 3, (16, 8), dueling=True)
     observations = torch.randn(5, 4)
-    features = net.features(observations)
-    assert net.state_value is not None
-    expected = net.state_value(features) + net.head(features) - net.head(features).mean(1, keepdim=True)
-    assert torch.allclose(net(observations), expected)
-    assert torch.allclose(net(observations).mean(1, keepdim=True), net.state_value(features), atol=1e-6)
+    shared = net.features(observations)
+    assert shared.shape == (5, 16)
+    streams = []
+    for stream in (net.value_stream, net.advantage_stream):
+        hidden, _, out = stream
+        streams.append(out(hidden(shared).relu()))
+        assert hidden.weight.shape == (8, 16)
+    value, advantages = streams
+    expected = value + advantages - advantages.mean(1, keepdim=True)
+    assert torch.allclose(net(observations), expected, atol=1e-6)
+    assert torch.allclose(net(observations).mean(1, keepdim=True), value, atol=1e-6)
+
+
+def test_no_linear_head_on_what_a_dueling_network_shares_can_copy_it() -> None:
+    torch.manual_seed(0)
+    net = QNetwork(ObservationSpec("vector", (4,)), 3, (64,), dueling=True)
+    observations = torch.randn(500, 4)
+    with torch.no_grad():
+        shared = torch.cat([net.features(observations), torch.ones(500, 1)], 1)
+        q_values = net(observations)
+        copied = shared @ torch.linalg.lstsq(shared, q_values).solution
+    assert (copied - q_values).std() > 0.05 * q_values.std()
+
+
+def test_a_dueling_network_without_a_hidden_layer_is_refused() -> None:
+    with pytest.raises(SettingsError, match="--dueling needs a hidden layer for its two streams; use --hidden 64"):
+        build(env="FrozenLake-v1", hidden="0", dueling=True)
 
 
 def test_the_target_network_is_copied_or_averaged() -> None:
@@ -315,7 +338,7 @@ def test_clipped_rewards_do_not_clip_the_reported_return() -> None:
         {"n_step": 3, "prioritised": True, "double": True},
         {"envs": 3, "vector": "list", "target": "soft", "n_step": 2},
         {"envs": 3, "vector": "native", "buffer": 90},
-        {"env": "FrozenLake-v1", "hidden": "0", "dueling": True},
+        {"env": "FrozenLake-v1", "hidden": "16", "dueling": True},
         {"env": "probe/Picture-v0", "buffer": 60, "batch": 4},
         {"env": "Acrobot-v1", "target": "none", "envs": 2},
     ],
@@ -526,3 +549,23 @@ def trained(preset: str, seed: int = 0) -> Any:
         task.train_step()
         task.step += 1
     return task
+
+
+def test_a_chart_compares_values_of_the_same_states() -> None:
+    replayed, first = {"max_q"}, {"start_q", "discounted_return"}
+    for chart in card.charts:
+        shown = {*chart.train, *chart.held_out}
+        assert not (shown & replayed and shown & first), chart.title
+
+
+@pytest.mark.slow
+def test_where_cliff_walking_is_solved_the_predicted_value_is_what_is_obtained() -> None:
+    """Over the states in the replay buffer the mean is another number: most of them are nearer to the goal than the first one."""
+    task = build(**dict(card.presets["cliffwalking"].values))
+    found = train(task, task.settings.steps)
+    with looking(task):
+        task.finishing = True
+        solved = task.evaluate()
+    assert solved["eval_return"] == -13
+    assert solved["start_q"] == pytest.approx(solved["discounted_return"], abs=0.2)
+    assert next(step["max_q"] for step in reversed(found) if "max_q" in step) > solved["start_q"] + 2

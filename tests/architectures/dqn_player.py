@@ -197,6 +197,58 @@ def test_the_plotted_values_are_those_of_the_network() -> None:
         ask(task, "values", dimensions="0,4")
 
 
+def test_a_dueling_network_shows_the_value_and_the_advantages() -> None:
+    task = build(**SMALL | {"dueling": True})
+    shown = ask(task, "q_values")
+    with torch.no_grad():
+        value, advantages = task.q_network.value_and_advantages(torch.from_numpy(task.player.observation[None]))
+    assert shown.caption.startswith(f"V {value.item():.4g} · ")
+    names = task.player.action_names
+    assert shown.labels == [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages[0].tolist(), strict=True)]
+    assert shown.values == pytest.approx((value + advantages)[0].tolist())
+
+
+def test_the_panel_and_the_stage_say_at_which_step_their_values_were_computed() -> None:
+    task = build(**SMALL)
+    for _ in range(2):
+        train(task, 30)
+        words = f"after {task.step} steps of training"
+        assert ask(task, "q_values").caption.endswith(words)
+        assert ask(task, "environment").facts["values"] == words
+        assert act(task, "watch").facts["values"] == words
+
+
+def test_the_plot_is_empty_where_the_buffer_has_no_observation() -> None:
+    task = build(**SMALL)
+    assert np.isfinite(ask(task, "values").values.numpy()).all()  # nothing was played, as in a shipped model
+    train(task, 200)
+    panel, whole = ask(task, "values"), ask(task, "values", unvisited="shown")
+    assert "empty where the replay buffer has no observation" in panel.caption
+    marked, values = panel.values.numpy(), whole.values.numpy()
+    assert 0 < np.isfinite(marked).sum() < marked.size
+    assert np.array_equal(marked[np.isfinite(marked)], values[np.isfinite(marked)])
+    assert np.isfinite(values).all()
+    up, across = (("position", "velocity", "angle", "angular velocity").index(title) for title in (panel.row_title, panel.column_title))
+    stored = task.replay.observations[task.replay.ready][:, [up, across]]
+    rows, columns = (np.array([float(label) for label in labels]) for labels in (panel.rows, panel.columns))
+    for row, column in np.argwhere(np.isfinite(marked)):
+        step = np.array([abs(rows[1] - rows[0]), abs(columns[1] - columns[0])]) + 0.02  # labels are rounded
+        assert (np.abs(stored - [rows[row], columns[column]]) <= step).all(1).any()
+
+
+def test_states_that_were_never_seen_have_a_question_mark() -> None:
+    task = build(env="CliffWalking-v1", **SMALL | {"hidden": "0"})
+    assert not any("?" in cell for row in ask(task, "values").rows for cell in row)
+    train(task, 40)
+    seen = set(task.replay.observations[task.replay.ready].tolist())
+    table = ask(task, "values")
+    marked = {12 * row + column for row, cells in enumerate(table.rows) for column, cell in enumerate(cells) if cell.endswith("?")}
+    assert marked == set(range(37)) - seen
+    assert marked
+    assert table.caption == "?: not in the replay buffer"
+    assert not any("?" in cell for row in ask(task, "values", unvisited="shown").rows for cell in row)
+
+
 def test_the_buffer_can_be_browsed() -> None:
     task = build(**SMALL, time_limit=12)
     train(task, 60)

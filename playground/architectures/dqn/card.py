@@ -23,7 +23,8 @@ card = Card(
     charts=(
         ChartCard("TD loss", train=("loss",), log=True),
         ChartCard("Return", train=("episode_return",), held_out=("eval_return",), better="higher"),
-        ChartCard("Predicted value vs. return", train=("max_q",), held_out=("discounted_return", "start_q"), better="higher"),
+        ChartCard("First states: predicted value, discounted return", held_out=("discounted_return", "start_q"), better="higher"),
+        ChartCard("Max Q, mean over replayed states", train=("max_q",)),
         ChartCard("TD error (mean absolute)", train=("td_error",), log=True),
         ChartCard("Exploration rate ε", train=("epsilon",), percent=True),
     ),
@@ -43,7 +44,8 @@ card = Card(
             "Q-values",
             "The predicted discounted return of each action in the watched state.",
             "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
-            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100.",
+            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. A dueling network has the value V of "
+            "the state as well, and the advantage A of each action: Q = V + A.",
             rows=5,
         ),
         PanelCard(
@@ -52,7 +54,8 @@ card = Card(
             "V(s) = max Q(s, a), over two numbers of the observation or in every state of a grid.",
             "For vectors: two numbers vary, the others are as in the watched episode; show the value, the best action, or the action gap "
             "(its lead over the second best). For grids: each state has its value and an arrow for the best action. Look for the boundary "
-            "at which the best action changes.",
+            "at which the best action changes. Where the replay buffer has no observation the values are extrapolated: such places are "
+            "left empty, and states of a grid have a question mark.",
             ValueFunction,
             rows=12,
         ),

@@ -33,7 +33,10 @@ class ObservationSpec(NamedTuple):
 
 
 class QNetwork(nn.Module):
-    """Values of all actions. A dueling network (Wang et al., 2016) adds the value of the state and each action's advantage over their mean.
+    """Values of all actions.
+
+    A dueling network (Wang et al., 2016) ends in two streams, each with a hidden layer of its own: one for the value V(s) of the state, one
+    for the advantage A(s, a) of each action over the mean action. The last of the `hidden` layers is the streams'; those before are shared.
 
     `centre` and `reach` (n,), the middle and half the range of each number of a vector, scale it to -1 to 1. They are buffers, so that a
     checkpoint holds the scale with the weights.
@@ -63,17 +66,21 @@ class QNetwork(nn.Module):
                 width = self.convolutions(torch.zeros(1, *observation.shape)).flatten(1).shape[1]
         else:
             width = self.states or math.prod(observation.shape)
+        self.dueling = dueling
         layers: list[nn.Module] = []
-        for units in hidden:
+        for units in hidden[:-1] if dueling else hidden:
             if units:
                 layers += [nn.Linear(width, units), nn.ReLU()]
                 width = units
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, action_count)
-        self.state_value = nn.Linear(width, 1) if dueling else None
+        if dueling:
+            self.value_stream = stream(width, hidden[-1], 1)
+            self.advantage_stream = stream(width, hidden[-1], action_count)
+        else:
+            self.head = nn.Linear(width, action_count)
 
     def features(self, observations: Tensor) -> Tensor:
-        """The last hidden layer, (B, width), of observations (B, *shape)."""
+        """The last layer that all actions share, (B, width), of observations (B, *shape)."""
         if self.kind == "state":
             x = F.one_hot(observations.long(), self.states).float()  # (B, states)
         elif self.kind == "image":
@@ -83,14 +90,24 @@ class QNetwork(nn.Module):
         features: Tensor = self.body(x)
         return features
 
+    def value_and_advantages(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """V (B, 1) and A (B, A) of a dueling network; the advantages of a state have a mean of zero."""
+        features = self.features(observations)
+        advantages: Tensor = self.advantage_stream(features)
+        return self.value_stream(features), advantages - advantages.mean(1, keepdim=True)
+
     def forward(self, observations: Tensor) -> Tensor:
         """Q-values (B, A) of observations (B, *shape)."""
-        features = self.features(observations)
-        values: Tensor = self.head(features)
-        if self.state_value is None:
-            return values
-        state: Tensor = self.state_value(features)  # (B, 1)
-        return state + values - values.mean(1, keepdim=True)
+        if self.dueling:
+            value, advantages = self.value_and_advantages(observations)
+            return value + advantages
+        values: Tensor = self.head(self.features(observations))
+        return values
+
+
+def stream(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One stream of a dueling network."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 def convolutions(shape: tuple[int, ...]) -> nn.Sequential:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlplay.architectures.dqn.env import vocabulary
-from dlplay.architectures.dqn.player.player import short
+from dlplay.architectures.dqn.player.player import at_step, short
 from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
 from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
 from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Table
@@ -29,6 +29,7 @@ MAX_STATES = 64
 """Rows of the table of states."""
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "pick up": "▲", "drop off": "▼"}
 EMPTY = "empty until training starts"
+NEVER = "?: not in the replay buffer"
 
 
 class DQNPanels:
@@ -38,23 +39,28 @@ class DQNPanels:
         self.task, self.player = task, task.player
 
     def environment(self, options: PictureSize) -> Frame:
-        return self.player.frame(self.task.epsilon, options.room)
+        return self.player.frame(self.task.epsilon, self.task.step, options.room)
 
     def q_values(self, options: Options) -> Bars:
-        """Of all actions in the watched state, by the online and the target network."""
-        names = self.player.action_names
+        """Of all actions in the watched state, by the online and the target network; of a dueling network also V and A."""
+        names, labels, value = self.player.action_names, list(self.player.action_names), ""
         online = self.player.q_values()
-        target = self.task.target_network(torch.from_numpy(self.player.observation[None]).to(self.task.device))[0].cpu().numpy()
+        observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
+        target = self.task.target_network(observation)[0].cpu().numpy()
+        if self.task.q_network.dueling:
+            state_value, advantages = self.task.q_network.value_and_advantages(observation)
+            labels = [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages[0].tolist(), strict=True)]
+            value = f"V {state_value.item():.4g} · "
         two = self.task.settings.target != "none"
         best, ranked = int(online.argmax()), np.sort(online)
         return Bars(
-            labels=list(names),
+            labels=labels,
             values=online.tolist(),
             second=target.tolist() if two else [],
             names=["online network", "target network"] if two else [],
             chosen=best,
             figure=f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best],
-            caption=f"step {len(self.player.episode.actions)} of the watched episode",
+            caption=f"{value}step {len(self.player.episode.actions)} of the watched episode, {at_step(self.task.step)}",
         )
 
     def values(self, options: ValueFunction) -> HeatMap | Table:
@@ -139,6 +145,10 @@ class DQNPanels:
         grid = np.tile(observation.astype(np.float32), (PLOT_ROWS * PLOT_COLUMNS, 1))
         grid[:, up], grid[:, across] = np.repeat(y, PLOT_COLUMNS), np.tile(x, PLOT_ROWS)
         shown, figure = _shown(self.task.policy.q_values(grid), options.show, self.player.action_names)
+        captions = [] if len(observation) <= 2 else ["the other numbers are as in the watched episode"]
+        if options.unvisited == "marked" and self.task.replay.count:
+            shown = np.where(self._visited(x, across, y, up).ravel(), shown, np.nan)
+            captions.append("empty where the replay buffer has no observation")
         names = vocabulary.observation_names(self.task.name, len(observation))
         return HeatMap(
             values=Array.of(shown.reshape(PLOT_ROWS, PLOT_COLUMNS)),
@@ -147,8 +157,23 @@ class DQNPanels:
             row_title=names[up],
             column_title=names[across],
             figure=figure,
-            caption="" if len(observation) <= 2 else "the other numbers are as in the watched episode",
+            caption="; ".join(captions),
         )
+
+    def _stored(self) -> NDArray[Any]:
+        """The observations of all transitions in the replay buffer, (N, *shape)."""
+        return self.task.replay.observations[np.flatnonzero(self.task.replay.ready)]
+
+    def _visited(self, x: NDArray[np.float64], across: int, y: NDArray[np.float64], up: int) -> NDArray[np.bool_]:
+        """Whether a stored observation lies in each cell (PLOT_ROWS, PLOT_COLUMNS) around `x` and `y`, of which `y` falls."""
+        stored = self._stored()
+        stored = stored.reshape(len(stored), -1)
+        column = np.rint((stored[:, across] - x[0]) / (x[1] - x[0]))
+        row = np.rint((stored[:, up] - y[0]) / (y[1] - y[0]))
+        inside = (column >= 0) & (column < len(x)) & (row >= 0) & (row < len(y))
+        visited = np.zeros((len(y), len(x)), np.bool_)
+        visited[row[inside].astype(np.int64), column[inside].astype(np.int64)] = True
+        return visited
 
     def _axes(self, count: int, dimensions: str) -> tuple[int, int]:
         """Which numbers of an observation run across and up."""
@@ -179,23 +204,31 @@ class DQNPanels:
         best = q_values.argmax(1)
         shown, figure = _shown(q_values, options.show, names)
         grid, marks, caption = self._grid()
+        unvisited: set[int] = set()
+        if options.unvisited == "marked" and self.task.replay.count:
+            unvisited = set(range(len(q_values))) - set(np.unique(self._stored()).tolist())
+        question = {state: "?" if state in unvisited else "" for state in range(len(q_values))}
         if grid is None:
-            listed = [[str(state), f"{q_values[state].max():.3g}", names[best[state]]] for state in range(min(len(q_values), MAX_STATES))]
-            return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=figure)
+            listed = [
+                [f"{state}{question[state]}", f"{q_values[state].max():.3g}", names[best[state]]]
+                for state in range(min(len(q_values), MAX_STATES))
+            ]
+            caption = NEVER if any(question[state] for state in range(len(listed))) else ""
+            return Table(columns=["state", "value", "best action"], rows=listed, right=[0, 1], figure=figure, caption=caption)
         shades = (shown - shown.min()) / (float(shown.max()) - float(shown.min()) or 1.0)
 
         def cell(state: int) -> str:
             if state in marks:
                 return marks[state]
             arrow = ARROWS.get(names[best[state]], names[best[state]])
-            return arrow if options.show == "action" else f"{arrow} {shown[state]:.2f}"
+            return (arrow if options.show == "action" else f"{arrow} {shown[state]:.2f}") + question[state]
 
         return Table(
             columns=[""] * grid.shape[1],
             rows=[[cell(state) for state in row] for row in grid.tolist()],
             shades=Array.of(np.where(np.isin(grid, list(marks)), 0.0, shades[grid]).astype(np.float32)),
             figure=figure,
-            caption=caption,
+            caption="; ".join(filter(None, (caption, NEVER if (unvisited - set(marks)) & set(grid.ravel().tolist()) else ""))),
         )
 
     def _grid(self) -> tuple[NDArray[np.int64] | None, dict[int, str], str]:

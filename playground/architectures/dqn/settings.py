@@ -54,7 +54,8 @@ class DQNSettings(Settings):
     """Scale observations to -1 to 1 by the environment's bounds, so that small numbers (an angle, a speed) count as much as large ones."""
 
     dueling: bool = False
-    """Dueling network: learn the value of a state and the advantage of each action separately (Wang et al., 2016)."""
+    """Dueling network: the last hidden layer is split into a stream for the value of the state and one for the advantage of each action
+    (Wang et al., 2016)."""
 
     double: bool = True
     """Double DQN: the online network chooses the next action, the target network evaluates it (van Hasselt et al., 2016), which reduces
@@ -142,6 +143,8 @@ class DQNSettings(Settings):
             raise SettingsError(
                 f"--hidden {','.join(map(str, self.hidden))} has a layer without units; use 0 alone for no hidden layer", "hidden"
             )
+        if self.dueling and 0 in self.hidden:
+            raise SettingsError("--dueling needs a hidden layer for its two streams; use --hidden 64, or leave --dueling out", "dueling")
         least = self.envs * (self.n_step + 2)
         if self.buffer < least:
             raise SettingsError(
@@ -205,3 +208,6 @@ class ValueFunction(Options):
     show: Literal["value", "action", "lead"] = "value"
     """What is plotted: value, of the best action; action, which one it is; lead, the action gap: how far it is ahead of
     the second best."""
+
+    unvisited: Literal["marked", "shown"] = "marked"
+    """Where the replay buffer has no observation: marked (empty, or with a question mark), or shown like the rest."""

@@ -89,4 +89,4 @@ class DQNActions:
         return self._frame(options)
 
     def _frame(self, options: PictureSize) -> Frame:
-        return self.player.frame(self.task.epsilon, options.room)
+        return self.player.frame(self.task.epsilon, self.task.step, options.room)

@@ -101,8 +101,9 @@ class Player:
         values: NDArray[np.float32] = self.policy.q_values(self.observation[None])[0]
         return values
 
-    def frame(self, epsilon: float, size: str) -> Frame:
-        """The picture, the Q-values, the step before and the action that comes next. `size`: see `resize_to_fit`."""
+    def frame(self, epsilon: float, trained: int, size: str) -> Frame:
+        """The picture, the Q-values after `trained` steps of training, the step before and the action that comes next. `size`: see
+        `resize_to_fit`."""
         pixels, text = self._render(size)
         values = self.q_values()
         facts = {"step": f"{len(self.episode.actions):,}", "return": f"{self.episode.total_reward:.4g}"}
@@ -119,13 +120,18 @@ class Player:
         if self.obs_spec.kind != "image":
             facts["observation"] = short(self.observation)
         facts["seed"] = str(self.episode.seed)
+        facts["values"] = at_step(trained)
         if self.previous:
             facts["previous"] = self.previous
         return Frame(
             pixels=Array.of(pixels),
             text=text,
             bars=Bars(
-                labels=list(self.action_names), values=values.tolist(), chosen=chosen, figure=f"{values.max():.4g}", caption=decision
+                labels=list(self.action_names),
+                values=values.tolist(),
+                chosen=chosen,
+                figure=f"{values.max():.4g}",
+                caption=decision,
             ),
             facts=facts,
             controls=self.controls,
@@ -148,6 +154,11 @@ class Player:
         if rendered is None:
             return np.zeros((0, 0, 3), np.uint8), " ".join(f"{value:.3g}" for value in np.ravel(self.observation)[:32])
         return resize_to_fit(np.asarray(rendered, np.uint8), size), ""
+
+
+def at_step(trained: int) -> str:
+    """When values were computed: panels are drawn at different times, and the network changes in between."""
+    return f"after {trained:,} steps of training"
 
 
 def render_mode(settings: DQNSettings) -> str | None:

@@ -17,11 +17,10 @@ class GreedyPolicy:
 
     def __init__(self, net: QNetwork, device: torch.device) -> None:
         self.net, self.device = net, device
-        self._fast = net.kind == "vector" and device.type == "cpu" and net.state_value is None
-        self._layers: list[tuple[Tensor, Tensor]] = [
-            (layer.weight.detach(), layer.bias.detach()) for layer in net.body if isinstance(layer, nn.Linear)
-        ]
-        self._head = net.head.weight.detach(), net.head.bias.detach()
+        self._fast = net.kind == "vector" and device.type == "cpu" and not net.dueling
+        self._layers: list[tuple[Tensor, Tensor]] = []
+        if self._fast:
+            self._layers = [(layer.weight.detach(), layer.bias.detach()) for layer in (*net.body, net.head) if isinstance(layer, nn.Linear)]
 
     def action(self, observation: NDArray[Any]) -> int:
         """The best action for one observation (*shape)."""
@@ -29,9 +28,9 @@ class GreedyPolicy:
             x = torch.from_numpy(observation)
             if self.net.scaled:
                 x = (x - self.net.centre) / self.net.reach
-            for weight, bias in self._layers:
+            for weight, bias in self._layers[:-1]:
                 x = torch.addmv(bias, weight, x).relu_()
-            weight, bias = self._head
+            weight, bias = self._layers[-1]
             return int(torch.addmv(bias, weight, x).argmax())
         return int(self.actions(observation[None])[0])
 
