@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import math
 import os
 import struct
 import subprocess
@@ -23,12 +24,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from dlplay.data import bounded, digits, download, folders, idx
+from dlplay.data import images as images_module
 from dlplay.data.batches import Batches
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.data.images import load_images
 from dlplay.engine.errors import DataError
+from dlplay.parts import image_baselines
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -69,8 +73,9 @@ def test_the_digits_and_their_split_are_those_of_scikit_learn() -> None:
 
 
 def test_every_listed_data_set_can_be_had_and_the_list_costs_nothing() -> None:
-    assert set(IMAGE_SIDES) == {"digits", *download.SETS}
-    assert load_images("digits").shape == (1, IMAGE_SIDES["digits"], IMAGE_SIDES["digits"])
+    assert set(IMAGE_SIDES) == {"moved-digits", "digits", *download.SETS}
+    for name in ("moved-digits", "digits"):
+        assert load_images(name).shape == (1, IMAGE_SIDES[name], IMAGE_SIDES[name])
     code = "import sys; import dlplay.data.catalogue; print({'torch', 'numpy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert found.stdout == "set()\n"
@@ -89,6 +94,55 @@ def test_no_image_is_on_both_sides_of_the_split() -> None:
     assert not set(train) & set(test)
     assert len(train) + len(test) == 1797
     assert np.bincount(data.test_labels).min() >= 35
+
+
+def test_moved_digits_are_rotated_and_shifted_as_scipy_does() -> None:
+    images = digits.load_digits()[0][:5, None]
+    rng = np.random.RandomState(3)
+    angles, down, right = (rng.uniform(-most, most, 5 * digits.COPIES) for most in (math.radians(digits.ROTATION), 4, 4))
+    for number, picture in enumerate(digits.move(images, 16, seed=3)):
+        cos, sin = math.cos(angles[number]), math.sin(angles[number])
+        matrix = np.array([[cos, -sin], [sin, cos]])  # from a place on the canvas to one in the image
+        offset = 3.5 - matrix @ (7.5 + np.array([down[number], right[number]]))
+        source = images[number // digits.COPIES, 0].astype(float)
+        expected = ndimage.affine_transform(source, matrix, offset, (16, 16), order=1, mode="grid-constant")
+        assert np.abs(picture[0] - expected).max() <= 0.5 + 1e-6
+
+
+def test_a_held_out_digit_is_never_drawn_for_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = digits.load_digits()
+    train, test = digits.stratified_split(labels)
+    for blank in (train, test):
+        left = images.copy()
+        left[blank] = 0
+        monkeypatch.setattr(images_module, "load_digits", lambda left=left: (left, labels))
+        moved = load_images("moved-digits")
+        inked = [part.any(axis=(1, 2, 3)) for part in (moved.train_images, moved.test_images)]
+        assert inked[0].all() == (blank is test)
+        assert inked[0].any() == (blank is test)
+        assert inked[1].all() == inked[1].any() == (blank is train)
+    assert np.array_equal(moved.train_labels, np.repeat(labels[train], digits.COPIES))
+    assert np.array_equal(moved.test_labels, np.repeat(labels[test], digits.COPIES))
+
+
+# --- what baselines are fitted on -------------------------------------------------------------------------------------------------
+
+
+def test_baselines_get_all_training_images_or_their_names_say_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert image_baselines.subset(8000, 784, image_baselines.CLASSIFIED_PIXELS) == (8000, "")
+    assert image_baselines.subset(60_000, 784, image_baselines.CLASSIFIED_PIXELS) == (10_000, " (10k of 60k)")
+    rng = np.random.default_rng(0)
+    labels = np.arange(2500) % 2
+    write_idx_pair(tmp_path, rng.integers(0, 100, (2500, 4, 4)) + 100 * labels[:, None, None], labels)
+    data = load_images(str(tmp_path))
+    seen: list[int] = []
+    fitted = image_baselines._nearest
+    monkeypatch.setattr(image_baselines, "_nearest", lambda x, y, test_x: seen.append(len(x)) or fitted(x, y, test_x))
+    assert set(image_baselines.classification_accuracies(data)) == {"logistic regression", "nearest neighbour", "SVC"}
+    monkeypatch.setattr(image_baselines, "CLASSIFIED_IMAGES", 1900)  # many small images make a large kernel
+    names = {f"{method} (1k of 2k)" for method in ("logistic regression", "nearest neighbour", "SVC")}
+    assert set(image_baselines.classification_accuracies(data)) == names
+    assert seen == [2000, 1000]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------------------

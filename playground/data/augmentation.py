@@ -29,12 +29,12 @@ def augment(images: Tensor, full: int, generator: torch.Generator) -> Tensor:
     """An augmented copy of images (B, C, H, W) with pixels from 0 to `full`; `generator` is on the CPU.
 
     Grey images get a random affine transform (rotation, scale, stretch, shear, translation), contrast and sharpness. Colour images are
-    translated with reflection padding, and half of them are flipped horizontally.
+    translated by whole pixels with reflection padding, and half of them are flipped horizontally.
     """
     u = torch.rand(8, len(images), generator=generator).mul_(2).sub_(1).to(images.device, non_blocking=True)  # (8, B) in -1..1
     if images.shape[1] == 1:
-        return _adjust(_warp(images, _affine(u), "zeros"), full, u)
-    return _warp(images, _flip_and_translate(u), "reflection")
+        return _adjust(_warp(images, _affine(u)), full, u)
+    return _flip_and_translate(images, u)
 
 
 def _affine(u: Tensor) -> Tensor:
@@ -46,16 +46,27 @@ def _affine(u: Tensor) -> Tensor:
     return torch.stack([x, y], 1)
 
 
-def _flip_and_translate(u: Tensor) -> Tensor:
-    zero, one = torch.zeros_like(u[0]), torch.ones_like(u[0])
-    x = torch.stack([torch.where(u[0] < 0, -one, one), zero, 2 * CROP * u[4]], 1)
-    y = torch.stack([zero, one, 2 * CROP * u[5]], 1)
-    return torch.stack([x, y], 1)
+def _flip_and_translate(images: Tensor, u: Tensor) -> Tensor:
+    """Shifted by whole pixels, so that no pixel is blurred; what comes in at an edge is the image mirrored there."""
+    height, width = images.shape[2:]
+    rows, columns = (
+        _mirrored(torch.arange(side, device=images.device) + (CROP * side * shift).round().long()[:, None], side)
+        for side, shift in ((height, u[5]), (width, u[4]))
+    )  # (B, H), (B, W)
+    columns = torch.where(u[0, :, None] < 0, columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.movedim(1, 3)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1)
 
 
-def _warp(images: Tensor, maps: Tensor, padding: str) -> Tensor:
+def _mirrored(places: Tensor, side: int) -> Tensor:
+    """Places in a row of `side` pixels; those outside are reflected at the edge."""
+    places = places.abs()
+    return torch.where(places < side, places, 2 * (side - 1) - places).clamp(min=0)
+
+
+def _warp(images: Tensor, maps: Tensor) -> Tensor:
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)  # (B, H, W, 2)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _adjust(images: Tensor, full: int, u: Tensor) -> Tensor:

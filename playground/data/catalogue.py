@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-IMAGE_SIDES = {"digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32}
+IMAGE_SIDES = {"moved-digits": 16, "digits": 8, "mnist": 28, "fashion-mnist": 28, "cifar10": 32}
 """Image data sets, and the side of their square images in pixels."""
 
 GAUSSIANS = ("8-gaussians", "25-gaussians")

@@ -1,4 +1,4 @@
-"""The embedded digits, 1,797 images of 8x8 pixels (Alpaydin and Kaynak, 1998), and a fixed stratified split."""
+"""The embedded digits, 1,797 images of 8x8 pixels (Alpaydin and Kaynak, 1998), a fixed stratified split, and digits moved about."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.engine.errors import DataError
+
+COPIES = 4
+"""Times that `move` draws each image."""
+ROTATION = 30
+"""Degrees to either side."""
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -29,6 +34,26 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"cannot read the digits from {path}: {error}; run: pip install --force-reinstall scikit-learn") from None
     return table[:, :64].astype(np.uint8).reshape(-1, 8, 8), table[:, 64].astype(np.int64)
+
+
+def move(images: NDArray[np.uint8], side: int, seed: int) -> NDArray[np.uint8]:
+    """Each of the images (N, 1, h, w) on `COPIES` empty canvases of `side` pixels, rotated by up to `ROTATION` degrees and shifted to
+    anywhere on it: (N * COPIES, 1, side, side), the copies of an image one after the other. The same seed gives the same pictures."""
+    count, (height, width) = len(images) * COPIES, images.shape[2:]
+    rng = np.random.RandomState(seed)  # its numbers stay the same in every version of numpy
+    angle = np.radians(rng.uniform(-ROTATION, ROTATION, count))[:, None, None]
+    down, right = (rng.uniform(-free, free, count)[:, None, None] for free in ((side - height) / 2, (side - width) / 2))
+    y, x = np.meshgrid(np.arange(side) - (side - 1) / 2, np.arange(side) - (side - 1) / 2, indexing="ij")  # from the canvas' middle
+    rows = np.cos(angle) * (y - down) - np.sin(angle) * (x - right) + (height - 1) / 2  # in the image, of each pixel of the canvas
+    columns = np.sin(angle) * (y - down) + np.cos(angle) * (x - right) + (width - 1) / 2
+    framed = np.pad(images[:, 0], ((0, 0), (1, 1), (1, 1))).astype(np.float64)  # nothing but an empty frame is outside
+    rows, columns = np.clip(rows + 1, 0, height + 1), np.clip(columns + 1, 0, width + 1)
+    top, left = np.minimum(rows.astype(np.int64), height), np.minimum(columns.astype(np.int64), width)
+    lower, further = rows - top, columns - left  # bilinear interpolation between four pixels
+    source = np.arange(count)[:, None, None] // COPIES
+    drawn = (1 - lower) * ((1 - further) * framed[source, top, left] + further * framed[source, top, left + 1])
+    drawn += lower * ((1 - further) * framed[source, top + 1, left] + further * framed[source, top + 1, left + 1])
+    return np.rint(drawn).astype(np.uint8)[:, None]
 
 
 def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dlplay.data.bounded import clean, named
 from dlplay.data.catalogue import IMAGE_SIDES
-from dlplay.data.digits import least_examples, load_digits, stratified_split
+from dlplay.data.digits import COPIES, least_examples, load_digits, move, stratified_split
 from dlplay.data.download import SETS, download_set
 from dlplay.data.folders import find_split, links_in, passed_over, read_folder
 from dlplay.data.idx import find_idx, read_idx_folder
@@ -82,6 +82,8 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
     if data == "digits":
         images, labels = load_digits()
         return _split("digits", images[:, None], labels, tuple("0123456789"), full=16)
+    if data == "moved-digits":
+        return _moved_digits(IMAGE_SIDES[data])
     if data in SETS:
         train_images, train_labels, test_images, test_labels = download_set(data)
         return ImageData(data, SETS[data].classes, 255, train_images, train_labels, test_images, test_labels)
@@ -118,6 +120,19 @@ def _read_split(name: str, train: Path, test: Path, image_size: int) -> ImageDat
     channels = max(images.shape[1], test_images.shape[1])
     images, test_images = (part if part.shape[1] == channels else np.repeat(part, channels, axis=1) for part in (images, test_images))
     return ImageData(name, classes, 255, images, labels, test_images, test_labels)
+
+
+def _moved_digits(side: int) -> ImageData:
+    """Each digit drawn several times, shifted and rotated; a held-out digit is never drawn for training."""
+    digits = load_images("digits")
+    return dataclasses.replace(
+        digits,
+        name="moved-digits",
+        train_images=move(digits.train_images, side, seed=0),
+        train_labels=np.repeat(digits.train_labels, COPIES),
+        test_images=move(digits.test_images, side, seed=1),
+        test_labels=np.repeat(digits.test_labels, COPIES),
+    )
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ class OptimizerSettings(Settings):
     """Learning rate at the peak of the schedule; sgd needs about ten times as much as adam."""
 
     momentum: Momentum = 0.9
-    """Momentum of sgd; beta1 of adam and adamw."""
+    """Momentum of sgd; beta1 of adam and adamw. The one-cycle schedule lowers it by 0.1 while the learning rate is at its peak."""
 
     weight_decay: WeightDecay = 0.01
     """Weight decay of matrices and kernels; biases and normalisation layers have none."""

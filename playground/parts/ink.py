@@ -47,7 +47,7 @@ def _from_hex(text: str) -> str:
 
 
 class Frame(NamedTuple):
-    """The bounding box of the ink in the training images, in pixels."""
+    """The bounding box of the ink in a training image, in pixels: the median of each number."""
 
     height: float
     width: float
@@ -58,13 +58,13 @@ class Frame(NamedTuple):
 
 
 def ink_frame(images: NDArray[np.uint8]) -> Frame:
-    """The rows and columns that have ink in at least a quarter of the images (N, C, H, W); the digits fill 8 rows and 6 columns."""
+    """Where the ink of images (N, C, H, W) lies: that of the scanned digits fills 8 rows and 6 columns."""
     inked = images[:FRAMED].max(1) > 0  # (N, H, W)
     sides = []
     for across in (2, 1):
-        used = np.flatnonzero(inked.any(across).mean(0) >= 0.25)
-        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, inked.shape[3 - across] - 1)
-        sides.append((last - first + 1.0, (first + last) / 2))
+        used = inked.any(across)  # (N, H), then (N, W)
+        first, last = used.argmax(1), used.shape[1] - 1 - used[:, ::-1].argmax(1)  # an empty image counts as a full one
+        sides.append((float(np.median(last - first + 1)), float(np.median((first + last) / 2))))
     (height, row), (width, column) = sides
     return Frame(height, width, row, column)
 

@@ -14,6 +14,11 @@ from torch import nn
 
 from dlplay.parts.image_settings import OptimizerSettings
 
+RISE = 0.3
+"""Share of the one cycle in which the learning rate rises."""
+MOMENTUM_CYCLE = 0.1
+"""How far the momentum falls in it: from 0.95 to 0.85 in the paper."""
+
 
 def decay_groups(*models: nn.Module) -> list[dict[str, Any]]:
     """Two parameter groups: matrices, kernels and embeddings, which weight decay may pull on, and biases and norms, which it may not."""
@@ -42,10 +47,16 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
 
 
 def update_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int) -> None:
-    """Learning rate, weight decay and momentum of the update after `step` finished ones."""
-    lr = settings.lr * schedule(settings.schedule, step / settings.steps)
-    momentum = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {"betas": (settings.momentum, 0.999)}
-    set_rates(optimizer, lr=lr, weight_decay=settings.weight_decay, **momentum)
+    """Learning rate, weight decay and momentum (Adam's first beta) of the update after `step` finished ones.
+
+    With one-cycle the momentum falls as the learning rate rises, and rises as it falls (Smith, 2018): their ratio sets how far an update
+    goes."""
+    progress = step / settings.steps
+    momentum = settings.momentum
+    if settings.schedule == "one-cycle":
+        momentum = max(0.0, momentum - MOMENTUM_CYCLE * cycle(progress))
+    slots = {"momentum": momentum} if settings.optimizer == "sgd" else {"betas": (momentum, 0.999)}
+    set_rates(optimizer, lr=settings.lr * schedule(settings.schedule, progress), weight_decay=settings.weight_decay, **slots)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float | None = None, **others: Any) -> None:
@@ -60,7 +71,7 @@ def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: floa
 def schedule(kind: str, progress: float) -> float:
     """Share of the learning rate at `progress` from 0 to 1: constant, cosine, linear or one-cycle.
 
-    One-cycle follows Smith and Topin (2017): a cosine from 1/25 up to 1 over the first 30 %, and down to nearly nothing.
+    One-cycle follows Smith and Topin (2017): up from 1/25 to 1 and down to nearly nothing, see `cycle`.
     """
     progress = min(1.0, progress)
     if kind == "cosine":
@@ -68,13 +79,19 @@ def schedule(kind: str, progress: float) -> float:
     if kind == "linear":
         return 1.0 - progress
     if kind == "one-cycle":
-        rise = 0.3
-        if progress < rise:
-            return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / rise))
-        return 1e-4 + (1 - 1e-4) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+        floor = 0.04 if progress < RISE else 1e-4
+        return floor + (1 - floor) * cycle(progress)
     if kind == "constant":
         return 1.0
     raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear and one-cycle")
+
+
+def cycle(progress: float) -> float:
+    """Height of the one cycle at `progress` from 0 to 1: half a cosine from 0 up to 1 over the first 30 %, and another down to 0."""
+    progress = min(1.0, progress)
+    if progress < RISE:
+        return 0.5 * (1 - math.cos(math.pi * progress / RISE))
+    return 0.5 * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE)))
 
 
 def warmup_cosine(step: int, warmup: int, steps: int, floor: float = 0.1) -> float:

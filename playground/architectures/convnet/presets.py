@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dlplay.engine.card import Preset
 
+DIGITS = {"data": "digits"}
+
 PRESETS = {
-    "digits": Preset({}, "2,000 steps on the embedded digits: more accurate than a nearest neighbour in under a minute."),
+    "moved-digits": Preset({}, "The default: digits shifted and rotated on a larger canvas, where comparing pixel by pixel fails."),
+    "moved-digits-augmented": Preset(
+        {"augment": True, "steps": 4000, "channels": [32, 64, 64]},
+        "The same with augmentation and more channels: wider strokes and hard edges, as in what you draw, are read as well.",
+    ),
+    "digits": Preset(
+        DIGITS | {"channels": [16, 32], "steps": 2000},
+        "The embedded digits as they were scanned, all in the same place: so easy that a support vector machine reads as many.",
+    ),
     "digits-augmented": Preset(
-        {"augment": True, "steps": 4000, "channels": [32, 64]},
+        DIGITS | {"augment": True, "steps": 4000, "channels": [32, 64]},
         "Augmentation makes up for having only 1,437 digits to train on; best for reading what you draw.",
     ),
     "mnist": Preset(

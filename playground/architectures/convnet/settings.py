@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
-from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, WeightDecay, unit
+from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, Steps, WeightDecay, unit
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts.image_options import InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
@@ -18,10 +18,10 @@ from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSet
 class ConvNetSettings(ImageSettings, OptimizerSettings):
     """Settings of a ConvNet."""
 
-    data: ImageSource = "digits"
+    data: ImageSource = "moved-digits"
     image_size: ImageSize = 32
 
-    channels: Annotated[tuple[Annotated[int, Meta(ge=1, le=1024)], ...], Meta(min_length=1, max_length=8)] = (16, 32)
+    channels: Annotated[tuple[Annotated[int, Meta(ge=1, le=1024)], ...], Meta(min_length=1, max_length=8)] = (16, 32, 64)
     """Output channels of each convolutional layer, from the input on: 16,32 makes two layers."""
 
     kernel: Annotated[int, Meta(ge=1, le=11, extra={"unit": "pixels"})] = 3
@@ -41,10 +41,12 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: LearningRate = 3e-3
-    momentum: Momentum = 0.9
+    momentum: Momentum = 0.95
     weight_decay: WeightDecay = 0.05
     schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
     batch: Annotated[Batch, unit("images")] = 64
+
+    steps: Steps = 3000
 
     augment: bool = False
     """Augment training images: random affine transforms, contrast and sharpness for grey images, shifts and flips for colour images."""

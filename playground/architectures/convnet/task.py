@@ -27,6 +27,8 @@ EVAL_BATCH = 1000
 class ConvNetTask(Task[ConvNetSettings]):
     """Cross-entropy of the classes. The images stay on the device as bytes."""
 
+    baselines_version = 2
+
     def __init__(self, settings: ConvNetSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
         self.images = load_images(settings.data, settings.image_size)
