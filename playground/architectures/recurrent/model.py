@@ -1,4 +1,5 @@
-"""Recurrent nets: Elman's (1990), the LSTM (Hochreiter and Schmidhuber, 1997; with Gers' forget gate, 2000) and the GRU (Cho et al., 2014).
+"""Recurrent nets: Elman's (1990), the LSTM (Hochreiter and Schmidhuber, 1997; with Gers' forget gate, 2000) and the GRU (Cho et al., 2014)
+in the form of PyTorch and cuDNN, which resets after the matrix product.
 
 Each cell is here twice. `forward` calls PyTorch's fused kernel, which is fast and does not return the gates. `trace` runs the equations
 below with the same weights, one step at a time, and returns every gate. In the comments B is the batch, T the steps, C the size of an
@@ -38,7 +39,8 @@ def rnn_step(from_x: Tensor, from_h: Tensor, before: Parts, *, relu: bool) -> Pa
 
 def gru_step(from_x: Tensor, from_h: Tensor, before: Parts) -> Parts:
     """The update gate z keeps a share of each unit and replaces the rest; the reset gate r limits what the candidate sees of the last
-    state. `from_x` and `from_h` are (B, 3 H)."""
+    state: tanh(W x + b + r * (U h + d)), reset after the product. Cho et al. have U (r * h), reset before it. `from_x` and `from_h` are
+    (B, 3 H)."""
     r_x, z_x, n_x = from_x.chunk(3, dim=-1)
     r_h, z_h, n_h = from_h.chunk(3, dim=-1)
     r = (r_x + r_h).sigmoid()
