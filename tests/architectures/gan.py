@@ -353,6 +353,33 @@ def test_the_panel_counts_modes_as_the_evaluation_does_and_says_at_which_step() 
     assert ask(task, "coverage").figure == "100 % in a mode at step 740"
 
 
+@pytest.mark.parametrize(("network", "tokens"), [("generator", 4), ("discriminator", 5)])
+def test_the_attention_shown_is_that_of_the_forward_pass(network: Any, tokens: int) -> None:
+    kinds = {"generator": "transformer", "discriminator": "transformer"}
+    task = build(**IMAGES | kinds | {"patch": 4, "layers": 2, "width": 16, "heads": 2})
+    panel = ask(task, "attention", network=network, layer=1, head=1, point="3")
+    shown = torch.from_numpy(panel.values.numpy().copy())
+    assert shown.shape == (tokens, tokens)
+    assert torch.allclose(shown.sum(1), torch.ones(tokens))
+    assert panel.rows == ["class", "1,1", "1,2", "2,1", "2,2"][-tokens:]
+    net = task.models[network]
+    attention = net.blocks[1].attention  # type: ignore[index,union-attr]
+    seen: list[torch.Tensor] = []
+    attention.register_forward_hook(lambda module, inputs, output: seen.extend((inputs[0], output)))  # type: ignore[operator,union-attr]
+    with torch.no_grad():
+        latents = task.fixed_latents[3:4]
+        net(latents if network == "generator" else task.sampler(latents))
+        values = attention.query_key_value(seen[0])[..., -16:].view(1, tokens, 2, 8)  # type: ignore[operator,union-attr]
+        other = task.panel("attention", make(card.panel("attention").options, {"network": network, "layer": 1, "head": 0, "point": "3"}))
+        heads = [torch.from_numpy(other.values.numpy().copy()), shown]  # type: ignore[union-attr]
+        mixed = torch.cat([weights @ values[0, :, head] for head, weights in enumerate(heads)], 1)
+        assert torch.allclose(attention.out(mixed), seen[1][0], atol=1e-5)  # type: ignore[operator,union-attr]
+
+
+def test_networks_without_attention_say_so() -> None:
+    assert "is no transformer" in ask(build(**TINY), "attention").caption
+
+
 # --- edits of the data ------------------------------------------------------------------------------------------------------------
 
 

@@ -200,7 +200,8 @@ def reconstruction_loss(logits: Tensor, output: Tensor, images: Tensor, kind: st
     """Loss of outputs (B, C, H, W) against images, summed over pixels, mean over images.
 
     `squared` is half the squared error: the negative log-likelihood of a normal of variance 1, without its constant. `cross-entropy` is the
-    binary cross-entropy, with `logits` as those of full ink; for grey pixels it is not the negative log of a density.
+    binary cross-entropy, with `logits` as those of full ink; of grey pixels it is no negative log-likelihood (a Bernoulli variable is 0 or
+    1), and at its least their entropy, not 0.
     """
     if kind == "cross-entropy":
         return F.binary_cross_entropy_with_logits(logits, images, reduction="sum") / len(images)

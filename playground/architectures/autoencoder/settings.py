@@ -54,8 +54,8 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     """Activation function of the output; sigmoid keeps pixels from 0 to 1, as those of the images are."""
 
     loss: Literal["squared", "cross-entropy"] = "squared"
-    """Reconstruction loss: half the squared error, or binary cross-entropy with each pixel as a probability, which is a likelihood only
-    where every pixel is 0 or 1."""
+    """Reconstruction loss: half the squared error, or binary cross-entropy with each pixel as a probability, which of grey pixels is no
+    likelihood."""
 
     noise: Literal["none", "gaussian", "masking", "salt-and-pepper"] = "none"
     """Corruption of the inputs, never of the targets: Gaussian noise is added, pixels are set to 0, or pixels are set to 0 or 1."""
@@ -79,7 +79,8 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     """The encoder gives a normal distribution of codes, and the decoder gets a sample of it (a VAE)."""
 
     beta: PenaltyWeight = 1.0
-    """Weight of the KL divergence from the standard normal, in a VAE; 1 as in the evidence lower bound (ELBO)."""
+    """Weight of the KL divergence from the standard normal, in a VAE; 1 maximises the evidence lower bound (ELBO), where the loss is a
+    likelihood."""
 
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: LearningRate = 2e-3

@@ -34,7 +34,7 @@ from dlplay.parts.optimizers import make_optimizer, update_rates
 
 EVAL_BATCH = 1000
 NOISE_SEED, SAMPLE_SEED = 20, 30
-"""Seeds of the noise on held-out images and of the codes sampled for a VAE's loss: the same in every run, so that runs can be compared."""
+"""Seeds of the noise on held-out images and of the codes sampled for `test_bound`: the same in every run, so that runs can be compared."""
 NEIGHBOURS, CLASSIFIED = 5000, 1000
 """Training images among which nearest neighbours are searched, and held-out images that are classified, at most."""
 FITTED = 16_000_000
@@ -126,8 +126,12 @@ class AutoencoderTask(Task[AutoencoderSettings]):
 
     def evaluate(self) -> dict[str, float]:
         """Mean squared error per pixel against the clean held-out images; the mean absolute activation of the code; the accuracy of a
-        nearest neighbour among codes. For a VAE also its loss per image, with one sample per code, and its terms: reconstruction, and KL
-        divergence in nats."""
+        nearest neighbour among codes. For a VAE also the two terms of its loss per image, from one sample per code, and their sum,
+        `test_bound`.
+
+        With the squared loss that sum is the negative ELBO in nats, without the normal's constant. With cross-entropy on grey pixels it
+        bounds no likelihood; it is the training objective with a beta of 1.
+        """
         generator = torch.Generator().manual_seed(SAMPLE_SEED)
         sums: dict[str, list[Tensor]] = {"squares": [], "activation": [], "reconstruction": [], "kl": []}
         for stored, inputs in zip(torch.split(self.test_images, EVAL_BATCH), torch.split(self.test_inputs, EVAL_BATCH), strict=True):

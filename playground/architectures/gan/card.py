@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlplay.architectures.gan.presets import PRESETS
-from dlplay.architectures.gan.settings import IMAGES, GANSettings, LatentPath, LatentPlace, LatentPlane, Place
+from dlplay.architectures.gan.settings import IMAGES, AttentionHead, GANSettings, LatentPath, LatentPlace, LatentPlane, Place
 from dlplay.data.catalogue import GAUSSIANS
 from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
@@ -96,6 +96,15 @@ card = Card(
             "A sample belongs to a mode within four standard deviations of its centre; an image has the class of the nearest training "
             "image. A mode without samples has been dropped.",
             rows=10,
+        ),
+        PanelCard(
+            "attention",
+            "Attention",
+            "Transformers: which patches each patch reads from, while the chosen sample is made or judged.",
+            "A row is the patch that reads, by its row and column in the image; its weights over the patches that it reads from sum to 1. "
+            "The discriminator's first row is the class token, from which its output is read. Choose another sample in the panel Samples.",
+            AttentionHead,
+            rows=8,
         ),
     ),
     stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0)),

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from dlplay.architectures.gan.evaluation.evaluator import SAMPLES
 from dlplay.architectures.gan.model import generator_loss, has_critic
-from dlplay.architectures.gan.settings import LatentPath, LatentPlace, LatentPlane, Place, parse_place
+from dlplay.architectures.gan.nets.transformer import TransformerDiscriminator, TransformerGenerator, attention_weights
+from dlplay.architectures.gan.settings import AttentionHead, LatentPath, LatentPlace, LatentPlane, Place, parse_place
 from dlplay.data.images import evenly_spaced
 from dlplay.data.points import PointData
-from dlplay.engine.panels import Array, Bars, ImageGrid, Scatter
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Scatter
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts.pictures import pictures
 
@@ -181,6 +182,30 @@ class GANPanels:
             labels, values, real = [*labels, "none"], [*values, outside], [*real, 0.0]
         figure = f"{100 * max(0.0, 1 - outside):.0f} % in a mode at step {self.task.step:,}"
         return Bars(labels=labels, values=values, second=real, names=[GENERATED, REAL], percent=True, figure=figure)
+
+    def attention(self, options: AttentionHead) -> HeatMap | Bars:
+        """The weights of one head over the patches of one sample: row t is the query at patch t, each row sums to 1."""
+        net = self.sampler if options.network == "generator" else self.discriminator
+        if not isinstance(net, (TransformerGenerator, TransformerDiscriminator)):
+            return Bars(labels=[], values=[], caption=f"the {options.network} is no transformer and has no attention")
+        number, side = options.number(), self.examples.shape[2] // net.patch
+        latents = self.task.fixed_latents[number : number + 1]
+        layer, head = min(options.layer, len(net.blocks) - 1), min(options.head, self.settings.heads - 1)
+        inputs = latents if options.network == "generator" else self.sampler(latents)
+        weights = attention_weights(net, inputs, layer)[0, head]  # (T, T)
+        patches = [f"{place // side + 1},{place % side + 1}" for place in range(self.examples.shape[1] // net.patch * side)]
+        labels = patches if options.network == "generator" else ["class", *patches]
+        return HeatMap(
+            values=Array.of(weights.float().cpu()),
+            rows=labels,
+            columns=labels,
+            row_title="query",
+            column_title="key",
+            low=0.0,
+            high=1.0,
+            figure=f"layer {layer} of 0–{len(net.blocks) - 1}, head {head} of 0–{self.settings.heads - 1}",
+            caption=f"{options.network}, sample {number}",
+        )
 
     # --- what several panels share ------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,10 @@ PRESETS = {
         {"loss": "minimax", "critic_steps": 1},
         "The first GAN: the discriminator wins, the generator's loss saturates, and on the same seed the samples stay far from the data.",
     ),
+    "non-saturating": Preset(
+        {"loss": "non-saturating", "steps": 4000},
+        "Cross-entropy that works: the generator maximises log D, whose gradient does not vanish: all eight modes, same seed.",
+    ),
     "25-gaussians": Preset({"data": "25-gaussians", "steps": 4000, "width": 256}, "A grid of 25 modes, and wider networks to find them."),
     "drawn": Preset(
         {"data": "drawn", "critic_steps": 5},
@@ -47,7 +51,7 @@ PRESETS = {
             "schedule": "constant",  # while the weights still move, their average is better than any of them
             "average": 0.998,
         },
-        "A small TransGAN: patches of 4x4 pixels as tokens, no convolution, samples from a moving average of the generator.",
+        "Two transformers, four patches of 4x4 pixels as tokens, no convolution; samples from a moving average of the generator.",
     ),
     "mnist": Preset(
         DIGITS

@@ -13,9 +13,11 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.quantities import (
     Batch,
     Dropout,
+    HeadIndex,
     Heads,
     ImageSize,
     LabelSmoothing,
+    LayerIndex,
     Layers,
     LearningRate,
     Steps,
@@ -209,6 +211,20 @@ class LatentPlace(LatentPlane):
 
     def check(self) -> None:
         parse_place(self.latent_place, "latent_place")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionHead(Place):
+    """A head of one of the two networks, where that is a transformer."""
+
+    network: Literal["generator", "discriminator"] = "generator"
+    """The generator that makes the chosen sample, or the discriminator that reads it."""
+
+    layer: LayerIndex = 0
+    """Which block, counted from 0; beyond the last one the last is shown."""
+
+    head: HeadIndex = 0
+    """Which of its heads, counted from 0; beyond the last one the last is shown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""A small TransGAN (Jiang, Chang, Wang, 2021): a generator and a discriminator of images made of patches, without any convolution."""
+"""Two transformers, without any convolution: a generator and a discriminator of images made of patches.
+
+TransGAN (Jiang, Chang, Wang, 2021) is the model, without its stages that upsample: all tokens are there from the first block on.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,24 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) to (B, T, C)."""
-        batch, tokens, width = x.shape
-        q, k, v = self.query_key_value(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()  # (B, heads, T, C/heads)
-        if self.fused:
-            y = F.scaled_dot_product_attention(q, k, v)
-        else:
-            y = (q @ k.transpose(-2, -1) / math.sqrt(width // self.heads)).softmax(-1) @ v
-        return self.out(y.transpose(1, 2).reshape(batch, tokens, width))  # type: ignore[no-any-return]
+        q, k, v = self._split(x)
+        y = F.scaled_dot_product_attention(q, k, v) if self.fused else _weights(q, k) @ v
+        return self.out(y.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Attention weights (B, heads, T, T): row t is the query at token t, and sums to 1."""
+        q, k, _ = self._split(x)
+        return _weights(q, k)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, heads, T, C / heads) each."""
+        batch, tokens, _ = x.shape
+        q, k, v = self.query_key_value(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        return q, k, v
+
+
+def _weights(q: Tensor, k: Tensor) -> Tensor:
+    return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(-1)
 
 
 class Block(nn.Module):
@@ -66,8 +80,12 @@ class TransformerGenerator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Images (B, C, H, W) with pixels from -1 to 1, from latents (B, Z)."""
-        x = self.seed(z).view(len(z), self.tokens, -1) + self.position
-        return torch.tanh(join_patches(self.out(self.norm(self.blocks(x))), self.shape, self.patch))
+        x = self.blocks(self.first_tokens(z))
+        return torch.tanh(join_patches(self.out(self.norm(x)), self.shape, self.patch))
+
+    def first_tokens(self, z: Tensor) -> Tensor:
+        """What the first block reads, (B, T, C), of latents (B, Z)."""
+        return self.seed(z).view(len(z), self.tokens, -1) + self.position  # type: ignore[no-any-return]
 
 
 class TransformerDiscriminator(nn.Module):
@@ -88,9 +106,22 @@ class TransformerDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits or scores (B,) of images (B, C, H, W)."""
+        return self.out(self.norm(self.blocks(self.first_tokens(x))[:, 0]))[:, 0]  # type: ignore[no-any-return]
+
+    def first_tokens(self, x: Tensor) -> Tensor:
+        """What the first block reads, (B, 1 + T, C), of images (B, C, H, W): the class token, then the patches."""
         tokens = self.embed(split_patches(x, self.patch)) + self.position
-        tokens = torch.cat([self.decision.expand(len(x), 1, -1), tokens], 1)  # (B, 1 + T, C)
-        return self.out(self.norm(self.blocks(tokens)[:, 0]))[:, 0]  # type: ignore[no-any-return]
+        return torch.cat([self.decision.expand(len(x), 1, -1), tokens], 1)
+
+
+def attention_weights(net: TransformerGenerator | TransformerDiscriminator, inputs: Tensor, layer: int) -> Tensor:
+    """Attention weights (B, heads, T, T) of block `layer` of a network that reads `inputs`."""
+    x = net.first_tokens(inputs)
+    for block in list(net.blocks)[:layer]:
+        x = block(x)
+    block = net.blocks[layer]
+    assert isinstance(block, Block)
+    return block.attention.weights(block.norm_1(x))
 
 
 def split_patches(images: Tensor, patch: int) -> Tensor:
