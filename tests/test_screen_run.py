@@ -85,7 +85,7 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
 
 
 async def test_after_a_failure_the_form_says_what_starts(tmp_path: Path) -> None:
-    wild = {"optimizer": "sgd", "norm": "none", "schedule": "constant", "lr": 10.0, "save_every": 1, "eval_every": 1000}
+    wild = {"optimizer": "sgd", "norm": "none", "schedule": "constant", "lr": 10.0, "save_every": 1000, "eval_every": 1000}
     async with opened(tmp_path, tab="convnet", settings=QUICK | wild) as (app, pilot):
         link = app.tab.link
         await pilot.press("space")

@@ -58,7 +58,7 @@ class Modal(ModalScreen[R]):
     """A screen that covers the tab until it is dismissed, once: a second key may come before it is gone."""
 
     def dismiss(self, result: R | None = None) -> AwaitComplete:
-        return super().dismiss(result) if self.is_current else AwaitComplete.nothing()
+        return super().dismiss(result) if self.is_current else AwaitComplete()
 
 
 class Dialog(Modal[R]):
