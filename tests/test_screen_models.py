@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> RunDirectory:
     return directory.create(tmp_path, "gpt", {})
 
 
-@pytest.mark.parametrize(("architecture", "pid"), [("gan", os.getpid()), ("gpt", 1)])
+@pytest.mark.parametrize(("architecture", "pid"), [("gan", os.getpid()), ("gpt", 1)], ids=["another architecture", "another process"])
 async def test_an_answer_of_anybody_else_is_not_taken(run: RunDirectory, architecture: str, pid: int) -> None:
     hello = Hello(architecture=architecture, name="gpt-1", pid=pid)
     server = Server(run.socket_path, lambda: hello)

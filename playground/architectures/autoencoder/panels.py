@@ -254,7 +254,8 @@ class AutoencoderPanels:
             return reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
 
         layers = sum(p.ndim >= 2 for p in self.model.parameters()) // 2
-        return probe_norms(self.model, loss, [f"{half} {layer}" for half in ("encoder", "decoder") for layer in range(layers)])
+        labels = [f"{half} {layer}" for half in ("encoder", "decoder") for layer in range(layers)]
+        return probe_norms(self.model, loss, labels, self.task.optimizer)
 
     # --- inputs and codes ---------------------------------------------------------------------------------------------------------
 

@@ -46,8 +46,16 @@ COLUMNS = 3
 class BERTPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: BERT, tokenizer: Tokenizer, pretraining: Pretraining | Missing, class_names: list[str]) -> None:
+    def __init__(
+        self,
+        model: BERT,
+        tokenizer: Tokenizer,
+        pretraining: Pretraining | Missing,
+        class_names: list[str],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
         self.model, self.tokenizer, self.pretraining, self.class_names = model, tokenizer, pretraining, class_names
+        self.optimizer = optimizer
 
     def fill(self, options: Fill) -> Tokens:
         """The sentence, the probability of the most likely word for each mask, and the candidates at one position."""
@@ -266,7 +274,7 @@ class BERTPanels:
         return Bars(labels=["follows", "is from elsewhere"], values=values, percent=True, high=1.0, caption=first.caption())
 
     def norms(self, options: Options) -> Bars:
-        return norms.norms(self.model, _part)
+        return norms.norms(self.model, _part, self.optimizer)
 
     def _unpredicted(self, options: WordOfSentence) -> Tokens:
         """The sentence as a model without the masked-word head reads it."""

@@ -86,7 +86,7 @@ class BERTTask(Task[BERTSettings]):
         return self.source
 
     def panels(self) -> BERTPanels:
-        return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes)
+        return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes, self.optimizers["bert"])
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of rows with fresh masks, or of texts with a class."""

@@ -134,7 +134,7 @@ class ConvNetPanels:
     def norms(self, options: Options) -> Bars:
         images, labels = self.task.train_images[:PROBED].float(), self.task.train_labels[:PROBED]
         layers = [f"layer {layer}" for layer in range(len(self.model.blocks))]
-        return probe_norms(self.model, lambda: F.cross_entropy(self.model(images), labels), [*layers, "classifier"])
+        return probe_norms(self.model, lambda: F.cross_entropy(self.model(images), labels), [*layers, "classifier"], self.task.optimizer)
 
     def saliency(self, options: SaliencyTarget) -> HeatMap:
         """Absolute gradient of one logit with respect to every pixel, the largest over the channels."""

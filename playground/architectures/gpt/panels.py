@@ -36,8 +36,8 @@ MAP = 128
 class GPTPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, text: Corpus | Missing) -> None:
-        self.model, self.tokenizer, self.text = model, tokenizer, text
+    def __init__(self, model: GPT, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, text: Corpus | Missing) -> None:
+        self.model, self.tokenizer, self.optimizer, self.text = model, tokenizer, optimizer, text
 
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
@@ -99,7 +99,7 @@ class GPTPanels:
         return prompts.neighbours(self.model.tokens.weight, self._read(options), self.tokenizer, options)
 
     def norms(self, options: Options) -> Bars:
-        return norms.norms(self.model, _part)
+        return norms.norms(self.model, _part, self.optimizer)
 
     def _read(self, options: Prompt) -> ReadPrompt:
         """The prompt; a piece of the held-out text instead of the default one, where the model knows none of its words."""

@@ -60,7 +60,7 @@ class GPTTask(Task[GPTSettings]):
         return present(self.text)
 
     def panels(self) -> GPTPanels:
-        return GPTPanels(self.model, self.tokenizer, self.text)
+        return GPTPanels(self.model, self.tokenizer, self.optimizer, self.text)
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""

@@ -133,7 +133,7 @@ class RecurrentPanels(ABC):
         )
 
     def norms(self, options: Options) -> Bars:
-        return norms.norms(self.model, _part)
+        return norms.norms(self.model, _part, self.task.optimizer)
 
     # --- what the options mean ----------------------------------------------------------------------------------------------------
 

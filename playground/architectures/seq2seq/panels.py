@@ -53,8 +53,8 @@ PARTS = {
 class Seq2SeqPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: Seq2Seq, problem: Problem) -> None:
-        self.model, self.problem = model, problem
+    def __init__(self, model: Seq2Seq, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
+        self.model, self.problem, self.optimizer = model, problem, optimizer
 
     def translation(self, options: Source) -> Tokens:
         """The output token by token, each with its probability, and the candidates at one position."""
@@ -208,7 +208,7 @@ class Seq2SeqPanels:
         )
 
     def norms(self, options: Options) -> Bars:
-        return norms.norms(self.model, _part)
+        return norms.norms(self.model, _part, self.optimizer)
 
     def _decode(self, options: Source) -> tuple[Seq2Seq, Output]:
         """The model, without the head that the options ablate, and its output to their source."""

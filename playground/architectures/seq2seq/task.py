@@ -51,7 +51,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         self._held_out = [make_batch(self.problem, pairs[start : start + at_once], device) for start in range(0, len(pairs), at_once)]
 
     def panels(self) -> Seq2SeqPanels:
-        return Seq2SeqPanels(self.model, self.problem)
+        return Seq2SeqPanels(self.model, self.problem, self.optimizer)
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pairs; every target token is predicted from the source and the target tokens before it."""

@@ -234,7 +234,7 @@ class TransformerXLPanels:
         return prompts.neighbours(self.model.tokens.weight, context.prompt, self.tokenizer, _as_read(context, options))
 
     def norms(self, options: Options) -> Bars:
-        return norms.norms(self.model, _part)
+        return norms.norms(self.model, _part, self.task.optimizer)
 
     def _read(self, options: PromptWithMemory) -> Context:
         """The text before the prompt in segments, the last one whole, and as much of the prompt as fits in a segment; what comes first in
