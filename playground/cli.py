@@ -20,11 +20,10 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
-from dlplay.engine.printable import printable
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags
 from dlplay.runs import directory
-from dlplay.runs.console import reserved_output
+from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
@@ -52,17 +51,22 @@ Until = Annotated[str | None, Parameter(name="--until", help="Train until this h
 
 def main() -> None:
     """Entry point: run the command line and exit with its status."""
+    if not prepare_streams():
+        sys.exit(_refuse("standard output is closed; send it somewhere, such as >/dev/null", USAGE))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit status. A mistake of the user is one line on standard error, never a traceback."""
     with reserved_output() if "--json" in arguments else contextlib.nullcontext():
-        return _run(arguments)
+        status = _run(arguments)
+        flush_output()
+    return USAGE if output_failed() else status
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
+        _check_encoding(arguments)
         arguments = _take_rooms(arguments)
         app = _app(arguments)
         _check_command(app, arguments)
@@ -78,12 +82,16 @@ def _run(arguments: Sequence[str]) -> int:
         return _refuse(str(error), HELD)
     except (SettingsError, DataError, CheckpointError, RunNameError, SpecError) as error:
         return _refuse(str(error), USAGE)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as error:
+        return _refuse(str(error) or "interrupted", INTERRUPTED)
+    except UnicodeEncodeError as error:
+        return _refuse(f"{error.object[:200]!r} is not UTF-8, so it cannot be recorded; rename that file or folder", USAGE)
+    except BrokenPipeError as error:
+        discard(sys.stdout, error)
         return 0
     except OSError as error:
+        if not flush_output():
+            return 0  # it was standard output, which `run` asks about
         where = f"{error.filename}: " if error.filename else ""
         return _refuse(
             f"{where}{error.strerror or error}; free some space or grant access there, or choose another folder (--runs-dir for runs)",
@@ -98,6 +106,7 @@ def _app(arguments: Sequence[str]) -> App:
         version=__version__,
         version_flags=["--version"],
         help_format="plaintext",
+        console=rich_console() if {"--help", "-h", "--version"} & set(arguments) else None,  # imports rich
     )
     app.default(playground)
     asked = arguments[0] if arguments else ""
@@ -113,6 +122,15 @@ def _app(arguments: Sequence[str]) -> App:
     app.command(check, group="Set-up", sort_key=3)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
     return app
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Raises `SettingsError` for an argument in another encoding, which Python hands over with surrogates and no file can hold."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"{argument[:200]!r} is not UTF-8; rename that file, or type it in a UTF-8 terminal") from None
 
 
 def _take_rooms(arguments: Sequence[str]) -> list[str]:
@@ -236,7 +254,7 @@ def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     from dlplay.runs import launch
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
-    print(printable(launch.stop_run(run)))
+    print_line(launch.stop_run(run))
     return 0
 
 
@@ -294,7 +312,7 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     folder = directory.default_runs_dir(runs_dir)
     for run in [directory.find(folder, name) for name in names]:
         directory.remove(run)
-        print(f"removed {run.name}")
+        print_line(f"removed {run.name}")
     return 0
 
 
@@ -325,7 +343,7 @@ def export(
     chosen = exports.FORMATS[to]
     with staged(target, folder=chosen.folder, force=force) as draft:
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part, trust_code), draft)
-    print(printable(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}"))
+    print_line(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
     return 0
 
 
@@ -341,7 +359,7 @@ def new(
         kind = "a command" if name in architectures.RESERVED else "an architecture"
         raise SettingsError(f"there is {kind} called {name} already; choose another name")
     room = template.write(name, folder)
-    print(f"{room} is a working room; try it: dlplay --rooms {shlex.quote(str(folder))} {name}")
+    print_line(f"{room} is a working room; try it: dlplay --rooms {shlex.quote(str(folder))} {name}")
     return 0
 
 
@@ -370,7 +388,7 @@ def install_completion(app: App) -> Callable[..., int]:
     ) -> int:
         """Install completion of commands, flags and values for your shell."""
         try:
-            print(f"installed {app.install_completion(shell=shell)}; open a new shell to use it")
+            print_line(f"installed {app.install_completion(shell=shell)}; open a new shell to use it")
         except ShellDetectionError:
             raise SettingsError("cannot tell which shell you use; name it: dlplay install-completion bash") from None
         return 0
@@ -394,9 +412,13 @@ def _train(
         from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
-    except BaseException:
-        if fresh and not run.journal_path.exists():
+    except BaseException as error:
+        left = not fresh or run.journal_path.exists()
+        if not left:
             directory.remove(run)
+        if isinstance(error, KeyboardInterrupt):
+            words = f"before it trained; dlplay resume {run.name} goes on" if left else "before the run began; nothing was kept"
+            raise KeyboardInterrupt(f"interrupted {words}") from None
         raise
 
 
@@ -452,6 +474,8 @@ def _path(text: str | None) -> Path | None:
 def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _refuse("the playground needs a terminal as standard input and output; run without a screen: dlplay ARCH --headless", USAGE)
+    if not sys.stderr.isatty():
+        return _refuse("the playground draws on standard error, which must be a terminal; leave out 2>, or run it with --headless", USAGE)
     if os.environ.get("TERM", "") in ("", "dumb"):
         return _refuse(
             f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE
@@ -464,5 +488,5 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
 
 
 def _refuse(words: str, status: int) -> int:
-    print(printable(f"dlplay: {words}"), file=sys.stderr)
+    print_line(f"dlplay: {words}", error=True)
     return status

@@ -27,6 +27,7 @@ from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.store import Store
 from dlplay.cli import run
+from dlplay.data.model_folder import ModelFolder
 from dlplay.data.text import Text, encode_corpus, reference
 from dlplay.data.tokens import Characters, Words
 from dlplay.engine.errors import DataError
@@ -588,3 +589,26 @@ async def test_the_screen_asks_an_opened_model(gpt2: Path, tmp_path: Path) -> No
         assert app.tab.form.values["tokens"] == "bpe"
         assert app.tab.form.values["block_size"] == 24
         app.tab.link.close()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_added_tokens_keep_their_ids(tmp_path: Path, kind: str) -> None:
+    folder = older_files(tmp_path, kind)
+    size = len(ModelFolder(folder).json("vocab.json")) if kind == "bpe" else len((folder / "vocab.txt").read_text().splitlines())
+    (folder / "added_tokens.json").write_text(json.dumps({"<user>": size + 1, "<pad>": size}))
+    made = tokenizers.Tokenizer.from_str(ModelFolder(folder).tokenizer(kind))
+    assert [made.token_to_id(token) for token in ("<pad>", "<user>")] == [size, size + 1]
+    assert size + 1 in made.encode("the <user> is").ids
+    for ids, words in (({"<user>": size + 5}, "the id"), ({"<user>": "1"}, "no whole number")):
+        (folder / "added_tokens.json").write_text(json.dumps(ids))
+        with pytest.raises(DataError, match=words):
+            ModelFolder(folder).tokenizer(kind)
+
+
+def older_files(folder: Path, kind: str) -> Path:
+    """The files of a tokenizer before there was tokenizer.json."""
+    if kind == "bpe":
+        byte_pairs().model.save(str(folder))
+    else:
+        (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "is")))
+    return folder

@@ -12,6 +12,7 @@ import torch
 from dlplay.engine import commands as cmd
 from dlplay.engine import panel_server
 from dlplay.engine.device import prepare
+from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
 from dlplay.engine.failures import TrainingFailed
 from dlplay.engine.loop import Loop
@@ -282,6 +283,39 @@ def test_actions_are_recorded_and_unknown_ones_refused() -> None:
     assert task.kicks == 1
     assert [event.what for event in memory.of(Applied)] == ["kick"]
     assert "there is no action 'kik'" in next(event.error for event in memory.live if isinstance(event, Answered) and event.id == 2)
+
+
+def test_an_action_whose_loss_is_not_finite_is_not_answered_as_done() -> None:
+    def poison(task: ToyTask) -> None:
+        class Poisoned:
+            def kick(self, options: Options) -> None:
+                task.minimise(next(task.models["model"].parameters()).sum() * float("nan"), task.optimizers["model"])
+
+        task.actions = Poisoned  # type: ignore[assignment, method-assign]
+
+    memory = Memory({3: [cmd.Act(id=1, action="kick")]})
+    with pytest.raises(TrainingFailed):
+        trained(memory, prepared=poison)
+    [answer] = [event for event in memory.live if isinstance(event, Answered)]
+    assert "the action 'kick' failed: the loss of step" in answer.error
+    assert memory.of(Applied) == []
+    assert isinstance(memory.events[-1], Failed)
+
+
+def test_a_change_that_is_refused_half_way_is_taken_back() -> None:
+    def refuse(task: ToyTask) -> None:
+        def change(settings: ToySettings) -> None:
+            task.settings = settings
+            if settings.lr == 0.2:
+                raise DataError("not that one")
+
+        task.change = change  # type: ignore[method-assign]
+
+    task, memory, _ = trained(Memory({11: [cmd.Set(id=1, field="lr", value=0.2)]}), prepared=refuse)
+    assert task.settings.lr == 0.05
+    assert memory.of(Applied) == []
+    assert [event.error for event in memory.live if isinstance(event, Answered)] == ["not that one"]
+    assert weights(task) == weights(trained()[0])
 
 
 def test_state_goes_on_to_the_bit_whatever_the_order_of_its_tensors() -> None:

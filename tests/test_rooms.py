@@ -81,6 +81,45 @@ def misspell_an_extra(folder: Path) -> None:
     path.write_text(text.replace("lr: LearningRate", 'lr: Annotated[float, Meta(extra={"lives": True})]'))
 
 
+def a_list_of_numbers(folder: Path) -> None:
+    path = folder / "my_net" / "settings.py"
+    path.write_text(
+        path.read_text().replace("    lr: LearningRate", '    rates: list[float] = None\n    """Rates."""\n\n    lr: LearningRate')
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "words"),
+    [
+        ("task.py", '"train_loss": loss.detach()', '"train_loss": loss.item()', "train_step returned a float as train_loss"),
+        ("task.py", '"train_loss": loss.detach()', '"train_loss": loss.detach().repeat(2)', "a tensor of shape (2,) as train_loss"),
+        ("task.py", '"test_accuracy": float', '"accuracy": float', "evaluate returned accuracy, without the card's metric test_accuracy"),
+    ],
+)
+def test_what_a_task_returns_wrongly_ends_its_run_in_words(
+    file: str, before: str, after: str, words: str, dlplay: Dlplay, rooms: Path, tmp_path: Path
+) -> None:
+    path = rooms / "my_net" / file
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    ended = dlplay("my-net", "--headless", "--steps", "20", "--rooms", str(rooms), "--runs-dir", str(tmp_path / "runs"))
+    assert ended.status == 1
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_panel_with_a_tensor_in_it_is_told(dlplay: Dlplay, rooms: Path, tmp_path: Path) -> None:
+    given = ("--rooms", str(rooms), "--runs-dir", str(tmp_path / "runs"))
+    assert dlplay("my-net", "--headless", "--steps", "2", *given).status == 0
+    path = rooms / "my_net" / "panels.py"
+    path.write_text(path.read_text().replace("self.labels.tolist()", "self.labels"))
+    asked = dlplay("my-net", "--headless", "--from", "my-net-1", "--panel", "plane", *given)
+    assert asked.status == 2
+    assert "Scatter.groups holds a Tensor; use .tolist()" in asked.err
+    assert asked.err.count("\n") == 1
+
+
 async def test_a_panel_that_breaks_says_so_in_its_place(rooms: Path, tmp_path: Path) -> None:
     path = rooms / "my_net" / "panels.py"
     path.write_text(path.read_text().replace("self.model(grid)", "self.model(grid[..., :1])"))
@@ -119,8 +158,9 @@ async def test_a_mistake_in_the_task_is_told_on_the_screen_with_its_file_and_lin
         (lambda folder: (folder / "my_net" / "card.py").write_text("def\n"), ["my_net", "SyntaxError"]),
         (lambda folder: (folder / "my_net").rename(folder / "gpt"), ["there is a room called gpt already"]),
         (misspell_an_extra, ["MyNetSettings.lr", "lives", "known are unit, live"]),
+        (a_list_of_numbers, ["the setting rates is of the type list[float]; it must be int, float"]),
     ],
-    ids=["import", "no card", "syntax", "taken", "misspelt extra"],
+    ids=["import", "no card", "syntax", "taken", "misspelt extra", "list of numbers"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_room_is_said_in_one_line(
     rooms: Path, change: object, words: list[str], capsys: pytest.CaptureFixture[str]

@@ -146,3 +146,37 @@ async def test_the_screen_imports_what_stands_in_its_form(runs: Path, tmp_path: 
         assert (tmp_path / "imported").exists()
         app.tab.link.leave()
         await until(lambda: holder(runs / "mine" / "lock") is None)
+
+
+# --- gymnasium's own way of naming a module -----------------------------------------------------------------------------------------------
+
+
+def test_a_module_may_stand_before_an_environment(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dqn(runs, "--env", "own_code:own/Thing-v0", "--name", "colon") == 0
+    assert forgotten(tmp_path)
+    for command in (["dqn", "--headless", "--from", "colon", "--steps", "2"], ["resume", "colon", "--headless", "--steps", "9"]):
+        assert cli.run([*command, "--runs-dir", str(runs)]) == 2
+        assert not forgotten(tmp_path)
+        assert "colon names code to import, --env own_code:own/Thing-v0; if you trust it, add --" in capsys.readouterr().err
+    assert cli.run(["resume", "colon", "--headless", "--steps", "9", "--trust-code", "--runs-dir", str(runs)]) == 0
+    assert forgotten(tmp_path)
+
+
+def test_a_settings_file_names_no_module_before_an_environment(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"env": "own_code:own/Thing-v0"}))
+    assert dqn(runs, "--set-file", "settings.json") == 2
+    assert not forgotten(tmp_path)
+    assert "a file cannot decide that; give --env as a flag" in capsys.readouterr().err
+
+
+def test_modules_that_cannot_help_are_told(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dqn(runs, "--env", "own/Other-v0", "--env-module", "own_code") == 2
+    assert "own_code registers own/Thing-v0" in capsys.readouterr().err
+    assert forgotten(tmp_path)
+    (tmp_path / "empty_module.py").write_text("")
+    assert dqn(runs, "--env", "Maze-v0", "--env-module", "empty_module") == 2
+    assert "empty_module registers none: call gymnasium.register in it" in capsys.readouterr().err
+    for typed in ("./own_code.py", "own_code.py", "folder/own_code"):
+        assert dqn(runs, "--env", "own/Thing-v0", "--env-module", typed) == 2
+        assert f"--env-module {typed}: give the name of a module, such as own_code for own_code.py" in capsys.readouterr().err
+    assert not forgotten(tmp_path)

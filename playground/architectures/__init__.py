@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dlplay.engine.card import Card
 from dlplay.engine.errors import cause
-from dlplay.engine.settings import SettingsError
+from dlplay.engine.settings import SettingsError, fields
 
 VARIABLE = "DLPLAY_ROOMS"
 """Folders with rooms, parted as in PATH. Every process that a run or a screen starts inherits it."""
@@ -81,6 +81,8 @@ def _load(module: str, source: str, name: str = "card") -> Card:
         card = getattr(importlib.import_module(module), name)
         if not isinstance(card, Card):
             raise TypeError(f"its card is a {type(card).__name__}, not a Card")
+        for options in (card.settings, *(item.options for item in (*card.panels, *card.actions))):
+            fields(options)  # raises TypeError for a field of another type than a flag can have
     except Exception as error:
         raise SettingsError(f"{source}: this room cannot be opened: {cause(error)}; correct it, or start without it") from error
     return card

@@ -144,6 +144,7 @@ class ModelFolder:
         made.decoder = tk.decoders.ByteLevel()
         if "<|endoftext|>" in vocabulary:
             made.add_special_tokens(["<|endoftext|>"])
+        self._add_tokens(made)
         return made
 
     def _word_pieces(self) -> Any:
@@ -163,4 +164,20 @@ class ModelFolder:
         made.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
         made.decoder = tk.decoders.WordPiece()
         made.add_special_tokens([piece for piece in ROLES.values() if piece in vocabulary])
+        self._add_tokens(made)
         return made
+
+    def _add_tokens(self, made: Any) -> None:
+        """Those of added_tokens.json, with its ids: each is one token wherever it stands in a text."""
+        if not self.has("added_tokens.json"):
+            return
+        ids = self.json("added_tokens.json", MAX_SOURCE)
+        if not all(type(index) is int for index in ids.values()):
+            raise DataError("added_tokens.json is damaged: an id is no whole number; copy it again")
+        tokens = sorted(ids, key=ids.__getitem__)
+        made.add_tokens([library().AddedToken(token, normalized=False) for token in tokens])  # which numbers them in this order
+        if wrong := next((token for token in tokens if made.token_to_id(token) != ids[token]), None):
+            raise DataError(
+                f"added_tokens.json gives {bounded.clean(wrong, 40)} the id {ids[wrong]:,}, and the vocabulary leaves it "
+                f"{made.token_to_id(wrong):,}; copy the whole folder again"
+            )

@@ -138,7 +138,11 @@ class Control:
         until = parse_until(changed.until)
         self.check_until(until)
         self.recorder.flush()
-        self.task.change(changed)
+        try:
+            self.task.change(changed)
+        except BaseException:
+            self.task.change(settings)  # a room may have taken up a part of it
+            raise
         self.task.settings = changed
         self.until = until
         self.recorder.record_change(item.name, value, before)

@@ -69,6 +69,11 @@ def folder_went_away(step: int) -> Failed:
     )
 
 
+def broken_contract(step: int, why: str) -> Failed:
+    """The task returned what the engine cannot use."""
+    return Failed(step=step, what="the architecture returned what cannot be used", why=why, remedy="correct it and start again")
+
+
 def cannot_be_saved(step: int, reason: str) -> Failed:
     """A checkpoint that could not be loaded again, such as one that is too large."""
     return Failed(

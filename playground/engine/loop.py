@@ -13,10 +13,10 @@ from dlplay.engine.card import Card
 from dlplay.engine.control import Control
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Evaluated, Failed, Finished
-from dlplay.engine.failures import TrainingFailed, data_failed, out_of_memory
+from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory
 from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.recorder import EventLog, Progress, Recorder, Write
-from dlplay.engine.settings import SettingsError
+from dlplay.engine.settings import SettingsError, to_dict
 from dlplay.engine.task import Task, looking
 
 
@@ -37,6 +37,7 @@ class Loop:
         paused: bool = False,
     ) -> None:
         """`snapshot` copies everything a checkpoint holds, and returns what writes the copy."""
+        self.card = card
         self.task = task
         self.server = server
         self.progress = progress
@@ -122,6 +123,9 @@ class Loop:
     def _evaluate(self) -> None:
         with looking(self.task):
             metrics = self.task.evaluate()
+        if (metric := self.card.of(to_dict(self.task.settings)).metric) not in metrics:
+            given = ", ".join(metrics) or "nothing"
+            raise TrainingFailed(broken_contract(self.task.step, f"evaluate returned {given}, without the card's metric {metric}"))
         self.progress.metrics, self.progress.evaluated = metrics, self.task.step
         self.recorder.record(Evaluated(step=self.task.step, metrics=metrics))
 

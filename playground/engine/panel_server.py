@@ -10,10 +10,11 @@ import dataclasses
 import time
 from typing import Any, Protocol
 
-from dlplay.engine.card import Card
+from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, LiveEvent, Shown
+from dlplay.engine.failures import TrainingFailed, not_finite
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Options, SettingsError, make
 from dlplay.engine.task import Task, looking
@@ -59,6 +60,18 @@ class WatchedPanel:
     due: float = 0.0
     shown: int = -1
     """Version that was shown last (see `PanelServer._version`)."""
+
+
+def panel_of(task: Task[Any], card: PanelCard, options: dict[str, Any]) -> AnyPanel:
+    """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked."""
+    checked = make(card.options, options)
+    try:
+        with looking(task):
+            return task.panel(card.name, checked)
+    except (SettingsError, DataError):
+        raise
+    except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training
+        raise SettingsError(f"the panel {card.name!r} could not be made: {type(error).__name__}: {error}") from error
 
 
 class PanelServer:
@@ -136,28 +149,25 @@ class PanelServer:
     def _panel(self, name: str, options: dict[str, Any]) -> AnyPanel:
         """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked."""
         try:
-            options_type = self.card.panel(name).options
+            card = self.card.panel(name)
         except KeyError:
             raise SettingsError(f"there is no panel {name!r}; known are {', '.join(item.name for item in self.card.panels)}") from None
-        checked = make(options_type, options)
-        try:
-            with looking(self.task):
-                return self.task.panel(name, checked)
-        except (SettingsError, DataError):
-            raise
-        except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training
-            raise SettingsError(f"the panel {name!r} could not be made: {type(error).__name__}: {error}") from error
+        return panel_of(self.task, card, options)
 
     # --- actions ------------------------------------------------------------------------------------------------------------------
 
     def _act_for_good(self, client: int, command: Act, options: Options) -> AnyPanel | None:
         """Change the task. What goes wrong half-way ends the training, and the client is told before it does."""
         try:
-            return self.task.act(command.action, options)
+            panel = self.task.act(command.action, options)
+            if self.task.not_finite.item():
+                raise TrainingFailed(not_finite(self.task, self.task.step))
+            return panel
         except (SettingsError, DataError):
             raise
         except Exception as error:
-            self.refuse(client, command, f"the action {command.action!r} failed: {type(error).__name__}: {error}")
+            why = str(error) if isinstance(error, TrainingFailed) else f"{type(error).__name__}: {error}"
+            self.refuse(client, command, f"the action {command.action!r} failed: {why}")
             raise
 
     def act(self, client: int, command: Act) -> bool:

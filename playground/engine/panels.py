@@ -48,6 +48,14 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field=
     caption: str = ""
     """One dim line about what is shown now; empty: the panel's hint is shown instead."""
 
+    def __post_init__(self) -> None:
+        """Raises `TypeError` for a tensor or a numpy value, which cannot be sent."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            inner = next(iter(value), None) if type(value) in (list, tuple) else value
+            if type(inner).__module__.partition(".")[0] in ("torch", "numpy"):
+                raise TypeError(f"{type(self).__name__}.{name} holds a {type(inner).__name__}; use .tolist(), or Array.of for an Array")
+
 
 class HeatMap(Panel, frozen=True, kw_only=True):
     """A matrix as coloured cells."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dlplay.engine.device import Meter
 from dlplay.engine.events import Applied, DurableEvent, Saved, Status, Stepped, Warned
-from dlplay.engine.failures import GaveUp, TrainingFailed, not_finite
+from dlplay.engine.failures import GaveUp, TrainingFailed, broken_contract, not_finite
 from dlplay.engine.panel_server import Server
 from dlplay.engine.task import Task
 
@@ -170,8 +170,12 @@ class Recorder:
             return
         self.clock.update()
         last, count = self.task.step, len(self._buffer)
-        columns, bad = _columns(self._buffer)
-        self._buffer.clear()
+        try:
+            columns, bad = _columns(self._buffer)
+        except TypeError as error:
+            raise TrainingFailed(broken_contract(last, str(error))) from error
+        finally:
+            self._buffer.clear()
         first = last - count + 1
         if self.task.not_finite.item():
             bad %= count  # no metric shows it: the first step since the last flush is the earliest it can be
@@ -285,12 +289,17 @@ class Recorder:
 def _columns(steps: Sequence[dict[str, Tensor]]) -> tuple[dict[str, list[float | None]], int]:
     """The metrics by name, one value a step: None where a step lacks the metric or its value is not finite.
 
-    Also the position of the first step with a value that is not finite, `len(steps)` when there is none.
+    Also the position of the first step with a value that is not finite, `len(steps)` when there is none. Raises `TypeError` for
+    a metric that is no single tensor.
     """
     columns: dict[str, list[float | None]] = {}
     bad = len(steps)
     for name in dict.fromkeys(name for metrics in steps for name in metrics):
         present = [index for index, metrics in enumerate(steps) if name in metrics]
+        for index in present:
+            if not isinstance(value := steps[index][name], Tensor) or value.numel() != 1:
+                words = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise TypeError(f"train_step returned {words} as {name}; it must be a 0-d tensor, such as loss.detach()")
         values = torch.stack([steps[index][name].reshape(()) for index in present]).tolist()
         column: list[float | None] = [None] * len(steps)
         for index, value in zip(present, values, strict=True):

@@ -9,6 +9,7 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     pad      [rows, columns] of a drawing that a text field holds: rows of hex digits parted by `/`
     least    what the lowest value means where it is none of its kind: "last" for layer -1
     code     True when the value names code that is imported: a person gives it, by flag or form, and no file does
+    module   True when the part of the value before a colon, if there is one, names such code
 
 and nothing else. The docstring under a field says in plain words what it does; a field that a subclass gives another default keeps the
 docstring of the base. `fields` reads all of that into `Field`s. Types with a name are in `quantities`.
@@ -114,6 +115,8 @@ class Field:
     """What the lowest value means, where it is none of its kind: "last" for layer -1."""
     code: bool
     """The value names code that is imported."""
+    module: bool
+    """A value `MODULE:NAME` names a module that is imported."""
     doc: str
     annotation: Any
 
@@ -202,7 +205,7 @@ def _check_own_extras(kind: type) -> None:
             _extras(f"{kind.__name__}.{name}", getattr(part, "__metadata__", ()))
 
 
-EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool}
+EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool, "module": bool}
 """Keys of `Meta(extra=…)`, and what their values are."""
 
 
@@ -302,13 +305,19 @@ def to_dict(settings: Options) -> dict[str, Any]:
 
 def code(settings_type: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that name code to import, empty ones left out."""
-    return {item.name: values[item.name] for item in fields(settings_type) if item.code and values.get(item.name)}
+    given = [(item, value) for item in fields(settings_type) if (value := values.get(item.name))]
+    return {item.name: value for item, value in given if item.code or (item.module and ":" in str(value))}
 
 
 def without_code(settings_type: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a file that anybody may have written: none of them imports code."""
     named = {item.name for item in fields(settings_type) if item.code}
-    return {name: value for name, value in values.items() if _canonical(name) not in named}
+    modules = {item.name for item in fields(settings_type) if item.module}
+    return {
+        name: value.rpartition(":")[2] if _canonical(name) in modules and isinstance(value, str) else value
+        for name, value in values.items()
+        if _canonical(name) not in named
+    }
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -409,7 +418,10 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         kind = "ints"
         element_metas = [meta for meta in getattr(typing.get_args(base)[0], "__metadata__", ()) if isinstance(meta, Meta)]
     else:
-        kind = {int: "int", float: "float", bool: "bool", str: "text"}[base]
+        kinds = {int: "int", float: "float", bool: "bool", str: "text"}
+        if base not in kinds:
+            raise TypeError(f"the setting {item.name} is of the type {base}; it must be int, float, bool, str, Literal[…] or tuple[int, …]")
+        kind = kinds[base]
     extra = _extras(item.name, metas)
     bound = next(
         (meta for meta in [*metas, *element_metas] if any(edge is not None for edge in (meta.ge, meta.gt, meta.le, meta.lt))), Meta()
@@ -429,6 +441,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         live=bool(extra.get("live")),
         least=str(extra.get("least", "")),
         code=bool(extra.get("code")),
+        module=bool(extra.get("module")),
         doc=doc,
         annotation=hint,
     )

@@ -12,9 +12,9 @@ from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.events import Hello
 from dlplay.engine.explore import explore as serve_panels
+from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import Settings, make
-from dlplay.engine.task import looking
+from dlplay.engine.settings import Settings
 from dlplay.runs import origin
 from dlplay.runs.directory import RunDirectory, remove_explored
 from dlplay.runs.lock import RunLock
@@ -26,10 +26,9 @@ LINGER_SECONDS = 5.0
 
 
 def answer(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any]) -> AnyPanel:
-    """One panel of the model in the checkpoint that `start` names."""
+    """One panel of the model in the checkpoint that `start` names. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     task = load(card, origin.find(start, runs_dir, card.name), settings)
-    with looking(task):
-        return task.panel(panel, make(card.panel(panel).options, options))
+    return panel_of(task, card.panel(panel), options)
 
 
 def explore(directory: RunDirectory, card: Card, settings: Settings, start: str, runs_dir: Path) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import msgspec
 
 from dlplay.engine.card import Card
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
-from dlplay.engine.printable import printable
+from dlplay.engine.printable import escaped, printable
+
+if TYPE_CHECKING:
+    import rich.console
 
 _encoder = msgspec.json.Encoder()
 
@@ -38,6 +42,8 @@ def console(card: Card, as_json: bool) -> Console:
 
 _reserved: TextIO | None = None
 """Standard output, while it is reserved."""
+_failed = False
+"""Standard output has refused a line."""
 
 
 @contextlib.contextmanager
@@ -62,14 +68,73 @@ def reserved_output() -> Iterator[None]:
 
 
 def print_line(text: str, *, error: bool = False) -> None:
-    """Print a line, `printable`. A closed terminal or pipe (`| head`) does not stop the run: what follows is discarded."""
+    """Print a line, `printable`. An output that cannot be written to does not stop the run: what follows is discarded, and `output_failed`
+    unless it is a pipe that was closed (`| head`)."""
     stream = sys.stderr if error else _reserved or sys.stdout
     try:
         stream.write(printable(text) + "\n")
         stream.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError) as problem:
+        discard(stream, problem)
+
+
+def flush_output() -> bool:
+    """Whether all that was printed on standard output has been written; a failure is told as `print_line` tells it."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as problem:
+        discard(sys.stdout, problem)
+        return False
+    return True
+
+
+def output_failed() -> bool:
+    """Whether standard output refused a line since this was last asked, for another reason than that its reader has gone."""
+    global _failed
+    failed, _failed = _failed, False
+    return failed
+
+
+def discard(stream: TextIO, problem: OSError | ValueError) -> None:
+    """Nothing more is written to the stream. Why is told once, unless the reader of a pipe has gone, who knows."""
+    global _failed
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    if stream is not sys.stderr and not isinstance(problem, BrokenPipeError):
+        _failed = True
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        print_line(f"dlplay: standard output cannot be written: {why}; what follows is not shown", error=True)
+
+
+def prepare_streams() -> bool:
+    """Make standard input, output and error fit to be used; False where there is no standard output.
+
+    What a stream's encoding lacks is escaped; a closed one is replaced, lest the next file that is opened takes its number.
+    """
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(nowhere)
+    there = sys.stdout is not None
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    codecs.register_error("dlplay.escaped", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="dlplay.escaped")  # type: ignore[union-attr]
+    return there
+
+
+def rich_console(**options: Any) -> rich.console.Console:
+    """A console of rich that raises `BrokenPipeError`, where rich's own ends the program."""
+    from rich.console import Console as RichConsole
+
+    class Raising(RichConsole):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return Raising(**options)
 
 
 class JsonLines:

@@ -8,7 +8,7 @@ import msgspec
 
 from dlplay.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
 from dlplay.engine.printable import printable
-from dlplay.runs.console import print_line
+from dlplay.runs.console import print_line, rich_console
 
 
 def _plain(panel: Panel) -> dict[str, Any]:
@@ -38,7 +38,6 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
     if as_json:
         print_line(msgspec.json.encode(_plain(panel)).decode())
         return
-    from rich.console import Console
     from rich.table import Table as RichTable
 
     table = RichTable(box=None, pad_edge=False, header_style="bold")
@@ -68,7 +67,7 @@ def print_panel(panel: AnyPanel, as_json: bool) -> None:
     if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
         print_line(words)
     if table.row_count:
-        Console(highlight=False, markup=False).print(table)
+        rich_console(highlight=False, markup=False).print(table)
     if isinstance(panel, Tokens) and panel.alternatives is not None:
         place = panel.place or 0
         print_line(f"at place {place}, {panel.words[place] if panel.words else ''}:")

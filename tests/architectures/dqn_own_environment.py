@@ -17,7 +17,7 @@ from dlplay import cli
 from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.architectures.dqn.task import DQNTask
 from dlplay.engine.errors import DataError
-from dlplay.engine.settings import make
+from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import looking
 
 NAN = float("nan")
@@ -143,6 +143,18 @@ def test_what_breaks_the_interface_is_told(first: Any, stepped: Any, words: str,
 def test_a_value_outside_of_its_space_is_told(space: Any, observation: Any, own: Any) -> None:
     with pytest.raises(DataError, match="the environment own/Thing-v0: reset.*as the observation, at the beginning"):
         trained(own((observation, {}), None, space))
+
+
+def test_a_dictionary_is_flattened_as_a_tuple_is(own: Any) -> None:
+    space = spaces.Dict({"position": spaces.Box(-2, 2, (2,), np.float32), "key": spaces.Discrete(3)})
+    seen = {"position": [0.5, -0.5], "key": 1}
+    assert trained(own((seen, {}), lambda count: (seen, 1.0, False, count == 20, {}), space)) == 20
+
+
+def test_a_dictionary_that_holds_no_numbers_is_refused(own: Any) -> None:
+    space = spaces.Dict({"graph": spaces.Graph(spaces.Discrete(2), None)})
+    with pytest.raises(SettingsError, match="its observations are a dictionary"):
+        trained(own(({}, {}), None, space))
 
 
 @pytest.mark.parametrize("space", [None, "Box", 3])

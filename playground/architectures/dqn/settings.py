@@ -31,8 +31,9 @@ Units = Annotated[int, Meta(ge=0, le=4096)]
 class DQNSettings(Settings):
     """Settings of a DQN. A step of training is one step in every parallel environment, and the updates that are due then."""
 
-    env: Annotated[str, Meta(max_length=200, pattern=ENVIRONMENT_ID, extra={"choices": list(ENVIRONMENTS)})] = "CartPole-v1"
-    """The environment: one of these, or any other gymnasium id with a discrete action space, such as Blackjack-v1."""
+    env: Annotated[str, Meta(max_length=200, pattern=ENVIRONMENT_ID, extra={"choices": list(ENVIRONMENTS), "module": True})] = "CartPole-v1"
+    """The environment: one of these, or any other gymnasium id with a discrete action space, such as Blackjack-v1.
+    With a module before it, as in gymnasium (package.module:Name-v0), that is imported first."""
 
     env_module: Annotated[str, Meta(max_length=500, extra={"code": True})] = ""
     """Python modules to import first, separated by commas: they register environments of your own."""

@@ -27,7 +27,7 @@ from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.engine.dataset import Generated
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
-from dlplay.engine.settings import SettingsError
+from dlplay.engine.settings import SettingsError, code, to_dict
 from dlplay.engine.task import Task
 from dlplay.parts.optimizers import schedule, set_rates
 
@@ -261,7 +261,7 @@ class DQNTask(Task[DQNSettings]):
         """The environment and the episodes; an environment of one's own may change without a sign."""
         settings = self.settings
         key = f"{self.baselines_version} {self.name} {settings.time_limit} {settings.gamma} {settings.seed}"
-        return "" if settings.env_module else key
+        return "" if code(type(settings), to_dict(settings)) else key
 
     def graphs(self) -> dict[str, Graph]:
         """Observations to Q-values."""

@@ -32,13 +32,25 @@ NO_ATARI = '--env: Atari games need an extra package; pip install "dlplay[atari]
 MAX_ACTIONS = 64
 
 
+_registered: dict[str, set[str]] = {}
+"""The ids that each imported module has registered."""
+
+
 def import_modules(names: str) -> None:
     """Import the modules of `--env-module`: installed ones, or files of the current folder. Raises `SettingsError`."""
     if names.strip() and not {"", str(Path.cwd())} & set(sys.path):
         sys.path.append(str(Path.cwd()))  # where the Python of an installed command does not look
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in _split(names):
+        if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+            stem = Path(name).stem
+            raise SettingsError(
+                f"--env-module {name}: give the name of a module, such as {stem} for {stem}.py in this folder", "env_module"
+            )
+        before = set(gymnasium.registry)
         try:
-            importlib.import_module(name)
+            if name not in sys.modules:
+                importlib.import_module(name)
+                _registered[name] = set(gymnasium.registry) - before
         except Exception as error:  # whatever its own code raises
             why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
             raise SettingsError(
@@ -46,8 +58,16 @@ def import_modules(names: str) -> None:
             ) from None
 
 
-def find(name: str) -> str:
-    """The full id of an environment; a name without a version is its newest. Raises `SettingsError` with the nearest ids."""
+def _split(names: str) -> list[str]:
+    return [part.strip() for part in names.split(",") if part.strip()]
+
+
+def find(name: str, modules: str = "") -> str:
+    """The full id of an environment, without a module before it; a name without a version is its newest.
+
+    Raises `SettingsError` with the nearest ids, or with what the imported `modules` have registered.
+    """
+    name = name.rpartition(":")[2]
     if name.startswith("ALE/"):
         _register_atari()
     elif name not in gymnasium.registry:
@@ -62,6 +82,10 @@ def find(name: str) -> str:
     own = [known for known in gymnasium.registry if known.rpartition("-v")[0].lower() == stem]
     near = own or difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near[:3])}?" if near else "CartPole-v1 is one"
+    if imported := [module for module in _split(modules) if module in _registered]:
+        ids = sorted(known for module in imported for known in _registered[module])
+        hint = f"{' and '.join(imported)} registers {', '.join(ids[:5]) or 'none: call gymnasium.register in it'}"
+        raise SettingsError(f"--env {name}: no such environment is registered; {hint}", "env")
     raise SettingsError(f"--env {name}: no such environment is registered; {hint} (--env-module imports modules with more)", "env")
 
 
@@ -85,8 +109,9 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
 
     `render`: `"rgb_array"` or `"ansi"`. Raises `SettingsError` for an environment that does not exist, cannot be made, or does not fit.
     """
-    import_modules(settings.env_module)
-    name = find(settings.env)
+    modules = f"{settings.env_module},{settings.env.rpartition(':')[0]}"
+    import_modules(modules)
+    name = find(settings.env, modules)
     atari = is_atari(name)
     limit = settings.time_limit or (ATARI_TIME_LIMIT if atari else gymnasium.spec(name).max_episode_steps or DEFAULT_TIME_LIMIT)
     # Limited below: a game in steps of the agent, where gymnasium would count every frame, and others outside of what checks them.
@@ -105,7 +130,7 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
     if atari:
         return Preprocess(_wrap_atari(env, limit), name)
     env = gymnasium.wrappers.TimeLimit(Checked(env, name), limit)
-    if isinstance(env.observation_space, (spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
+    if isinstance(env.observation_space, (spaces.Dict, spaces.Tuple, spaces.MultiDiscrete, spaces.MultiBinary)):
         try:
             env = gymnasium.wrappers.FlattenObservation(env)
         except (NotImplementedError, ValueError, TypeError):
