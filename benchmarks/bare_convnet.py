@@ -14,7 +14,7 @@ from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.settings import ConvNetSettings
 from dlplay.architectures.convnet.task import channel_statistics
 from dlplay.data.images import load_images
-from dlplay.parts.optimizers import make_optimizer, schedule
+from dlplay.parts.optimizers import MOMENTUM_CYCLE, cycle, make_optimizer, schedule
 
 STEPS = 3000
 """Steps of one measurement: some ten seconds of a slow machine."""
@@ -43,6 +43,7 @@ def main(steps: int, threads: int) -> None:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * schedule(settings.schedule, step / steps)
+            group["betas"] = (settings.momentum - MOMENTUM_CYCLE * cycle(step / steps), 0.999)
             group["weight_decay"] = settings.weight_decay if group["decays"] else 0.0
         indices = next(order)
         loss = F.cross_entropy(model(x[indices].float()), y[indices])

@@ -44,7 +44,7 @@ async def test_a_drawing_is_drawn_on_a_pad_and_an_empty_one_takes_it_away() -> N
         (name, text) = app.told[-1]
         assert name == "drawing"
         ink = parse_drawing(str(text))
-        assert ink.shape == (8, 8)
+        assert ink.shape == (16, 16)
         assert ink.max() > 0
         await draw(app, pilot, "c")
         assert app.told[-1] == ("drawing", "")

@@ -47,21 +47,21 @@ def _affine(u: Tensor) -> Tensor:
 
 
 def _flip_and_translate(images: Tensor, u: Tensor) -> Tensor:
-    """Shifted by whole pixels, so that no pixel is blurred; what comes in at an edge is the image mirrored there."""
+    """Shifted by whole pixels, which blurs nothing; beyond an edge the image goes on mirrored."""
     height, width = images.shape[2:]
-    rows, columns = (
-        _mirrored(torch.arange(side, device=images.device) + (CROP * side * shift).round().long()[:, None], side)
-        for side, shift in ((height, u[5]), (width, u[4]))
-    )  # (B, H), (B, W)
+    rows, columns = _shifted(u[5], height), _shifted(u[4], width)  # (B, H), (B, W)
     columns = torch.where(u[0, :, None] < 0, columns.flip(1), columns)
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     return images.movedim(1, 3)[batch, rows[:, :, None], columns[:, None]].movedim(3, 1)
 
 
-def _mirrored(places: Tensor, side: int) -> Tensor:
-    """Places in a row of `side` pixels; those outside are reflected at the edge."""
-    places = places.abs()
-    return torch.where(places < side, places, 2 * (side - 1) - places).clamp(min=0)
+def _shifted(u: Tensor, side: int) -> Tensor:
+    """The pixel that comes to each place of a row of `side` pixels (B, side), every whole shift as likely as any other, for `u` (B,) in
+    -1..1."""
+    most = int(CROP * side)
+    shift = ((u + 1) / 2 * (2 * most + 1)).long().clamp(max=2 * most) - most
+    places = (torch.arange(side, device=u.device) + shift[:, None]).abs()
+    return torch.where(places < side, places, 2 * (side - 1) - places)
 
 
 def _warp(images: Tensor, maps: Tensor) -> Tensor:

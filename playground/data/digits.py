@@ -53,8 +53,8 @@ def move(images: NDArray[np.uint8], side: int, seed: int) -> NDArray[np.uint8]:
     source = np.arange(count)[:, None, None] // COPIES
     drawn = (1 - lower) * ((1 - further) * framed[source, top, left] + further * framed[source, top, left + 1])
     drawn += lower * ((1 - further) * framed[source, top + 1, left] + further * framed[source, top + 1, left + 1])
-    moved: NDArray[np.uint8] = np.rint(drawn).astype(np.uint8)[:, None]
-    return moved
+    pictures: NDArray[np.uint8] = np.rint(drawn).astype(np.uint8)[:, None]
+    return pictures
 
 
 def stratified_split(labels: NDArray[np.int64], share: float = 0.2, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

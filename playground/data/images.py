@@ -36,6 +36,8 @@ class ImageData:
     test_labels: NDArray[np.int64]
     note: str = ""
     """What was left out, in words."""
+    spread: float = 0.0
+    """How far from the middle of the canvas the digits stand, at most, in pixels: a drawing keeps its place as far."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -132,6 +134,7 @@ def _moved_digits(side: int) -> ImageData:
         train_labels=np.repeat(digits.train_labels, COPIES),
         test_images=move(digits.test_images, side, seed=1),
         test_labels=np.repeat(digits.test_labels, COPIES),
+        spread=(side - digits.shape[1]) / 2,
     )
 
 

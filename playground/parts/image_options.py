@@ -23,5 +23,5 @@ class HeldOutImage(Options):
 class InputImage(HeldOutImage):
     """A held-out image or, when there is one, a drawing."""
 
-    drawing: Annotated[str, Meta(max_length=40_000, extra={"pad": [8, 8]})] = ""
+    drawing: Annotated[str, Meta(max_length=40_000, extra={"pad": [16, 16]})] = ""
     """A drawing to use instead: rows of comma-separated ink from 0 to 16 parted by semicolons, or of hex digits parted by slashes."""

@@ -69,11 +69,12 @@ def ink_frame(images: NDArray[np.uint8]) -> Frame:
     return Frame(height, width, row, column)
 
 
-def fit_to_frame(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int) -> Tensor:
+def fit_to_frame(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: Frame, full: int, spread: float = 0.0) -> Tensor:
     """A drawing as an input (1, C, H, W) with pixels from 0 to `full`.
 
-    The ink is centred on the frame and fills its height, as the ink of scanned digits does. Where it would be wider than the frame it is
-    compressed to its width, by a factor of two at most against the height.
+    The ink fills the frame's height, as the ink of scanned digits does. Where it would be wider than the frame it is compressed to its
+    width, by a factor of two at most against the height. It is centred on the frame, or stays in its place as far as `spread` pixels from
+    there.
     """
     channels, height, width = shape
     rows, columns = np.flatnonzero(ink.max(1) > 0), np.flatnonzero(ink.max(0) > 0)
@@ -82,8 +83,21 @@ def fit_to_frame(ink: NDArray[np.float32], shape: tuple[int, int, int], frame: F
     tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     x_scale = min(frame.width / wide, frame.height / tall)
     y_scale = min(frame.height / tall, 2 * x_scale)
-    y = (torch.arange(height) - frame.row) / y_scale + (rows[0] + rows[-1]) / 2  # the row of the drawing at each row
-    x = (torch.arange(width) - frame.column) / x_scale + (columns[0] + columns[-1]) / 2
-    grid = torch.stack(torch.meshgrid((2 * x + 1) / ink.shape[1] - 1, (2 * y + 1) / ink.shape[0] - 1, indexing="xy"), -1)  # (H, W, 2)
+    y = _places(rows, ink.shape[0], height, frame.row, y_scale, spread)
+    x = _places(columns, ink.shape[1], width, frame.column, x_scale, spread)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)  # (H n, W m, 2)
     placed = F.grid_sample(torch.from_numpy(ink)[None, None], grid[None].float(), align_corners=False)
+    placed = F.avg_pool2d(placed, (len(y) // height, len(x) // width))
     return placed.clamp(0, 1).mul(full).repeat(1, channels, 1, 1)
+
+
+def _places(inked: NDArray[np.int64], side: int, canvas: int, centre: float, scale: float, spread: float) -> Tensor:
+    """Where each row of the canvas lies in a drawing of `side` rows that is scaled by `scale`, as `grid_sample` counts: from -1 to 1.
+    Rows of a drawing that shrinks are the means of several places, lest thin lines get lost."""
+    middle = (inked[0] + inked[-1]) / 2
+    own = (middle + 0.5) * canvas / side - 0.5  # its place on the canvas
+    centre += min(max(own - centre, -spread), spread)
+    parts = max(1, int(1 / scale))  # bilinear interpolation reaches over two pixels by itself
+    rows = (torch.arange(canvas * parts) + 0.5) / parts - 0.5
+    places: Tensor = (2 * ((rows - centre) / scale + middle) + 1) / side - 1
+    return places

@@ -18,7 +18,7 @@ def input_image(options: InputImage, data: ImageData, frame: Frame) -> tuple[Ten
     Raises `SettingsError` for a drawing that cannot be read and for an index out of range.
     """
     if options.drawing and (ink := parse_drawing(options.drawing)).any():
-        return fit_to_frame(ink, data.shape, frame, data.full), "your drawing"
+        return fit_to_frame(ink, data.shape, frame, data.full, data.spread), "your drawing"
     return held_out_image(options.image, data), f"held-out image {options.image}, label {label(options.image, data)}"
 
 

@@ -95,6 +95,6 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Pad(panel="probabilities", option="drawing", size=(8, 8)),
+    stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16)),
     presets=PRESETS,
 )

@@ -7,10 +7,12 @@ from dlplay.engine.card import Preset
 DIGITS = {"data": "digits"}
 
 PRESETS = {
-    "moved-digits": Preset({}, "The default: digits shifted and rotated on a larger canvas, where comparing pixel by pixel fails."),
+    "moved-digits": Preset(
+        {}, "The default: digits shifted and rotated on a larger canvas, where methods that compare pixel by pixel fail."
+    ),
     "moved-digits-augmented": Preset(
-        {"augment": True, "steps": 4000, "channels": [32, 64, 64]},
-        "The same with augmentation and more channels: wider strokes and hard edges, as in what you draw, are read as well.",
+        {"augment": True, "steps": 4000},
+        "The same with pictures that change each time they are trained on, and so the best at reading what you draw. It is shipped.",
     ),
     "digits": Preset(
         DIGITS | {"channels": [16, 32], "steps": 2000},
@@ -18,7 +20,7 @@ PRESETS = {
     ),
     "digits-augmented": Preset(
         DIGITS | {"augment": True, "steps": 4000, "channels": [32, 64]},
-        "Augmentation makes up for having only 1,437 digits to train on; best for reading what you draw.",
+        "Augmentation makes up for having only 1,437 digits to train on.",
     ),
     "mnist": Preset(
         {"data": "mnist", "channels": [32, 64], "batch": 128, "threads": 2, "steps": 3000, "augment": True, "eval_every": 500},
