@@ -105,6 +105,7 @@ def with_errors_in_a_file(*arguments: str) -> int:
     terminal = os.openpty()[1]
     os.dup2(terminal, 0)
     os.dup2(terminal, 1)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a server of processes gives them none
     os.environ["TERM"] = "xterm-256color"
     return run(arguments)
 

@@ -81,7 +81,7 @@ def _load(module: str, source: str, name: str = "card") -> Card:
         card = getattr(importlib.import_module(module), name)
         if not isinstance(card, Card):
             raise TypeError(f"its card is a {type(card).__name__}, not a Card")
-        for options in (card.settings, *(panel.options for panel in card.panels), *(action.options for action in card.actions)):
+        for options in (card.settings, *(item.options for item in card.panels), *(item.options for item in card.actions)):
             fields(options)  # raises TypeError for a field of another type than a flag can have
     except Exception as error:
         raise SettingsError(f"{source}: this room cannot be opened: {cause(error)}; correct it, or start without it") from error
