@@ -591,7 +591,7 @@ def test_a_shipped_model_is_added_found_and_verified(checkpoints: Store, tmp_pat
 
 def test_a_shipped_model_must_be_small(checkpoints: Store, tmp_path: Path) -> None:
     checkpoints.save(5, {"w": np.ones(300_000)}, {}, {})
-    with pytest.raises(CheckpointError, match="a shipped model may take 2,000,000"):
+    with pytest.raises(CheckpointError, match="a shipped model may take 2,097,152"):
         shipped.add(
             "x", store.load(checkpoints.directory / "step-5"), architecture="gpt", command="", metric="m", metrics={"m": 1.0}, root=tmp_path
         )

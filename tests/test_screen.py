@@ -354,7 +354,7 @@ async def test_the_charts_before_training_are_those_that_the_settings_will_have(
     async with opened(tmp_path, tab="transformer-xl") as (app, _):
         await until(lambda: titles(app) == ["Loss (nats per token)", "Words recalled", "Gradient norm before clipping"])
         app.tab.form.put("task", "text")
-        await until(lambda: titles(app)[1:3] == ["Perplexity (held-out)", "Next-token accuracy"])
+        await until(lambda: titles(app)[1:3] == ["Perplexity (held-out)", "Perplexity of known words (held-out)"])
 
 
 async def test_charts_stay_apart_when_their_number_changes(tmp_path: Path) -> None:

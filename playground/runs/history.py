@@ -165,6 +165,8 @@ class History:
         """(step, label) of every change and action."""
         self.settings: dict[str, object] = {}
         """The current settings, with the changes made during the run."""
+        self._changes: list[Applied] = []
+        """Those changes."""
         self.step = 0
         self.seconds = 0.0
         """Training time."""
@@ -217,6 +219,7 @@ class History:
             case Applied():
                 if event.what in self.settings:
                     self.settings[event.what] = event.value
+                    self._changes.append(event)
                 words = f"{event.what.replace('_', ' ')} {show(event.value)}" if event.value not in (None, {}, "") else event.what
                 self.marks.append((event.step, words.strip()))
             case Saved():
@@ -239,6 +242,9 @@ class History:
 
     def _start(self, event: Started) -> None:
         """A process started or resumed the run: what was recorded of later steps no longer counts."""
+        while self._changes and self._changes[-1].step > event.step:  # a change that is taken back with its step
+            taken_back = self._changes.pop()
+            self.settings[taken_back.what] = taken_back.before
         changed = [name for name, value in event.settings.items() if self.started is not None and self.settings.get(name, value) != value]
         self.started = event
         self.settings = dict(event.settings)

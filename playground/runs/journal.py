@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
-from dlplay.runs import compaction
 from dlplay.runs.files import NotRegular, open_regular
 
 LINE_LIMIT = 1 << 20
@@ -46,7 +45,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or create the file, cut off a partial last line, and continue `seq` after the last whole one. Raises `OSError`."""
         self.path = path
-        self._compact_at = compaction.LIMIT
+        self._compact_at = 0
+        """Bytes from which it is compacted again; 0: not yet."""
         self._fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self.seq = 0
         """The `seq` that the next event gets."""
@@ -92,7 +92,9 @@ class Journal:
 
     def compact(self) -> None:
         """Compact it once it is long (`runs/compaction.py`). Without space for that it stays as it is, and is tried again when longer."""
-        if self._size < self._compact_at:
+        from dlplay.runs import compaction  # with numpy, which a list of runs does without
+
+        if self._size < (self._compact_at or compaction.LIMIT):
             return
         self._compact_at = self._size + self._size // 4
         with contextlib.suppress(OSError):
