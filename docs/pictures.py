@@ -22,7 +22,7 @@ os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}  # before Tex
 from dlplay import architectures, widgets
 from dlplay.screen.app import PlaygroundApp
 
-SEVEN = ((1, 1), (1, 2), (1, 3), (1, 4), (1, 5), (2, 5), (3, 4), (4, 4), (5, 3), (6, 3), (7, 3))
+SEVEN = (*((3, column) for column in range(4, 12)), *((row, 11 - (row - 3) // 2) for row in range(4, 13)))
 """Rows and columns of a hand-drawn 7."""
 
 
@@ -60,10 +60,10 @@ async def train_until(app: PlaygroundApp, pilot: Pilot[None], step: int) -> None
 async def draw(app: PlaygroundApp) -> None:
     """Draw a seven on the pad."""
     pad = app.query_one(widgets.PixelPad)
-    pixels = [[0.0] * 8 for _ in range(8)]
+    pixels = [[0.0] * 16 for _ in range(16)]
     for row, column in SEVEN:
         pixels[row][column] = 16.0
-        if column + 1 < 8:
+        if column + 1 < 16:
             pixels[row][column + 1] = max(pixels[row][column + 1], 6.0)
     pad.set(pixels)
     pad.post_message(widgets.PixelPad.Changed(pad, pad.pixels))
@@ -90,7 +90,7 @@ def training(step: int) -> Scene:
 
 async def drawn(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     """A run, and a digit on the pad."""
-    await train_until(app, pilot, 1200)
+    await train_until(app, pilot, 2500)
     await draw(app)
 
 
