@@ -474,8 +474,6 @@ def _path(text: str | None) -> Path | None:
 def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _refuse("the playground needs a terminal as standard input and output; run without a screen: dlplay ARCH --headless", USAGE)
-    if not sys.stderr.isatty():
-        return _refuse("the playground draws on standard error, which must be a terminal; leave out 2>, or run it with --headless", USAGE)
     if os.environ.get("TERM", "") in ("", "dumb"):
         return _refuse(
             f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE

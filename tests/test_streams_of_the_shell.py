@@ -95,12 +95,6 @@ def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
     assert b"Traceback" not in ended.stderr
 
 
-def test_the_screen_needs_standard_error(tmp_path: Path, dlplay: Dlplay) -> None:
-    ended = dlplay("gpt", calling=with_errors_in_a_file)
-    assert ended.status == 2
-    assert "standard error" in ended.err
-
-
 def with_errors_in_a_file(*arguments: str) -> int:
     terminal = os.openpty()[1]
     os.dup2(terminal, 0)
