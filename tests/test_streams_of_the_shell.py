@@ -95,15 +95,6 @@ def test_a_folder_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
     assert b"Traceback" not in ended.stderr
 
 
-def with_errors_in_a_file(*arguments: str) -> int:
-    terminal = os.openpty()[1]
-    os.dup2(terminal, 0)
-    os.dup2(terminal, 1)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a server of processes gives them none
-    os.environ["TERM"] = "xterm-256color"
-    return run(arguments)
-
-
 @pytest.mark.parametrize("when", ["torch", "started"])
 def test_an_interruption_at_the_start_leaves_a_word(dlplay: Dlplay, tmp_path: Path, small: Small, when: str) -> None:
     runs = tmp_path / "runs"
