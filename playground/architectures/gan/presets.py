@@ -30,7 +30,8 @@ PRESETS = {
     ),
     "non-saturating": Preset(
         {"loss": "non-saturating", "steps": 4000},
-        "Cross-entropy that works: the generator maximises log D, whose gradient does not vanish: eight modes, same seed.",
+        "Cross-entropy that works: the generator maximises log D, whose gradient does not vanish. Eight modes with seed 0, seven and six "
+        "with the next two.",
     ),
     "25-gaussians": Preset({"data": "25-gaussians", "steps": 4000, "width": 256}, "A grid of 25 modes, and wider networks to find them."),
     "drawn": Preset(
