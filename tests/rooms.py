@@ -21,6 +21,8 @@ class Gate:
     """Seeds from 0 on."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preset: str = ""
+    beaten_by: Sequence[str] = ()
+    """Baselines that are better, as the room's notes say; a loss must be below all others."""
 
 
 @dataclasses.dataclass(frozen=True)

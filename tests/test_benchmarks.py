@@ -26,4 +26,4 @@ def test_a_benchmark_runs(name: str) -> None:
     rows = re.findall(r"^\| (?!figure|-)(.+?) +\| (.+?) +\|", ended.stdout, re.MULTILINE)
     assert rows
     for what, value in rows:
-        assert re.match(r"-?[\d,]+(\.\d*)?( |$)", value), f"{what}: {value}"
+        assert re.match(r"-?[\d,]+(\.\d*)?(e-?\d+)?( |$)", value), f"{what}: {value}"

@@ -10,13 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from textual.widgets import ContentSwitcher, Input
+from textual.command import CommandList
+from textual.widgets import ContentSwitcher, Input, OptionList
 
 from dlplay.engine.commands import AnyCommand
 from dlplay.engine.events import Failed, Started
 from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.charts import Chart, ChartColumn
+from dlplay.screen.dialogs.palette import Options, Palette
 from dlplay.screen.keys import ACTIONS
 from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
@@ -365,3 +367,22 @@ async def test_charts_stay_apart_when_their_number_changes(tmp_path: Path) -> No
             await until(
                 lambda: all(b.region.y - a.region.bottom == 1 for a, b in itertools.pairwise(c for c in app.tab.query(Chart) if c.display))
             )
+
+
+async def test_a_page_key_may_come_before_a_list_is_laid_out(tmp_path: Path) -> None:
+    """Textual's own lists raise `KeyError` then."""
+    with pytest.raises(KeyError):
+        OptionList("one", "two", id="theirs")._move_page(1)
+    options = Options("one", "two")
+    options.highlighted = 0
+    options.action_page_down()
+    options.action_page_up()
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await pilot.press("escape", "ctrl+p")
+        await until(lambda: Palette.is_open(app))
+        assert isinstance(app.screen, Palette)
+        commands = app.screen.query_one(CommandList)
+        commands.display = False
+        await until(lambda: not commands.size.height)
+        await pilot.press("pagedown", "pageup")
+        assert Palette.is_open(app)

@@ -20,6 +20,7 @@ from textual.widgets import ContentSwitcher
 from dlplay import architectures
 from dlplay.runs import directory
 from dlplay.screen import numbers, themes
+from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.run_bar import RunBar
@@ -274,6 +275,10 @@ class PlaygroundApp(App[None]):
         if action == "stage" and self.cards[self.opened].stage is None:
             return False
         return self.opened in self.tabs or action not in TAB_ACTIONS
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_train(self) -> None:
         self.do(self.tab, self.tab.controls.train())

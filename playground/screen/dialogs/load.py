@@ -19,6 +19,7 @@ from dlplay.engine.card import Card
 from dlplay.runs.directory import listing
 from dlplay.screen import numbers
 from dlplay.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.dialogs.palette import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +60,7 @@ class LoadDialog(Dialog[LoadChoice | None]):
     def body(self) -> ComposeResult:
         options = [*self._pretrained(), *self._runs()]
         if options:
-            yield OptionList(*options, id="load-list")
+            yield Options(*options, id="load-list")
         else:
             yield Static("Nothing to open yet: there is no pretrained model and no run. Space starts a run.", classes="dialog-text")
         if self._problem:
