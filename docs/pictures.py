@@ -22,8 +22,22 @@ os.environ |= {"COLORTERM": "truecolor", "TERM": "xterm-256color"}  # before Tex
 from dlplay import architectures, widgets
 from dlplay.screen.app import PlaygroundApp
 
-SEVEN = (*((3, column) for column in range(4, 12)), *((row, 11 - (row - 3) // 2) for row in range(4, 13)))
-"""Rows and columns of a hand-drawn 7."""
+TWO = (
+    (4, 5),
+    (3, 6),
+    (3, 7),
+    (3, 8),
+    (4, 9),
+    (5, 10),
+    (6, 10),
+    (7, 9),
+    (8, 8),
+    (9, 7),
+    (10, 6),
+    (11, 5),
+    *((12, column) for column in range(4, 11)),
+)
+"""Rows and columns of a hand-drawn 2."""
 
 
 async def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
@@ -58,10 +72,10 @@ async def train_until(app: PlaygroundApp, pilot: Pilot[None], step: int) -> None
 
 
 async def draw(app: PlaygroundApp) -> None:
-    """Draw a seven on the pad."""
+    """Draw a two on the pad."""
     pad = app.query_one(widgets.PixelPad)
     pixels = [[0.0] * 16 for _ in range(16)]
-    for row, column in SEVEN:
+    for row, column in TWO:
         pixels[row][column] = 16.0
         if column + 1 < 16:
             pixels[row][column + 1] = max(pixels[row][column + 1], 6.0)
