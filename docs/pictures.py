@@ -165,7 +165,7 @@ def pictures() -> dict[str, Picture]:
 async def main(target: Path, names: Sequence[str]) -> None:
     """The pictures of these names, or all."""
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "runs").mkdir(mode=0o700)
         known = pictures()
