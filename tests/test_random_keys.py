@@ -104,4 +104,4 @@ async def test_random_keys_while_a_run_trains(tmp_path: Path, seed: int) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 104))
 async def test_random_keys_for_minutes(tmp_path: Path, seed: int) -> None:
-    await trained_and_walked(tmp_path, seed, 1500)
+    await trained_and_walked(tmp_path, seed, 800)
