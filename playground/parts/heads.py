@@ -1,4 +1,4 @@
-"""What a causal attention head attends to, in three numbers that have names."""
+"""Attention heads: the map of one, and what a causal one attends to in three numbers that have names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,36 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from dlplay.engine.panels import Array, HeatMap
+
+
+def attention_map(
+    weights: Tensor,
+    rows: Sequence[str],
+    columns: Sequence[str] | None = None,
+    *,
+    figure: str,
+    caption: str,
+    titles: tuple[str, str] = ("query", "key"),
+) -> HeatMap:
+    """The attention weights (T, S) of one head; without `columns` they are labelled as the rows are."""
+    return HeatMap(
+        values=Array.of(weights.float().cpu().numpy()),
+        rows=list(rows),
+        columns=list(rows if columns is None else columns),
+        row_title=titles[0],
+        column_title=titles[1],
+        low=0.0,
+        high=1.0,
+        figure=figure,
+        caption=caption,
+    )
+
+
+def which(layer: int, layers: int, head: int, heads: int) -> str:
+    """Which head that is, and which there are."""
+    return f"layer {layer} of 0–{layers - 1}, head {head} of 0–{heads - 1}"
 
 
 class Pattern(NamedTuple):

@@ -18,7 +18,7 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import norms, prompts
+from dlplay.parts import heads, norms, prompts
 from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -161,15 +161,10 @@ class BERTPanels:
         weights = block.attention.weights(hidden)[0, head].float().cpu()[:MAP, :MAP]  # (T, T)
         labels = [CLS, *sentence.words, SEP]
         cut = [f"the first {MAP} of {len(labels)} tokens are shown"] if len(labels) > MAP else []
-        return HeatMap(
-            values=Array.of(weights.numpy()),
-            rows=labels[:MAP],
-            columns=labels[:MAP],
-            row_title="query",
-            column_title="key",
-            low=0.0,
-            high=1.0,
-            figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{block.attention.heads - 1}",
+        return heads.attention_map(
+            weights,
+            labels[:MAP],
+            figure=heads.which(layer, len(self.model.blocks), head, block.attention.heads),
             caption=sentence.caption(*cut),
         )
 

@@ -17,6 +17,7 @@ from dlplay.data.images import evenly_spaced
 from dlplay.data.points import PointData
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Scatter
 from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import heads
 from dlplay.parts.pictures import pictures
 
 if TYPE_CHECKING:
@@ -195,15 +196,10 @@ class GANPanels:
         weights = attention_weights(net, inputs, layer)[0, head]  # (T, T)
         patches = [f"{place // side + 1},{place % side + 1}" for place in range(self.examples.shape[1] // net.patch * side)]
         labels = patches if options.network == "generator" else ["class", *patches]
-        return HeatMap(
-            values=Array.of(weights.float().cpu()),
-            rows=labels,
-            columns=labels,
-            row_title="query",
-            column_title="key",
-            low=0.0,
-            high=1.0,
-            figure=f"layer {layer} of 0–{len(net.blocks) - 1}, head {head} of 0–{self.settings.heads - 1}",
+        return heads.attention_map(
+            weights,
+            labels,
+            figure=heads.which(layer, len(net.blocks), head, self.settings.heads),
             caption=f"{options.network}, sample {number}",
         )
 

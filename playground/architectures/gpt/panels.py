@@ -63,15 +63,10 @@ class GPTPanels:
         ids = prompt.ids[-MAP:]
         labels = [self.tokenizer.label(token) for token in ids]
         cut = [f"the last {MAP} of {len(prompt.ids)} {self.tokenizer.noun} are shown"] if len(prompt.ids) > MAP else []
-        return HeatMap(
-            values=Array.of(weights.numpy()),
-            rows=labels,
-            columns=labels,
-            row_title="query",
-            column_title="key",
-            low=0.0,
-            high=1.0,
-            figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{block.attention.heads - 1}",
+        return heads.attention_map(
+            weights,
+            labels,
+            figure=heads.which(layer, len(self.model.blocks), head, block.attention.heads),
             caption=prompt.caption(heads.words(heads.pattern(weights, ids)), *cut),
         )
 

@@ -32,6 +32,7 @@ from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import Options
 from dlplay.parts import norms
+from dlplay.parts.heads import attention_map
 
 CANDIDATES = 10
 """Candidates that are listed for a position."""
@@ -248,16 +249,13 @@ def exact_match(model: Seq2Seq, problem: Problem, count: int) -> float:
 
 def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str) -> HeatMap:
     cut = [f"the first {MAP} tokens are shown"] if max(weights.shape) > MAP else []
-    return HeatMap(
-        values=Array.of(weights[:MAP, :MAP].float().cpu().numpy()),
-        rows=rows[:MAP],
-        columns=columns[:MAP],
-        row_title=titles[0],
-        column_title=titles[1],
-        low=0.0,
-        high=1.0,
+    return attention_map(
+        weights[:MAP, :MAP],
+        rows[:MAP],
+        columns[:MAP],
         figure=figure,
         caption=" · ".join([*cut, *([caption] if caption else [])]),
+        titles=titles,
     )
 
 

@@ -25,9 +25,9 @@ from dlplay.architectures.transformer_xl.settings import (
     PromptWithMemory,
     Speed,
 )
-from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
+from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import norms, prompts
+from dlplay.parts import heads, norms, prompts
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
@@ -144,16 +144,13 @@ class TransformerXLPanels:
         cut = [f"the last {MAP} of the memory's {held} {self.tokenizer.noun}"] if held > MAP else []
         cut += [f"the last {MAP} of the prompt"] if len(context.prompt.ids) > MAP else []
         in_memory = f"{100 * float(weights[-1, :held].sum()):.0f} % of the last row in memory"
-        return HeatMap(
-            values=Array.of(torch.cat([memory, between, segment], dim=1).numpy()),
-            rows=labels,
-            columns=[*(label(token) for token in context.memory_ids[-MAP:]), *([BORDER] if held else []), *labels],
-            row_title="query",
-            column_title=f"key: memory {BORDER} segment",
-            low=0.0,
-            high=1.0,
-            figure=f"layer {layer} of 0–{len(self.model.blocks) - 1}, head {head} of 0–{self.model.heads - 1}",
+        return heads.attention_map(
+            torch.cat([memory, between, segment], dim=1),
+            labels,
+            [*(label(token) for token in context.memory_ids[-MAP:]), *([BORDER] if held else []), *labels],
+            figure=heads.which(layer, len(self.model.blocks), head, self.model.heads),
             caption=context.prompt.caption(in_memory, *cut),
+            titles=("query", f"key: memory {BORDER} segment"),
         )
 
     def memory_curve(self, options: Options) -> Lines:
