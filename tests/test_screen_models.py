@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dlplay.checkpoints import shipped
 from dlplay.engine.events import Hello
 from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory
@@ -62,3 +63,11 @@ async def test_an_answer_of_anybody_else_is_not_taken(run: RunDirectory, archite
         await asyncio.sleep(0)  # its connection is closed by the event loop
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("tab", ["gan", "transformer-xl", "recurrent", "dqn"])
+async def test_the_whole_name_of_the_model_stands_in_a_small_window_too(tmp_path: Path, tab: str) -> None:
+    """Beside a long title there is no room for it: then it stands alone."""
+    async with opened(tmp_path, (80, 24), tab=tab, explore=True) as (app, _):
+        known = [name for name, item in shipped.shipped().items() if item.architecture == tab]
+        await until(lambda: any(name in part_text(app, "ActionStage") for name in known))

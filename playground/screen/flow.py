@@ -69,6 +69,7 @@ class Flow(Widget):
     def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.title = title
+        self._shorter: tuple[str, ...] = ()
         self.figure = ""
         self.focused_title = False
         self._groups: Sequence[Group] = ()
@@ -81,10 +82,10 @@ class Flow(Widget):
             self._groups = tuple(groups)
             self._changed()
 
-    def show_title(self, title: str) -> None:
-        """Show another title at the left end."""
-        if title != self.title:
-            self.title = title
+    def show_title(self, title: str, *shorter: str) -> None:
+        """Show another title at the left end, or where there is no room the first of the `shorter` ones that fits; the last is cut."""
+        if (title, shorter) != (self.title, self._shorter):
+            self.title, self._shorter = title, shorter
             self._changed()
 
     def show_figure(self, figure: str) -> None:
@@ -118,7 +119,8 @@ class Flow(Widget):
         x = 0
         if self.title:
             room = max(1, figure_at - (1 if self.figure else 0))
-            text = fit(self.title, room)
+            titles = self.title, *self._shorter
+            text = next((title for title in titles if cell_len(title) <= room), fit(titles[-1], room))
             rows[0].append(_Placed(0, Piece(text, "flow--title")))
             x = cell_len(text) + GAP
         edge = figure_at - GAP if self.figure else width

@@ -133,8 +133,13 @@ class ActionStage(Container):
             self.call_later(self.ask_question)
 
     def show_model(self, model: str) -> None:
-        """Name the model that answers behind the title; empty while none does."""
-        self.bar.show_title(f"{self._title} · {fit(model, MODEL_WIDTH)}" if model else self._title)
+        """Name the model that answers behind the title, or alone where there is no room for both; empty while none does."""
+        if not model:
+            self.bar.show_title(self._title)
+            return
+        name = model.partition(" at step ")[0]
+        with_step = [f"{self._title} · {model}"] if len(model) <= MODEL_WIDTH else []
+        self.bar.show_title(*with_step, f"{self._title} · {fit(name, MODEL_WIDTH)}", fit(name, MODEL_WIDTH))
 
     def set_unavailable(self, why: str) -> None:
         """Why no model can answer, to be shown while none can."""
