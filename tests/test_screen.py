@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.command import CommandList
-from textual.widgets import ContentSwitcher, Input, OptionList
+from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
 from dlplay.engine.commands import AnyCommand
 from dlplay.engine.events import Failed, Started
@@ -386,3 +387,32 @@ async def test_a_page_key_may_come_before_a_list_is_laid_out(tmp_path: Path) -> 
         await until(lambda: not commands.size.height)
         await pilot.press("pagedown", "pageup")
         assert Palette.is_open(app)
+
+
+async def test_a_command_chosen_as_the_palette_closes_closes_nothing_else(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await pilot.press("ctrl+p")
+        await until(lambda: isinstance(app.screen, Palette) and app.screen.query_one(CommandList).option_count)
+        palette = app.screen
+        assert isinstance(palette, Palette)
+        commands = palette.query_one(CommandList)
+        chosen = CommandList.OptionSelected(commands, commands.get_option_at_index(0), 0)
+        palette.dismiss()
+        palette._select_command(chosen)  # as its message is handled when escape was pressed right behind enter
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_the_mouse_goes_down_on_a_part_that_was_removed_but_is_still_drawn(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, _):
+        words = Static("a few words")
+        await app.screen.mount(words)
+        await until(lambda: words.region.area)
+        x, y = words.region.offset
+        assert app.screen.get_widget_and_offset_at(x, y)[0] is words
+        parent = words._parent
+        words._detach()  # as `remove` leaves it until the next layout
+        try:
+            assert app.screen.get_widget_at(x, y)[0] is words
+            app.screen._forward_event(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
+        finally:
+            words._attach(parent)  # type: ignore[arg-type]

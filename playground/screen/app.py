@@ -20,6 +20,7 @@ from textual.widgets import ContentSwitcher
 from dlplay import architectures
 from dlplay.runs import directory
 from dlplay.screen import numbers, themes
+from dlplay.screen.dialogs.dialog import MainScreen
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
@@ -97,6 +98,9 @@ class PlaygroundApp(App[None]):
         """Textual's own, but one that knows how fast the terminal accepts output."""
         found = super().get_driver_class()
         return PacedDriver if found.__name__ == "LinuxDriver" else found
+
+    def get_default_screen(self) -> Screen[Any]:
+        return MainScreen(id="_default")
 
     @property
     def tab(self) -> ArchitectureTab:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,12 +12,17 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Offset
 from textual.message import Message
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 R = TypeVar("R")
+if TYPE_CHECKING:
+    _AnyScreen = Screen[Any]
+else:
+    _AnyScreen = object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +59,25 @@ class ChoiceRow(Widget, can_focus=True):
         self.action_press()
 
 
-class Modal(ModalScreen[R]):
-    """A screen that covers the tab until it is dismissed, once: a second key may come before it is gone."""
+class Steady(_AnyScreen):
+    """A mixin for screens that bears what comes a moment too late, for which Textual's raise."""
 
-    def dismiss(self, result: R | None = None) -> AwaitComplete:
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Dismiss it, once: a second key may come before it is gone, and would close the screen below."""
         return super().dismiss(result) if self.is_current else AwaitComplete()
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Where a selection of text begins: not in a part that was removed but is still drawn."""
+        widget, offset = super().get_widget_and_offset_at(x, y)
+        return (widget, offset) if widget is None or widget.is_attached else (None, None)
+
+
+class MainScreen(Steady, Screen[None]):
+    """The one under all dialogs."""
+
+
+class Modal(Steady, ModalScreen[R]):
+    """A screen that covers the tab until it is dismissed."""
 
 
 class Dialog(Modal[R]):

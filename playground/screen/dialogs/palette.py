@@ -1,9 +1,11 @@
-"""Lists of options that bear a page key before they are laid out, for which Textual's raise `KeyError`."""
+"""Lists of options that bear a page key before they are laid out, for which Textual's raise `KeyError`; the command palette is one."""
 
 from __future__ import annotations
 
 from textual.command import CommandList, CommandPalette
 from textual.widgets import OptionList
+
+from dlplay.screen.dialogs.dialog import Steady
 
 
 class Options(OptionList):
@@ -18,7 +20,7 @@ class Options(OptionList):
             super().action_page_down()  # type: ignore[no-untyped-call]
 
 
-class Palette(CommandPalette):
+class Palette(Steady, CommandPalette):
     """The command palette."""
 
     def _action_command_list(self, action: str) -> None:
