@@ -55,6 +55,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     origin: str = ""
     """The checkpoint the weights came from, as it was given; empty for fresh weights."""
+    group: str = ""
+    """The runs that belong together, such as one setting with many seeds, or a sweep; empty for a run of its own."""
+    parent: str = ""
+    """The run that this one branched off, at `parent_step`; empty when it began anew."""
+    parent_step: int = 0
     created: float = 0.0
     """Seconds since the epoch."""
     format: Literal[1] = 1
@@ -169,7 +174,17 @@ def remove_explored(folder: Path) -> None:
             folder.parent.rmdir()
 
 
-def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: str = "", name: str | None = None) -> RunDirectory:
+def create(
+    runs_dir: Path,
+    architecture: str,
+    settings: dict[str, Any],
+    origin: str = "",
+    name: str | None = None,
+    *,
+    group: str = "",
+    parent: str = "",
+    parent_step: int = 0,
+) -> RunDirectory:
     """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
     check_name(name if name is not None else f"{architecture}-1")
     if name is not None and name.startswith("-"):
@@ -178,7 +193,15 @@ def create(runs_dir: Path, architecture: str, settings: dict[str, Any], origin: 
 
     if name in shipped():
         raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
-    spec = Spec(architecture=architecture, settings=settings, origin=origin, created=time.time())
+    spec = Spec(
+        architecture=architecture,
+        settings=settings,
+        origin=origin,
+        group=group,
+        parent=parent,
+        parent_step=parent_step,
+        created=time.time(),
+    )
     with _staged(runs_dir, spec) as draft:
         candidates = (
             [name] if name is not None else (f"{architecture}-{n}" for n in itertools.count(_last_number(runs_dir, architecture) + 1))
