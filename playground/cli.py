@@ -22,7 +22,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags
-from dlplay.runs import directory
+from dlplay.runs import directory, launcher
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
@@ -53,6 +53,8 @@ def main() -> None:
     """Entry point: run the command line and exit with its status."""
     if not prepare_streams():
         sys.exit(_refuse("standard output is closed; send it somewhere, such as >/dev/null", USAGE))
+    if sys.argv[1:2] == [launcher.FLAG]:
+        sys.argv[1:] = launcher.serve(int(sys.argv[2]))  # goes on in each process that it forks
     sys.exit(run(sys.argv[1:]))
 
 

@@ -18,7 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
-from dlplay.runs import directory
+from dlplay.runs import directory, launch
 from dlplay.screen import numbers, themes
 from dlplay.screen.dialogs.dialog import MainScreen
 from dlplay.screen.dialogs.palette import Palette
@@ -158,6 +158,7 @@ class PlaygroundApp(App[None]):
         from dlplay.screen.tab import ArchitectureTab
 
         arguments = self._wishes.pop(name, {})
+        await asyncio.to_thread(launch.prepare, name)
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
