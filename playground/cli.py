@@ -20,7 +20,7 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
-from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, show, to_dict
 from dlplay.flags import question_fields, with_flags
 from dlplay.runs import directory, launcher
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
@@ -28,7 +28,7 @@ from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
-TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "seeds", "jobs")
 """Settings and flags that are only for training."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
@@ -216,8 +216,15 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         _check_questions(card, panel, questions)
         print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
-    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     own_code = code(card.settings, to_dict(settings))
+    if settings.seeds.strip():
+        from dlplay.experiments import seeds
+
+        if given.get("paused"):
+            raise SettingsError("--paused is for one run, and --seeds are several; leave one of them out", "seeds")
+        group = seeds.create(runs_dir, card, settings, given.get("name"), start)
+        return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
+    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
 
 
@@ -236,11 +243,16 @@ def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
             raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
 
 
-def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
+def list_runs(
+    *,
+    runs_dir: RunsDir = None,
+    members: Annotated[bool, Parameter(name="--members", negative="", help="Each run of a group in a line of its own.")] = False,
+    as_json: AsJson = False,
+) -> int:
     """List the runs, the newest first."""
     from dlplay.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json)
+    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json, members=members)
     return 0
 
 
@@ -252,11 +264,11 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
-    """Stop a run after saving it."""
+    """Stop a run, or every run of a group, after saving it."""
     from dlplay.runs import launch
 
-    run = directory.find(directory.default_runs_dir(runs_dir), name)
-    print_line(launch.stop_run(run))
+    for run in directory.find_all(directory.default_runs_dir(runs_dir), name):
+        print_line(launch.stop_run(run))
     return 0
 
 
@@ -279,9 +291,9 @@ def resume(
     trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Resume a run from its last checkpoint."""
+    """Resume a run from its last checkpoint, or (with --headless) the runs of a group."""
     folder = directory.default_runs_dir(runs_dir)
-    run = directory.find(folder, name)
+    run, *others = directory.find_all(folder, name)
     card = architectures.card(run.spec.architecture)
     given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
@@ -293,6 +305,16 @@ def resume(
     from dlplay.runs.trust import agreed
 
     own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    if run.name != name:
+        if not headless or paused:
+            raise SettingsError(
+                f"{name} is a group of {1 + len(others)} runs; resume it with --headless, or one of them, such as {run.name}"
+            )
+        from dlplay.experiments import seeds
+
+        flags = [word for key, value in overrides.items() for word in ("--set", f"{key}={show(value)}")]
+        jobs = seeds.jobs_of(run.spec.settings | {key: overrides[key] for key in ("threads", "device") if key in overrides})
+        return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
     if not headless:
         return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
     return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
@@ -310,9 +332,9 @@ def _setting(card: Card, text: str) -> tuple[str, Any]:
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
-    """Delete runs with all their checkpoints."""
+    """Delete runs, or groups of them, with all their checkpoints."""
     folder = directory.default_runs_dir(runs_dir)
-    for run in [directory.find(folder, name) for name in names]:
+    for run in [run for name in names for run in directory.find_all(folder, name)]:
         directory.remove(run)
         print_line(f"removed {run.name}")
     return 0

@@ -233,6 +233,26 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     return RunDirectory(path)
 
 
+def members(runs_dir: Path, group: str) -> list[RunDirectory]:
+    """The runs of a group, by name; empty when there is no group of that name."""
+    runs = (RunDirectory(runs_dir / name) for name in names(runs_dir))
+    return [run for run in runs if _group_of(run) == group] if group else []
+
+
+def _group_of(run: RunDirectory) -> str:
+    with contextlib.suppress(SpecError):
+        return run.spec.group
+    return ""
+
+
+def find_all(runs_dir: Path, name: str) -> list[RunDirectory]:
+    """The run called `name`, or the members of the group called so. Raises `RunNameError`."""
+    check_name(name)
+    if not (runs_dir / name).exists() and (group := members(runs_dir, name)):
+        return group
+    return [find(runs_dir, name)]
+
+
 def names(runs_dir: Path) -> list[str]:
     """Every run's name, `gpt-2` before `gpt-10`."""
     try:
@@ -250,13 +270,14 @@ def listing(runs_dir: Path) -> list[Summary]:
 
 def summary(run: RunDirectory) -> Summary:
     """The state of a run, from the end of its journal."""
-    architecture, steps, created, problem = "", 0, 0.0, ""
+    architecture, steps, created, problem, group = "", 0, 0.0, "", ""
     try:
         spec = run.spec
+        group = spec.group
         architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
     except (SpecError, ValueError, TypeError) as error:
         problem = str(error)
-    return summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+    return summarise(run.name, architecture, steps, created, problem, group, journal_path=run.journal_path, lock_path=run.lock_path)
 
 
 def remove(run: RunDirectory) -> None:
