@@ -15,10 +15,12 @@ from types import FrameType
 
 from dlplay.runs import launch
 from dlplay.runs.client import RunError
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs.directory import RunDirectory, summary
 from dlplay.runs.launch import Launched
 
 POLL_SECONDS = 0.05
+LOOK_SECONDS = 1.0
+"""Between two looks at the journals of those that train."""
 
 Ended = Callable[[RunDirectory, int], None]
 """Called with a run and the exit status of its process."""
@@ -34,21 +36,38 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
     SIGINT and SIGTERM save and end those that are training, and raise `Interrupted`. Raises `OSError` when no process can be started.
     """
     waiting, training = deque(runs), dict[RunDirectory, Launched]()
+    sizes: dict[RunDirectory, int] = {}
+    """Of the journals before these processes wrote to them."""
+    look_at = 0.0
     with _signals() as came:
         while (waiting or training) and not came:
             while waiting and len(training) < jobs:
                 run = waiting.popleft()
+                sizes[run] = _size(run)
                 training[run] = launch.launch_blocking(
                     ["resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *flags], run.log_path
                 )
+            now = time.monotonic()
             for run, process in list(training.items()):
-                if (status := process.returncode) is not None:
+                status = process.returncode
+                if status is None and now >= look_at and _size(run) > sizes[run] and summary(run).state == "finished":
+                    status = 0  # it answers a screen that is attached to it, and trains no more
+                if status is not None:
                     del training[run]
                     ended(run, status)
+            if now >= look_at:
+                look_at = now + LOOK_SECONDS
             time.sleep(POLL_SECONDS)
         if came:
             _stop(training)
             raise Interrupted
+
+
+def _size(run: RunDirectory) -> int:
+    try:
+        return run.journal_path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _stop(training: dict[RunDirectory, Launched]) -> None:

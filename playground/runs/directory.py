@@ -288,6 +288,31 @@ def remove(run: RunDirectory) -> None:
         shutil.rmtree(gone)
 
 
+def rename(run: RunDirectory, name: str) -> RunDirectory:
+    """Give the run another name. Raises `RunNameError`, and `Held` while a process holds it."""
+    check_name(name)
+    if name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a run's name; it would be read as a flag")
+    target = run.path.parent / name
+    with RunLock(run.lock_path):
+        try:
+            if target.exists():
+                raise RunNameError(f"there is a run {name!r} already; choose another name")
+            run.path.rename(target)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            raise RunNameError(f"there is a run {name!r} already; choose another name") from None
+    return RunDirectory(target)
+
+
+def disk_space(run: RunDirectory) -> int:
+    """Bytes that the files of the run take."""
+    return sum(
+        entry.stat(follow_symlinks=False).st_size for folder, _, _ in os.walk(run.path) for entry in os.scandir(folder) if entry.is_file()
+    )
+
+
 def clean(runs_dir: Path) -> None:
     """Remove hidden folders that a process left behind, unless another process holds them."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(runs_dir) as entries:
