@@ -115,7 +115,15 @@ def _app(arguments: Sequence[str]) -> App:
         # building flags takes milliseconds for each architecture, and a command line names one
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
-    commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
+    commands = (
+        (list_runs, "runs"),
+        (attach, "attach"),
+        (stop, "stop"),
+        (resume, "resume"),
+        (compare, "compare"),
+        (export, "export"),
+        (remove, "rm"),
+    )
     for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(new, group="Set-up", sort_key=3)
@@ -313,6 +321,50 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     for run in [directory.find(folder, name) for name in names]:
         directory.remove(run)
         print_line(f"removed {run.name}")
+    return 0
+
+
+def compare(
+    *sources: Annotated[
+        str, Parameter(help="Runs, patterns such as 'gpt-*', groups, shipped models, folders of checkpoints; the first is the reference.")
+    ],
+    from_: Annotated[
+        list[Path] | None,
+        Parameter(name="--from", help="Another training's curves: a CSV file with a column step, or a folder of TensorBoard's events."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None, Parameter(name="--rename", help="What a metric of such a file is called here, such as loss/val=val_loss.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, Parameter(name="--metric", help="Compare this metric; may be repeated. By default all shared.")
+    ] = None,
+    x: Annotated[
+        Literal["step", "seconds", "examples"], Parameter(name="--x", help="The axis: steps, training time or examples seen.")
+    ] = "step",
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object with everything.")] = False,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print the curves as CSV, a row for each value.")] = False,
+    svg: Annotated[Path | None, Parameter(name="--svg", help="Write a picture of it to this file as well.")] = None,
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace the picture if it exists.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Compare runs: their curves, the settings that differ, what they reached, and whether that is more than luck."""
+    from dlplay.experiments.compare import command
+
+    picture = command.run(
+        sources,
+        from_ or (),
+        directory.default_runs_dir(runs_dir),
+        axis=x,
+        metrics=metric or (),
+        renamed=rename or (),
+        as_json=as_json,
+        as_csv=as_csv,
+    )
+    if svg is not None:
+        from dlplay.exports.target import staged
+
+        with staged(svg, folder=False, force=force) as draft:
+            draft.write_text(picture(), encoding="utf-8")
     return 0
 
 

@@ -27,7 +27,10 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
         head.append(Segment(f"{plain(chart.x_title)} {figure(x)}  ", palette.style("accent", bold=True)))
     row: Row = []
     # a readout must show values; without a cursor, names say which curve is which
-    for detail in (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0):
+    details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
+    if all(curve.curve.marker for curve in chart.curves):
+        details = (4, 3, 2, 1)  # the marker says which curve it is
+    for detail in details:
         row = head + [segment for curve in chart.curves for segment in _entry(chart, curve, detail, palette)]
         if _length(row) <= width + 2:  # the two spaces at the end may be cut
             break
@@ -53,7 +56,7 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     without a name, -1: the name alone, 0: that cut."""
     curve = prepared.curve
     dots = curve.style == "dots"
-    glyph = MARKER * 2 if dots else GLYPHS[prepared.dash % len(GLYPHS)]
+    glyph = (curve.marker or MARKER * 2) if dots else curve.marker or GLYPHS[prepared.dash % len(GLYPHS)]
     row = [Segment(glyph + " ", palette.style(curve.colour, bold=True))]
     if detail != 1:
         name = plain(curve.name)

@@ -18,6 +18,7 @@ card = Card(
     task="dlplay.architectures.dqn.task:DQNTask",
     metric="eval_return",
     better="higher",
+    batch="",
     order=50,
     bounds=("value iteration",),
     charts=(
