@@ -191,9 +191,9 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "explore", "panel"):
+        for name in ("json", "paused", "find_lr", "explore", "panel"):
             if given.get(name):
-                raise SettingsError(f"--{name} needs --headless")
+                raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
@@ -211,6 +211,12 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if given.get("find_lr"):
+        from dlplay.experiments import learning_rate
+
+        if unused := [name for name in ("name", "paused", "panel", *questions) if given.get(name)]:
+            raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        return learning_rate.run(card, settings, start, runs_dir, as_json)
     if asks:
         from dlplay.runs import ask, origin
         from dlplay.runs.panel_text import print_panel

@@ -132,6 +132,9 @@ class Card:
     answers: str = ""
     """The panel that is asked on the command line when none is named; empty: the stage's, or else the first one."""
 
+    no_range_test: str = ""
+    """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
+
     def __post_init__(self) -> None:
         for kind in {self.settings, *(panel.options for panel in self.panels), *(action.options for action in self.actions)}:
             check_extras(kind)
