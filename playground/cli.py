@@ -117,7 +117,15 @@ def _app(arguments: Sequence[str]) -> App:
         # building flags takes milliseconds for each architecture, and a command line names one
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
-    commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
+    commands = (
+        (list_runs, "runs"),
+        (attach, "attach"),
+        (stop, "stop"),
+        (resume, "resume"),
+        (compare, "compare"),
+        (export, "export"),
+        (remove, "rm"),
+    )
     for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(new, group="Set-up", sort_key=3)
@@ -185,9 +193,9 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "explore", "panel"):
+        for name in ("json", "paused", "find_lr", "explore", "panel"):
             if given.get(name):
-                raise SettingsError(f"--{name} needs --headless")
+                raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
@@ -205,6 +213,12 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if given.get("find_lr"):
+        from dlplay.experiments import learning_rate
+
+        if unused := [name for name in ("name", "paused", "panel", *questions) if given.get(name)]:
+            raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        return learning_rate.run(card, settings, start, runs_dir, as_json)
     if asks:
         from dlplay.runs import ask, origin
         from dlplay.runs.panel_text import print_panel
@@ -337,6 +351,50 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     for run in [run for name in names for run in directory.find_all(folder, name)]:
         directory.remove(run)
         print_line(f"removed {run.name}")
+    return 0
+
+
+def compare(
+    *sources: Annotated[
+        str, Parameter(help="Runs, patterns such as 'gpt-*', groups, shipped models, folders of checkpoints; the first is the reference.")
+    ],
+    from_: Annotated[
+        list[Path] | None,
+        Parameter(name="--from", help="Another training's curves: a CSV file with a column step, or a folder of TensorBoard's events."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None, Parameter(name="--rename", help="What a metric of such a file is called here, such as loss/val=val_loss.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, Parameter(name="--metric", help="Compare this metric; may be repeated. By default all shared.")
+    ] = None,
+    x: Annotated[
+        Literal["step", "seconds", "examples"], Parameter(name="--x", help="The axis: steps, training time or examples seen.")
+    ] = "step",
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object with everything.")] = False,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print the curves as CSV, a row for each value.")] = False,
+    svg: Annotated[Path | None, Parameter(name="--svg", help="Write a picture of it to this file as well.")] = None,
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace the picture if it exists.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Compare runs: their curves, the settings that differ, what they reached, and whether that is more than luck."""
+    from dlplay.experiments.compare import command
+
+    picture = command.run(
+        sources,
+        from_ or (),
+        directory.default_runs_dir(runs_dir),
+        axis=x,
+        metrics=metric or (),
+        renamed=rename or (),
+        as_json=as_json,
+        as_csv=as_csv,
+    )
+    if svg is not None:
+        from dlplay.exports.target import staged
+
+        with staged(svg, folder=False, force=force) as draft:
+            draft.write_text(picture(), encoding="utf-8")
     return 0
 
 

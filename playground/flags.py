@@ -26,6 +26,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
     ("rooms", str, "Folder with rooms of your own, each an architecture more."),
     ("paused", bool, "Start paused, waiting for a screen to attach. Needs --headless."),
+    ("find_lr", bool, "Try learning rates from low to high on a copy, print those to take; nothing is kept. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
 """What is not a setting of the model: name, type and help."""

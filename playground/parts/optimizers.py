@@ -49,12 +49,9 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
 def update_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int) -> None:
     """Learning rate, weight decay and momentum (Adam's first beta) of the update after `step` finished ones.
 
-    With one-cycle the momentum falls as the learning rate rises, and rises as it falls (Smith, 2018): their ratio sets how far an update
-    goes."""
+    With one-cycle the momentum moves as well, see `cycled`."""
     progress = step / settings.steps
-    momentum = settings.momentum
-    if settings.schedule == "one-cycle":
-        momentum = max(0.0, momentum - MOMENTUM_CYCLE * cycle(progress))
+    momentum = cycled(settings.momentum, progress) if settings.schedule == "one-cycle" else settings.momentum
     slots = {"momentum": momentum} if settings.optimizer == "sgd" else {"betas": (momentum, 0.999)}
     set_rates(optimizer, lr=settings.lr * schedule(settings.schedule, progress), weight_decay=settings.weight_decay, **slots)
 
@@ -84,6 +81,20 @@ def schedule(kind: str, progress: float) -> float:
     if kind == "constant":
         return 1.0
     raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear and one-cycle")
+
+
+def set_one_cycle(optimizer: torch.optim.Optimizer, progress: float, *, lr: float, weight_decay: float) -> None:
+    """The rates of AdamW's next update at `progress` from 0 to 1 of the one-cycle schedule. It needs no warm-up. The first beta moves below
+    the one that the optimiser was made with, see `cycled`."""
+    beta1, beta2 = optimizer.defaults["betas"]
+    share = schedule("one-cycle", progress)
+    set_rates(optimizer, lr=lr * share, weight_decay=weight_decay, betas=(cycled(beta1, progress), beta2))
+
+
+def cycled(momentum: float, progress: float) -> float:
+    """The momentum, or Adam's first beta, in the one-cycle schedule: it falls by 0.1 as the learning rate rises, and rises as it falls
+    (Smith, 2018): their ratio sets how far an update goes."""
+    return max(0.0, momentum - MOMENTUM_CYCLE * cycle(progress))
 
 
 def cycle(progress: float) -> float:
