@@ -28,8 +28,11 @@ from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
-TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "history")
 """Settings and flags that are only for training."""
+
+MOST_AT_ONCE = 64
+"""Steps that `--at` takes."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
@@ -183,13 +186,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "explore", "panel"):
+        for name in ("json", "paused", "explore", "panel", "at", "svg"):
             if given.get(name):
                 raise SettingsError(f"--{name} needs --headless")
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
-    asks = headless and bool(questions or panel)
+    asks = headless and any((questions, panel, "at" in given, "svg" in given))
     if asks and (idle := [name for name in TRAINING if name in given]):
         raise SettingsError(f"--{idle[0].replace('_', '-')} is for training, and a question is asked of a trained model; leave it out")
     values = _values(card, given, runs_dir)
@@ -204,19 +207,51 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
     if asks:
-        from dlplay.runs import ask, origin
-        from dlplay.runs.panel_text import print_panel
+        from dlplay.runs import origin
 
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, {**given, "from": start}, runs_dir) | _typed(card, given))
         panel = panel or card.of(to_dict(settings)).asked
         _check_questions(card, panel, questions)
-        print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
-        return 0
+        return _ask(card, settings, start, runs_dir, panel, questions, given)
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     own_code = code(card.settings, to_dict(settings))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
+
+
+def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
+    """Print a panel, or write its picture, as it is or as it was at the steps of `--at`."""
+    from dlplay.runs import ask
+    from dlplay.runs.panel_text import print_panel
+
+    as_json, pictures = bool(given.get("json")), []
+    if "at" not in given:
+        answer = ask.answer(card, settings, start, runs_dir, panel, options)
+        print_panel(answer, as_json)
+        pictures.append((card.panel(panel).title, answer))
+    else:
+        asked = _steps(given["at"])
+        if not given.get("from") or "@" in start or not directory.is_run(runs_dir, start):
+            raise SettingsError("--at needs the run whose checkpoints are asked: --from RUN, as dlplay runs lists them", "at")
+        run = directory.find(runs_dir, start)
+        for wanted, (step, answer) in zip(asked, ask.answers(card, settings, run, panel, options, asked), strict=True):
+            print_panel(answer, as_json, at=wanted, step=step)
+            pictures.append((f"{card.panel(panel).title} · step {step:,}", answer))
+    if "svg" in given:
+        from dlplay.screen.sheet import write
+
+        write(pictures, card.panel(panel), Path(given["svg"]))
+        print_line(f"{given['svg']}: {len(pictures)} picture{'s' * (len(pictures) > 1)} of {card.panel(panel).title}", error=as_json)
+    return 0
+
+
+def _steps(text: str) -> list[int]:
+    """`0,100,1000` as steps. Raises `SettingsError`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) <= 18 for word in words) or len(words) > MOST_AT_ONCE:
+        raise SettingsError(f"--at {text[:60]!r} is not up to {MOST_AT_ONCE} steps; write them like 0,100,1000", "at")
+    return [int(word) for word in words]
 
 
 def _check_until(card: Card, settings: Settings) -> None:
@@ -238,7 +273,7 @@ def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
     """List the runs, the newest first."""
     from dlplay.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json)
+    print_runs(directory.listing(directory.default_runs_dir(runs_dir), disk=True), as_json)
     return 0
 
 

@@ -2,7 +2,8 @@
 
 RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
               events.jsonl   the journal
-              checkpoints/   step-N folders
+              checkpoints/   step-N folders, the latest
+              history/       step-N folders, along the way
               lock           held by the run's process
               socket         where it listens for clients while it runs
               log.txt        what the process printed
@@ -11,6 +12,7 @@ RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import errno
 import itertools
@@ -32,6 +34,7 @@ from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
 
 if TYPE_CHECKING:
+    from dlplay.checkpoints.history import History
     from dlplay.checkpoints.store import Store
 
 SPEC_LIMIT = 1 << 20
@@ -102,6 +105,13 @@ class RunDirectory:
         from dlplay.checkpoints.store import Store  # here, since it loads numpy
 
         return Store(self.path / "checkpoints")
+
+    @property
+    def history(self) -> History:
+        """The run's checkpoints along the way."""
+        from dlplay.checkpoints.history import History
+
+        return History(self.path / "history")
 
     @property
     def spec(self) -> Spec:
@@ -217,6 +227,11 @@ def create(
     raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
 
 
+def is_run(runs_dir: Path, name: str) -> bool:
+    """Whether there is a run of that name."""
+    return bool(_NAME.fullmatch(name)) and (runs_dir / name / "run.json").is_file()
+
+
 def find(runs_dir: Path, name: str) -> RunDirectory:
     """The run called `name`. Raises `RunNameError` with the nearest name."""
     check_name(name)
@@ -243,9 +258,21 @@ def names(runs_dir: Path) -> list[str]:
     return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
 
 
-def listing(runs_dir: Path) -> list[Summary]:
-    """Every run of the folder, by name; one that cannot be read is listed with its problem."""
-    return [summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
+def listing(runs_dir: Path, *, disk: bool = False) -> list[Summary]:
+    """Every run of the folder, by name; one that cannot be read is listed with its problem. With `disk`, with the space it takes."""
+    runs = [RunDirectory(runs_dir / name) for name in names(runs_dir)]
+    return [dataclasses.replace(summary(run), disk=disk_space(run.path) if disk else 0) for run in runs]
+
+
+def disk_space(folder: Path) -> int:
+    """Bytes that the files in a folder take on the disk, in whole blocks of the file system."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # what was removed meanwhile takes none
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                total += disk_space(Path(entry.path)) if is_folder else entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def summary(run: RunDirectory) -> Summary:

@@ -13,7 +13,7 @@ from dlplay import architectures
 from dlplay.runs.console import format_number, print_line
 from dlplay.runs.summary import Summary
 
-TITLES = ("run", "state", "step", "of", "changed", "held out")
+TITLES = ("run", "state", "step", "of", "changed", "disk", "held out")
 LEFT_ALIGNED = ("run", "state")
 MAX_METRICS = 3
 """Metrics of a run in the table; the JSON lines have all of them."""
@@ -30,7 +30,7 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
         return
     rows = [TITLES]
     rows += [
-        (item.name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), _metrics(item))
+        (item.name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
         for item in sorted(summaries, key=lambda item: -item.modified)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
@@ -51,6 +51,14 @@ def _metrics(item: Summary) -> str:
     chosen = list(dict.fromkeys([*first, *item.metrics]))[:MAX_METRICS]
     words = [item.problem] if item.state == "waiting" else []
     return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen)])
+
+
+def size(amount: int) -> str:
+    """1.2 GB, 64 MB: in powers of 1,000, as the tools of disks and devices count."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= scale:
+            return f"{amount / scale:.{1 if amount < 10 * scale else 0}f} {unit}"
+    return f"{amount} B"
 
 
 def ago(seconds: float) -> str:

@@ -40,6 +40,8 @@ class Summary:
     """Seconds since the epoch."""
     problem: str = ""
     """Why the run cannot be read, why it failed, or what it waits for."""
+    disk: int = 0
+    """Bytes that it takes on the disk; 0 where nobody asked, since every file is looked at."""
 
 
 def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
