@@ -118,8 +118,9 @@ def _app(arguments: Sequence[str]) -> App:
         # building flags takes milliseconds for each architecture, and a command line names one
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
-    commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
-    for function, name in commands:
+    commands: dict[str, Callable[..., int]] = {"runs": list_runs, "attach": attach, "stop": stop, "resume": resume}
+    commands |= {"branch": branch, "export": export, "rm": remove}
+    for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(new, group="Set-up", sort_key=3)
     app.command(check, group="Set-up", sort_key=3)
@@ -331,6 +332,42 @@ def resume(
     return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
 
 
+def branch(
+    name: RunName,
+    /,
+    *,
+    at: Annotated[int, Parameter(name="--at", help="Step to go on from: of the last checkpoint with a training state at or before it.")],
+    headless: Headless = False,
+    as_json: AsJson = False,
+    new_name: Annotated[str | None, Parameter(name="--name", help="Name of the new run.")] = None,
+    set_: Annotated[
+        list[str] | None, Parameter(name="--set", help="Change a setting that may change in mid-run, such as lr=0.001; may be repeated.")
+    ] = None,
+    trust_code: TrustCode = False,
+    runs_dir: RunsDir = None,
+    **changes: Annotated[str, Parameter(help="Such a setting by its flag, such as --lr 0.001; also --steps, --minutes, --until.")],
+) -> int:
+    """Begin a new run at an earlier step of a run, with changed settings."""
+    folder = directory.default_runs_dir(runs_dir)
+    run = directory.find(folder, name)
+    card = architectures.card(run.spec.architecture)
+    typed = [*(set_ or ()), *(f"{flag}={value}" for flag, value in changes.items())]
+    changed = dict(_setting(card, text) for text in typed)
+    if as_json and not headless:
+        raise SettingsError("--json needs --headless")
+    from dlplay.runs.branch import branch as begin
+    from dlplay.runs.trust import agreed
+
+    own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    child = begin(folder, run, at, changed, own_code, new_name)
+    begins = child.spec.parent_step
+    nearest = f", the last checkpoint with a training state at or before step {at:,}" if begins != at else ""
+    print_line(f"{child.name} branches off {run.name} at step {begins:,}{nearest}", error=as_json)
+    if not headless:
+        return _screen(tab=card.name, runs_dir=folder, attach=child.name, resume=True, settings=own_code)
+    return _train(child, card, as_json, paused=False, fresh=True, code=own_code)
+
+
 def _setting(card: Card, text: str) -> tuple[str, Any]:
     """`lr=0.001` as the name and the value of a setting that may change in a run. Raises `SettingsError`."""
     name, equals, value = text.partition("=")
@@ -442,13 +479,14 @@ def _train(
     code: dict[str, Any],
 ) -> int:
     """Train in this process; a new run that could not start is removed."""
+    recorded = directory.recorded(run)  # of a branch, whose journal begins with its parent's events
     try:
         from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
         from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
     except BaseException as error:
-        left = not fresh or run.journal_path.exists()
+        left = not fresh or directory.recorded(run) > recorded
         if not left:
             directory.remove(run)
         if isinstance(error, KeyboardInterrupt):

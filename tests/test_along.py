@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,8 @@ from dlplay.engine.settings import make, to_dict
 from dlplay.runs import directory, process
 from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
-from tests.conftest import ROOT, Small
-from tests.runs import Following, curves, same, weights
+from tests.conftest import ROOT, Dlplay, Small, wait_until
+from tests.runs import Following, begin, curves, resume, same, weights
 from tests.test_checkpoints import die_at
 
 COUNTS = st.integers(0, MOST)
@@ -234,3 +235,32 @@ def test_a_run_resumed_at_an_earlier_step_drops_the_later_ones(small: Small, tmp
     card = architectures.card("convnet")
     assert process.run(run, lambda: PlainLines(card), overrides={"steps": 26, "history": 5}) == process.FINISHED
     assert run.history.steps() == [step for step in sorted(kept(25, 32)) if step <= 25]
+
+
+@pytest.mark.slow
+def test_killed_ten_times_in_the_midst_of_the_thinning_a_run_ends_as_one_that_never_was(
+    small: Small, dlplay: Dlplay, tmp_path: Path
+) -> None:
+    steps = 3000
+    settings = small("convnet") | {"steps": steps, "history": MOST, "save_every": 50, "eval_every": 1000}
+    calm, run = RunDirectory(tmp_path / "runs" / "calm"), RunDirectory(tmp_path / "runs" / "killed")
+    undisturbed = begin(dlplay, "convnet", calm, settings)
+    following = Following(run)
+    command = begin(dlplay, "convnet", run, settings)
+    caught = 0
+    for target in random.Random(0).sample(range(60, 2500), 10):
+        at = max(target, int(weights(run)[0]) if run.store.steps() else 0)
+        following.wait_for(at, command)
+        wait_until(lambda: any(run.history.directory.glob(".*")) or following.reached(at + 200, command) or not command.running, "a write")  # noqa: B023
+        command.kill()
+        caught += any(run.history.directory.glob(".*"))
+        newest, problems = run.store.newest()
+        assert newest is not None
+        assert problems == []
+        command = resume(dlplay, run)
+    assert command.wait().status == 0
+    assert undisturbed.wait().status == 0
+    assert caught >= 3
+    assert run.history.steps() == calm.history.steps() == sorted(kept(steps, MOST))
+    assert same(weights(calm)[1], weights(run)[1])
+    assert curves(run) == curves(calm)

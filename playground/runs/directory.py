@@ -22,7 +22,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -194,8 +194,12 @@ def create(
     group: str = "",
     parent: str = "",
     parent_step: int = 0,
+    fill: Callable[[Path], None] = lambda draft: None,
 ) -> RunDirectory:
-    """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
+    """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically, with what `fill` puts into its folder.
+
+    Raises `RunNameError` and `OSError`.
+    """
     check_name(name if name is not None else f"{architecture}-1")
     if name is not None and name.startswith("-"):
         raise RunNameError(f"{name[:80]!r} cannot be a new run's name; it would be read as a flag")
@@ -213,6 +217,7 @@ def create(
         created=time.time(),
     )
     with _staged(runs_dir, spec) as draft:
+        fill(draft)
         candidates = (
             [name] if name is not None else (f"{architecture}-{n}" for n in itertools.count(_last_number(runs_dir, architecture) + 1))
         )
@@ -277,13 +282,23 @@ def disk_space(folder: Path) -> int:
 
 def summary(run: RunDirectory) -> Summary:
     """The state of a run, from the end of its journal."""
-    architecture, steps, created, problem = "", 0, 0.0, ""
+    architecture, steps, created, problem, parent = "", 0, 0.0, "", ("", 0)
     try:
         spec = run.spec
         architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
+        parent = spec.parent, spec.parent_step
     except (SpecError, ValueError, TypeError) as error:
         problem = str(error)
-    return summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+    found = summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+    return dataclasses.replace(found, parent=parent[0], parent_step=parent[1])
+
+
+def recorded(run: RunDirectory) -> int:
+    """Bytes of its journal; 0 when there is none."""
+    try:
+        return run.journal_path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def remove(run: RunDirectory) -> None:

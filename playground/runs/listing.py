@@ -30,8 +30,8 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
         return
     rows = [TITLES]
     rows += [
-        (item.name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
-        for item in sorted(summaries, key=lambda item: -item.modified)
+        (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
+        for name, item in families(summaries)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -42,6 +42,30 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
         ]
         line = "  ".join([*cells, row[-1]]).rstrip()
         print_line(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")  # the metrics at its end are cut off
+
+
+def families(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
+    """The runs, the newest first, each followed by its branches; with the name that says so, such as `  └ gpt-3 from step 91`."""
+    newest = sorted(summaries, key=lambda item: -item.modified)
+    known = {item.name: item for item in newest}
+    branches: dict[str, list[Summary]] = {}
+    for item in newest:
+        branches.setdefault(item.parent, []).append(item)
+    rows: dict[str, tuple[str, Summary]] = {}
+
+    def add(item: Summary, depth: int) -> None:
+        if item.name not in rows:
+            rows[item.name] = "  " * (depth - 1) + (f"└ {item.name} from step {item.parent_step:,}" if depth else item.name), item
+            for branch in branches.get(item.name, ()):
+                add(branch, depth + 1)
+
+    for item in newest:
+        top, seen = item, set[str]()
+        while top.name not in seen and (above := known.get(top.parent)) is not None:
+            seen.add(top.name)
+            top = above
+        add(top, 0)
+    return list(rows.values())
 
 
 def _metrics(item: Summary) -> str:
