@@ -20,8 +20,8 @@ from dlplay.engine.card import Card
 from dlplay.runs import directory, labels
 from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.launch import launch
+from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
-from dlplay.screen import numbers
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.runs import rows
 from dlplay.screen.runs.rows import COLUMNS, Item
@@ -52,10 +52,10 @@ class DeleteDialog(Dialog[bool | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("d", "delete", "delete", show=False)]
     choices = (Choice("esc", "keep them", "cancel"), Choice("d", "delete with all checkpoints", "delete"))
 
-    def __init__(self, names: list[str], size: int) -> None:
+    def __init__(self, names: list[str], taken: int) -> None:
         super().__init__()
         self.heading = f"Delete {names[0]}?" if len(names) == 1 else f"Delete {len(names)} runs?"
-        self.words = f"{', '.join(names[:8])}{' …' if len(names) > 8 else ''}\n{numbers.size(size)} on disk; this cannot be undone"
+        self.words = f"{', '.join(names[:8])}{' …' if len(names) > 8 else ''}\n{size(taken)} on disk; this cannot be undone"
 
     def body(self) -> ComposeResult:
         yield Static(Content(self.words), classes="dialog-text")
@@ -137,7 +137,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         for name in names:
             run = RunDirectory(self.runs_dir / name)
             with contextlib.suppress(OSError):  # it is being removed
-                items.append(Item(name, directory.summary(run), labels.read(run), directory.disk_space(run)))
+                items.append(Item(name, directory.summary(run), labels.read(run), directory.disk_space(run.path)))
         return items
 
     def _draw(self) -> None:
@@ -152,11 +152,11 @@ class RunsScreen(Modal[RunsChoice | None]):
         if under in names:
             table.cursor = names.index(under)
         table.marked = {at for at, name in enumerate(names) if name in self._marked}
-        size = sum(item.bytes for item in self._items.values())
+        taken = sum(item.bytes for item in self._items.values())
         words = f"{len(names)} of {len(self._items)} runs" if len(names) < len(self._items) else f"{len(names)} runs"
         marked = f", {len(self._marked)} marked" if self._marked else ""
         self.query_one("#runs-title", Static).update(
-            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {numbers.size(size)} on disk")
+            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {size(taken)} on disk")
         )
 
     @property
