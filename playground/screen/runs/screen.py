@@ -24,6 +24,7 @@ from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.runs import rows
+from dlplay.screen.runs.compare import CompareScreen
 from dlplay.screen.runs.rows import COLUMNS, Item
 from dlplay.widgets import TableView
 
@@ -32,7 +33,8 @@ FORMATS = {".csv": "csv", ".onnx": "onnx", ".py": "torch"}
 PART = 50
 """Runs that are read before what is known is shown."""
 HINTS = (
-    ("enter", "open"), ("x", "mark"), ("c", "draw marked over each other"), ("/", "filter"), ("s S", "sort, reverse"), ("p", "resume"),
+    ("enter", "open"), ("x", "mark"), ("c", "compare"), ("o", "draw over each other"),
+    ("/", "filter"), ("s S", "sort, reverse"), ("p", "resume"),
     ("t", "tags"), ("n", "note"), ("e", "rename"), ("w", "export"), ("d", "delete"), ("esc", "close"),
 )  # fmt: skip
 
@@ -71,7 +73,8 @@ class RunsScreen(Modal[RunsChoice | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "close", show=False),
         Binding("x", "mark", "mark", show=False),
-        Binding("c", "overlay", "overlay", show=False),
+        Binding("c", "compare", "compare", show=False),
+        Binding("o", "overlay", "overlay", show=False),
         Binding("slash", "filter", "filter", show=False),
         Binding("s", "sort(1)", "sort", show=False),
         Binding("S", "reverse", "reverse", show=False),
@@ -213,6 +216,20 @@ class RunsScreen(Modal[RunsChoice | None]):
 
     def action_resume(self) -> None:
         self._leave("resume", [self.under] if self.under else [])
+
+    def action_compare(self) -> None:
+        if chosen := self.chosen:
+            self.app.push_screen(CompareScreen(self._with_groups(chosen), self.runs_dir))
+
+    def _with_groups(self, chosen: list[Item]) -> list[str]:
+        """Their names; that of a group for its members, where all of them were chosen."""
+        groups: dict[str, set[str]] = {}
+        for item in self._items.values():
+            if item.summary is not None and item.summary.group:
+                groups.setdefault(item.summary.group, set()).add(item.name)
+        names = {item.name for item in chosen}
+        whole = {member: group for group, members in groups.items() if members <= names for member in members}
+        return list(dict.fromkeys(whole.get(item.name, item.name) for item in chosen))
 
     def action_overlay(self) -> None:
         chosen = self.chosen
