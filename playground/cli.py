@@ -121,7 +121,7 @@ def _app(arguments: Sequence[str]) -> App:
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
     commands: dict[str, Callable[..., int]] = {"runs": list_runs, "attach": attach, "stop": stop, "resume": resume, "branch": branch}
-    commands |= {"compare": compare, "export": export, "rm": remove}
+    commands |= {"compare": compare, "label": label, "export": export, "rm": remove}
     for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(new, group="Set-up", sort_key=3)
@@ -459,6 +459,29 @@ def compare(
 
         with staged(svg, folder=False, force=force) as draft:
             draft.write_text(picture(), encoding="utf-8")
+    return 0
+
+
+def label(
+    name: RunName,
+    /,
+    *,
+    tags: Annotated[str | None, Parameter(name="--tags", help="Words that it is found by, such as wide,first-try; empty for none.")] = None,
+    note: Annotated[str | None, Parameter(name="--note", help="What you want to remember of it; empty for nothing.")] = None,
+    rename: Annotated[str | None, Parameter(name="--rename", help="Another name for it; not while it is running.")] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Tag, annotate or rename a run; without flags, show its tags and note."""
+    from dlplay.runs import labels
+
+    run = directory.find(directory.default_runs_dir(runs_dir), name)
+    known = labels.read(run)
+    if tags is not None or note is not None:
+        labels.write(run, known.tags if tags is None else labels.parse_tags(tags), known.note if note is None else note)
+    if rename is not None:
+        run = directory.rename(run, rename)
+    print_line(labels.shown(run, as_json))
     return 0
 
 
