@@ -27,6 +27,7 @@ from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History
 from dlplay.runs.journal import Journal
 from dlplay.widgets.charts.plot import draw
+from tests.terminal import Terminal
 
 DATA = "moved-digits: 5,748 training and 1,440 held-out images"
 WORDS = "the reference: 65,343 words to train on; 16 x 64 = 1,024 a step"
@@ -141,6 +142,19 @@ def test_the_picture_is_that_of_the_screen(runs_dir: Path, typed: Compare, tmp_p
     assert legend.split()[1] in svg
     assert "exists already" in typed("a", "b", "--svg", str(tmp_path / "picture.svg"), fails=True)
     typed("a", "b", "--svg", str(tmp_path / "picture.svg"), "--force")
+
+
+def test_a_terminal_has_its_colours_on_its_own_background(runs_dir: Path) -> None:
+    make(runs_dir, "a")
+    make(runs_dir, "b", lr=0.01)
+    for environment, colours in (({}, {"56b4e9", "f0a514"}), ({"NO_COLOR": "1"}, set())):
+        with Terminal("compare", "a", "b", "--runs-dir", str(runs_dir), size=(100, 70), environment=environment) as terminal:
+            terminal.until("takes more seeds")
+            assert colours <= terminal.colours
+            assert bool(colours) == (terminal.colours != {"default"})
+            assert "292929" not in terminal.colours, "the background of the picture is not the terminal's"
+            widths = [len(line) for line in terminal.text.splitlines()]
+            assert 90 < max(widths) <= 100
 
 
 def test_a_group_is_one_source_with_quartiles_and_a_verdict(runs_dir: Path, typed: Compare) -> None:
@@ -259,7 +273,8 @@ def test_the_nearest_name_is_suggested(runs_dir: Path, typed: Compare) -> None:
     assert "no run or group matches 'x*'" in typed("x*", fails=True)
     assert "cannot be a run's name" in typed("Ω", fails=True)
     assert "name what to compare" in typed(fails=True)
-    assert "there is no such folder" in typed("./nowhere", fails=True)
+    assert "does not exist" in typed("./nowhere", fails=True)
+    assert "neither a run nor a checkpoint; CSV files and TensorBoard's folders are named with --from" in typed(str(runs_dir), fails=True)
 
 
 def test_shipped_models_and_checkpoints_are_points(runs_dir: Path, typed: Compare) -> None:
@@ -275,6 +290,9 @@ def test_shipped_models_and_checkpoints_are_points(runs_dir: Path, typed: Compar
     curves = found["metrics"][0]["curves"]
     assert curves[str(folder)] == {"step": [60], "value": [0.6]}
     assert json.loads(typed(str(run.path), str(folder.parent), "--json"))["sources"][0]["name"] == "a", "a run's folder is the run"
+    other = make(runs_dir.parent / "elsewhere", "a")
+    found = json.loads(typed("a", str(other.path), "--json"))
+    assert [source["name"] for source in found["sources"]] == ["a", str(other.path)], "two runs of one name are two"
     (folder / "meta.json").write_text("{}")
     assert "meta.json" in typed(str(folder), fails=True)
 
@@ -502,6 +520,24 @@ def test_bands_stand_behind_the_curves_and_decide_the_limits(plain: bool) -> Non
     assert sum("●" in line for line in text[1:]) == 1, "the markers stand on the line"
     inked = [row for row, line in enumerate(text[1:-1]) if any(0x2800 < ord(character) < 0x2900 for character in line)]
     assert len(inked) <= 5 if plain else len(inked) >= 8, "filled where there is colour, else thin lines"
+
+
+def test_equal_curves_all_show_their_markers() -> None:
+    x = np.arange(300.0)
+    names = [picture.marker(position) for position in range(12)]
+    assert len(set(names)) == 12
+    chart = widgets.LineChart()
+    chart.show([widgets.Curve(f"run-{name}", x, x, smoothed=False, marker=name, colour=str(i)) for i, name in enumerate(names)])
+    _, rows = draw(chart.state(), 80, 14, picture.colours(plain=True))
+    drawn = "".join(segment.text for row in rows[1:] for segment in row)
+    assert all(drawn.count(name) >= 3 for name in names[:-1]), drawn
+    assert sum(segment.cell_length for segment in rows[0]) > 80, "the legend is longer than the chart"
+    sources = [
+        Source(name, (Member(name=name, kind="file", curves={"score": Measured("unknown", x, x)}),)) for name in map("{}".format, range(30))
+    ]
+    comparison = compare(sources, [])
+    for row in picture.chart(comparison, comparison.metrics[0], "step", 60, picture.colours(plain=True)):
+        assert sum(segment.cell_length for segment in row) <= 60
 
 
 def test_the_clock_of_a_history_is_cut_with_its_steps(runs_dir: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlplay.widgets.charts.curves import Floats
+from dlplay.widgets.charts.curves import Columns, Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,8 @@ class PreparedCurve:
     smooth: Floats  # (points,), y after smoothing
     dash: int = 0
     """Which dash pattern a line has: its position among the lines."""
+    spans: dict[tuple[float, float, int, bool], Columns] = field(default_factory=dict)
+    """What it covers, by (left, right, columns, smoothed), once computed: a run that has ended is drawn again with every other one."""
 
     def nearest(self, x: float) -> tuple[float, float, float] | None:
         """x, y and smoothed y of the point nearest to `x`; None without points."""

@@ -24,6 +24,8 @@ _MIN_COLUMNS_TO_CLIP = 40
 """Columns of dots that a chart must fill before a steep start is clipped."""
 _MARKER_STRIDE = 8
 """Cells from one marker of a curve to the next, at the least."""
+_MOST_SPANS = 4
+"""Sizes and sections for which a curve remembers what it covers."""
 _MIN_POINTS = 3
 """Points of a curve from which the curves alone decide the limits."""
 _FEW = 10
@@ -102,8 +104,13 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
 
 def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
     """What a curve covers in each of `count` columns of dots."""
-    x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
-    return columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    key = (left, right, count, smoothed)
+    if key not in curve.spans:
+        x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
+        while len(curve.spans) >= _MOST_SPANS:
+            del curve.spans[next(iter(curve.spans))]
+        curve.spans[key] = columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    return curve.spans[key]
 
 
 def _edges(band: Band, left: float, right: float, count: int, log: bool) -> tuple[Columns, Columns]:
@@ -156,7 +163,8 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
 def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     for prepared in chart.curves:
         _draw_bands(prepared.curve, plot, canvas, palette)
-    for position, prepared in enumerate(chart.curves):
+    inked: list[tuple[Curve, NDArray[np.bool_]]] = []
+    for prepared in chart.curves:
         curve = prepared.curve
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
@@ -168,12 +176,14 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
             canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        inked.append((curve, grid))
         on, off = DASHES[prepared.dash % len(DASHES)]
         if off:
             grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
+    for position, (curve, grid) in enumerate(inked):  # over all curves
         if curve.marker:
-            _draw_markers(curve, grid, position / len(chart.curves), canvas, palette)
+            _draw_markers(curve, grid, position / len(inked), canvas, palette)
 
 
 def _draw_bands(curve: Curve, plot: Plot, canvas: Canvas, palette: Palette) -> None:
@@ -255,8 +265,8 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
 
 def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
     ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
-    whole = all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves)
-    if plot.right - plot.left < _FEW and whole:  # x counts something, such as steps
+    if plot.right - plot.left < _FEW and all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves):
+        # x counts something, such as steps
         ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
     title = plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []
