@@ -51,12 +51,12 @@ def make(
     run = directory.create(runs_dir, architecture, values, name=name, group=group)
     begin = Started(architecture=architecture, name=name, settings=values, device="cpu", device_name="", threads=1, parameters=1, data=data)
     with Journal(run.journal_path) as journal:
-        for event in (begin, Baselines(values={"test_accuracy": {"SVC": 0.75}})):
-            journal.append(event)
+        journal.append(begin)
+        journal.append(Baselines(values={"test_accuracy": {"SVC": 0.75}}))
         for number, metrics in enumerate(finals):
             step = 100 * number
             if number:
-                losses = [1.0 / (step - 99 + i) for i in range(100)]
+                losses: list[float | None] = [1.0 / (step - 99 + i) for i in range(100)]
                 journal.append(Stepped(first=step - 99, step=step, metrics={"train_loss": losses}, seconds=10.0 * number))
             journal.append(Evaluated(step=step, metrics=metrics))
         for event in more:
