@@ -40,6 +40,13 @@ class Summary:
     """Seconds since the epoch."""
     problem: str = ""
     """Why the run cannot be read, why it failed, or what it waits for."""
+    group: str = ""
+    """The group that it is a member of."""
+    parent: str = ""
+    """The run that it branched off, at `parent_step`; empty when it began anew."""
+    parent_step: int = 0
+    disk: int = 0
+    """Bytes that it takes on the disk, with what it shares with its parent; 0 where nobody asked, since every file is looked at."""
 
 
 def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:

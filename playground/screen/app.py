@@ -18,8 +18,9 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
-from dlplay.runs import directory
-from dlplay.screen import numbers, themes
+from dlplay.runs import directory, launch
+from dlplay.runs.listing import size
+from dlplay.screen import themes
 from dlplay.screen.dialogs.dialog import MainScreen
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
@@ -158,6 +159,7 @@ class PlaygroundApp(App[None]):
         from dlplay.screen.tab import ArchitectureTab
 
         arguments = self._wishes.pop(name, {})
+        await asyncio.to_thread(launch.prepare, name)
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
@@ -215,7 +217,7 @@ class PlaygroundApp(App[None]):
         if status is not None and status.device:
             parts = [f"{status.device}  {status.device_name}".strip()]
             parts += [f"{100 * status.utilisation:3.0f} %"] if status.utilisation is not None else []
-            parts += [numbers.size(status.memory)] if status.memory else []
+            parts += [size(status.memory)] if status.memory else []
         self._tab_bar.device = "  ".join(parts)
 
     # --- problems -----------------------------------------------------------------------------------------------------------------
@@ -314,6 +316,20 @@ class PlaygroundApp(App[None]):
         if choice is not None:
             self.do(tab, tab.controls.load(choice.name, run=choice.kind == "run", train=choice.how == "train"))
 
+    @work(group="dialog")
+    async def action_runs(self) -> None:
+        from dlplay.screen.runs.screen import RunsScreen
+
+        choice = await self.push_screen_wait(RunsScreen(self.runs_dir, self.cards))
+        if choice is None:
+            return
+        await self.open_tab(choice.architecture).wait()
+        tab = self.tabs[choice.architecture]
+        if choice.how == "overlay":
+            tab.link.companions.mark(choice.runs)
+        else:
+            self.do(tab, tab.controls.load(choice.runs[0].name, run=True, train=False, resume=choice.how == "resume"))
+
     def action_notes(self) -> None:
         from dlplay.screen.dialogs.notes import NotesScreen, notes_path
 
@@ -371,6 +387,10 @@ class PlaygroundApp(App[None]):
 
     def action_defaults(self) -> None:
         self.tab.form.all_defaults()
+
+    def action_companions(self) -> None:
+        shown = self.tab.link.companions.toggle()
+        self.notify(f"the curves of earlier runs are {'shown' if shown else 'left out'}", timeout=3)
 
     def action_next_tab(self) -> None:
         self._open_neighbour(1)

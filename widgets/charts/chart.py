@@ -32,6 +32,8 @@ class Curve:
     style: Literal["line", "dots"] = "line"
     smoothed: bool = True
     """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
+    behind: bool = False
+    """Drawn dim behind the others, such as that of an earlier run. Without a name it is not in the legend."""
     marker: str = ""
     """A character that stands on the curve here and there, and in the legend, so that many curves are told apart without colour."""
     bands: tuple[Band, ...] = ()
@@ -66,7 +68,7 @@ class PreparedCurve:
     dash: int = 0
     """Which dash pattern a line has: its position among the lines."""
     spans: dict[tuple[float, float, int, bool], Columns] = field(default_factory=dict)
-    """What it covers, by (left, right, columns, smoothed), once computed: a run that has ended is drawn again with every other one."""
+    """What it covers, for the limits of x and the width that it was drawn with last."""
 
     def nearest(self, x: float) -> tuple[float, float, float] | None:
         """x, y and smoothed y of the point nearest to `x`; None without points."""

@@ -24,12 +24,12 @@ _MIN_COLUMNS_TO_CLIP = 40
 """Columns of dots that a chart must fill before a steep start is clipped."""
 _MARKER_STRIDE = 8
 """Cells from one marker of a curve to the next, at the least."""
-_MOST_SPANS = 4
-"""Sizes and sections for which a curve remembers what it covers."""
 _MIN_POINTS = 3
 """Points of a curve from which the curves alone decide the limits."""
 _FEW = 10
 """Span of x below which ticks may fall between whole numbers."""
+_SPANS = 4
+"""Ways of drawing a curve that are kept: as it is and smoothed, with two widths."""
 _ROOMY = 6
 """Rows from which marks are named and the names of guides may take a line of their own; in a lower plot they would hide the curves."""
 
@@ -103,12 +103,12 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
 
 
 def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
-    """What a curve covers in each of `count` columns of dots."""
+    """What a curve covers in each of `count` columns of dots; of a curve that has not changed it is known from the last drawing."""
     key = (left, right, count, smoothed)
     if key not in curve.spans:
+        if len(curve.spans) > _SPANS:
+            curve.spans.clear()
         x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
-        while len(curve.spans) >= _MOST_SPANS:
-            del curve.spans[next(iter(curve.spans))]
         curve.spans[key] = columns(x, y, piece, left, right, count, curve.curve.style == "line")
     return curve.spans[key]
 
@@ -164,8 +164,12 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
     for prepared in chart.curves:
         _draw_bands(prepared.curve, plot, canvas, palette)
     inked: list[tuple[Curve, NDArray[np.bool_]]] = []
-    for prepared in chart.curves:
+    for prepared in sorted(chart.curves, key=lambda prepared: not prepared.curve.behind):
         curve = prepared.curve
+        if curve.behind:
+            smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
+            canvas.dots(dots(smooth, plot.bottom, plot.top, plot.height, plot.log), palette.style(curve.colour, dim=True), background=True)
+            continue
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if curve.style == "dots" or len(prepared.x) == 1:
@@ -246,7 +250,7 @@ def _draw_cursor(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
     for row in range(plot.height):
         canvas.put(row, plot.column(cursor), "│", style, only_blank=True)
     for curve in chart.curves:
-        point = curve.nearest(cursor)
+        point = curve.nearest(cursor) if not curve.curve.behind else None
         if point is not None and plot.left <= point[0] <= plot.right:
             x, _, y = point
             style = palette.style(curve.curve.colour, bold=True)
