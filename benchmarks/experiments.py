@@ -1,4 +1,4 @@
-"""Many runs at once: what starting one costs, eight seeds side by side, curves over each other, and the list of thousands of runs."""
+"""Many runs at once: what starting one costs, eight seeds side by side, and the list of thousands of runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.effort import Effort
 from benchmarks.pace import environment
 from benchmarks.rounds import alternate, ratio
@@ -24,13 +22,9 @@ from dlplay.runs import directory, launch
 from dlplay.runs.history import History
 from dlplay.runs.journal import JournalReader
 from dlplay.screen.runs.screen import RunsScreen
-from dlplay.widgets import Curve, LineChart
-from dlplay.widgets.charts.plot import draw
-from dlplay.widgets.drawing.palette import palette
 
 ARCHITECTURE = "convnet"
 SEEDS, JOBS = 8, 2
-OVERLAID, POINTS = 20, 100_000
 LISTED = 2000
 
 
@@ -38,7 +32,6 @@ def measure(effort: Effort) -> list[Line]:
     """Ratios are of what alternated in one round."""
     lines = _starting(effort)
     lines += _seeds(effort)
-    lines += _overlaid(1 if effort.quick else OVERLAID)
     lines += _list(20 if effort.quick else LISTED)
     return lines
 
@@ -103,29 +96,6 @@ def _timed(*flags: str) -> float:
         began = time.perf_counter()
         subprocess.run(command, check=True, env=environment(1), stdout=subprocess.DEVNULL)
         return time.perf_counter() - began
-
-
-def _overlaid(count: int) -> list[Line]:
-    """Redrawing a chart in which the front curve grows, and what it holds for the terminal."""
-    rng, x = np.random.default_rng(0), np.arange(POINTS, dtype=np.float64)
-    curves = [Curve(f"run-{i}", x, np.exp(-x / 2e4) + 0.1 * rng.random(POINTS), colour=str(i % 8), behind=i > 0) for i in range(count)]
-    times: dict[int, list[float]] = {}
-    cells: dict[int, int] = {}
-    for shown in (1, count):
-        chart = LineChart(smoothing=0.6)
-        for frame in range(21):
-            front = Curve("run", x[: POINTS - 2100 + 100 * frame], curves[0].y[: POINTS - 2100 + 100 * frame])
-            chart.curves = (front, *curves[1:shown])
-            began = time.process_time()
-            _, rows = draw(chart.state(), 60, 14, palette((20, 24, 30), (224, 224, 224), (240, 165, 20), "full"))
-            times.setdefault(shown, []).append(1000 * (time.process_time() - began))
-        cells[shown] = sum(len(segment.text) for row in rows for segment in row)
-    median = statistics.median(times[count][1:])
-    return [
-        Line(f"{count} runs of {POINTS:,} steps redrawn", median, "ms", 10.0, "most", spread(times[count][1:])),
-        Line("one run redrawn", statistics.median(times[1][1:]), "ms", spread=spread(times[1][1:])),
-        Line("cells sent for them, over those for one", cells[count] / cells[1], bound=1.0, within="most"),
-    ]
 
 
 def _list(count: int) -> list[Line]:

@@ -424,13 +424,18 @@ def compare(
     ],
     from_: Annotated[
         list[Path] | None,
-        Parameter(name="--from", help="Another training's curves: a CSV file with a column step, or a folder of TensorBoard's events."),
+        Parameter(
+            name="--from",
+            negative="",
+            help="Another training: a CSV file with a column step, or a TensorBoard folder.",
+        ),
     ] = None,
     rename: Annotated[
-        list[str] | None, Parameter(name="--rename", help="What a metric of such a file is called here, such as loss/val=val_loss.")
+        list[str] | None,
+        Parameter(name="--rename", negative="", help="What a metric of such a file is called here: loss/val=val_loss."),
     ] = None,
     metric: Annotated[
-        list[str] | None, Parameter(name="--metric", help="Compare this metric; may be repeated. By default all shared.")
+        list[str] | None, Parameter(name="--metric", negative="", help="Compare this metric; may be repeated. By default all shared.")
     ] = None,
     x: Annotated[
         Literal["step", "seconds", "examples"], Parameter(name="--x", help="The axis: steps, training time or examples seen.")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History
 from dlplay.runs.journal import Journal
 from dlplay.widgets.charts.plot import draw
+from tests.terminal import Terminal
 
 DATA = "moved-digits: 5,748 training and 1,440 held-out images"
 WORDS = "the reference: 65,343 words to train on; 16 x 64 = 1,024 a step"
@@ -50,12 +52,12 @@ def make(
     run = directory.create(runs_dir, architecture, values, name=name, group=group)
     begin = Started(architecture=architecture, name=name, settings=values, device="cpu", device_name="", threads=1, parameters=1, data=data)
     with Journal(run.journal_path) as journal:
-        for event in (begin, Baselines(values={"test_accuracy": {"SVC": 0.75}})):
-            journal.append(event)
+        journal.append(begin)
+        journal.append(Baselines(values={"test_accuracy": {"SVC": 0.75}}))
         for number, metrics in enumerate(finals):
             step = 100 * number
             if number:
-                losses = [1.0 / (step - 99 + i) for i in range(100)]
+                losses: list[float | None] = [1.0 / (step - 99 + i) for i in range(100)]
                 journal.append(Stepped(first=step - 99, step=step, metrics={"train_loss": losses}, seconds=10.0 * number))
             journal.append(Evaluated(step=step, metrics=metrics))
         for event in more:
@@ -96,7 +98,7 @@ def test_two_runs_are_told_apart_in_plain_text(runs_dir: Path, typed: Compare) -
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
     assert rows["lr"] == ["0.003", "0.01"]
     assert "channels" not in rows, "only what differs"
-    assert rows["b"] == ["90.0", "%", "+10.00", "points", "90.0", "%", "100"]
+    assert rows["b"] == ["90.0", "%", "100", "+10.00", "points", "90.0", "%", "100"]
     assert "baselines: SVC 75.0 %" in text
     assert "test_accuracy (higher is better)" in text
     assert "takes more seeds" in text
@@ -134,13 +136,26 @@ def test_the_picture_is_that_of_the_screen(runs_dir: Path, typed: Compare, tmp_p
     make(runs_dir, "b", lr=0.01)
     text = typed("a", "b", "--metric", "test_accuracy", "--svg", str(tmp_path / "picture.svg"))
     svg = (tmp_path / "picture.svg").read_text()
-    assert svg.startswith("<svg")
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert "#56b4e9" in svg, "the first curve has its colour"
     assert "#f0a514" in svg, "and the second"
     legend = next(line for line in text.splitlines() if line.startswith("● a"))
     assert legend.split()[1] in svg
     assert "exists already" in typed("a", "b", "--svg", str(tmp_path / "picture.svg"), fails=True)
     typed("a", "b", "--svg", str(tmp_path / "picture.svg"), "--force")
+
+
+def test_a_terminal_has_its_colours_on_its_own_background(runs_dir: Path) -> None:
+    make(runs_dir, "a")
+    make(runs_dir, "b", lr=0.01)
+    for environment, colours in (({}, {"56b4e9", "f0a514"}), ({"NO_COLOR": "1"}, set())):
+        with Terminal("compare", "a", "b", "--runs-dir", str(runs_dir), size=(100, 70), environment=environment) as terminal:
+            terminal.until("takes more seeds")
+            assert colours <= terminal.colours
+            assert bool(colours) == (terminal.colours != {"default"})
+            assert "292929" not in terminal.colours, "the background of the picture is not the terminal's"
+            widths = [len(line) for line in terminal.text.splitlines()]
+            assert 90 < max(widths) <= 100
 
 
 def test_a_group_is_one_source_with_quartiles_and_a_verdict(runs_dir: Path, typed: Compare) -> None:
@@ -259,7 +274,8 @@ def test_the_nearest_name_is_suggested(runs_dir: Path, typed: Compare) -> None:
     assert "no run or group matches 'x*'" in typed("x*", fails=True)
     assert "cannot be a run's name" in typed("Ω", fails=True)
     assert "name what to compare" in typed(fails=True)
-    assert "there is no such folder" in typed("./nowhere", fails=True)
+    assert "does not exist" in typed("./nowhere", fails=True)
+    assert "neither a run nor a checkpoint; CSV files and TensorBoard's folders are named with --from" in typed(str(runs_dir), fails=True)
 
 
 def test_shipped_models_and_checkpoints_are_points(runs_dir: Path, typed: Compare) -> None:
@@ -275,6 +291,9 @@ def test_shipped_models_and_checkpoints_are_points(runs_dir: Path, typed: Compar
     curves = found["metrics"][0]["curves"]
     assert curves[str(folder)] == {"step": [60], "value": [0.6]}
     assert json.loads(typed(str(run.path), str(folder.parent), "--json"))["sources"][0]["name"] == "a", "a run's folder is the run"
+    other = make(runs_dir.parent / "elsewhere", "a")
+    found = json.loads(typed("a", str(other.path), "--json"))
+    assert [source["name"] for source in found["sources"]] == ["a", str(other.path)], "two runs of one name are two"
     (folder / "meta.json").write_text("{}")
     assert "meta.json" in typed(str(folder), fails=True)
 
@@ -502,6 +521,24 @@ def test_bands_stand_behind_the_curves_and_decide_the_limits(plain: bool) -> Non
     assert sum("●" in line for line in text[1:]) == 1, "the markers stand on the line"
     inked = [row for row, line in enumerate(text[1:-1]) if any(0x2800 < ord(character) < 0x2900 for character in line)]
     assert len(inked) <= 5 if plain else len(inked) >= 8, "filled where there is colour, else thin lines"
+
+
+def test_equal_curves_all_show_their_markers() -> None:
+    x = np.arange(300.0)
+    names = [picture.marker(position) for position in range(12)]
+    assert len(set(names)) == 12
+    chart = widgets.LineChart()
+    chart.show([widgets.Curve(f"run-{name}", x, x, smoothed=False, marker=name, colour=str(i)) for i, name in enumerate(names)])
+    _, rows = draw(chart.state(), 80, 14, picture.colours(plain=True))
+    drawn = "".join(segment.text for row in rows[1:] for segment in row)
+    assert all(drawn.count(name) >= 3 for name in names[:-1]), drawn
+    assert sum(segment.cell_length for segment in rows[0]) > 80, "the legend is longer than the chart"
+    sources = [
+        Source(name, (Member(name=name, kind="file", curves={"score": Measured("unknown", x, x)}),)) for name in map("{}".format, range(30))
+    ]
+    comparison = compare(sources, [])
+    for row in picture.chart(comparison, comparison.metrics[0], "step", 60, picture.colours(plain=True)):
+        assert sum(segment.cell_length for segment in row) <= 60
 
 
 def test_the_clock_of_a_history_is_cut_with_its_steps(runs_dir: Path) -> None:

@@ -109,6 +109,8 @@ def test_what_cannot_be_said_is_not_said() -> None:
     assert runs_needed(np.array([1.5]), np.array([2.0, 3.0])) == runs_needed(np.array([1.0, 2.0]), np.array([2.0, 3.0])), "as the other"
     single = difference([np.array([1.0])], [np.array([2.0])])
     assert (single.low, single.high, single.probability, single.p, single.sure) == (1.0, 1.0, 1.0, 1.0, False)
+    huge = difference([np.full(4, 1e304) * np.arange(1, 5)], [np.arange(4.0)])
+    assert (huge.probability, huge.needed) == (0.0, runs_needed(np.arange(1.0, 5), np.zeros(4)))
     equal = difference([np.full(5, 0.3)], [np.full(5, 0.3)])
     assert (equal.difference, equal.probability, equal.p, equal.sure) == (0.0, 0.5, 1.0, False)
     for bad in ([], [np.array([])]):

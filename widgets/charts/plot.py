@@ -163,7 +163,8 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
 def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     for prepared in chart.curves:
         _draw_bands(prepared.curve, plot, canvas, palette)
-    for position, prepared in sorted(enumerate(chart.curves), key=lambda item: not item[1].curve.behind):
+    inked: list[tuple[Curve, NDArray[np.bool_]]] = []
+    for prepared in sorted(chart.curves, key=lambda prepared: not prepared.curve.behind):
         curve = prepared.curve
         if curve.behind:
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
@@ -179,12 +180,14 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
             canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        inked.append((curve, grid))
         on, off = DASHES[prepared.dash % len(DASHES)]
         if off:
             grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
+    for position, (curve, grid) in enumerate(inked):  # over all curves
         if curve.marker:
-            _draw_markers(curve, grid, position / len(chart.curves), canvas, palette)
+            _draw_markers(curve, grid, position / len(inked), canvas, palette)
 
 
 def _draw_bands(curve: Curve, plot: Plot, canvas: Canvas, palette: Palette) -> None:
@@ -266,8 +269,8 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
 
 def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
     ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
-    whole = all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves)
-    if plot.right - plot.left < _FEW and whole:  # x counts something, such as steps
+    if plot.right - plot.left < _FEW and all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves):
+        # x counts something, such as steps
         ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
     title = plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []

@@ -37,6 +37,8 @@ class Reached:
     source: str
     final: float
     """Of several runs the mean of those whose last value is a finite number; NaN where there is none."""
+    steps: tuple[int, int]
+    """The first and the last step of those last values."""
     best: float | None
     """The best of all evaluations and runs; None where no direction is known, or nothing was measured."""
     best_step: int | None
@@ -165,12 +167,14 @@ def _metric(name: str, having: Sequence[Source]) -> Metric:
 def _reached(source: Source, metric: Metric) -> Reached:
     members = source.having(metric.name)
     finals = source.finals(metric.name)
+    ends = [int(member.curves[metric.name].steps[-1]) for member in members]
     best = [found for member in members if metric.direction and (found := member.curves[metric.name].best(metric.direction))]
     step, value = (max if metric.direction == "higher" else min)(best, key=lambda pair: pair[1]) if best else (None, None)
     baselines = next((member.baselines[metric.name] for member in members if metric.name in member.baselines), {})
     return Reached(
         source=source.name,
         final=float(finals.mean()) if len(finals) else float("nan"),
+        steps=(min(ends), max(ends)),
         best=value,
         best_step=step,
         runs=len(finals),

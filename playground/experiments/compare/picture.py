@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import string
 from collections.abc import Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.segment import Segment, Segments
+from textual.strip import Strip
 
 from dlplay import widgets
 from dlplay.engine.settings import fields
@@ -34,7 +36,8 @@ def colours(*, plain: bool) -> Palette:
 
 def marker(position: int) -> str:
     """The character that stands on the curve of this source."""
-    return MARKERS[position % len(MARKERS)]
+    marks = MARKERS + string.ascii_uppercase
+    return marks[position % len(marks)]
 
 
 def chart(comparison: Comparison, metric: Metric, axis: Axis, width: int, colours: Palette) -> list[Row]:
@@ -48,7 +51,7 @@ def chart(comparison: Comparison, metric: Metric, axis: Axis, width: int, colour
     ]
     drawing.reach = max((float(curve.x[-1]) for curve in curves), default=0.0)
     drawing.show(curves, [widgets.Guide(name, value) for name, value in _baselines(comparison, metric).items()])
-    return drawing.paint(width, HEIGHT, colours)
+    return [list(Strip(row).crop(0, width)) for row in drawing.paint(width, HEIGHT, colours)]
 
 
 def svg(rows: Sequence[Row], width: int, title: str) -> str:

@@ -143,13 +143,14 @@ def _reached(comparison: Comparison, metric: Metric, width: int, colours: Palett
     known = f"{metric.direction} is better" if metric.direction else "which values are better is not known"
     means = any(source.group for source in comparison.sources)
     yield _title(f"{metric.name} ({known})", colours)
-    table = [["", "mean of last" if means else "last", f"against {fit(found[0].source, 20).rstrip()}", "best", "at step"]]
+    table = [["", "mean of last" if means else "last", "at step", f"against {fit(found[0].source, 20).rstrip()}", "best", "at step"]]
     for item in found:
         gap = item.final - found[0].final
         table.append(
             [
                 item.source,
                 _value(metric, item.final),
+                " to ".join(f"{step:,}" for step in dict.fromkeys(item.steps)),
                 "" if item is found[0] else _gap(metric, gap, sign=True),
                 "–" if item.best is None else _value(metric, item.best),
                 "–" if item.best_step is None else f"{item.best_step:,}",

@@ -13,14 +13,14 @@ import numpy as np
 
 from dlplay import architectures
 from dlplay.checkpoints.shipped import shipped
-from dlplay.checkpoints.store import read_record
+from dlplay.checkpoints.store import META, read_record
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.compare import files
 from dlplay.experiments.compare.member import Kind, Measured, Member, Source
 from dlplay.runs import directory
-from dlplay.runs.directory import RunDirectory, SpecError
+from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.history import History, Series
 from dlplay.runs.journal import JournalReader
 
@@ -86,14 +86,15 @@ def _named(word: str, runs_dir: Path, runs: Sequence[str], groups: Mapping[str, 
     if word in (known := shipped()):
         return [_source(_checkpoint(known[word].path, word, "shipped"))]
     if "/" in word or word in (".", ".."):
-        return _folder(expanded(word), notes)
+        return _folder(expanded(word), runs_dir, notes)
     if any(character in word for character in "*?["):
         return _pattern(word, runs_dir, runs, groups, notes)
     near = difflib.get_close_matches(word, [*runs, *groups, *known], n=1)
     if near and near[0] not in runs:
         kind = "group" if near[0] in groups else "shipped model"
         raise SettingsError(f"there is no run, group or shipped model {word[:80]!r}; did you mean the {kind} {near[0]}?")
-    return _single(directory.find(runs_dir, word).name, runs_dir, notes)  # which raises, with the nearest name
+    directory.find(runs_dir, word)  # raises, with the nearest name
+    return _single(word, runs_dir, notes)
 
 
 def _pattern(word: str, runs_dir: Path, runs: Sequence[str], groups: Mapping[str, list[str]], notes: list[str]) -> list[Source]:
@@ -108,26 +109,39 @@ def _pattern(word: str, runs_dir: Path, runs: Sequence[str], groups: Mapping[str
 
 
 def _single(name: str, runs_dir: Path, notes: list[str]) -> list[Source]:
-    member = _run(RunDirectory(runs_dir / name), notes)
+    member = _member(name, runs_dir, notes)
     return [_source(member)] if member else []
 
 
 def _group(name: str, runs: Sequence[str], runs_dir: Path, notes: list[str]) -> list[Source]:
-    members = [member for run in runs if (member := _run(RunDirectory(runs_dir / run), notes))]
+    members = [member for run in runs if (member := _member(run, runs_dir, notes))]
     return [Source(name, tuple(members), group=True)] if members else []
+
+
+def _member(name: str, runs_dir: Path, notes: list[str]) -> Member | None:
+    """The run of that name; None, noted, when somebody deleted it meanwhile, or it is another user's."""
+    try:
+        return _run(directory.find(runs_dir, name), notes)
+    except RunNameError as error:
+        notes.append(f"{name} was deleted meanwhile" if not (runs_dir / name).exists() else str(error))
+        return None
 
 
 def _source(member: Member) -> Source:
     return Source(member.name, (member,))
 
 
-def _folder(path: Path, notes: list[str]) -> list[Source]:
-    """A checkpoint, or a run's folder or that of its checkpoints, wherever they lie."""
-    if (path / "run.json").is_file() or (path.name == "checkpoints" and (path.parent / "run.json").is_file()):
-        member = _run(RunDirectory(path.absolute() if (path / "run.json").is_file() else path.absolute().parent), notes)
+def _folder(path: Path, runs_dir: Path, notes: list[str]) -> list[Source]:
+    """A checkpoint, or a run's folder or that of its checkpoints; a run that lies elsewhere has the name of its folder."""
+    folder = path.absolute().parent if path.name == "checkpoints" else path.absolute()
+    if (folder / "run.json").is_file():
+        member = _run(RunDirectory(folder), notes)
+        if member and folder.parent != runs_dir:
+            member = dataclasses.replace(member, name=str(path))
         return [_source(member)] if member else []
-    if not path.is_dir():
-        raise SettingsError(f"{str(path)[:300]}: there is no such folder")
+    if not (path / META).is_file():
+        found = "is neither a run nor a checkpoint" if path.exists() else "does not exist"
+        raise SettingsError(f"{str(path)[:300]} {found}; CSV files and TensorBoard's folders are named with --from")
     return [_source(_checkpoint(path, str(path), "checkpoint"))]
 
 
@@ -162,7 +176,7 @@ def _run(run: RunDirectory, notes: list[str]) -> Member | None:
     try:
         spec = run.spec
     except SpecError as error:
-        notes.append(f"{run.name} is left out: {error}" if run.path.exists() else f"{run.name} was deleted meanwhile")
+        notes.append(f"{run.name} is left out: {error}")
         return None
     card = _card(spec.architecture, spec.settings)
     history = History(card.metric, card.better) if card else History()

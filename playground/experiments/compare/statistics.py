@@ -135,6 +135,8 @@ def runs_needed(first: Floats, second: Floats) -> int | None:
     The normal approximation (z_a + z_b)² (s² + t²) / d², with Guenther's z_a² / 4 more (1981), and at least `LEAST`. A group of one run
     is taken to spread like the other; None when both are, or without a difference.
     """
+    scale = float(np.abs(np.concatenate([first, second])).max()) or 1.0  # a perplexity that has diverged may be 1e304
+    first, second = first / scale, second / scale
     gap = float(second.mean() - first.mean())
     spreads = [float(group.var(ddof=1)) for group in (first, second) if len(group) > 1]
     if not spreads or gap == 0:
