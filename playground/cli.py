@@ -21,7 +21,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
-from dlplay.flags import question_fields, with_flags
+from dlplay.flags import question_fields, with_flags, with_sweep_flags
 from dlplay.runs import directory
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
@@ -33,6 +33,10 @@ TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until",
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
+SweepName = Annotated[str, Parameter(help="Name of the sweep, as `dlplay sweep list` shows it.")]
+Storage = Annotated[
+    str | None, Parameter(name="--storage", help="The database of its trials, postgresql://USER@HOST/DATABASE; else $DLPLAY_STORAGE.")
+]
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
@@ -118,9 +122,24 @@ def _app(arguments: Sequence[str]) -> App:
     commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
     for function, name in commands:
         app.command(function, name=name, group="Runs", sort_key=2)
+    app.command(_sweep_app(arguments, complete))
     app.command(new, group="Set-up", sort_key=3)
     app.command(check, group="Set-up", sort_key=3)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
+    return app
+
+
+def _sweep_app(arguments: Sequence[str], complete: bool) -> App:
+    """`dlplay sweep ARCH`, `resume`, `work`, `show` and `list`."""
+    app = App(name="sweep", help="Search for the best settings, with Optuna: every trial is a run.", group="Runs", sort_key=2)
+    if not complete and arguments[:1] != ["sweep"]:
+        return app
+    asked = arguments[1] if len(arguments) > 1 else ""
+    for card in architectures.cards().values():
+        command: Callable[..., int] = with_sweep_flags(card, sweep) if complete or asked == card.name else _unbuilt
+        app.command(command, name=card.name, help=f"Search over the settings of {card.title}.", sort_key=1, group="Architectures")
+    for function, names in ((work_on, ("resume", "work")), (show_sweep, "show"), (list_sweeps, "list")):
+        app.command(function, name=names, sort_key=2, group="Sweeps")
     return app
 
 
@@ -160,6 +179,11 @@ def _check_command(app: App, arguments: Sequence[str]) -> None:
         raise SettingsError(f"--headless needs an architecture first, such as dlplay {next(iter(architectures.cards()))} --headless")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
         raise SettingsError(f"there is no command {arguments[0][:60]!r}; {_nearest(arguments[0], known)}")
+    if arguments[:1] == ["sweep"]:
+        known = [name for name in app["sweep"] if not name.startswith("-")]
+        if len(arguments) < 2 or (not arguments[1].startswith("-") and arguments[1] not in known):
+            word = arguments[1][:60] if len(arguments) > 1 else ""
+            raise SettingsError(f"dlplay sweep {word or 'needs an architecture or a command'}: {_nearest(word, known)}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -345,6 +369,68 @@ def export(
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part, trust_code), draft)
     print_line(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
     return 0
+
+
+def sweep(card: Card, given: dict[str, Any]) -> int:
+    """`dlplay sweep ARCH`: search over its settings."""
+    runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
+    settings = make(card.settings, _values(card, given, runs_dir))
+    _check_until(card.of(to_dict(settings)), settings)
+    from dlplay.experiments.sweep import commands
+
+    flags = {name: given.get(name) for name in ("jobs", "storage", "on", "slurm")}
+    numbers = {name: commands.whole(name, given[name]) for name in ("jobs", "trials") if name in given}
+    return commands.start(
+        card,
+        settings,
+        [*_typed(card, given)],
+        _absolute(str(given.get("from", ""))),
+        runs_dir,
+        search=given.get("search", []),
+        name=given.get("name"),
+        trials=numbers.get("trials"),
+        sampler=given.get("sampler", "tpe"),
+        prune=given.get("prune", "none"),
+        metric=given.get("metric"),
+        way=commands.how(**{**flags, "jobs": numbers.get("jobs")}, as_json=bool(given.get("json"))),
+    )
+
+
+def work_on(
+    name: SweepName,
+    /,
+    *,
+    jobs: Annotated[int | None, Parameter(name="--jobs", help="Trials at a time; with --on slurm the number of workers.")] = None,
+    storage: Storage = None,
+    on: Annotated[Literal["slurm"] | None, Parameter(name="--on", help="Submit the workers to Slurm instead of working here.")] = None,
+    slurm: Annotated[
+        str | None, Parameter(name="--slurm", help="What Slurm is told, such as partition=gpu,gres=gpu:1,time=60 (minutes).")
+    ] = None,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Go on with a sweep, after whatever ended its workers, or as a further worker beside them, from any machine."""
+    folder = directory.default_runs_dir(runs_dir)
+    from dlplay.experiments.sweep import commands
+
+    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json), trust_code=trust_code)
+
+
+def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+    """Show what a sweep has found: its trials, the best settings as a command, and which settings matter."""
+    folder = directory.default_runs_dir(runs_dir)
+    from dlplay.experiments.sweep import commands
+
+    return commands.show_sweep(name, folder, commands.how(None, storage, None, None, as_json))
+
+
+def list_sweeps(*, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+    """List the sweeps."""
+    folder = directory.default_runs_dir(runs_dir)
+    from dlplay.experiments.sweep import commands
+
+    return commands.list_sweeps(folder, as_json)
 
 
 def new(
