@@ -7,7 +7,7 @@ import difflib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
+from dlplay.engine.printable import without_address
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
 from dlplay.flags import question_fields, with_flags, with_sweep_flags
 from dlplay.runs import directory
@@ -371,14 +372,25 @@ def export(
     return 0
 
 
+@contextlib.contextmanager
+def _needs_optuna() -> Iterator[None]:
+    """Raises `SettingsError` where a module of the extra `sweep` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("dlplay"):
+            raise
+        raise SettingsError(f"a sweep needs the package {error.name}: pip install 'dlplay[sweep]'") from None
+
+
 def sweep(card: Card, given: dict[str, Any]) -> int:
     """`dlplay sweep ARCH`: search over its settings."""
     runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
     settings = make(card.settings, _values(card, given, runs_dir))
     _check_until(card.of(to_dict(settings)), settings)
-    from dlplay.experiments.sweep import commands
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
 
-    flags = {name: given.get(name) for name in ("jobs", "storage", "on", "slurm")}
     numbers = {name: commands.whole(name, given[name]) for name in ("jobs", "trials") if name in given}
     return commands.start(
         card,
@@ -392,7 +404,9 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         sampler=given.get("sampler", "tpe"),
         prune=given.get("prune", "none"),
         metric=given.get("metric"),
-        way=commands.how(**{**flags, "jobs": numbers.get("jobs")}, as_json=bool(given.get("json"))),
+        way=commands.how(
+            numbers.get("jobs"), given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))
+        ),
     )
 
 
@@ -412,23 +426,26 @@ def work_on(
 ) -> int:
     """Go on with a sweep, after whatever ended its workers, or as a further worker beside them, from any machine."""
     folder = directory.default_runs_dir(runs_dir)
-    from dlplay.experiments.sweep import commands
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
 
-    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json), trust_code=trust_code)
+    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json=as_json), trust_code=trust_code)
 
 
 def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
     """Show what a sweep has found: its trials, the best settings as a command, and which settings matter."""
     folder = directory.default_runs_dir(runs_dir)
-    from dlplay.experiments.sweep import commands
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
 
-    return commands.show_sweep(name, folder, commands.how(None, storage, None, None, as_json))
+    return commands.show_sweep(name, folder, commands.how(None, storage, as_json=as_json))
 
 
 def list_sweeps(*, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
     """List the sweeps."""
     folder = directory.default_runs_dir(runs_dir)
-    from dlplay.experiments.sweep import commands
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
 
     return commands.list_sweeps(folder, as_json)
 
@@ -572,5 +589,5 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
 
 
 def _refuse(words: str, status: int) -> int:
-    print_line(f"dlplay: {words}", error=True)
+    print_line(f"dlplay: {without_address(words)}", error=True)
     return status

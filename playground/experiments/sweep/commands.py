@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -62,10 +62,18 @@ def whole(name: str, text: Any) -> int:
         raise SettingsError(f"--{name} {str(text)[:60]!r} is not a whole number") from None
 
 
-def how(jobs: int | None, storage: str | None, on: str | None, slurm: str | None, as_json: bool) -> How:
+def check_choice(name: str, given: str | None, kind: Any) -> None:
+    """Raises `SettingsError` for a word that is given and that a flag of this `Literal` does not take."""
+    *words, last = get_args(kind)
+    if given is not None and given not in (*words, last):
+        raise SettingsError(f"--{name} {given[:60]}: use {' or '.join(filter(None, [', '.join(words), last]))}")
+
+
+def how(jobs: int | None, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
     """From the flags. Raises `SettingsError`."""
     if jobs is not None and not 1 <= jobs <= 1000:
         raise SettingsError(f"--jobs {jobs}: use 1 to 1000")
+    check_choice("on", on, Literal["slurm"])
     if slurm is not None and on is None:
         raise SettingsError("--slurm needs --on slurm")
     return How(jobs or 1, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
@@ -88,6 +96,8 @@ def start(
 ) -> int:
     """Begin a sweep and work on it; `settings` are those of every run, of which `given` were typed. Returns the exit status. Raises
     `SettingsError`, `RunNameError`, `SweepError`, `DataError`, and `KeyboardInterrupt`."""
+    check_choice("sampler", sampler, Sampler)
+    check_choice("prune", prune, Prune)
     space = parse_search(card, search)
     if both := [dimension.name for dimension in space if dimension.name in given]:
         raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])

@@ -22,12 +22,14 @@ from dlplay.runs.console import format_number, print_line
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One trial."""
 
+    number: int
+    """From 1, as in the name of its run."""
     run: str
     state: Literal["complete", "pruned", "failed", "training", "left"]
     """`left`: its worker died; the next one takes it up."""
     step: int
     value: float | None
-    """Of the metric: at the end, or the last one that was reported."""
+    """Of the metric: at the end, or the last one that was reported; None where there is no finite one."""
     settings: dict[str, Any]
     """Those that are searched."""
     why: str = ""
@@ -92,23 +94,24 @@ def _row(backend: Backend, trial: FrozenTrial) -> Row:
         state: Any = STATES[trial.state]
     else:
         state = "left" if is_free(backend.locks, str(trial.number)) else "training"
-    reported = trial.intermediate_values
+    reported = {step: value for step, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)}
     value = trial.value if trial.value is not None else reported[max(reported)] if reported else None
     return Row(
+        number=trial.number + 1,
         run=spec.run_name(trial.number),
         state=state,
         step=trial.user_attrs.get("step", max(reported, default=0)),
-        value=value,
+        value=value if value is not None and math.isfinite(value) else None,
         settings={d.name: msgspec.to_builtins(d.value(trial.params[d.name])) for d in spec.space if d.name in trial.params},
         why=trial.user_attrs.get("why", ""),
-        values=dict(sorted(reported.items())),
+        values=reported,
     )
 
 
-def _rank(spec: SweepSpec, row: Row) -> tuple[int, float, str]:
+def _rank(spec: SweepSpec, row: Row) -> tuple[int, float, int]:
     order = ("complete", "pruned", "training", "left", "failed").index(row.state)
     value = math.inf if row.value is None else row.value if spec.better == "lower" else -row.value
-    return order, math.inf if math.isnan(value) else value, row.run
+    return order, value, row.number
 
 
 def _importance(backend: Backend) -> dict[str, float]:
@@ -116,9 +119,10 @@ def _importance(backend: Backend) -> dict[str, float]:
     if len(complete) < 2 or len({trial.value for trial in complete}) < 2:
         return {}
     try:
-        return get_param_importances(backend.study, evaluator=FanovaImportanceEvaluator(seed=0))
+        shares = get_param_importances(backend.study, evaluator=FanovaImportanceEvaluator(seed=0))
     except (RuntimeError, ValueError):  # such as settings that no two complete trials differ in
         return {}
+    return {name: float(share) for name, share in shares.items()}
 
 
 def command(spec: SweepSpec, settings: dict[str, Any]) -> str:
@@ -161,10 +165,14 @@ def _table(found: Report) -> list[str]:
     rows = [["run", "state", "step", found.metric, *names, ""]]
     for row in found.trials:
         cells = [show(row.settings[name]) if name in row.settings else "–" for name in names]
-        cells = [f"{value:.4g}" if isinstance(value := row.settings.get(name), float) else cell for name, cell in zip(names, cells, strict=True)]
+        cells = [
+            f"{value:.4g}" if isinstance(value := row.settings.get(name), float) else cell for name, cell in zip(names, cells, strict=True)
+        ]
         rows.append([row.run, row.state, f"{row.step:,}", "–" if row.value is None else format_number(row.value), *cells, row.why])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
-        "  ".join([*(cell.ljust(w) if at < 2 else cell.rjust(w) for at, (cell, w) in enumerate(zip(row, widths, strict=False))), row[-1]]).rstrip()
+        "  ".join(
+            [*(cell.ljust(w) if at < 2 else cell.rjust(w) for at, (cell, w) in enumerate(zip(row, widths, strict=False))), row[-1]]
+        ).rstrip()
         for row in rows
     ]

@@ -51,7 +51,9 @@ def _executor_class() -> Any:
     return SlurmExecutor
 
 
-def submit(folder: SweepFolder, workers: int, options: dict[str, Any], arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+def submit(
+    folder: SweepFolder, workers: int, options: dict[str, Any], arguments: Sequence[str], environment: Mapping[str, str]
+) -> list[str]:
     """Submit so many workers, each one `dlplay sweep work NAME ARGUMENTS`; returns the jobs' ids. Slurm hands the environment on, and it is
     written to no file of ours. Raises `SettingsError` where there is no Slurm, and `DataError` when it refuses."""
     from submitit.core.utils import FailedSubmissionError
@@ -71,7 +73,9 @@ def submit(folder: SweepFolder, workers: int, options: dict[str, Any], arguments
             jobs = [executor.submit(work) for _ in range(workers)]
     except (FailedSubmissionError, OSError) as error:
         words = " ".join(str(error.__cause__ or error).split())
-        raise DataError(f"Slurm refused the workers: {words[-300:]}; correct --slurm, then dlplay sweep work {folder.name} --on slurm") from None
+        raise DataError(
+            f"Slurm refused the workers: {words[-300:]}; correct --slurm, then dlplay sweep work {folder.name} --on slurm"
+        ) from None
     finally:
         for name in environment:
             os.environ.pop(name, None)

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from dlplay import architectures
 from dlplay.engine.card import Card
+from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.sweep.space import Dimension, parse_search
 from dlplay.runs import directory
@@ -29,7 +30,7 @@ Prune = Literal["median", "hyperband", "none"]
 MOST_TRIALS = 100_000
 
 
-class SweepError(ValueError):
+class SweepError(DataError):
     """A sweep that cannot be used; the message says why, and what to do."""
 
 
@@ -180,6 +181,7 @@ def free_name(runs_dir: Path, architecture: str) -> str:
 
 def check_free(runs_dir: Path, name: str, trials: int) -> None:
     """Raises `RunNameError` unless a sweep of so many trials can have this name."""
+    directory.check_name(name)
     directory.check_name(f"{name}-{trials}")
     if name.startswith("-"):
         raise RunNameError(f"{name[:80]!r} cannot be a sweep's name; it would be read as a flag")

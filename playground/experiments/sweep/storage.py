@@ -11,20 +11,18 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import optuna
+import sqlalchemy.exc
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.sweep.locks import FolderLocks, Locks, held
 from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, encode
 from dlplay.runs.files import open_regular
-
-try:
-    import optuna
-    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-except ModuleNotFoundError as error:
-    raise SettingsError(f"a sweep needs the package {error.name}: pip install 'dlplay[sweep]'") from None
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -54,7 +52,11 @@ def address(given: str | None) -> str:
     os.environ.pop(VARIABLE, None)
     if text and not _ADDRESS.match(text):
         raise SettingsError("--storage takes postgresql://USER@HOST/DATABASE; what was given does not begin with postgresql://")
-    return _ADDRESS.sub("postgresql+psycopg://", text)
+    url = _ADDRESS.sub("postgresql+psycopg://", text)
+    try:
+        return url and sqlalchemy.make_url(url).render_as_string(hide_password=False)
+    except (ValueError, sqlalchemy.exc.ArgumentError):
+        raise SettingsError("--storage takes postgresql://USER@HOST/DATABASE; what was given cannot be read as that") from None
 
 
 def create(folder: SweepFolder, spec: SweepSpec, url: str) -> None:
@@ -66,7 +68,9 @@ def create(folder: SweepFolder, spec: SweepSpec, url: str) -> None:
     with _guarded(), _connected(url, spec.name) as (storage, locks), held(locks, "ask"):
         study = optuna.create_study(study_name=spec.name, storage=storage, direction=_direction(spec), load_if_exists=True)
         if "sweep" in study.user_attrs:
-            raise SweepError(f"the database has a sweep {spec.name!r} already; join it: dlplay sweep work {spec.name}, or choose another name")
+            raise SweepError(
+                f"the database has a sweep {spec.name!r} already; join it: dlplay sweep work {spec.name}, or choose another name"
+            )
         study.set_user_attr("sweep", encode(spec).decode())
 
 
@@ -108,8 +112,8 @@ def opened(folder: SweepFolder, spec: SweepSpec, url: str) -> Iterator[Backend]:
         yield Backend(spec, study, locks)
 
 
-def _direction(spec: SweepSpec) -> str:
-    return {"higher": "maximize", "lower": "minimize"}[spec.better]
+def _direction(spec: SweepSpec) -> Literal["maximize", "minimize"]:
+    return "maximize" if spec.better == "higher" else "minimize"
 
 
 def _pruner(spec: SweepSpec) -> optuna.pruners.BasePruner:
@@ -245,7 +249,9 @@ def _guarded() -> Iterator[None]:
             why = "it has no such database or user"
         else:
             why = f"it does not answer, or no longer ({type(error).__name__})"
-        words = f"the sweep's database cannot be used: {why}; its address is not shown here. Nothing is lost: dlplay sweep resume NAME goes on"
+        words = (
+            f"the sweep's database cannot be used: {why}; its address is not shown here. Nothing is lost: dlplay sweep resume NAME goes on"
+        )
         raise DataError(words) from None
 
 

@@ -198,7 +198,9 @@ class Worker:
             spec = directory.find(self._runs_dir, name).spec
             wanted = msgspec.json.decode(msgspec.json.encode(settings))
             if (spec.group, spec.architecture, spec.settings) != (self._spec.name, self._card.name, wanted):
-                raise SweepError(f"the run {name} is not the one that the sweep {self._spec.name} made; rename it, and the sweep makes its own")
+                raise SweepError(
+                    f"the run {name} is not the one that the sweep {self._spec.name} made; rename it, and the sweep makes its own"
+                )
         else:
             run = directory.create(self._runs_dir, self._card.name, settings, self._spec.origin, name, group=self._spec.name)
         frozen = self._trials()[trial.number]
@@ -221,30 +223,36 @@ class Worker:
         if active.follower.loading:
             return
         self._report(active)
+        finished, failure = active.history.finished, active.history.failure
         if active.pruned:
             self._stop(active.run)
-            return self._conclude(active, TrialState.PRUNED, active.pruned)
-        finished, failure = active.history.finished, active.history.failure
-        if failure is not None:
+            self._conclude(active, TrialState.PRUNED, active.pruned)
+        elif failure is not None:
             words = failure.what + (f": {failure.why}" if failure.why else "")
-            return self._conclude(active, TrialState.FAIL, f"{words} (step {failure.step:,})")
-        if finished is not None and finished.reason == "stopped":
-            return self._conclude(active, TrialState.PRUNED, f"it was stopped by hand at step {finished.step:,}")
-        if finished is not None and finished.reason != "interrupted":
+            self._conclude(active, TrialState.FAIL, f"{words} (step {failure.step:,})")
+        elif finished is not None and finished.reason == "stopped":
+            self._conclude(active, TrialState.PRUNED, f"it was stopped by hand at step {finished.step:,}")
+        elif finished is not None and finished.reason != "interrupted":
             value = finished.metrics.get(self._spec.metric, math.nan)
             if math.isnan(value):
-                return self._conclude(active, TrialState.FAIL, f"the run measured no {self._spec.metric}")
-            return self._conclude(active, TrialState.COMPLETE, value=value)
-        if not trains:
+                self._conclude(active, TrialState.FAIL, f"the run measured no {self._spec.metric}")
+            else:
+                self._conclude(active, TrialState.COMPLETE, value=value)
+        elif not trains and active.process is not None:
+            self._start_again(active, active.process)
+        elif not trains:
             self._start(active)
 
     def _report(self, active: _Active) -> None:
-        """Report the evaluations, until one of them is a reason to prune the trial: that is kept before anything is done about it."""
+        """Report the evaluations, until one of them is a reason to prune the trial: that is kept before anything is done about it.
+
+        The one before the first step says nothing of the settings, and is left out.
+        """
         series = active.history.held_out.get(self._spec.metric)
         if series is None or active.pruned:
             return
         for step, value in zip(series.x.astype(int).tolist(), series.y.tolist(), strict=True):
-            if step in active.reported:
+            if step == 0 or step in active.reported:
                 continue
             active.reported.add(step)
             active.trial.report(value, step)
@@ -262,25 +270,28 @@ class Worker:
             raise SweepError(str(error)) from None
 
     def _start(self, active: _Active) -> None:
-        """Start the run's process; one that died is started again, from the last checkpoint."""
-        if active.process is not None:
-            status, words = active.process.returncode, active.process.last_words(1)
-            if status == _USAGE:
-                return self._conclude(active, TrialState.FAIL, words.removeprefix("dlplay: "))
-            if status != _HELD:
-                active.deaths = 1 if active.history.saved_step != active.saved else active.deaths + 1
-                active.saved = active.history.saved_step
-            if active.deaths >= MOST_DEATHS:
-                return self._conclude(active, TrialState.FAIL, f"its process died {active.deaths} times (status {status}): {words}")
-            if status == _HELD and holder(active.run.lock_path) is not None:
-                active.process = None  # it is another worker's process, which this one follows
-                return
+        """Start a process that trains the run from its last checkpoint, or from the beginning."""
         trust = ["--trust-code"] if self._code else []
         arguments = ["resume", active.run.name, "--headless", "--runs-dir", str(self._runs_dir), *trust]
         active.process = launch.launch_blocking(arguments, active.run.log_path)
         if not active.here:
             active.trial.set_user_attr("machine", platform.node())
             active.here = True
+
+    def _start_again(self, active: _Active, process: Launched) -> None:
+        """Its process has died, or was refused."""
+        status, words = process.returncode, process.last_words(1).removeprefix("dlplay: ")
+        if status == _HELD:
+            active.process = None  # another process trains it, which is followed
+            return
+        active.deaths = active.deaths + 1 if active.history.saved_step == active.saved else 1
+        active.saved = active.history.saved_step
+        if status == _USAGE:
+            self._conclude(active, TrialState.FAIL, words)
+        elif active.deaths >= MOST_DEATHS:
+            self._conclude(active, TrialState.FAIL, f"its process died {active.deaths} times (status {status}): {words}")
+        else:
+            self._start(active)
 
     def _conclude(self, active: _Active, state: TrialState, why: str = "", value: float | None = None) -> None:
         self._end(active.trial, state, why, value, active.history.step)
