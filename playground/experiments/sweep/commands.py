@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -122,6 +123,7 @@ def start(
         seed=settings.seed,
         origin=origin,
         database=bool(way.url),
+        created=time.time(),
     )
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)

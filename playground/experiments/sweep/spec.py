@@ -8,7 +8,6 @@ import itertools
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -203,7 +202,7 @@ def staged(runs_dir: Path, spec: SweepSpec) -> Iterator[SweepFolder]:
         draft.locks_path.mkdir(mode=0o700)
         fd = os.open(draft.path / "sweep.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(encode(msgspec.structs.replace(spec, created=spec.created or time.time())))
+            file.write(encode(spec))
             file.flush()
             os.fsync(file.fileno())
         yield draft

@@ -1,0 +1,104 @@
+"""Servers that tests start for themselves on this machine: a PostgreSQL, and a Slurm of one node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """A PostgreSQL on loopback, in a folder of its own."""
+
+    USER, PASSWORD, DATABASE = "sweepuser", "sesame-4711", "sweepbase"
+
+    def __init__(self, bin_: Path, folder: Path) -> None:
+        self._bin, self._folder = bin_, folder
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return self.address(f"{self.USER}:{self.PASSWORD}")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no file and no error may tell."""
+        return self.USER, self.PASSWORD, self.DATABASE, "127.0.0.1", str(self.port)
+
+    def address(self, user: str) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{self.DATABASE}"
+
+    def create(self) -> None:
+        """A cluster with one user, whose password is asked, and one database."""
+        words = self._folder / "password"
+        words.write_text(self.PASSWORD)
+        words.chmod(0o644)
+        data = self._folder / "data"
+        self._as_user("initdb", "-D", data, "-U", self.USER, "-A", "scram-sha-256", f"--pwfile={words}", "-E", "UTF8", "--no-sync")
+        self.start()
+        env = {**os.environ, "PGPASSWORD": self.PASSWORD}
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", self.USER]
+        subprocess.run([self._bin / "createdb", *where, self.DATABASE], env=env, check=True, capture_output=True)
+
+    def start(self) -> None:
+        options = ["-p", str(self.port), "-k", str(self._folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_as_postgres(), self._bin / "postgres", "-D", self._folder / "data", *options], stdout=log, stderr=log
+            )
+        wait_until(self._answers, "PostgreSQL answers")
+
+    def stop(self) -> None:
+        """At once, with all its connections; it can be started again."""
+        if self._process is not None and self._process.poll() is None:
+            self._as_user("pg_ctl", "-D", self._folder / "data", "-m", "immediate", "stop")
+            self._process.wait(60)
+
+    def _answers(self) -> bool:
+        asked = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False).returncode == 0
+
+    def _as_user(self, program: str, *arguments: object) -> None:
+        subprocess.run([*_as_postgres(), self._bin / program, *map(str, arguments)], check=True, capture_output=True, cwd="/")
+
+
+def _as_postgres() -> list[str]:
+    """PostgreSQL does not run as root."""
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A running server. Skips the test where there is none."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), *filter(None, [shutil.which("initdb")])]
+    if not found:
+        pytest.skip("PostgreSQL's server is not installed (Debian: postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="dlplay-postgres-"))
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    server = Postgres(Path(found[0]).parent, folder)
+    try:
+        server.create()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
