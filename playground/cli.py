@@ -404,9 +404,7 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         sampler=given.get("sampler", "tpe"),
         prune=given.get("prune", "none"),
         metric=given.get("metric"),
-        way=commands.how(
-            numbers.get("jobs"), given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))
-        ),
+        way=commands.how(numbers.get("jobs"), given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))),
     )
 
 

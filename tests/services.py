@@ -102,3 +102,108 @@ def postgres() -> Iterator[Postgres]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_untold(server: Postgres, *folders: Path) -> None:
+    """No file tells anything of the address."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+    told = [(path, secret) for path in files for secret in server.secrets if secret.encode() in path.read_bytes()]
+    assert told == []
+
+
+class Slurm:
+    """A Slurm of this machine alone. Its commands find it by the variable SLURM_CONF."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.configuration = folder / "slurm.conf"
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        for name in ("state", "spool"):
+            (self._folder / name).mkdir()
+        key = self._folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o600)
+        munge = self._folder / "munge.socket"
+        places = [f"--{name}-file={self._folder}/munged.{name}" for name in ("pid", "seed", "log")]
+        self._run("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}", *places)
+        wait_until(munge.exists, "munge listens")
+        node = socket.gethostname().partition(".")[0]
+        self.configuration.write_text(f"""
+            ClusterName=dlplay
+            SlurmctldHost={node}(127.0.0.1)
+            SlurmUser=root
+            AuthInfo=socket={munge}
+            SlurmctldPort={free_port()}
+            SlurmdPort={free_port()}
+            StateSaveLocation={self._folder}/state
+            SlurmdSpoolDir={self._folder}/spool
+            SlurmctldPidFile={self._folder}/slurmctld.pid
+            SlurmdPidFile={self._folder}/slurmd.pid
+            ProctrackType=proctrack/linuxproc
+            TaskPlugin=task/none
+            SelectType=select/cons_tres
+            SelectTypeParameters=CR_CPU
+            AccountingStorageType=accounting_storage/none
+            JobAcctGatherType=jobacct_gather/none
+            MpiDefault=none
+            ReturnToService=2
+            SchedulerParameters=sched_interval=1,batch_sched_delay=0
+            KillWait=5
+            SlurmdParameters=config_overrides
+            NodeName={node} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+            PartitionName=main Nodes={node} Default=YES MaxTime=INFINITE State=UP
+        """)
+        self._run("slurmctld", "-D", "-i", "-f", str(self.configuration))
+        self._run("slurmd", "-D", "-f", str(self.configuration), "-N", node)
+        wait_until(lambda: "idle" in self("sinfo", "-h", "-o", "%t"), "the node is idle")
+
+    def __call__(self, *command: str) -> str:
+        """What one of Slurm's commands prints."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60).stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "SLURM_CONF": str(self.configuration)}
+
+    def stop(self) -> None:
+        self("scancel", "--full", "--user=root")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not self("squeue", "-h"), "the jobs are gone", 30)
+        for process in reversed(self._processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
+        assert path
+        with (self._folder / f"{program}.out").open("ab") as log:
+            self._processes.append(subprocess.Popen([path, *arguments], env=self.environment, stdout=log, stderr=log))
+
+
+@contextlib.contextmanager
+def slurm() -> Iterator[Slurm]:
+    """A running Slurm. Skips the test where there is none, or where its daemons cannot run."""
+    missing = [
+        name
+        for name in ("munged", "slurmctld", "slurmd", "sbatch", "srun")
+        if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
+    ]
+    if missing:
+        pytest.skip(f"Slurm is not installed, there is no {missing[0]} (Debian: slurm-wlm, munge)")
+    if os.geteuid() != 0:
+        pytest.skip("Slurm's daemons start jobs as other users: they run as root alone")
+    folder = Path(tempfile.mkdtemp(prefix="dlplay-slurm-"))
+    cluster = Slurm(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)

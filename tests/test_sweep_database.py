@@ -17,7 +17,7 @@ from dlplay.experiments.sweep.spec import find
 from dlplay.experiments.sweep.storage import VARIABLE, address, opened
 from dlplay.runs import directory, launch
 from tests.conftest import Command, Dlplay, wait_until
-from tests.services import Postgres, postgres
+from tests.services import Postgres, check_untold, postgres
 from tests.sweeps import METRIC, Death, Scripted, check_whole, finished, resume, show, sweep
 
 pytestmark = pytest.mark.slow
@@ -53,14 +53,6 @@ def ended(server: Postgres, name: str) -> int:
     with psycopg.connect(server.url) as connection:
         (number,) = connection.execute(asked, (name,)).fetchone() or (0,)
         return int(number)
-
-
-def check_untold(server: Postgres, *folders: Path) -> None:
-    """No file tells anything of the address."""
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    assert files
-    told = [(path, secret) for path in files for secret in server.secrets if secret.encode() in path.read_bytes()]
-    assert told == []
 
 
 def test_machines_that_share_only_the_database_lose_nothing(

@@ -56,7 +56,7 @@ def submit(
 ) -> list[str]:
     """Submit so many workers, each one `dlplay sweep work NAME ARGUMENTS`; returns the jobs' ids. Slurm hands the environment on, and it is
     written to no file of ours. Raises `SettingsError` where there is no Slurm, and `DataError` when it refuses."""
-    from submitit.core.utils import FailedSubmissionError
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
     from submitit.helpers import CommandFunction
 
     logging.getLogger("submitit").setLevel(logging.ERROR)
@@ -71,8 +71,8 @@ def submit(
         os.environ |= environment
         with executor.batch():
             jobs = [executor.submit(work) for _ in range(workers)]
-    except (FailedSubmissionError, OSError) as error:
-        words = " ".join(str(error.__cause__ or error).split())
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        words = " ".join(str(error).split())
         raise DataError(
             f"Slurm refused the workers: {words[-300:]}; correct --slurm, then dlplay sweep work {folder.name} --on slurm"
         ) from None
