@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import os
 import shlex
 import sys
@@ -21,15 +22,15 @@ from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.printable import without_address
-from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, show, to_dict
 from dlplay.flags import question_fields, with_flags, with_sweep_flags
-from dlplay.runs import directory
+from dlplay.runs import directory, launcher
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
-TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every")
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "seeds", "jobs")
 """Settings and flags that are only for training."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
@@ -58,6 +59,8 @@ def main() -> None:
     """Entry point: run the command line and exit with its status."""
     if not prepare_streams():
         sys.exit(_refuse("standard output is closed; send it somewhere, such as >/dev/null", USAGE))
+    if sys.argv[1:2] == [launcher.FLAG]:
+        sys.argv[1:] = launcher.serve(int(sys.argv[2]))  # goes on in each process that it forks
     sys.exit(run(sys.argv[1:]))
 
 
@@ -239,8 +242,15 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         _check_questions(card, panel, questions)
         print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
         return 0
-    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     own_code = code(card.settings, to_dict(settings))
+    if settings.seeds.strip():
+        from dlplay.experiments import seeds
+
+        if given.get("paused"):
+            raise SettingsError("--paused is for one run, and --seeds are several; leave one of them out", "seeds")
+        group = seeds.create(runs_dir, card, settings, given.get("name"), start)
+        return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
+    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
 
 
@@ -259,11 +269,16 @@ def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
             raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
 
 
-def list_runs(*, runs_dir: RunsDir = None, as_json: AsJson = False) -> int:
+def list_runs(
+    *,
+    runs_dir: RunsDir = None,
+    members: Annotated[bool, Parameter(name="--members", negative="", help="Each run of a group in a line of its own.")] = False,
+    as_json: AsJson = False,
+) -> int:
     """List the runs, the newest first."""
     from dlplay.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json)
+    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json, members=members)
     return 0
 
 
@@ -275,11 +290,11 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
-    """Stop a run after saving it."""
+    """Stop a run, or every run of a group, after saving it."""
     from dlplay.runs import launch
 
-    run = directory.find(directory.default_runs_dir(runs_dir), name)
-    print_line(launch.stop_run(run))
+    for run in directory.find_all(directory.default_runs_dir(runs_dir), name):
+        print_line(launch.stop_run(run))
     return 0
 
 
@@ -302,9 +317,9 @@ def resume(
     trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Resume a run from its last checkpoint."""
+    """Resume a run from its last checkpoint, or (with --headless) the runs of a group."""
     folder = directory.default_runs_dir(runs_dir)
-    run = directory.find(folder, name)
+    run, *others = directory.find_all(folder, name)
     card = architectures.card(run.spec.architecture)
     given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
@@ -316,6 +331,19 @@ def resume(
     from dlplay.runs.trust import agreed
 
     own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    if run.name != name:
+        if not headless or paused:
+            raise SettingsError(
+                f"{name} is a group of {1 + len(others)} runs; resume it with --headless, or one of them, such as {run.name}"
+            )
+        from dlplay.experiments import seeds
+        from dlplay.experiments.sweep import spec as sweeps
+
+        if name in sweeps.names(folder):
+            raise SettingsError(f"{name} is a sweep: dlplay sweep resume {name} goes on with it")
+        flags = [word for key, value in overrides.items() for word in ("--set", f"{key}={show(value)}")]
+        jobs = seeds.jobs_of(run.spec.settings | {key: overrides[key] for key in ("threads", "device") if key in overrides})
+        return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
     if not headless:
         return _screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
     return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
@@ -333,11 +361,18 @@ def _setting(card: Card, text: str) -> tuple[str, Any]:
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
-    """Delete runs with all their checkpoints."""
+    """Delete runs, groups of them or whole sweeps, with all their checkpoints."""
     folder = directory.default_runs_dir(runs_dir)
-    for run in [directory.find(folder, name) for name in names]:
+    from dlplay.experiments.sweep import spec as sweeps
+
+    searched = [name for name in names if name in sweeps.names(folder)]
+    runs = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
+    for run in itertools.chain(*runs):
         directory.remove(run)
         print_line(f"removed {run.name}")
+    for name in searched:
+        sweeps.remove(folder, name)
+        print_line(f"removed the sweep {name}")
     return 0
 
 
@@ -378,9 +413,10 @@ def _needs_optuna() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if str(error.name).startswith("dlplay"):
+        package = str(error.name).partition(".")[0]
+        if package == "dlplay":
             raise
-        raise SettingsError(f"a sweep needs the package {error.name}: pip install 'dlplay[sweep]'") from None
+        raise SettingsError(f"a sweep needs the package {package}: pip install 'dlplay[sweep]'") from None
 
 
 def sweep(card: Card, given: dict[str, Any]) -> int:
@@ -391,7 +427,6 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
 
-    numbers = {name: commands.whole(name, given[name]) for name in ("jobs", "trials") if name in given}
     return commands.start(
         card,
         settings,
@@ -400,11 +435,11 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         runs_dir,
         search=given.get("search", []),
         name=given.get("name"),
-        trials=numbers.get("trials"),
+        trials=commands.whole("trials", given["trials"]) if "trials" in given else None,
         sampler=given.get("sampler", "tpe"),
         prune=given.get("prune", "none"),
         metric=given.get("metric"),
-        way=commands.how(numbers.get("jobs"), given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))),
+        way=commands.how(settings.jobs, given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))),
     )
 
 
@@ -412,7 +447,10 @@ def work_on(
     name: SweepName,
     /,
     *,
-    jobs: Annotated[int | None, Parameter(name="--jobs", help="Trials at a time; with --on slurm the number of workers.")] = None,
+    jobs: Annotated[
+        int,
+        Parameter(name="--jobs", help="Trials at a time, with --on slurm workers; 0: as many as there are GPUs or cores."),
+    ] = 0,
     storage: Storage = None,
     on: Annotated[Literal["slurm"] | None, Parameter(name="--on", help="Submit the workers to Slurm instead of working here.")] = None,
     slurm: Annotated[
@@ -436,7 +474,7 @@ def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson =
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
 
-    return commands.show_sweep(name, folder, commands.how(None, storage, as_json=as_json))
+    return commands.show_sweep(name, folder, commands.how(0, storage, as_json=as_json))
 
 
 def list_sweeps(*, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:

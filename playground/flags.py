@@ -37,9 +37,8 @@ SWEEP_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("sampler", Literal["tpe", "random", "grid"], "How values are chosen: tpe (learns from the trials before), random or grid."),
     ("prune", Literal["median", "hyperband", "none"], "Which runs are ended early: median, hyperband or none (the default)."),
     ("metric", str, "The held-out metric to search for; by default {metric}."),
-    ("jobs", int, "Trials at a time, 1 by default; with --on slurm the number of workers."),
     ("storage", str, "Keep the trials in a database, postgresql://USER@HOST/DATABASE; the variable DLPLAY_STORAGE says it unseen."),
-    ("on", Literal["slurm"], "Submit the workers to Slurm, through submitit, instead of working here."),
+    ("on", Literal["slurm"], "Submit --jobs workers to Slurm, through submitit, instead of working here."),
     ("slurm", str, "What Slurm is told, such as partition=gpu,gres=gpu:1,time=60 (minutes). Needs --on slurm."),
 )
 """What a sweep has besides the settings of its runs: name, type and help."""
@@ -79,7 +78,8 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
 def with_sweep_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callable[..., int]:
     """`with_flags` for the command that searches over the settings."""
     search = [_flag(name, kind, help_.format(metric=card.metric), SWEEP) for name, kind, help_ in SWEEP_FLAGS]
-    return _command(card, run, search + _settings(card) + _how(card, SWEEP_HOW))
+    settings = [parameter for parameter in _settings(card) if parameter.name != "seeds_"]
+    return _command(card, run, search + settings + _how(card, SWEEP_HOW))
 
 
 def _command(card: Card, run: Callable[[Card, dict[str, Any]], int], parameters: list[inspect.Parameter]) -> Callable[..., int]:

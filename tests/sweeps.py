@@ -147,16 +147,27 @@ class ForkedHere:
 
 def fork_runs(dlplay: Dlplay, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are trained for real, and start in no time."""
-    monkeypatch.setattr(launch, "launch_blocking", lambda arguments, log_path: Forked(dlplay.start(*arguments)))
+    launch_with(lambda arguments, log_path: Forked(dlplay.start(*arguments)), monkeypatch)
 
 
-def sweep(folder: Path, *more: str, name: str = "s", search: Sequence[str] = SEARCH, steps: int = STEPS) -> int:
+def launch_with(start: Callable[[Sequence[str], Path], Any], monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+    """Runs are started so, and no launcher is; without a `monkeypatch` for the rest of this process."""
+    for name, value in (("launch_blocking", start), ("prepare", lambda architecture: None)):
+        if monkeypatch is None:
+            setattr(launch, name, value)
+        else:
+            monkeypatch.setattr(launch, name, value)
+
+
+def sweep(folder: Path, *more: str, name: str = "s", search: Sequence[str] = SEARCH, steps: int = STEPS, jobs: int = 1) -> int:
     """Begin a sweep of small runs, and work on it."""
-    return cli.run(["sweep", ARCHITECTURE, *search, *SMALL, "--steps", str(steps), "--name", name, "--runs-dir", str(folder), *more])
+    numbers = ["--steps", str(steps), "--jobs", str(jobs)]
+    return cli.run(["sweep", ARCHITECTURE, *search, *SMALL, *numbers, "--name", name, "--runs-dir", str(folder), *more])
 
 
-def resume(folder: Path, *more: str, name: str = "s") -> int:
-    return cli.run(["sweep", "resume", name, "--runs-dir", str(folder), *more])
+def resume(folder: Path, *more: str, name: str = "s", jobs: int = 1) -> int:
+    """Go on with it."""
+    return cli.run(["sweep", "resume", name, "--jobs", str(jobs), "--runs-dir", str(folder), *more])
 
 
 def show(folder: Path, capsys: pytest.CaptureFixture[str], name: str = "s") -> Report:

@@ -48,6 +48,7 @@ from tests.sweeps import (
     check_whole,
     finished,
     fork_runs,
+    launch_with,
     resume,
     show,
     sweep,
@@ -58,7 +59,7 @@ from tests.sweeps import (
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Runs that cost nothing."""
     runs = Scripted()
-    monkeypatch.setattr(launch, "launch_blocking", runs)
+    launch_with(runs, monkeypatch)
     monkeypatch.setattr(worker_module, "POLL", 0.001)
     monkeypatch.setattr(worker_module, "IDLE", 0.01)
     return runs
@@ -106,6 +107,7 @@ def test_a_setting_is_searched_over(text: str, ends: tuple[Any, Any], values: tu
         (["norm=batch,batch"], "twice"),
         (["batch=" + ",".join(map(str, range(1, 1002)))], "there are 1001"),
         (["lr=0.1,0.2", "lr=0.3,0.4"], "lr is searched already"),
+        (["jobs=1,2"], "jobs is no setting of a single run"),
     ],
 )
 def test_what_cannot_be_searched_is_said_before_the_first_trial(texts: list[str], words: str) -> None:
@@ -126,7 +128,6 @@ def test_code_is_not_searched() -> None:
         (["--lr", "0.1"], "lr is searched, and a value is given for it as well"),
         (["--trials", "0"], "--trials 0: use 1 to 100,000"),
         (["--trials", "many"], "--trials 'many' is not a whole number"),
-        (["--jobs", "0"], "--jobs 0: use 1 to 1000"),
         (["--metric", "test_msa"], "--metric test_msa: there is no such held-out metric; did you mean test_mse?"),
         (["--sampler", "grid"], "--sampler grid needs values, such as lr=0.001,0.01"),
         (["--sampler", "best"], "--sampler best: use tpe, random or grid"),
@@ -136,6 +137,7 @@ def test_code_is_not_searched() -> None:
         (["--on", "slurm", "--slurm", "time=soon"], "say for how many minutes"),
         (["--slurm", "time=60"], "--slurm needs --on slurm"),
         (["--storage", "mysql://somebody:secret@host/x"], "does not begin with postgresql://"),
+        (["--seeds", "0..3"], "Unknown option"),
         (["--paused"], "Unknown option"),
     ],
 )
@@ -196,7 +198,7 @@ def test_every_trial_is_a_run_that_trains_for_real(
 ) -> None:
     fork_runs(dlplay, monkeypatch)
     folder = tmp_path / "runs"
-    assert sweep(folder, "--trials", "4", "--jobs", "2", "--json") == 0
+    assert sweep(folder, "--trials", "4", "--json", jobs=2) == 0
     *told, last = capsys.readouterr().out.splitlines()
     assert sorted(json.loads(line)["run"] for line in told) == ["s-1", "s-2", "s-3", "s-4"]
     check_whole(folder, 4)
@@ -341,9 +343,9 @@ def test_a_line_that_a_kill_or_a_full_disk_cut_short_is_no_loss(tmp_path: Path, 
 def work_in_a_process(folder: str) -> int:
     """A worker of scripted runs, as a process of its own."""
     runs = Scripted()
-    launch.launch_blocking = runs  # type: ignore[assignment]
+    launch_with(runs)
     worker_module.POLL = worker_module.IDLE = 0.001
-    return resume(Path(folder), "--jobs", "2")
+    return resume(Path(folder), jobs=2)
 
 
 def test_workers_side_by_side_never_work_on_the_same_trial(tmp_path: Path, dlplay: Dlplay, scripted: Scripted) -> None:
@@ -368,7 +370,7 @@ def test_the_run_of_a_dead_worker_is_followed_to_its_end(
         wait_until(lambda: holder(directory.find(tmp_path, "s-1").lock_path), "its process holds it")
         raise Death
 
-    monkeypatch.setattr(launch, "launch_blocking", once)
+    launch_with(once, monkeypatch)
     with pytest.raises(Death):
         sweep(tmp_path, "--trials", "1", steps=400)
     assert resume(tmp_path) == 0
@@ -388,7 +390,7 @@ def test_a_run_that_is_killed_goes_on_from_its_checkpoint(
             started[-1].kill()
         return Forked(started[-1])
 
-    monkeypatch.setattr(launch, "launch_blocking", killed_twice)
+    launch_with(killed_twice, monkeypatch)
     assert sweep(tmp_path, "--trials", "1", steps=3000) == 0
     check_whole(tmp_path, 1)
     assert len(started) == 3
@@ -409,7 +411,7 @@ def test_a_run_that_always_dies_fails_its_trial_alone(
         scripted.launched.append("s-1")
         return Killed()
 
-    monkeypatch.setattr(launch, "launch_blocking", first_dies)
+    launch_with(first_dies, monkeypatch)
     assert sweep(tmp_path, "--trials", "2") == 0
     assert scripted.launched == ["s-1"] * 5 + ["s-2"]
     failed = show(tmp_path, capsys).trials[-1]
@@ -432,8 +434,8 @@ def test_interrupted_it_saves_its_runs_and_says_how_to_go_on(number: int, tmp_pa
 
 def sweep_for_long(folder: str) -> int:
     """A sweep that does not end, as a process of its own."""
-    launch.launch_blocking = ForkedHere  # type: ignore[assignment]
-    return sweep(Path(folder), "--trials", "2", "--jobs", "2", steps=1000000)
+    launch_with(ForkedHere)
+    return sweep(Path(folder), "--trials", "2", jobs=2, steps=1000000)
 
 
 # --- pruning and failing ------------------------------------------------------------------------------------------------------------------
@@ -604,6 +606,35 @@ def test_what_is_going_on_is_shown(tmp_path: Path, scripted: Scripted, capsys: p
     assert capsys.readouterr().out.splitlines()[1] == f"t: {ARCHITECTURE}, 0 of 20 trials"
 
 
+def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "3") == 0
+    directory.create(tmp_path, ARCHITECTURE, {}, name="other")
+    capsys.readouterr()
+    assert cli.run(["resume", "s", "--headless", "--runs-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "dlplay: s is a sweep: dlplay sweep resume s goes on with it\n"
+    assert cli.run(["rm", "s", "--runs-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["removed s-1", "removed s-2", "removed s-3", "removed the sweep s"]
+    assert directory.names(tmp_path) == ["other"]
+    assert sweep(tmp_path, "--trials", "1") == 0
+    assert sweep(tmp_path, "--trials", "1", name="other") == 2
+    assert "there is a run or a group 'other' already" in capsys.readouterr().err
+
+
+def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def note(arguments: Sequence[str], log_path: Path) -> Any:
+        started.append(arguments[arguments.index("--device") + 1])
+        return scripted([word for word in arguments if word not in ("--device", started[-1])], log_path)
+
+    launch_with(note, monkeypatch)
+    monkeypatch.setattr(worker_module, "devices", lambda device: ["cuda:0", "cuda:1"])
+    assert sweep(tmp_path, "--trials", "6", jobs=2) == 0
+    assert sorted(started) == ["cuda:0"] * 3 + ["cuda:1"] * 3
+
+
 # --- a database's address -----------------------------------------------------------------------------------------------------------------
 
 SECRETS = ("hidden-user", "hidden-password", "127.0.0.1", "hidden-database")
@@ -627,11 +658,11 @@ URL = "postgresql://hidden-user:hidden-password@127.0.0.1:1/hidden-database"
         ["resume", "s", "--slurm", URL],
     ],
 )
-def test_no_error_tells_the_address_of_a_database(arguments: list[str], tmp_path: Path) -> None:
-    program = "import sys\nfrom dlplay.cli import run\nsys.exit(run(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "sweep", *arguments, "--runs-dir", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 2
-    assert ended.stderr.count("\n") == 1
-    assert [secret for secret in SECRETS if secret in ended.stderr + ended.stdout] == []
+def test_no_error_tells_the_address_of_a_database(
+    arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.run(["sweep", *arguments, "--runs-dir", str(tmp_path)]) == 2
+    said = capfd.readouterr()
+    assert said.err.count("\n") == 1
+    assert [secret for secret in SECRETS if secret in said.err + said.out] == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -15,10 +15,10 @@ from dlplay import cli
 from dlplay.experiments.sweep import worker as worker_module
 from dlplay.experiments.sweep.spec import find
 from dlplay.experiments.sweep.storage import VARIABLE, address, opened
-from dlplay.runs import directory, launch
+from dlplay.runs import directory
 from tests.conftest import Command, Dlplay, wait_until
 from tests.services import Postgres, check_untold, postgres
-from tests.sweeps import METRIC, Death, Scripted, check_whole, finished, resume, show, sweep
+from tests.sweeps import METRIC, Death, Scripted, check_whole, finished, launch_with, resume, show, sweep
 
 pytestmark = pytest.mark.slow
 
@@ -35,14 +35,14 @@ def server() -> Iterator[Postgres]:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Runs that cost nothing."""
     runs = Scripted()
-    monkeypatch.setattr(launch, "launch_blocking", runs)
+    launch_with(runs, monkeypatch)
     monkeypatch.setattr(worker_module, "IDLE", 0.01)
     return runs
 
 
 def work(folder: str, name: str) -> int:
     """A worker as a process of its own, which has the address from the environment."""
-    launch.launch_blocking = Scripted()  # type: ignore[assignment]
+    launch_with(Scripted())
     worker_module.POLL = worker_module.IDLE = 0.01
     return cli.run(["sweep", "work", name, "--jobs", "2", "--runs-dir", folder])
 

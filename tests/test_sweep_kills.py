@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from dlplay.experiments.sweep import worker as worker_module
-from dlplay.runs import directory, launch
+from dlplay.runs import directory
 from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
 from tests.conftest import Dlplay, wait_until
-from tests.sweeps import ForkedHere, check_whole, resume, sweep
+from tests.sweeps import ForkedHere, check_whole, launch_with, resume, sweep
 
 TRIALS, STEPS, KILLS = 8, 1500, 10
 
 
 def train(folder: str) -> int:
     """A worker whose runs train for real, as a process of its own."""
-    launch.launch_blocking = ForkedHere  # type: ignore[assignment]
+    launch_with(ForkedHere)
     worker_module.IDLE = 0.05
     found = Path(folder)
     begun = (found / ".sweeps" / "s" / "sweep.json").exists()
-    return resume(found, "--jobs", "2") if begun else sweep(found, "--trials", str(TRIALS), "--jobs", "2", steps=STEPS)
+    return resume(found, jobs=2) if begun else sweep(found, "--trials", str(TRIALS), jobs=2, steps=STEPS)
 
 
 @pytest.fixture

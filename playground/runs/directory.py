@@ -233,6 +233,26 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     return RunDirectory(path)
 
 
+def members(runs_dir: Path, group: str) -> list[RunDirectory]:
+    """The runs of a group, by name; empty when there is no group of that name."""
+    runs = (RunDirectory(runs_dir / name) for name in names(runs_dir))
+    return [run for run in runs if _group_of(run) == group] if group else []
+
+
+def _group_of(run: RunDirectory) -> str:
+    with contextlib.suppress(SpecError):
+        return run.spec.group
+    return ""
+
+
+def find_all(runs_dir: Path, name: str) -> list[RunDirectory]:
+    """The run called `name`, or the members of the group called so. Raises `RunNameError`."""
+    check_name(name)
+    if not (runs_dir / name).exists() and (group := members(runs_dir, name)):
+        return group
+    return [find(runs_dir, name)]
+
+
 def names(runs_dir: Path) -> list[str]:
     """Every run's name, `gpt-2` before `gpt-10`."""
     try:
@@ -250,13 +270,14 @@ def listing(runs_dir: Path) -> list[Summary]:
 
 def summary(run: RunDirectory) -> Summary:
     """The state of a run, from the end of its journal."""
-    architecture, steps, created, problem = "", 0, 0.0, ""
+    architecture, steps, created, problem, group = "", 0, 0.0, "", ""
     try:
         spec = run.spec
+        group = spec.group
         architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
     except (SpecError, ValueError, TypeError) as error:
         problem = str(error)
-    return summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+    return summarise(run.name, architecture, steps, created, problem, group, journal_path=run.journal_path, lock_path=run.lock_path)
 
 
 def remove(run: RunDirectory) -> None:
@@ -265,6 +286,31 @@ def remove(run: RunDirectory) -> None:
         gone = run.path.parent / f".gone-{os.getpid()}-{run.name}"
         run.path.rename(gone)  # atomic, so that no partial run is ever listed
         shutil.rmtree(gone)
+
+
+def rename(run: RunDirectory, name: str) -> RunDirectory:
+    """Give the run another name. Raises `RunNameError`, and `Held` while a process holds it."""
+    check_name(name)
+    if name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a run's name; it would be read as a flag")
+    target = run.path.parent / name
+    with RunLock(run.lock_path):
+        try:
+            if target.exists():
+                raise RunNameError(f"there is a run {name!r} already; choose another name")
+            run.path.rename(target)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            raise RunNameError(f"there is a run {name!r} already; choose another name") from None
+    return RunDirectory(target)
+
+
+def disk_space(run: RunDirectory) -> int:
+    """Bytes that the files of the run take."""
+    return sum(
+        entry.stat(follow_symlinks=False).st_size for folder, _, _ in os.walk(run.path) for entry in os.scandir(folder) if entry.is_file()
+    )
 
 
 def clean(runs_dir: Path) -> None:

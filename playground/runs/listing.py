@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -19,8 +22,8 @@ MAX_METRICS = 3
 """Metrics of a run in the table; the JSON lines have all of them."""
 
 
-def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
-    """Print one line for each run."""
+def print_runs(summaries: Sequence[Summary], as_json: bool, *, members: bool = False) -> None:
+    """Print one line for each run; in the table a group has one line too, and each of its `members` where they are asked for."""
     if as_json:
         for summary in summaries:
             print_line(msgspec.json.encode(summary).decode())
@@ -28,11 +31,13 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
     if not summaries:
         print_line("no runs yet; start one with dlplay ARCH --headless, or open the playground with dlplay")
         return
-    rows = [TITLES]
-    rows += [
-        (item.name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), _metrics(item))
-        for item in sorted(summaries, key=lambda item: -item.modified)
-    ]
+    rows: list[tuple[str, ...]] = [TITLES]
+    for item in sorted(joined(summaries), key=lambda item: -item.modified):
+        if isinstance(item, Summary):
+            rows.append(_row(item, item.name))
+        else:
+            rows.append(_group_row(item))
+            rows += [_row(member, f"  {member.name}") for member in item.members if members]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
@@ -42,6 +47,57 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
         ]
         line = "  ".join([*cells, row[-1]]).rstrip()
         print_line(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")  # the metrics at its end are cut off
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupSummary:
+    """The runs of one group."""
+
+    name: str
+    members: list[Summary]
+
+    @property
+    def modified(self) -> float:
+        """When the latest of them changed."""
+        return max(member.modified for member in self.members)
+
+
+def joined(summaries: Sequence[Summary]) -> list[Summary | GroupSummary]:
+    """The runs, with those of one group as one item."""
+    items: list[Summary | GroupSummary] = []
+    groups: dict[str, GroupSummary] = {}
+    for item in summaries:
+        if not item.group:
+            items.append(item)
+        elif item.group in groups:
+            groups[item.group].members.append(item)
+        else:
+            items.append(groups.setdefault(item.group, GroupSummary(item.group, [item])))
+    return items
+
+
+def _row(item: Summary, name: str) -> tuple[str, ...]:
+    return (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), _metrics(item))
+
+
+def _group_row(group: GroupSummary) -> tuple[str, ...]:
+    """How many members are in which state, how far the last one is, and the medians of what they have reached."""
+    states = Counter(member.state for member in group.members)
+    state = next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.most_common())
+    step, steps = min(member.step for member in group.members), max(member.steps for member in group.members)
+    first = group.members[0]
+    metrics = {
+        name: statistics.median(member.metrics[name] for member in group.members if name in member.metrics) for name in first.metrics
+    }
+    words = _metrics(dataclasses.replace(first, metrics=metrics, state="finished"))
+    return (
+        group.name,
+        state,
+        f"{step:,}",
+        f"{steps:,}",
+        ago(time.time() - group.modified),
+        f"{len(group.members)} runs, median {words}" if metrics else f"{len(group.members)} runs",
+    )
 
 
 def _metrics(item: Summary) -> str:

@@ -40,9 +40,13 @@ class Summary:
     """Seconds since the epoch."""
     problem: str = ""
     """Why the run cannot be read, why it failed, or what it waits for."""
+    group: str = ""
+    """The group that it is a member of."""
 
 
-def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
+def summarise(
+    name: str, architecture: str, steps: int, created: float, problem: str, group: str = "", *, journal_path: Path, lock_path: Path
+) -> Summary:
     """What `run.json` says of a run, brought up to date from the end of its journal and its lock."""
     held = holder(lock_path)
     events, modified = _last_events(journal_path)
@@ -57,6 +61,7 @@ def summarise(name: str, architecture: str, steps: int, created: float, problem:
         held_by=held.pid if held else None,
         modified=modified or created,
         problem=problem or why,
+        group=group,
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlplay.widgets.charts.curves import Floats
+from dlplay.widgets.charts.curves import Columns, Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,8 @@ class Curve:
     style: Literal["line", "dots"] = "line"
     smoothed: bool = True
     """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
+    behind: bool = False
+    """Drawn dim behind the others, such as that of an earlier run. Without a name it is not in the legend."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class PreparedCurve:
     smooth: Floats  # (points,), y after smoothing
     dash: int = 0
     """Which dash pattern a line has: its position among the lines."""
+    spans: dict[tuple[float, float, int, bool], Columns] = field(default_factory=dict)
+    """What it covers, for the limits of x and the width that it was drawn with last."""
 
     def nearest(self, x: float) -> tuple[float, float, float] | None:
         """x, y and smoothed y of the point nearest to `x`; None without points."""

@@ -26,6 +26,8 @@ _MIN_POINTS = 3
 """Points of a curve from which the curves alone decide the limits."""
 _FEW = 10
 """Span of x below which ticks may fall between whole numbers."""
+_SPANS = 4
+"""Ways of drawing a curve that are kept: as it is and smoothed, with two widths."""
 _ROOMY = 6
 """Rows from which marks are named and the names of guides may take a line of their own; in a lower plot they would hide the curves."""
 
@@ -97,9 +99,14 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
 
 
 def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
-    """What a curve covers in each of `count` columns of dots."""
-    x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
-    return columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    """What a curve covers in each of `count` columns of dots; of a curve that has not changed it is known from the last drawing."""
+    key = (left, right, count, smoothed)
+    if key not in curve.spans:
+        if len(curve.spans) > _SPANS:
+            curve.spans.clear()
+        x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
+        curve.spans[key] = columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    return curve.spans[key]
 
 
 def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool]:
@@ -143,8 +150,12 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
 
 
 def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    for prepared in chart.curves:
+    for prepared in sorted(chart.curves, key=lambda prepared: not prepared.curve.behind):
         curve = prepared.curve
+        if curve.behind:
+            smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
+            canvas.dots(dots(smooth, plot.bottom, plot.top, plot.height, plot.log), palette.style(curve.colour, dim=True), background=True)
+            continue
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if curve.style == "dots" or len(prepared.x) == 1:
@@ -195,7 +206,7 @@ def _draw_cursor(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
     for row in range(plot.height):
         canvas.put(row, plot.column(cursor), "│", style, only_blank=True)
     for curve in chart.curves:
-        point = curve.nearest(cursor)
+        point = curve.nearest(cursor) if not curve.curve.behind else None
         if point is not None and plot.left <= point[0] <= plot.right:
             x, _, y = point
             style = palette.style(curve.curve.colour, bold=True)

@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from dlplay.engine.card import Card
-from dlplay.engine.settings import Settings, SettingsError, code, show, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show, to_dict
+from dlplay.experiments.pool import default_jobs
 from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import parse_options, submit
 from dlplay.experiments.sweep.space import check_together, parse_search, points
@@ -46,8 +47,8 @@ TRIALS = 20
 class How:
     """How workers are started, here or elsewhere."""
 
-    jobs: int = 1
-    """Trials at a time of a worker; with Slurm the number of workers, one trial each."""
+    jobs: int = 0
+    """Trials at a time of a worker, 0: as many as there are GPUs or cores; with Slurm the number of workers, one trial each."""
     url: str = ""
     """The database's address for SQLAlchemy; empty: none was given."""
     slurm: Mapping[str, Any] | None = None
@@ -70,14 +71,13 @@ def check_choice(name: str, given: str | None, kind: Any) -> None:
         raise SettingsError(f"--{name} {given[:60]}: use {' or '.join(filter(None, [', '.join(words), last]))}")
 
 
-def how(jobs: int | None, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
+def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
     """From the flags. Raises `SettingsError`."""
-    if jobs is not None and not 1 <= jobs <= 1000:
-        raise SettingsError(f"--jobs {jobs}: use 1 to 1000")
+    parse(field(Settings, "jobs"), jobs)
     check_choice("on", on, Literal["slurm"])
     if slurm is not None and on is None:
         raise SettingsError("--slurm needs --on slurm")
-    return How(jobs or 1, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
+    return How(jobs, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
 
 
 def start(
@@ -99,6 +99,9 @@ def start(
     `SettingsError`, `RunNameError`, `SweepError`, `DataError`, and `KeyboardInterrupt`."""
     check_choice("sampler", sampler, Sampler)
     check_choice("prune", prune, Prune)
+    if settings.seeds.strip():
+        raise SettingsError(f"--seeds {settings.seeds[:60]}: every trial has one seed; leave them out", "seeds")
+    settings = dataclasses.replace(settings, jobs=0)
     space = parse_search(card, search)
     if both := [dimension.name for dimension in space if dimension.name in given]:
         raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])
@@ -205,7 +208,7 @@ def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
     if way.slurm is not None:
         with opened(folder, spec, way.url):  # whatever is wrong with it is told here, not in a job's log
             pass
-        jobs = submit(folder, way.jobs, dict(way.slurm), ["--trust-code"] if code else [], {VARIABLE: way.url} if way.url else {})
+        jobs = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], {VARIABLE: way.url} if way.url else {})
         print_line(json.dumps({"jobs": jobs}) if way.as_json else f"submitted {len(jobs)} workers to Slurm: {', '.join(jobs)}")
         if not way.as_json:
             print_line(f"dlplay sweep show {spec.name} tells how far they are; squeue and scancel are Slurm's own")
@@ -213,7 +216,8 @@ def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
     printer = _Printer(spec, way.as_json)
     try:
         with opened(folder, spec, way.url) as backend:
-            Worker(backend, folder.runs_dir, jobs=way.jobs, code=code, tell=printer.tell).work()
+            jobs = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
+            Worker(backend, folder.runs_dir, jobs=jobs, code=code, tell=printer.tell).work()
             found = report(backend)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; dlplay sweep resume {spec.name} goes on") from None

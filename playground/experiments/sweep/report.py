@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any, Literal
 
 import msgspec
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from dlplay.engine.settings import fields, show, to_dict
@@ -118,6 +117,8 @@ def _importance(backend: Backend) -> dict[str, float]:
     complete = backend.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < 2 or len({trial.value for trial in complete}) < 2:
         return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # imports scikit-learn
+
     try:
         shares = get_param_importances(backend.study, evaluator=FanovaImportanceEvaluator(seed=0))
     except (RuntimeError, ValueError):  # such as settings that no two complete trials differ in

@@ -65,7 +65,19 @@ def submit(
     except RuntimeError:
         raise SettingsError("--on slurm: there is no srun on this machine; submit from a login node of the cluster") from None
     executor.update_parameters(job_name=f"dlplay-{folder.name}", **{"signal_delay_s": 90, **options})
-    command = [sys.executable, "-P", str(PROGRAM), "sweep", "work", folder.name, "--runs-dir", str(folder.runs_dir), *arguments]
+    command = [
+        sys.executable,
+        "-P",
+        str(PROGRAM),
+        "sweep",
+        "work",
+        folder.name,
+        "--runs-dir",
+        str(folder.runs_dir),
+        "--jobs",
+        "1",
+        *arguments,
+    ]
     work = CommandFunction(command, verbose=False)
     try:
         os.environ |= environment

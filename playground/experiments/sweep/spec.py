@@ -172,6 +172,13 @@ def find(runs_dir: Path, name: str) -> SweepFolder:
     return folder
 
 
+def remove(runs_dir: Path, name: str) -> None:
+    """Delete a sweep's state on this machine; its runs stay. Raises `OSError`."""
+    gone = Path(tempfile.mkdtemp(prefix=f".gone-{os.getpid()}-", dir=sweeps_dir(runs_dir)))
+    (sweeps_dir(runs_dir) / name).rename(gone)  # atomic, since that is empty
+    shutil.rmtree(gone)
+
+
 def free_name(runs_dir: Path, architecture: str) -> str:
     """`ARCHITECTURE-sweep-1`, `-2` and so on: the first that nothing has."""
     taken = {*names(runs_dir), *(name.rpartition("-")[0] for name in directory.names(runs_dir))}
@@ -186,6 +193,8 @@ def check_free(runs_dir: Path, name: str, trials: int) -> None:
         raise RunNameError(f"{name[:80]!r} cannot be a sweep's name; it would be read as a flag")
     if name in names(runs_dir):
         raise RunNameError(f"there is a sweep {name!r} already; go on with it: dlplay sweep resume {name}, or choose another name")
+    if (runs_dir / name).exists() or directory.members(runs_dir, name):
+        raise RunNameError(f"there is a run or a group {name!r} already; choose another name, or remove it: dlplay rm {name}")
     wanted = {f"{name}-{number + 1}" for number in range(trials)}
     if taken := [run for run in directory.names(runs_dir) if run in wanted]:
         raise RunNameError(f"there is a run {taken[0]!r} already, as one of this sweep would be called; choose another name")

@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from dlplay.engine.settings import SettingsError, make, to_dict
+from dlplay.experiments.pool import devices
 from dlplay.experiments.sweep.locks import held
 from dlplay.experiments.sweep.space import points, stored
 from dlplay.experiments.sweep.spec import SweepError
@@ -83,6 +84,8 @@ class _Active:
     """Why it is to be pruned, in words."""
     here: bool = False
     """Whether its process was last started on this machine."""
+    gpu: str = ""
+    """The one of several that its process was told to use."""
     deaths: int = 0
     saved: int | None = None
     """Step of the last checkpoint when its process died last."""
@@ -97,6 +100,7 @@ class Worker:
         self._runs_dir, self._jobs, self._code, self._tell = runs_dir, jobs, code, tell
         self._card, self._space = self._spec.card, self._spec.space
         self._grid = points(self._space, self._spec.seed) if self._spec.sampler == "grid" else []
+        self._gpus = devices(str(self._spec.settings["device"]))
         self._active: list[_Active] = []
 
     def work(self) -> None:
@@ -104,6 +108,7 @@ class Worker:
 
         Raises `KeyboardInterrupt` then, `SweepError` where a run is not what the sweep made, and `OSError`.
         """
+        launch.prepare(self._card.name)
         with _signals():
             try:
                 asked = checked = -math.inf
@@ -271,8 +276,12 @@ class Worker:
 
     def _start(self, active: _Active) -> None:
         """Start a process that trains the run from its last checkpoint, or from the beginning."""
-        trust = ["--trust-code"] if self._code else []
-        arguments = ["resume", active.run.name, "--headless", "--runs-dir", str(self._runs_dir), *trust]
+        arguments = ["resume", active.run.name, "--headless", "--runs-dir", str(self._runs_dir)]
+        if self._code:
+            arguments.append("--trust-code")
+        if self._gpus:
+            active.gpu = min(self._gpus, key=lambda gpu: sum(other.gpu == gpu for other in self._active if other is not active))
+            arguments += ["--device", active.gpu]
         active.process = launch.launch_blocking(arguments, active.run.log_path)
         if not active.here:
             active.trial.set_user_attr("machine", platform.node())
