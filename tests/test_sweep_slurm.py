@@ -83,8 +83,8 @@ def test_submitted_cancelled_and_killed_workers_lose_nothing(
     tmp_path: Path, cluster: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(cluster.configuration))
-    on = ["--jobs", "2", "--on", "slurm", "--slurm", "partition=main,time=5", "--json"]
-    assert sweep(tmp_path, "--trials", str(TRIALS), *on, name="slurm", steps=2000) == 0
+    on = ["--on", "slurm", "--slurm", "partition=main,time=5", "--json"]
+    assert sweep(tmp_path, "--trials", str(TRIALS), *on, name="slurm", steps=2000, jobs=2) == 0
     jobs = json.loads(capsys.readouterr().out)["jobs"]
     assert [job.partition("_")[2] for job in jobs] == ["0", "1"]  # one array
     wait_until(lambda: len(saved(tmp_path)) == 2, "both workers have runs that train")
@@ -95,7 +95,7 @@ def test_submitted_cancelled_and_killed_workers_lose_nothing(
     counts = show(tmp_path, capsys, "slurm").counts
     assert counts.get("complete", 0) < TRIALS
     assert sum(counts.values()) <= TRIALS
-    assert cli.run(["sweep", "work", "slurm", "--runs-dir", str(tmp_path), *on]) == 0
+    assert cli.run(["sweep", "work", "slurm", "--jobs", "2", "--runs-dir", str(tmp_path), *on]) == 0
     wait_until(lambda: show(tmp_path, capsys, "slurm").counts == {"complete": TRIALS}, "all trials are complete", 150)
     wait_until(lambda: not cluster("squeue", "-h"), "the workers have ended")
     check_whole(tmp_path, TRIALS, "slurm")
@@ -106,7 +106,7 @@ def test_a_database_s_address_reaches_the_jobs_and_no_file(
     tmp_path: Path, cluster: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(cluster.configuration))
-    on = ["--jobs", "1", "--on", "slurm", "--slurm", "time=5"]
+    on = ["--on", "slurm", "--slurm", "time=5"]
     with postgres() as server:
         assert sweep(tmp_path, "--trials", "1", "--storage", server.url, *on) == 0
         wait_until(lambda: finished_runs(tmp_path), "the run has ended")
