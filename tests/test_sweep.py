@@ -29,6 +29,7 @@ from dlplay.experiments.sweep.locks import FolderLocks
 from dlplay.experiments.sweep.report import Report
 from dlplay.experiments.sweep.space import parse_search
 from dlplay.experiments.sweep.spec import find
+from dlplay.experiments.sweep.storage import opened
 from dlplay.runs import directory, launch
 from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
@@ -522,6 +523,9 @@ def test_settings_that_do_not_go_together_fail_their_trial_alone(
         ({"search": {"rl": "1..2"}}, "there is no setting 'rl'"),
         ({"search": {"lr": "1e-4..1e9"}}, "out of bounds"),
         ({"search": {}}, "nothing to search"),
+        ({"settings": {"batch": "many"}}, "--batch many is not a whole number"),
+        ({"settings": {"batches": 3}}, "there is no setting 'batches'"),
+        ({"settings": {"device": 5}}, "--device 5"),
         ({"search": {"lr": "0.1," * 9000}}, "length <= 20000"),
         ({"sampler": "best"}, "Invalid enum value"),
         ({"metric": "accuracy"}, "no such held-out metric"),
@@ -575,8 +579,8 @@ def test_code_that_a_file_names_is_not_imported(tmp_path: Path, scripted: Script
     begin(tmp_path, "--trials", "1")
     path = find(tmp_path, "s").path / "sweep.json"
     spec = json.loads(path.read_text())
-    dqn = {**spec["settings"], "env_module": "evil"}
-    path.write_text(json.dumps({**spec, "architecture": "dqn", "settings": dqn, "search": {"lr": "0.1,0.2"}, "metric": "eval_return"}))
+    dqn = {"architecture": "dqn", "settings": {"env_module": "evil"}, "search": {"lr": "0.1,0.2"}, "metric": "eval_return"}
+    path.write_text(json.dumps({**spec, **dqn}))
     assert resume(tmp_path) == 2
     assert "the sweep s names code to import, --env-module evil" in capsys.readouterr().err
 
@@ -633,6 +637,28 @@ def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkey
     monkeypatch.setattr(worker_module, "devices", lambda device: ["cuda:0", "cuda:1"])
     assert sweep(tmp_path, "--trials", "6", jobs=2) == 0
     assert sorted(started) == ["cuda:0"] * 3 + ["cuda:1"] * 3
+
+
+def test_a_trial_that_a_person_puts_in_with_optuna_is_one_of_them(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(tmp_path, "--trials", "3")
+    with opened(find(tmp_path, "s"), find(tmp_path, "s").spec, "") as backend:
+        backend.study.enqueue_trial({"lr": 0.01, "latent": 4})
+        backend.study.enqueue_trial({"lr": 0.02, "latent": 4})
+    assert resume(tmp_path) == 0
+    check_whole(tmp_path, 3)
+    assert show(tmp_path, capsys).best == "s-1"
+    assert [row.settings for row in show(tmp_path, capsys).trials if row.number < 3] == [{"lr": lr, "latent": 4} for lr in (0.01, 0.02)]
+
+
+def test_settings_that_a_description_lacks_have_their_defaults(tmp_path: Path, scripted: Scripted) -> None:
+    begin(tmp_path, "--trials", "1")
+    path = find(tmp_path, "s").path / "sweep.json"
+    spec = json.loads(path.read_text())
+    path.write_text(json.dumps({**spec, "settings": {"steps": STEPS}, "prune": "hyperband"}))
+    assert resume(tmp_path) == 0
+    check_whole(tmp_path, 1)
 
 
 # --- a database's address -----------------------------------------------------------------------------------------------------------------

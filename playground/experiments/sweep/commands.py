@@ -18,9 +18,8 @@ from dlplay.engine.settings import Settings, SettingsError, code, field, parse, 
 from dlplay.experiments.pool import default_jobs
 from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import parse_options, submit
-from dlplay.experiments.sweep.space import check_together, parse_search, points
+from dlplay.experiments.sweep.space import MOST_TRIALS, check_together, parse_search, points
 from dlplay.experiments.sweep.spec import (
-    MOST_TRIALS,
     Prune,
     Sampler,
     SweepFolder,
@@ -49,7 +48,7 @@ class How:
 
     jobs: int = 0
     """Trials at a time of a worker, 0: as many as there are GPUs or cores; with Slurm the number of workers, one trial each."""
-    url: str = ""
+    url: str = dataclasses.field(default="", repr=False)
     """The database's address for SQLAlchemy; empty: none was given."""
     slurm: Mapping[str, Any] | None = None
     """What Slurm is told; None: the worker is this process."""
@@ -131,7 +130,9 @@ def start(
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)
     if not way.as_json:
-        print_line(f"sweep {name}: {trials} trials for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …")
+        print_line(
+            f"sweep {name}: {trials} trial{'s' * (trials != 1)} for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …"
+        )
     return _work(find(runs_dir, name), way, code=bool(code(card.settings, to_dict(settings))))
 
 
@@ -208,16 +209,19 @@ def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
     if way.slurm is not None:
         with opened(folder, spec, way.url):  # whatever is wrong with it is told here, not in a job's log
             pass
-        jobs = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], {VARIABLE: way.url} if way.url else {})
-        print_line(json.dumps({"jobs": jobs}) if way.as_json else f"submitted {len(jobs)} workers to Slurm: {', '.join(jobs)}")
-        if not way.as_json:
+        environment = {VARIABLE: way.url} if way.url else {}
+        jobs = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], environment)
+        if way.as_json:
+            print_line(json.dumps({"jobs": jobs}))
+        else:
+            print_line(f"submitted {len(jobs)} workers to Slurm: {', '.join(jobs)}")
             print_line(f"dlplay sweep show {spec.name} tells how far they are; squeue and scancel are Slurm's own")
         return 0
     printer = _Printer(spec, way.as_json)
     try:
         with opened(folder, spec, way.url) as backend:
-            jobs = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
-            Worker(backend, folder.runs_dir, jobs=jobs, code=code, tell=printer.tell).work()
+            at_a_time = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
+            Worker(backend, folder.runs_dir, jobs=at_a_time, code=code, tell=printer.tell).work()
             found = report(backend)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; dlplay sweep resume {spec.name} goes on") from None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 1_000
 """Values that may be listed for one setting."""
+MOST_TRIALS = 100_000
+"""Trials of a sweep, and so combinations of a grid."""
 MOST_CORNERS = 256
 """Combinations of lowest and highest values that are tried before the first trial."""
 
@@ -123,8 +125,8 @@ def points(space: Sequence[Dimension], seed: int) -> list[dict[str, Any]]:
     for dimension in space:
         if not dimension.values:
             raise SettingsError(f"--sampler grid needs values, such as {dimension.name}=0.001,0.01; {dimension.name} is a range of numbers")
-    if math.prod(len(dimension.values) for dimension in space) > 1_000_000:
-        raise SettingsError("--sampler grid: there are more than 1,000,000 combinations; give fewer values")
+    if (count := math.prod(len(dimension.values) for dimension in space)) > MOST_TRIALS:
+        raise SettingsError(f"--sampler grid: there are {count:,} combinations, more than {MOST_TRIALS:,}; give fewer values")
     found = [dict(zip([d.name for d in space], values, strict=True)) for values in itertools.product(*(d.values for d in space))]
     random.Random(seed).shuffle(found)
     return found

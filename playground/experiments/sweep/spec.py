@@ -18,15 +18,14 @@ from msgspec import Meta
 from dlplay import architectures
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
-from dlplay.engine.settings import SettingsError
-from dlplay.experiments.sweep.space import Dimension, parse_search
+from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, parse_search
 from dlplay.runs import directory
 from dlplay.runs.directory import SPEC_LIMIT, RunNameError
 from dlplay.runs.files import open_regular
 
 Sampler = Literal["tpe", "random", "grid"]
 Prune = Literal["median", "hyperband", "none"]
-MOST_TRIALS = 100_000
 
 
 class SweepError(DataError):
@@ -78,7 +77,7 @@ def direction(card: Card, metric: str) -> Literal["higher", "lower"]:
     if metric == card.metric:
         return card.better
     for chart in card.charts:
-        if metric in chart.held_out:
+        if metric.startswith(chart.held_out):  # some settings have more, whose names begin as one of these
             return chart.better or ("higher" if chart.percent else "lower")
     near = difflib.get_close_matches(metric, card.metrics, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(card.metrics)}"
@@ -133,11 +132,11 @@ def decode(data: bytes | str, source: str) -> SweepSpec:
     try:
         spec = msgspec.json.decode(data, type=SweepSpec)
         directory.check_name(spec.run_name(spec.trials))
-        card = spec.card
-        direction(card.of({**spec.settings, **{d.name: d.ends[0] for d in spec.space}}), spec.metric)
+        settings = to_dict(spec.card.settings()) | spec.settings
+        direction(spec.card.of(check_together(spec.card, spec.space, settings)), spec.metric)
     except (msgspec.DecodeError, RecursionError, RunNameError, SettingsError) as error:
         raise SweepError(f"{source} is not a sweep's description: {error}") from None
-    return spec
+    return msgspec.structs.replace(spec, settings=settings)
 
 
 def encode(spec: SweepSpec) -> bytes:

@@ -108,37 +108,36 @@ class Worker:
 
         Raises `KeyboardInterrupt` then, `SweepError` where a run is not what the sweep made, and `OSError`.
         """
-        launch.prepare(self._card.name)
-        with _signals():
-            try:
-                asked = checked = -math.inf
-                while True:
-                    if time.monotonic() - checked > CHECK:
-                        self._locks.check()
-                        checked = time.monotonic()
-                    if len(self._active) < self._jobs and time.monotonic() - asked > IDLE:
-                        if (new := self._ask()) is not None:
-                            self._active.append(new)
-                            continue
-                        asked = time.monotonic()
-                        if not self._active and self._ended() == self._spec.trials:
-                            return
-                    before = len(self._active)
-                    for active in list(self._active):
-                        try:
-                            self._advance(active)
-                        except optuna.exceptions.UpdateFinishedTrialError:  # the lock was lost, and another worker has ended it
-                            self._drop(active)
-                    if len(self._active) < before:
-                        asked = -math.inf
-                    else:
-                        time.sleep(POLL)
-            except KeyboardInterrupt:
-                self._interrupt()
-                raise
+        if self._ended() < self._spec.trials:
+            launch.prepare(self._card.name)
+        asked = checked = -math.inf
+        with _signals() as came:
+            while not came:
+                if time.monotonic() - checked > CHECK:
+                    self._locks.check()
+                    checked = time.monotonic()
+                if len(self._active) < self._jobs and time.monotonic() - asked > IDLE:
+                    if (new := self._ask()) is not None:
+                        self._active.append(new)
+                        continue
+                    asked = time.monotonic()
+                    if not self._active and self._ended() == self._spec.trials:
+                        return
+                before = len(self._active)
+                for active in list(self._active):
+                    try:
+                        self._advance(active)
+                    except optuna.exceptions.UpdateFinishedTrialError:  # the lock was lost, and another worker has ended it
+                        self._drop(active)
+                if len(self._active) < before:
+                    asked = -math.inf
+                else:
+                    time.sleep(POLL)
+        self._interrupt()
+        raise KeyboardInterrupt
 
     def _trials(self) -> Sequence[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        return self._study.get_trials(deepcopy=False)[: self._spec.trials]
 
     def _ended(self) -> int:
         return sum(trial.state.is_finished() for trial in self._trials())
@@ -169,6 +168,8 @@ class Worker:
                     self._locks.release(str(trial.number))
                     continue
                 self._study.sampler = self._sampler(trial.number)
+                if trial.state == TrialState.WAITING:  # a person put it in by Optuna's `enqueue_trial`
+                    return self._study.ask()
                 return optuna.Trial(self._study, trial._trial_id)
         return None
 
@@ -346,15 +347,16 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does."""
+def _signals() -> Iterator[list[int]]:
+    """The signals that came, of those that ask a process to end."""
+    came: list[int] = []
 
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    def note(number: int, frame: object) -> None:
+        came.append(number)
 
-    kept = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
