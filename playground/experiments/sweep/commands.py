@@ -130,9 +130,8 @@ def start(
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)
     if not way.as_json:
-        print_line(
-            f"sweep {name}: {trials} trial{'s' * (trials != 1)} for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …"
-        )
+        amount = "1 trial" if trials == 1 else f"{trials} trials"
+        print_line(f"sweep {name}: {amount} for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …")
     return _work(find(runs_dir, name), way, code=bool(code(card.settings, to_dict(settings))))
 
 
