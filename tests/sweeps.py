@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from dlplay import cli
-from dlplay.engine.events import Evaluated, Failed, Finished, Started
+from dlplay.engine.events import Evaluated, Failed, Finished, Saved, Started
 from dlplay.experiments.sweep.report import Report
 from dlplay.experiments.sweep.spec import find
 from dlplay.experiments.sweep.storage import opened
@@ -46,6 +46,12 @@ class Ended:
         return ""
 
 
+class Killed(Ended):
+    """A process that was killed."""
+
+    returncode = -9
+
+
 class Death(BaseException):
     """In the place of SIGKILL: nothing catches it. What the kernel closes then is closed all the same."""
 
@@ -60,6 +66,8 @@ class Scripted:
         """The runs, in their order."""
         self.dies: Callable[[], bool] = lambda: False
         """Whether the worker dies where it is about to launch a run."""
+        self.deaths_before_the_end = 0
+        """How often a run's process is killed, each time one checkpoint further on."""
         self.reason = "steps"
         """Why a run ends."""
         self.failure = ""
@@ -73,6 +81,10 @@ class Scripted:
             raise Death
         run = directory.find(Path(folder), name)
         settings, steps = run.spec.settings, run.spec.settings["steps"]
+        deaths = self.deaths_before_the_end
+        if deaths:
+            self.deaths_before_the_end -= 1
+            steps -= deaths * EVERY
         with Journal(run.journal_path) as journal:
             journal.append(
                 Started(
@@ -87,7 +99,10 @@ class Scripted:
                 )
             )
             for step in range(EVERY, steps + 1, EVERY):
+                journal.append(Saved(step=step, checkpoint=f"step-{step}", bytes=1))
                 journal.append(Evaluated(step=step, metrics={self.metric: self.curve(settings, step)}))
+            if deaths:
+                return Killed()
             if self.failure:
                 journal.append(Failed(step=steps, what=self.failure, why="a test says so"))
             else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
+import os
 import re
 import shlex
 import signal
@@ -45,6 +47,7 @@ from tests.sweeps import (
     Ended,
     Forked,
     ForkedHere,
+    Killed,
     Scripted,
     check_whole,
     finished,
@@ -403,9 +406,6 @@ def test_a_run_that_is_killed_goes_on_from_its_checkpoint(
 def test_a_run_that_always_dies_fails_its_trial_alone(
     tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Killed(Ended):
-        returncode = -9
-
     def first_dies(arguments: Sequence[str], log_path: Path) -> Ended:
         if arguments[1] != "s-1":
             return scripted(arguments, log_path)
@@ -418,6 +418,66 @@ def test_a_run_that_always_dies_fails_its_trial_alone(
     failed = show(tmp_path, capsys).trials[-1]
     assert (failed.run, failed.state) == ("s-1", "failed")
     assert "its process died 5 times (status -9)" in failed.why
+
+
+def test_a_run_that_is_killed_often_but_gets_on_is_started_again(tmp_path: Path, scripted: Scripted) -> None:
+    scripted.deaths_before_the_end = 8
+    assert sweep(tmp_path, "--trials", "1", steps=10 * EVERY) == 0
+    check_whole(tmp_path, 1)
+    assert scripted.launched == ["s-1"] * 9
+
+
+def test_a_run_that_was_interrupted_by_another_is_started_again(tmp_path: Path, scripted: Scripted) -> None:
+    def first_interrupted(arguments: Sequence[str], log_path: Path) -> Ended:
+        scripted.reason = "steps" if scripted.launched else "interrupted"
+        return scripted(arguments, log_path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        launch_with(first_interrupted, patch)
+        assert sweep(tmp_path, "--trials", "1") == 0
+    assert scripted.launched == ["s-1"] * 2
+    check_whole(tmp_path, 1)
+
+
+def test_a_run_that_somebody_else_trains_is_followed(tmp_path: Path, dlplay: Dlplay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that this worker starts is refused then."""
+    started: list[Command] = []
+
+    class Refused(Ended):
+        returncode = 3
+
+    def after_another(arguments: Sequence[str], log_path: Path) -> Ended:
+        assert not started, "it was started again"
+        started.append(dlplay.start(*arguments))
+        wait_until(lambda: holder(directory.find(tmp_path, "s-1").lock_path), "its process holds it")
+        return Refused()
+
+    launch_with(after_another, monkeypatch)
+    assert sweep(tmp_path, "--trials", "1", steps=400) == 0
+    check_whole(tmp_path, 1)
+
+
+def test_optuna_s_journal_is_written_by_one_at_a_time(tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path, "--trials", "1")
+    folder = find(tmp_path, "s")
+    locked: list[bool] = []
+    fsync = os.fsync
+
+    def look(fd: int) -> None:
+        if os.path.samestat(os.fstat(fd), folder.log_path.stat()):
+            with (folder.locks_path / "journal").open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    locked.append(True)
+                else:
+                    locked.append(False)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", look)
+    assert resume(tmp_path) == 0
+    assert locked
+    assert all(locked)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -470,6 +530,12 @@ def test_a_pruned_run_is_stopped_with_a_checkpoint(
     assert holder(run.lock_path) is None
     (row,) = show(tmp_path, capsys).trials
     assert (row.state, row.values.keys()) == ("pruned", {EVERY})
+
+
+def test_a_run_that_is_at_its_end_is_not_pruned_any_more(tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: STEPS in trial.study.trials[trial.number].intermediate_values)
+    assert sweep(tmp_path, "--trials", "1", "--prune", "median") == 0
+    check_whole(tmp_path, 1)
 
 
 def test_a_worker_that_dies_while_it_prunes_has_pruned(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
