@@ -58,6 +58,9 @@ from tests.sweeps import (
     sweep,
 )
 
+SECRETS = ("hidden-user", "hidden-password", "127.0.0.1", "hidden-database")
+URL = "postgresql://hidden-user:hidden-password@127.0.0.1:1/hidden-database"
+
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
@@ -182,6 +185,14 @@ def test_without_optuna_it_says_what_to_install(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (2, "dlplay: a sweep needs the package optuna: pip install 'dlplay[sweep]'\n")
 
 
+def test_without_psycopg_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert sweep(tmp_path / "runs", "--storage", URL) == 2
+    assert capsys.readouterr().err == "dlplay: a sweep in a database needs the package psycopg: pip install 'dlplay[postgres]'\n"
+
+
 def test_torch_is_not_imported_by_a_worker(tmp_path: Path) -> None:
     program = "import sys, dlplay.experiments.sweep.commands\nprint(sorted({'torch', 'sklearn'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60).stdout == "[]\n"
@@ -202,10 +213,10 @@ def test_every_trial_is_a_run_that_trains_for_real(
 ) -> None:
     fork_runs(dlplay, monkeypatch)
     folder = tmp_path / "runs"
-    assert sweep(folder, "--trials", "4", "--json", jobs=2) == 0
+    assert sweep(folder, "--trials", "5", "--json", jobs=2) == 0
     *told, last = capsys.readouterr().out.splitlines()
-    assert sorted(json.loads(line)["run"] for line in told) == ["s-1", "s-2", "s-3", "s-4"]
-    check_whole(folder, 4)
+    assert sorted(json.loads(line)["run"] for line in told) == ["s-1", "s-2", "s-3", "s-4", "s-5"]
+    check_whole(folder, 5)
     found = show(folder, capsys)
     assert msgspec.json.decode(last, type=Report) == found
     values = {name: finished(directory.find(folder, name)).metrics[METRIC] for name in directory.names(folder)}
@@ -728,9 +739,6 @@ def test_settings_that_a_description_lacks_have_their_defaults(tmp_path: Path, s
 
 
 # --- a database's address -----------------------------------------------------------------------------------------------------------------
-
-SECRETS = ("hidden-user", "hidden-password", "127.0.0.1", "hidden-database")
-URL = "postgresql://hidden-user:hidden-password@127.0.0.1:1/hidden-database"
 
 
 @pytest.mark.parametrize(

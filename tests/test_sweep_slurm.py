@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,16 @@ def cluster() -> Iterator[Slurm]:
         yield started
 
 
+@pytest.fixture
+def srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without Slurm too."""
+    program = tmp_path / "bin" / "srun"
+    program.parent.mkdir()
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("srun")
 def test_what_slurm_is_told_is_checked() -> None:
     assert parse_options("partition=gpu,gres=gpu:1,time=60,cpus-per-task=2") == {
         "partition": "gpu",
@@ -56,6 +67,18 @@ def test_what_slurm_cannot_be_told_is_said(text: str, words: str) -> None:
     with pytest.raises(SettingsError) as error:
         parse_options(text)
     assert words in str(error.value)
+
+
+def test_without_slurm_or_submitit_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on = ["--on", "slurm", "--slurm", "time=5"]
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        assert sweep(tmp_path / "runs", *on) == 2
+    assert capsys.readouterr().err == "dlplay: --on slurm: there is no srun on this machine; submit from a login node of the cluster\n"
+    monkeypatch.setitem(sys.modules, "submitit.slurm.slurm", None)
+    assert sweep(tmp_path / "runs", *on) == 2
+    assert capsys.readouterr().err == "dlplay: --on slurm needs the package submitit: pip install 'dlplay[slurm]'\n"
+    assert not (tmp_path / "runs").exists()
 
 
 def workers(name: str) -> list[int]:

@@ -242,4 +242,4 @@ class _Printer:
             return
         value = "" if told.value is None or math.isnan(told.value) else f"  {self._spec.metric} {format_number(told.value)}"
         settings = "  ".join(f"{name} {show(v) if not isinstance(v, float) else f'{v:.4g}'}" for name, v in told.settings.items())
-        print_line(f"{told.run} {told.state}{value}  {settings}" + (f"  ({told.why})" if told.why else ""))
+        print_line(f"{told.run} {told.state}{value}  {settings}" + (f"  {told.why}" if told.why else ""))

@@ -17,6 +17,9 @@ from dlplay.experiments.sweep.storage import Backend
 from dlplay.experiments.sweep.worker import STATES
 from dlplay.runs.console import format_number, print_line
 
+LEAST = 5
+"""Complete trials from which the importance of settings is told."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One trial."""
@@ -115,7 +118,7 @@ def _rank(spec: SweepSpec, row: Row) -> tuple[int, float, int]:
 
 def _importance(backend: Backend) -> dict[str, float]:
     complete = backend.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < 2 or len({trial.value for trial in complete}) < 2:
+    if len(complete) < LEAST or len({trial.value for trial in complete}) < 2:
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # imports scikit-learn
 

@@ -6,6 +6,7 @@ import difflib
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ OURS = ("job_name", "array_parallelism", "setup", "teardown", "srun_args", "addi
 
 
 def parse_options(text: str) -> dict[str, Any]:
-    """`partition=gpu,gres=gpu:1,time=60` as submitit's parameters; the time is in minutes. Raises `SettingsError`."""
+    """`partition=gpu,gres=gpu:1,time=60` as submitit's parameters; the time is in minutes.
+
+    Raises `SettingsError`, also where there is no submitit or no Slurm."""
     known = _parameters()
     found: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
@@ -36,6 +39,8 @@ def parse_options(text: str) -> dict[str, Any]:
         found[name] = int(value) if value.isdecimal() else value
     if not isinstance(found.get("time"), int):
         raise SettingsError("--slurm: say for how many minutes a worker may have its place, such as time=60")
+    if shutil.which("srun") is None:
+        raise SettingsError("--on slurm: there is no srun on this machine; submit from a login node of the cluster")
     return found
 
 
@@ -55,15 +60,12 @@ def submit(
     folder: SweepFolder, workers: int, options: dict[str, Any], arguments: Sequence[str], environment: Mapping[str, str]
 ) -> list[str]:
     """Submit so many workers, each one `dlplay sweep work NAME ARGUMENTS`; returns the jobs' ids. Slurm hands the environment on, and it is
-    written to no file of ours. Raises `SettingsError` where there is no Slurm, and `DataError` when it refuses."""
+    written to no file of ours. Raises `DataError` when Slurm refuses."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
     from submitit.helpers import CommandFunction
 
     logging.getLogger("submitit").setLevel(logging.ERROR)
-    try:
-        executor = _executor_class()(folder.path / "slurm")
-    except RuntimeError:
-        raise SettingsError("--on slurm: there is no srun on this machine; submit from a login node of the cluster") from None
+    executor = _executor_class()(folder.path / "slurm")
     executor.update_parameters(job_name=f"dlplay-{folder.name}", **{"signal_delay_s": 90, **options})
     command = [
         sys.executable,
