@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from dlplay.engine.printable import without_address
 from dlplay.runs.console import print_line
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
@@ -43,5 +44,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def refuse(words: str, status: int) -> int:
     """Say in one line on standard error why a command is not carried out; returns its exit status."""
-    print_line(f"dlplay: {words}", error=True)
+    print_line(f"dlplay: {without_address(words)}", error=True)
     return status
