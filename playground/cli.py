@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,9 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
+from dlplay.engine.printable import without_address
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, make, parse, parse_until, read_file, show, to_dict
-from dlplay.flags import question_fields, with_flags
+from dlplay.flags import question_fields, with_flags, with_sweep_flags
 from dlplay.runs import directory, launcher
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, print_line, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
@@ -36,6 +38,10 @@ MOST_AT_ONCE = 64
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
+SweepName = Annotated[str, Parameter(help="Name of the sweep, as `dlplay sweep list` shows it.")]
+Storage = Annotated[
+    str | None, Parameter(name="--storage", help="The database of its trials, postgresql://USER@HOST/DATABASE; else $DLPLAY_STORAGE.")
+]
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
@@ -124,9 +130,24 @@ def _app(arguments: Sequence[str]) -> App:
     commands |= {"compare": compare, "label": label, "export": export, "rm": remove}
     for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
+    app.command(_sweep_app(arguments, complete))
     app.command(new, group="Set-up", sort_key=3)
     app.command(check, group="Set-up", sort_key=3)
     app.command(install_completion(app), name="install-completion", group="Set-up", sort_key=3)
+    return app
+
+
+def _sweep_app(arguments: Sequence[str], complete: bool) -> App:
+    """`dlplay sweep ARCH`, `resume`, `work`, `show` and `list`."""
+    app = App(name="sweep", help="Search for the best settings, with Optuna: every trial is a run.", group="Runs", sort_key=2)
+    if not complete and arguments[:1] != ["sweep"]:
+        return app
+    asked = arguments[1] if len(arguments) > 1 else ""
+    for card in architectures.cards().values():
+        command: Callable[..., int] = with_sweep_flags(card, sweep) if complete or asked == card.name else _unbuilt
+        app.command(command, name=card.name, help=f"Search over the settings of {card.title}.", sort_key=1, group="Architectures")
+    for function, names in ((work_on, ("resume", "work")), (show_sweep, "show"), (list_sweeps, "list")):
+        app.command(function, name=names, sort_key=2, group="Sweeps")
     return app
 
 
@@ -166,6 +187,11 @@ def _check_command(app: App, arguments: Sequence[str]) -> None:
         raise SettingsError(f"--headless needs an architecture first, such as dlplay {next(iter(architectures.cards()))} --headless")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in known:
         raise SettingsError(f"there is no command {arguments[0][:60]!r}; {_nearest(arguments[0], known)}")
+    if arguments[:1] == ["sweep"]:
+        known = [name for name in app["sweep"] if not name.startswith("-")]
+        if len(arguments) < 2 or (not arguments[1].startswith("-") and arguments[1] not in known):
+            word = arguments[1][:60] if len(arguments) > 1 else ""
+            raise SettingsError(f"dlplay sweep {word or 'needs an architecture or a command'}: {_nearest(word, known)}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -353,7 +379,10 @@ def resume(
                 f"{name} is a group of {1 + len(others)} runs; resume it with --headless, or one of them, such as {run.name}"
             )
         from dlplay.experiments import seeds
+        from dlplay.experiments.sweep import spec as sweeps
 
+        if name in sweeps.names(folder):
+            raise SettingsError(f"{name} is a sweep: dlplay sweep resume {name} goes on with it")
         flags = [word for key, value in overrides.items() for word in ("--set", f"{key}={show(value)}")]
         jobs = seeds.jobs_of(run.spec.settings | {key: overrides[key] for key in ("threads", "device") if key in overrides})
         return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
@@ -410,11 +439,18 @@ def _setting(card: Card, text: str) -> tuple[str, Any]:
 
 
 def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
-    """Delete runs, or groups of them, with all their checkpoints."""
+    """Delete runs, groups of them or whole sweeps, with all their checkpoints."""
     folder = directory.default_runs_dir(runs_dir)
-    for run in [run for name in names for run in directory.find_all(folder, name)]:
+    from dlplay.experiments.sweep import spec as sweeps
+
+    searched = [name for name in names if name in sweeps.names(folder)]
+    runs = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
+    for run in itertools.chain(*runs):
         directory.remove(run)
         print_line(f"removed {run.name}")
+    for name in searched:
+        sweeps.remove(folder, name)
+        print_line(f"removed the sweep {name}")
     return 0
 
 
@@ -519,6 +555,85 @@ def export(
         words = chosen.write(Source(source, directory.default_runs_dir(runs_dir), part, trust_code), draft)
     print_line(f"{target}: {words.replace('{target}', shlex.quote(str(target)))}")
     return 0
+
+
+@contextlib.contextmanager
+def _needs_optuna() -> Iterator[None]:
+    """Raises `SettingsError` where a module of the extra `sweep` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package == "dlplay":
+            raise
+        raise SettingsError(f"a sweep needs the package {package}: pip install 'dlplay[sweep]'") from None
+
+
+def sweep(card: Card, given: dict[str, Any]) -> int:
+    """`dlplay sweep ARCH`: search over its settings."""
+    runs_dir = directory.default_runs_dir(_path(given.get("runs_dir")))
+    settings = make(card.settings, _values(card, given, runs_dir))
+    _check_until(card.of(to_dict(settings)), settings)
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
+
+    return commands.start(
+        card,
+        settings,
+        [*_typed(card, given)],
+        _absolute(str(given.get("from", ""))),
+        runs_dir,
+        search=given.get("search", []),
+        name=given.get("name"),
+        trials=commands.whole("trials", given["trials"]) if "trials" in given else None,
+        sampler=given.get("sampler", "tpe"),
+        prune=given.get("prune", "none"),
+        metric=given.get("metric"),
+        way=commands.how(settings.jobs, given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))),
+    )
+
+
+def work_on(
+    name: SweepName,
+    /,
+    *,
+    jobs: Annotated[
+        int,
+        Parameter(name="--jobs", help="Trials at a time, with --on slurm workers; 0: as many as there are GPUs or cores."),
+    ] = 0,
+    storage: Storage = None,
+    on: Annotated[Literal["slurm"] | None, Parameter(name="--on", help="Submit the workers to Slurm instead of working here.")] = None,
+    slurm: Annotated[
+        str | None, Parameter(name="--slurm", help="What Slurm is told, such as partition=gpu,gres=gpu:1,time=60 (minutes).")
+    ] = None,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Go on with a sweep, after whatever ended its workers, or as a further worker beside them, from any machine."""
+    folder = directory.default_runs_dir(runs_dir)
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
+
+    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json=as_json), trust_code=trust_code)
+
+
+def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+    """Show what a sweep has found: its trials, the best settings as a command, and which settings matter."""
+    folder = directory.default_runs_dir(runs_dir)
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
+
+    return commands.show_sweep(name, folder, commands.how(0, storage, as_json=as_json))
+
+
+def list_sweeps(*, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+    """List the sweeps."""
+    folder = directory.default_runs_dir(runs_dir)
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
+
+    return commands.list_sweeps(folder, as_json)
 
 
 def new(
@@ -661,5 +776,5 @@ def _screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
 
 
 def _refuse(words: str, status: int) -> int:
-    print_line(f"dlplay: {words}", error=True)
+    print_line(f"dlplay: {without_address(words)}", error=True)
     return status

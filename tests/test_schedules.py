@@ -7,6 +7,7 @@ import torch
 
 from dlplay import architectures
 from dlplay.engine.settings import field, make
+from dlplay.parts import optimizers
 from tests.conftest import Small
 
 CARDS = architectures.cards()
@@ -54,3 +55,26 @@ def other(name: str) -> str:
 def momentum(group: dict[str, object]) -> float:
     betas = group.get("betas")
     return float(betas[0] if isinstance(betas, tuple) else group["momentum"])  # type: ignore[arg-type]
+
+
+def test_one_group_without_weight_decay_is_updated_to_the_same_bits_as_two() -> None:
+    """And a live change of the weight decay parts the groups again."""
+    nets = []
+    for merged in (True, False):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3))
+        optimizer = optimizers.adamw(net, lr=0.01, weight_decay=0.0)
+        pen = torch.Generator().manual_seed(1)
+        for step in range(30):
+            decay = 0.1 if 10 <= step < 20 else 0.0
+            if merged:
+                optimizers.set_rates(optimizer, lr=0.01, weight_decay=decay)
+                assert len(optimizer.param_groups) == (2 if decay else 1)
+            else:
+                for group in optimizer.param_groups:
+                    group["weight_decay"] = decay if group["decays"] else 0.0
+            optimizer.zero_grad()
+            net(torch.randn(16, 6, generator=pen)).square().mean().backward()
+            optimizer.step()
+        nets.append([parameter.detach() for parameter in net.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*nets, strict=True))
