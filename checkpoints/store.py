@@ -81,8 +81,14 @@ class Store:
         `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints stay intact.
         """
         self._check_place()
-        files = {WEIGHTS: write_tensors(_without_nan(weights)), STATE: write_tensors(tensors)}
-        files[META] = _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
+        files = {WEIGHTS: write_tensors(without_nan(weights)), STATE: write_tensors(tensors)}
+        files[META] = encode_meta(step, files, meta)
+        saved = self._write(step, files)
+        self._prune(step)
+        return saved
+
+    def _write(self, step: int, files: Mapping[str, bytes]) -> Saved:
+        """Stage, sync and rename."""
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o700, exist_ok=True)  # and no parents: where the run's folder went away, none is made in its place
             _sync_folder(self.directory.parent)
@@ -93,7 +99,6 @@ class Store:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        self._prune(step)
         return Saved(f"step-{step}", sum(len(data) for data in files.values()))
 
     def _put_in_place(self, staging: Path, step: int) -> None:
@@ -111,9 +116,13 @@ class Store:
         if replaces:
             self._remove(aside)
 
+    def steps(self) -> list[int]:
+        """The checkpoints' steps, in order; they are not verified."""
+        return sorted(int(match[1]) for entry in _folders(self.directory) if (match := _STEP.fullmatch(entry)))
+
     def names(self) -> list[str]:
-        """The checkpoints' names, oldest step first; they are not verified."""
-        return [f"step-{step}" for step in self._steps()]
+        """The checkpoints' names, oldest step first."""
+        return [f"step-{step}" for step in self.steps()]
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The intact checkpoint of the latest step, and the reason why each later one was refused."""
@@ -122,7 +131,7 @@ class Store:
             self._check_place()
         except CheckpointError as error:
             return None, [str(error)]
-        found = [(step, self.directory / f"step-{step}") for step in self._steps()] + list(self._asides())
+        found = [(step, self.directory / f"step-{step}") for step in self.steps()] + list(self._asides())
         for step, path in sorted(found, key=lambda item: (item[0], item[1].name), reverse=True):
             try:
                 if path.is_symlink():
@@ -142,7 +151,7 @@ class Store:
 
     def _prune(self, last: int) -> None:
         """Remove all but the latest checkpoints up to step `last`, and those of later steps. Only `step-N` folders are touched."""
-        steps = self._steps()
+        steps = self.steps()
         current = [step for step in steps if step <= last]
         for step in [*current[:-KEEP], *(step for step in steps if step > last)]:
             self._remove(self.directory / f"step-{step}")
@@ -168,23 +177,20 @@ class Store:
             path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _steps(self) -> list[int]:
-        return sorted(int(match[1]) for entry in _folders(self.directory) if (match := _STEP.fullmatch(entry)))
-
     def _asides(self) -> Iterator[tuple[int, Path]]:
         for entry in _folders(self.directory):
             if match := _ASIDE.fullmatch(entry):
                 yield int(match[1]), self.directory / entry
 
 
-def load(path: Path) -> Checkpoint:
-    """The checkpoint in the folder `path`, of any name; it may lack the training state. Raises `CheckpointError`."""
+def load(path: Path, *, state: bool = True) -> Checkpoint:
+    """The checkpoint in the folder `path`, of any name; without `state` its training state is not read. Raises `CheckpointError`."""
     record = read_record(path)
     if WEIGHTS not in record.files:
         raise CheckpointError(f"{path / META} lists no {WEIGHTS}")
     weights = read_tensors(path / WEIGHTS, DATA_LIMIT, record.files[WEIGHTS])
-    tensors = read_tensors(path / STATE, DATA_LIMIT, record.files[STATE]) if STATE in record.files else {}
-    return Checkpoint(path, record.step, record.meta, dict(_without_nan(weights, str(path))), tensors)
+    tensors = read_tensors(path / STATE, DATA_LIMIT, record.files[STATE]) if state and STATE in record.files else {}
+    return Checkpoint(path, record.step, record.meta, dict(without_nan(weights, str(path))), tensors)
 
 
 def read_record(path: Path) -> Record:
@@ -232,13 +238,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def encode_meta(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> bytes:
     """`meta.json` for these files. Raises `CheckpointError`."""
-    return _encode_meta(step, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}, meta)
-
-
-def _encode_meta(step: int, digests: Mapping[str, str], meta: Mapping[str, Any]) -> bytes:
     if step < 0:
         raise CheckpointError(f"step {step} cannot be saved; steps count from 0")
-    content: dict[str, Any] = {"format": FORMAT, "step": step, "files": dict(digests), "meta": dict(meta)}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    content: dict[str, Any] = {"format": FORMAT, "step": step, "files": digests, "meta": dict(meta)}
     try:
         content["checksum"] = _checksum(content)
         data = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -256,7 +259,7 @@ def _checksum(content: Any) -> str:
         raise CheckpointError("the checkpoint's meta is nested too deeply") from None
 
 
-def _without_nan(weights: Tensors, where: str = "the model") -> Tensors:
+def without_nan(weights: Tensors, where: str = "the model") -> Tensors:
     """The weights, unless one is NaN (raises `CheckpointError`); infinities may be intended, as in a mask."""
     for name, array in weights.items():
         if array.dtype.kind == "f" and bool(np.isnan(array).any()):

@@ -30,8 +30,11 @@ from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.runs.lock import Held
 
 USAGE, HELD, INTERRUPTED = 2, 3, 130
-TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "seeds", "jobs")
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "history", "seeds", "jobs")
 """Settings and flags that are only for training."""
+
+MOST_AT_ONCE = 64
+"""Steps that `--at` takes."""
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
@@ -123,8 +126,9 @@ def _app(arguments: Sequence[str]) -> App:
         # building flags takes milliseconds for each architecture, and a command line names one
         command: Callable[..., int] = with_flags(card, architecture) if complete or asked in (card.name, "help") else _unbuilt
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
-    commands = ((list_runs, "runs"), (attach, "attach"), (stop, "stop"), (resume, "resume"), (export, "export"), (remove, "rm"))
-    for function, name in commands:
+    commands: dict[str, Callable[..., int]] = {"runs": list_runs, "attach": attach, "stop": stop, "resume": resume, "branch": branch}
+    commands |= {"compare": compare, "label": label, "export": export, "rm": remove}
+    for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(_sweep_app(arguments, complete))
     app.command(new, group="Set-up", sort_key=3)
@@ -211,13 +215,13 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "explore", "panel"):
+        for name in ("json", "paused", "find_lr", "explore", "panel", "at", "svg"):
             if given.get(name):
-                raise SettingsError(f"--{name} needs --headless")
+                raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {_nearest(panel, [item.name for item in card.panels])}", "panel")
-    asks = headless and bool(questions or panel)
+    asks = headless and any((questions, panel, "at" in given, "svg" in given))
     if asks and (idle := [name for name in TRAINING if name in given]):
         raise SettingsError(f"--{idle[0].replace('_', '-')} is for training, and a question is asked of a trained model; leave it out")
     values = _values(card, given, runs_dir)
@@ -231,17 +235,21 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if given.get("find_lr"):
+        from dlplay.experiments import learning_rate
+
+        if unused := [name for name in ("name", "paused", "panel", *questions) if given.get(name)]:
+            raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        return learning_rate.run(card, settings, start, runs_dir, as_json)
     if asks:
-        from dlplay.runs import ask, origin
-        from dlplay.runs.panel_text import print_panel
+        from dlplay.runs import origin
 
         start = start or origin.default(card)
         if not given.get("from"):
             settings = make(card.settings, _from_checkpoint(card, {**given, "from": start}, runs_dir) | _typed(card, given))
         panel = panel or card.of(to_dict(settings)).asked
         _check_questions(card, panel, questions)
-        print_panel(ask.answer(card, settings, start, runs_dir, panel, questions), as_json)
-        return 0
+        return _ask(card, settings, start, runs_dir, panel, questions, given)
     own_code = code(card.settings, to_dict(settings))
     if settings.seeds.strip():
         from dlplay.experiments import seeds
@@ -252,6 +260,40 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return _train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
+
+
+def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
+    """Print a panel, or write its picture, as it is or as it was at the steps of `--at`."""
+    from dlplay.runs import ask
+    from dlplay.runs.panel_text import print_panel
+
+    as_json, pictures = bool(given.get("json")), []
+    if "at" not in given:
+        answer = ask.answer(card, settings, start, runs_dir, panel, options)
+        print_panel(answer, as_json)
+        pictures.append((card.panel(panel).title, answer))
+    else:
+        asked = _steps(given["at"])
+        if not given.get("from") or "@" in start or not directory.is_run(runs_dir, start):
+            raise SettingsError("--at needs the run whose checkpoints are asked: --from RUN, as dlplay runs lists them", "at")
+        run = directory.find(runs_dir, start)
+        for wanted, (step, answer) in zip(asked, ask.answers(card, settings, run, panel, options, asked), strict=True):
+            print_panel(answer, as_json, at=wanted, step=step)
+            pictures.append((f"{card.panel(panel).title} · step {step:,}", answer))
+    if "svg" in given:
+        from dlplay.screen.sheet import write
+
+        write(pictures, card.panel(panel), Path(given["svg"]))
+        print_line(f"{given['svg']}: {len(pictures)} picture{'s' * (len(pictures) > 1)} of {card.panel(panel).title}", error=as_json)
+    return 0
+
+
+def _steps(text: str) -> list[int]:
+    """`0,100,1000` as steps. Raises `SettingsError`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) <= 18 for word in words) or len(words) > MOST_AT_ONCE:
+        raise SettingsError(f"--at {text[:60]!r} is not up to {MOST_AT_ONCE} steps; write them like 0,100,1000", "at")
+    return [int(word) for word in words]
 
 
 def _check_until(card: Card, settings: Settings) -> None:
@@ -278,7 +320,7 @@ def list_runs(
     """List the runs, the newest first."""
     from dlplay.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.default_runs_dir(runs_dir)), as_json, members=members)
+    print_runs(directory.listing(directory.default_runs_dir(runs_dir), disk=True), as_json, members=members)
     return 0
 
 
@@ -349,6 +391,42 @@ def resume(
     return _train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
 
 
+def branch(
+    name: RunName,
+    /,
+    *,
+    at: Annotated[int, Parameter(name="--at", help="Step to go on from: of the last checkpoint with a training state at or before it.")],
+    headless: Headless = False,
+    as_json: AsJson = False,
+    new_name: Annotated[str | None, Parameter(name="--name", help="Name of the new run.")] = None,
+    set_: Annotated[
+        list[str] | None, Parameter(name="--set", help="Change a setting that may change in mid-run, such as lr=0.001; may be repeated.")
+    ] = None,
+    trust_code: TrustCode = False,
+    runs_dir: RunsDir = None,
+    **changes: Annotated[str, Parameter(help="Such a setting by its flag, such as --lr 0.001; also --steps, --minutes, --until.")],
+) -> int:
+    """Begin a new run at an earlier step of a run, with changed settings."""
+    folder = directory.default_runs_dir(runs_dir)
+    run = directory.find(folder, name)
+    card = architectures.card(run.spec.architecture)
+    typed = [*(set_ or ()), *(f"{flag}={value}" for flag, value in changes.items())]
+    changed = dict(_setting(card, text) for text in typed)
+    if as_json and not headless:
+        raise SettingsError("--json needs --headless")
+    from dlplay.runs.branch import branch as begin
+    from dlplay.runs.trust import agreed
+
+    own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    child = begin(folder, run, at, changed, own_code, new_name)
+    begins = child.spec.parent_step
+    nearest = f", the last checkpoint with a training state at or before step {at:,}" if begins != at else ""
+    print_line(f"{child.name} branches off {run.name} at step {begins:,}{nearest}", error=as_json)
+    if not headless:
+        return _screen(tab=card.name, runs_dir=folder, attach=child.name, resume=True, settings=own_code)
+    return _train(child, card, as_json, paused=False, fresh=True, code=own_code)
+
+
 def _setting(card: Card, text: str) -> tuple[str, Any]:
     """`lr=0.001` as the name and the value of a setting that may change in a run. Raises `SettingsError`."""
     name, equals, value = text.partition("=")
@@ -373,6 +451,78 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     for name in searched:
         sweeps.remove(folder, name)
         print_line(f"removed the sweep {name}")
+    return 0
+
+
+def compare(
+    *sources: Annotated[
+        str, Parameter(help="Runs, patterns such as 'gpt-*', groups, shipped models, folders of checkpoints; the first is the reference.")
+    ],
+    from_: Annotated[
+        list[Path] | None,
+        Parameter(
+            name="--from",
+            negative="",
+            help="Another training: a CSV file with a column step, or a TensorBoard folder.",
+        ),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        Parameter(name="--rename", negative="", help="What a metric of such a file is called here: loss/val=val_loss."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, Parameter(name="--metric", negative="", help="Compare this metric; may be repeated. By default all shared.")
+    ] = None,
+    x: Annotated[
+        Literal["step", "seconds", "examples"], Parameter(name="--x", help="The axis: steps, training time or examples seen.")
+    ] = "step",
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object with everything.")] = False,
+    as_csv: Annotated[bool, Parameter(name="--csv", negative="", help="Print the curves as CSV, a row for each value.")] = False,
+    svg: Annotated[Path | None, Parameter(name="--svg", help="Write a picture of it to this file as well.")] = None,
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace the picture if it exists.")] = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Compare runs: their curves, the settings that differ, what they reached, and whether that is more than luck."""
+    from dlplay.experiments.compare import command
+
+    picture = command.run(
+        sources,
+        from_ or (),
+        directory.default_runs_dir(runs_dir),
+        axis=x,
+        metrics=metric or (),
+        renamed=rename or (),
+        as_json=as_json,
+        as_csv=as_csv,
+    )
+    if svg is not None:
+        from dlplay.exports.target import staged
+
+        with staged(svg, folder=False, force=force) as draft:
+            draft.write_text(picture(), encoding="utf-8")
+    return 0
+
+
+def label(
+    name: RunName,
+    /,
+    *,
+    tags: Annotated[str | None, Parameter(name="--tags", help="Words that it is found by, such as wide,first-try; empty for none.")] = None,
+    note: Annotated[str | None, Parameter(name="--note", help="What you want to remember of it; empty for nothing.")] = None,
+    rename: Annotated[str | None, Parameter(name="--rename", help="Another name for it; not while it is running.")] = None,
+    as_json: AsJson = False,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Tag, annotate or rename a run; without flags, show its tags and note."""
+    from dlplay.runs import labels
+
+    run = directory.find(directory.default_runs_dir(runs_dir), name)
+    known = labels.read(run)
+    if tags is not None or note is not None:
+        labels.write(run, known.tags if tags is None else labels.parse_tags(tags), known.note if note is None else note)
+    if rename is not None:
+        run = directory.rename(run, rename)
+    print_line(labels.shown(run, as_json))
     return 0
 
 
@@ -546,13 +696,14 @@ def _train(
     code: dict[str, Any],
 ) -> int:
     """Train in this process; a new run that could not start is removed."""
+    recorded = directory.recorded(run)  # of a branch, whose journal begins with its parent's events
     try:
         from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
         from dlplay.runs.console import console
 
         return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
     except BaseException as error:
-        left = not fresh or run.journal_path.exists()
+        left = not fresh or directory.recorded(run) > recorded
         if not left:
             directory.remove(run)
         if isinstance(error, KeyboardInterrupt):

@@ -20,13 +20,24 @@ SWEEP = Group("Search", sort_key=0)
 HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
+    (
+        "at",
+        str,
+        "The panel as it was at these steps, such as 0,100,1000: by the last checkpoint at or before each. Needs --from RUN.",
+    ),
+    ("svg", str, "Write the panel as a picture to this file, of several steps side by side. Needs --headless."),
     ("preset", str, "Start from a preset, settings that were tried: {presets}."),
-    ("from", str, "Start from the weights and model settings of a shipped model, a run{hf} or a checkpoint folder."),
+    (
+        "from",
+        str,
+        "Start from the weights and model settings of a shipped model, a run, its step (RUN@STEP){hf} or a checkpoint folder.",
+    ),
     ("set_file", str, 'Read settings from a JSON file, such as {{"lr": 0.001}}; flags override it, it overrides --preset.'),
     ("name", str, "Name of the run: a-z, 0-9, dot, hyphen and underscore; by default {name}-1, {name}-2 and so on."),
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
     ("rooms", str, "Folder with rooms of your own, each an architecture more."),
     ("paused", bool, "Start paused, waiting for a screen to attach. Needs --headless."),
+    ("find_lr", bool, "Try learning rates from low to high on a copy, print those to take; nothing is kept. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
 """What is not a setting of the model: name, type and help."""

@@ -129,9 +129,9 @@ def test_it_ends_with_the_process_that_started_it_and_the_runs_go_on(tmp_path: P
 
 
 async def test_another_environment_or_folder_is_not_its_own(launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLPLAY_ROOMS", str(tmp_path))
+    monkeypatch.setenv("OF_ANOTHER", "1")
     assert not forked(launch_blocking(["--version"], tmp_path / "log"))
-    monkeypatch.delenv("DLPLAY_ROOMS")
+    monkeypatch.delenv("OF_ANOTHER")
     assert forked(launch_blocking(["--version"], tmp_path / "log"))
     monkeypatch.chdir(tmp_path)
     assert not forked(launch_blocking(["--version"], tmp_path / "log"))

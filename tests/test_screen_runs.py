@@ -14,6 +14,7 @@ from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import Held, RunLock
 from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
 from tests.screen_pilot import opened, screen_text, until
@@ -143,7 +144,7 @@ async def test_marked_runs_are_drawn_over_each_other(runs: Path) -> None:
         screen = await list_of(app, pilot, 4)
         screen.query_one("#runs-filter", Input).value = "convnet"
         await until(lambda: len(listed(app)) == 3)
-        await pilot.press("x", "x", "x", "c")
+        await pilot.press("x", "x", "x", "o")
         await until(lambda: not isinstance(app.screen, RunsScreen))
         await until(lambda: sorted(names_behind(app)) == ["deep", "narrow", "wide"])
         await until(lambda: "wide 0.1" in screen_text(app))
@@ -152,6 +153,31 @@ async def test_marked_runs_are_drawn_over_each_other(runs: Path) -> None:
         await until(lambda: names_behind(app) == [])
         await pilot.press("b")
         await until(lambda: sorted(names_behind(app)) == ["narrow", "wide"])
+
+
+async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -> None:
+    for seed in range(3):
+        finished_run(runs, f"many-s{seed}", 0.8 + 0.01 * seed, group="many")
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot, 6)
+        screen.query_one("#runs-filter", Input).value = "many"
+        await until(lambda: len(listed(app)) == 3)
+        await pilot.press("x", "x", "x")
+        screen.query_one("#runs-filter", Input).value = "deep"
+        await until(lambda: listed(app) == ["deep"])
+        await pilot.press("x", "c")
+        await until(lambda: isinstance(app.screen, CompareScreen) and "test_accuracy" in screen_text(app))
+        assert isinstance(app.screen, CompareScreen)
+        assert sorted(app.screen.names) == ["deep", "many"]
+        assert "3 runs of ConvNet" in screen_text(app)
+        words = "\n".join("".join(segment.text for segment in row) for row in app.screen.query_one(Report)._rows)
+        assert "many is better than deep by 1.00 points" in " ".join(words.split())
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: app.screen.query_one(Report).virtual_size.width < 80)
+        await pilot.press("x")
+        await until(lambda: app.screen._axis == 1)  # type: ignore[attr-defined]
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
 
 
 def names_behind(app: PlaygroundApp) -> list[str]:

@@ -145,3 +145,16 @@ def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool.metadata, "version", lambda name: "2.13.0+cpu")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert pool.devices("auto") == []
+
+
+def test_a_run_is_labelled_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    directory.create(tmp_path, "convnet", {}, name="one")
+    where = ["--runs-dir", str(tmp_path)]
+    assert cli.run(["label", "one", "--tags", "wide, try", "--note", "too high", *where]) == 0
+    assert capfd.readouterr().out == "one  #wide  #try  too high\n"
+    assert cli.run(["label", "one", "--tags", "", "--rename", "two", "--json", *where]) == 0
+    assert json.loads(capfd.readouterr().out) == {"name": "two", "tags": [], "note": "too high"}
+    assert cli.run(["label", "two", "--tags", "a/b", *where]) == 2
+    assert "are not tags" in capfd.readouterr().err
+    assert cli.run(["label", "one", *where]) == 2
+    assert directory.names(tmp_path) == ["two"]

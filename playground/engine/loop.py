@@ -15,7 +15,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.events import Evaluated, Failed, Finished
 from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory
 from dlplay.engine.panel_server import PanelServer, Server
-from dlplay.engine.recorder import EventLog, Progress, Recorder, Write
+from dlplay.engine.recorder import Along, EventLog, Progress, Recorder, Write
 from dlplay.engine.settings import SettingsError, to_dict
 from dlplay.engine.task import Task, looking
 
@@ -35,8 +35,9 @@ class Loop:
         progress: Progress,
         device_name: str = "",
         paused: bool = False,
+        along: Along | None = None,
     ) -> None:
-        """`snapshot` copies everything a checkpoint holds, and returns what writes the copy."""
+        """`snapshot` copies everything a checkpoint holds, and returns what writes the copy; `along` those along the way."""
         self.card = card
         self.task = task
         self.server = server
@@ -44,7 +45,14 @@ class Loop:
         self.baselines = baselines
         self.panels = PanelServer(card, task, server)
         self.recorder = Recorder(
-            task, log, server, snapshot, progress, device_name=device_name, wait=lambda problem: self.control.wait_for_disk(problem)
+            task,
+            log,
+            server,
+            snapshot,
+            progress,
+            device_name=device_name,
+            wait=lambda problem: self.control.wait_for_disk(problem),
+            along=along,
         )
         self.control = Control(task, server, self.panels, self.recorder, progress, paused=paused)
         self._first = (task.step, progress.seconds)
@@ -56,7 +64,10 @@ class Loop:
             if self.progress.evaluated < 0:  # a resumed run knows its last evaluation
                 self._evaluate()
             self._check_until()
+            self.recorder.plan_next()
             if self.task.step == 0:
+                if self.task.settings.history:
+                    self.recorder.keep()
                 self.recorder.save()
             while True:
                 reason = self._train()
@@ -105,12 +116,15 @@ class Loop:
 
             now = time.perf_counter()
             evaluate, save = task.step % task.settings.eval_every == 0, task.step % task.settings.save_every == 0
-            if evaluate or save or control.single_step or recorder.flush_due(now):
+            keep = task.step == recorder.keep_at
+            if evaluate or save or keep or control.single_step or recorder.flush_due(now):
                 recorder.flush()  # waits for the device
                 with recorder.clock.stopped():
                     if evaluate:
                         self._evaluate()
                     recorder.finish_save(wait=False)
+                    if keep:
+                        recorder.keep()
                     if save:
                         recorder.save(wait=False)
                     recorder.save_changes()

@@ -6,6 +6,7 @@ while training continues. An event or a checkpoint that the disk refuses is trie
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import errno
@@ -41,6 +42,18 @@ _REFUSALS = {
 
 Write = Callable[[], tuple[str, int]]
 """Writes a checkpoint from a copy; returns its name and its size in bytes. May raise `OSError`, and is called again then."""
+MOST_COPIES = 4
+"""Checkpoints along the way that may wait to be written; training waits for the oldest rather than to hold more copies."""
+
+
+class Along(Protocol):
+    """Checkpoints along the way, which a person looks back at. Training does without them where the disk refuses them."""
+
+    def following(self) -> int | None:
+        """The first step after the task's at which one is to be kept; None when none is."""
+
+    def snapshot(self) -> Callable[[], str]:
+        """Copy everything it holds; returns what writes the copy, and returns why that failed, in words, or nothing."""
 
 
 class EventLog(Protocol):
@@ -118,6 +131,7 @@ class Recorder:
         *,
         device_name: str,
         wait: Callable[[str], bool],
+        along: Along | None = None,
     ) -> None:
         """`snapshot` copies everything a checkpoint holds, and returns what writes the copy.
 
@@ -129,7 +143,14 @@ class Recorder:
         self.progress = progress
         self.clock = Clock(progress)
         self.status_due = 0.0
+        self.keep_at: int | None = None
+        """The step at which the next checkpoint along the way is due."""
         self._snapshot = snapshot
+        self._along = along
+        self._kept: collections.deque[Future[str]] = collections.deque()
+        """Checkpoints along the way that are being written."""
+        self._refused = ""
+        """Why the last one of them could not be written."""
         self._wait = wait
         self._device_name = device_name
         self._meter = Meter(task.device)
@@ -154,6 +175,27 @@ class Recorder:
     def close(self) -> None:
         """Wait for the thread that writes checkpoints."""
         self._thread.shutdown(wait=True)
+
+    # --- checkpoints along the way ------------------------------------------------------------------------------------------------
+
+    def plan_next(self) -> None:
+        """Find out when the next checkpoint along the way is due."""
+        self.keep_at = self._along.following() if self._along is not None else None
+
+    def keep(self) -> None:
+        """Keep a checkpoint along the way: copied now, written while training continues."""
+        if self._along is not None:
+            self._finish_kept(most=MOST_COPIES - 1)
+            self._kept.append(self._thread.submit(self._along.snapshot()))
+            self.plan_next()
+
+    def _finish_kept(self, *, most: int) -> None:
+        """Record once why they cannot be written any more; wait until no more than `most` are being written."""
+        while self._kept and (len(self._kept) > most or self._kept[0].done()):
+            before, self._refused = self._refused, self._kept.popleft().result()
+            if self._refused and not before:
+                what, remedy = "a checkpoint could not be kept along the way", "training goes on without it, and keeps the next one"
+                self.record(Warned(step=self.task.step, time=time.time(), what=what, why=self._refused, remedy=remedy))
 
     # --- training metrics ---------------------------------------------------------------------------------------------------------
 
@@ -238,6 +280,7 @@ class Recorder:
 
     def finish_save(self, *, wait: bool) -> None:
         """Record the checkpoint that is being written, once it is complete; if the disk refused it, write it again."""
+        self._finish_kept(most=0 if wait else MOST_COPIES)
         if self._pending is None or not (wait or self._pending.future.done()):
             return
         (step, write, future), self._pending = self._pending, None
@@ -253,6 +296,7 @@ class Recorder:
     def record_change(self, what: str, value: Any, before: Any) -> None:
         """Record what a person changed, and save it: it is not among the steps that a resumed run can repeat."""
         self.record(Applied(step=self.task.step, what=what, value=value, before=before))
+        self.plan_next()
         self._changed = True
         self.save_changes()
 

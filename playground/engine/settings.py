@@ -36,7 +36,7 @@ from msgspec import Meta
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
-from dlplay.engine.quantities import Minutes, Seed, Steps
+from dlplay.engine.quantities import LIVE, Minutes, Seed, Steps
 
 
 class SettingsError(ValueError):
@@ -88,6 +88,9 @@ class Settings(Options):
 
     save_every: Steps = 500
     """Steps between two checkpoints."""
+
+    history: Annotated[int, Meta(ge=0, le=256, extra=LIVE)] = 32
+    """Checkpoints kept along the way, about even in log(step) and within 200 MB, to look back at and to branch from; 0 keeps none."""
 
     def check(self) -> None:
         """Raises `SettingsError`."""

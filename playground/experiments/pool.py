@@ -15,7 +15,7 @@ from types import FrameType
 
 from dlplay.runs import launch
 from dlplay.runs.client import RunError
-from dlplay.runs.directory import RunDirectory, summary
+from dlplay.runs.directory import RunDirectory, recorded, summary
 from dlplay.runs.launch import Launched
 
 POLL_SECONDS = 0.05
@@ -43,14 +43,14 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
         while (waiting or training) and not came:
             while waiting and len(training) < jobs:
                 run = waiting.popleft()
-                sizes[run] = _size(run)
+                sizes[run] = recorded(run)
                 training[run] = launch.launch_blocking(
                     ["resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *flags], run.log_path
                 )
             now = time.monotonic()
             for run, process in list(training.items()):
                 status = process.returncode
-                if status is None and now >= look_at and _size(run) > sizes[run] and summary(run).state == "finished":
+                if status is None and now >= look_at and recorded(run) > sizes[run] and summary(run).state == "finished":
                     status = 0  # it answers a screen that is attached to it, and trains no more
                 if status is not None:
                     del training[run]
@@ -61,13 +61,6 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
         if came:
             _stop(training)
             raise Interrupted
-
-
-def _size(run: RunDirectory) -> int:
-    try:
-        return run.journal_path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _stop(training: dict[RunDirectory, Launched]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from dlplay.engine.explore import explore as serve_panels
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings
-from dlplay.runs import origin
+from dlplay.runs import origin, steps
 from dlplay.runs.directory import RunDirectory, remove_explored
 from dlplay.runs.lock import RunLock
-from dlplay.runs.process import load
+from dlplay.runs.process import load, put
 from dlplay.runs.server import Server
 
 LINGER_SECONDS = 5.0
@@ -29,6 +30,23 @@ def answer(card: Card, settings: Settings, start: str, runs_dir: Path, panel: st
     """One panel of the model in the checkpoint that `start` names. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     task = load(card, origin.find(start, runs_dir, card.name), settings)
     return panel_of(task, card.panel(panel), options)
+
+
+def answers(
+    card: Card, settings: Settings, run: RunDirectory, panel: str, options: dict[str, Any], asked: Sequence[int]
+) -> Iterator[tuple[int, AnyPanel]]:
+    """The panel as it was at each of these steps, of the last checkpoint at or before it, and that checkpoint's step.
+
+    Raises `SettingsError`, `DataError` or `CheckpointError`.
+    """
+    task = None
+    for step in asked:
+        checkpoint = steps.nearest(run, step)
+        if task is None:
+            task = load(card, checkpoint, settings)
+        else:
+            put(task, checkpoint)
+        yield checkpoint.step, panel_of(task, card.panel(panel), options)
 
 
 def explore(directory: RunDirectory, card: Card, settings: Settings, start: str, runs_dir: Path) -> int:

@@ -174,7 +174,7 @@ class _Run:
     """A run of twice so many steps, with a checkpoint in the middle and at the end."""
 
     def __init__(self, card: Card, settings: Settings, half: int, folder: Path) -> None:
-        whole = dataclasses.replace(settings, steps=2 * half, save_every=half, eval_every=ENDLESS, minutes=0.0, until="")
+        whole = dataclasses.replace(settings, steps=2 * half, save_every=half, history=0, eval_every=ENDLESS, minutes=0.0, until="")
         self.directory = directory.create(folder, card.name, to_dict(whole))
 
     def train(self) -> Checkpoint:

@@ -2,7 +2,8 @@
 
 RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
               events.jsonl   the journal
-              checkpoints/   step-N folders
+              checkpoints/   step-N folders, the latest
+              history/       step-N folders, along the way
               lock           held by the run's process
               socket         where it listens for clients while it runs
               log.txt        what the process printed
@@ -11,6 +12,7 @@ RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import errno
 import itertools
@@ -20,7 +22,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +34,7 @@ from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
 
 if TYPE_CHECKING:
+    from dlplay.checkpoints.history import History
     from dlplay.checkpoints.store import Store
 
 SPEC_LIMIT = 1 << 20
@@ -102,6 +105,13 @@ class RunDirectory:
         from dlplay.checkpoints.store import Store  # here, since it loads numpy
 
         return Store(self.path / "checkpoints")
+
+    @property
+    def history(self) -> History:
+        """The run's checkpoints along the way."""
+        from dlplay.checkpoints.history import History
+
+        return History(self.path / "history")
 
     @property
     def spec(self) -> Spec:
@@ -184,8 +194,12 @@ def create(
     group: str = "",
     parent: str = "",
     parent_step: int = 0,
+    fill: Callable[[Path], None] = lambda draft: None,
 ) -> RunDirectory:
-    """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically. Raises `RunNameError` and `OSError`."""
+    """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically, with what `fill` puts into its folder.
+
+    Raises `RunNameError` and `OSError`.
+    """
     check_name(name if name is not None else f"{architecture}-1")
     if name is not None and name.startswith("-"):
         raise RunNameError(f"{name[:80]!r} cannot be a new run's name; it would be read as a flag")
@@ -203,6 +217,7 @@ def create(
         created=time.time(),
     )
     with _staged(runs_dir, spec) as draft:
+        fill(draft)
         candidates = (
             [name] if name is not None else (f"{architecture}-{n}" for n in itertools.count(_last_number(runs_dir, architecture) + 1))
         )
@@ -215,6 +230,11 @@ def create(
                 continue
             return RunDirectory(runs_dir / candidate)
     raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
+
+
+def is_run(runs_dir: Path, name: str) -> bool:
+    """Whether there is a run of that name."""
+    return bool(_NAME.fullmatch(name)) and (runs_dir / name / "run.json").is_file()
 
 
 def find(runs_dir: Path, name: str) -> RunDirectory:
@@ -263,21 +283,43 @@ def names(runs_dir: Path) -> list[str]:
     return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
 
 
-def listing(runs_dir: Path) -> list[Summary]:
-    """Every run of the folder, by name; one that cannot be read is listed with its problem."""
-    return [summary(RunDirectory(runs_dir / name)) for name in names(runs_dir)]
+def listing(runs_dir: Path, *, disk: bool = False) -> list[Summary]:
+    """Every run of the folder, by name; one that cannot be read is listed with its problem. With `disk`, with the space it takes."""
+    runs = [RunDirectory(runs_dir / name) for name in names(runs_dir)]
+    return [dataclasses.replace(summary(run), disk=disk_space(run.path) if disk else 0) for run in runs]
+
+
+def disk_space(folder: Path) -> int:
+    """Bytes that the files in a folder take on the disk, in whole blocks of the file system."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # what was removed meanwhile takes none
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                total += disk_space(Path(entry.path)) if is_folder else entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def summary(run: RunDirectory) -> Summary:
     """The state of a run, from the end of its journal."""
-    architecture, steps, created, problem, group = "", 0, 0.0, "", ""
+    architecture, steps, created, problem = "", 0, 0.0, ""
+    family: dict[str, Any] = {}
     try:
         spec = run.spec
-        group = spec.group
         architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
+        family = {"group": spec.group, "parent": spec.parent, "parent_step": spec.parent_step}
     except (SpecError, ValueError, TypeError) as error:
         problem = str(error)
-    return summarise(run.name, architecture, steps, created, problem, group, journal_path=run.journal_path, lock_path=run.lock_path)
+    found = summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
+    return dataclasses.replace(found, **family)
+
+
+def recorded(run: RunDirectory) -> int:
+    """Bytes of its journal; 0 when there is none."""
+    try:
+        return run.journal_path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def remove(run: RunDirectory) -> None:
@@ -304,13 +346,6 @@ def rename(run: RunDirectory, name: str) -> RunDirectory:
                 raise
             raise RunNameError(f"there is a run {name!r} already; choose another name") from None
     return RunDirectory(target)
-
-
-def disk_space(run: RunDirectory) -> int:
-    """Bytes that the files of the run take."""
-    return sum(
-        entry.stat(follow_symlinks=False).st_size for folder, _, _ in os.walk(run.path) for entry in os.scandir(folder) if entry.is_file()
-    )
 
 
 def clean(runs_dir: Path) -> None:

@@ -65,3 +65,11 @@ def write(run: RunDirectory, tags: tuple[str, ...], note: str) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def shown(run: RunDirectory, as_json: bool) -> str:
+    """The run's name, tags and note in a line."""
+    found = read(run)
+    if as_json:
+        return msgspec.json.encode({"name": run.name, "tags": found.tags, "note": found.note}).decode()
+    return "  ".join([run.name, *(f"#{tag}" for tag in found.tags), *filter(None, [found.note])])

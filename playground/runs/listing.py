@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +17,7 @@ from dlplay import architectures
 from dlplay.runs.console import format_number, print_line
 from dlplay.runs.summary import Summary
 
-TITLES = ("run", "state", "step", "of", "changed", "held out")
+TITLES = ("run", "state", "step", "of", "changed", "disk", "held out")
 LEFT_ALIGNED = ("run", "state")
 MAX_METRICS = 3
 """Metrics of a run in the table; the JSON lines have all of them."""
@@ -32,12 +33,9 @@ def print_runs(summaries: Sequence[Summary], as_json: bool, *, members: bool = F
         print_line("no runs yet; start one with dlplay ARCH --headless, or open the playground with dlplay")
         return
     rows: list[tuple[str, ...]] = [TITLES]
-    for item in sorted(joined(summaries), key=lambda item: -item.modified):
-        if isinstance(item, Summary):
-            rows.append(_row(item, item.name))
-        else:
-            rows.append(_group_row(item))
-            rows += [_row(member, f"  {member.name}") for member in item.members if members]
+    for name, item in families(joined(summaries)):
+        rows.append(_row(item, name) if isinstance(item, Summary) else _group_row(item))
+        rows += [_row(member, f"  {member.name}") for member in (item.members if members and isinstance(item, GroupSummary) else ())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
@@ -55,6 +53,8 @@ class GroupSummary:
 
     name: str
     members: list[Summary]
+    parent: str = ""
+    parent_step: int = 0
 
     @property
     def modified(self) -> float:
@@ -76,8 +76,35 @@ def joined(summaries: Sequence[Summary]) -> list[Summary | GroupSummary]:
     return items
 
 
+Item = TypeVar("Item", Summary, Summary | GroupSummary)
+
+
+def families(items: Sequence[Item]) -> list[tuple[str, Item]]:
+    """The runs, the newest first, each followed by its branches; with the name that says so, such as `  └ gpt-3 from step 91`."""
+    newest = sorted(items, key=lambda item: -item.modified)
+    known = {item.name: item for item in newest}
+    branches: dict[str, list[Item]] = {}
+    for item in newest:
+        branches.setdefault(item.parent, []).append(item)
+    rows: dict[str, tuple[str, Item]] = {}
+
+    def add(item: Item, depth: int) -> None:
+        if item.name not in rows:
+            rows[item.name] = "  " * (depth - 1) + (f"└ {item.name} from step {item.parent_step:,}" if depth else item.name), item
+            for branch in branches.get(item.name, ()):
+                add(branch, depth + 1)
+
+    for item in newest:
+        top, seen = item, set[str]()
+        while top.name not in seen and (above := known.get(top.parent)) is not None:
+            seen.add(top.name)
+            top = above
+        add(top, 0)
+    return list(rows.values())
+
+
 def _row(item: Summary, name: str) -> tuple[str, ...]:
-    return (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), _metrics(item))
+    return (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
 
 
 def _group_row(group: GroupSummary) -> tuple[str, ...]:
@@ -96,6 +123,7 @@ def _group_row(group: GroupSummary) -> tuple[str, ...]:
         f"{step:,}",
         f"{steps:,}",
         ago(time.time() - group.modified),
+        size(sum(member.disk for member in group.members)),
         f"{len(group.members)} runs, median {words}" if metrics else f"{len(group.members)} runs",
     )
 
@@ -107,6 +135,14 @@ def _metrics(item: Summary) -> str:
     chosen = list(dict.fromkeys([*first, *item.metrics]))[:MAX_METRICS]
     words = [item.problem] if item.state == "waiting" else []
     return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen)])
+
+
+def size(amount: int) -> str:
+    """1.2 GB, 64 MB: in powers of 1,000, as the tools of disks and devices count."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= scale:
+            return f"{amount / scale:.{1 if amount < 10 * scale else 0}f} {unit}"
+    return f"{amount} B"
 
 
 def ago(seconds: float) -> str:

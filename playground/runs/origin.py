@@ -1,9 +1,10 @@
-"""The checkpoint that `--from` names: a shipped model, a run, the folder of a checkpoint, or `hf:` and the folder of a model that
-`transformers` saved."""
+"""The checkpoint that `--from` names: a shipped model, a run, a step of a run (`gpt-1@200`), the folder of a checkpoint, or `hf:` and the
+folder of a model that `transformers` saved."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import COMMON, SettingsError, fields, without_code
-from dlplay.runs import directory, hf
+from dlplay.runs import directory, hf, steps
 from dlplay.runs.console import print_line
 
 
@@ -34,12 +35,16 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
         for problem in problems if weights else ():
             print_line(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
         checkpoint = newest
+    elif (place := at_step(text)) is not None and (runs_dir / place[0]).is_dir():
+        checkpoint = steps.at(directory.find(runs_dir, place[0]), place[1])
     elif hf.is_hf_folder(path):
         raise SettingsError(f"{text} is a folder of transformers; write {hf.PREFIX}{text}")
     elif path.is_dir():
         checkpoint = store.load(path)
     else:
-        names = [*known, *(item.name for item in directory.listing(runs_dir))]
+        names = [*known, *directory.names(runs_dir)]
+        if place is not None and place[0] in known:
+            raise SettingsError(f"{text}: {place[0]} is a shipped model, and only runs have checkpoints of several steps")
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none yet'}"
         raise SettingsError(f"{text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
@@ -47,6 +52,12 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
     if architecture and found != architecture:
         raise SettingsError(f"{text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}")
     return checkpoint
+
+
+def at_step(text: str) -> tuple[str, int] | None:
+    """`gpt-1@200` as the name of a run and a step; None for what has no such form."""
+    match = re.fullmatch(r"([^/@]+)@([0-9]{1,18})", text)
+    return (match[1], int(match[2])) if match else None
 
 
 def default(card: Card) -> str:

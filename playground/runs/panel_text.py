@@ -33,11 +33,14 @@ def _plain(panel: Panel) -> dict[str, Any]:
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
 
 
-def print_panel(panel: AnyPanel, as_json: bool) -> None:
-    """Print a panel as a table, or as one JSON object."""
+def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: int = 0) -> None:
+    """Print a panel as a table, or as one JSON object; with `at`, as it was when that step was asked for and there was one of `step`."""
     if as_json:
-        print_line(msgspec.json.encode(_plain(panel)).decode())
+        when = {} if at is None else {"at": at, "step": step}
+        print_line(msgspec.json.encode(when | _plain(panel)).decode())
         return
+    if at is not None:
+        print_line(f"as of step {step:,}" + (f", the last checkpoint at or before step {at:,}" if step != at else ""))
     from rich.table import Table as RichTable
 
     table = RichTable(box=None, pad_edge=False, header_style="bold")

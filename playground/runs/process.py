@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import os
 import platform
 import signal
@@ -17,6 +18,7 @@ import torch
 from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.format import DATA_LIMIT
+from dlplay.checkpoints.history import following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
@@ -81,7 +83,8 @@ def run(
     with RunLock(directory.lock_path) as lock, contextlib.ExitStack() as stack:
         anchor = stack.enter_context(contextlib.closing(Anchor(directory)))
         card = architectures.card(directory.spec.architecture)
-        directory.store.clean()
+        for store in (directory.store, directory.history):
+            store.clean()
         checkpoint, problems = directory.store.newest()
         if checkpoint is None and problems:
             raise CheckpointError(
@@ -104,16 +107,19 @@ def run(
             for warning in [*_refused(problems), *differences]:
                 log.record(warning)
             values = _record_baselines(log, task)
+            directory.history.drop_after(task.step)
+            writer = Writer(directory, anchor, journal, card, task, progress, values)
             loop = Loop(
                 card,
                 task,
                 log,
                 server,
-                lambda: snapshot(directory, anchor, journal, card, task, progress, values),
+                writer.save,
                 baselines=values,
                 progress=progress,
                 device_name=device_name,
                 paused=paused,
+                along=writer,
             )
             with _signals(loop):
                 reason = loop.run()
@@ -128,50 +134,81 @@ def run(
         return INTERRUPTED if reason == "interrupted" else FINISHED
 
 
-def snapshot(
-    directory: RunDirectory,
-    anchor: Anchor,
-    journal: Journal,
-    card: Card,
-    task: Task[Any],
-    progress: Progress,
-    baselines: dict[str, dict[str, float]],
-) -> Write:
-    """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """Writes a run's checkpoints: the latest, and those along the way (`engine.recorder.Along`)."""
 
-    That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again, or when the
-    run's folder is no longer at its path.
-    """
-    step, (tensors, plain) = task.step, flatten(task.state_dict())
-    weights, state = _copies(task.weights()), _copies(tensors)
-    meta = {
-        "architecture": card.name,
-        "name": directory.name,
-        "step": step,
-        "settings": to_dict(task.settings),
-        "assets": task.assets(),
-        "state": copy.deepcopy(plain),
-        "progress": {"seconds": progress.seconds, "metrics": dict(progress.metrics), "evaluated": progress.evaluated},
-        "metrics": dict(progress.metrics),
-        "baselines": baselines,
-        "parameters": task.parameters,
-        "data": task.data,
-        "threads": torch.get_num_threads(),
-        "device": task.device.type,
-        "versions": versions(),
-    }
+    directory: RunDirectory
+    anchor: Anchor
+    journal: Journal
+    card: Card
+    task: Task[Any]
+    progress: Progress
+    baselines: dict[str, dict[str, float]]
 
-    def write() -> tuple[str, int]:
-        if not anchor.in_place:
+    def save(self) -> Write:
+        """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
+
+        That function raises `OSError` when the disk refuses, and `TrainingFailed` for a checkpoint that could not be loaded again, or when
+        the run's folder is no longer at its path.
+        """
+        step, weights, state, meta = self._copy()
+
+        def write() -> tuple[str, int]:
+            self._check_place(step)
+            self.journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
+            try:
+                saved = self.directory.store.save(step, weights, state, meta)
+            except CheckpointError as error:
+                raise TrainingFailed(cannot_be_saved(step, str(error))) from error
+            return saved.name, saved.bytes
+
+        return write
+
+    def following(self) -> int | None:
+        return following(self.task.step, self.task.settings.history)
+
+    def snapshot(self) -> Callable[[], str]:
+        step, weights, state, meta = self._copy()
+        count = self.task.settings.history
+
+        def write() -> str:
+            self._check_place(step)
+            try:
+                self.directory.history.keep(step, weights, state, meta, count)
+            except OSError as error:
+                return error.strerror or str(error)
+            except CheckpointError as error:
+                return str(error)
+            return ""
+
+        return write
+
+    def _check_place(self, step: int) -> None:
+        if not self.anchor.in_place:
             raise TrainingFailed(folder_went_away(step))
-        journal.sync()  # no checkpoint is ahead of its journal, not even after a power failure
-        try:
-            saved = directory.store.save(step, weights, state, meta)
-        except CheckpointError as error:
-            raise TrainingFailed(cannot_be_saved(step, str(error))) from error
-        return saved.name, saved.bytes
 
-    return write
+    def _copy(self) -> tuple[int, dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The step, the weights, the tensors of the training state, and the meta of a checkpoint, all as they are now."""
+        task, progress = self.task, self.progress
+        tensors, plain = flatten(task.state_dict())
+        meta = {
+            "architecture": self.card.name,
+            "name": self.directory.name,
+            "step": task.step,
+            "settings": to_dict(task.settings),
+            "assets": task.assets(),
+            "state": copy.deepcopy(plain),
+            "progress": {"seconds": progress.seconds, "metrics": dict(progress.metrics), "evaluated": progress.evaluated},
+            "metrics": dict(progress.metrics),
+            "baselines": self.baselines,
+            "parameters": task.parameters,
+            "data": task.data,
+            "threads": torch.get_num_threads(),
+            "device": task.device.type,
+            "versions": versions(),
+        }
+        return task.step, _copies(task.weights()), _copies(tensors), meta
 
 
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
@@ -181,6 +218,12 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     task.step = int(checkpoint.step)
     return task
+
+
+def put(task: Task[Any], checkpoint: Checkpoint) -> None:
+    """Another checkpoint of the same run into a task that is asked and not trained. Raises `CheckpointError`."""
+    _load_weights(task, checkpoint)
+    task.step = int(checkpoint.step)
 
 
 def versions() -> dict[str, str]:

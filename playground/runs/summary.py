@@ -42,11 +42,14 @@ class Summary:
     """Why the run cannot be read, why it failed, or what it waits for."""
     group: str = ""
     """The group that it is a member of."""
+    parent: str = ""
+    """The run that it branched off, at `parent_step`; empty when it began anew."""
+    parent_step: int = 0
+    disk: int = 0
+    """Bytes that it takes on the disk, with what it shares with its parent; 0 where nobody asked, since every file is looked at."""
 
 
-def summarise(
-    name: str, architecture: str, steps: int, created: float, problem: str, group: str = "", *, journal_path: Path, lock_path: Path
-) -> Summary:
+def summarise(name: str, architecture: str, steps: int, created: float, problem: str, *, journal_path: Path, lock_path: Path) -> Summary:
     """What `run.json` says of a run, brought up to date from the end of its journal and its lock."""
     held = holder(lock_path)
     events, modified = _last_events(journal_path)
@@ -61,7 +64,6 @@ def summarise(
         held_by=held.pid if held else None,
         modified=modified or created,
         problem=problem or why,
-        group=group,
     )
 
 

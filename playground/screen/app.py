@@ -19,7 +19,8 @@ from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
 from dlplay.runs import directory, launch
-from dlplay.screen import numbers, themes
+from dlplay.runs.listing import size
+from dlplay.screen import themes
 from dlplay.screen.dialogs.dialog import MainScreen
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
@@ -216,7 +217,7 @@ class PlaygroundApp(App[None]):
         if status is not None and status.device:
             parts = [f"{status.device}  {status.device_name}".strip()]
             parts += [f"{100 * status.utilisation:3.0f} %"] if status.utilisation is not None else []
-            parts += [numbers.size(status.memory)] if status.memory else []
+            parts += [size(status.memory)] if status.memory else []
         self._tab_bar.device = "  ".join(parts)
 
     # --- problems -----------------------------------------------------------------------------------------------------------------

@@ -121,8 +121,8 @@ class Chart(Vertical):
         if not self.card.held_out:
             return ""
         metric = self.card.held_out[0]
-        better = self.card.better or (history.better if metric == history.metric else "higher" if self.card.percent else "lower")
-        best = history.best(metric, better)
+        better = history.better if metric == history.metric else self.card.direction
+        best = history.best(metric, better) if better else None
         return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
 
 

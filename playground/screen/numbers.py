@@ -33,15 +33,6 @@ def rate(per_second: float) -> str:
     return f"{per_second:.1f}"
 
 
-def size(bytes_: int) -> str:
-    """1.2 GB, 64 MB: in powers of 1,000, as the device's own tools count."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if bytes_ >= scale:
-            amount = bytes_ / scale
-            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
-    return f"{bytes_} B"
-
-
 def ago(seconds: float) -> str:
     """12 s, 3 min, 2 h, 4 d: how long ago, in the largest unit of which there are at least two."""
     seconds = max(0.0, seconds)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dlplay import architectures
+from dlplay.checkpoints.history import kept
 from dlplay.engine import commands as cmd
 from dlplay.engine.events import Applied, Failed, Finished, Shown, Started
 from dlplay.engine.settings import field, fields
@@ -51,7 +52,8 @@ def test_a_run_killed_again_and_again_ends_as_one_that_never_was(
     assert expected[0] == got[0] == steps
     assert same(expected[1], got[1])
     assert curves(run) == curves(calm)
-    assert [*run.path.glob("checkpoints/.*")] == []
+    assert [*run.path.glob("checkpoints/.*"), *run.path.glob("history/.*")] == []
+    assert run.history.steps() == calm.history.steps() == sorted(kept(steps, 32))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

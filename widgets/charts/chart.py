@@ -12,6 +12,15 @@ from dlplay.widgets.charts.curves import Columns, Floats
 
 
 @dataclass(frozen=True, eq=False)
+class Band:
+    """From `low` to `high` at every x: the quartiles of many curves, or their range. NaN leaves a gap."""
+
+    x: NDArray[Any]  # (count,)
+    low: NDArray[Any]  # (count,)
+    high: NDArray[Any]  # (count,)
+
+
+@dataclass(frozen=True, eq=False)
 class Curve:
     """A named curve; `y` may hold NaN, which leaves a gap."""
 
@@ -25,6 +34,10 @@ class Curve:
     """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
     behind: bool = False
     """Drawn dim behind the others, such as that of an earlier run. Without a name it is not in the legend."""
+    marker: str = ""
+    """A character that stands on the curve here and there, and in the legend, so that many curves are told apart without colour."""
+    bands: tuple[Band, ...] = ()
+    """Intervals around the curve, the narrowest first."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,10 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
     row: Row = []
     # a readout must show values; without a cursor, names say which curve is which
     front = [curve for curve in chart.curves if not curve.curve.behind]
-    for detail in (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0):
+    details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
+    if front and all(curve.curve.marker for curve in front):
+        details = (4, 3, 2, 1)  # the marker says which curve it is
+    for detail in details:
         row = head + [segment for curve in front for segment in _entry(chart, curve, detail, palette)]
         if _length(row) <= width + 2:  # the two spaces at the end may be cut
             break
@@ -58,7 +61,8 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     without a name, -1: the name alone, 0: that cut."""
     curve = prepared.curve
     dots = curve.style == "dots"
-    glyph = MARKER * 2 if dots else "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
+    line = "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
+    glyph = curve.marker or (MARKER * 2 if dots else line)
     row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind))]
     if detail != 1:
         name = plain(curve.name)

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.engine.card import Card
 from dlplay.runs.directory import listing
+from dlplay.runs.listing import families
 from dlplay.screen import numbers
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.dialogs.palette import Options
@@ -81,12 +82,11 @@ class LoadDialog(Dialog[LoadChoice | None]):
 
     def _runs(self) -> list[Option]:
         options = []
-        for run in sorted(listing(self.runs_dir), key=lambda run: -run.modified):
-            if run.architecture == self.card.name:
-                self._kinds[run.name] = "run"
-                steps = f"{numbers.count(run.step)} steps"
-                age = f"{numbers.ago(time.time() - run.modified)} ago"
-                options.append(self._option(run.name, self._row(run.name, run.state, steps, run.metrics, age)))
+        for name, run in families([run for run in listing(self.runs_dir) if run.architecture == self.card.name]):
+            self._kinds[run.name] = "run"
+            steps = f"{numbers.count(run.step)} steps"
+            age = f"{numbers.ago(time.time() - run.modified)} ago"
+            options.append(self._option(run.name, self._row(name, run.state, steps, run.metrics, age)))
         return options
 
     def _row(self, name: str, state: str, steps: str, metrics: Mapping[str, float], age: str) -> Content:
@@ -94,7 +94,7 @@ class LoadDialog(Dialog[LoadChoice | None]):
         percent = any(chart.percent and known in chart.held_out for chart in self.card.all_charts)
         metric = f"{known.replace('_', ' ')} {numbers.measure(metrics[known], percent=percent)}" if known else ""
         return Content.assemble(
-            (f"{name:<20.20}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$foreground 60%")
+            (f"{name:<26.26}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$foreground 60%")
         )
 
     def _option(self, name: str, row: Content) -> Option:

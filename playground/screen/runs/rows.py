@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dlplay.engine.card import Card
 from dlplay.runs.labels import NONE, Labels
+from dlplay.runs.listing import size
 from dlplay.runs.summary import Summary
 from dlplay.screen import numbers
 
@@ -54,7 +55,7 @@ def row(item: Item, cards: Mapping[str, Card], now: float) -> list[str]:
         metric.replace("_", " "),
         numbers.measure(value, percent=percent) if metric else "",
         f"{numbers.ago(now - summary.modified)} ago",
-        numbers.size(item.bytes),
+        size(item.bytes),
         words or summary.problem,
     ]
 

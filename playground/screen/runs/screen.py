@@ -20,10 +20,11 @@ from dlplay.engine.card import Card
 from dlplay.runs import directory, labels
 from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.launch import launch
+from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
-from dlplay.screen import numbers
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.runs import rows
+from dlplay.screen.runs.compare import CompareScreen
 from dlplay.screen.runs.rows import COLUMNS, Item
 from dlplay.widgets import TableView
 
@@ -32,7 +33,8 @@ FORMATS = {".csv": "csv", ".onnx": "onnx", ".py": "torch"}
 PART = 50
 """Runs that are read before what is known is shown."""
 HINTS = (
-    ("enter", "open"), ("x", "mark"), ("c", "draw marked over each other"), ("/", "filter"), ("s S", "sort, reverse"), ("p", "resume"),
+    ("enter", "open"), ("x", "mark"), ("c", "compare"), ("o", "draw over each other"),
+    ("/", "filter"), ("s S", "sort, reverse"), ("p", "resume"),
     ("t", "tags"), ("n", "note"), ("e", "rename"), ("w", "export"), ("d", "delete"), ("esc", "close"),
 )  # fmt: skip
 
@@ -52,10 +54,10 @@ class DeleteDialog(Dialog[bool | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("d", "delete", "delete", show=False)]
     choices = (Choice("esc", "keep them", "cancel"), Choice("d", "delete with all checkpoints", "delete"))
 
-    def __init__(self, names: list[str], size: int) -> None:
+    def __init__(self, names: list[str], taken: int) -> None:
         super().__init__()
         self.heading = f"Delete {names[0]}?" if len(names) == 1 else f"Delete {len(names)} runs?"
-        self.words = f"{', '.join(names[:8])}{' …' if len(names) > 8 else ''}\n{numbers.size(size)} on disk; this cannot be undone"
+        self.words = f"{', '.join(names[:8])}{' …' if len(names) > 8 else ''}\n{size(taken)} on disk; this cannot be undone"
 
     def body(self) -> ComposeResult:
         yield Static(Content(self.words), classes="dialog-text")
@@ -71,7 +73,8 @@ class RunsScreen(Modal[RunsChoice | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "close", show=False),
         Binding("x", "mark", "mark", show=False),
-        Binding("c", "overlay", "overlay", show=False),
+        Binding("c", "compare", "compare", show=False),
+        Binding("o", "overlay", "overlay", show=False),
         Binding("slash", "filter", "filter", show=False),
         Binding("s", "sort(1)", "sort", show=False),
         Binding("S", "reverse", "reverse", show=False),
@@ -137,7 +140,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         for name in names:
             run = RunDirectory(self.runs_dir / name)
             with contextlib.suppress(OSError):  # it is being removed
-                items.append(Item(name, directory.summary(run), labels.read(run), directory.disk_space(run)))
+                items.append(Item(name, directory.summary(run), labels.read(run), directory.disk_space(run.path)))
         return items
 
     def _draw(self) -> None:
@@ -152,11 +155,11 @@ class RunsScreen(Modal[RunsChoice | None]):
         if under in names:
             table.cursor = names.index(under)
         table.marked = {at for at, name in enumerate(names) if name in self._marked}
-        size = sum(item.bytes for item in self._items.values())
+        taken = sum(item.bytes for item in self._items.values())
         words = f"{len(names)} of {len(self._items)} runs" if len(names) < len(self._items) else f"{len(names)} runs"
         marked = f", {len(self._marked)} marked" if self._marked else ""
         self.query_one("#runs-title", Static).update(
-            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {numbers.size(size)} on disk")
+            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {size(taken)} on disk")
         )
 
     @property
@@ -213,6 +216,20 @@ class RunsScreen(Modal[RunsChoice | None]):
 
     def action_resume(self) -> None:
         self._leave("resume", [self.under] if self.under else [])
+
+    def action_compare(self) -> None:
+        if chosen := self.chosen:
+            self.app.push_screen(CompareScreen(self._with_groups(chosen), self.runs_dir))
+
+    def _with_groups(self, chosen: list[Item]) -> list[str]:
+        """Their names; that of a group for its members, where all of them were chosen."""
+        groups: dict[str, set[str]] = {}
+        for item in self._items.values():
+            if item.summary is not None and item.summary.group:
+                groups.setdefault(item.summary.group, set()).add(item.name)
+        names = {item.name for item in chosen}
+        whole = {member: group for group, members in groups.items() if members <= names for member in members}
+        return list(dict.fromkeys(whole.get(item.name, item.name) for item in chosen))
 
     def action_overlay(self) -> None:
         chosen = self.chosen
