@@ -513,9 +513,12 @@ def sweep_for_long(folder: str) -> int:
 # --- pruning and failing ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
 @pytest.mark.parametrize("prune", ["median", "hyperband"])
-def test_worse_runs_are_pruned_and_it_says_why(prune: str, tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sweep(tmp_path, "--trials", "30", "--prune", prune, "--sampler", "random") == 0
+def test_worse_runs_are_pruned_and_it_says_why(
+    prune: str, sampler: str, tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "30", "--prune", prune, "--sampler", sampler) == 0
     found = show(tmp_path, capsys)
     assert set(found.counts) == {"complete", "pruned"}
     pruned = [row for row in found.trials if row.state == "pruned"]
@@ -660,6 +663,28 @@ def test_code_that_a_file_names_is_not_imported(tmp_path: Path, scripted: Script
     path.write_text(json.dumps({**spec, **dqn}))
     assert resume(tmp_path) == 2
     assert "the sweep s names code to import, --env-module evil" in capsys.readouterr().err
+
+
+def test_code_that_a_person_names_is_trusted_in_the_runs_of_that_worker(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[Sequence[str]] = []
+
+    def note(arguments: Sequence[str], log_path: Path) -> Any:
+        started.append(arguments)
+        if len(started) == 2:
+            raise Death
+        return scripted(arguments, log_path)
+
+    launch_with(note, monkeypatch)
+    scripted.curve, scripted.metric = (lambda settings, step: settings["lr"]), "eval_return"
+    words = ["sweep", "dqn", "--env-module", "mine", "--search", "lr=0.1,0.2,0.3", "--trials", "3", "--jobs", "1", "--name", "s"]
+    with pytest.raises(Death):
+        cli.run([*words, "--runs-dir", str(tmp_path)])
+    assert resume(tmp_path) == 2
+    assert "add --trust-code" in capsys.readouterr().err
+    assert resume(tmp_path, "--trust-code") == 0
+    assert ["--trust-code" in arguments for arguments in started] == [True] * 4
 
 
 def test_what_is_going_on_is_shown(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
