@@ -14,7 +14,7 @@ from dlplay.runs import ask, check, panel_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates")
+MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates", "low", "mine")
 """What stands for a run or a file of the reader's own, which is not there."""
 
 
