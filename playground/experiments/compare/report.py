@@ -26,12 +26,23 @@ MANY = 1000
 """More seeds than anybody would train."""
 
 
-def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> Iterator[Row]:
-    """All of it, line by line, at this width."""
+def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette, *, answer_first: bool = False) -> Iterator[Row]:
+    """All of it, line by line, at this width. What was reached and how sure that is comes last, where a terminal shows it, or first, for a
+    window that begins at the top."""
     yield from _sources(comparison, colours)
     for note in comparison.notes:
         yield from _words(f"note: {note}", width, colours, "muted")
     yield []
+    yield from _settings(comparison, width, colours)
+    if answer_first:
+        yield from _answer(comparison, width, colours)
+        yield []
+    yield from _curves(comparison, axis, width, colours)
+    if not answer_first:
+        yield from _answer(comparison, width, colours)
+
+
+def _settings(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
     if settings := comparison.settings():
         yield _title("settings that differ", colours)
         names = [source.name for source in comparison.sources]
@@ -39,6 +50,9 @@ def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> It
         for name, own in comparison.own_settings().items():
             yield from _words(f"only {name}: " + ", ".join(f"{key} {value}" for key, value in own.items()), width, colours, "muted")
         yield []
+
+
+def _curves(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> Iterator[Row]:
     for metric in comparison.metrics:
         drawn = f", smoothed {SMOOTHING:g}" if metric.kind == "training" else ""
         if any(source.group for source in comparison.having(metric)):
@@ -46,6 +60,9 @@ def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> It
         yield _title((f"{metric.title}: " if metric.title else "") + metric.name + drawn, colours)
         yield from chart(comparison, metric, axis, width, colours)
         yield []
+
+
+def _answer(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
     judged = [metric for metric in comparison.metrics if metric.kind != "training"]
     for metric in judged:
         yield from _reached(comparison, metric, width, colours)

@@ -44,7 +44,7 @@ class Report(ScrollView, can_focus=True):
         """Show the comparison; curves are drawn over steps, seconds or examples. Raises `SettingsError` where that cannot be."""
         self._comparison, self._axis = comparison, axis
         width = max(40, self.size.width - 1)
-        self._rows = list(report.rows(comparison, axis, width, Palette.of(self)))
+        self._rows = list(report.rows(comparison, axis, width, Palette.of(self), answer_first=True))
         self.virtual_size = Size(width, len(self._rows))
         self.refresh()
 
@@ -75,7 +75,7 @@ class CompareScreen(Modal[None]):
 
     def compose(self) -> ComposeResult:
         yield Report()
-        yield Static("x by step, seconds or examples   ↑ ↓ scroll   esc close")
+        yield Static("↑ ↓ scroll to the curves   x draws them by step, seconds or examples   esc close")
 
     def on_mount(self) -> None:
         self.query_one(Report).focus()
