@@ -11,7 +11,7 @@ from benchmarks import machine
 from benchmarks.effort import QUICK, Effort
 from benchmarks.table import render
 
-NAMES = ("throughput", "peers", "evaluation", "attached", "start", "screen", "memory", "journal", "history")
+NAMES = ("throughput", "peers", "evaluation", "attached", "start", "screen", "memory", "journal", "history", "charts", "experiments")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ MODEL = Group("Model and training", sort_key=1)
 ASK = Group("Ask a trained model instead of training (with --headless)", sort_key=2)
 RUN = Group("Run", sort_key=3)
 HOW = Group("How", sort_key=4)
+SWEEP = Group("Search", sort_key=0)
 
 HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
@@ -36,9 +37,24 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
     ("rooms", str, "Folder with rooms of your own, each an architecture more."),
     ("paused", bool, "Start paused, waiting for a screen to attach. Needs --headless."),
+    ("find_lr", bool, "Try learning rates from low to high on a copy, print those to take; nothing is kept. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
 """What is not a setting of the model: name, type and help."""
+
+SWEEP_FLAGS: tuple[tuple[str, Any, str], ...] = (
+    ("search", list[str], "A setting and its values: lr=1e-4..1e-1:log, depth=1..4 or width=32,64,128; one flag for each setting."),
+    ("trials", int, "How many runs; 20 by default, with --sampler grid every combination."),
+    ("sampler", Literal["tpe", "random", "grid"], "How values are chosen: tpe (learns from the trials before), random or grid."),
+    ("prune", Literal["median", "hyperband", "none"], "Which runs are ended early: median, hyperband or none (the default)."),
+    ("metric", str, "The held-out metric to search for; by default {metric}."),
+    ("storage", str, "Keep the trials in a database, postgresql://USER@HOST/DATABASE; the variable DLPLAY_STORAGE says it unseen."),
+    ("on", Literal["slurm"], "Submit --jobs workers to Slurm, through submitit, instead of working here."),
+    ("slurm", str, "What Slurm is told, such as partition=gpu,gres=gpu:1,time=60 (minutes). Needs --on slurm."),
+)
+"""What a sweep has besides the settings of its runs: name, type and help."""
+SWEEP_HOW = ("json", "preset", "from", "set_file", "name", "runs_dir", "rooms")
+"""Those of `HOW_FLAGS` that a sweep has as well."""
 
 PANEL_HELP = "Print one of the tab's panels for a trained model. ({names}; default {default})"
 
@@ -57,11 +73,7 @@ def question_fields(card: Card) -> tuple[Field, ...]:
 
 def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callable[..., int]:
     """A command for cyclopts: calls `run(card, given)` with the flags that were typed, and only those."""
-
-    def command(**given: Any) -> int:
-        return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
-
-    parameters = [_setting(item, RUN if item.name in COMMON else MODEL, card.metrics) for item in fields(card.settings)]
+    parameters = _settings(card)
     parameters.append(
         _flag(
             "panel",
@@ -71,12 +83,33 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
         )
     )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
-    words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
-    words["hf"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
-    parameters += [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS]
+    return _command(card, run, parameters + _how(card, [name for name, _, _ in HOW_FLAGS]))
+
+
+def with_sweep_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callable[..., int]:
+    """`with_flags` for the command that searches over the settings."""
+    search = [_flag(name, kind, help_.format(metric=card.metric), SWEEP) for name, kind, help_ in SWEEP_FLAGS]
+    settings = [parameter for parameter in _settings(card) if parameter.name != "seeds_"]
+    return _command(card, run, search + settings + _how(card, SWEEP_HOW))
+
+
+def _command(card: Card, run: Callable[[Card, dict[str, Any]], int], parameters: list[inspect.Parameter]) -> Callable[..., int]:
+    def command(**given: Any) -> int:
+        return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
+
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary
     return command
+
+
+def _settings(card: Card) -> list[inspect.Parameter]:
+    return [_setting(item, RUN if item.name in COMMON else MODEL, card.metrics) for item in fields(card.settings)]
+
+
+def _how(card: Card, names: Sequence[str]) -> list[inspect.Parameter]:
+    words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
+    words["hf"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
+    return [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS if name in names]
 
 
 def _asked(card: Card) -> str:
@@ -97,7 +130,10 @@ def _setting(item: Field, group: Group, metrics: Sequence[str] = ()) -> inspect.
 
 def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
-    if kind is bool:
+    parameter: Parameter
+    if kind == list[str]:
+        parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative="")
+    elif kind is bool:
         parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative=None if group is not HOW else "")
     else:
         parameter = Parameter(

@@ -21,9 +21,21 @@ from typing import Any
 
 import pytest
 
+from dlplay.runs import launcher
 from tests.rooms import facts
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and in every process
+
+_variables_and_folder = launcher._surroundings
+
+
+def _surroundings() -> tuple[dict[str, str], str]:
+    """Without the name of the test, which pytest tells in a variable: else every test would need a launcher of its own."""
+    variables, folder = _variables_and_folder()
+    return {name: value for name, value in variables.items() if name != "PYTEST_CURRENT_TEST"}, folder
+
+
+launcher._surroundings = _surroundings
 
 Small = Callable[[str], dict[str, Any]]
 """Small settings of an architecture, by its name."""

@@ -30,6 +30,7 @@ note("--help", run(["--help"]))
 for name in sys.argv[2:]:
     note(name, run([name, "--help"]))
 note("runs", run(["runs", "--runs-dir", sys.argv[1]]))
+note("compare", run(["compare", "gpt-reference", "--runs-dir", sys.argv[1]]))
 note("unknown flag", run([sys.argv[2], "--no-such-flag"]))
 import dlplay.screen.app
 note("screen")
@@ -47,7 +48,7 @@ def test_torch_is_not_imported_before_a_run_needs_it(tmp_path: Path) -> None:
     names = list(architectures.cards())
     ended = subprocess.run([sys.executable, "-c", TORCH_FREE, str(tmp_path), *names], capture_output=True, text=True, timeout=60)
     report = json.loads(ended.stderr.splitlines()[-1])
-    assert {what: status for what, (status, _) in report.items()} == dict.fromkeys(["--help", *names, "runs", "screen"], 0) | {
+    assert {what: status for what, (status, _) in report.items()} == dict.fromkeys(["--help", *names, "runs", "compare", "screen"], 0) | {
         "unknown flag": 2
     }
     assert [what for what, (_, modules) in report.items() if modules] == []

@@ -12,7 +12,7 @@ import pytest
 from dlplay import cli
 from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory, RunNameError
-from dlplay.runs.launch import Launched, _Process, launch_blocking, stop_run
+from dlplay.runs.launch import Launched, Process, launch_blocking, stop_run
 from tests.conftest import Small, flags
 
 FILES = ("run.json", "events.jsonl", "lock", "log.txt", "socket")
@@ -63,7 +63,7 @@ def test_the_log_is_neither_written_nor_read_through(kind: str, runs: Path) -> N
     put(kind, log)
     with pytest.raises(OSError, match="not a regular file"):
         launch_blocking(["--version"], log)
-    assert Launched(_Process(["true"]), log).last_words() == ""
+    assert Launched(Process(["true"]), log).last_words() == ""
     assert (runs / "other" / "log.txt").read_text() == "words\n"
 
 

@@ -396,10 +396,13 @@ async def test_a_command_chosen_as_the_palette_closes_closes_nothing_else(tmp_pa
         palette = app.screen
         assert isinstance(palette, Palette)
         commands = palette.query_one(CommandList)
-        chosen = CommandList.OptionSelected(commands, commands.get_option_at_index(0), 0)
+        options = [commands.get_option_at_index(at) for at in range(commands.option_count)]
+        at = next(at for at, option in enumerate(options) if "theme (" in str(option.prompt))
+        before = app.theme
+        chosen = CommandList.OptionSelected(commands, options[at], at)
         palette.dismiss()
         palette._select_command(chosen)  # as its message is handled when escape was pressed right behind enter
-        await until(lambda: len(app.screen_stack) == 1)
+        await until(lambda: len(app.screen_stack) == 1 and app.theme != before)
 
 
 async def test_the_mouse_goes_down_on_a_part_that_was_removed_but_is_still_drawn(tmp_path: Path) -> None:

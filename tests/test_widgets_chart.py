@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from rich.style import Style
 from textual import events
 
 from dlplay.widgets import Curve, Guide, LineChart, Mark
+from dlplay.widgets.drawing.palette import palette
 from tests.widget_stage import Stage, text, until
 
 
@@ -199,6 +201,36 @@ async def test_a_first_evaluation_is_seen_beside_the_nearest_baselines() -> None
         chart.show([first], [Guide("bigram", 0.2), Guide("trigram", 0.3)])
         assert chart._plot is None or chart._plot.top >= 0.2
         assert [name for name in names_of(chart) if name][-1] == "bigram 20 %"
+
+
+def test_a_curve_is_remembered_as_it_is_drawn() -> None:
+    """Zoomed, smoothed and grown it is another one; as before it is the same again."""
+    random = np.random.default_rng(0)
+    x, y = np.arange(2000.0), random.choice([-1.0, 1.0], 2000)
+    chart = LineChart()
+    colours = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), "full")
+
+    def drawn(style: Style) -> int:
+        """Dots in this style."""
+        rows = chart.paint(60, 14, colours)[1:-1]
+        cells = [character for row in rows for segment in row if segment.style is style for character in segment.text]
+        return sum((ord(cell) - 0x2800).bit_count() for cell in cells if 0x2800 <= ord(cell) < 0x2900)
+
+    line = colours.style("train")
+    chart.show([Curve("loss", x, y)])
+    raw = drawn(line)
+    chart.smoothing = 0.98
+    assert drawn(line) < raw / 4, "the line runs through the middle"
+    chart.smoothing = 0.0
+    assert drawn(line) == raw
+    chart.show([Curve("loss", x[:500], y[:500])])
+    shorter = drawn(line)
+    chart.show([Curve("loss", x, y)])
+    assert (shorter, drawn(line)) == (pytest.approx(raw, rel=0.2), raw)
+    chart.reach = 8000.0
+    assert drawn(line) < raw / 3, "the axis is four times as long"
+    chart.reach = 0.0
+    assert drawn(line) == raw
 
 
 async def test_the_cursor_halts_where_it_is_told_and_says_where_it_went() -> None:

@@ -4,7 +4,7 @@ Each is drawn through the Line API: it is painted into rows, and only the cells 
 """
 
 from dlplay.widgets.bars import Bars
-from dlplay.widgets.charts.chart import Curve, Guide, Mark
+from dlplay.widgets.charts.chart import Band, Curve, Guide, Mark
 from dlplay.widgets.charts.line_chart import LineChart
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.facts import Facts
@@ -18,6 +18,7 @@ from dlplay.widgets.table_view import TableView
 from dlplay.widgets.token_strip import TokenStrip
 
 __all__ = [
+    "Band",
     "Bars",
     "Curve",
     "Facts",

@@ -46,6 +46,17 @@ class TableView(Surface):
         def control(self) -> TableView:
             return self.widget
 
+    class HeadClicked(Message):
+        """The name of a column was clicked."""
+
+        def __init__(self, widget: TableView, column: int) -> None:
+            super().__init__()
+            self.widget, self.column = widget, column
+
+        @property
+        def control(self) -> TableView:
+            return self.widget
+
     def __init__(
         self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
@@ -53,11 +64,16 @@ class TableView(Surface):
         self.columns: list[str] = []
         self.rows: list[list[str]] = []
         self.cursor = 0
+        self.marked: set[int] = set()
+        """Rows that bear a sign before them."""
         self._right: set[int] = set()
+        self._natural: list[int] = []
+        """Cells that the widest text of each column takes."""
         self._shades: NDArray[np.intp] | None = None
         self._first = 0
         self._left = 0
         self._seen = 0
+        self._drawn_widths: list[int] = []
 
     def show(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), shades: ArrayLike | None = None
@@ -68,7 +84,9 @@ class TableView(Surface):
         Raises `ValueError` when they are not a matrix.
         """
         self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
-        self._right = set(right)
+        self._right, self.marked = set(right), set()
+        count = max([len(self.columns), *(len(row) for row in self.rows)], default=0)
+        self._natural = [max((cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)), default=0) for i in range(count)]
         self._shades = None if shades is None else to_levels(shades, 0, 1)
         if self._shades is not None and self._shades.ndim != 2:
             raise ValueError(f"shades are a matrix (rows, columns), not an array of shape {self._shades.shape}")
@@ -78,7 +96,7 @@ class TableView(Surface):
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         if not self.columns and not self.rows:
             return []
-        widths = self._widths(width - 1, palette)
+        widths = self._drawn_widths = self._widths(width - 1, palette)
         rows: list[Row] = []
         if height >= 2 and self.columns:
             rows.append([Segment(" ", palette.blank), *self._cells(self.columns, widths, palette, None)])
@@ -88,9 +106,8 @@ class TableView(Surface):
         self._first = max(0, min(self._first, len(self.rows) - self._seen))
         for index in range(self._first, min(len(self.rows), self._first + self._seen)):
             here = self.has_focus and index == self.cursor
-            rows.append(
-                [Segment("▸" if here else " ", palette.style("accent", bold=True)), *self._cells(self.rows[index], widths, palette, index)]
-            )
+            sign = "●" if index in self.marked else "▸" if here else " "
+            rows.append([Segment(sign, palette.style("accent", bold=True)), *self._cells(self.rows[index], widths, palette, index)])
         status = out_of_sight(self._first, len(self.rows) - self._first - self._seen)
         if hidden_columns:
             status = f"{status}  {hidden_columns} column{'s' * (hidden_columns > 1)} ← →".strip()
@@ -101,9 +118,9 @@ class TableView(Surface):
 
     def _widths(self, width: int, palette: Palette) -> list[int]:
         """Cells for each column: its widest text. If that does not fit, columns of text become narrower, then those at the right get 0."""
-        count = max([len(self.columns), *(len(row) for row in self.rows)])
+        count = len(self._natural)
         extra = 1 if palette.shaded and self._shades is not None else 0
-        widths = [max([cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)], default=0) + extra for i in range(count)]
+        widths = [natural + extra for natural in self._natural]
         self._left = max(0, min(self._left, count - 1))
         text = [i for i in range(count) if i not in self._right]
         over = sum(widths) + 2 * (count - 1) - width
@@ -170,10 +187,21 @@ class TableView(Surface):
     def on_click(self, event: events.Click) -> None:
         head = 1 if self.size.height >= 2 and self.columns else 0
         line = event.get_content_offset_capture(self).y - head
+        if line < 0 and (column := self._column_at(event.get_content_offset_capture(self).x)) is not None:
+            self.post_message(self.HeadClicked(self, column))
         if 0 <= line < self._seen and self._first + line < len(self.rows):
             self.cursor = self._first + line
             self.repaint()
             self.post_message(self.Selected(self, self.cursor))
+
+    def _column_at(self, x: int) -> int | None:
+        """The column that is drawn at `x`."""
+        start = 1
+        for column, width in enumerate(self._drawn_widths):
+            if width and start <= x < start + width + 2:
+                return column
+            start += width + 2 if width else 0
+        return None
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._scroll(event, 1)

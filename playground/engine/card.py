@@ -73,9 +73,18 @@ class ChartCard:
     percent: bool = False
     when: Callable[[Mapping[str, Any]], bool] | None = None
     """Whether its metrics exist with these settings; where they do not the chart is left out. None: they always do."""
-    better: Literal["higher", "lower", ""] = ""
+    better: Literal["higher", "lower", "neither", ""] = ""
     """Which of the first held-out metric's values is the best; by default higher for percentages and lower for the rest, and for the card's
     own metric as the card says."""
+    per_token: bool = False
+    """Its metrics are means over tokens: they compare between runs that read the same text as the same tokens."""
+
+    @property
+    def direction(self) -> Literal["higher", "lower", ""]:
+        """Whether higher or lower values of the first held-out metric are better; empty: neither are."""
+        if self.better:
+            return "" if self.better == "neither" else self.better
+        return "higher" if self.percent else "lower"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,12 +123,17 @@ class Card:
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     order: int = 100
     """Place among the tabs."""
+    batch: str = "batch"
+    """The setting that says how many examples a step takes, if there is one; empty: a step is one example, such as an environment's."""
     hf: str = ""
     """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
     variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)
     """By the setting that makes the difference when it is given."""
     answers: str = ""
     """The panel that is asked on the command line when none is named; empty: the stage's, or else the first one."""
+
+    no_range_test: str = ""
+    """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
 
     def __post_init__(self) -> None:
         for kind in {self.settings, *(panel.options for panel in self.panels), *(action.options for action in self.actions)}:
@@ -155,6 +169,12 @@ class Card:
     def metrics(self) -> tuple[str, ...]:
         """The held-out metrics, the one that says most first. Some settings have fewer, others more, whose names begin as one of these."""
         return tuple(dict.fromkeys([self.metric, *(name for chart in self.all_charts for name in chart.held_out)]))
+
+    def direction(self, metric: str) -> Literal["higher", "lower", ""]:
+        """Whether higher or lower values of a held-out metric are better; empty where nobody says."""
+        if metric == self.metric:
+            return self.better
+        return next((chart.direction for chart in self.all_charts if metric in chart.held_out[:1]), "")
 
     def panel(self, name: str) -> PanelCard:
         """Raises `KeyError`."""

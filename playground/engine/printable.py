@@ -18,3 +18,11 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)), error.end
+
+
+_ADDRESS = re.compile(r"postgres(?:ql)?(?:\+\w*)?:/\S*")
+
+
+def without_address(text: str) -> str:
+    """`text` with `postgresql://…` in place of every address of a database, whose password nobody else should read."""
+    return _ADDRESS.sub("postgresql://…", text)

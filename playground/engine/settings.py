@@ -71,6 +71,12 @@ class Settings(Options):
     seed: Seed = 0
     """Start of every random number: the same seed gives the same initial weights and the same run."""
 
+    seeds: Annotated[str, Meta(max_length=200)] = ""
+    """Train once with each of these seeds, such as 0..7 or 1,2,5: as many runs, which are compared as one group. Empty: with one seed."""
+
+    jobs: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
+
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
     """Where the numbers are computed: auto, cpu, cuda, cuda:N or mps."""
 
@@ -89,6 +95,7 @@ class Settings(Options):
     def check(self) -> None:
         """Raises `SettingsError`."""
         parse_until(self.until)
+        parse_seeds(self.seeds)
 
 
 COMMON = tuple(field.name for field in dataclasses.fields(Settings))
@@ -341,6 +348,9 @@ def read_file(path: Path) -> dict[str, Any]:
     return values
 
 
+MAX_SEEDS = 256
+"""Most runs in one group of seeds."""
+_SEEDS = re.compile(r"([0-9]{1,10})(?:\.\.([0-9]{1,10}))?")
 _UNTIL = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*$")
 
 
@@ -358,6 +368,24 @@ def parse_until(text: str) -> tuple[str, str, float] | None:
             f"--until {text!r} is not a metric, a comparison and a number; write it like test_accuracy>=0.99", "until"
         ) from None
     return match[1], match[2], bound
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`"0..3,7"` as the seeds (0, 1, 2, 3, 7); empty for empty text. Raises `SettingsError`."""
+    seeds: list[int] = []
+    for part in text.replace(" ", "").split(",") if text.strip() else ():
+        match = _SEEDS.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match is not None else (1, 0)
+        if not first <= last < 2**32 or last - first >= MAX_SEEDS:
+            raise SettingsError(
+                f"--seeds {_quote(text)}: {_quote(part)} is no seed and no range of them; write them like 0..7 or 1,2,5", "seeds"
+            )
+        seeds += range(first, last + 1)
+    if len(seeds) > MAX_SEEDS:
+        raise SettingsError(f"--seeds {_quote(text)} are {len(seeds):,} seeds; give at most {MAX_SEEDS}", "seeds")
+    if len(set(seeds)) < len(seeds):
+        raise SettingsError(f"--seeds {_quote(text)}: a seed is named twice; each makes one run", "seeds")
+    return tuple(seeds)
 
 
 def _quote(value: Any) -> str:

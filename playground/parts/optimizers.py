@@ -49,23 +49,37 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
 def update_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int) -> None:
     """Learning rate, weight decay and momentum (Adam's first beta) of the update after `step` finished ones.
 
-    With one-cycle the momentum falls as the learning rate rises, and rises as it falls (Smith, 2018): their ratio sets how far an update
-    goes."""
+    With one-cycle the momentum moves as well, see `cycled`."""
     progress = step / settings.steps
-    momentum = settings.momentum
-    if settings.schedule == "one-cycle":
-        momentum = max(0.0, momentum - MOMENTUM_CYCLE * cycle(progress))
+    momentum = cycled(settings.momentum, progress) if settings.schedule == "one-cycle" else settings.momentum
     slots = {"momentum": momentum} if settings.optimizer == "sgd" else {"betas": (momentum, 0.999)}
     set_rates(optimizer, lr=settings.lr * schedule(settings.schedule, progress), weight_decay=settings.weight_decay, **slots)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float | None = None, **others: Any) -> None:
     """The rates of the next update; weight decay goes to the groups that decay, `others` (such as betas, momentum) to all."""
+    if weight_decay is not None:
+        _regroup(optimizer, apart=weight_decay > 0)
     for group in optimizer.param_groups:
         group["lr"] = lr
         if weight_decay is not None:
             group["weight_decay"] = weight_decay if group.get("decays", True) else 0.0
         group.update(others)
+
+
+def _regroup(optimizer: torch.optim.Optimizer, *, apart: bool) -> None:
+    """Without weight decay the two groups of `decay_groups` are treated alike: as one group, in the same order, they are updated to the
+    same bits with half the calls."""
+    groups = optimizer.param_groups
+    if not apart and len(groups) == 2 and {group.get("decays") for group in groups} == {True, False}:
+        first, second = groups
+        first["decay_first"] = len(first["params"])
+        first["params"] = first["params"] + second["params"]
+        del groups[1]
+    elif apart and len(groups) == 1 and "decay_first" in groups[0]:
+        count = groups[0].pop("decay_first")
+        groups.append({**groups[0], "params": groups[0]["params"][count:], "decays": False})
+        groups[0]["params"] = groups[0]["params"][:count]
 
 
 def schedule(kind: str, progress: float) -> float:
@@ -84,6 +98,20 @@ def schedule(kind: str, progress: float) -> float:
     if kind == "constant":
         return 1.0
     raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear and one-cycle")
+
+
+def set_one_cycle(optimizer: torch.optim.Optimizer, progress: float, *, lr: float, weight_decay: float) -> None:
+    """The rates of AdamW's next update at `progress` from 0 to 1 of the one-cycle schedule. It needs no warm-up. The first beta moves below
+    the one that the optimiser was made with, see `cycled`."""
+    beta1, beta2 = optimizer.defaults["betas"]
+    share = schedule("one-cycle", progress)
+    set_rates(optimizer, lr=lr * share, weight_decay=weight_decay, betas=(cycled(beta1, progress), beta2))
+
+
+def cycled(momentum: float, progress: float) -> float:
+    """The momentum, or Adam's first beta, in the one-cycle schedule: it falls by 0.1 as the learning rate rises, and rises as it falls
+    (Smith, 2018): their ratio sets how far an update goes."""
+    return max(0.0, momentum - MOMENTUM_CYCLE * cycle(progress))
 
 
 def cycle(progress: float) -> float:

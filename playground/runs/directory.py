@@ -253,6 +253,26 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
     return RunDirectory(path)
 
 
+def members(runs_dir: Path, group: str) -> list[RunDirectory]:
+    """The runs of a group, by name; empty when there is no group of that name."""
+    runs = (RunDirectory(runs_dir / name) for name in names(runs_dir))
+    return [run for run in runs if _group_of(run) == group] if group else []
+
+
+def _group_of(run: RunDirectory) -> str:
+    with contextlib.suppress(SpecError):
+        return run.spec.group
+    return ""
+
+
+def find_all(runs_dir: Path, name: str) -> list[RunDirectory]:
+    """The run called `name`, or the members of the group called so. Raises `RunNameError`."""
+    check_name(name)
+    if not (runs_dir / name).exists() and (group := members(runs_dir, name)):
+        return group
+    return [find(runs_dir, name)]
+
+
 def names(runs_dir: Path) -> list[str]:
     """Every run's name, `gpt-2` before `gpt-10`."""
     try:
@@ -282,15 +302,16 @@ def disk_space(folder: Path) -> int:
 
 def summary(run: RunDirectory) -> Summary:
     """The state of a run, from the end of its journal."""
-    architecture, steps, created, problem, parent = "", 0, 0.0, "", ("", 0)
+    architecture, steps, created, problem = "", 0, 0.0, ""
+    family: dict[str, Any] = {}
     try:
         spec = run.spec
         architecture, steps, created = spec.architecture, int(spec.settings.get("steps", 0)), spec.created
-        parent = spec.parent, spec.parent_step
+        family = {"group": spec.group, "parent": spec.parent, "parent_step": spec.parent_step}
     except (SpecError, ValueError, TypeError) as error:
         problem = str(error)
     found = summarise(run.name, architecture, steps, created, problem, journal_path=run.journal_path, lock_path=run.lock_path)
-    return dataclasses.replace(found, parent=parent[0], parent_step=parent[1])
+    return dataclasses.replace(found, **family)
 
 
 def recorded(run: RunDirectory) -> int:
@@ -307,6 +328,24 @@ def remove(run: RunDirectory) -> None:
         gone = run.path.parent / f".gone-{os.getpid()}-{run.name}"
         run.path.rename(gone)  # atomic, so that no partial run is ever listed
         shutil.rmtree(gone)
+
+
+def rename(run: RunDirectory, name: str) -> RunDirectory:
+    """Give the run another name. Raises `RunNameError`, and `Held` while a process holds it."""
+    check_name(name)
+    if name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a run's name; it would be read as a flag")
+    target = run.path.parent / name
+    with RunLock(run.lock_path):
+        try:
+            if target.exists():
+                raise RunNameError(f"there is a run {name!r} already; choose another name")
+            run.path.rename(target)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            raise RunNameError(f"there is a run {name!r} already; choose another name") from None
+    return RunDirectory(target)
 
 
 def clean(runs_dir: Path) -> None:

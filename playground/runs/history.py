@@ -112,6 +112,8 @@ class Columns:
     """The last one."""
     seconds: float
     metrics: dict[str, tuple[Floats, Floats]]
+    clock: tuple[Floats, Floats]
+    """Steps, and the training time at each in seconds: one for each event."""
 
 
 def joined(events: Iterable[DurableEvent | Columns]) -> Iterator[DurableEvent | Columns]:
@@ -142,7 +144,8 @@ def join(events: Sequence[Stepped]) -> Columns:
             steps.setdefault(name, []).extend(at)
             values.setdefault(name, []).extend(column)
     metrics = {name: (np.array(at, np.float64), np.array(values[name], np.float64)) for name, at in steps.items()}
-    return Columns(events[-1].step, events[-1].seconds, metrics)
+    clock = np.array([event.step for event in events], np.float64), np.array([event.seconds for event in events], np.float64)
+    return Columns(events[-1].step, events[-1].seconds, metrics, clock)
 
 
 class History:
@@ -170,6 +173,8 @@ class History:
         self.step = 0
         self.seconds = 0.0
         """Training time."""
+        self.clock = Series()
+        """The training time in seconds at some of the steps."""
         self.saved_at: float | None = None
         """When the last checkpoint was written, in seconds since the epoch."""
         self.saved_step: int | None = None
@@ -188,6 +193,11 @@ class History:
         if any_event:
             self.revision += 1
         return any_event
+
+    @property
+    def changes(self) -> tuple[Applied, ...]:
+        """The settings that were changed while it trained, in order."""
+        return tuple(self._changes)
 
     @property
     def steps(self) -> int | None:
@@ -236,6 +246,7 @@ class History:
 
     def _add_steps(self, columns: Columns) -> None:
         self.seconds = columns.seconds
+        self.clock.append(*columns.clock)
         self.finished = None
         for name, (steps, values) in columns.metrics.items():
             _series(self.training, name).append(steps, values)
@@ -250,7 +261,7 @@ class History:
         self.settings = dict(event.settings)
         self.failure = self.finished = None
         self.paused = False
-        for series in (*self.training.values(), *self.held_out.values()):
+        for series in (*self.training.values(), *self.held_out.values(), self.clock):
             series.cut(event.step)
         self.marks = [mark for mark in self.marks if mark[0] <= event.step]
         self.marks += [(event.step, f"{name.replace('_', ' ')} {show(event.settings[name])}") for name in changed]

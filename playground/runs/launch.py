@@ -1,4 +1,7 @@
-"""Starting a run's process, detached so that it outlives its parent, and stopping it."""
+"""Starting a run's process, detached so that it outlives its parent, and stopping it.
+
+A process starts in milliseconds where a launcher is ready to fork it, else as the command that a person could have typed.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dlplay.engine.commands import Stop
 from dlplay.runs.client import RunError
 from dlplay.runs.directory import RunDirectory, summary
 from dlplay.runs.files import open_regular
+from dlplay.runs.launcher import Forked, Launcher, LauncherGone, Process
 from dlplay.runs.lock import Holder, holder
 from dlplay.runs.wire import encode, socket_at
 
@@ -25,25 +28,17 @@ _PROGRAM = Path(__file__).absolute().parents[1] / "__main__.py"
 """Started by its path it is this copy of the package, installed or not, whatever the current folder holds."""
 
 
-class _Process(subprocess.Popen[bytes]):
-    """asyncio's own subprocesses are killed when the event loop closes. Those started here keep running, without a `ResourceWarning`."""
-
-    def __del__(self, *args: Any) -> None:
-        with contextlib.suppress(Exception):
-            self.poll()
-
-
 class Launched:
     """A process started here, which keeps running when this one ends."""
 
-    def __init__(self, process: _Process, log_path: Path) -> None:
+    def __init__(self, process: Process | Forked, log_path: Path) -> None:
         self._process = process
         self.pid = process.pid
         self.log_path = log_path
 
     @property
     def returncode(self) -> int | None:
-        """The exit status: None while it runs, -N when signal N killed it."""
+        """The exit status: None while it runs, -N when signal N killed it, `ENDED_UNSEEN` when that cannot be known."""
         return self._process.poll()
 
     async def wait(self) -> int:
@@ -66,21 +61,40 @@ class Launched:
         return "\n".join(kept.strip().splitlines()[-lines:])
 
 
+def prepare(architecture: str) -> None:
+    """Have a launcher ready to fork runs of this architecture, where the system allows it; it lives as long as this process."""
+    global _launcher
+    if sys.platform != "linux":
+        return
+    if _launcher is not None and not _launcher.usable:
+        _launcher.close()
+        _launcher = None
+    if _launcher is None:
+        with contextlib.suppress(OSError):
+            _launcher = Launcher(_command())
+    if _launcher is not None:
+        _launcher.prepare(architecture)
+
+
+_launcher: Launcher | None = None
+
+
 def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     """Start `dlplay ARGUMENTS` in a session of its own, with its output appended to the log. Raises `OSError`."""
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = open_regular(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        process = _Process(
-            [sys.executable, "-P", str(_PROGRAM), *arguments],  # -P: no folder is put on Python's path
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        if _launcher is not None:
+            with contextlib.suppress(LauncherGone):
+                return Launched(_launcher.fork(arguments, log), log_path)
+        process = Process([*_command(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     finally:
         os.close(log)
     return Launched(process, log_path)
+
+
+def _command() -> list[str]:
+    return [sys.executable, "-P", str(_PROGRAM)]  # -P: no folder is put on Python's path
 
 
 async def launch(arguments: Sequence[str], log_path: Path) -> Launched:

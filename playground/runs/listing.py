@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -19,8 +23,8 @@ MAX_METRICS = 3
 """Metrics of a run in the table; the JSON lines have all of them."""
 
 
-def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
-    """Print one line for each run."""
+def print_runs(summaries: Sequence[Summary], as_json: bool, *, members: bool = False) -> None:
+    """Print one line for each run; in the table a group has one line too, and each of its `members` where they are asked for."""
     if as_json:
         for summary in summaries:
             print_line(msgspec.json.encode(summary).decode())
@@ -28,11 +32,10 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
     if not summaries:
         print_line("no runs yet; start one with dlplay ARCH --headless, or open the playground with dlplay")
         return
-    rows = [TITLES]
-    rows += [
-        (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
-        for name, item in families(summaries)
-    ]
+    rows: list[tuple[str, ...]] = [TITLES]
+    for name, item in families(joined(summaries)):
+        rows.append(_row(item, name) if isinstance(item, Summary) else _group_row(item))
+        rows += [_row(member, f"  {member.name}") for member in (item.members if members and isinstance(item, GroupSummary) else ())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES) - 1)]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
@@ -44,16 +47,48 @@ def print_runs(summaries: Sequence[Summary], as_json: bool) -> None:
         print_line(line if columns is None or len(line) <= columns else line[: columns - 1] + "…")  # the metrics at its end are cut off
 
 
-def families(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
+@dataclasses.dataclass(frozen=True)
+class GroupSummary:
+    """The runs of one group."""
+
+    name: str
+    members: list[Summary]
+    parent: str = ""
+    parent_step: int = 0
+
+    @property
+    def modified(self) -> float:
+        """When the latest of them changed."""
+        return max(member.modified for member in self.members)
+
+
+def joined(summaries: Sequence[Summary]) -> list[Summary | GroupSummary]:
+    """The runs, with those of one group as one item."""
+    items: list[Summary | GroupSummary] = []
+    groups: dict[str, GroupSummary] = {}
+    for item in summaries:
+        if not item.group:
+            items.append(item)
+        elif item.group in groups:
+            groups[item.group].members.append(item)
+        else:
+            items.append(groups.setdefault(item.group, GroupSummary(item.group, [item])))
+    return items
+
+
+Item = TypeVar("Item", Summary, Summary | GroupSummary)
+
+
+def families(items: Sequence[Item]) -> list[tuple[str, Item]]:
     """The runs, the newest first, each followed by its branches; with the name that says so, such as `  └ gpt-3 from step 91`."""
-    newest = sorted(summaries, key=lambda item: -item.modified)
+    newest = sorted(items, key=lambda item: -item.modified)
     known = {item.name: item for item in newest}
-    branches: dict[str, list[Summary]] = {}
+    branches: dict[str, list[Item]] = {}
     for item in newest:
         branches.setdefault(item.parent, []).append(item)
-    rows: dict[str, tuple[str, Summary]] = {}
+    rows: dict[str, tuple[str, Item]] = {}
 
-    def add(item: Summary, depth: int) -> None:
+    def add(item: Item, depth: int) -> None:
         if item.name not in rows:
             rows[item.name] = "  " * (depth - 1) + (f"└ {item.name} from step {item.parent_step:,}" if depth else item.name), item
             for branch in branches.get(item.name, ()):
@@ -66,6 +101,31 @@ def families(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
             top = above
         add(top, 0)
     return list(rows.values())
+
+
+def _row(item: Summary, name: str) -> tuple[str, ...]:
+    return (name, item.state, f"{item.step:,}", f"{item.steps:,}", ago(time.time() - item.modified), size(item.disk), _metrics(item))
+
+
+def _group_row(group: GroupSummary) -> tuple[str, ...]:
+    """How many members are in which state, how far the last one is, and the medians of what they have reached."""
+    states = Counter(member.state for member in group.members)
+    state = next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.most_common())
+    step, steps = min(member.step for member in group.members), max(member.steps for member in group.members)
+    first = group.members[0]
+    metrics = {
+        name: statistics.median(member.metrics[name] for member in group.members if name in member.metrics) for name in first.metrics
+    }
+    words = _metrics(dataclasses.replace(first, metrics=metrics, state="finished"))
+    return (
+        group.name,
+        state,
+        f"{step:,}",
+        f"{steps:,}",
+        ago(time.time() - group.modified),
+        size(sum(member.disk for member in group.members)),
+        f"{len(group.members)} runs, median {words}" if metrics else f"{len(group.members)} runs",
+    )
 
 
 def _metrics(item: Summary) -> str:

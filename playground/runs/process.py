@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import inspect
 import os
 import platform
 import signal
@@ -15,7 +14,6 @@ from typing import Any
 
 import msgspec
 import torch
-from torch.optim import Optimizer
 
 from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
@@ -25,6 +23,7 @@ from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
+from dlplay.engine.eager import use_eager_optimizers
 from dlplay.engine.errors import DataError, cause
 from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
@@ -39,6 +38,8 @@ from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import RunLock
 from dlplay.runs.server import Server
+
+use_eager_optimizers()
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
 _MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
@@ -213,8 +214,6 @@ class Writer:
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     """A task with a checkpoint's weights, to be asked and not trained. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     device = devices.prepare(settings)
-    # the wrapper around this method imports torch.compile, which takes as long as torch itself, and nothing trains here
-    Optimizer.add_param_group = inspect.unwrap(Optimizer.add_param_group)  # type: ignore[method-assign]
     task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     task.step = int(checkpoint.step)

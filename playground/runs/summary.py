@@ -40,6 +40,8 @@ class Summary:
     """Seconds since the epoch."""
     problem: str = ""
     """Why the run cannot be read, why it failed, or what it waits for."""
+    group: str = ""
+    """The group that it is a member of."""
     parent: str = ""
     """The run that it branched off, at `parent_step`; empty when it began anew."""
     parent_step: int = 0

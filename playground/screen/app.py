@@ -18,7 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
-from dlplay.runs import directory
+from dlplay.runs import directory, launch
 from dlplay.runs.listing import size
 from dlplay.screen import themes
 from dlplay.screen.dialogs.dialog import MainScreen
@@ -164,6 +164,7 @@ class PlaygroundApp(App[None]):
         from dlplay.screen.tab import ArchitectureTab
 
         arguments = self._wishes.pop(name, {})
+        await asyncio.to_thread(launch.prepare, name)
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
@@ -344,6 +345,20 @@ class PlaygroundApp(App[None]):
         if choice is not None:
             self.do(tab, tab.controls.load(choice.name, run=choice.kind == "run", train=choice.how == "train"))
 
+    @work(group="dialog")
+    async def action_runs(self) -> None:
+        from dlplay.screen.runs.screen import RunsScreen
+
+        choice = await self.push_screen_wait(RunsScreen(self.runs_dir, self.cards))
+        if choice is None:
+            return
+        await self.open_tab(choice.architecture).wait()
+        tab = self.tabs[choice.architecture]
+        if choice.how == "overlay":
+            tab.link.companions.mark(choice.runs)
+        else:
+            self.do(tab, tab.controls.load(choice.runs[0].name, run=True, train=False, resume=choice.how == "resume"))
+
     def action_notes(self) -> None:
         from dlplay.screen.dialogs.notes import NotesScreen, notes_path
 
@@ -401,6 +416,10 @@ class PlaygroundApp(App[None]):
 
     def action_defaults(self) -> None:
         self.tab.form.all_defaults()
+
+    def action_companions(self) -> None:
+        shown = self.tab.link.companions.toggle()
+        self.notify(f"the curves of earlier runs are {'shown' if shown else 'left out'}", timeout=3)
 
     def action_next_tab(self) -> None:
         self._open_neighbour(1)

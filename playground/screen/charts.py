@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,10 +18,13 @@ from textual.widgets import Static
 from dlplay.engine.card import Card, ChartCard
 from dlplay.runs.history import History
 from dlplay.screen.numbers import measure
+from dlplay.screen.run.companions import Companion, Companions
 from dlplay.widgets import Curve, Guide, LineChart, Mark
 
 MIN_ROWS = 10
 """Rows that a chart needs; charts that do not fit wait until the window is taller."""
+NOTHING = (-1, -1, -1)
+"""What has been drawn before anything was."""
 SMOOTHING = 0.6
 """Initial smoothing of the training curve: a clear line in front of the dim band of the raw values."""
 
@@ -70,10 +73,10 @@ class Chart(Vertical):
             chart.empty = text
             chart.repaint()
 
-    def show(self, history: History) -> None:
-        """Draw the history as it is now."""
+    def show(self, history: History, behind: Sequence[Companion] = ()) -> None:
+        """Draw the history as it is now, in front of the curves of other runs."""
         card = self.card
-        curves: list[Curve] = []
+        curves = [curve for number, companion in enumerate(behind) for curve in self._behind(companion, number)]
         for number, name in enumerate(card.train):
             series = history.training.get(name)
             if series is not None and len(series):
@@ -90,6 +93,15 @@ class Chart(Vertical):
         chart.reach = float(history.step)
         chart.show(curves, baselines, marks)
         self.query_one(TitleLine).figure = self._best(history)
+
+    def _behind(self, companion: Companion, number: int) -> Iterator[Curve]:
+        """The curves of another run in a colour of its own; in the legend it has one entry, at its held-out metric where there is one."""
+        names = [(companion.history.training, name, True) for name in self.card.train]
+        names += [(companion.history.held_out, name, False) for name in self.card.held_out]
+        known = [(series, smoothed) for group, name, smoothed in names if (series := group.get(name)) is not None and len(series)]
+        for at, (series, smoothed) in enumerate(known):
+            name = companion.run.name if at == len(known) - 1 else ""
+            yield Curve(name, series.x, series.y, colour=str((number + 2) % 8), smoothed=smoothed, behind=True)
 
     def on_descendant_focus(self) -> None:
         self.add_class("-focused")
@@ -109,8 +121,8 @@ class Chart(Vertical):
         if not self.card.held_out:
             return ""
         metric = self.card.held_out[0]
-        better = self.card.better or (history.better if metric == history.metric else "higher" if self.card.percent else "lower")
-        best = history.best(metric, better)
+        better = history.better if metric == history.metric else self.card.direction
+        best = history.best(metric, better) if better else None
         return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
 
 
@@ -129,28 +141,29 @@ class ChartColumn(Vertical):
         self.first = 0
         """Position of the first chart that is shown."""
         self._history: History | None = None
+        self._companions: Companions | None = None
         self._settings: dict[str, Any] = {}
         self._charts = {chart: Chart(chart) for chart in card.all_charts}
         self._arranged = self._relevant()
         """The charts with something to draw, now or later, shown or not."""
         self._more = Static(id="more-charts")
-        self._drawn: tuple[int, int] = (-1, -1)
+        self._drawn = NOTHING
 
     def compose(self) -> ComposeResult:
         yield from self._charts.values()
         yield self._more
 
-    def show(self, history: History) -> None:
-        """Draw the history if it has changed since the last call."""
-        self._history = history
-        drawn = (id(history), history.revision)
+    def show(self, history: History, companions: Companions) -> None:
+        """Draw the history if it, or that of a run behind it, has changed since the last call."""
+        self._history, self._companions = history, companions
+        drawn = (id(history), history.revision, companions.revision)
         if drawn != self._drawn and self.is_mounted and self.size.height:
             self._drawn = drawn
             if self._relevant() != self._arranged:
                 self._arrange()
             for chart in self._charts.values():
                 if chart.display:
-                    chart.show(history)
+                    chart.show(history, companions.all)
 
     @property
     def cursor(self) -> float | None:
@@ -230,9 +243,9 @@ class ChartColumn(Vertical):
         hidden = [chart.card.title for chart in charts if not chart.display]
         text = f"{len(hidden)} more: {', '.join(hidden)}"
         self._more.update(Content.assemble((" , . ", "bold $text-accent"), (text, "$foreground 60%")))
-        self._drawn = (-1, -1)
+        self._drawn = NOTHING
         if self._history is not None:
-            self.call_after_refresh(self.show, self._history)
+            self.call_after_refresh(self.show, self._history, self._companions)
 
 
 def _colour(kind: str, number: int, count: int) -> str:

@@ -142,7 +142,7 @@ class ArchitectureTab(Vertical):
         yield self._run_bar
 
     def on_mount(self) -> None:
-        self._charts.show(self.link.history)
+        self._charts.show(self.link.history, self.link.companions)
         self._watch_page()
 
     # --- size, pages and focus ----------------------------------------------------------------------------------------------------
@@ -255,7 +255,8 @@ class ArchitectureTab(Vertical):
         self.inspector.set_card(variant)
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
-            self._charts.show(history)
+            link.companions.poll()
+            self._charts.show(history, link.companions)
         self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
         panels, self._new_panels = self._new_panels, {}

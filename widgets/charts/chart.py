@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlplay.widgets.charts.curves import Floats
+from dlplay.widgets.charts.curves import Columns, Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """From `low` to `high` at every x: the quartiles of many curves, or their range. NaN leaves a gap."""
+
+    x: NDArray[Any]  # (count,)
+    low: NDArray[Any]  # (count,)
+    high: NDArray[Any]  # (count,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +32,12 @@ class Curve:
     style: Literal["line", "dots"] = "line"
     smoothed: bool = True
     """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
+    behind: bool = False
+    """Drawn dim behind the others, such as that of an earlier run. Without a name it is not in the legend."""
+    marker: str = ""
+    """A character that stands on the curve here and there, and in the legend, so that many curves are told apart without colour."""
+    bands: tuple[Band, ...] = ()
+    """Intervals around the curve, the narrowest first."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,8 @@ class PreparedCurve:
     smooth: Floats  # (points,), y after smoothing
     dash: int = 0
     """Which dash pattern a line has: its position among the lines."""
+    spans: dict[tuple[float, float, int, bool], Columns] = field(default_factory=dict)
+    """What it covers, for the limits of x and the width that it was drawn with last."""
 
     def nearest(self, x: float) -> tuple[float, float, float] | None:
         """x, y and smoothed y of the point nearest to `x`; None without points."""

@@ -158,6 +158,7 @@ def dots(span: Columns, bottom: float, top: float, rows: int, log: bool) -> NDAr
 def braille(grid: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Dots (4 x rows, 2 x columns) as braille patterns (rows, columns), numbers from 0 to 255."""
     height, width = grid.shape
-    quads = grid.reshape(height // 4, 4, width // 2, 2).astype(np.int64)
-    patterns: NDArray[np.int64] = np.einsum("rick,ik->rc", quads, _DOT_BITS)
+    patterns = np.zeros((height // 4, width // 2), dtype=np.int64)
+    for (row, column), bit in np.ndenumerate(_DOT_BITS):
+        patterns += grid[row::4, column::2] * bit
     return patterns

@@ -27,10 +27,23 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
         head.append(Segment(f"{plain(chart.x_title)} {figure(x)}  ", palette.style("accent", bold=True)))
     row: Row = []
     # a readout must show values; without a cursor, names say which curve is which
-    for detail in (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0):
-        row = head + [segment for curve in chart.curves for segment in _entry(chart, curve, detail, palette)]
-        if _length(row) <= width + 2:  # the two spaces at the end may be cut
-            break
+    front = [curve for curve in chart.curves if not curve.curve.behind]
+    details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
+    if front and all(curve.curve.marker for curve in front):
+        details = (4, 3, 2, 1)  # the marker says which curve it is
+    behind = [curve for curve in reversed(chart.curves) if curve.curve.behind and curve.curve.name]  # the latest first
+    latest = _length(_entry(chart, behind[0], -1, palette)) if behind else 0
+    for room in (width + 2 - latest, width + 2):  # the two spaces at the end may be cut
+        for detail in details:
+            row = head + [segment for curve in front for segment in _entry(chart, curve, detail, palette)]
+            if _length(row) <= room:
+                break
+        else:
+            continue
+        break
+    for curve in behind:
+        entries = (_entry(chart, curve, detail, palette) for detail in (2, -1))
+        row += next((entry for entry in entries if _length(row) + _length(entry) <= width + 2), [])
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
@@ -53,8 +66,9 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     without a name, -1: the name alone, 0: that cut."""
     curve = prepared.curve
     dots = curve.style == "dots"
-    glyph = MARKER * 2 if dots else GLYPHS[prepared.dash % len(GLYPHS)]
-    row = [Segment(glyph + " ", palette.style(curve.colour, bold=True))]
+    line = "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
+    glyph = curve.marker or (MARKER * 2 if dots else line)
+    row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind))]
     if detail != 1:
         name = plain(curve.name)
         row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
@@ -67,5 +81,6 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
         row.append(Segment(value, palette.style("text")))
         if detail > 2 and chart.cursor is None and newest is not None and not curve.smoothed and newest[0] < chart.reach:
             row.append(Segment(f" at {plain(chart.x_title)} {newest[0]:,.0f}", palette.style("muted")))
+    if detail > 0 or curve.behind:
         row.append(Segment("  ", palette.style("text")))
     return row

@@ -162,7 +162,7 @@ class LineChart(Surface):
                 x, y, piece = clean(np.asarray(curve.x, dtype=np.float64), np.asarray(curve.y, dtype=np.float64), self.log_scale)
                 known = PreparedCurve(curve, x, y, piece, smooth(y, key[1]))
             self._prepared[i] = (key, dataclasses.replace(known, curve=curve, dash=lines))
-            lines += curve.style == "line"
+            lines += curve.style == "line" and not curve.behind
         return tuple(self._prepared[i][1] for i in range(len(self.curves)))
 
     def state(self) -> ChartState:

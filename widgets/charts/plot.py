@@ -11,8 +11,8 @@ from rich.segment import Segment
 
 from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from dlplay.widgets.charts.canvas import Canvas
-from dlplay.widgets.charts.chart import ChartState, PreparedCurve
-from dlplay.widgets.charts.curves import Columns, columns, dots, means
+from dlplay.widgets.charts.chart import Band, ChartState, Curve, PreparedCurve
+from dlplay.widgets.charts.curves import Columns, clean, columns, dots, means
 from dlplay.widgets.charts.guide_names import gutter as names_gutter
 from dlplay.widgets.charts.guide_names import gutter_width, one_line
 from dlplay.widgets.charts.legend import DASHES, MARKER, legend
@@ -22,10 +22,14 @@ from dlplay.widgets.drawing.text import fit, narrow, plain
 
 _MIN_COLUMNS_TO_CLIP = 40
 """Columns of dots that a chart must fill before a steep start is clipped."""
+_MARKER_STRIDE = 8
+"""Cells from one marker of a curve to the next, at the least."""
 _MIN_POINTS = 3
 """Points of a curve from which the curves alone decide the limits."""
 _FEW = 10
 """Span of x below which ticks may fall between whole numbers."""
+_SPANS = 4
+"""Ways of drawing a curve that are kept: as it is and smoothed, with two widths."""
 _ROOMY = 6
 """Rows from which marks are named and the names of guides may take a line of their own; in a lower plot they would hide the curves."""
 
@@ -67,6 +71,8 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
     # a first guess of the gutter decides the ticks, which decide the gutter
     probe = max(1, width - 8 - names)
     spans = [_span(curve, chart.left, chart.right, 2 * probe) for curve in chart.curves]
+    bands = [band for prepared in chart.curves for band in prepared.curve.bands]
+    spans += [edge for band in bands for edge in _edges(band, chart.left, chart.right, 2 * probe, chart.log_scale)]
     bottom, top, clipped = _limits(chart, spans)
     max_ticks = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, max_ticks) if chart.log_scale else linear_ticks(bottom, top, max_ticks)
@@ -97,9 +103,21 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
 
 
 def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed: bool = False) -> Columns:
-    """What a curve covers in each of `count` columns of dots."""
-    x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
-    return columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    """What a curve covers in each of `count` columns of dots; of a curve that has not changed it is known from the last drawing."""
+    key = (left, right, count, smoothed)
+    if key not in curve.spans:
+        if len(curve.spans) > _SPANS:
+            curve.spans.clear()
+        x, y, piece = means(curve.x, curve.smooth, curve.piece, left, right, count) if smoothed else (curve.x, curve.y, curve.piece)
+        curve.spans[key] = columns(x, y, piece, left, right, count, curve.curve.style == "line")
+    return curve.spans[key]
+
+
+def _edges(band: Band, left: float, right: float, count: int, log: bool) -> tuple[Columns, Columns]:
+    """What the lower and the upper edge of a band cover in each of `count` columns of dots."""
+    x = np.asarray(band.x, np.float64)
+    low, high = (columns(*clean(x, np.asarray(side, np.float64), log), left, right, count, True) for side in (band.low, band.high))
+    return low, high
 
 
 def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool]:
@@ -144,21 +162,58 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
 
 def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     for prepared in chart.curves:
+        _draw_bands(prepared.curve, plot, canvas, palette)
+    inked: list[tuple[Curve, NDArray[np.bool_]]] = []
+    for prepared in sorted(chart.curves, key=lambda prepared: not prepared.curve.behind):
         curve = prepared.curve
+        if curve.behind:
+            smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
+            canvas.dots(dots(smooth, plot.bottom, plot.top, plot.height, plot.log), palette.style(curve.colour, dim=True), background=True)
+            continue
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if curve.style == "dots" or len(prepared.x) == 1:
             cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
-            canvas.paint(cells, MARKER, palette.style(curve.colour, bold=True))
+            canvas.paint(cells, curve.marker or MARKER, palette.style(curve.colour, bold=True))
             continue
         if chart.smoothing > 0 and curve.smoothed:
             canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        inked.append((curve, grid))
         on, off = DASHES[prepared.dash % len(DASHES)]
         if off:
             grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
+    for position, (curve, grid) in enumerate(inked):  # over all curves
+        if curve.marker:
+            _draw_markers(curve, grid, position / len(inked), canvas, palette)
+
+
+def _draw_bands(curve: Curve, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    """The innermost band in sparse dots, the others as dotted outlines; where there is no colour all are outlines."""
+    for number, band in enumerate(curve.bands):
+        low, high = _edges(band, plot.left, plot.right, 2 * plot.width, plot.log)
+        if number or palette.shaded:
+            edges = [dots(edge, plot.bottom, plot.top, plot.height, plot.log) for edge in (low, high)]
+            grid = (edges[0] | edges[1]) & (np.arange(2 * plot.width) % (4 * number + 2) == 0)
+        else:
+            grid = dots(Columns(low.low, high.high), plot.bottom, plot.top, plot.height, plot.log)
+            grid = grid & (np.add.outer(np.arange(4 * plot.height), np.arange(2 * plot.width)) % 2 == 0)
+        canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
+
+
+def _draw_markers(curve: Curve, grid: NDArray[np.bool_], share: float, canvas: Canvas, palette: Palette) -> None:
+    """The curve's marker on some of its dots, and on the last; those of several curves (`share` of a stride apart) stand side by side."""
+    inked = np.flatnonzero(grid.any(axis=0))
+    if not len(inked):
+        return
+    stride = max(_MARKER_STRIDE, canvas.width // 5)
+    wanted = np.arange(int((0.5 + share) * stride) % stride, canvas.width, stride)
+    style = palette.style(curve.colour, bold=True)
+    for column in {*(wanted[np.isin(wanted, inked // 2)]).tolist(), int(inked[-1]) // 2}:
+        rows = np.flatnonzero(grid[:, 2 * column : 2 * column + 2].any(axis=1))
+        canvas.put(int(rows[len(rows) // 2]) // 4, column, curve.marker, style)
 
 
 def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
@@ -195,7 +250,7 @@ def _draw_cursor(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
     for row in range(plot.height):
         canvas.put(row, plot.column(cursor), "│", style, only_blank=True)
     for curve in chart.curves:
-        point = curve.nearest(cursor)
+        point = curve.nearest(cursor) if not curve.curve.behind else None
         if point is not None and plot.left <= point[0] <= plot.right:
             x, _, y = point
             style = palette.style(curve.curve.colour, bold=True)
@@ -214,8 +269,8 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
 
 def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
     ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
-    whole = all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves)
-    if plot.right - plot.left < _FEW and whole:  # x counts something, such as steps
+    if plot.right - plot.left < _FEW and all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves):
+        # x counts something, such as steps
         ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
     title = plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []

@@ -30,7 +30,7 @@ card = Card(
         ChartCard("Mean squared error per pixel", train=("train_mse",), held_out=("test_mse",), log=True),
         ChartCard("Nearest-neighbour accuracy of the codes", held_out=("code_accuracy",), percent=True),
         ChartCard("Loss and its terms, summed over pixels", train=("train_loss", "train_reconstruction", "train_penalty")),
-        ChartCard("Mean absolute activation of the code", held_out=("mean_activation",)),
+        ChartCard("Mean absolute activation of the code", held_out=("mean_activation",), better="neither"),
     ),
     panels=(
         PanelCard(

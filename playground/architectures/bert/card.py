@@ -31,8 +31,8 @@ card = Card(
     order=80,
     charts=(
         LOSS,
-        ChartCard("Masked-word accuracy (held-out)", held_out=("masked_accuracy",), percent=True),
-        ChartCard("Masked-word loss (held-out, nats)", held_out=("masked_loss",)),
+        ChartCard("Masked-word accuracy (held-out)", held_out=("masked_accuracy",), percent=True, per_token=True),
+        ChartCard("Masked-word loss (held-out, nats)", held_out=("masked_loss",), per_token=True),
         ChartCard("Next-sentence accuracy", held_out=("next_sentence_accuracy",), percent=True, when=lambda it: bool(it["next_sentence"])),
         GRADIENT,
     ),

@@ -73,6 +73,10 @@ class BERTSettings(TextSettings, TransformerSettings):
     batch: Annotated[Batch, live, unit("rows")] = 32
     """Rows of text per step, each from a random place."""
 
+    schedule: Literal["linear", "one-cycle"] = "linear"
+    """Learning-rate schedule: warm-up and linear decay, or one-cycle (up over the first 30 % of the steps, then down, beta1 lower by 0.1 at
+    the peak; the warm-up is not used)."""
+
     lr: LearningRate = 3e-3
     """Peak learning rate: reached at the end of the warm-up, from where it decays linearly to zero at the last step."""
 

@@ -21,7 +21,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.corpora import open_corpus
-from dlplay.parts.optimizers import adamw, set_rates
+from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates
 
 CLASSIFIER, POOLER = "bert/classifier.", "bert/pooler."
 """What fine-tuning may have to start without: a pretrained encoder has no classifier, and a pooler only if it learnt next sentences."""
@@ -91,7 +91,10 @@ class BERTTask(Task[BERTSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """One batch of rows with fresh masks, or of texts with a class."""
         settings = self.settings
-        set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
         loss, parts = self.objective.loss(self.model)
         return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip)}
 

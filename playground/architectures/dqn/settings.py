@@ -71,8 +71,9 @@ class DQNSettings(Settings):
     lr: LearningRate = 1e-3
     """Learning rate of Adam, at the start of the schedule."""
 
-    schedule: Literal["constant", "linear"] = "linear"
-    """Learning rate schedule: constant, or linear decay to a hundredth at the last step."""
+    schedule: Literal["constant", "linear", "one-cycle"] = "linear"
+    """Learning-rate schedule: constant, linear decay to a hundredth at the last step, or one-cycle (up over the first 30 % of the steps,
+    then down, beta1 lower by 0.1 at the peak)."""
 
     weight_decay: WeightDecay = 0.0
     """AdamW's weight decay; 0 makes it Adam."""

@@ -29,7 +29,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.settings import SettingsError, code, to_dict
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import schedule, set_rates
+from dlplay.parts.optimizers import schedule, set_one_cycle, set_rates
 
 FINAL_EPISODES, FINAL_IMAGE_EPISODES = 100, 10
 """Greedy episodes of the final evaluation; fewer from images, where each step renders a frame and episodes last thousands of steps."""
@@ -135,8 +135,11 @@ class DQNTask(Task[DQNSettings]):
     def _learn(self) -> dict[str, Tensor]:
         """One round of updates; the loss is their mean, the other metrics are the last one's."""
         settings = self.settings
-        lr = settings.lr * max(0.01, schedule(settings.schedule, self.step / settings.steps))
-        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            lr = settings.lr * max(0.01, schedule(settings.schedule, self.step / settings.steps))
+            set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         losses: list[Tensor] = []
         metrics: dict[str, Tensor] = {}
         for number in range(settings.gradient_steps):

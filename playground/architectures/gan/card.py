@@ -16,6 +16,7 @@ card = Card(
     task="dlplay.architectures.gan.task:GANTask",
     metric="wasserstein_distance",
     better="lower",
+    no_range_test="two networks play against each other, and neither one's loss falls as the samples get better",
     order=40,
     charts=(
         ChartCard("Losses", train=("discriminator_loss", "generator_loss")),
@@ -23,7 +24,9 @@ card = Card(
         ChartCard("Wasserstein distance to held-out data", held_out=("wasserstein_distance",), log=True),
         ChartCard("Fréchet distance (pixels)", held_out=("frechet_distance",), log=True, when=lambda it: it["data"] in IMAGES),
         ChartCard("High-quality samples", held_out=("high_quality_share",), percent=True, when=lambda it: it["data"] in GAUSSIANS),
-        ChartCard("Distance to the nearest training image", held_out=("nearest_distance",), when=lambda it: it["data"] in IMAGES),
+        ChartCard(
+            "Distance to the nearest training image", held_out=("nearest_distance",), better="neither", when=lambda it: it["data"] in IMAGES
+        ),
         ChartCard("Discriminator output (real, fake)", train=("real_output", "fake_output")),
         ChartCard("Discriminator loss (real, fake)", train=("real_loss", "fake_loss")),
         ChartCard(

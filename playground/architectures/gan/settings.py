@@ -93,8 +93,9 @@ class GANSettings(Settings):
     critic_lr: LearningRate = 2e-3
     """Learning rate of the discriminator."""
 
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Both learning rates over the steps: constant, or falling to zero along a line or a cosine."""
+    schedule: Literal["constant", "linear", "cosine", "one-cycle"] = "linear"
+    """Both learning rates over the steps: constant, falling to zero along a line or a cosine, or one-cycle (up over the first 30 %, then
+    down, beta1 lower by 0.1 at the peak)."""
 
     optimizer: Literal["auto", "adam", "rmsprop"] = "auto"
     """Optimiser of both networks; auto is rmsprop with clipped weights and adam (AdamW) otherwise, as in the papers."""

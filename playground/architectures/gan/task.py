@@ -19,7 +19,7 @@ from dlplay.architectures.gan.settings import FIXED_LATENTS, GANSettings, Place,
 from dlplay.engine.graph import Graph
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import adamw, decay_groups, schedule, set_rates
+from dlplay.parts.optimizers import adamw, cycled, decay_groups, schedule, set_rates
 
 SAMPLED_AT_ONCE = 500
 AVERAGE_WARMUP = 10
@@ -127,8 +127,12 @@ class GANTask(Task[GANSettings]):
     def update_rates(self) -> None:
         """Learning rates, weight decay and Adam's betas of the next updates."""
         settings = self.settings
-        share = schedule(settings.schedule, self.step / settings.steps)
-        betas = {"betas": adam_betas(settings)} if uses_adam(settings) else {}
+        progress = self.step / settings.steps
+        share = schedule(settings.schedule, progress)
+        beta1, beta2 = adam_betas(settings)
+        if settings.schedule == "one-cycle":
+            beta1 = cycled(beta1, progress)
+        betas = {"betas": (beta1, beta2)} if uses_adam(settings) else {}
         for name, lr in (("generator", settings.lr), ("discriminator", settings.critic_lr)):
             set_rates(self.optimizers[name], lr=lr * share, weight_decay=settings.weight_decay, **betas)
 

@@ -19,13 +19,17 @@ card = Card(
     better="lower",
     order=70,
     charts=(
-        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",)),
-        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True),
+        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",), per_token=True),
+        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, per_token=True),
         ChartCard(
-            "Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, when=lambda it: it["tokens"] == "word"
+            "Perplexity of known words (held-out)",
+            held_out=("val_perplexity_known",),
+            log=True,
+            per_token=True,
+            when=lambda it: it["tokens"] == "word",
         ),
         ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=lambda it: it["tokens"] != "word"),
-        ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True),
+        ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True, per_token=True),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

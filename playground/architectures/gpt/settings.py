@@ -51,6 +51,10 @@ class GPTSettings(TextSettings, TransformerSettings):
     batch: Annotated[Batch, live, unit("windows")] = 16
     """Windows of text per step, each of a block's length from a random place."""
 
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    """Learning-rate schedule: warm-up and cosine decay, or one-cycle (up over the first 30 % of the steps, then down, beta1 lower by 0.1 at
+    the peak; the warm-up is not used)."""
+
     lr: LearningRate = 3e-3
     warmup: Warmup = 100
     weight_decay: WeightDecay = 1.0

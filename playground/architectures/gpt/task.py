@@ -17,7 +17,7 @@ from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
-from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
+from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
@@ -65,8 +65,11 @@ class GPTTask(Task[GPTSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""
         settings = self.settings
-        lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
-        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
+            set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         starts = torch.randint(len(self.corpus.train) - settings.block_size, (settings.batch, 1), generator=self.generators["data"])
         windows = self.train[starts.to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
         logits = self.model(windows[:, :-1])  # (B, T, V)

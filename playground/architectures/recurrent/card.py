@@ -41,10 +41,12 @@ card = Card(
     better="lower",
     order=20,
     charts=(
-        ChartCard("Loss (nats per token, or squared error)", train=("train_loss",), held_out=("val_loss",), log=True),
-        ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, when=_of("text", "copy")),
-        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, when=_of("text", "copy")),
-        ChartCard("Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, when=_reads("word")),
+        ChartCard("Loss (nats per token, or squared error)", train=("train_loss",), held_out=("val_loss",), log=True, per_token=True),
+        ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, per_token=True, when=_of("text", "copy")),
+        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, per_token=True, when=_of("text", "copy")),
+        ChartCard(
+            "Perplexity of known words (held-out)", held_out=("val_perplexity_known",), log=True, per_token=True, when=_reads("word")
+        ),
         ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=_reads("char", "bpe")),
         ChartCard("Squared error (held-out)", held_out=("test_mse",), log=True, when=_of("adding", "series")),
         ChartCard("Symbols recalled", held_out=("accuracy",), percent=True, when=_of("copy")),

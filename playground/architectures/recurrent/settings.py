@@ -91,6 +91,10 @@ class RecurrentSettings(StreamSettings):
 
     batch: Annotated[Batch, unit("streams")] = 32
 
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    """Learning-rate schedule: warm-up and cosine decay, or one-cycle (up over the first 30 % of the steps, then down, beta1 lower by 0.1 at
+    the peak; the warm-up is not used)."""
+
     lr: LearningRate = 4e-3
     """Peak learning rate: reached at the end of the warm-up, from where it decays along a cosine to a twentieth at the last step."""
 

@@ -17,7 +17,7 @@ from dlplay.architectures.recurrent.problems.text import TextProblem
 from dlplay.architectures.recurrent.settings import GradientFlow, RecurrentSettings
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
+from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 BETAS = (0.9, 0.99)
 FLOOR = 0.05
@@ -45,8 +45,11 @@ class RecurrentTask(Task[RecurrentSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """One chunk of every stream, or one batch of sequences."""
         settings = self.settings
-        lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps, FLOOR)
-        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps, FLOOR)
+            set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         loss = self.problem.loss(self.model)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 

@@ -17,9 +17,14 @@ card = Card(
     better="higher",
     order=60,
     charts=(
-        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",), log=True),
+        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss",), log=True, per_token=True),
         ChartCard("Exact match (held-out)", held_out=("exact_match",), percent=True),
-        ChartCard("Token accuracy, greedy and teacher-forced", held_out=("token_accuracy", "teacher_forced_accuracy"), percent=True),
+        ChartCard(
+            "Token accuracy, greedy and teacher-forced",
+            held_out=("token_accuracy", "teacher_forced_accuracy"),
+            percent=True,
+            per_token=True,
+        ),
         ChartCard("Exact match by beam search", held_out=("beam_exact_match",), percent=True, when=lambda it: it["eval_beams"] > 1),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),

@@ -83,8 +83,9 @@ class Seq2SeqSettings(TransformerSettings):
     batch: Annotated[Batch, live, unit("pairs")] = 32
     """Pairs per step."""
 
-    schedule: Literal["cosine", "paper"] = "cosine"
-    """The learning rate: warm-up to lr and cosine decay to a twentieth; or the paper's width^-0.5 min(step^-0.5, step warmup^-1.5)."""
+    schedule: Literal["cosine", "paper", "one-cycle"] = "cosine"
+    """The learning rate: warm-up to lr and cosine decay to a twentieth; the paper's width^-0.5 min(step^-0.5, step warmup^-1.5); or
+    one-cycle (up to lr over the first 30 % of the steps, then down, beta1 lower by 0.1 at the peak; the warm-up is not used)."""
 
     lr: LearningRate = 2e-3
     """For cosine: peak learning rate, at the end of the warm-up. The paper's schedule has none: it follows from width and warm-up."""

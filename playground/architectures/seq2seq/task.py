@@ -19,7 +19,7 @@ from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
 from dlplay.engine.dataset import present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
+from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 FLOOR = 0.05
 """Share of the learning rate at the last step of a cosine."""
@@ -56,7 +56,10 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pairs; every target token is predicted from the source and the target tokens before it."""
         settings = self.settings
-        set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
         batch = next_batch(self.problem, settings.batch, self.generators["data"], self.device)
         loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}

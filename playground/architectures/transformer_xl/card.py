@@ -27,21 +27,24 @@ card = Card(
     better="lower",
     order=90,
     charts=(
-        ChartCard("Loss (nats per token)", train=("train_loss",), held_out=("val_loss", "val_loss_without_memory"), log=True),
+        ChartCard(
+            "Loss (nats per token)", train=("train_loss",), held_out=("val_loss", "val_loss_without_memory"), log=True, per_token=True
+        ),
         ChartCard(
             "Words recalled", held_out=("recall_accuracy", "recall_without_memory"), percent=True, when=lambda it: it["task"] == "recall"
         ),
-        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, when=lambda it: it["task"] == "text"),
+        ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, per_token=True, when=lambda it: it["task"] == "text"),
         ChartCard(
             "Perplexity of known words (held-out)",
             held_out=("val_perplexity_known",),
             log=True,
+            per_token=True,
             when=lambda it: it["task"] == "text" and it["tokens"] == "word",
         ),
         ChartCard(
             "Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=lambda it: it["task"] == "text" and it["tokens"] != "word"
         ),
-        ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, when=lambda it: it["task"] == "text"),
+        ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, per_token=True, when=lambda it: it["task"] == "text"),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

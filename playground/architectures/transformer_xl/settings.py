@@ -74,6 +74,10 @@ class TransformerXLSettings(StreamSettings, TransformerSettings):
     width: Width = 64
     dropout: Dropout = 0.0
     batch: Annotated[Batch, unit("streams")] = 32
+    schedule: Literal["cosine", "one-cycle"] = "cosine"
+    """Learning-rate schedule: warm-up and cosine decay, or one-cycle (up over the first 30 % of the steps, then down, beta1 lower by 0.1 at
+    the peak; the warm-up is not used)."""
+
     lr: LearningRate = 3e-3
     warmup: Warmup = 100
     weight_decay: WeightDecay = 0.01

@@ -15,7 +15,7 @@ from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
-from dlplay.parts.optimizers import adamw, set_rates, warmup_cosine
+from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 
 class TransformerXLTask(Task[TransformerXLSettings]):
@@ -47,8 +47,11 @@ class TransformerXLTask(Task[TransformerXLSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """The next segment of every stream, or one batch of sequences, read segment by segment."""
         settings = self.settings
-        lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
-        set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
+        if settings.schedule == "one-cycle":
+            set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
+        else:
+            lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
+            set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         loss = self.problem.loss(self.model)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 

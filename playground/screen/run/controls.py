@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from dlplay.checkpoints import CheckpointError
-from dlplay.engine.settings import SettingsError, show, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, show, to_dict
+from dlplay.experiments import seeds
 from dlplay.runs import branch as branches
 from dlplay.runs import origin as origins
+from dlplay.runs.launch import launch
+from dlplay.runs.lock import holder
 from dlplay.screen.form.form import SettingsForm
 from dlplay.screen.run.run_link import COMPLETE, RunLink
 
@@ -90,8 +93,31 @@ class RunControls:
         except SettingsError as error:
             self._problem("These settings cannot be used", str(error), "correct them in the form, or choose a preset")
             return
-        if await self._end():
+        if not await self._end():
+            return
+        if settings.seeds.strip():
+            await self._start_group(settings)
+        else:
             await self.link.start(to_dict(settings), self.origin, paused=paused)
+
+    async def _start_group(self, settings: Settings) -> None:
+        """Start a run for each of the seeds; the tab shows the first of them, with the curves of the others behind it.
+
+        They are trained by the command that a person could have typed, which goes on without this screen.
+        """
+        link = self.link
+        first, *others = await asyncio.to_thread(seeds.create, link.runs_dir, link.card, settings, None, self.origin)
+        trust = ["--trust-code"] if code(link.card.settings, to_dict(settings)) else []
+        group = first.spec.group
+        command = ["resume", group, "--headless", "--runs-dir", str(link.runs_dir), *trust]
+        trainer = await launch(command, first.path / "group.txt")
+        while holder(first.lock_path) is None and not first.journal_path.exists():
+            if trainer.returncode is not None:
+                raise RuntimeError(f"{group} could not start: {trainer.last_words(1)}")
+            await asyncio.sleep(0.05)
+        await link.attach(first.name)
+        link.companions.mark(others)
+        self._notify(f"{group}: {1 + len(others)} runs; this is {first.name}. dlplay stop {group} stops them all")
 
     async def start_smaller(self) -> None:
         """Start a new run from this one's last checkpoint, with half the batch size."""
@@ -142,15 +168,15 @@ class RunControls:
             self.link.poll()
             self._notify(f"saved at step {self.link.history.saved_step or 0:,}")
 
-    async def load(self, name: str, *, run: bool, train: bool) -> None:
-        """Open a pretrained model or a run; `train` starts a new run from its weights."""
+    async def load(self, name: str, *, run: bool, train: bool, resume: bool = False) -> None:
+        """Open a pretrained model or a run, which `resume` resumes; `train` starts a new run from its weights."""
         left = self.link.run.name if not train and self.link.busy and self.link.run is not None else ""
         if not left and not await self._end():
             return
         if left and left != name:
             self._notify(f"{left} continues in the background; o reopens it")
         if run and not train:
-            await self.attach(name)
+            await self.attach(name, resume=resume)
         elif await self._adopt_settings(name):
             self.link.leave()
             if train:

@@ -12,6 +12,7 @@ from dlplay.engine.events import Hello, LiveEvent
 from dlplay.runs.client import NotListening, RunClient, RunError
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.launch import Launched, launch
+from dlplay.runs.launcher import ENDED_UNSEEN
 from dlplay.runs.lock import holder
 
 RETRY_SECONDS = 0.05
@@ -112,7 +113,7 @@ class Peer:
     def exit_reason(self) -> str:
         """How the process ended, such as `killed by signal 9 (SIGKILL)`; empty when that is unknown."""
         code = None if self.process is None else self.process.returncode
-        if code is None or code == 0:
+        if code in (None, 0, ENDED_UNSEEN):
             return ""
         if code < 0:
             with contextlib.suppress(ValueError):

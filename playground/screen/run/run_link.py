@@ -23,6 +23,7 @@ from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import holder
 from dlplay.runs.steps import steps
+from dlplay.screen.run.companions import Companions
 from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
 
@@ -71,6 +72,7 @@ class RunLink:
         self.card = card
         self.runs_dir = runs_dir
         self.history = History(card.metric, card.better)
+        self.companions = Companions(card)
         self.status: Status | None = None
         self.run: RunDirectory | None = None
         self.limit = 0.0
@@ -343,6 +345,7 @@ class RunLink:
         self._close_reader()
         self._now()
         self.history.clear()
+        self.companions.forget(run)
         self.run, self._reader = run, Follower(run.journal_path)
         self.poll()
 
@@ -362,6 +365,8 @@ class RunLink:
         if self._peer is not None:
             self._peer.leave()
         self._peer = None
+        if self.run is not None and self.history.step:
+            self.companions.remember(self.run)
         self._forget()
 
     async def end(self, timeout: float = 20.0) -> bool:
@@ -381,6 +386,7 @@ class RunLink:
     def close(self) -> None:
         """Disconnect from every process."""
         self._close_reader()
+        self.companions.close()
         for peer in (self._peer, self._explorer):
             if peer is not None:
                 peer.leave()

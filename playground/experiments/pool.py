@@ -1,0 +1,113 @@
+"""Runs trained side by side, a few at a time, each in a process of its own that outlives this one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+from dlplay.runs import launch
+from dlplay.runs.client import RunError
+from dlplay.runs.directory import RunDirectory, recorded, summary
+from dlplay.runs.launch import Launched
+
+POLL_SECONDS = 0.05
+LOOK_SECONDS = 1.0
+"""Between two looks at the journals of those that train."""
+
+Ended = Callable[[RunDirectory, int], None]
+"""Called with a run and the exit status of its process."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came: the runs that were training have been saved and ended."""
+
+
+def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, ended: Ended) -> None:
+    """Train each run to its end, at most `jobs` at a time; `flags` go with `dlplay resume RUN --headless`.
+
+    SIGINT and SIGTERM save and end those that are training, and raise `Interrupted`. Raises `OSError` when no process can be started.
+    """
+    waiting, training = deque(runs), dict[RunDirectory, Launched]()
+    sizes: dict[RunDirectory, int] = {}
+    """Of the journals before these processes wrote to them."""
+    look_at = 0.0
+    with _signals() as came:
+        while (waiting or training) and not came:
+            while waiting and len(training) < jobs:
+                run = waiting.popleft()
+                sizes[run] = recorded(run)
+                training[run] = launch.launch_blocking(
+                    ["resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *flags], run.log_path
+                )
+            now = time.monotonic()
+            for run, process in list(training.items()):
+                status = process.returncode
+                if status is None and now >= look_at and recorded(run) > sizes[run] and summary(run).state == "finished":
+                    status = 0  # it answers a screen that is attached to it, and trains no more
+                if status is not None:
+                    del training[run]
+                    ended(run, status)
+            if now >= look_at:
+                look_at = now + LOOK_SECONDS
+            time.sleep(POLL_SECONDS)
+        if came:
+            _stop(training)
+            raise Interrupted
+
+
+def _stop(training: dict[RunDirectory, Launched]) -> None:
+    for process in training.values():  # all at once: each saves while the others do
+        if process.returncode is None:
+            os.kill(process.pid, signal.SIGTERM)
+    for run, process in training.items():
+        while process.returncode is None:
+            try:
+                launch.stop_run(run)
+            except (RunError, OSError):
+                break
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that came, of those that ask a process to end."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def default_jobs(threads: int, device: str) -> int:
+    """How many runs fit side by side: one for each GPU that they use, else one for every `threads` cores."""
+    if gpus := len(devices(device)):
+        return gpus
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, cores // threads)
+
+
+def devices(device: str) -> list[str]:
+    """The GPUs that runs with `--device DEVICE` take in turn, found without torch; empty when they stay where they are told to be."""
+    if device not in ("auto", "cuda") or metadata.version("torch").endswith("+cpu"):
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        count = len([name for name in visible.split(",") if name.strip() and name.strip() != "-1"])
+    else:
+        folder = Path("/proc/driver/nvidia/gpus")
+        count = len(list(folder.iterdir())) if folder.is_dir() else 0
+    return [f"cuda:{number}" for number in range(count)]

@@ -1,0 +1,245 @@
+"""`dlplay sweep …`: what its commands do."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from dlplay.engine.card import Card
+from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show, to_dict
+from dlplay.experiments.pool import default_jobs
+from dlplay.experiments.sweep.report import print_report, report
+from dlplay.experiments.sweep.slurm import parse_options, submit
+from dlplay.experiments.sweep.space import MOST_TRIALS, check_together, parse_search, points
+from dlplay.experiments.sweep.spec import (
+    Prune,
+    Sampler,
+    SweepFolder,
+    SweepSpec,
+    check_free,
+    direction,
+    find,
+    free_name,
+    names,
+    staged,
+    sweeps_dir,
+)
+from dlplay.experiments.sweep.storage import VARIABLE, address, create, described, opened
+from dlplay.experiments.sweep.worker import Told, Worker
+from dlplay.runs.console import format_number, print_line
+from dlplay.runs.directory import RunNameError
+from dlplay.runs.trust import agreed
+
+TRIALS = 20
+"""Trials of a sweep that is not told how many; of a grid it is all combinations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """How workers are started, here or elsewhere."""
+
+    jobs: int = 0
+    """Trials at a time of a worker, 0: as many as there are GPUs or cores; with Slurm the number of workers, one trial each."""
+    url: str = dataclasses.field(default="", repr=False)
+    """The database's address for SQLAlchemy; empty: none was given."""
+    slurm: Mapping[str, Any] | None = None
+    """What Slurm is told; None: the worker is this process."""
+    as_json: bool = False
+
+
+def whole(name: str, text: Any) -> int:
+    """A number that was typed. Raises `SettingsError`."""
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"--{name} {str(text)[:60]!r} is not a whole number") from None
+
+
+def check_choice(name: str, given: str | None, kind: Any) -> None:
+    """Raises `SettingsError` for a word that is given and that a flag of this `Literal` does not take."""
+    *words, last = get_args(kind)
+    if given is not None and given not in (*words, last):
+        raise SettingsError(f"--{name} {given[:60]}: use {' or '.join(filter(None, [', '.join(words), last]))}")
+
+
+def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
+    """From the flags. Raises `SettingsError`."""
+    parse(field(Settings, "jobs"), jobs)
+    check_choice("on", on, Literal["slurm"])
+    if slurm is not None and on is None:
+        raise SettingsError("--slurm needs --on slurm")
+    return How(jobs, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
+
+
+def start(
+    card: Card,
+    settings: Settings,
+    given: Sequence[str],
+    origin: str,
+    runs_dir: Path,
+    *,
+    search: Sequence[str],
+    name: str | None,
+    trials: int | None,
+    sampler: Sampler,
+    prune: Prune,
+    metric: str | None,
+    way: How,
+) -> int:
+    """Begin a sweep and work on it; `settings` are those of every run, of which `given` were typed. Returns the exit status. Raises
+    `SettingsError`, `RunNameError`, `SweepError`, `DataError`, and `KeyboardInterrupt`."""
+    check_choice("sampler", sampler, Sampler)
+    check_choice("prune", prune, Prune)
+    if settings.seeds.strip():
+        raise SettingsError(f"--seeds {settings.seeds[:60]}: every trial has one seed; leave them out", "seeds")
+    settings = dataclasses.replace(settings, jobs=0)
+    space = parse_search(card, search)
+    if both := [dimension.name for dimension in space if dimension.name in given]:
+        raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])
+    point = check_together(card, space, to_dict(settings))
+    chosen = card.of(point)
+    combinations = len(points(space, 0)) if sampler == "grid" else MOST_TRIALS
+    trials = trials if trials is not None else combinations if sampler == "grid" else TRIALS
+    if not 1 <= trials <= combinations:
+        raise SettingsError(f"--trials {trials}: use 1 to {combinations:,}" + (", as many as there are combinations" * (sampler == "grid")))
+    name = name if name is not None else free_name(runs_dir, card.name)
+    check_free(runs_dir, name, trials)
+    spec = SweepSpec(
+        name=name,
+        architecture=card.name,
+        settings=to_dict(settings),
+        search={dimension.name: text.partition("=")[2] for dimension, text in zip(space, search, strict=True)},
+        metric=metric or chosen.metric,
+        better=direction(chosen, metric or chosen.metric),
+        trials=trials,
+        sampler=sampler,
+        prune=prune,
+        seed=settings.seed,
+        origin=origin,
+        database=bool(way.url),
+        created=time.time(),
+    )
+    with staged(runs_dir, spec) as draft:
+        create(draft, spec, way.url)
+    if not way.as_json:
+        amount = "1 trial" if trials == 1 else f"{trials} trials"
+        print_line(f"sweep {name}: {amount} for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …")
+    return _work(find(runs_dir, name), way, code=bool(code(card.settings, to_dict(settings))))
+
+
+def work(name: str, runs_dir: Path, way: How, *, trust_code: bool) -> int:
+    """Go on with a sweep, as its only worker or beside others; returns the exit status. One that others began is taken from the database.
+
+    Raises `RunNameError`, `SweepError`, `SettingsError`, `DataError`, and `KeyboardInterrupt`."""
+    folder = _joined(name, runs_dir, way.url)
+    spec = folder.spec
+    named = agreed(spec.card, spec.settings, f"the sweep {name}", trusted=trust_code)
+    return _work(folder, way, code=bool(named))
+
+
+def show_sweep(name: str, runs_dir: Path, way: How) -> int:
+    """Print what a sweep has found by now. Raises as `work` does."""
+    folder = _joined(name, runs_dir, way.url)
+    with opened(folder, folder.spec, way.url) as backend:
+        print_report(report(backend), way.as_json)
+    return 0
+
+
+def list_sweeps(runs_dir: Path, as_json: bool) -> int:
+    """Print one line for each sweep whose state is on this machine."""
+    rows = []
+    for name in names(runs_dir):
+        folder = find(runs_dir, name)
+        try:
+            rows.append(_line(folder))
+        except (ValueError, OSError) as error:
+            rows.append({"name": name, "problem": str(error)})
+    for row in rows:
+        if as_json:
+            print_line(json.dumps(row))
+        elif "problem" in row:
+            print_line(f"{row['name']}: {row['problem']}")
+        else:
+            ended = "in a database" if row["ended"] is None else f"{row['ended']} of {row['trials']} trials"
+            best = f", best {row['metric']} {format_number(row['best'])} ({row['run']})" if row["run"] else ""
+            print_line(f"{row['name']}: {row['architecture']}, {ended}{best}")
+    if not rows and not as_json:
+        print_line("no sweeps yet; start one with dlplay sweep ARCH --search lr=1e-4..1e-1:log")
+    return 0
+
+
+def _line(folder: SweepFolder) -> dict[str, Any]:
+    spec = folder.spec
+    row = {"name": spec.name, "architecture": spec.architecture, "metric": spec.metric, "trials": spec.trials, "created": spec.created}
+    if spec.database:
+        return {**row, "ended": None, "best": None, "run": ""}
+    with opened(folder, spec, "") as backend:
+        trials = backend.study.get_trials(deepcopy=False)
+        best = None
+        with contextlib.suppress(ValueError):  # none is complete yet
+            best = backend.study.best_trial
+    ended = sum(trial.state.is_finished() for trial in trials)
+    return {**row, "ended": ended, "best": best.value if best else None, "run": spec.run_name(best.number) if best else ""}
+
+
+def _joined(name: str, runs_dir: Path, url: str) -> SweepFolder:
+    """The sweep's folder here, written anew from the database where there is none yet."""
+    try:
+        return find(runs_dir, name)
+    except RunNameError:
+        if not url or (sweeps_dir(runs_dir) / name).exists():
+            raise
+    spec = described(name, url)
+    with contextlib.suppress(RunNameError), staged(runs_dir, spec):  # another worker may have written it meanwhile
+        pass
+    return find(runs_dir, name)
+
+
+def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
+    spec = folder.spec
+    if way.slurm is not None:
+        with opened(folder, spec, way.url):  # whatever is wrong with it is told here, not in a job's log
+            pass
+        environment = {VARIABLE: way.url} if way.url else {}
+        jobs = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], environment)
+        if way.as_json:
+            print_line(json.dumps({"jobs": jobs}))
+        else:
+            print_line(f"submitted {len(jobs)} workers to Slurm: {', '.join(jobs)}")
+            print_line(f"dlplay sweep show {spec.name} tells how far they are; squeue and scancel are Slurm's own")
+        return 0
+    printer = _Printer(spec, way.as_json)
+    try:
+        with opened(folder, spec, way.url) as backend:
+            at_a_time = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
+            Worker(backend, folder.runs_dir, jobs=at_a_time, code=code, tell=printer.tell).work()
+            found = report(backend)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; dlplay sweep resume {spec.name} goes on") from None
+    if not way.as_json:
+        print_line("")
+    print_report(found, way.as_json)
+    return 0 if found.best else 1
+
+
+class _Printer:
+    """Prints a line for each trial that ends here."""
+
+    def __init__(self, spec: SweepSpec, as_json: bool) -> None:
+        self._spec, self._as_json = spec, as_json
+
+    def tell(self, told: Told) -> None:
+        if self._as_json:
+            print_line(msgspec.json.encode(told).decode())
+            return
+        value = "" if told.value is None or math.isnan(told.value) else f"  {self._spec.metric} {format_number(told.value)}"
+        settings = "  ".join(f"{name} {show(v) if not isinstance(v, float) else f'{v:.4g}'}" for name, v in told.settings.items())
+        print_line(f"{told.run} {told.state}{value}  {settings}" + (f"  {told.why}" if told.why else ""))

@@ -1,0 +1,227 @@
+"""What a sweep is to do, and the folder that holds its state."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dlplay import architectures
+from dlplay.engine.card import Card
+from dlplay.engine.errors import DataError
+from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, parse_search
+from dlplay.runs import directory
+from dlplay.runs.directory import SPEC_LIMIT, RunNameError
+from dlplay.runs.files import open_regular
+
+Sampler = Literal["tpe", "random", "grid"]
+Prune = Literal["median", "hyperband", "none"]
+
+
+class SweepError(DataError):
+    """A sweep that cannot be used; the message says why, and what to do."""
+
+
+class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep was started with (`sweep.json`); written once."""
+
+    name: str
+    architecture: str
+    settings: dict[str, Any]
+    """All settings of every run; those that are searched take their place."""
+    search: dict[str, Annotated[str, Meta(max_length=20_000)]]
+    """By setting, as typed: `1e-4..1e-1:log`."""
+    metric: str
+    """The held-out metric at the end of a run, which is searched for its best value."""
+    better: Literal["higher", "lower"]
+    trials: Annotated[int, Meta(ge=1, le=MOST_TRIALS)]
+    sampler: Sampler = "tpe"
+    prune: Prune = "none"
+    seed: int = 0
+    """Of the samplers; trial number n draws with one that follows from this and n, whichever worker has it."""
+    origin: str = ""
+    """The checkpoint that every run starts from; empty for fresh weights."""
+    database: bool = False
+    """Whether trials are kept in a database. Its address is given anew each time, and never written down."""
+    created: float = 0.0
+    """Seconds since the epoch."""
+    format: Literal[1] = 1
+
+    @property
+    def card(self) -> Card:
+        """Raises `SettingsError` where there is no such architecture."""
+        return architectures.card(self.architecture)
+
+    @property
+    def space(self) -> tuple[Dimension, ...]:
+        """Raises `SettingsError`."""
+        return parse_search(self.card, [f"{name}={values}" for name, values in self.search.items()])
+
+    def run_name(self, number: int) -> str:
+        """The run of trial `number`, from 0."""
+        return f"{self.name}-{number + 1}"
+
+
+def direction(card: Card, metric: str) -> Literal["higher", "lower"]:
+    """Which values of a held-out metric are better. Raises `SettingsError` for one that the architecture does not have."""
+    if metric == card.metric:
+        return card.better
+    for chart in card.charts:
+        if metric.startswith(chart.held_out):  # some settings have more, whose names begin as one of these
+            better = chart.better or ("higher" if chart.percent else "lower")
+            if better == "neither":
+                raise SettingsError(f"--metric {metric[:60]}: neither high nor low values of it are better; give another one")
+            return better
+    near = difflib.get_close_matches(metric, card.metrics, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(card.metrics)}"
+    raise SettingsError(f"--metric {metric[:60]}: there is no such held-out metric; {hint}")
+
+
+class SweepFolder:
+    """The state of one sweep on this machine; it need not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """Of the sweep."""
+        return self.path.name
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where its runs are."""
+        return self.path.parent.parent
+
+    @property
+    def log_path(self) -> Path:
+        """Optuna's journal."""
+        return self.path / "optuna.log"
+
+    @property
+    def locks_path(self) -> Path:
+        """The folder of its locks."""
+        return self.path / "locks"
+
+    @property
+    def spec(self) -> SweepSpec:
+        """What it was started with, every value checked. Raises `SweepError`."""
+        path = self.path / "sweep.json"
+        try:
+            with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+                data = file.read(SPEC_LIMIT + 1)
+        except OSError as error:
+            raise SweepError(f"cannot read {path}: {error.strerror or error}") from None
+        spec = decode(data, str(path))
+        if spec.name != self.name:
+            raise SweepError(f"{path} describes a sweep called {spec.name!r}; a sweep's folder cannot be renamed")
+        return spec
+
+
+def decode(data: bytes | str, source: str) -> SweepSpec:
+    """A `SweepSpec` from JSON, every value checked as if it had been typed. Raises `SweepError`."""
+    if len(data) > SPEC_LIMIT:
+        raise SweepError(f"{source} is larger than {SPEC_LIMIT:,} bytes")
+    try:
+        spec = msgspec.json.decode(data, type=SweepSpec)
+        directory.check_name(spec.run_name(spec.trials))
+        settings = to_dict(spec.card.settings()) | spec.settings
+        direction(spec.card.of(check_together(spec.card, spec.space, settings)), spec.metric)
+    except (msgspec.DecodeError, RecursionError, RunNameError, SettingsError) as error:
+        raise SweepError(f"{source} is not a sweep's description: {error}") from None
+    return msgspec.structs.replace(spec, settings=settings)
+
+
+def encode(spec: SweepSpec) -> bytes:
+    """As JSON."""
+    return msgspec.json.format(msgspec.json.encode(spec), indent=2)
+
+
+def sweeps_dir(runs_dir: Path) -> Path:
+    """The hidden folder of all sweeps' state, beside their runs."""
+    return runs_dir / ".sweeps"
+
+
+def names(runs_dir: Path) -> list[str]:
+    """Of every sweep whose state is on this machine."""
+    try:
+        return sorted(path.parent.name for path in sweeps_dir(runs_dir).glob("[!.]*/sweep.json"))
+    except OSError:
+        return []
+
+
+def find(runs_dir: Path, name: str) -> SweepFolder:
+    """The sweep called `name`. Raises `RunNameError` with the nearest name."""
+    directory.check_name(name)
+    folder = SweepFolder(sweeps_dir(runs_dir) / name)
+    if folder.path.is_symlink():
+        raise RunNameError(f"{folder.path} is a link, and links are not followed")
+    if not (folder.path / "sweep.json").is_file():
+        known = names(runs_dir)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}" if known else "there are none yet"
+        raise RunNameError(f"there is no sweep {name!r} in {runs_dir}; {hint}")
+    return folder
+
+
+def remove(runs_dir: Path, name: str) -> None:
+    """Delete a sweep's state on this machine; its runs stay. Raises `OSError`."""
+    gone = Path(tempfile.mkdtemp(prefix=f".gone-{os.getpid()}-", dir=sweeps_dir(runs_dir)))
+    (sweeps_dir(runs_dir) / name).rename(gone)  # atomic, since that is empty
+    shutil.rmtree(gone)
+
+
+def free_name(runs_dir: Path, architecture: str) -> str:
+    """`ARCHITECTURE-sweep-1`, `-2` and so on: the first that nothing has."""
+    taken = {*names(runs_dir), *(name.rpartition("-")[0] for name in directory.names(runs_dir))}
+    return next(name for number in itertools.count(1) if (name := f"{architecture}-sweep-{number}") not in taken)
+
+
+def check_free(runs_dir: Path, name: str, trials: int) -> None:
+    """Raises `RunNameError` unless a sweep of so many trials can have this name."""
+    directory.check_name(name)
+    directory.check_name(f"{name}-{trials}")
+    if name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a sweep's name; it would be read as a flag")
+    if name in names(runs_dir):
+        raise RunNameError(f"there is a sweep {name!r} already; go on with it: dlplay sweep resume {name}, or choose another name")
+    if (runs_dir / name).exists() or directory.members(runs_dir, name):
+        raise RunNameError(f"there is a run or a group {name!r} already; choose another name, or remove it: dlplay rm {name}")
+    wanted = {f"{name}-{number + 1}" for number in range(trials)}
+    if taken := [run for run in directory.names(runs_dir) if run in wanted]:
+        raise RunNameError(f"there is a run {taken[0]!r} already, as one of this sweep would be called; choose another name")
+
+
+@contextlib.contextmanager
+def staged(runs_dir: Path, spec: SweepSpec) -> Iterator[SweepFolder]:
+    """A hidden folder (mode 0700) with the description of a new sweep, which appears under its name, complete, when the block ends without
+    an error. Raises `RunNameError` when another has come to have that name."""
+    parent = sweeps_dir(runs_dir)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = SweepFolder(Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=parent)))
+    try:
+        draft.locks_path.mkdir(mode=0o700)
+        fd = os.open(draft.path / "sweep.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(encode(spec))
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+        try:
+            draft.path.rename(parent / spec.name)
+        except OSError:
+            if not (parent / spec.name).exists():
+                raise
+            raise RunNameError(f"there is a sweep {spec.name!r} already; choose another name") from None
+    finally:
+        shutil.rmtree(draft.path, ignore_errors=True)

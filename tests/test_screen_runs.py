@@ -1,0 +1,246 @@
+"""The list of all runs on the screen, and the curves of other runs behind a tab's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from dlplay.engine.events import Evaluated, Finished, Started, Stepped
+from dlplay.runs import directory, labels
+from dlplay.runs.directory import RunDirectory, RunNameError
+from dlplay.runs.journal import Journal
+from dlplay.runs.lock import Held, RunLock
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.runs.compare import CompareScreen, Report
+from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
+from dlplay.widgets import LineChart, TableView
+from tests.screen_pilot import opened, screen_text, until
+
+
+def finished_run(folder: Path, name: str, accuracy: float, architecture: str = "convnet", group: str = "") -> RunDirectory:
+    run = directory.create(folder, architecture, {"steps": 20}, name=name, group=group)
+    journal = Journal(run.journal_path)
+    started = {"settings": {"steps": 20}, "device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "", "versions": {}}
+    journal.append(Started(step=0, architecture=architecture, name=name, origin="", pid=1, **started))
+    journal.append(Stepped(step=20, first=1, metrics={"train_loss": [2.0 - 0.05 * step for step in range(20)]}, seconds=1.0))
+    journal.append(Evaluated(step=20, metrics={"test_accuracy": accuracy, "test_loss": 1.0 - accuracy}))
+    journal.append(Finished(step=20, reason="steps", seconds=1.0, steps_per_second=20.0, metrics={"test_accuracy": accuracy}, baselines={}))
+    journal.close()
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for name, accuracy in (("wide", 0.9), ("narrow", 0.7), ("deep", 0.8)):
+        finished_run(tmp_path, name, accuracy)
+    return tmp_path
+
+
+def listed(app: PlaygroundApp) -> list[str]:
+    assert isinstance(app.screen, RunsScreen)
+    return [item.name for item in app.screen.shown]
+
+
+async def list_of(app: PlaygroundApp, pilot: object, count: int = 3) -> RunsScreen:
+    app.action_runs()
+    await until(lambda: isinstance(app.screen, RunsScreen) and len(app.screen.shown) == count)
+    screen = app.screen
+    assert isinstance(screen, RunsScreen)
+    await until(lambda: all(item.summary for item in screen.shown))
+    return screen
+
+
+async def test_runs_are_filtered_as_one_types_and_sorted_by_any_column(runs: Path) -> None:
+    labels.write(directory.find(runs, "deep"), ("first-try",), "three layers")
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        assert "#first-try three layers" in screen_text(app)
+        assert "90.00 %" in screen_text(app)
+        await pilot.press("slash", *"row")
+        await until(lambda: listed(app) == ["narrow"])
+        screen.query_one("#runs-filter", Input).value = "#first convnet finished"
+        await until(lambda: listed(app) == ["deep"])
+        screen.query_one("#runs-filter", Input).value = ""
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.focused, TableView))
+        await until(lambda: len(listed(app)) == 3)
+        for order in (["deep", "narrow", "wide"], ["wide", "narrow", "deep"]):  # by name, in both directions
+            await pilot.press("s" if order[0] == "deep" and screen.sorted_by else "S")
+            while screen.sorted_by:
+                await pilot.press("s")
+            assert listed(app) == order
+        await pilot.click(TableView, offset=(50, 0))  # the head of the column that is there
+        column = screen.sorted_by
+        assert column
+        await pilot.click(TableView, offset=(50, 0))
+        assert (screen.sorted_by, screen.reverse) == (column, True)
+
+
+async def test_a_run_is_tagged_noted_renamed_exported_and_opened(runs: Path) -> None:
+    async with opened(runs, tab="gpt") as (app, pilot):
+        screen = await list_of(app, pilot)
+        screen.query_one("#runs-filter", Input).value = "wide"
+        await until(lambda: listed(app) == ["wide"])
+        for key, words in (("t", "good, wide"), ("n", "the one to keep"), ("e", "best")):
+            await pilot.press(key)
+            line = screen.query_one("#runs-line", Input)
+            await until(lambda line=line: line.has_focus)  # type: ignore[misc]
+            line.value = words
+            await pilot.press("enter")
+            await until(lambda line=line: not line.display)  # type: ignore[misc]
+        screen.query_one("#runs-filter", Input).value = "#good"
+        await until(lambda: listed(app) == ["best"] and "the one to keep" in screen_text(app))
+        assert labels.read(directory.find(runs, "best")) == labels.Labels(tags=("good", "wide"), note="the one to keep")
+        await pilot.press("w")
+        screen.query_one("#runs-line", Input).value = str(runs / "curves.csv")
+        await pilot.press("enter")
+        await until(lambda: (runs / "curves.csv").exists())
+        assert "train_loss" in (runs / "curves.csv").read_text()
+        await pilot.press("enter")
+        await until(lambda: app.opened == "convnet" and app.opened in app.tabs)
+        await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "best")
+
+
+async def test_a_wrong_answer_is_told_and_can_be_corrected(runs: Path) -> None:
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        await pilot.press("e")
+        line = screen.query_one("#runs-line", Input)
+        line.value = "NO"
+        await pilot.press("enter")
+        await until(lambda: any("cannot be a run's name" in note.message for note in app._notifications))
+        assert line.has_focus
+        await pilot.press("escape")
+        assert not line.display
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("escape")
+        await until(lambda: not isinstance(app.screen, RunsScreen))
+
+
+async def test_marked_runs_are_deleted_after_a_question_but_those_in_use_are_not(runs: Path) -> None:
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        first, second, third = listed(app)
+        with RunLock(runs / second / "lock"):
+            await pilot.press("x", "x", "d")
+            await until(lambda: isinstance(app.screen, DeleteDialog))
+            directory.remove(RunDirectory(runs / first))  # another screen was quicker
+            await pilot.press("d")
+            await until(lambda: listed_is(app, [second, third]))
+        assert any("is held by process" in note.message for note in app._notifications)
+        assert screen is app.screen
+
+
+def listed_is(app: PlaygroundApp, names: list[str]) -> bool:
+    return isinstance(app.screen, RunsScreen) and sorted(listed(app)) == sorted(names)
+
+
+async def test_marked_runs_are_drawn_over_each_other(runs: Path) -> None:
+    finished_run(runs, "other", 0.5, architecture="gan")
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot, 4)
+        screen.query_one("#runs-filter", Input).value = "convnet"
+        await until(lambda: len(listed(app)) == 3)
+        await pilot.press("x", "x", "x", "o")
+        await until(lambda: not isinstance(app.screen, RunsScreen))
+        await until(lambda: sorted(names_behind(app)) == ["deep", "narrow", "wide"])
+        await until(lambda: "wide 0.1" in screen_text(app))
+        directory.remove(directory.find(runs, "deep"))
+        await pilot.press("b")
+        await until(lambda: names_behind(app) == [])
+        await pilot.press("b")
+        await until(lambda: sorted(names_behind(app)) == ["narrow", "wide"])
+
+
+async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -> None:
+    for seed in range(3):
+        finished_run(runs, f"many-s{seed}", 0.8 + 0.01 * seed, group="many")
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot, 6)
+        screen.query_one("#runs-filter", Input).value = "many"
+        await until(lambda: len(listed(app)) == 3)
+        await pilot.press("x", "x", "x")
+        screen.query_one("#runs-filter", Input).value = "deep"
+        await until(lambda: listed(app) == ["deep"])
+        await pilot.press("x", "c")
+        await until(lambda: isinstance(app.screen, CompareScreen) and "test_accuracy" in screen_text(app))
+        assert isinstance(app.screen, CompareScreen)
+        assert sorted(app.screen.names) == ["deep", "many"]
+        assert "3 runs of ConvNet" in screen_text(app)
+        words = "\n".join("".join(segment.text for segment in row) for row in app.screen.query_one(Report)._rows)
+        assert "many is better than deep by 1.00 points" in " ".join(words.split())
+        await pilot.resize_terminal(80, 24)
+        await until(lambda: app.screen.query_one(Report).virtual_size.width < 80)
+        await pilot.press("x")
+        await until(lambda: app.screen._axis == 1)  # type: ignore[attr-defined]
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
+
+
+def names_behind(app: PlaygroundApp) -> list[str]:
+    chart = app.tab.query(LineChart).first()
+    return [curve.name for curve in chart.curves if curve.behind and curve.name]
+
+
+async def test_the_run_before_stays_behind_the_next_one(tmp_path: Path) -> None:
+    quick = {"steps": 6, "batch": 8, "channels": "2", "eval_every": 2, "threads": 1}
+    async with opened(tmp_path, tab="convnet", settings=quick) as (app, pilot):
+        for number in (1, 2, 3):
+            await pilot.press("r")
+            await until(lambda number=number: app.tab.link.run is not None and app.tab.link.run.name == f"convnet-{number}")  # type: ignore[misc]
+            await until(lambda: app.tab.link.state == "paused")
+            await pilot.press("space")
+            await until(lambda: app.tab.link.history.finished is not None)
+            await until(lambda number=number: names_behind(app) == [f"convnet-{before}" for before in range(1, number)])  # type: ignore[misc]
+        first = directory.find(tmp_path, "convnet-1")
+        app.do(app.tab, app.tab.controls.load(first.name, run=True, train=False))
+        await until(lambda: names_behind(app) == ["convnet-2", "convnet-3"])  # a run is not behind itself
+
+
+async def test_seeds_in_the_form_train_a_group(tmp_path: Path) -> None:
+    quick = {"steps": 6, "batch": 8, "channels": "2", "eval_every": 2, "threads": 1, "seeds": "0..2"}
+    async with opened(tmp_path, tab="convnet", settings=quick) as (app, pilot):
+        await pilot.press("space")
+        await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "convnet-seeds-1-s0")
+        await until(lambda: names_behind(app) == ["convnet-seeds-1-s1", "convnet-seeds-1-s2"])
+        await until(lambda: {item.state for item in directory.listing(tmp_path)} == {"finished"})
+        await until(
+            lambda: "median, quartiles" in (tmp_path / "convnet-seeds-1-s0" / "group.txt").read_text()
+        )  # though a screen is attached
+        assert {run.name for run in directory.members(tmp_path, "convnet-seeds-1")} == set(directory.names(tmp_path))
+
+
+def test_a_run_that_is_held_keeps_its_name_and_no_name_is_taken_twice(runs: Path) -> None:
+    wide = directory.find(runs, "wide")
+    with RunLock(wide.lock_path), pytest.raises(Held):
+        directory.rename(wide, "other")
+    for name in ("deep", "../x", "-x", ""):
+        with pytest.raises(RunNameError):
+            directory.rename(wide, name)
+    assert directory.names(runs) == ["deep", "narrow", "wide"]
+    assert directory.rename(wide, "best").name == "best"
+    assert directory.names(runs) == ["best", "deep", "narrow"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"tags": "x"}', b'{"tags": ["a b"]}', b'{"note": 5}', b"[" * 100_000, b'{"note": "' + b"x" * 3000]
+)
+def test_labels_that_are_not_ours_count_as_none(runs: Path, content: bytes) -> None:
+    run = directory.find(runs, "wide")
+    (run.path / labels.FILE).write_bytes(content)
+    assert labels.read(run) == labels.NONE
+
+
+def test_labels_are_bounded(runs: Path) -> None:
+    run = directory.find(runs, "wide")
+    for tags in ("a/b", "x" * 41, " ".join(map(str, range(33)))):
+        with pytest.raises(RunNameError):
+            labels.parse_tags(tags)
+    with pytest.raises(RunNameError, match="2,000 characters"):
+        labels.write(run, (), "x" * 2001)
+    labels.write(run, ("a",), "two\nlines")
+    assert json.loads((run.path / labels.FILE).read_text()) == {"tags": ["a"], "note": "two lines"}
+    assert [path.name for path in run.path.iterdir() if path.name.startswith(".labels")] == []

@@ -1,0 +1,160 @@
+"""Many seeds of one setting: each member is the run that its seed gives alone, and nothing is lost when the command is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlplay import cli
+from dlplay.engine.settings import MAX_SEEDS, SettingsError, parse_seeds
+from dlplay.experiments import pool, seeds
+from dlplay.runs import directory, launch
+from tests.conftest import Small, flags
+from tests.test_launch import ROOT, wait_until
+from tests.test_launcher import digests
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", ()), ("4", (4,)), ("0..3", (0, 1, 2, 3)), ("1, 5..6 ,9", (1, 5, 6, 9)), ("4294967295", (2**32 - 1,))]
+)
+def test_seeds_are_ranges_and_numbers(text: str, found: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["3..1", "a", "1..", "..2", "1,,2", "-1", "4294967296", "0..99999999999", f"0..{MAX_SEEDS}", "0..200,300..400", "1,1", "0..3,2"]
+)
+def test_a_wrong_list_of_seeds_is_told(text: str) -> None:
+    with pytest.raises(SettingsError, match="--seeds"):
+        parse_seeds(text)
+
+
+@pytest.fixture
+def words(small: Small) -> list[str]:
+    return ["convnet", "--headless", *flags(small("convnet") | {"steps": 12, "eval_every": 6})]
+
+
+def test_each_member_is_the_run_that_its_seed_gives_alone(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    where = ["--runs-dir", str(tmp_path)]
+    assert cli.run([*words, "--seeds", "0..2", "--jobs", "2", "--name", "wide", "--json", *where]) == 0
+    *members, group = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert sorted(item["name"] for item in members) == group["runs"] == ["wide-s0", "wide-s1", "wide-s2"]
+    assert {item["group"] for item in members} == {"wide"}
+    assert group["unfinished"] == []
+    losses = [item["metrics"]["test_loss"] for item in members]
+    assert len(set(losses)) == 3
+    assert group["metrics"]["test_loss"]["median"] == statistics.median(losses)
+    assert (group["metrics"]["test_loss"]["least"], group["metrics"]["test_loss"]["most"]) == (min(losses), max(losses))
+
+    assert cli.run([*words, "--seed", "1", "--name", "alone", *where]) == 0
+    alone, member = directory.find(tmp_path, "alone"), directory.find(tmp_path, "wide-s1")
+    assert digests(alone) == digests(member)
+    assert member.spec.settings == alone.spec.settings
+    capfd.readouterr()
+
+    assert cli.run(["runs", *where]) == 0
+    listed = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == ["alone", "wide"]
+    assert "3 runs, median" in listed[2]
+    assert cli.run(["runs", "--members", *where]) == 0
+    assert sum("wide-s" in line for line in capfd.readouterr().out.splitlines()) == 3
+
+    assert cli.run([*words, "--seeds", "5", "--name", "wide", *where]) == 2
+    assert "there is a run or a group 'wide' already" in capfd.readouterr().err
+    assert cli.run(["resume", "wide", *where]) == 2
+    assert "resume it with --headless" in capfd.readouterr().err
+    assert cli.run(["resume", "wide", "--headless", "--steps", "18", "--json", *where]) == 0
+    assert [json.loads(line)["step"] for line in capfd.readouterr().out.splitlines()[:3]] == [18, 18, 18]
+    assert cli.run(["rm", "wide", *where]) == 0
+    assert directory.names(tmp_path) == ["alone"]
+
+
+def test_all_members_are_made_or_none(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    directory.create(tmp_path, "convnet", {}, name="wide-s2")
+    assert cli.run([*words, "--seeds", "0..3", "--name", "wide", "--runs-dir", str(tmp_path)]) == 2
+    assert "wide-s2" in capfd.readouterr().err
+    assert directory.names(tmp_path) == ["wide-s2"]
+
+
+def test_a_member_that_fails_does_not_stop_the_others(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    where = ["--runs-dir", str(tmp_path)]
+    assert cli.run([*words, "--seeds", "0..2", "--jobs", "1", "--lr", "10", "--optimizer", "sgd", "--until", "nothing<=1", *where]) == 2
+    assert directory.names(tmp_path) == []
+    capfd.readouterr()
+    group = seeds.create(tmp_path, *_convnet(words), "wide", "")
+    (group[1].path / "checkpoints").mkdir()
+    (group[1].path / "checkpoints" / "step-6").mkdir()  # damaged: there is nothing in it
+    assert cli.run(["resume", "wide", "--headless", *where]) == 1
+    states = {item.name: item.state for item in directory.listing(tmp_path)}
+    assert states == {"wide-s0": "finished", "wide-s1": "interrupted", "wide-s2": "finished"}
+
+
+def _convnet(words: list[str]) -> tuple[object, object]:
+    from dlplay import architectures
+    from dlplay.engine.settings import make
+
+    card = architectures.card("convnet")
+    values = dict(zip([word[2:].replace("-", "_") for word in words[2::2]], words[3::2], strict=True))
+    return card, make(card.settings, values | {"seeds": "0..2"})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_command_loses_nothing(tmp_path: Path, words: list[str], number: signal.Signals) -> None:
+    at = words.index("--steps")
+    words[at + 1] = "100000"
+    command = [*words, "--seeds", "0..3", "--jobs", "2", "--name", "wide", "--runs-dir", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dlplay", *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as user:
+        wait_until(lambda: sum((tmp_path / f"wide-s{seed}" / "socket").exists() for seed in range(4)) == 2)
+        user.send_signal(number)
+        _, said = user.communicate(timeout=60)
+    states = {item.name: item.state for item in directory.listing(tmp_path)}
+    assert len(states) == 4
+    if number == signal.SIGKILL:  # those that were training go on
+        assert sorted(states.values()) == ["interrupted", "interrupted", "training", "training"]
+    else:
+        assert user.returncode == 130
+        assert "dlplay resume wide --headless goes on" in said
+        assert set(states.values()) == {"interrupted"}
+    for run in directory.members(tmp_path, "wide"):
+        launch.stop_run(run)
+
+
+def test_quartiles_are_numpys() -> None:
+    found = seeds.spread([3.0, 1.0, 2.0, 10.0])
+    assert (found.count, found.median, found.low, found.high, found.least, found.most) == (4, 2.5, 1.75, 4.75, 1.0, 10.0)
+
+
+def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool.metadata, "version", lambda name: "2.13.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert pool.devices("auto") == ["cuda:0", "cuda:1"]
+    assert pool.devices("cuda:1") == pool.devices("cpu") == []
+    assert pool.default_jobs(1, "cuda") == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert pool.devices("auto") == []
+    monkeypatch.setattr(pool.metadata, "version", lambda name: "2.13.0+cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert pool.devices("auto") == []
+
+
+def test_a_run_is_labelled_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    directory.create(tmp_path, "convnet", {}, name="one")
+    where = ["--runs-dir", str(tmp_path)]
+    assert cli.run(["label", "one", "--tags", "wide, try", "--note", "too high", *where]) == 0
+    assert capfd.readouterr().out == "one  #wide  #try  too high\n"
+    assert cli.run(["label", "one", "--tags", "", "--rename", "two", "--json", *where]) == 0
+    assert json.loads(capfd.readouterr().out) == {"name": "two", "tags": [], "note": "too high"}
+    assert cli.run(["label", "two", "--tags", "a/b", *where]) == 2
+    assert "are not tags" in capfd.readouterr().err
+    assert cli.run(["label", "one", *where]) == 2
+    assert directory.names(tmp_path) == ["two"]

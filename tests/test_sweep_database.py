@@ -1,0 +1,172 @@
+"""A sweep through a database, on a real PostgreSQL: machines that share nothing else, kills, an outage, an address that nobody reads."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dlplay import cli
+from dlplay.experiments.sweep import worker as worker_module
+from dlplay.experiments.sweep.spec import find
+from dlplay.experiments.sweep.storage import VARIABLE, address, opened
+from dlplay.runs import directory
+from tests.conftest import Command, Dlplay, wait_until
+from tests.services import Postgres, check_untold, postgres
+from tests.sweeps import METRIC, Death, Scripted, check_whole, finished, launch_with, resume, show, sweep
+
+pytestmark = pytest.mark.slow
+
+TRIALS, KILLS = 40, 10
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as started:
+        yield started
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    """Runs that cost nothing."""
+    runs = Scripted()
+    launch_with(runs, monkeypatch)
+    monkeypatch.setattr(worker_module, "IDLE", 0.01)
+    return runs
+
+
+def work(folder: str, name: str) -> int:
+    """A worker as a process of its own, which has the address from the environment."""
+    launch_with(Scripted())
+    worker_module.POLL = worker_module.IDLE = 0.01
+    return cli.run(["sweep", "work", name, "--jobs", "2", "--runs-dir", folder])
+
+
+def ended(server: Postgres, name: str) -> int:
+    """Trials of the sweep that have ended, as the database says."""
+    asked = """SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = %s AND state NOT IN ('RUNNING', 'WAITING')"""
+    with psycopg.connect(server.url) as connection:
+        (number,) = connection.execute(asked, (name,)).fetchone() or (0,)
+        return int(number)
+
+
+def test_machines_that_share_only_the_database_lose_nothing(
+    tmp_path: Path, server: Postgres, dlplay: Dlplay, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    scripted.dies = lambda: True
+    with pytest.raises(Death):
+        sweep(one, "--trials", str(TRIALS), "--storage", server.url, name="shared")
+    dice = random.Random(0)
+    places = [one, one, other, other]
+
+    def start(folder: Path) -> Command:
+        return dlplay.start(str(folder), "shared", calling=work, env={VARIABLE: server.url})
+
+    workers = [start(place) for place in places]
+    kills = 0
+    while kills < KILLS and any(worker.running for worker in workers):
+        goal = ended(server, "shared") + dice.randrange(1, 4)
+        wait_until(lambda: ended(server, "shared") >= min(goal, TRIALS), "more trials")  # noqa: B023
+        number = dice.randrange(len(workers))
+        if workers[number].running:
+            workers[number].send(signal.SIGKILL)
+            kills += 1
+            workers[number] = start(places[number])
+    assert kills == KILLS
+    for worker in workers:
+        end = worker.wait()
+        assert (end.status, end.err) == (0, "")
+        assert [secret for secret in server.secrets if secret in end.out] == []
+    spec = find(one, "shared").spec
+    assert spec == find(other, "shared").spec
+    with opened(find(other, "shared"), spec, address(server.url)) as backend:
+        trials = backend.study.get_trials(deepcopy=False)
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    for trial in trials:
+        name = spec.run_name(trial.number)
+        there = [directory.find(folder, name) for folder in (one, other) if name in directory.names(folder)]
+        assert any(finished(run).metrics[METRIC] == trial.value for run in there if run.journal_path.exists())
+    check_untold(server, one, other)
+    show_arguments = ["sweep", "show", "shared", "--json", "--runs-dir", str(other), "--storage", server.url]
+    capsys.readouterr()
+    assert cli.run(show_arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"] == {"complete": TRIALS}
+    assert found["best_value"] == min(trial.value for trial in trials)
+
+
+def test_the_password_comes_from_the_environment_or_a_file(
+    tmp_path: Path, server: Postgres, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = server.address(server.USER)
+    monkeypatch.setenv("PGPASSWORD", server.PASSWORD)
+    assert sweep(tmp_path, "--trials", "2", "--storage", without, name="variable") == 0
+    check_whole(tmp_path, 2, "variable", address(without))
+    monkeypatch.delenv("PGPASSWORD")
+    passwords = tmp_path / "pgpass"
+    passwords.write_text(f"127.0.0.1:{server.port}:{server.DATABASE}:{server.USER}:{server.PASSWORD}\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setenv(VARIABLE, without)
+    assert resume(tmp_path, name="variable") == 0
+
+
+@pytest.mark.parametrize("what", ["password", "user", "database", "silence"])
+def test_what_a_database_refuses_is_told_without_its_address(
+    what: str, tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, words = {
+        "password": (server.url.replace(server.PASSWORD, "wrong"), "refuses this user or password"),
+        "user": (server.url.replace(server.USER, "nobody"), "refuses this user or password"),
+        "database": (server.url.replace(server.DATABASE, "nothing"), "no such database"),
+        "silence": (server.url.replace(str(server.port), "1"), "does not answer"),
+    }[what]
+    assert sweep(tmp_path / "runs", "--storage", url) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert [secret for secret in (*server.secrets, "wrong", "nobody", "nothing") if secret in said.replace("Nothing", "")] == []
+    assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+
+
+def test_an_outage_ends_the_workers_and_loses_nothing(
+    tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.dies = lambda: len(scripted.launched) == 3 and bool(server.stop() or True) and False
+    assert sweep(tmp_path, "--trials", "5", "--storage", server.url, name="outage") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "does not answer, or no longer" in said
+    assert [secret for secret in server.secrets if secret in said] == []
+    server.start()
+    scripted.dies = lambda: False
+    assert resume(tmp_path, "--storage", server.url, name="outage") == 0
+    check_whole(tmp_path, 5, "outage", address(server.url))
+    check_untold(server, tmp_path)
+
+
+def test_a_sweep_in_a_database_needs_its_address_and_a_name_of_its_own(
+    tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path / "one", "--trials", "1", "--storage", server.url, name="named") == 0
+    assert resume(tmp_path / "one", name="named") == 2
+    assert (
+        f"the trials of named are in a database: give its address with --storage, or in the variable {VARIABLE}" in capsys.readouterr().err
+    )
+    assert sweep(tmp_path / "other", "--trials", "1", "--storage", server.url, name="named") == 2
+    assert "the database has a sweep 'named' already; join it: dlplay sweep work named" in capsys.readouterr().err
+    assert resume(tmp_path / "other", "--storage", server.url, name="unknown") == 2
+    assert "there is no sweep 'unknown', neither here nor in the database" in capsys.readouterr().err
+    assert sweep(tmp_path / "plain", "--trials", "1", name="plain") == 0
+    assert resume(tmp_path / "plain", "--storage", server.url, name="plain") == 2
+    assert "the trials of plain are in its folder" in capsys.readouterr().err
+    assert cli.run(["sweep", "list", "--runs-dir", str(tmp_path / "one")]) == 0
+    assert capsys.readouterr().out == "named: autoencoder, in a database\n"
+    assert show(tmp_path / "plain", capsys, "plain").counts == {"complete": 1}
