@@ -28,7 +28,7 @@ from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
 from tests.conftest import ROOT, Dlplay, Small, wait_until
 from tests.runs import Following, begin, curves, resume, same, weights
-from tests.test_checkpoints import die_at
+from tests.test_checkpoints import die_at, small_disk
 
 COUNTS = st.integers(0, MOST)
 STEPS = st.one_of(st.integers(0, 2_000), st.integers(0, 10**9))
@@ -184,6 +184,40 @@ def test_killed_at_any_call_of_the_thinning_what_is_left_is_whole(every: int, tm
     script = f"from pathlib import Path; from tests.test_along import *; die_at_calls(Path({str(tmp_path)!r}), 7_000, {every})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+FULL_DISK = """
+import errno, sys
+from pathlib import Path
+import numpy as np
+from dlplay.checkpoints import store
+from dlplay.checkpoints.history import History, kept
+
+history, refused = History(Path(sys.argv[1]) / "history"), 0
+for step in kept(500, 32):
+    weights = {"w": np.full(5_000, step, np.float32)}
+    try:
+        history.keep(step, weights, {"m": np.full(10_000, step, np.float32)}, {"state": {}}, 32)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+        refused += 1
+assert 0 < refused < 32, refused
+assert not list(history.directory.glob(".*"))
+for step in history.steps():
+    assert store.load(history.directory / f"step-{step}").weights["w"][0] == step
+there = len(history.steps())
+history.keep(1024, weights, {}, {"state": {}}, 8)  # thinning makes room
+assert 1024 in history.steps() and len(history.steps()) < there, history.steps()
+print("held")
+"""
+
+
+def test_on_a_full_disk_what_is_there_stays_whole_and_thinning_makes_room(tmp_path: Path) -> None:
+    front = small_disk(tmp_path)
+    if not front:
+        return  # nobody may mount here; a refusing disk in a run is tested everywhere, below
+    done = subprocess.run([*front, sys.executable, "-c", FULL_DISK, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "held\n"), done.stderr
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------------------------------

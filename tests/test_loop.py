@@ -17,7 +17,7 @@ from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished,
 from dlplay.engine.explore import explore
 from dlplay.engine.failures import TrainingFailed
 from dlplay.engine.loop import Loop
-from dlplay.engine.recorder import Progress
+from dlplay.engine.recorder import MOST_COPIES, Progress
 from dlplay.engine.settings import Options
 from dlplay.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
@@ -436,3 +436,55 @@ def test_looking_back_and_acting_are_told_apart() -> None:
     before = panels._version("weights")
     task.step, panels._changes["weights"] = 5, 1
     assert panels._version("weights") != before
+
+
+class Along:
+    """Checkpoints along the way at every fifth step, whose writing is held up until `go`."""
+
+    def __init__(self) -> None:
+        self.task: ToyTask | None = None
+        self.taken: list[int] = []
+        self.go = threading.Event()
+        self.written = self.held = 0
+
+    def following(self) -> int | None:
+        assert self.task is not None
+        return (self.task.step // 5 + 1) * 5 if self.task.settings.history else None
+
+    def snapshot(self) -> Any:
+        assert self.task is not None
+        step = self.task.step
+        self.taken.append(step)
+        self.held = max(self.held, len(self.taken) - self.written)
+        if len(self.taken) - self.written == MOST_COPIES:
+            self.go.set()
+
+        def write() -> str:
+            if step:  # the checkpoint of step 0, which is waited for, comes behind it
+                self.go.wait(60)
+            self.written += 1
+            return ""
+
+        return write
+
+
+def train_along(along: Along, script: dict[int, list[cmd.AnyCommand]] | None = None) -> None:
+    settings, memory = ToySettings(eval_every=100, save_every=100), Memory(script)
+    along.task = task = ToyTask(settings, prepare(settings))
+    Loop(card, task, memory, memory, lambda: lambda: ("step", 1), baselines={}, progress=Progress(), along=along).run()
+
+
+def test_training_does_not_wait_for_checkpoints_along_the_way_until_too_many_copies_wait() -> None:
+    along = Along()
+    train_along(along)
+    assert along.taken == list(range(0, 45, 5))
+    assert along.written == len(along.taken)
+    assert along.held == MOST_COPIES
+
+
+def test_how_many_are_kept_along_the_way_may_change_in_mid_run() -> None:
+    changes = {13: [cmd.Set(field="history", value=0)], 27: [cmd.Set(field="history", value=32)]}
+    along = Along()
+    along.go.set()
+    train_along(along, changes)
+    assert along.taken == [0, 5, 10, 30, 35, 40]

@@ -246,7 +246,7 @@ def label(
 
 
 def export(
-    source: Annotated[str, Parameter(help="A run's name, a shipped model's, or the folder of a checkpoint.")],
+    source: Annotated[str, Parameter(help="A run's name, its step (RUN@STEP), a shipped model's, or a checkpoint's folder.")],
     target: Annotated[Path, Parameter(help="The file or folder to write.")],
     /,
     *,

@@ -158,6 +158,7 @@ class Loop:
         task, progress = self.task, self.progress
         self.recorder.flush()
         self.recorder.finish_save(wait=True)
+        self.recorder.finish_kept()
         again = task.thorough_at_end and reason in ("minutes", "until")  # at the last of all steps it was thorough anyway
         if reason != "interrupted" and (again or progress.evaluated != task.step):
             task.finishing = True

@@ -185,12 +185,12 @@ class Recorder:
     def keep(self) -> None:
         """Keep a checkpoint along the way: copied now, written while training continues."""
         if self._along is not None:
-            self._finish_kept(most=MOST_COPIES - 1)
+            self.finish_kept(most=MOST_COPIES - 1)
             self._kept.append(self._thread.submit(self._along.snapshot()))
             self.plan_next()
 
-    def _finish_kept(self, *, most: int) -> None:
-        """Record once why they cannot be written any more; wait until no more than `most` are being written."""
+    def finish_kept(self, *, most: int = 0) -> None:
+        """Wait until no more than `most` are being written. Where they cannot be written any more, why is recorded, once."""
         while self._kept and (len(self._kept) > most or self._kept[0].done()):
             before, self._refused = self._refused, self._kept.popleft().result()
             if self._refused and not before:
@@ -280,7 +280,7 @@ class Recorder:
 
     def finish_save(self, *, wait: bool) -> None:
         """Record the checkpoint that is being written, once it is complete; if the disk refused it, write it again."""
-        self._finish_kept(most=0 if wait else MOST_COPIES)
+        self.finish_kept(most=MOST_COPIES)
         if self._pending is None or not (wait or self._pending.future.done()):
             return
         (step, write, future), self._pending = self._pending, None
