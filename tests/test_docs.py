@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlplay import cli
+from dlplay.experiments import seeds
 from dlplay.experiments.sweep import commands
 from dlplay.runs import ask, check, panel_text
 
@@ -63,6 +64,7 @@ def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(ask, "answer", lambda *_: None)
     monkeypatch.setattr(panel_text, "print_panel", lambda *_: None)
     monkeypatch.setattr(check, "run", lambda *_: 0)
+    monkeypatch.setattr(seeds, "train", lambda *_, **__: 0)
     monkeypatch.setattr(commands, "_work", lambda *_, **__: 0)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command.replace(" N", " 3"))
