@@ -1,19 +1,59 @@
-"""Training with checkpoints along the way against training without any, by processor time: the ConvNet's default run, in turns."""
+"""What looking back costs: training with checkpoints along the way against training without any, by processor time, the ConvNet's default
+run in turns; and how soon after a key a panel answers from another checkpoint, in the screen at 140x42."""
 
 from __future__ import annotations
 
 import functools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 
 from benchmarks.effort import Effort
-from benchmarks.pace import program
-from benchmarks.rounds import alternate, ratio
+from benchmarks.pace import environment, program
+from benchmarks.rounds import alternate, percentile, ratio
 from benchmarks.table import Line, spread
+from benchmarks.terminal import terminal
 from dlplay import architectures
+from dlplay.checkpoints.history import kept
 
 ALLOWED = 1.02
+SOON = 150.0
+"""Milliseconds from the key to the panel."""
+PAUSE = 0.5
+"""Seconds between two keys."""
 
 
 def measure(effort: Effort) -> list[Line]:
+    """Both."""
+    return [*_training(effort), *_scrubbing(effort)]
+
+
+def _scrubbing(effort: Effort) -> list[Line]:
+    """From the key to the hint of a panel, which says of which step it is."""
+    with tempfile.TemporaryDirectory() as runs_dir:
+        command = [sys.executable, "-m", "dlplay", "convnet", "--headless", "--steps", "300", "--threads", str(effort.threads)]
+        command += ["--name", "bench", "--runs-dir", runs_dir]
+        subprocess.run(command, env=environment(effort.threads), check=True, stdout=subprocess.PIPE)
+        with terminal("attach", "bench", "--runs-dir", runs_dir) as screen:
+            screen.wait_for("at step 300")
+            screen.send("z")
+            screen.wait_for("as of step 300")
+            taken = []
+            for step in sorted(kept(299, 32), reverse=True)[: effort.steps(200) // 10]:
+                time.sleep(PAUSE)
+                screen.forget()
+                began = time.perf_counter()
+                screen.send("(")
+                taken.append(1000 * (screen.wait_for(f"as of step {step:,} ·", 10.0) + screen.began - began))
+    return [
+        Line("convnet, another checkpoint's panel is on the screen, median", statistics.median(taken), "ms", SOON, "most", spread(taken)),
+        Line("the same, 95th percentile", percentile(taken, 95), "ms"),
+    ]
+
+
+def _training(effort: Effort) -> list[Line]:
     """Milliseconds of a step, the thread that writes included, over those without history of the same round."""
     steps = effort.steps(architectures.card("convnet").settings().steps)
     candidates = {

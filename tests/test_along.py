@@ -152,10 +152,10 @@ def test_damage_is_not_carried_on(history: History) -> None:
     assert history.steps() == [0, 1, 2, 4, 16]
 
 
-def die_at_every_call(folder: Path, limit: int) -> None:
+def die_at_calls(folder: Path, limit: int, every: int) -> None:
     """Run in a process of its own, which may fork: at each death the checkpoints that are left are whole, and the run goes on from them."""
     train(History(folder / "before"), range(256))
-    for call in range(1, 1000):
+    for call in range(1, 1000, every):
         history = History(folder / str(call))
         shutil.copytree(folder / "before", history.directory)
         child = os.fork()
@@ -179,8 +179,9 @@ def die_at_every_call(folder: Path, limit: int) -> None:
             return
 
 
-def test_killed_at_any_call_of_the_thinning_what_is_left_is_whole(tmp_path: Path) -> None:
-    script = f"from pathlib import Path; from tests.test_along import *; die_at_every_call(Path({str(tmp_path)!r}), 7_000)"
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_call_of_the_thinning_what_is_left_is_whole(every: int, tmp_path: Path) -> None:
+    script = f"from pathlib import Path; from tests.test_along import *; die_at_calls(Path({str(tmp_path)!r}), 7_000, {every})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

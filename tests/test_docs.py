@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from dlplay import cli
+from dlplay.commands import runs, screen, training
 from dlplay.experiments import seeds
 from dlplay.experiments.sweep import commands
 from dlplay.runs import ask, check, panel_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates")
+MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates", "low", "mine")
 """What stands for a run or a file of the reader's own, which is not there."""
 
 
@@ -59,12 +60,14 @@ def test_the_readme_sets_up_as_the_makefile_does() -> None:
 @pytest.mark.parametrize("command", [*dict.fromkeys(readme_commands() + sweep_commands() + measured_commands())])
 def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """All but the training, the model's answer and the screen."""
-    monkeypatch.setattr(cli, "_train", lambda *_, **__: 0)
-    monkeypatch.setattr(cli, "_screen", lambda **_: 0)
+    for module in (training, runs):
+        monkeypatch.setattr(module, "train", lambda *_, **__: 0)
+    for module in (training, runs, screen):
+        monkeypatch.setattr(module, "open_screen", lambda **_: 0)
+    monkeypatch.setattr(seeds, "train", lambda *_: 0)
     monkeypatch.setattr(ask, "answer", lambda *_: None)
     monkeypatch.setattr(panel_text, "print_panel", lambda *_: None)
     monkeypatch.setattr(check, "run", lambda *_: 0)
-    monkeypatch.setattr(seeds, "train", lambda *_, **__: 0)
     monkeypatch.setattr(commands, "_work", lambda *_, **__: 0)
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command.replace(" N", " 3"))

@@ -14,6 +14,7 @@ from dlplay.engine import panel_server
 from dlplay.engine.device import prepare
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
+from dlplay.engine.explore import explore
 from dlplay.engine.failures import TrainingFailed
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress
@@ -399,3 +400,39 @@ def test_training_goes_on_while_a_checkpoint_is_written() -> None:
     trained(memory, save, watch, steps=40)
     assert waited == [True, True]
     assert [event.step for event in memory.of(Saved)] == [0, 20, 40]
+
+
+def test_a_run_that_trains_is_not_rewound() -> None:
+    _, memory, _ = trained(Memory({3: [cmd.Rewind(id=7, step=1)]}))
+    (answer,) = (event for event in memory.live if isinstance(event, Answered))
+    assert (answer.id, answer.error) == (7, "a run that trains is not rewound; a process that only answers questions is (--explore)")
+
+
+def test_a_process_that_answers_questions_is_rewound_and_shows_every_watched_panel_anew() -> None:
+    settings, memory = ToySettings(), Memory({1: [cmd.Watch(id=1, views=[cmd.View("weights"), cmd.View("noise")])]})
+    memory.script |= {3: [cmd.Rewind(id=2, step=5)], 5: [cmd.Rewind(id=3, step=7)], 7: [cmd.Rewind(id=4, step=5), cmd.Rewind(id=5, step=0)]}
+    task = ToyTask(settings, prepare(settings))
+    task.step = 6
+
+    def rewind(step: int) -> None:
+        if not step:
+            raise ValueError("there is none")
+        task.step = step
+
+    explore(card, task, memory, "", lambda: False, 0.0, rewind)
+    assert [(event.step, event.view) for event in memory.live if isinstance(event, Shown)] == [
+        (6, 0), (6, 1), (5, 0), (5, 1), (7, 0), (7, 1), (5, 0), (5, 1),
+    ]  # fmt: skip
+    answers = [event for event in memory.live if isinstance(event, Answered)]
+    assert [(event.id, event.step, event.error) for event in answers] == [(2, 5, ""), (3, 7, ""), (4, 5, ""), (5, 5, "there is none")]
+
+
+def test_looking_back_and_acting_are_told_apart() -> None:
+    """The step went down as the actions went up."""
+    settings = ToySettings()
+    task = ToyTask(settings, prepare(settings))
+    panels = panel_server.PanelServer(card, task, Memory())
+    task.step = 6
+    before = panels._version("weights")
+    task.step, panels._changes["weights"] = 5, 1
+    assert panels._version("weights") != before

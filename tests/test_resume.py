@@ -11,6 +11,7 @@ import pytest
 
 from dlplay import architectures, cli
 from dlplay.checkpoints import CheckpointError, store
+from dlplay.commands import runs
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Failed, Finished, Saved, Started, Warned
 from dlplay.engine.settings import SettingsError, make, to_dict
@@ -171,7 +172,7 @@ def test_a_run_of_no_known_architecture_is_told_in_one_line(
 ) -> None:
     run = directory.create(tmp_path, "convnet", {})
     (run.path / "run.json").write_text(json.dumps({"architecture": "nonesuch", "settings": {}}))
-    monkeypatch.setattr(cli, "_screen", lambda **_: pytest.fail("the screen has no such tab"))
+    monkeypatch.setattr(runs, "open_screen", lambda **_: pytest.fail("the screen has no such tab"))
     for command in (["attach"], ["resume"], ["resume", "--headless"]):
         assert cli.run([command[0], run.name, *command[1:], "--runs-dir", str(tmp_path)]) == cli.USAGE
         assert "there is no architecture 'nonesuch'" in capsys.readouterr().err

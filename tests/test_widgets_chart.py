@@ -231,3 +231,27 @@ def test_a_curve_is_remembered_as_it_is_drawn() -> None:
     assert drawn(line) < raw / 3, "the axis is four times as long"
     chart.reach = 0.0
     assert drawn(line) == raw
+
+
+async def test_the_cursor_halts_where_it_is_told_and_says_where_it_went() -> None:
+    chart, moved = LineChart(), list[float | None]()
+
+    class Listening(Stage):
+        def on_line_chart_moved(self, event: LineChart.Moved) -> None:
+            assert event.control is chart
+            moved.append(event.x)
+
+    async with Listening(chart).run_test(size=(80, 14)) as pilot:
+        chart.show([Curve("train", *steps(1000))])
+        chart.focus()
+        chart.stops = (0, 1, 2, 500, 999)
+        chart.place_cursor(600)
+        assert moved == []
+        await pilot.press("left", "left", "left", "left", "left", "right", "right", "right", "right", "right")
+        assert moved == [500, 2, 1, 0, 0, 1, 2, 500, 999, 999]
+        await pilot.press("escape")
+        assert (moved[-1], chart.cursor) == (None, None)
+        chart.stops = ()
+        await pilot.press("left", "left")
+        assert moved[-1] is not None
+        assert 900 < moved[-1] < 999

@@ -24,20 +24,22 @@ VARIABLE = "DLPLAY_ROOMS"
 """Folders with rooms, parted as in PATH. Every process that a run or a screen starts inherits it."""
 GROUP = "dlplay.rooms"
 RESERVED = (
-    "runs",
-    "attach",
-    "stop",
-    "resume",
-    "branch",
-    "compare",
-    "label",
-    "export",
-    "rm",
-    "new",
-    "check",
-    "install-completion",
-    "help",
-    "panel",
+    *(
+        "runs",
+        "attach",
+        "stop",
+        "resume",
+        "branch",
+        "compare",
+        "label",
+        "export",
+        "rm",
+        "new",
+        "check",
+        "install-completion",
+        "help",
+        "panel",
+    ),
     *("sweep", "show", "list", "work"),  # of which the last three follow `sweep`, as a room's name does
 )
 """Names of commands, which no room can have."""

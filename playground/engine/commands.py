@@ -76,6 +76,12 @@ class Watch(Command, frozen=True, kw_only=True):
     rate: float = 4.0
 
 
+class Rewind(Command, frozen=True, kw_only=True):
+    """Answer from the run's last checkpoint at or before this step, from now on. Of a process that only answers questions."""
+
+    step: Annotated[int, Meta(ge=0)]
+
+
 class Save(Command, frozen=True, kw_only=True):
     """Save a checkpoint now."""
 
@@ -84,4 +90,4 @@ class Stop(Command, frozen=True, kw_only=True):
     """End the run, after a last checkpoint."""
 
 
-AnyCommand = Pause | Resume | StepOnce | SetSpeed | Set | Act | Ask | Watch | Save | Stop
+AnyCommand = Pause | Resume | StepOnce | SetSpeed | Set | Act | Ask | Watch | Rewind | Save | Stop

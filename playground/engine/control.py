@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dlplay.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop
+from dlplay.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Rewind, Save, Set, SetSpeed, StepOnce, Stop
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Paused, Resumed
 from dlplay.engine.panel_server import PanelServer, Server
@@ -107,6 +107,8 @@ class Control:
                     self.recorder.save_if_needed()
                 case Stop():
                     self.stopped = True
+                case Rewind():
+                    raise SettingsError("a run that trains is not rewound; a process that only answers questions is (--explore)")
         except (SettingsError, DataError) as error:
             self.panels.refuse(client, command, str(error))
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dlplay.engine.card import Card
-from dlplay.engine.commands import Stop
+from dlplay.engine.commands import Rewind, Stop
 from dlplay.engine.device import Meter
 from dlplay.engine.events import Status
 from dlplay.engine.panel_server import PanelServer, Server
@@ -16,15 +16,33 @@ from dlplay.engine.task import Task
 STATUS_SECONDS = 1.0
 
 
-def explore(card: Card, task: Task[Any], server: Server, device_name: str, interrupted: Callable[[], bool], linger: float) -> None:
-    """Answer questions about the model until a client says stop, or no client has been attached for `linger` seconds."""
+def explore(
+    card: Card,
+    task: Task[Any],
+    server: Server,
+    device_name: str,
+    interrupted: Callable[[], bool],
+    linger: float,
+    rewind: Callable[[int], None],
+) -> None:
+    """Answer questions about the model until a client says stop, or no client has been attached for `linger` seconds.
+
+    `rewind(step)` puts the weights of another checkpoint into the task; it raises `ValueError` or `OSError`, in words, where there is none.
+    """
     panels, meter = PanelServer(card, task, server), Meter(task.device)
     last_client, status_due = time.monotonic(), 0.0
     while not interrupted():
         for client, command in server.poll(0.2):
             if isinstance(command, Stop):
                 return
-            if not panels.handle(client, command):
+            if isinstance(command, Rewind):
+                try:
+                    rewind(command.step)
+                except (ValueError, OSError) as error:
+                    panels.refuse(client, command, str(error))
+                else:
+                    panels.confirm(client, command)
+            elif not panels.handle(client, command):
                 panels.refuse(client, command, "nothing trains here; this process only answers questions about a checkpoint")
         while panels.behind:
             panels.serve(time.perf_counter(), idle=True)

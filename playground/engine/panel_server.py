@@ -58,7 +58,7 @@ class WatchedPanel:
     interval: float
     """Least seconds between two updates."""
     due: float = 0.0
-    shown: int = -1
+    shown: tuple[int, ...] = ()
     """Version that was shown last (see `PanelServer._version`)."""
 
 
@@ -263,9 +263,9 @@ class PanelServer:
         """Whether somebody waits for an answer, an action is queued, or a watched panel is out of date."""
         return bool(self._asked or self._queue) or any(item.shown != self._version(item.panel) for item in self._watched)
 
-    def _version(self, panel: str) -> int:
-        """A number that grows whenever the panel may look different."""
-        return self.task.step + self._lasting_actions + self._changes.get(panel, 0)
+    def _version(self, panel: str) -> tuple[int, ...]:
+        """Another one whenever the panel may look different."""
+        return self.task.step, self._lasting_actions, self._changes.get(panel, 0)
 
     # --- replies ------------------------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from dlplay.engine.events import Hello
 from dlplay.engine.explore import explore as serve_panels
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import Settings
+from dlplay.engine.settings import Settings, SettingsError
 from dlplay.runs import origin, steps
-from dlplay.runs.directory import RunDirectory, remove_explored
+from dlplay.runs.directory import RunDirectory, is_run, remove_explored
 from dlplay.runs.lock import RunLock
 from dlplay.runs.process import load, put
 from dlplay.runs.server import Server
@@ -59,6 +59,13 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=start, pid=os.getpid()))
         server.start()
         stack.callback(server.close)
-        serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS)
+
+        def rewind(step: int) -> None:
+            name, _ = origin.at_step(start) or (start, 0)
+            if not is_run(runs_dir, name):
+                raise SettingsError(f"{start} has one checkpoint; only runs have several")
+            put(task, steps.nearest(RunDirectory(runs_dir / name), step))
+
+        serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS, rewind)
     remove_explored(directory.path)  # not after an error: the screen reads the log, and removes it
     return 0

@@ -87,6 +87,10 @@ class RunClient:
 
     async def command(self, command: AnyCommand, timeout: float = 10.0) -> AnyPanel | None:
         """Send a command and wait for the reply, which may carry a panel. Raises `RunError` when the run refuses or does not answer."""
+        return (await self.answer(command, timeout)).panel
+
+    async def answer(self, command: AnyCommand, timeout: float = 10.0) -> Answered:
+        """Send a command and wait for the reply. Raises `RunError` when the run refuses or does not answer."""
         number = self._next_id()
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -99,7 +103,7 @@ class RunClient:
             self._waiting.pop(number, None)
         if answer.error:
             raise RunError(answer.error)
-        return answer.panel
+        return answer
 
     def send(self, command: AnyCommand) -> None:
         """Send a command without waiting for a reply. Raises `RunError` when the connection is closed or the command is too large."""

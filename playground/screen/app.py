@@ -108,6 +108,11 @@ class PlaygroundApp(App[None]):
         """The open tab. Raises `KeyError` before it was built: for actions, which `check_action` keeps back until then."""
         return self.tabs[self.opened]
 
+    @property
+    def looking_back(self) -> bool:
+        """Whether an earlier checkpoint is shown."""
+        return self.opened in self.tabs and self.tab.link.wanted is not None
+
     # --- building -----------------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
@@ -280,6 +285,8 @@ class PlaygroundApp(App[None]):
             return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
         if action == "stage" and self.cards[self.opened].stage is None:
             return False
+        if action in ("earlier", "later", "now"):
+            return self.looking_back
         return self.opened in self.tabs or action not in TAB_ACTIONS
 
     def action_command_palette(self) -> None:
@@ -294,6 +301,28 @@ class PlaygroundApp(App[None]):
 
     def action_reset(self) -> None:
         self.do(self.tab, self.tab.controls.start_over(paused=True))
+
+    def action_look_back(self) -> None:
+        tab = self.tab
+        self.do(tab, tab.look_back() if tab.link.wanted is None else tab.return_to_now())
+
+    def action_earlier(self) -> None:
+        self.do(self.tab, self.tab.go(-1))
+
+    def action_later(self) -> None:
+        self.do(self.tab, self.tab.go(1))
+
+    def action_now(self) -> None:
+        self.do(self.tab, self.tab.return_to_now())
+
+    def action_film(self) -> None:
+        self.do(self.tab, self.tab.play_film())
+
+    def action_branch(self) -> None:
+        self.do(self.tab, self.tab.branch())
+
+    def on_architecture_tab_looked_back(self, event: ArchitectureTab.LookedBack) -> None:
+        self.do(event.tab, event.tab.return_to_now() if event.step is None else event.tab.look_back(event.step))
 
     def action_stage(self) -> None:
         self.tab.show_page("4")

@@ -165,6 +165,25 @@ class ChartColumn(Vertical):
                 if chart.display:
                     chart.show(history, companions.all)
 
+    @property
+    def cursor(self) -> float | None:
+        """The step at which a cursor stands, that of the focused chart first; None when none does."""
+        charts = sorted((chart for chart in self._arranged if chart.display), key=lambda chart: not chart.has_focus_within)
+        return next((x for chart in charts for plot in chart.query(LineChart) if (x := plot.cursor) is not None), None)
+
+    def look_back(self, step: int | None, moments: Sequence[int] = ()) -> None:
+        """Put the cursors at the step that is looked back at, where they halt at `moments`; None: take them away."""
+        for chart in self._charts.values():
+            for plot in chart.query(LineChart):
+                plot.stops = moments
+                plot.place_cursor(step)
+
+    def focus_chart(self) -> None:
+        """Focus the first chart that is shown, unless one has the focus."""
+        charts = [chart for chart in self._arranged if chart.display]
+        if charts and not self.has_focus_within:
+            charts[0].query_one(LineChart).focus()
+
     def set_card(self, card: Card) -> None:
         """Show the charts of this variant of the card."""
         if card.charts != self.card.charts:

@@ -28,6 +28,8 @@ class Action:
     """One line for the palette and the help."""
     footer: int = 0
     """Rank in the footer, 1 first; 0: not there."""
+    back: bool = False
+    """It comes first in the footer while an earlier checkpoint is shown."""
 
 
 ACTIONS = (
@@ -37,14 +39,20 @@ ACTIONS = (
     Action("stage", "slash", "try it", "/", "Go to Try it: the prompt, the pad, the plane, the environment", 4),
     Action("faster", "plus,equals_sign", "faster", "+", "Raise the limit on steps per second", 5),
     Action("slower", "minus", "slower", "-", "Lower the limit on steps per second, to watch training", 6),
-    Action("save", "ctrl+s", "save", "ctrl+s", "Save a checkpoint now", 10),
-    Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 9),
-    Action("runs", "R", "runs", "R", "Every run: filter, sort, mark, draw over each other, tag, rename, export, delete"),
-    Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 7),
-    Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 8),
-    Action("help", "f1,question_mark", "help", "f1", "Help on the focused part, and every key", 11),
-    Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 12),
-    Action("quit", "q,ctrl+q", "quit", "q", "Quit; training can continue in the background", 13),
+    Action("save", "ctrl+s", "save", "ctrl+s", "Save a checkpoint now", 11),
+    Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 10),
+    Action("runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, draw over each other, tag, rename, export, delete"),
+    Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 8),
+    Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 9),
+    Action("help", "f1,question_mark", "help", "f1", "Help on the focused part, and every key", 12),
+    Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 13),
+    Action("quit", "q,ctrl+q", "quit", "q", "Quit; training can continue in the background", 14),
+    Action("look_back", "z", "look back", "z", "Every panel answers from the checkpoint at the cursor of the curves; again: from now", 7),
+    Action("earlier", "left_parenthesis", "earlier", "(", "Looking back: the checkpoint before", 15, True),
+    Action("later", "right_parenthesis", "later", ")", "Looking back: the checkpoint after", 16, True),
+    Action("film", "f", "film", "f", "Show one checkpoint after the other in every panel; again: stop", 17, True),
+    Action("branch", "B", "branch", "B", "Start a new run from the checkpoint at the cursor, with what you changed in the form", 18, True),
+    Action("now", "escape,Z", "now", "esc", "Looking back: return to the model as it is now", 19, True),
     Action("stop", "ctrl+x", "stop", "ctrl+x", "Save a checkpoint and end this run"),
     Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
     Action("companions", "b", "earlier runs", "b", "Draw the curves of the runs before this one behind its own, or leave them out"),
@@ -98,7 +106,8 @@ class KeyHints(Widget):
     def update_hints(self) -> None:
         """Show what the keys do now."""
         typing = isinstance(self.screen.focused, Input)
-        ranks = {action.name: action.footer for action in ACTIONS}
+        looking_back = getattr(self.app, "looking_back", False)
+        ranks = {action.name: action.footer - 100 * (action.back and looking_back) for action in ACTIONS}
         of_app: list[tuple[int, str, str, ActiveBinding]] = []
         of_focused: list[Hint] = []
         seen: set[tuple[int, str]] = set()

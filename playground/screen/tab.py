@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +35,7 @@ from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.stages.stage import ActionStage
+from dlplay.widgets import LineChart
 
 WIDE = (110, 30)
 """Columns and rows from which all parts are shown at once."""
@@ -41,6 +43,9 @@ CHART_SECONDS = 0.5
 """Between two drawings of the curves while training; they are most of what is sent to the terminal."""
 MAX_WAITING = 8
 """Actions that may wait for the one before; a key that was held down must not go on acting long after it was released."""
+FILM_SECONDS = 0.4
+"""For which a film shows each checkpoint."""
+NO_MOMENTS = "no run is shown that has kept checkpoints along the way (the setting history)"
 SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
@@ -68,6 +73,13 @@ class ArchitectureTab(Vertical):
 
         tab: ArchitectureTab
         name: str
+
+    @dataclasses.dataclass
+    class LookedBack(Message):
+        """While looking back the cursor was moved to this step, or taken away."""
+
+        tab: ArchitectureTab
+        step: float | None
 
     @dataclasses.dataclass
     class Problem(Message):
@@ -108,8 +120,11 @@ class ArchitectureTab(Vertical):
         self._too_small = Static(id="too-small")
         self._run_bar = RunBar()
         self._charts_due = 0.0
-        self._stage_step = -1
-        """The step at which the stage last asked the model."""
+        self._looking_back = False
+        self._film: object = None
+        """The film that is being played; None while none is."""
+        self._stage_step: tuple[int | None, int] = (None, -1)
+        """The step at which the stage last asked the model: of the checkpoint that is looked back at, and of the run."""
         self._reported: Failed | None = None
         self._page_to_focus = ""
         self._focus_before: Widget | None = None
@@ -250,7 +265,14 @@ class ArchitectureTab(Vertical):
                 self.inspector.fail(view, panel)
             else:
                 self.inspector.show(view, panel, step)
-        self.inspector.set_step(history.step if link.run is not None and link.state not in ("starting", "training") else None)
+        training = link.run is None or link.state in ("starting", "training")
+        self.inspector.set_step(None if training and link.past is None else history.step)
+        self.inspector.look_back(link.past)
+        if (link.wanted is not None) != self._looking_back:
+            self._looking_back = link.wanted is not None
+            self.app.refresh_bindings()
+            if not self._looking_back:
+                self._charts.look_back(None)
         if history.failure is not None and history.failure is not self._reported:
             self._reported = history.failure
             self._report_failure(history.failure)
@@ -263,8 +285,8 @@ class ArchitectureTab(Vertical):
                 self._answering = answering
                 stage.act = link.act if answering is not None else None
                 stage.ask = link.ask if answering is not None else None
-            if history.step != self._stage_step:
-                self._stage_step = history.step
+            if (answers := (link.past, 0 if link.past is not None else history.step)) != self._stage_step:
+                self._stage_step = answers
                 stage.model_changed()
 
     def _report_failure(self, failure: Failed) -> None:
@@ -292,6 +314,7 @@ class ArchitectureTab(Vertical):
             name=link.run.name if link.run is not None else "",
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),
+            past=link.past,
             step=max(history.step, status.step if status is not None and link.attached else 0),
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
@@ -306,12 +329,78 @@ class ArchitectureTab(Vertical):
 
     def panel_received(self, view: View, panel: AnyPanel | str, step: int) -> None:
         self._new_panels[view.panel] = (view, panel, step)
+        if self.link.past is not None:  # a person scrubs: the next frame of the app's timer would be late
+            self.call_later(self.draw_changes)
 
     def status_changed(self) -> None:
         self.post_message(self.StatusChanged(self))
 
     def problem(self, title: str, why: str, remedy: str) -> None:
         self.post_message(self.Problem(title, why, remedy))
+
+    # --- an earlier time of the run -----------------------------------------------------------------------------------------------
+
+    async def look_back(self, step: float | None = None) -> None:
+        """Let every panel answer from the run's last checkpoint at or before `step`, by default where the cursor of the curves stands."""
+        moments = self.link.moments()
+        if not moments:
+            self.app.notify(NO_MOMENTS, timeout=4)
+            return
+        at = step if step is not None else self._charts.cursor
+        chosen = moments[-1] if at is None else moments[max(bisect.bisect_right(moments, at) - 1, 0)]
+        if self.has_class("-wide") or self.page == "2":
+            self._charts.focus_chart()
+        await self._show_moment(chosen)
+
+    async def _show_moment(self, step: int | None) -> None:
+        self._charts.look_back(step, self.link.moments() if step is not None else ())
+        await self.link.rewind(step)
+        if self.link.wanted is None:  # that failed, which was told
+            self._charts.look_back(None)
+
+    async def go(self, by: int) -> None:
+        """To the checkpoint before or after the one that is shown."""
+        self._film = None
+        moments, past = self.link.moments(), self.link.wanted
+        if past is not None and moments:
+            place = bisect.bisect_left(moments, past) - 1 if by < 0 else bisect.bisect_right(moments, past)
+            await self._show_moment(moments[min(max(place, 0), len(moments) - 1)])
+
+    async def return_to_now(self) -> None:
+        """Let every panel answer from the model as it is now."""
+        self._film = None
+        await self._show_moment(None)
+
+    async def play_film(self) -> None:
+        """Show one checkpoint after the other, from the one that is shown or from the first; while that is going on: stop."""
+        if self._film is not None:
+            self._film = None
+            return
+        film = self._film = object()
+        moments, past = self.link.moments(), self.link.past
+        if not moments:
+            self.app.notify(NO_MOMENTS, timeout=4)
+        for step in [one for one in moments if past is None or past >= moments[-1] or one > past]:
+            if self._film is not film:
+                return
+            await self._show_moment(step)
+            await asyncio.sleep(FILM_SECONDS)
+        if self._film is film:
+            self._film = None
+
+    async def branch(self) -> None:
+        """Start a new run from the checkpoint that is shown, or from the one at the cursor of the curves, or from the last."""
+        moments, cursor = self.link.moments(), self._charts.cursor
+        at = self.link.past if self.link.past is not None else cursor if cursor is not None else max(moments, default=0)
+        await self.controls.branch(int(at))
+
+    @on(LineChart.Moved)
+    async def _cursor_moved(self, event: LineChart.Moved) -> None:
+        event.stop()
+        if self.link.wanted is None or event.chart not in self._charts.walk_children():
+            return
+        self._film = None
+        self.post_message(self.LookedBack(self, event.x))
 
     # --- what a person does -------------------------------------------------------------------------------------------------------
 

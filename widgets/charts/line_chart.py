@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 from textual import events
 from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import var
 
 from dlplay.widgets.charts.axis import nice_end
@@ -37,6 +39,17 @@ class LineChart(Surface):
         Binding("k", "cycle_smoothing", "smoothing", show=False),
         Binding("escape,home", "fit", "fit all", show=False),
     ]
+
+    @dataclasses.dataclass
+    class Moved(Message):
+        """A person moved the cursor to `x`, or took it away (None)."""
+
+        chart: LineChart
+        x: float | None
+
+        @property
+        def control(self) -> LineChart:
+            return self.chart
 
     log_scale: var[bool] = var(False, init=False)
     """Logarithmic y axis (the name `log` is taken by Textual's logger)."""
@@ -66,6 +79,8 @@ class LineChart(Surface):
         self.marks: tuple[Mark, ...] = ()
         self.reach = 0.0
         """The axis extends at least to this x, so that charts one below the other share one."""
+        self.stops: Sequence[float] = ()
+        """In order: where the cursor halts when it is moved with the keys; empty: at every cell."""
         self._window: tuple[float, float] | None = None
         self._cursor: float | None = None
         self._hover: float | None = None
@@ -108,6 +123,12 @@ class LineChart(Surface):
     def cursor(self) -> float | None:
         """The x at which values are read out: that of the pointer, else that of the keys."""
         return self._hover if self._hover is not None else self._cursor
+
+    def place_cursor(self, x: float | None) -> None:
+        """Put the keys' cursor there, or take it away."""
+        if (x, None) != (self._cursor, self._hover):
+            self._cursor, self._hover = x, None
+            self.repaint()
 
     @property
     def zoomed(self) -> bool:
@@ -179,8 +200,12 @@ class LineChart(Surface):
         cell = (right - left) / self._plot.width
         # the cursor starts at the newest value
         start = min(right, self._extent()[1]) if self._cursor is None else self._cursor + by * cell
-        self._cursor, self._hover = min(right, max(left, start)), None
-        self.repaint()
+        if self.stops and self._cursor is not None:
+            later, earlier = bisect.bisect_right(self.stops, self._cursor), bisect.bisect_left(self.stops, self._cursor) - 1
+            position = later if by > 0 else earlier
+            start = self.stops[min(max(position, 0), len(self.stops) - 1)]
+        self.place_cursor(min(right, max(left, start)))
+        self.post_message(self.Moved(self, self._cursor))
 
     def action_pan(self, by: float) -> None:
         left, right = self.limits
@@ -216,6 +241,7 @@ class LineChart(Surface):
             raise SkipAction
         self._window = self._cursor = None
         self.repaint()
+        self.post_message(self.Moved(self, None))
 
     # Mouse
 
@@ -251,6 +277,7 @@ class LineChart(Surface):
             if not self._dragged:
                 self._cursor = self._x_at(event.get_content_offset_capture(self).x)
                 self.repaint()
+                self.post_message(self.Moved(self, self._cursor))
 
     def on_click(self, event: events.Click) -> None:
         if event.chain == 2:

@@ -40,8 +40,10 @@ def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> It
             yield from _words(f"only {name}: " + ", ".join(f"{key} {value}" for key, value in own.items()), width, colours, "muted")
         yield []
     for metric in comparison.metrics:
-        smoothed = f", smoothed {SMOOTHING:g}" if metric.kind == "training" else ""
-        yield _title((f"{metric.title}: " if metric.title else "") + metric.name + smoothed, colours)
+        drawn = f", smoothed {SMOOTHING:g}" if metric.kind == "training" else ""
+        if any(source.group for source in comparison.having(metric)):
+            drawn += "; of groups the median, quartiles and range"
+        yield _title((f"{metric.title}: " if metric.title else "") + metric.name + drawn, colours)
         yield from chart(comparison, metric, axis, width, colours)
         yield []
     judged = [metric for metric in comparison.metrics if metric.kind != "training"]

@@ -78,7 +78,10 @@ def direction(card: Card, metric: str) -> Literal["higher", "lower"]:
         return card.better
     for chart in card.charts:
         if metric.startswith(chart.held_out):  # some settings have more, whose names begin as one of these
-            return chart.better or ("higher" if chart.percent else "lower")
+            better = chart.better or ("higher" if chart.percent else "lower")
+            if better == "neither":
+                raise SettingsError(f"--metric {metric[:60]}: neither high nor low values of it are better; give another one")
+            return better
     near = difflib.get_close_matches(metric, card.metrics, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(card.metrics)}"
     raise SettingsError(f"--metric {metric[:60]}: there is no such held-out metric; {hint}")

@@ -101,6 +101,13 @@ class Inspector(Vertical):
         for view in self._views.values():
             view.set_step(step)
 
+    def look_back(self, step: int | None) -> None:
+        """Say of which step all panels are; None: of now."""
+        title = "" if step is None else f"as of step {step:,}"
+        if title != self._titles.title:
+            self._titles.show_title(title)
+            self._draw_titles(self._shown)
+
     def fail(self, view: View, why: str) -> None:
         """Say in the panel why there is no answer."""
         if view.panel in self._views:
@@ -190,6 +197,7 @@ class Inspector(Vertical):
             style = "flow--chosen" if position == self.chosen else "flow--plain" if position in shown else "flow--quiet"
             groups.append((Piece(panel.title, style, panel.name),))
         width = self._titles.size.width or self.size.width - 2
+        width -= cell_len(self._titles.title) + GAP * bool(self._titles.title)
         line = titles_that_fit([cell_len(panel.title) for panel in self.panels], self.chosen, width)
         if len(line) == len(groups):
             self._titles.show_figure("")

@@ -9,6 +9,7 @@ from typing import Any
 from dlplay.checkpoints import CheckpointError
 from dlplay.engine.settings import Settings, SettingsError, code, show, to_dict
 from dlplay.experiments import seeds
+from dlplay.runs import branch as branches
 from dlplay.runs import origin as origins
 from dlplay.runs.launch import launch
 from dlplay.runs.lock import holder
@@ -124,6 +125,23 @@ class RunControls:
         if run is not None and self.form.put("batch", max(1, self.form.values["batch"] // 2)):
             self.origin = run.name
             await self.start_over(paused=False)
+
+    async def branch(self, step: int) -> None:
+        """Start a new run from the last checkpoint with a training state at or before `step`, with the form's settings that can change.
+
+        The present run goes on by itself. Raises `SettingsError`, `CheckpointError` and `OSError`.
+        """
+        link = self.link
+        if link.state == "starting":
+            return
+        if (run := link.run) is None:
+            self._notify("there is no run to branch from; space starts one")
+            return
+        self.form.close_editor()
+        goes_on = f"; {run.name} continues in the background, o reopens it" if link.busy else ""
+        child = await asyncio.to_thread(branches.branch, link.runs_dir, run, step, self._changed(), link.code())
+        await link.attach(child.name, resume=True)
+        self._notify(f"{child.name} branches off {run.name} at step {child.spec.parent_step:,}{goes_on}")
 
     async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
         """Show a run, live or from its journal, and its settings. Raises `RunNameError`."""

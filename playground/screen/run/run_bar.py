@@ -38,6 +38,8 @@ class RunBarState:
     """Without a run: the model that is shown, such as `gpt-reference (pretrained)`."""
     from_checkpoint: bool = False
     """Training starts from a checkpoint, not from scratch."""
+    past: int | None = None
+    """The step whose checkpoint answers; None: the model as it is now."""
     step: int = 0
     steps: int | None = None
     steps_per_second: float = 0.0
@@ -76,6 +78,8 @@ class RunBar(Widget):
             return Content("  ").join(parts)
         if state.name:
             parts[0] = Content.assemble(parts[0], (state.name, "bold"))
+            if state.past is not None:
+                parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
             parts += self._numbers(state, width)
         else:
             room = width - parts[0].cell_length - 2

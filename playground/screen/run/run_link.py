@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.engine.card import Card
-from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Save, Set, SetSpeed, StepOnce, Stop, View
+from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Rewind, Save, Set, SetSpeed, StepOnce, Stop, View, Watch
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import code, show, without_code
@@ -20,6 +22,7 @@ from dlplay.runs.directory import RunDirectory
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import holder
+from dlplay.runs.steps import steps
 from dlplay.screen.run.companions import Companions
 from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
@@ -39,6 +42,8 @@ UNAVAILABLE = {
 AGAIN_SECONDS = 2.0
 """How long one attempt to find a run again may take; they follow each other while the run's process lives."""
 NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
+
+LOOKING_BACK = "this action changes training, and an earlier checkpoint is shown: escape goes back to now"
 
 ANOTHER = "another model answers by now"
 
@@ -84,6 +89,11 @@ class RunLink:
         self._starting = False
         self._opening = False
         self._explored = 0
+        self.past: int | None = None
+        """The step of the checkpoint that answers, of the run that is shown; None: the model as it is now."""
+        self.wanted: int | None = None
+        """The step that is to answer; the newest wish counts."""
+        self._rewinding = False
         self._behind = False
         """The connection broke while the run goes on."""
         self._search: asyncio.Task[None] | None = None
@@ -125,20 +135,23 @@ class RunLink:
         return self._client
 
     @property
+    def _answers(self) -> Peer | None:
+        """The process that answers questions now."""
+        peers = (self._peer, self._explorer) if self.past is None else (self._explorer,)
+        return next((peer for peer in peers if peer is not None and peer.connected), None)
+
+    @property
     def _client(self) -> RunClient | None:
-        for peer in (self._peer, self._explorer):
-            if peer is not None and peer.connected:
-                return peer.client
-        return None
+        return self._answers.client if self._answers is not None else None
 
     @property
     def model(self) -> str:
         """The model that answers, such as `gpt-1 at step 300`; of a run that trains without the step. Empty while none does."""
-        for peer in (self._peer, self._explorer):
-            if peer is not None and peer.connected and peer.hello is not None:
-                name = Path(peer.hello.name).name
-                return name if peer is self._peer else f"{name} at step {peer.hello.step:,}"
-        return ""
+        peer = self._answers
+        if peer is None or peer.hello is None:
+            return ""
+        name = Path(peer.hello.name).name
+        return name if peer is self._peer else f"{name} at step {peer.hello.step:,}"
 
     @property
     def unavailable(self) -> str:
@@ -182,12 +195,70 @@ class RunLink:
             directory.remove_explored(folder)
             if self._explorer is peer:
                 self._explorer = None
-                self._listener.problem(f"{origin} could not be opened", str(error), "space trains from scratch; o opens another model")
+                remedy = "look back at another step" if self.run is not None else "space trains from scratch; o opens another model"
+                self._listener.problem(f"{origin} could not be opened", str(error), remedy)
         finally:
             if self._explorer is peer or self._explorer is None:  # else another model is being opened
                 self._opening = False
         self._watcher.subscribe(self._client)
         self._listener.status_changed()
+
+    # --- an earlier time of the run -----------------------------------------------------------------------------------------------
+
+    def moments(self) -> list[int]:
+        """The steps of which the run has checkpoints, in order; while it trains without the latest, which it soon drops."""
+        if self.run is None:
+            return []
+        return self.run.history.steps() if self.busy else list(steps(self.run))
+
+    async def rewind(self, step: int | None) -> None:
+        """Let the run's checkpoint at or before this step answer, or None: the model as it is now. Of several wishes the newest counts."""
+        self.wanted = step
+        if self._rewinding:
+            return
+        self._rewinding, granted = True, self.past
+        try:
+            while granted != self.wanted and (run := self.run) is not None:
+                granted = self.wanted
+                found = await (self._return(run) if granted is None else self._go_back(run, granted))
+                if found is None or self.run is not run:
+                    self.wanted = self.past
+                    return
+                if granted is not None and self.past is None:
+                    self.send(Watch(views=[]))
+                self.past = None if granted is None else found
+                self._watcher.subscribe(self._client)
+                self._listener.status_changed()
+        finally:
+            self._rewinding = False
+
+    async def _go_back(self, run: RunDirectory, step: int) -> int | None:
+        """Let another process answer from that checkpoint; returns its step, None when that failed."""
+        found = step
+        if self._explorer is None or self._explorer.client is None:
+            await self.explore(f"{run.name}@{step}")
+        else:
+            try:
+                found = (await self._explorer.client.answer(Rewind(step=step))).step
+            except RunError as error:
+                self._listener.problem("That checkpoint cannot be shown", str(error), "look back at another step")
+                return None
+        peer = self._explorer
+        if peer is None or peer.hello is None:
+            return None
+        peer.hello = msgspec.structs.replace(peer.hello, name=run.name, step=found)
+        return found
+
+    async def _return(self, run: RunDirectory) -> int | None:
+        """Let the model answer as it is now."""
+        if self.attached:
+            self._leave_explorer()
+            return self.history.step
+        return await self._go_back(run, max(steps(run), default=0))
+
+    def _now(self) -> None:
+        """What is shown is another run, or another model: no earlier time of it is looked at."""
+        self.past = self.wanted = None
 
     # --- a run --------------------------------------------------------------------------------------------------------------------
 
@@ -254,6 +325,7 @@ class RunLink:
 
     def _connected(self) -> None:
         self._leave_explorer()
+        self._now()
         self._watcher.subscribe(self._client)
         if self.limit:
             self.send(SetSpeed(steps_per_second=self.limit))
@@ -271,6 +343,7 @@ class RunLink:
 
     def _show(self, run: RunDirectory) -> None:
         self._close_reader()
+        self._now()
         self.history.clear()
         self.companions.forget(run)
         self.run, self._reader = run, Follower(run.journal_path)
@@ -283,6 +356,7 @@ class RunLink:
 
     def _forget(self) -> None:
         self._close_reader()
+        self._now()
         self.run = self.status = None
         self.history.clear()
 
@@ -389,6 +463,8 @@ class RunLink:
         action = next(action for action in self.card.actions if action.name == name)
         if action.lasting and not self.attached:
             raise RunError(NOTHING_TRAINS)
+        if action.lasting and self.past is not None:
+            raise RunError(LOOKING_BACK)
         client = self._client
         if client is None:
             raise RunError(self.unavailable)
@@ -416,10 +492,11 @@ class RunLink:
 
     # --- events -------------------------------------------------------------------------------------------------------------------
 
-    def _receive(self, event: LiveEvent) -> None:
+    def _receive(self, event: LiveEvent, sender: Peer | None = None) -> None:
         match event:
             case Shown() | Answered():
-                self._watcher.receive(event)
+                if self.past is None or sender is self._explorer:
+                    self._watcher.receive(event)
             case Status():
                 changed = self.status is None or self.status.state != event.state
                 self.status = event
@@ -432,7 +509,7 @@ class RunLink:
     def _receive_from_explorer(self, event: LiveEvent) -> None:
         """The explorer's status is ignored while a run is starting."""
         if self._peer is None or not isinstance(event, Status):
-            self._receive(event)
+            self._receive(event, self._explorer)
 
     def _run_gone(self) -> None:
         peer, self._peer = self._peer, None
@@ -485,6 +562,9 @@ class RunLink:
         if self._explorer is not None and holder(self._explorer.directory.lock_path) is None:  # it was killed
             directory.remove_explored(self._explorer.directory.path)
         self._explorer = None
+        if self.past is not None:
+            self._now()
+            self._watcher.subscribe(self._client)
         self._listener.status_changed()
 
     def _leave_explorer(self) -> None:

@@ -1,0 +1,48 @@
+"""Flags that several commands share, the exit statuses of all of them, and how they refuse."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dlplay.engine.printable import without_address
+from dlplay.runs.console import print_line
+
+USAGE, HELD, INTERRUPTED = 2, 3, 130
+
+RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
+Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
+SweepName = Annotated[str, Parameter(help="Name of the sweep, as `dlplay sweep list` shows it.")]
+Storage = Annotated[
+    str | None, Parameter(name="--storage", help="The database of its trials, postgresql://USER@HOST/DATABASE; else $DLPLAY_STORAGE.")
+]
+RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
+Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead (a whole number).")]
+Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
+Threads = Annotated[
+    str | None,
+    Parameter(name="--threads", help="CPU threads from now on; with another number the run is no longer the same to the bit."),
+]
+TrustCode = Annotated[
+    bool, Parameter(name="--trust-code", negative="", help="Import the Python modules that its settings name, without asking.")
+]
+Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
+Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped name."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def refuse(words: str, status: int) -> int:
+    """Say in one line on standard error why a command is not carried out; returns its exit status."""
+    print_line(f"dlplay: {without_address(words)}", error=True)
+    return status

@@ -1,0 +1,146 @@
+"""`dlplay ARCH`: opens the tab, trains without a screen, or asks a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dlplay.commands.given import absolute, check_until, from_checkpoint, path, settings_given, typed
+from dlplay.commands.parameters import (
+    nearest,
+)
+from dlplay.commands.screen import open_screen
+from dlplay.engine.card import Card
+from dlplay.engine.paths import expanded
+from dlplay.engine.settings import Settings, SettingsError, code, fields, make, parse, to_dict
+from dlplay.flags import question_fields
+from dlplay.runs import directory
+from dlplay.runs.console import print_line
+
+TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "history", "seeds", "jobs")
+"""Settings and flags that are only for training."""
+
+MOST_AT_ONCE = 64
+"""Steps that `--at` takes."""
+
+
+def architecture(card: Card, given: dict[str, Any]) -> int:
+    """`dlplay ARCH`: open the playground at this tab; with --headless, train without a screen or ask a trained model."""
+    runs_dir = directory.default_runs_dir(path(given.get("runs_dir")))
+    headless, as_json = bool(given.get("headless")), bool(given.get("json"))
+    questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
+    if not headless:
+        for name in ("json", "paused", "find_lr", "explore", "panel", "at", "svg"):
+            if given.get(name):
+                raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
+    panel = given.get("panel", "")
+    if panel and panel not in {item.name for item in card.panels}:
+        raise SettingsError(f"there is no panel {panel[:60]!r}; {nearest(panel, [item.name for item in card.panels])}", "panel")
+    asks = headless and any((questions, panel, "at" in given, "svg" in given))
+    if asks and (idle := [name for name in TRAINING if name in given]):
+        raise SettingsError(f"--{idle[0].replace('_', '-')} is for training, and a question is asked of a trained model; leave it out")
+    values = settings_given(card, given, runs_dir)
+    settings = make(card.settings, values)
+    check_until(card.of(to_dict(settings)), settings)
+    start = absolute(str(given.get("from", "")))
+    if not headless:
+        return open_screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
+    if given.get("explore"):
+        from dlplay.runs import ask, origin
+
+        folder = directory.RunDirectory(expanded(given["explore"]).absolute())
+        return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if given.get("find_lr"):
+        from dlplay.experiments import learning_rate
+
+        if unused := [name for name in ("name", "paused", "panel", *questions) if given.get(name)]:
+            raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        return learning_rate.run(card, settings, start, runs_dir, as_json)
+    if asks:
+        from dlplay.runs import origin
+
+        start = start or origin.default(card)
+        if not given.get("from"):
+            settings = make(card.settings, from_checkpoint(card, {**given, "from": start}, runs_dir) | typed(card, given))
+        panel = panel or card.of(to_dict(settings)).asked
+        _check_questions(card, panel, questions)
+        return _ask(card, settings, start, runs_dir, panel, questions, given)
+    own_code = code(card.settings, to_dict(settings))
+    if settings.seeds.strip():
+        from dlplay.experiments import seeds
+
+        if given.get("paused"):
+            raise SettingsError("--paused is for one run, and --seeds are several; leave one of them out", "seeds")
+        group = seeds.create(runs_dir, card, settings, given.get("name"), start)
+        return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
+    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
+    return train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
+
+
+def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
+    """Print a panel, or write its picture, as it is or as it was at the steps of `--at`."""
+    from dlplay.runs import ask
+    from dlplay.runs.panel_text import print_panel
+
+    as_json, pictures = bool(given.get("json")), []
+    if "at" not in given:
+        answer = ask.answer(card, settings, start, runs_dir, panel, options)
+        print_panel(answer, as_json)
+        pictures.append((card.panel(panel).title, answer))
+    else:
+        asked = _steps(given["at"])
+        if not given.get("from") or "@" in start or not directory.is_run(runs_dir, start):
+            raise SettingsError("--at needs the run whose checkpoints are asked: --from RUN, as dlplay runs lists them", "at")
+        run = directory.find(runs_dir, start)
+        for wanted, (step, answer) in zip(asked, ask.answers(card, settings, run, panel, options, asked), strict=True):
+            print_panel(answer, as_json, at=wanted, step=step)
+            pictures.append((f"{card.panel(panel).title} · step {step:,}", answer))
+    if "svg" in given:
+        from dlplay.screen.sheet import write
+
+        write(pictures, card.panel(panel), Path(given["svg"]))
+        print_line(f"{given['svg']}: {len(pictures)} picture{'s' * (len(pictures) > 1)} of {card.panel(panel).title}", error=as_json)
+    return 0
+
+
+def _steps(text: str) -> list[int]:
+    """`0,100,1000` as steps. Raises `SettingsError`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) <= 18 for word in words) or len(words) > MOST_AT_ONCE:
+        raise SettingsError(f"--at {text[:60]!r} is not up to {MOST_AT_ONCE} steps; write them like 0,100,1000", "at")
+    return [int(word) for word in words]
+
+
+def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
+    """Raises `SettingsError` for an option that the panel does not have."""
+    for name in questions:
+        if name not in {item.name for item in fields(card.panel(panel).options)}:
+            others = [item.name for item in card.panels if name in {option.name for option in fields(item.options)}]
+            raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
+
+
+def train(
+    run: directory.RunDirectory,
+    card: Card,
+    as_json: bool,
+    *,
+    paused: bool,
+    fresh: bool = False,
+    overrides: dict[str, Any] | None = None,
+    code: dict[str, Any],
+) -> int:
+    """Train in this process; a new run that could not start is removed."""
+    recorded = directory.recorded(run)  # of a branch, whose journal begins with its parent's events
+    try:
+        from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
+        from dlplay.runs.console import console
+
+        return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
+    except BaseException as error:
+        left = not fresh or directory.recorded(run) > recorded
+        if not left:
+            directory.remove(run)
+        if isinstance(error, KeyboardInterrupt):
+            words = f"before it trained; dlplay resume {run.name} goes on" if left else "before the run began; nothing was kept"
+            raise KeyboardInterrupt(f"interrupted {words}") from None
+        raise
