@@ -239,3 +239,54 @@ def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
         terminal.press("q")
         terminal.until(lambda: terminal.status is not None)
         assert terminal.status == 0
+
+
+@pytest.mark.slow
+def test_one_thing_is_tried_against_another(runs: Path) -> None:
+    """Train, change a setting, see the run before behind the new one, compare three, look back, branch there, and go back to the first."""
+    tiny = ("--channels", "4", "--batch", "16", "--steps", "120", "--eval-every", "40", "--threads", "1")
+    with Terminal("convnet", *tiny, "--runs-dir", str(runs)) as terminal:
+        terminal.until("held-out image 0")
+        for number in (1, 2, 3):
+            if number > 1:
+                terminal.press("r")
+                terminal.until(lambda number=number: re.search(rf"‖ paused +convnet-{number}", terminal.text))  # type: ignore[misc]
+            terminal.press("space")
+            terminal.until(lambda number=number: re.search(rf"■ finished +convnet-{number}", terminal.text))  # type: ignore[misc]
+        terminal.until("── convnet-2")
+        terminal.press("b")
+        terminal.until(lambda: "── convnet-2" not in terminal.text)
+        terminal.press("b")
+
+        terminal.press("R")
+        terminal.until(lambda: terminal.text.count("test accuracy") >= 3 and "3 runs" in terminal.text)
+        terminal.press("x", "x", "x")
+        terminal.until("3 marked")
+        terminal.press("c")
+        terminal.until(lambda: "● convnet-3" in terminal.text and "Loss: test_loss" in terminal.text)
+        for _ in range(12):
+            terminal.press("\x1b[6~")
+        terminal.until("whether a difference is more than luck takes more seeds")
+        terminal.press("escape")
+        terminal.until("3 marked")
+        terminal.press("escape")
+        terminal.until("■ finished")
+
+        terminal.press("z")
+        terminal.until(lambda: re.search(r"as of step \d+", terminal.text))
+        terminal.press("(")
+        terminal.until(lambda: re.search(r"◂ as of step (?!120)\d+", terminal.text))
+        terminal.press("B")
+        terminal.until(lambda: re.search(r"■ finished +convnet-4", terminal.text))
+        branch = directory.find(runs, "convnet-4")
+        assert branch.spec.parent == "convnet-3"
+        assert 0 < branch.spec.parent_step < 120
+
+        terminal.press("R")
+        terminal.until("4 runs")
+        terminal.press("/", *"convnet-1", "enter")
+        terminal.until("1 of 4 runs")
+        terminal.press("enter")
+        terminal.until(lambda: re.search(r"■ finished +convnet-1|convnet-1 at step 120", terminal.text))
+        terminal.press("q")
+        terminal.until(lambda: terminal.status == 0)

@@ -31,14 +31,19 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
     details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
     if front and all(curve.curve.marker for curve in front):
         details = (4, 3, 2, 1)  # the marker says which curve it is
-    for detail in details:
-        row = head + [segment for curve in front for segment in _entry(chart, curve, detail, palette)]
-        if _length(row) <= width + 2:  # the two spaces at the end may be cut
-            break
-    for curve in chart.curves:
-        if curve.curve.behind and curve.curve.name:
-            entries = (_entry(chart, curve, detail, palette) for detail in (2, -1))
-            row += next((entry for entry in entries if _length(row) + _length(entry) <= width + 2), [])
+    behind = [curve for curve in reversed(chart.curves) if curve.curve.behind and curve.curve.name]  # the latest first
+    latest = _length(_entry(chart, behind[0], -1, palette)) if behind else 0
+    for room in (width + 2 - latest, width + 2):  # the two spaces at the end may be cut
+        for detail in details:
+            row = head + [segment for curve in front for segment in _entry(chart, curve, detail, palette)]
+            if _length(row) <= room:
+                break
+        else:
+            continue
+        break
+    for curve in behind:
+        entries = (_entry(chart, curve, detail, palette) for detail in (2, -1))
+        row += next((entry for entry in entries if _length(row) + _length(entry) <= width + 2), [])
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
