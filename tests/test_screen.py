@@ -14,6 +14,7 @@ from textual import events
 from textual.command import CommandList
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
+from dlplay import architectures
 from dlplay.engine.commands import AnyCommand
 from dlplay.engine.events import Failed, Started
 from dlplay.runs import directory
@@ -419,3 +420,9 @@ async def test_the_mouse_goes_down_on_a_part_that_was_removed_but_is_still_drawn
             app.screen._forward_event(events.MouseDown(None, x, y, 0, 0, 1, False, False, False, x, y))
         finally:
             words._attach(parent)  # type: ignore[arg-type]
+
+
+def test_no_key_of_an_architecture_is_one_of_the_playground() -> None:
+    taken = {key for action in ACTIONS for key in action.key.split(",")}
+    for card in architectures.cards().values():
+        assert {action.key for action in card.actions if action.key} & taken == set(), card.name

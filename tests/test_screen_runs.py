@@ -149,9 +149,9 @@ async def test_marked_runs_are_drawn_over_each_other(runs: Path) -> None:
         await until(lambda: sorted(names_behind(app)) == ["deep", "narrow", "wide"])
         await until(lambda: "wide 0.1" in screen_text(app))
         directory.remove(directory.find(runs, "deep"))
-        await pilot.press("b")
+        await pilot.press("E")
         await until(lambda: names_behind(app) == [])
-        await pilot.press("b")
+        await pilot.press("E")
         await until(lambda: sorted(names_behind(app)) == ["narrow", "wide"])
 
 

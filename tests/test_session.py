@@ -254,9 +254,9 @@ def test_one_thing_is_tried_against_another(runs: Path) -> None:
             terminal.press("space")
             terminal.until(lambda number=number: re.search(rf"■ finished +convnet-{number}", terminal.text))  # type: ignore[misc]
         terminal.until("── convnet-2")
-        terminal.press("b")
+        terminal.press("E")
         terminal.until(lambda: "── convnet-2" not in terminal.text)
-        terminal.press("b")
+        terminal.press("E")
 
         terminal.press("R")
         terminal.until(lambda: terminal.text.count("test accuracy") >= 3 and "3 runs" in terminal.text)
