@@ -10,6 +10,7 @@ import pytest
 from dlplay import architectures
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
+from dlplay.screen.dialogs.find_lr import FindRateDialog
 from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
 from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
@@ -98,3 +99,26 @@ def test_a_drawing_is_read_whole_or_not_at_all() -> None:
     assert read_pad("0g/f0", (2, 2)) is None
     assert drawing_summary("0f/f0", (2, 2)) == "2 of 4 pixels"
     assert drawing_summary("00/00", (2, 2)) == "empty pad"
+
+
+async def test_a_learning_rate_is_found_beside_a_run_and_taken_into_the_form(tmp_path: Path) -> None:
+    quick = {"steps": 10**6, "batch": 8, "channels": "2", "threads": 1}
+    async with opened(tmp_path, tab="convnet", settings=quick) as (app, pilot):
+        await pilot.press("space")
+        await until(lambda: app.tab.link.history.step > 5)
+        before = app.tab.form.values["lr"]
+        await pilot.press("L")
+        await until(lambda: isinstance(app.screen, FindRateDialog), 120)
+        await until(lambda: "rising rates, on a copy of the weights" in screen_text(app))
+        suggested = app.screen.found["suggestions"]["valley"]  # type: ignore[attr-defined]
+        await pilot.press("v")
+        await until(lambda: app.tab.form.values["lr"] == float(f"{suggested:.2g}"))
+        assert before != app.tab.form.values["lr"]
+        assert list(tmp_path.glob(".explore-*/find-lr-*")) == []
+        await app.tab.link.end()
+
+
+async def test_an_architecture_without_one_loss_says_why_it_has_no_range_test(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gan") as (app, pilot):
+        await pilot.press("L")
+        await until(lambda: any("two networks play against each other" in note.message for note in app._notifications))

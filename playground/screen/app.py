@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
+from dlplay.engine.settings import to_dict
 from dlplay.runs import directory, launch
 from dlplay.runs.listing import size
 from dlplay.screen import themes
@@ -358,6 +359,22 @@ class PlaygroundApp(App[None]):
             tab.link.companions.mark(choice.runs)
         else:
             self.do(tab, tab.controls.load(choice.runs[0].name, run=True, train=False, resume=choice.how == "resume"))
+
+    def action_find_lr(self) -> None:
+        self.do(self.tab, self._find_lr(self.tab))
+
+    async def _find_lr(self, tab: ArchitectureTab) -> None:
+        from dlplay.screen.dialogs.find_lr import FindRateDialog, range_test
+
+        if tab.card.no_range_test:
+            self.notify(f"{tab.card.title} has no range test: {tab.card.no_range_test}", timeout=8)
+            return
+        tab.form.close_editor()
+        self.notify("the range test runs beside what trains; it takes some seconds", timeout=5)
+        found = await range_test(tab.card, to_dict(tab.form.settings), tab.controls.origin, self.runs_dir)
+        rate = await self.push_screen_wait(FindRateDialog(found))
+        if rate is not None and tab.form.put("lr", rate):
+            self.notify(f"lr {rate:g} stands in the form")
 
     def action_notes(self) -> None:
         from dlplay.screen.dialogs.notes import NotesScreen, notes_path

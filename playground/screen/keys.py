@@ -55,6 +55,7 @@ ACTIONS = (
     Action("now", "escape,Z", "now", "esc", "Looking back: return to the model as it is now", 19, True),
     Action("stop", "ctrl+x", "stop", "ctrl+x", "Save a checkpoint and end this run"),
     Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
+    Action("find_lr", "L", "find lr", "L", "Find a learning rate for the form's settings by a range test, beside whatever trains"),
     Action("companions", "E", "earlier runs", "E", "Draw the curves of the runs before this one behind its own, or leave them out"),
     Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next architecture"),
     Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous architecture"),
