@@ -27,7 +27,7 @@ ANSWER_BYTES = 1 << 20
 
 
 async def range_test(card: Card, settings: Mapping[str, Any], origin: str, runs_dir: Path) -> dict[str, Any]:
-    """What `dlplay ARCH --headless --find-lr --json` says of these settings. Raises `RuntimeError`, with its words, where it says no more."""
+    """What `dlplay ARCH --headless --find-lr --json` says of these settings. Raises `RuntimeError` with its words."""
     own_code = code(card.settings, settings)
     folder = explore_path(runs_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
