@@ -353,12 +353,39 @@ class PlaygroundApp(App[None]):
         choice = await self.push_screen_wait(RunsScreen(self.runs_dir, self.cards))
         if choice is None:
             return
-        await self.open_tab(choice.architecture).wait()
-        tab = self.tabs[choice.architecture]
+        tab = await self._tab_of(choice.architecture)
         if choice.how == "overlay":
             tab.link.companions.mark(choice.runs)
         else:
             self.do(tab, tab.controls.load(choice.runs[0].name, run=True, train=False, resume=choice.how == "resume"))
+
+    async def _tab_of(self, architecture: str) -> ArchitectureTab:
+        await self.open_tab(architecture).wait()
+        return self.tabs[architecture]
+
+    @work(group="dialog")
+    async def action_sweeps(self) -> None:
+        from dlplay.screen.run.answer import answers
+        from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
+
+        try:
+            sweeps = [item for item in await answers(["sweep", "list"], self.runs_dir) if "problem" not in item]
+        except (RuntimeError, OSError) as error:
+            self.notify(str(error), severity="error", timeout=8)
+            return
+        if not sweeps:
+            self.notify("no sweeps yet; start one in a terminal: dlplay sweep ARCH --search lr=1e-4..1e-1:log", timeout=8)
+            return
+        name = sweeps[0]["name"] if len(sweeps) == 1 else await self.push_screen_wait(SweepsDialog(sweeps))
+        choice = await self.push_screen_wait(SweepScreen(name, self.runs_dir)) if name else None
+        if choice is None:
+            return
+        tab = await self._tab_of(next(item["architecture"] for item in sweeps if item["name"] == name))
+        if choice[0] == "open":
+            self.do(tab, tab.controls.load(choice[1]["run"], run=True, train=False))
+        else:
+            taken = [key for key, value in choice[1].items() if tab.form.put(key, value)]
+            self.notify(f"{', '.join(taken)}: in the form now" if taken else "the form has these settings already")
 
     def action_find_lr(self) -> None:
         self.do(self.tab, self._find_lr(self.tab))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,30 +16,20 @@ from textual.widgets import Static
 
 from dlplay.engine.card import Card
 from dlplay.engine.settings import code, show
-from dlplay.runs.directory import explore_path
-from dlplay.runs.files import open_regular
-from dlplay.runs.launch import launch
 from dlplay.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.run.answer import answers
 from dlplay.widgets import Curve, LineChart, Mark
-
-ANSWER_BYTES = 1 << 20
 
 
 async def range_test(card: Card, settings: Mapping[str, Any], origin: str, runs_dir: Path) -> dict[str, Any]:
     """What `dlplay ARCH --headless --find-lr --json` says of these settings. Raises `RuntimeError` with its words."""
     own_code = code(card.settings, settings)
-    folder = explore_path(runs_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="find-lr-", dir=folder) as place:
-        file = Path(place) / "settings.json"
-        file.write_text(json.dumps({name: value for name, value in settings.items() if name not in own_code}))
-        command = [card.name, "--headless", "--find-lr", "--json", "--set-file", str(file), "--runs-dir", str(runs_dir)]
-        command += [word for name, value in own_code.items() for word in ("--" + name.replace("_", "-"), show(value))]
-        process = await launch([*command, *(("--from", origin) if origin else ())], Path(place) / "answer.txt")
-        if await process.wait() != 0:
-            raise RuntimeError(process.last_words(1).removeprefix("dlplay: ") or "the range test ended without an answer")
-        with os.fdopen(open_regular(process.log_path, os.O_RDONLY), "rb") as answer:
-            found: dict[str, Any] = json.loads(answer.read(ANSWER_BYTES).splitlines()[-1])
+    with tempfile.NamedTemporaryFile("w", prefix="dlplay-", suffix=".json") as file:
+        json.dump({name: value for name, value in settings.items() if name not in own_code}, file)
+        file.flush()
+        flags = [word for name, value in own_code.items() for word in ("--" + name.replace("_", "-"), show(value))]
+        command = [card.name, "--headless", "--find-lr", "--set-file", file.name, *flags, *(("--from", origin) if origin else ())]
+        found: dict[str, Any] = (await answers(command, runs_dir))[-1]
         return found
 
 

@@ -1,0 +1,28 @@
+"""The JSON answer of a command that a person could have typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dlplay.runs.directory import explore_path
+from dlplay.runs.files import open_regular
+from dlplay.runs.launch import launch
+
+ANSWER_BYTES = 16 << 20
+
+
+async def answers(arguments: Sequence[str], runs_dir: Path) -> list[Any]:
+    """The lines that `dlplay ARGUMENTS --json --runs-dir RUNS_DIR` prints, as JSON values. Raises `RuntimeError` with its words."""
+    folder = explore_path(runs_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ask-", dir=folder) as place:
+        process = await launch([*arguments, "--json", "--runs-dir", str(runs_dir)], Path(place) / "answer.txt")
+        if await process.wait() != 0:
+            raise RuntimeError(process.last_words(1).removeprefix("dlplay: ") or f"dlplay {arguments[0]} ended without an answer")
+        with os.fdopen(open_regular(process.log_path, os.O_RDONLY), "rb") as file:
+            return [json.loads(line) for line in file.read(ANSWER_BYTES).splitlines() if line.startswith(b"{")]

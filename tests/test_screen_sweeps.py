@@ -1,0 +1,89 @@
+"""A sweep on the screen: its trials, pictures of them, one opened in its tab, one's settings taken into the form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlplay import cli
+from dlplay.screen.runs.parallel import ParallelCoordinates, positions
+from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
+from dlplay.widgets import LineChart, TableView
+from tests.screen_pilot import opened, screen_text, until
+
+SEARCH = [
+    "--search",
+    "lr=1e-4..1e-1:log",
+    "--search",
+    "optimizer=sgd,adamw",
+    "--steps",
+    "4",
+    "--eval-every",
+    "2",
+    "--channels",
+    "2",
+    "--batch",
+    "8",
+]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    assert (
+        cli.run(["sweep", "convnet", *SEARCH, *SMALL, "--trials", "3", "--jobs", "2", "--name", "mine", "--runs-dir", str(tmp_path)]) == 0
+    )
+    return tmp_path
+
+
+async def test_a_sweep_is_looked_at_opened_and_adopted(runs: Path) -> None:
+    async with opened(runs, tab="gpt") as (app, pilot):
+        await pilot.press("escape", "W")
+        await until(lambda: isinstance(app.screen, SweepScreen) and app.screen.report)
+        screen = app.screen
+        assert isinstance(screen, SweepScreen)
+        await until(lambda: "3 complete of 3 trials" in screen_text(app) and "best so far" in screen_text(app))
+        chart = screen.query_one(LineChart)
+        best = [trial["value"] for trial in sorted(screen.report["trials"], key=lambda trial: trial["number"])]
+        assert list(chart.curves[0].y) == [max(best[: at + 1]) for at in range(3)]
+        for words in ("value against lr", "value against optimizer", "parallel coordinates"):
+            await pilot.press("v")
+            await until(lambda words=words: words in screen_text(app))  # type: ignore[misc]
+        assert screen.query_one(ParallelCoordinates).display
+        await until(lambda: "0.1" in screen_text(app) and "adamw" in screen_text(app))
+        wanted = screen.report["trials"][1]
+        await pilot.press("down", "a")
+        await until(lambda: app.opened == "convnet" and app.opened in app.tabs)
+        await until(lambda: {name: app.tab.form.values[name] for name in ("lr", "optimizer")} == wanted["settings"])
+        await pilot.press("W")
+        await until(lambda: isinstance(app.screen, SweepScreen) and app.screen.query_one(TableView).rows)
+        await pilot.press("enter")
+        await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == screen.report["trials"][0]["run"])
+
+
+async def test_without_a_sweep_the_way_to_one_is_told_and_of_several_one_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[dict[str, Any]] = []
+
+    async def answers(arguments: list[str], runs_dir: Path) -> list[dict[str, Any]]:
+        return listed
+
+    monkeypatch.setattr("dlplay.screen.run.answer.answers", answers)
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await pilot.press("W")
+        await until(lambda: any("no sweeps yet" in note.message for note in app._notifications))
+        listed += [{"name": name, "architecture": "convnet", "metric": "test_accuracy"} for name in ("one", "two")]
+        await pilot.press("W")
+        await until(lambda: isinstance(app.screen, SweepsDialog) and "two" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+
+
+def test_values_that_are_no_numbers_stand_side_by_side() -> None:
+    assert positions([1.0, 100.0], True)[0].tolist() == [0.0, 2.0]
+    assert positions([3, 1], False)[0].tolist() == [3.0, 1.0]
+    assert positions([0.0, 10.0], True)[0].tolist() == [0.0, 10.0]
+    x, title = positions(["sgd", "adamw", "sgd"], False)
+    assert (x.tolist(), title) == ([1.0, 0.0, 1.0], " (adamw, sgd)")
+    assert positions([True, False], False)[0].tolist() == [1.0, 0.0]
+    assert positions([[16, 32], [8]], False)[1] == " (16,32, 8)"
