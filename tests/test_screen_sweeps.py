@@ -13,27 +13,14 @@ from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
 from dlplay.widgets import LineChart, TableView
 from tests.screen_pilot import opened, screen_text, until
 
-SEARCH = [
-    "--search",
-    "lr=1e-4..1e-1:log",
-    "--search",
-    "optimizer=sgd,adamw",
-    "--steps",
-    "4",
-    "--eval-every",
-    "2",
-    "--channels",
-    "2",
-    "--batch",
-    "8",
-]
+SEARCH = ["--search", "lr=1e-4..1e-1:log", "--search", "optimizer=sgd,adamw"]
+SMALL = ["--steps", "4", "--eval-every", "2", "--channels", "2", "--batch", "8"]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    assert (
-        cli.run(["sweep", "convnet", *SEARCH, *SMALL, "--trials", "3", "--jobs", "2", "--name", "mine", "--runs-dir", str(tmp_path)]) == 0
-    )
+    command = ["sweep", "convnet", *SEARCH, *SMALL, "--trials", "3", "--jobs", "2", "--name", "mine", "--runs-dir", str(tmp_path)]
+    assert cli.run(command) == 0
     return tmp_path
 
 
