@@ -46,7 +46,8 @@ def row(item: Item, cards: Mapping[str, Card], now: float) -> list[str]:
     metric, value = metric_of(item, cards)
     card = cards.get(summary.architecture)
     percent = card is not None and any(chart.percent and metric in chart.held_out for chart in card.all_charts)
-    words = " ".join([*(f"#{tag}" for tag in item.labels.tags), item.labels.note])
+    branched = f"branch of {summary.parent} from step {summary.parent_step:,}" if summary.parent else ""
+    words = " ".join(filter(None, [*(f"#{tag}" for tag in item.labels.tags), item.labels.note, branched]))
     return [
         item.name,
         summary.state,
@@ -68,7 +69,7 @@ def filtered(items: Iterable[Item], text: str) -> list[Item]:
 
 def _searched(item: Item) -> str:
     summary, labels = item.summary, item.labels
-    known = [summary.architecture, summary.state, summary.group] if summary else []
+    known = [summary.architecture, summary.state, summary.group, summary.parent] if summary else []
     return " ".join([item.name, *known, *(f"#{tag}" for tag in labels.tags), labels.note]).lower()
 
 
