@@ -46,8 +46,16 @@ class RoomFacts:
 
 def facts(name: str) -> RoomFacts:
     """The facts of the room called `name`, as on the command line."""
-    module = f"tests.architectures.{name.replace('-', '_')}"
-    if importlib.util.find_spec(module) is None:
+    if not has_facts(name):
         return RoomFacts()
-    found: RoomFacts = importlib.import_module(module).facts
+    found: RoomFacts = importlib.import_module(_module(name)).facts
     return found
+
+
+def has_facts(name: str) -> bool:
+    """Whether there are any: a room of one's own has none."""
+    return importlib.util.find_spec(_module(name)) is not None
+
+
+def _module(name: str) -> str:
+    return f"tests.architectures.{name.replace('-', '_')}"

@@ -15,6 +15,8 @@ from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
 from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
+SCROLLBAR = {ord(character): None for character in "▁▂▃▄▅▆▇█"}
+
 
 async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[str, dict[str, Any]]] = []
@@ -33,7 +35,7 @@ async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path,
         found = {command.title for command in app.get_system_commands(app.screen)}
         assert f"{action.title} ({action.key})" in found
         await pilot.press("f1")
-        await until(lambda: action.help in " ".join(screen_text(app).split()))
+        await until(lambda: action.help in " ".join(screen_text(app).translate(SCROLLBAR).split()))
 
 
 async def test_what_changes_the_training_needs_a_training(tmp_path: Path) -> None:

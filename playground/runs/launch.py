@@ -66,7 +66,7 @@ def prepare(architecture: str) -> None:
     global _launcher
     if sys.platform != "linux":
         return
-    if _launcher is not None and not _launcher.usable:
+    if _launcher is not None and not (_launcher.usable and _launcher.program == _command()):
         _launcher.close()
         _launcher = None
     if _launcher is None:
@@ -84,7 +84,7 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = open_regular(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        if _launcher is not None:
+        if _launcher is not None and _launcher.program == _command():
             with contextlib.suppress(LauncherGone):
                 return Launched(_launcher.fork(arguments, log), log_path)
         process = Process([*_command(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

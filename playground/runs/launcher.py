@@ -53,6 +53,7 @@ class Launcher:
 
     def __init__(self, program: Sequence[str]) -> None:
         """`program` is the command that `FLAG` is given to. Raises `OSError`."""
+        self.program = list(program)
         self._around = _surroundings()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
