@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.run.run_link import RunLink
+from dlplay.screen.tab import ArchitectureTab
 
 
 async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
@@ -27,12 +28,18 @@ async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
 async def opened(
     runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, **wishes: Any
 ) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
-    """The playground with its first tab on the screen. `explore`: a shipped model is opened as well, in a process of its own."""
+    """The playground with its first tab on the screen, its focus set. `explore`: a shipped model is opened too, in a process of its own."""
+    focused: set[ArchitectureTab] = set()
+
+    def focus_first(tab: ArchitectureTab, new: bool) -> None:
+        focus(tab, new)
+        tab.call_after_refresh(lambda: focused.add(tab))
 
     async def nothing(link: RunLink, origin: str = "") -> None:
         return None
 
-    kept = RunLink.explore
+    kept, focus = RunLink.explore, ArchitectureTab.focus_first
+    ArchitectureTab.focus_first = focus_first  # type: ignore[method-assign]
     if not explore:
         RunLink.explore = nothing  # type: ignore[method-assign]
     try:
@@ -42,8 +49,10 @@ async def opened(
             await until(lambda: "quit" in screen_text(app) or "columns and" in screen_text(app))
             if size[0] >= 110:
                 await until(lambda: app.tab.form.region.width)
+            await until(lambda: app.tab in focused)
             yield app, pilot
     finally:
+        ArchitectureTab.focus_first = focus  # type: ignore[method-assign]
         RunLink.explore = kept  # type: ignore[method-assign]
 
 

@@ -196,6 +196,18 @@ async def test_the_focus_comes_back_when_the_window_was_too_small_for_a_moment(t
         await until(lambda: app.focused is app.tab.query_one(part))
 
 
+async def test_a_page_that_was_turned_to_while_the_tab_opened_stays(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="seq2seq") as (app, pilot):
+        tab = app.tab
+        await until(lambda: app.focused is tab.query_one("PromptLine"))
+        await pilot.press("escape", "1")
+        await until(lambda: app.focused is tab.query_one("#form-scroll"))
+        tab.focus_first(True)  # comes after the first drawing, which a busy machine does late
+        await pilot.pause()
+        assert tab.page == "1"
+        assert app.focused is tab.query_one("#form-scroll")
+
+
 async def test_the_footer_of_a_sentence_begins_with_the_way_to_type_it(tmp_path: Path) -> None:
     async with opened(tmp_path, (80, 24), tab="bert") as (app, pilot):
         await until(lambda: app.focused is app.tab.query_one("PromptLine"))

@@ -127,6 +127,8 @@ class ArchitectureTab(Vertical):
         """The step at which the stage last asked the model: of the checkpoint that is looked back at, and of the run."""
         self._reported: Failed | None = None
         self._page_to_focus = ""
+        self._turned = False
+        """Whether a page was asked for; a tab that has just opened then turns to none by itself."""
         self._focus_before: Widget | None = None
         """What had the focus before the window became too small."""
 
@@ -203,6 +205,7 @@ class ArchitectureTab(Vertical):
         """Turn to a page and focus it; in a wide window, only focus that part."""
         if number not in dict(self._pages):
             return
+        self._turned = True
         self.page = number
         self._page_to_focus = number
         self._focus_page()
@@ -213,7 +216,7 @@ class ArchitectureTab(Vertical):
         In a `new` tab with a model that can answer, that is the stage: its page in a small window, and the line of a prompt or a sentence.
         Otherwise it is the form.
         """
-        if new and self.stage is not None and (self.link.run is not None or self.link.pretrained):
+        if new and not self._turned and self.stage is not None and (self.link.run is not None or self.link.pretrained):
             if not self.has_class("-wide") and self.link.run is None:
                 self.page = "4"
             if (self.has_class("-wide") or self.page == "4") and isinstance(self.card.stage, (stages.Prompt, stages.TokenLine)):
