@@ -357,7 +357,7 @@ def drawing(picture: str, edge: float) -> str:
 
 
 def test_drawn_digits_are_read(augmented: ConvNetTask) -> None:
-    """Ten digits with three kinds of brush: seeds 0 to 4 read 24, 22, 22, 25 and 27 of the 30, and one more or less on another processor."""
+    """Ten digits with three kinds of brush: seeds 0 to 4 read 24, 22, 22, 25 and 27 of the 30, one more or less on another processor."""
     decided = {
         (digit, edge): ask(augmented, "probabilities", drawing=drawing(picture, edge)).chosen
         for edge in (0.0, 0.25, 0.5)
