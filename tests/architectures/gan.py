@@ -188,6 +188,20 @@ def test_a_step_updates_the_discriminator_as_often_as_it_was_told() -> None:
     assert counts == {"generator": {2}, "discriminator": {8}}
 
 
+def test_the_r1_penalty_of_known_discriminators() -> None:
+    real, direction = torch.randn(6, 2), torch.tensor([3.0, 4.0])
+    assert model.r1_penalty(lambda x: x @ direction, real).item() == pytest.approx(12.5)
+    assert model.r1_penalty(lambda x: x.square().sum(1), real).item() == pytest.approx(2 * real.square().sum(1).mean().item(), rel=1e-5)
+
+
+def test_the_r1_penalty_belongs_to_logits_and_is_part_of_their_loss() -> None:
+    [found] = train(build(**TINY, loss="non-saturating", r1=3.0), 1)
+    assert found["penalty"] > 0
+    assert found["discriminator_loss"] == pytest.approx(found["real_loss"] + found["fake_loss"] + 3 * found["penalty"], abs=1e-6)
+    [found] = train(build(**TINY, loss="wasserstein", r1=3.0), 1)
+    assert "penalty" not in found
+
+
 def test_the_critic_gap_is_the_difference_of_its_means() -> None:
     [found] = train(build(**TINY), 1)
     assert found["critic_gap"] == pytest.approx(found["real_output"] - found["fake_output"], abs=1e-6)
@@ -628,12 +642,10 @@ def trained(preset: str, **values: Any) -> dict[str, float]:
 @pytest.mark.timeout(1800)
 def test_cross_entropy_finds_all_modes_unless_it_saturates() -> None:
     assert trained("minimax")["modes_covered"] <= 4
-    covered = []
-    for seed in range(3):  # the last bits of a sum differ between processors, and with them what one seed finds
-        covered.append(trained("non-saturating", seed=seed)["modes_covered"])
-        if covered[-1] == 8:
-            return
-    pytest.fail(f"the preset non-saturating covers {covered} modes with three seeds, never all 8")
+    for seed in range(3):
+        found = trained("non-saturating", seed=seed)
+        assert found["modes_covered"] == 8
+        assert found["wasserstein_distance"] < 0.15  # a single Gaussian: 0.63
 
 
 @pytest.mark.slow

@@ -35,7 +35,12 @@ card = Card(
             percent=True,
             when=lambda it: not it["loss"].startswith("wasserstein"),
         ),
-        ChartCard("Gradient penalty", train=("penalty",), log=True, when=lambda it: it["loss"] == "wasserstein-gp"),
+        ChartCard(
+            "Gradient penalty",
+            train=("penalty",),
+            log=True,
+            when=lambda it: it["loss"] == "wasserstein-gp" or (it["r1"] > 0 and it["loss"] != "wasserstein"),
+        ),
     ),
     panels=(
         PanelCard(

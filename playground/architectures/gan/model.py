@@ -8,6 +8,7 @@ transformers in their place.
     minimax, non-saturating   Goodfellow et al., 2014: the discriminator gives the logit of "real"
     wasserstein               Arjovsky, Chintala, Bottou, Wasserstein GAN, 2017: a critic gives a score; its weights are clipped
     wasserstein-gp            Gulrajani et al., Improved Training of Wasserstein GANs, 2017: a gradient penalty instead of clipping
+    R1                        Mescheder et al., Which Training Methods for GANs do actually Converge?, 2018: a gradient penalty for logits
 """
 
 from __future__ import annotations
@@ -93,6 +94,15 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)  # (B, *shape)
     norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # (B,)
     return (norms - 1).square().mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Half the mean of |gradient of the discriminator|^2 at the real examples (B, *shape): once the two distributions agree, the
+    discriminator has to become flat, and the two networks come to rest instead of circling each other.
+    """
+    real = real.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)  # (B, *shape)
+    return gradient.square().flatten(1).sum(1).mean() / 2
 
 
 @torch.no_grad()

@@ -29,9 +29,9 @@ PRESETS = {
         "The first GAN: the discriminator wins, the generator's loss saturates, and on the same seed the samples stay far from the data.",
     ),
     "non-saturating": Preset(
-        {"loss": "non-saturating", "steps": 4000},
-        "Cross-entropy that works: the generator maximises log D, whose gradient does not vanish. Eight modes with seed 0, seven and six "
-        "with the next two.",
+        {"loss": "non-saturating", "r1": 0.05},
+        "Cross-entropy that works: the generator maximises log D, whose gradient does not vanish, and the R1 penalty lets the two networks "
+        "come to rest. All eight modes.",
     ),
     "25-gaussians": Preset({"data": "25-gaussians", "steps": 4000, "width": 256}, "A grid of 25 modes, and wider networks to find them."),
     "drawn": Preset(

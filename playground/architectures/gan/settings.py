@@ -115,6 +115,9 @@ class GANSettings(Settings):
     penalty: Annotated[float, Meta(ge=0, le=10_000), live] = 0.1
     """Weight of the gradient penalty (lambda): 0.1 suits points, 10 is the paper's for images."""
 
+    r1: Annotated[float, Meta(ge=0, le=10_000), live] = 0.0
+    """With minimax and non-saturating, weight of the R1 penalty (gamma), on the discriminator's gradient at real examples; 0: none."""
+
     clip: Annotated[float, Meta(gt=0, le=100), live] = 0.01
     """With --loss wasserstein, the critic's weights are clipped to -clip..clip after each of its updates."""
 

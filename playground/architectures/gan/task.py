@@ -12,7 +12,7 @@ from dlplay.architectures.gan.data.augmentation import augment
 from dlplay.architectures.gan.data.examples import Examples, load
 from dlplay.architectures.gan.evaluation.evaluator import SAMPLES, Evaluator
 from dlplay.architectures.gan.evaluation.history import SampleHistory
-from dlplay.architectures.gan.model import clip_weights, discriminator_losses, generator_loss, gradient_penalty, has_critic
+from dlplay.architectures.gan.model import clip_weights, discriminator_losses, generator_loss, gradient_penalty, has_critic, r1_penalty
 from dlplay.architectures.gan.nets import make_discriminator, make_generator
 from dlplay.architectures.gan.panels import GANPanels
 from dlplay.architectures.gan.settings import FIXED_LATENTS, GANSettings, Place, check_nets
@@ -95,6 +95,9 @@ class GANTask(Task[GANSettings]):
             alpha = torch.rand(batch, generator=self.generators["latent"]).to(self.device, non_blocking=True)
             penalty = gradient_penalty(self.discriminator, both[:batch], both[batch:], alpha)
             loss = loss + settings.penalty * penalty
+        elif uses_r1(settings):
+            penalty = r1_penalty(self.discriminator, both[:batch])
+            loss = loss + settings.r1 * penalty
         self.minimise(loss, self.optimizers["discriminator"])
         if settings.loss == "wasserstein":
             clip_weights(list(self.discriminator.parameters()), settings.clip)
@@ -252,6 +255,11 @@ def make_optimizer(net: nn.Module, settings: GANSettings) -> torch.optim.Optimiz
 def uses_adam(settings: GANSettings) -> bool:
     """Whether the optimisers are AdamW."""
     return settings.optimizer == "adam" or (settings.optimizer == "auto" and settings.loss != "wasserstein")
+
+
+def uses_r1(settings: GANSettings) -> bool:
+    """Whether the discriminator's gradient at real examples is penalised: a critic has its own means."""
+    return settings.r1 > 0 and not has_critic(settings.loss)
 
 
 def adam_betas(settings: GANSettings) -> tuple[float, float]:
