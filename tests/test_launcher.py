@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from dlplay import architectures
 from dlplay.engine.settings import make, to_dict
@@ -141,3 +142,13 @@ async def test_many_end_unasked_while_it_goes_on(launcher: Launcher, tmp_path: P
     all_of_them = [launch_blocking(["runz"], tmp_path / "log") for _ in range(20)]
     assert all(map(forked, all_of_them))
     assert [await asyncio.wait_for(each.wait(), 60) for each in all_of_them] == [2] * 20
+
+
+@pytest.mark.parametrize("architecture", ["gpt", "bert"])
+def test_what_it_has_read_no_fork_reads_again(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = architectures.card(architecture)
+    task = card.load_task()
+    settings = make(card.settings, {"device": "cpu"})
+    task.read_ahead(settings)
+    monkeypatch.setattr("dlplay.parts.corpora.read_corpus", None)
+    assert task(settings, torch.device("cpu")).data_key

@@ -60,6 +60,10 @@ class Task(ABC, Generic[S]):
         """1 on the device once a loss or gradient was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
         self._one = torch.ones((), device=device)
 
+    @classmethod
+    def read_ahead(cls, settings: S) -> None:
+        """Read what a task of these settings reads and what a process keeps: its forks then need not. No tensors are computed here."""
+
     # --- training -----------------------------------------------------------------------------------------------------------------
 
     @abstractmethod

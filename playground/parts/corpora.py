@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from dlplay.data.subwords import BytePairs, WordPieces
-from dlplay.data.text import Corpus, encode_corpus, read_corpus, read_text
+from dlplay.data.text import Corpus, Text, encode_corpus, read_corpus, read_text
 from dlplay.data.tokens import TOKENIZERS, Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.errors import DataError
@@ -22,14 +23,18 @@ def open_corpus(settings: TextSettings, tokens: str, *, minimum: int, assets: di
     (its tokenizer's) theirs is used, and the model can be asked even where the text is missing.
     """
     if assets is None:
-        text = read_text(settings.text)
-        corpus = read_corpus(text, tokens, vocab_size=settings.vocab_size, min_count=settings.min_count, minimum=minimum)
+        corpus = _corpus(read_text(settings.text), tokens, settings.vocab_size, settings.min_count, minimum)
         return corpus.tokenizer, corpus
     tokenizer = tokenizer_of(assets)
     try:
         return tokenizer, encode_corpus(read_text(settings.text), tokenizer, minimum=minimum)
     except DataError as error:
         return tokenizer, Missing("text", str(error), tokenizer.assets())
+
+
+@functools.lru_cache(maxsize=1)
+def _corpus(text: Text, tokens: str, vocab_size: int, min_count: int, minimum: int) -> Corpus:
+    return read_corpus(text, tokens, vocab_size=vocab_size, min_count=min_count, minimum=minimum)
 
 
 def tokenizer_of(assets: dict[str, Any]) -> Tokenizer:

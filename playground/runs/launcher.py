@@ -223,9 +223,14 @@ def _import_what_runs_need() -> None:
 
 
 def _import_room(architecture: str) -> None:
-    """The room's task with all that it imports; not that of a room of one's own, which may change while this process lives."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module(f"{architectures.__name__}.{architecture.replace('-', '_')}.task")
+    """The room's task with all that it imports and reads; not that of a room of one's own, which may change while this process lives."""
+    from dlplay.engine.errors import DataError
+    from dlplay.engine.settings import SettingsError
+
+    room = f"{architectures.__name__}.{architecture.replace('-', '_')}"
+    with contextlib.suppress(ImportError, SettingsError, DataError):
+        card = importlib.import_module(f"{room}.card").card
+        card.load_task().read_ahead(card.settings())
 
 
 def _become_a_run(log: int, *unused: int) -> None:

@@ -16,6 +16,8 @@ from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.bounded import clean
 from dlplay.data.labelled import read_labelled
 from dlplay.data.special_tokens import SpecialIds
+from dlplay.data.text import Corpus
+from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
@@ -33,9 +35,13 @@ HEADLESS = "this encoder has no masked-word head to train on a text; fine-tune i
 class BERTTask(Task[BERTSettings]):
     """Masked language modelling, or classification."""
 
+    @classmethod
+    def read_ahead(cls, settings: BERTSettings) -> None:
+        _corpus(settings, None)
+
     def __init__(self, settings: BERTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.tokenizer, text = open_corpus(settings, settings.tokens, minimum=10 * settings.block_size, assets=assets)
+        self.tokenizer, text = _corpus(settings, assets)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
         """Draws batches and masks, on the CPU: every device sees the same."""
         self.heads = _stored_heads(assets or {})
@@ -167,3 +173,7 @@ def _stored_classes(assets: dict[str, Any]) -> list[str]:
     if not (isinstance(stored, list) and all(isinstance(name, str) for name in stored)):
         raise DataError("the checkpoint's classes are damaged; use another checkpoint")
     return [clean(name) for name in stored]
+
+
+def _corpus(settings: BERTSettings, assets: dict[str, Any] | None) -> tuple[Tokenizer, Corpus | Missing]:
+    return open_corpus(settings, settings.tokens, minimum=10 * settings.block_size, assets=assets)

@@ -12,6 +12,7 @@ from dlplay.architectures.gpt.model import GPT
 from dlplay.architectures.gpt.panels import GPTPanels
 from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.text import Corpus
+from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
@@ -28,9 +29,13 @@ class GPTTask(Task[GPTSettings]):
 
     baselines_version = 2  # Kneser-Ney since
 
+    @classmethod
+    def read_ahead(cls, settings: GPTSettings) -> None:
+        _corpus(settings, None)
+
     def __init__(self, settings: GPTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.tokenizer, self.text = open_corpus(settings, settings.tokens, minimum=10 * (settings.block_size + 1), assets=assets)
+        self.tokenizer, self.text = _corpus(settings, assets)
         self.dataset = self.text
         self.model = GPT(
             len(self.tokenizer.vocabulary),
@@ -103,3 +108,7 @@ class GPTTask(Task[GPTSettings]):
         """Tokens to logits."""
         tokens = torch.zeros(2, min(8, self.settings.block_size - 1), dtype=torch.int64)
         return {"decoder": Graph(self.model, {"tokens": tokens}, ("logits",), {"tokens": {0: "batch", 1: "time"}})}
+
+
+def _corpus(settings: GPTSettings, assets: dict[str, Any] | None) -> tuple[Tokenizer, Corpus | Missing]:
+    return open_corpus(settings, settings.tokens, minimum=10 * (settings.block_size + 1), assets=assets)
