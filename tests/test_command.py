@@ -315,3 +315,11 @@ def test_what_cannot_change_in_a_resumed_run_is_refused(text: str, words: str, t
     run = directory.create(tmp_path, "convnet", {})
     assert cli.run(["resume", run.name, "--headless", "--set", text, "--runs-dir", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_ctrl_c_while_it_still_imports_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("raise KeyboardInterrupt")
+    program = Path(architectures.__file__).parents[1] / "__main__.py"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-P", program, "runs"], env=environment, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "dlplay: interrupted\n")
