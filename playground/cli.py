@@ -104,7 +104,7 @@ def _app(arguments: Sequence[str]) -> App:
 
 
 def _sweep_app(arguments: Sequence[str], complete: bool) -> App:
-    """`dlplay sweep ARCH`, `resume`, `work`, `show` and `list`."""
+    """`dlplay sweep ARCH`, `resume`, `work`, `stop`, `show` and `list`."""
     app = App(name="sweep", help="Search for the best settings, with Optuna: every trial is a run.", group="Runs", sort_key=2)
     if not complete and arguments[:1] != ["sweep"]:
         return app
@@ -112,7 +112,8 @@ def _sweep_app(arguments: Sequence[str], complete: bool) -> App:
     for card in architectures.cards().values():
         command: Callable[..., int] = with_sweep_flags(card, sweeps.sweep) if complete or asked == card.name else _unbuilt
         app.command(command, name=card.name, help=f"Search over the settings of {card.title}.", sort_key=1, group="Architectures")
-    for function, names in ((sweeps.work_on, ("resume", "work")), (sweeps.show_sweep, "show"), (sweeps.list_sweeps, "list")):
+    asked_of_sweeps: dict[Callable[..., int], str | tuple[str, ...]] = {sweeps.work_on: ("resume", "work"), sweeps.stop_sweep: "stop"}
+    for function, names in (asked_of_sweeps | {sweeps.show_sweep: "show", sweeps.list_sweeps: "list"}).items():
         app.command(function, name=names, sort_key=2, group="Sweeps")
     return app
 

@@ -26,12 +26,13 @@ from dlplay import cli
 from dlplay.architectures import card as card_of
 from dlplay.engine.events import Evaluated, Finished, Saved, Started
 from dlplay.engine.settings import SettingsError
+from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep import worker as worker_module
 from dlplay.experiments.sweep.locks import FolderLocks
 from dlplay.experiments.sweep.report import Report
 from dlplay.experiments.sweep.space import parse_search
 from dlplay.experiments.sweep.spec import find
-from dlplay.experiments.sweep.storage import opened
+from dlplay.experiments.sweep.storage import DatabaseGone, opened
 from dlplay.runs import directory, launch
 from dlplay.runs.journal import JournalReader
 from dlplay.runs.lock import holder
@@ -508,6 +509,141 @@ def sweep_for_long(folder: str) -> int:
     """A sweep that does not end, as a process of its own."""
     launch_with(ForkedHere)
     return sweep(Path(folder), "--trials", "2", jobs=2, steps=1000000)
+
+
+def resume_for_long(folder: str) -> int:
+    """Its next worker."""
+    launch_with(ForkedHere)
+    return resume(Path(folder), jobs=2)
+
+
+def test_stopped_by_a_command_its_worker_and_runs_end_and_it_goes_on(
+    tmp_path: Path, dlplay: Dlplay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = dlplay.start(str(tmp_path), calling=sweep_for_long)
+    runs = wait_until(lambda: len(directory.names(tmp_path)) == 2 and directory.names(tmp_path), "two runs")
+    followed = [Following(directory.find(tmp_path, run)) for run in runs]
+    wait_until(lambda: all(following.of(Evaluated) for following in followed), "they train")
+    assert cli.run(["stop", "s", "--runs-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "stopped s: 0 of 2 trials have ended, 2 begun and saved; dlplay sweep resume s goes on\n"
+    ended = worker.wait()
+    assert (ended.status, ended.err) == (130, "dlplay: stopped; dlplay sweep resume s goes on\n")
+    assert [following.of(Finished)[-1].reason for following in followed] == ["interrupted"] * 2
+    assert [holder(directory.find(tmp_path, run).lock_path) for run in runs] == [None, None]
+    assert show(tmp_path, capsys).counts == {"left": 2}
+    worker = dlplay.start(str(tmp_path), calling=resume_for_long)
+    wait_until(lambda: all(len(following.of(Started)) == 2 for following in followed), "they go on")
+    assert all(following.of(Started)[1].step > 0 for following in followed)
+    assert cli.run(["stop", "s", "--runs-dir", str(tmp_path)]) == 0
+    assert worker.wait().status == 130
+
+
+def test_a_run_whose_worker_is_dead_is_stopped_with_its_sweep(tmp_path: Path, dlplay: Dlplay, capsys: pytest.CaptureFixture[str]) -> None:
+    worker = dlplay.start(str(tmp_path), calling=sweep_for_long)
+    run = directory.find(tmp_path, wait_until(lambda: directory.names(tmp_path), "a run")[0])
+    following = Following(run)
+    wait_until(lambda: following.of(Evaluated), "it trains")
+    worker.kill()
+    assert holder(run.lock_path) is not None
+    assert cli.run(["sweep", "stop", "s", "--json", "--runs-dir", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out) | {"begun": 2} == {"name": "s", "ended": 0, "begun": 2, "trials": 2}
+    assert following.of(Finished)[-1].reason == "interrupted"
+    assert [holder(directory.find(tmp_path, name).lock_path) for name in directory.names(tmp_path)] == [None] * len(
+        directory.names(tmp_path)
+    )
+
+
+def test_more_trials_are_added_later(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(tmp_path / "once", "--trials", "6", "--sampler", "random") == 0
+    assert sweep(tmp_path / "later", "--trials", "2", "--sampler", "random") == 0
+    assert resume(tmp_path / "later", "--trials", "6") == 0
+    check_whole(tmp_path / "later", 6)
+    once, later = (show(tmp_path / name, capsys) for name in ("once", "later"))
+    assert later == once
+    assert later.wanted == 6
+    assert cli.run(["sweep", "list", "--runs-dir", str(tmp_path / "later")]) == 0
+    assert "6 of 6 trials" in capsys.readouterr().out
+    assert resume(tmp_path / "later", "--trials", "3") == 2
+    assert "--trials 3: s is a sweep of 6 trials already; give more than that" in capsys.readouterr().err
+    assert resume(tmp_path / "later", "--trials", "100001") == 2
+    assert "--trials 100001: use 1 to 100,000" in capsys.readouterr().err
+    assert cli.run(["stop", "s", "--runs-dir", str(tmp_path / "later")]) == 0
+    assert "s has ended, with 6 trials; dlplay sweep resume s --trials 12 adds as many" in capsys.readouterr().out
+
+
+def test_a_grid_has_no_more_trials_than_combinations(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    values = ["--search", "lr=0.001,0.01", "--search", "latent=2,3"]
+    assert sweep(tmp_path, "--sampler", "grid", "--trials", "1", search=values) == 0
+    assert resume(tmp_path, "--trials", "5") == 2
+    assert "--trials 5: use 1 to 4, as many as there are combinations" in capsys.readouterr().err
+    assert resume(tmp_path, "--trials", "4") == 0
+    check_whole(tmp_path, 4)
+
+
+@pytest.mark.parametrize("kept", [0, 10**9, "many", None])
+def test_what_an_optuna_study_keeps_of_the_number_of_trials_is_checked(
+    kept: object, tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "1") == 0
+    with opened(find(tmp_path, "s"), find(tmp_path, "s").spec, "") as backend:
+        backend.study.set_user_attr("trials", kept)
+    assert resume(tmp_path) == 2
+    assert "what is kept of the sweep s cannot be used" in capsys.readouterr().err
+
+
+# --- an outage of the database ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outage_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """After the third run begins, the storage is gone when it is asked next, and so many times when it is opened again."""
+
+    def begin(times: int) -> list[str]:
+        gone: list[str] = []
+        ask, open_ = worker_module.Worker._ask, outage.opened
+
+        def asked(self: worker_module.Worker) -> Any:
+            if len(self._trials()) == 3 and not gone:
+                gone.append("asked")
+                raise DatabaseGone("the sweep's database cannot be used")
+            return ask(self)
+
+        def opened_again(*arguments: Any) -> Any:
+            if 0 < len(gone) <= times:
+                gone.append("opened")
+                raise DatabaseGone("the sweep's database cannot be used")
+            return open_(*arguments)
+
+        monkeypatch.setattr(worker_module.Worker, "_ask", asked)
+        monkeypatch.setattr(outage, "opened", opened_again)
+        monkeypatch.setattr(outage, "RETRY", 0.001)
+        return gone
+
+    return begin
+
+
+def test_a_worker_waits_for_a_database_that_comes_back(
+    tmp_path: Path, scripted: Scripted, outage_of: Callable[[int], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = outage_of(3)
+    assert sweep(tmp_path, "--trials", "5", jobs=2) == 0
+    check_whole(tmp_path, 5)
+    assert gone == ["asked", *["opened"] * 3]
+    assert capsys.readouterr().err == "s: the database does not answer; waiting up to 5 min, and the runs train on\n"
+
+
+def test_a_database_that_stays_away_ends_the_worker(
+    tmp_path: Path,
+    scripted: Scripted,
+    outage_of: Callable[[int], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = outage_of(10**9)
+    monkeypatch.setattr(outage, "PATIENCE", 0.05)
+    assert sweep(tmp_path, "--trials", "5") == 2
+    assert len(gone) > 2
+    assert capsys.readouterr().err.endswith("dlplay: the sweep's database cannot be used\n")
 
 
 # --- pruning and failing ------------------------------------------------------------------------------------------------------------------

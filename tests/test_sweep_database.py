@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from dlplay import cli
+from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep import worker as worker_module
 from dlplay.experiments.sweep.spec import find
 from dlplay.experiments.sweep.storage import VARIABLE, address, opened
 from dlplay.runs import directory
+from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, wait_until
 from tests.services import Postgres, check_untold, postgres
-from tests.sweeps import METRIC, Death, Scripted, check_whole, finished, launch_with, resume, show, sweep
+from tests.sweeps import METRIC, Death, ForkedHere, Scripted, check_whole, finished, launch_with, resume, show, sweep
 
 pytestmark = pytest.mark.slow
 
@@ -136,20 +140,74 @@ def test_what_a_database_refuses_is_told_without_its_address(
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
 
 
-def test_an_outage_ends_the_workers_and_loses_nothing(
-    tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+def test_a_database_that_stays_away_ends_the_workers_and_loses_nothing(
+    tmp_path: Path, server: Postgres, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(outage, "PATIENCE", 0.5)
+    monkeypatch.setattr(outage, "RETRY", 0.1)
     scripted.dies = lambda: len(scripted.launched) == 3 and bool(server.stop() or True) and False
     assert sweep(tmp_path, "--trials", "5", "--storage", server.url, name="outage") == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "does not answer, or no longer" in said
-    assert [secret for secret in server.secrets if secret in said] == []
+    waits, ends = capsys.readouterr().err.splitlines()
+    assert waits == "outage: the database does not answer; waiting up to 0.00833333 min, and the runs train on"
+    assert "does not answer, or no longer" in ends
+    assert [secret for secret in server.secrets if secret in waits + ends] == []
     server.start()
     scripted.dies = lambda: False
     assert resume(tmp_path, "--storage", server.url, name="outage") == 0
     check_whole(tmp_path, 5, "outage", address(server.url))
     check_untold(server, tmp_path)
+
+
+def test_a_database_that_is_started_anew_is_waited_for(
+    tmp_path: Path, server: Postgres, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the start, in the middle and at the end, with two trials at a time; it is away for several questions each time."""
+    monkeypatch.setattr(outage, "RETRY", 0.05)
+    questions: list[float] = []
+    opens = outage.opened
+
+    def opened_again(*arguments: Any) -> Any:
+        questions.append(time.monotonic())
+        if len(questions) % 5 == 0:
+            server.start()
+        return opens(*arguments)
+
+    def goes_away() -> bool:
+        if len(scripted.launched) in (1, 5, 9):
+            server.stop()
+        return False
+
+    monkeypatch.setattr(outage, "opened", opened_again)
+    scripted.dies = goes_away
+    assert sweep(tmp_path, "--trials", "9", "--jobs", "2", "--storage", server.url, name="anew") == 0
+    check_whole(tmp_path, 9, "anew", address(server.url))
+    assert capsys.readouterr().err == 3 * "anew: the database does not answer; waiting up to 5 min, and the runs train on\n"
+    check_untold(server, tmp_path)
+
+
+def test_a_sweep_in_a_database_is_stopped_and_gets_more_trials_from_another_folder(
+    tmp_path: Path, server: Postgres, scripted: Scripted, dlplay: Dlplay, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert sweep(one, "--trials", "1", "--storage", server.url, name="far") == 0
+    assert resume(other, "--trials", "3", "--storage", server.url, name="far") == 0
+    capsys.readouterr()
+    assert cli.run(["sweep", "show", "far", "--json", "--storage", server.url, "--runs-dir", str(one)]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"complete": 3}
+    for name in ("far-2", "far-3"):
+        assert name in directory.names(other)
+    worker = dlplay.start(str(other), calling=sweep_for_long, env={VARIABLE: server.url})
+    wait_until(lambda: directory.names(other)[3:], "a run")
+    assert cli.run(["sweep", "stop", "long", "--storage", server.url, "--runs-dir", str(one)]) == 0
+    assert worker.wait().status == 130
+    held = [holder(directory.find(other, name).lock_path) for name in directory.names(other)]
+    assert set(held) == {None}
+
+
+def sweep_for_long(folder: str) -> int:
+    """A sweep that does not end, as a process of its own."""
+    launch_with(ForkedHere)
+    return sweep(Path(folder), "--trials", "2", name="long", steps=1000000)
 
 
 def test_a_sweep_in_a_database_needs_its_address_and_a_name_of_its_own(

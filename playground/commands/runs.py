@@ -23,6 +23,7 @@ from dlplay.commands.parameters import (
     Until,
 )
 from dlplay.commands.screen import open_screen
+from dlplay.commands.sweeps import stop_sweep
 from dlplay.commands.training import train
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
@@ -51,10 +52,14 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
 
 
 def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
-    """Stop a run, or every run of a group, after saving it."""
+    """Stop a run, every run of a group, or a sweep, after saving it."""
+    from dlplay.experiments.sweep import spec as sweeps
     from dlplay.runs import launch
 
-    for run in directory.find_all(directory.default_runs_dir(runs_dir), name):
+    folder = directory.default_runs_dir(runs_dir)
+    if name in sweeps.names(folder):
+        return stop_sweep(name, runs_dir=folder)
+    for run in directory.find_all(folder, name):
         print_line(launch.stop_run(run))
     return 0
 

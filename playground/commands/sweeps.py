@@ -70,6 +70,7 @@ def work_on(
     slurm: Annotated[
         str | None, Parameter(name="--slurm", help="What Slurm is told, such as partition=gpu,gres=gpu:1,time=60 (minutes).")
     ] = None,
+    trials: Annotated[int | None, Parameter(name="--trials", help="From now on so many trials in all, more than before.")] = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -79,7 +80,16 @@ def work_on(
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
 
-    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json=as_json), trust_code=trust_code)
+    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json=as_json), trials=trials, trust_code=trust_code)
+
+
+def stop_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:
+    """Stop a sweep: its workers end, wherever they are, and its runs are saved."""
+    folder = directory.default_runs_dir(runs_dir)
+    with _needs_optuna():
+        from dlplay.experiments.sweep import commands
+
+    return commands.stop(name, folder, commands.how(0, storage, as_json=as_json))
 
 
 def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:

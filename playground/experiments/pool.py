@@ -39,7 +39,7 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
     sizes: dict[RunDirectory, int] = {}
     """Of the journals before these processes wrote to them."""
     look_at = 0.0
-    with _signals() as came:
+    with signals() as came:
         while (waiting or training) and not came:
             while waiting and len(training) < jobs:
                 run = waiting.popleft()
@@ -65,8 +65,7 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
 
 def _stop(training: dict[RunDirectory, Launched]) -> None:
     for process in training.values():  # all at once: each saves while the others do
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGTERM)
+        launch.terminate(process)
     for run, process in training.items():
         while process.returncode is None:
             try:
@@ -77,8 +76,8 @@ def _stop(training: dict[RunDirectory, Launched]) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that came, of those that ask a process to end."""
+def signals() -> Iterator[Sequence[int]]:
+    """The signals that came, of those that ask a process to end: within it they do nothing else."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -61,6 +61,13 @@ class Launched:
         return "\n".join(kept.strip().splitlines()[-lines:])
 
 
+def terminate(process: Launched) -> None:
+    """Ask a process by SIGTERM to save its run and to end; one that has ended is left alone."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+
+
 def prepare(architecture: str) -> None:
     """Have a launcher ready to fork runs of this architecture, where the system allows it; it lives as long as this process."""
     global _launcher
@@ -125,6 +132,12 @@ def stop_run(run: RunDirectory, timeout: float = 60.0) -> str:
         if connection is not None:
             connection.close()
     return f"stopped run {run.name} at step {summary(run).step:,}"
+
+
+def interrupt_run(run: RunDirectory) -> None:
+    """Ask the process that holds the run to save it and to end, as Ctrl-C does: unlike a stopped run, this one counts as unfinished."""
+    if (held := holder(run.lock_path)) is not None:
+        _terminate(held)
 
 
 def _ask_to_stop(socket_path: Path) -> socket.socket | None:

@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import json
 import math
+import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,28 +17,37 @@ import msgspec
 from dlplay.engine.card import Card
 from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show, to_dict
 from dlplay.experiments.pool import default_jobs
+from dlplay.experiments.sweep import outage
+from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import parse_options, submit
-from dlplay.experiments.sweep.space import MOST_TRIALS, check_together, parse_search, points
+from dlplay.experiments.sweep.space import check_together, parse_search
 from dlplay.experiments.sweep.spec import (
     Prune,
     Sampler,
+    SweepError,
     SweepFolder,
     SweepSpec,
     check_free,
+    check_trials,
     direction,
     find,
     free_name,
+    most_trials,
     names,
     staged,
     sweeps_dir,
 )
-from dlplay.experiments.sweep.storage import VARIABLE, address, create, described, opened
-from dlplay.experiments.sweep.worker import Told, Worker
+from dlplay.experiments.sweep.storage import VARIABLE, Backend, address, create, described, opened
+from dlplay.experiments.sweep.worker import Told
+from dlplay.runs import launch
 from dlplay.runs.console import format_number, print_line
-from dlplay.runs.directory import RunNameError
+from dlplay.runs.directory import RunDirectory, RunNameError
+from dlplay.runs.lock import holder
 from dlplay.runs.trust import agreed
 
+PATIENCE, POLL = 90.0, 0.1
+"""Seconds that workers and runs have to end, and between two looks whether they have."""
 TRIALS = 20
 """Trials of a sweep that is not told how many; of a grid it is all combinations."""
 
@@ -106,10 +116,9 @@ def start(
         raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])
     point = check_together(card, space, to_dict(settings))
     chosen = card.of(point)
-    combinations = len(points(space, 0)) if sampler == "grid" else MOST_TRIALS
-    trials = trials if trials is not None else combinations if sampler == "grid" else TRIALS
-    if not 1 <= trials <= combinations:
-        raise SettingsError(f"--trials {trials}: use 1 to {combinations:,}" + (", as many as there are combinations" * (sampler == "grid")))
+    most = most_trials(space, sampler)
+    trials = trials if trials is not None else most if sampler == "grid" else TRIALS
+    check_trials(trials, most, sampler)
     name = name if name is not None else free_name(runs_dir, card.name)
     check_free(runs_dir, name, trials)
     spec = SweepSpec(
@@ -135,14 +144,60 @@ def start(
     return _work(find(runs_dir, name), way, code=bool(code(card.settings, to_dict(settings))))
 
 
-def work(name: str, runs_dir: Path, way: How, *, trust_code: bool) -> int:
-    """Go on with a sweep, as its only worker or beside others; returns the exit status. One that others began is taken from the database.
+def work(name: str, runs_dir: Path, way: How, *, trials: int | None, trust_code: bool) -> int:
+    """Go on with a sweep, as its only worker or beside others, to so many trials; returns the exit status. One that others began is taken
+    from the database.
 
     Raises `RunNameError`, `SweepError`, `SettingsError`, `DataError`, and `KeyboardInterrupt`."""
     folder = _joined(name, runs_dir, way.url)
     spec = folder.spec
     named = agreed(spec.card, spec.settings, f"the sweep {name}", trusted=trust_code)
+    if trials is not None:
+        with opened(folder, spec, way.url) as backend:
+            backend.extend(trials)
     return _work(folder, way, code=bool(named))
+
+
+def stop(name: str, runs_dir: Path, way: How) -> int:
+    """End a sweep's workers, on every machine, and its runs, once these are saved; `work` goes on with it. Raises as that does."""
+    folder = _joined(name, runs_dir, way.url)
+    with opened(folder, folder.spec, way.url) as backend:
+        backend.stop()
+        _wait(lambda: not any(True for _ in _in_work(backend)), f"a worker of {name}")
+        trials = backend.study.get_trials(deepcopy=False)[: backend.spec.trials]
+    begun = [trial for trial in trials if not trial.state.is_finished()]
+    left = [
+        RunDirectory(runs_dir / backend.spec.run_name(trial.number))
+        for trial in begun
+        if trial.user_attrs.get("machine") == platform.node()
+    ]
+    for run in left:  # those whose worker had died
+        launch.interrupt_run(run)
+    _wait(lambda: not any(holder(run.lock_path) for run in left), f"a run of {name}")
+    ended, wanted = len(trials) - len(begun), backend.spec.trials
+    if way.as_json:
+        print_line(json.dumps({"name": name, "ended": ended, "begun": len(begun), "trials": wanted}))
+    elif ended == wanted:
+        print_line(f"{name} has ended, with {wanted} trials; dlplay sweep resume {name} --trials {2 * wanted} adds as many")
+    else:
+        saved = f", {len(begun)} begun and saved" if begun else ""
+        print_line(f"stopped {name}: {ended} of {wanted} trials have ended{saved}; dlplay sweep resume {name} goes on")
+    return 0
+
+
+def _in_work(backend: Backend) -> Iterator[int]:
+    """The trials that a worker has."""
+    for trial in backend.study.get_trials(deepcopy=False):
+        if not trial.state.is_finished() and not is_free(backend.locks, str(trial.number)):
+            yield trial.number
+
+
+def _wait(done: Callable[[], bool], who: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            raise SweepError(f"{who} did not end within {PATIENCE:g} s; look for its process, and try again")
+        time.sleep(POLL)
 
 
 def show_sweep(name: str, runs_dir: Path, way: How) -> int:
@@ -182,6 +237,7 @@ def _line(folder: SweepFolder) -> dict[str, Any]:
     if spec.database:
         return {**row, "ended": None, "best": None, "run": ""}
     with opened(folder, spec, "") as backend:
+        row["trials"] = backend.spec.trials
         trials = backend.study.get_trials(deepcopy=False)
         best = None
         with contextlib.suppress(ValueError):  # none is complete yet
@@ -209,21 +265,19 @@ def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
         with opened(folder, spec, way.url):  # whatever is wrong with it is told here, not in a job's log
             pass
         environment = {VARIABLE: way.url} if way.url else {}
-        jobs = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], environment)
+        submitted = submit(folder, way.jobs or 1, dict(way.slurm), ["--trust-code"] if code else [], environment)
         if way.as_json:
-            print_line(json.dumps({"jobs": jobs}))
+            print_line(json.dumps({"jobs": submitted}))
         else:
-            print_line(f"submitted {len(jobs)} workers to Slurm: {', '.join(jobs)}")
+            print_line(f"submitted {len(submitted)} workers to Slurm: {', '.join(submitted)}")
             print_line(f"dlplay sweep show {spec.name} tells how far they are; squeue and scancel are Slurm's own")
         return 0
     printer = _Printer(spec, way.as_json)
+    jobs = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
     try:
-        with opened(folder, spec, way.url) as backend:
-            at_a_time = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
-            Worker(backend, folder.runs_dir, jobs=at_a_time, code=code, tell=printer.tell).work()
-            found = report(backend)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; dlplay sweep resume {spec.name} goes on") from None
+        found = outage.work(folder, way.url, jobs=jobs, code=code, tell=printer.tell)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{str(error) or 'interrupted'}; dlplay sweep resume {spec.name} goes on") from None
     if not way.as_json:
         print_line("")
     print_report(found, way.as_json)

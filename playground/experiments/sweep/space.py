@@ -120,13 +120,19 @@ def _range(item: Field, values: str) -> Dimension:
     return Dimension(item, low=low, high=high, log=bool(colon))
 
 
-def points(space: Sequence[Dimension], seed: int) -> list[dict[str, Any]]:
-    """Every combination of the values, in an order drawn from the seed. Raises `SettingsError` for a range that has no end of them."""
+def combinations(space: Sequence[Dimension]) -> int:
+    """How many combinations of values there are. Raises `SettingsError` for a range that has no end of them, and for too many."""
     for dimension in space:
         if not dimension.values:
             raise SettingsError(f"--sampler grid needs values, such as {dimension.name}=0.001,0.01; {dimension.name} is a range of numbers")
     if (count := math.prod(len(dimension.values) for dimension in space)) > MOST_TRIALS:
         raise SettingsError(f"--sampler grid: there are {count:,} combinations, more than {MOST_TRIALS:,}; give fewer values")
+    return count
+
+
+def points(space: Sequence[Dimension], seed: int) -> list[dict[str, Any]]:
+    """Every combination of the values, in an order drawn from the seed. Raises as `combinations` does."""
+    combinations(space)
     found = [dict(zip([d.name for d in space], values, strict=True)) for values in itertools.product(*(d.values for d in space))]
     random.Random(seed).shuffle(found)
     return found

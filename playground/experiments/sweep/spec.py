@@ -8,7 +8,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from dlplay import architectures
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError, to_dict
-from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, parse_search
+from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, combinations, parse_search
 from dlplay.runs import directory
 from dlplay.runs.directory import SPEC_LIMIT, RunNameError
 from dlplay.runs.files import open_regular
@@ -70,6 +70,28 @@ class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
     def run_name(self, number: int) -> str:
         """The run of trial `number`, from 0."""
         return f"{self.name}-{number + 1}"
+
+
+def most_trials(space: Sequence[Dimension], sampler: Sampler) -> int:
+    """Trials that a sweep can have. Raises `SettingsError` for a grid over a range of numbers."""
+    return combinations(space) if sampler == "grid" else MOST_TRIALS
+
+
+def check_trials(trials: int, most: int, sampler: Sampler) -> None:
+    """Raises `SettingsError`."""
+    if not 1 <= trials <= most:
+        raise SettingsError(f"--trials {trials}: use 1 to {most:,}" + (", as many as there are combinations" * (sampler == "grid")))
+
+
+def more_trials(spec: SweepSpec, trials: int) -> SweepSpec:
+    """The description with so many trials in all. Raises `SettingsError`, and `RunNameError` where a run would have too long a name."""
+    if trials == spec.trials:
+        return spec
+    check_trials(trials, most_trials(spec.space, spec.sampler), spec.sampler)
+    if trials < spec.trials:
+        raise SettingsError(f"--trials {trials}: {spec.name} is a sweep of {spec.trials} trials already; give more than that")
+    directory.check_name(spec.run_name(trials - 1))
+    return msgspec.structs.replace(spec, trials=trials)
 
 
 def direction(card: Card, metric: str) -> Literal["higher", "lower"]:

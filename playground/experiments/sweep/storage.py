@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import os
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.sweep.locks import FolderLocks, Locks, held
-from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, encode
+from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, encode, more_trials
 from dlplay.runs.files import open_regular
 
 if TYPE_CHECKING:
@@ -34,13 +34,41 @@ VARIABLE = "DLPLAY_STORAGE"
 _ADDRESS = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://(?=.)")
 
 
-@dataclasses.dataclass(frozen=True)
+TRIALS, STOPS = "trials", "stops"
+"""What may change of a sweep, kept with its study: how many trials are wanted, and how often it was stopped."""
+
+
+class DatabaseGone(DataError):
+    """The database does not answer, for now or for ever."""
+
+
 class Backend:
     """The trials of one sweep, and the locks of one worker. To be opened with `opened`."""
 
-    spec: SweepSpec
-    study: optuna.Study
-    locks: Locks
+    def __init__(self, spec: SweepSpec, study: optuna.Study, locks: Locks) -> None:
+        """Raises `SweepError` where the study wants more trials than there can be."""
+        try:
+            self.spec = more_trials(spec, msgspec.convert(study.user_attrs.get(TRIALS, spec.trials), int))
+        except (SettingsError, msgspec.ValidationError) as error:
+            raise SweepError(f"what is kept of the sweep {spec.name} cannot be used: {error}") from None
+        self.study, self.locks = study, locks
+        self._stops = study.user_attrs.get(STOPS, 0)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped the sweep since this was opened."""
+        return bool(self.study.user_attrs.get(STOPS, 0) != self._stops)
+
+    def stop(self) -> None:
+        """Have every worker, on any machine, save its runs and end."""
+        with held(self.locks, "ask"):
+            self.study.set_user_attr(STOPS, self.study.user_attrs.get(STOPS, 0) + 1)
+
+    def extend(self, trials: int) -> None:
+        """Want so many trials in all. Raises `SettingsError` and `RunNameError`."""
+        with held(self.locks, "ask"):
+            self.spec = more_trials(self.spec, trials)
+            self.study.set_user_attr(TRIALS, trials)
 
 
 def address(given: str | None) -> str:
@@ -90,7 +118,7 @@ def described(name: str, url: str) -> SweepSpec:
 @contextlib.contextmanager
 def opened(folder: SweepFolder, spec: SweepSpec, url: str) -> Iterator[Backend]:
     """The trials of a sweep, and locks of one's own. Raises `SettingsError` when the database's address is missing, `SweepError` when there
-    are no trials, and `DataError` when the database does not answer, then or later."""
+    are no trials, `DatabaseGone` when the database does not answer, then or later, and `DataError` when it refuses."""
     if spec.database and not url:
         words = f"the trials of {spec.name} are in a database: give its address with --storage, or in the variable {VARIABLE}"
         raise SettingsError(words)
@@ -242,17 +270,17 @@ def _guarded() -> Iterator[None]:
     except Exception as error:
         if not _of_database(error):
             raise
-        said = str(error).lower()
+        said, kind = str(error).lower(), DataError
         if "password" in said or "authentication" in said or "permission denied" in said:
             why = "it refuses this user or password (PGPASSWORD and ~/.pgpass are looked up as well)"
         elif "does not exist" in said:
             why = "it has no such database or user"
         else:
-            why = f"it does not answer, or no longer ({type(error).__name__})"
+            why, kind = f"it does not answer, or no longer ({type(error).__name__})", DatabaseGone
         words = (
             f"the sweep's database cannot be used: {why}; its address is not shown here. Nothing is lost: dlplay sweep resume NAME goes on"
         )
-        raise DataError(words) from None
+        raise kind(words) from None
 
 
 def _of_database(error: BaseException) -> bool:

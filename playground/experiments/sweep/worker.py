@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import os
 import platform
-import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from dlplay.engine.settings import SettingsError, make, to_dict
-from dlplay.experiments.pool import devices
+from dlplay.experiments.pool import Interrupted, devices
 from dlplay.experiments.sweep.locks import held
 from dlplay.experiments.sweep.space import points, stored
 from dlplay.experiments.sweep.spec import SweepError
@@ -31,14 +28,14 @@ from dlplay.runs.directory import RunDirectory
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.launch import Launched
-from dlplay.runs.lock import alive, holder
+from dlplay.runs.lock import holder
 
 POLL = 0.05
 """Seconds between two looks at the journals."""
 IDLE = 1.0
 """Seconds between two questions for a trial, where all of them are in other hands."""
-CHECK = 5.0
-"""Seconds between two looks whether this worker still has its locks."""
+CHECK = 2.0
+"""Seconds between two looks whether this worker still has its locks, and whether the sweep is to stop."""
 MOST_DEATHS = 5
 """A run whose process dies so often in a row without a further checkpoint is not started again."""
 PATIENCE = 60.0
@@ -96,45 +93,48 @@ class Worker:
     modules that the settings name."""
 
     def __init__(self, backend: Backend, runs_dir: Path, *, jobs: int, code: bool, tell: Callable[[Told], None]) -> None:
-        self._spec, self._study, self._locks = backend.spec, backend.study, backend.locks
+        self._backend, self._spec, self._study, self._locks = backend, backend.spec, backend.study, backend.locks
         self._runs_dir, self._jobs, self._code, self._tell = runs_dir, jobs, code, tell
         self._card, self._space = self._spec.card, self._spec.space
         self._grid = points(self._space, self._spec.seed) if self._spec.sampler == "grid" else []
         self._gpus = devices(str(self._spec.settings["device"]))
         self._active: list[_Active] = []
 
-    def work(self) -> None:
-        """Until every trial of the sweep has ended, here or elsewhere. SIGINT and SIGTERM save the runs that are training here.
+    def work(self, came: Sequence[int]) -> None:
+        """Until every trial of the sweep has ended, here or elsewhere; until then `came` holds no signal.
 
-        Raises `KeyboardInterrupt` then, `SweepError` where a run is not what the sweep made, and `OSError`.
+        Raises `Interrupted` after one came or somebody stopped the sweep, the runs that trained here saved; `SweepError` where a run is not
+        what the sweep made; and `OSError`.
         """
         if self._ended() < self._spec.trials:
             launch.prepare(self._card.name)
         asked = checked = -math.inf
-        with _signals() as came:
-            while not came:
-                if time.monotonic() - checked > CHECK:
-                    self._locks.check()
-                    checked = time.monotonic()
-                if len(self._active) < self._jobs and time.monotonic() - asked > IDLE:
-                    if (new := self._ask()) is not None:
-                        self._active.append(new)
-                        continue
-                    asked = time.monotonic()
-                    if not self._active and self._ended() == self._spec.trials:
-                        return
-                before = len(self._active)
-                for active in list(self._active):
-                    try:
-                        self._advance(active)
-                    except optuna.exceptions.UpdateFinishedTrialError:  # the lock was lost, and another worker has ended it
-                        self._drop(active)
-                if len(self._active) < before:
-                    asked = -math.inf
-                else:
-                    time.sleep(POLL)
-        self._interrupt()
-        raise KeyboardInterrupt
+        while not came:
+            if time.monotonic() - checked > CHECK:
+                self._locks.check()
+                if self._backend.stopped:
+                    self.interrupt()
+                    raise Interrupted("stopped")
+                checked = time.monotonic()
+            if len(self._active) < self._jobs and time.monotonic() - asked > IDLE:
+                if (new := self._ask()) is not None:
+                    self._active.append(new)
+                    continue
+                asked = time.monotonic()
+                if not self._active and self._ended() == self._spec.trials:
+                    return
+            before = len(self._active)
+            for active in list(self._active):
+                try:
+                    self._advance(active)
+                except optuna.exceptions.UpdateFinishedTrialError:  # the lock was lost, and another worker has ended it
+                    self._drop(active)
+            if len(self._active) < before:
+                asked = -math.inf
+            else:
+                time.sleep(POLL)
+        self.interrupt()
+        raise Interrupted("interrupted")
 
     def _trials(self) -> Sequence[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)[: self._spec.trials]
@@ -332,31 +332,14 @@ class Worker:
 
     # --- ending ---------------------------------------------------------------------------------------------------------------------------
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
         """Save and end the runs that train on this machine."""
-        ours = [active.run.lock_path for active in self._active if active.here]
-        for active in self._active:
-            held_by = holder(active.run.lock_path) if active.here else None
-            for pid in {active.process.pid if active.process else 0, held_by.pid if held_by else 0}:
-                if alive(pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGTERM)
+        here = [active for active in self._active if active.here]
+        for active in here:
+            if active.process is not None and active.process.returncode is None:
+                launch.terminate(active.process)
+            else:
+                launch.interrupt_run(active.run)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and any(holder(path) for path in ours):
+        while time.monotonic() < deadline and any(holder(active.run.lock_path) for active in here):
             time.sleep(POLL)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that came, of those that ask a process to end."""
-    came: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        came.append(number)
-
-    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
