@@ -23,7 +23,7 @@ from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History
 from dlplay.runs.journal import JournalReader
-from dlplay.runs.listing import families
+from dlplay.runs.listing import families, print_runs
 from dlplay.runs.summary import Summary
 from tests.conftest import Small
 from tests.runs import Following, curves, same, weights
@@ -149,6 +149,38 @@ def test_a_family_whose_files_say_nonsense_is_listed_all_the_same() -> None:
     runs = [one("a", "b"), one("b", "a"), one("c", "c"), one("d", "gone"), one("e", "d")]
     assert sorted(item.name for _, item in families(runs)) == ["a", "b", "c", "d", "e"]
     assert [name for name, item in families(runs) if item.name in "de"] == ["d", "└ e from step 3"]
+
+
+def relative(name: str, parent: str = "", modified: float = 0.0, group: str = "") -> Summary:
+    return Summary(name, "gpt", "finished", 9, 9, {}, None, modified, parent=parent, parent_step=3, group=group)
+
+
+def test_a_family_is_drawn_as_a_tree_the_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [relative("old", "", 1), relative("other", "", 2), relative("a", "old", 3), relative("b", "old", 4), relative("c", "b", 5)]
+    runs += [relative("d", "b", 6)]
+    assert [name for name, _ in families(runs)] == [
+        "old",
+        "├ b from step 3",
+        "│ ├ d from step 3",
+        "│ └ c from step 3",
+        "└ a from step 3",
+        "other",
+    ]
+    print_runs(runs, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:18].rstrip() for line in lines[1:4]] == ["old", "├ b from step 3", "│ ├ d from step 3"]
+    assert len({line.index("finished") for line in lines[1:]}) == 1
+
+
+def test_a_branch_of_a_member_stands_below_its_group(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [relative("g-s0", group="g"), relative("g-s1", group="g"), relative("b", "g-s1", 1)]
+    print_runs(runs, as_json=False)
+    assert "└ b from g-s1, step 3" in capsys.readouterr().out.splitlines()[2]
+
+
+def test_a_family_of_thousands_is_drawn() -> None:
+    runs = [relative(f"r{number}", f"r{number - 1}", -number) for number in range(3000)]
+    assert [item.name for _, item in families(runs)] == [f"r{number}" for number in range(3000)]
 
 
 def test_killed_at_any_time_there_is_no_branch_or_a_whole_one(parent: RunDirectory, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from dlplay.widgets import LineChart, TableView
 from tests.screen_pilot import opened, screen_text, until
 
 
-def finished_run(folder: Path, name: str, accuracy: float, architecture: str = "convnet", group: str = "") -> RunDirectory:
-    run = directory.create(folder, architecture, {"steps": 20}, name=name, group=group)
+def finished_run(
+    folder: Path, name: str, accuracy: float, architecture: str = "convnet", group: str = "", parent: str = ""
+) -> RunDirectory:
+    run = directory.create(folder, architecture, {"steps": 20}, name=name, group=group, parent=parent, parent_step=7)
     journal = Journal(run.journal_path)
     started = {"settings": {"steps": 20}, "device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "", "versions": {}}
     journal.append(Started(step=0, architecture=architecture, name=name, origin="", pid=1, **started))
@@ -77,6 +80,29 @@ async def test_runs_are_filtered_as_one_types_and_sorted_by_any_column(runs: Pat
         assert column
         await pilot.click(TableView, offset=(50, 0))
         assert (screen.sorted_by, screen.reverse) == (column, True)
+
+
+async def test_branches_stand_below_their_parent_unless_the_list_is_sorted(runs: Path) -> None:
+    for name, parent in (("wider", "wide"), ("widest", "wider"), ("tall", "wide")):
+        finished_run(runs, name, 0.5, parent=parent)
+    for age, name in enumerate(("deep", "widest", "tall", "wider", "wide", "narrow")):
+        os.utime(directory.find(runs, name).journal_path, (1e9 - age, 1e9 - age))
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot, 6)
+        table = screen.query_one(TableView)
+
+        def names() -> list[str]:
+            return [row[0] for row in table.rows]
+
+        family = ["wide", "├ tall", "└ wider", "  └ widest"]
+        await until(lambda: names() == ["deep", *family, "narrow"])
+        assert "branch of wider from step 7" in screen_text(app)
+        await pilot.press("down", "down", "x")
+        await until(lambda: screen.chosen[0].name == "tall")
+        await pilot.press("S")  # the oldest first, without lines
+        await until(lambda: names() == ["narrow", "wide", "wider", "tall", "widest", "deep"])
+        await pilot.press("S", "slash", *"wider")
+        await until(lambda: names() == ["wider", "└ widest"])
 
 
 async def test_a_run_is_tagged_noted_renamed_exported_and_opened(runs: Path) -> None:

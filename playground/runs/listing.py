@@ -15,6 +15,7 @@ import msgspec
 
 from dlplay import architectures
 from dlplay.runs.console import format_number, print_line
+from dlplay.runs.family import tree
 from dlplay.runs.summary import Summary
 
 TITLES = ("run", "state", "step", "of", "changed", "disk", "held out")
@@ -80,27 +81,14 @@ Item = TypeVar("Item", Summary, Summary | GroupSummary)
 
 
 def families(items: Sequence[Item]) -> list[tuple[str, Item]]:
-    """The runs, the newest first, each followed by its branches; with the name that says so, such as `  └ gpt-3 from step 91`."""
-    newest = sorted(items, key=lambda item: -item.modified)
-    known = {item.name: item for item in newest}
-    branches: dict[str, list[Item]] = {}
-    for item in newest:
-        branches.setdefault(item.parent, []).append(item)
-    rows: dict[str, tuple[str, Item]] = {}
+    """The runs as a tree, each with its name and where it branched off, such as `│ └ gpt-3 from step 91`."""
+    shown = {item.name for item in items}
 
-    def add(item: Item, depth: int) -> None:
-        if item.name not in rows:
-            rows[item.name] = "  " * (depth - 1) + (f"└ {item.name} from step {item.parent_step:,}" if depth else item.name), item
-            for branch in branches.get(item.name, ()):
-                add(branch, depth + 1)
+    def title(lines: str, item: Item) -> str:
+        parent = "" if item.parent in shown else f"{item.parent}, "
+        return f"{lines}{item.name} from {parent}step {item.parent_step:,}" if lines else item.name
 
-    for item in newest:
-        top, seen = item, set[str]()
-        while top.name not in seen and (above := known.get(top.parent)) is not None:
-            seen.add(top.name)
-            top = above
-        add(top, 0)
-    return list(rows.values())
+    return [(title(lines, item), item) for lines, item in tree(items)]
 
 
 def _row(item: Summary, name: str) -> tuple[str, ...]:

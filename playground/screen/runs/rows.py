@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from dlplay.engine.card import Card
+from dlplay.runs.family import tree
 from dlplay.runs.labels import NONE, Labels
 from dlplay.runs.listing import size
 from dlplay.runs.summary import Summary
@@ -23,9 +24,22 @@ class Item:
     """None while it has not been read yet."""
     labels: Labels = NONE
     bytes: int = 0
+    lines: str = ""
+    """Those of the tree that join it to the run that it branched off."""
+
+    @property
+    def parent(self) -> str:
+        """The run that it branched off; empty when it began anew."""
+        return self.summary.parent if self.summary else ""
+
+    @property
+    def modified(self) -> float:
+        """When it changed, in seconds since the epoch; of one that is still to be read long ago."""
+        return self.summary.modified if self.summary else -math.inf
 
 
 COLUMNS = ("run", "state", "step", "of", "metric", "value", "changed", "disk", "tags and note")
+CHANGED = COLUMNS.index("changed")
 RIGHT = (2, 3, 5, 6, 7)
 
 
@@ -49,7 +63,7 @@ def row(item: Item, cards: Mapping[str, Card], now: float) -> list[str]:
     branched = f"branch of {summary.parent} from step {summary.parent_step:,}" if summary.parent else ""
     words = " ".join(filter(None, [*(f"#{tag}" for tag in item.labels.tags), item.labels.note, branched]))
     return [
-        item.name,
+        item.lines + item.name,
         summary.state,
         numbers.count(summary.step),
         numbers.count(summary.steps),
@@ -74,7 +88,9 @@ def _searched(item: Item) -> str:
 
 
 def ordered(items: Iterable[Item], column: int, reverse: bool, cards: Mapping[str, Card]) -> list[Item]:
-    """By a column of `COLUMNS`; runs without a value come last either way."""
+    """By a column of `COLUMNS`; runs without a value come last either way. The newest first is a tree, branches below their parents."""
+    if column == CHANGED and not reverse:
+        return [dataclasses.replace(item, lines=lines) for lines, item in tree(list(items))]
     keys: dict[str, Callable[[Item], str | float]] = {
         "run": lambda item: item.name,
         "state": lambda item: item.summary.state if item.summary else "",
@@ -82,7 +98,7 @@ def ordered(items: Iterable[Item], column: int, reverse: bool, cards: Mapping[st
         "of": lambda item: item.summary.steps if item.summary else math.nan,
         "metric": lambda item: metric_of(item, cards)[0],
         "value": lambda item: metric_of(item, cards)[1],
-        "changed": lambda item: -item.summary.modified if item.summary else math.nan,  # the newest first
+        "changed": lambda item: -item.modified if item.summary else math.nan,  # the newest first
         "disk": lambda item: item.bytes,
         "tags and note": lambda item: " ".join([*item.labels.tags, item.labels.note]),
     }

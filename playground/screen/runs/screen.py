@@ -89,7 +89,7 @@ class RunsScreen(Modal[RunsChoice | None]):
     def __init__(self, runs_dir: Path, cards: Mapping[str, Card]) -> None:
         super().__init__()
         self.runs_dir, self.cards = runs_dir, cards
-        self.sorted_by, self.reverse = COLUMNS.index("changed"), False
+        self.sorted_by, self.reverse = rows.CHANGED, False
         self.shown: list[Item] = []
         """Those in the table, in its order."""
         self._items: dict[str, Item] = {}
