@@ -179,7 +179,7 @@ def test_a_database_that_is_started_anew_is_waited_for(
 
     monkeypatch.setattr(outage, "opened", opened_again)
     scripted.dies = goes_away
-    assert sweep(tmp_path, "--trials", "9", "--jobs", "2", "--storage", server.url, name="anew") == 0
+    assert sweep(tmp_path, "--trials", "9", "--storage", server.url, name="anew", jobs=2) == 0
     check_whole(tmp_path, 9, "anew", address(server.url))
     assert capsys.readouterr().err == 3 * "anew: the database does not answer; waiting up to 5 min, and the runs train on\n"
     check_untold(server, tmp_path)
@@ -197,11 +197,11 @@ def test_a_sweep_in_a_database_is_stopped_and_gets_more_trials_from_another_fold
     for name in ("far-2", "far-3"):
         assert name in directory.names(other)
     worker = dlplay.start(str(other), calling=sweep_for_long, env={VARIABLE: server.url})
-    wait_until(lambda: directory.names(other)[3:], "a run")
+    run = directory.RunDirectory(other / "long-1")
+    wait_until(lambda: holder(run.lock_path), "it trains")
     assert cli.run(["sweep", "stop", "long", "--storage", server.url, "--runs-dir", str(one)]) == 0
     assert worker.wait().status == 130
-    held = [holder(directory.find(other, name).lock_path) for name in directory.names(other)]
-    assert set(held) == {None}
+    assert holder(run.lock_path) is None
 
 
 def sweep_for_long(folder: str) -> int:
