@@ -591,6 +591,25 @@ def test_what_an_optuna_study_keeps_of_the_number_of_trials_is_checked(
     assert "what is kept of the sweep s cannot be used" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("line", [b'{"op_code":99}', b"[]", b'{"op_code":0,"worker_id":1}'])
+def test_a_damaged_journal_of_optuna_is_told_and_the_other_sweeps_are_listed(
+    line: bytes, tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("damaged", "whole"):
+        assert sweep(tmp_path, "--trials", "1", name=name) == 0
+    log = find(tmp_path, "damaged").log_path
+    log.write_bytes(line + b"\n" + log.read_bytes())
+    (tmp_path / ".sweeps" / "link").symlink_to(tmp_path / ".sweeps" / "whole")
+    capsys.readouterr()
+    assert cli.run(["sweep", "list", "--runs-dir", str(tmp_path)]) == 0
+    damaged, link, whole = capsys.readouterr().out.splitlines()
+    assert damaged == f"damaged: {log} is damaged: Optuna cannot read it; restore it from a copy, or start another sweep"
+    assert "is a link" in link
+    assert whole.startswith("whole: autoencoder, 1 of 1 trials")
+    assert resume(tmp_path, name="damaged") == 2
+    assert capsys.readouterr().err == f"dlplay: {damaged.removeprefix('damaged: ')}\n"
+
+
 # --- an outage of the database ------------------------------------------------------------------------------------------------------------
 
 
@@ -875,6 +894,28 @@ def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkey
     monkeypatch.setattr(worker_module, "devices", lambda device: ["cuda:0", "cuda:1"])
     assert sweep(tmp_path, "--trials", "6", jobs=2) == 0
     assert sorted(started) == ["cuda:0"] * 3 + ["cuda:1"] * 3
+
+
+def test_a_gpu_on_which_the_run_of_a_dead_worker_trains_is_not_the_next_one(
+    tmp_path: Path, dlplay: Dlplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def start_and_die(arguments: Sequence[str], log_path: Path) -> Any:
+        at = arguments.index("--device")
+        started.append(arguments[at + 1])
+        dlplay.start(*arguments[:at], *arguments[at + 2 :])
+        wait_until(lambda: holder(log_path.with_name("lock")), "it trains")
+        raise Death
+
+    launch_with(start_and_die, monkeypatch)
+    monkeypatch.setattr(worker_module, "devices", lambda device: ["cuda:0", "cuda:1"])
+    with pytest.raises(Death):
+        sweep(tmp_path, "--trials", "2", steps=1_000_000)
+    with pytest.raises(Death):
+        resume(tmp_path, jobs=2)
+    assert started == ["cuda:0", "cuda:1"]
+    assert cli.run(["stop", "s", "--runs-dir", str(tmp_path)]) == 0
 
 
 def test_a_trial_that_a_person_puts_in_with_optuna_is_one_of_them(

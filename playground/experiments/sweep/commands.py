@@ -212,9 +212,8 @@ def list_sweeps(runs_dir: Path, as_json: bool) -> int:
     """Print one line for each sweep whose state is on this machine."""
     rows = []
     for name in names(runs_dir):
-        folder = find(runs_dir, name)
         try:
-            rows.append(_line(folder))
+            rows.append(_line(find(runs_dir, name)))
         except (ValueError, OSError) as error:
             rows.append({"name": name, "problem": str(error)})
     for row in rows:

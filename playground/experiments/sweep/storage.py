@@ -159,11 +159,15 @@ def _pruner(spec: SweepSpec) -> optuna.pruners.BasePruner:
 
 
 def _journal(folder: SweepFolder) -> JournalStorage:
-    """Optuna's own journal file, which any program can open with `JournalStorage(JournalFileBackend(…))`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        os.close(open_regular(folder.log_path, os.O_RDWR | os.O_CREAT))
-        return JournalStorage(JournalFileBackend(str(folder.log_path), _JournalLock(folder)))
+    """Optuna's own journal file, which any program can open with `JournalStorage(JournalFileBackend(…))`. Raises `SweepError` where it is
+    damaged."""
+    os.close(open_regular(folder.log_path, os.O_RDWR | os.O_CREAT))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return JournalStorage(JournalFileBackend(str(folder.log_path), _JournalLock(folder)))
+    except (AssertionError, LookupError, TypeError, ValueError, AttributeError):
+        raise SweepError(f"{folder.log_path} is damaged: Optuna cannot read it; restore it from a copy, or start another sweep") from None
 
 
 class _JournalLock(JournalFileOpenLock):

@@ -210,6 +210,7 @@ class Worker:
         else:
             run = directory.create(self._runs_dir, self._card.name, settings, self._spec.origin, name, group=self._spec.name)
         frozen = self._trials()[trial.number]
+        here = frozen.user_attrs.get("machine") == platform.node()
         return _Active(
             trial,
             run,
@@ -217,7 +218,8 @@ class Worker:
             Follower(run.journal_path),
             reported=set(frozen.intermediate_values),
             pruned=frozen.user_attrs.get("pruned", ""),
-            here=frozen.user_attrs.get("machine") == platform.node(),
+            here=here,
+            gpu=frozen.user_attrs.get("gpu", "") if here else "",
         )
 
     # --- following ------------------------------------------------------------------------------------------------------------------------
@@ -283,10 +285,11 @@ class Worker:
         if self._gpus:
             active.gpu = min(self._gpus, key=lambda gpu: sum(other.gpu == gpu for other in self._active if other is not active))
             arguments += ["--device", active.gpu]
-        active.process = launch.launch_blocking(arguments, active.run.log_path)
+            active.trial.set_user_attr("gpu", active.gpu)
         if not active.here:
             active.trial.set_user_attr("machine", platform.node())
             active.here = True
+        active.process = launch.launch_blocking(arguments, active.run.log_path)
 
     def _start_again(self, active: _Active, process: Launched) -> None:
         """Its process has died, or was refused."""
