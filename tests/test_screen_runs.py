@@ -130,6 +130,18 @@ async def test_a_run_is_tagged_noted_renamed_exported_and_opened(runs: Path) -> 
         await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "best")
 
 
+async def test_an_export_that_cannot_be_started_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(arguments: list[str], log: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        monkeypatch.setattr("dlplay.screen.runs.screen.launch", full)
+        await pilot.press("w", "enter")
+        await until(lambda: any("No space left on device" in note.message for note in app._notifications))
+        assert app.screen is screen
+
+
 async def test_a_wrong_answer_is_told_and_can_be_corrected(runs: Path) -> None:
     async with opened(runs, tab="convnet") as (app, pilot):
         screen = await list_of(app, pilot)

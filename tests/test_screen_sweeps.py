@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dlplay import cli
+from dlplay.runs import launch
+from dlplay.runs.lock import alive
+from dlplay.screen.run import answer
 from dlplay.screen.runs.parallel import ParallelCoordinates, positions
 from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
 from dlplay.widgets import LineChart, TableView
@@ -74,3 +79,34 @@ def test_values_that_are_no_numbers_stand_side_by_side() -> None:
     assert (x.tolist(), title) == ([1.0, 0.0, 1.0], " (adamw, sgd)")
     assert positions([True, False], False)[0].tolist() == [1.0, 0.0]
     assert positions([[16, 32], [8]], False)[1] == " (16,32, 8)"
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the place of Python, with a script to be written."""
+    path = tmp_path / "python"
+    path.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+    monkeypatch.setattr(launch, "_launcher", None)
+    return path
+
+
+@pytest.mark.parametrize("printed", ['{"name": "s"', "{'name': 1}", '{"name": "' + "x" * 2000 + '"}', ""])
+async def test_an_answer_that_is_none_is_told_in_words(
+    printed: str, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "ANSWER_BYTES", 1000)
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
+    with pytest.raises(RuntimeError, match="dlplay sweep list"):
+        await answer.last_answer(["sweep", "list"], tmp_path)
+
+
+async def test_a_question_that_nobody_waits_for_any_more_ends(program: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 600\n")
+    asked = asyncio.ensure_future(answer.answers(["sweep", "list"], tmp_path / "runs"))
+    await until(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await until(lambda: not alive(int(pid.read_text())))

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from dlplay.engine.card import Card
 from dlplay.engine.settings import code, show
 from dlplay.screen.dialogs.dialog import Choice, Dialog
-from dlplay.screen.run.answer import answers
+from dlplay.screen.run.answer import last_answer
 from dlplay.widgets import Curve, LineChart, Mark
 
 
@@ -29,7 +29,7 @@ async def range_test(card: Card, settings: Mapping[str, Any], origin: str, runs_
         file.flush()
         flags = [word for name, value in own_code.items() for word in ("--" + name.replace("_", "-"), show(value))]
         command = [card.name, "--headless", "--find-lr", "--set-file", file.name, *flags, *(("--from", origin) if origin else ())]
-        found: dict[str, Any] = (await answers(command, runs_dir))[-1]
+        found: dict[str, Any] = await last_answer(command, runs_dir)
         return found
 
 

@@ -11,18 +11,39 @@ from typing import Any
 
 from dlplay.runs.directory import explore_path
 from dlplay.runs.files import open_regular
-from dlplay.runs.launch import launch
+from dlplay.runs.launch import launch, terminate
 
 ANSWER_BYTES = 16 << 20
 
 
 async def answers(arguments: Sequence[str], runs_dir: Path) -> list[Any]:
-    """The lines that `dlplay ARGUMENTS --json --runs-dir RUNS_DIR` prints, as JSON values. Raises `RuntimeError` with its words."""
+    """The lines that `dlplay ARGUMENTS --json --runs-dir RUNS_DIR` prints, as JSON values.
+
+    Raises `RuntimeError` with its words. A process that nobody waits for any more is ended.
+    """
     folder = explore_path(runs_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ask-", dir=folder) as place:
         process = await launch([*arguments, "--json", "--runs-dir", str(runs_dir)], Path(place) / "answer.txt")
-        if await process.wait() != 0:
+        try:
+            status = await process.wait()
+        finally:
+            terminate(process)
+        if status != 0:
             raise RuntimeError(process.last_words(1).removeprefix("dlplay: ") or f"dlplay {arguments[0]} ended without an answer")
         with os.fdopen(open_regular(process.log_path, os.O_RDONLY), "rb") as file:
-            return [json.loads(line) for line in file.read(ANSWER_BYTES).splitlines() if line.startswith(b"{")]
+            printed = file.read(ANSWER_BYTES + 1)
+    try:
+        if len(printed) > ANSWER_BYTES:
+            raise ValueError
+        return [json.loads(line) for line in printed.splitlines() if line.startswith(b"{")]
+    except ValueError:
+        raise RuntimeError(f"what dlplay {' '.join(arguments[:2])} printed cannot be read here") from None
+
+
+async def last_answer(arguments: Sequence[str], runs_dir: Path) -> Any:
+    """The last of these values. Raises as `answers` does, and where there is none."""
+    *_, last = await answers(arguments, runs_dir) or [None]
+    if last is None:
+        raise RuntimeError(f"dlplay {' '.join(arguments[:2])} printed no answer")
+    return last

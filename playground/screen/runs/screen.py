@@ -294,7 +294,11 @@ class RunsScreen(Modal[RunsChoice | None]):
         log = directory.explore_path(self.runs_dir) / "export.txt"
         for item, target in targets:
             command = ["export", item.name, "--to", FORMATS[target.suffix], str(target), "--runs-dir", str(self.runs_dir)]
-            exported = await launch(command, log)
+            try:
+                exported = await launch(command, log)
+            except OSError as error:
+                self.notify(str(error), severity="error", timeout=8)
+                return
             if await exported.wait() != 0:
                 self.notify(exported.last_words(1).removeprefix("dlplay: "), severity="error", timeout=8)
                 return

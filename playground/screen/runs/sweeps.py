@@ -19,7 +19,7 @@ from textual.widgets.option_list import Option
 from dlplay.runs.console import format_number
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
-from dlplay.screen.run.answer import answers
+from dlplay.screen.run.answer import last_answer
 from dlplay.screen.runs.parallel import ParallelCoordinates, positions, shown
 from dlplay.widgets import Curve, LineChart, TableView
 
@@ -92,7 +92,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         """Ask again and again until every trial has ended."""
         while self.is_attached:
             try:
-                self.report = (await answers(["sweep", "show", self.sweep], self.runs_dir))[-1]
+                self.report = await last_answer(["sweep", "show", self.sweep], self.runs_dir)
             except (RuntimeError, OSError) as error:
                 self.notify(str(error), severity="error", timeout=8)
                 return
