@@ -22,7 +22,7 @@ from dlplay.runs.branch import branch
 from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History
-from dlplay.runs.journal import JournalReader
+from dlplay.runs.journal import JournalReader, history
 from dlplay.runs.listing import families, print_runs
 from dlplay.runs.summary import Summary
 from tests.conftest import Small
@@ -222,3 +222,13 @@ def test_a_damaged_checkpoint_is_not_branched_from(parent: RunDirectory, tmp_pat
         branch(tmp_path, parent, 20, {}, {})
     assert directory.names(tmp_path) == ["convnet-1"]
     assert np.array_equal(branch(tmp_path, parent, 16, {}, {}).store.steps(), [16])
+
+
+def test_damage_within_the_parent_s_journal_does_not_end_the_branch_s(
+    parent: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlplay.runs.branch.PART", 1)
+    whole = history(branch(tmp_path, parent, 40, {"steps": 99}, {}, "whole").journal_path)
+    first, *others = parent.journal_path.read_bytes().splitlines(keepends=True)
+    parent.journal_path.write_bytes(first + (b"x" * 999 + b"\n") * 1000 + b"".join(others))
+    assert history(branch(tmp_path, parent, 40, {"steps": 99}, {}, "damaged").journal_path) == whole

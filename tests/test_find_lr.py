@@ -194,3 +194,9 @@ def test_the_default_rate_is_near_what_is_suggested(name: str, tmp_path: Path) -
     ratios = {suggestion: rate / default for suggestion, rate in found.items() if rate is not None}
     assert any(0.1 <= ratio <= 10 for ratio in ratios.values()), ratios
     assert 0.05 <= ratios["valley"] <= 10, ratios
+
+
+@pytest.mark.parametrize("flags", [["--at", "3"], ["--svg", "x.svg"], ["--seeds", "0..3"], ["--name", "n"]])
+def test_what_a_range_test_does_not_use_is_refused(flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["convnet", "--headless", "--find-lr", *flags, "--runs-dir", str(tmp_path)]) == 2
+    assert f"leave out {flags[0]}" in capsys.readouterr().err

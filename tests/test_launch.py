@@ -17,7 +17,7 @@ import pytest
 from dlplay.runs import directory
 from dlplay.runs.client import RunError
 from dlplay.runs.directory import RunDirectory
-from dlplay.runs.launch import launch, launch_blocking, stop_run
+from dlplay.runs.launch import launch, launch_blocking, stop_run, terminate
 from dlplay.runs.lock import alive, holder
 
 ROOT = Path(__file__).parents[1]
@@ -171,3 +171,14 @@ def test_a_run_that_does_not_stop_is_told_with_the_way_out(run: RunDirectory) ->
         pytest.raises(RunError, match=rf"run gpt-1 did not stop within 0\.1 s; process {process.pid} still holds it: kill {process.pid}"),
     ):
         stop_run(run, 0.1)
+
+
+def test_a_process_that_has_just_ended_is_left_alone() -> None:
+    """Its launcher has waited for it, and has not told so yet."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+
+    class Unheard:
+        pid, returncode = ended.pid, None
+
+    terminate(Unheard())  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from dlplay.engine.settings import make, to_dict
 from dlplay.runs import directory, launch
 from dlplay.runs.launch import Launched, launch_blocking
 from dlplay.runs.launcher import ENDED_UNSEEN, Forked, Launcher
-from dlplay.runs.lock import alive
+from dlplay.runs.lock import alive, holder
 from tests.conftest import Small
 from tests.test_launch import wait_until
 
@@ -152,3 +152,18 @@ def test_what_it_has_read_no_fork_reads_again(architecture: str, monkeypatch: py
     task.read_ahead(settings)
     monkeypatch.setattr("dlplay.parts.corpora.read_corpus", None)
     assert task(settings, torch.device("cpu")).data_key
+
+
+async def test_one_that_does_not_answer_in_time_forks_nothing_afterwards(launcher: Launcher, tmp_path: Path) -> None:
+    """Else the run would be started twice: by it, and as a command."""
+    os.kill(launcher.pid, signal.SIGSTOP)
+    launcher._socket.settimeout(0.1)
+    try:
+        run, launched = started(tmp_path, "convnet", {"steps": 10_000, "channels": (2,)})
+        assert not forked(launched)
+        os.kill(launched.pid, signal.SIGKILL)
+        await launched.wait()
+    finally:
+        os.kill(launcher.pid, signal.SIGCONT)
+    wait_until(lambda: not alive(launcher.pid))
+    assert holder(run.lock_path) is None

@@ -16,6 +16,7 @@ from dlplay import cli
 from dlplay.engine.settings import MAX_SEEDS, SettingsError, parse_seeds
 from dlplay.experiments import pool, seeds
 from dlplay.runs import directory, launch
+from dlplay.runs.lock import RunLock
 from tests.conftest import Small, flags
 from tests.test_launch import ROOT, wait_until
 from tests.test_launcher import digests
@@ -158,3 +159,12 @@ def test_a_run_is_labelled_on_the_command_line(tmp_path: Path, capfd: pytest.Cap
     assert "are not tags" in capfd.readouterr().err
     assert cli.run(["label", "one", *where]) == 2
     assert directory.names(tmp_path) == ["two"]
+
+
+def test_a_group_of_which_one_run_trains_is_removed_as_a_whole_or_not_at_all(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        directory.create(tmp_path, "convnet", {}, name=f"g-s{number}", group="g")
+    with RunLock(directory.find(tmp_path, "g-s2").lock_path):
+        assert cli.run(["rm", "g", "--runs-dir", str(tmp_path)]) == cli.HELD
+    assert "run g-s2 is held by process" in capfd.readouterr().err
+    assert directory.names(tmp_path) == ["g-s0", "g-s1", "g-s2"]

@@ -29,6 +29,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
 from dlplay.runs import directory
 from dlplay.runs.console import print_line
+from dlplay.runs.lock import Held, holder
 
 
 def list_runs(
@@ -168,8 +169,12 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     from dlplay.experiments.sweep import spec as sweeps
 
     searched = [name for name in names if name in sweeps.names(folder)]
-    runs = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
-    for run in itertools.chain(*runs):
+    found = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
+    runs = list(itertools.chain(*found))
+    for run in runs:  # all of them or none
+        if (held_by := holder(run.lock_path)) is not None:
+            raise Held(held_by, run.name)
+    for run in runs:
         directory.remove(run)
         print_line(f"removed {run.name}")
     for name in searched:

@@ -53,7 +53,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if given.get("find_lr"):
         from dlplay.experiments import learning_rate
 
-        if unused := [name for name in ("name", "paused", "panel", *questions) if given.get(name)]:
+        if unused := [name for name in ("name", "paused", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
             raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
         return learning_rate.run(card, settings, start, runs_dir, as_json)
     if asks:

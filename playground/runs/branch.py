@@ -6,6 +6,7 @@ It is put together in a hidden folder and appears by one rename; from then on it
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import Mapping
@@ -66,11 +67,10 @@ def _copy_journal(source: Path, target: Path, step: int) -> None:
     """The events up to `step`, numbered anew."""
     reader, encoder, seq = JournalReader(source), msgspec.json.Encoder(), 0
     with os.fdopen(open_regular(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        while events := reader.read(PART):
-            for event in events:
-                if isinstance(event, COPIED) and (kept := up_to(event, step)) is not None:
-                    file.write(encoder.encode(msgspec.structs.replace(kept, seq=seq)) + b"\n")
-                    seq += 1
+        for event in itertools.chain.from_iterable(reader.parts(PART)):
+            if isinstance(event, COPIED) and (kept := up_to(event, step)) is not None:
+                file.write(encoder.encode(msgspec.structs.replace(kept, seq=seq)) + b"\n")
+                seq += 1
         file.flush()
         os.fsync(file.fileno())
 

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -179,6 +179,12 @@ class JournalReader:
             return events
         finally:
             os.close(fd)
+
+    def parts(self, limit: float) -> Iterator[list[DurableEvent]]:
+        """All events that there are by now, about `limit` bytes of the file at a time; a part may be empty, such as of damaged lines."""
+        before = None
+        while before != (before := (self._file, self._offset)):
+            yield self.read(limit)
 
     def _take(self, line: bytes, events: list[DurableEvent]) -> None:
         if self._skipping:

@@ -97,6 +97,7 @@ class Launcher:
                     pass
             except OSError as error:
                 self._gone = True
+                self._process.kill()  # it may yet read the request, and the run would be started twice
                 raise LauncherGone from error
             return Forked(self, pid)
 

@@ -181,11 +181,9 @@ def _run(run: RunDirectory, notes: list[str]) -> Member | None:
     card = _card(spec.architecture, spec.settings)
     history = History(card.metric, card.better) if card else History()
     reader = JournalReader(run.journal_path)
-    before = -1
     try:
-        while (left := reader.unread) not in (0, before):
-            before = left
-            history.add(reader.read(PART))
+        for events in reader.parts(PART):
+            history.add(events)
         summary = directory.summary(run)
     except OSError as error:
         notes.append(f"{run.name} is left out: {error.strerror or error}")
