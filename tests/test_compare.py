@@ -182,6 +182,16 @@ def test_a_group_is_one_source_with_quartiles_and_a_verdict(runs_dir: Path, type
     assert len(json.loads(typed("fast-*", "--json"))["sources"]) == 8, "which can be named one by one"
 
 
+def test_a_group_whose_runs_differ_in_more_than_their_seed_is_noted(runs_dir: Path, typed: Compare) -> None:
+    """Such as a sweep: how sure a difference is, is then no answer about one setting."""
+    for number in range(4):
+        final = {"test_accuracy": 0.8 + 0.01 * number}
+        make(runs_dir, f"sweep-{number}", group="sweep", lr=0.001 * (number + 1), finals=[{"test_accuracy": 0.1}, final])
+        make(runs_dir, f"seeds-{number}", group="seeds", seed=number, device="cuda:1", finals=[{"test_accuracy": 0.1}, final])
+    notes = json.loads(typed("sweep", "seeds", "--json"))["notes"]
+    assert notes == ["the runs of sweep differ in lr, not in their seed alone: how sure a difference is says nothing of one setting"]
+
+
 def test_what_luck_can_explain_is_not_called_better_for_sure(runs_dir: Path, typed: Compare) -> None:
     finals = {"one": [0.70, 0.80, 0.75, 0.78], "two": [0.72, 0.81, 0.79, 0.77]}
     for group, values in finals.items():

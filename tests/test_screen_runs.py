@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from textual.widgets import Input
 
 from dlplay.engine.events import Evaluated, Finished, Started, Stepped
+from dlplay.experiments.compare.statistics import Difference, difference
 from dlplay.runs import directory, labels
 from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.journal import Journal
@@ -221,6 +223,24 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
 def names_behind(app: PlaygroundApp) -> list[str]:
     chart = app.tab.query(LineChart).first()
     return [curve.name for curve in chart.curves if curve.behind and curve.name]
+
+
+async def test_the_screen_does_not_wait_for_the_statistics(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+
+    def noted(*groups: list[object]) -> Difference:
+        threads.add(threading.current_thread())
+        return difference(*groups)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dlplay.experiments.compare.comparison.difference", noted)
+    for number in range(2):
+        finished_run(runs, f"g-s{number}", 0.5, group="g")
+    async with opened(runs, tab="convnet") as (app, pilot):
+        await list_of(app, pilot, 5)
+        await pilot.press("x", "x", "x", "x", "x", "c")
+        await until(lambda: isinstance(app.screen, CompareScreen) and "95 % interval" in screen_text(app))
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_the_run_before_stays_behind_the_next_one(tmp_path: Path) -> None:

@@ -125,6 +125,22 @@ def test_submitted_cancelled_and_killed_workers_lose_nothing(
 
 
 @pytest.mark.slow
+def test_stopped_it_leaves_no_worker_that_waits_for_its_place(
+    tmp_path: Path, cluster: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(cluster.configuration))
+    on = ["--on", "slurm", "--slurm", "partition=main,time=5"]
+    assert sweep(tmp_path, "--trials", "4", *on, name="crowd", steps=1_000_000, jobs=4) == 0
+    wait_until(lambda: len(saved(tmp_path)) == 2, "there is place for two")
+    assert cluster("squeue", "-h", "-t", "PENDING")
+    assert cli.run(["stop", "crowd", "--runs-dir", str(tmp_path)]) == 0
+    assert "0 of 4 trials have ended, 2 begun and saved" in capsys.readouterr().out
+    wait_until(lambda: not cluster("squeue", "-h"), "no job is left")
+    assert workers("crowd") == []
+    assert show(tmp_path, capsys, "crowd").counts == {"left": 2}
+
+
+@pytest.mark.slow
 def test_a_database_s_address_reaches_the_jobs_and_no_file(
     tmp_path: Path, cluster: Slurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,6 +93,16 @@ class Comparison:
         """What each source reached that is compared in this metric."""
         return [_reached(source, metric) for source in self.having(metric)]
 
+    @property
+    def judged(self) -> list[Metric]:
+        """The metrics by which sources are better or worse than one another."""
+        return [metric for metric in self.metrics if metric.kind != "training"]
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether it can be said how sure a difference is."""
+        return any(source.group for source in self.sources)
+
     def differences(self, metric: Metric) -> dict[str, Difference]:
         """The others against the first one: final values, by source; of sources that have a finite one."""
         if metric.name not in self._differences:
@@ -124,7 +134,7 @@ def compare(sources: Sequence[Source], notes: Sequence[str], wanted: Sequence[st
     ]
     if not metrics:
         raise SettingsError("; ".join([f"they share no metric that means the same: {_what_each_has(sources)}", *notes]))
-    return Comparison(list(sources), metrics, notes + _data_notes(sources))
+    return Comparison(list(sources), metrics, notes + _data_notes(sources) + _group_notes(sources))
 
 
 def _comparable(name: str, having: Sequence[Source]) -> list[Source]:
@@ -212,6 +222,26 @@ def _data_notes(sources: Sequence[Source]) -> list[str]:
     if len(readers) < 2:
         return []
     return ["the data differ: " + "; ".join(f"{_and(names)}: {data[:200]}" for data, names in readers.items())]
+
+
+def _group_notes(sources: Sequence[Source]) -> list[str]:
+    """Which groups are not of runs that differ in their seed alone, such as sweeps."""
+    notes = []
+    for source in sources:
+        if source.group and (names := _settings_that_differ(source)):
+            what = f"the runs of {source.name} differ in {_and(names)}, not in their seed alone"
+            notes.append(f"{what}: how sure a difference is says nothing of one setting")
+    return notes
+
+
+def _settings_that_differ(source: Source) -> list[str]:
+    """The settings, but for the seed and the device, in which runs on the same data differ."""
+    by_data: dict[str, dict[str, set[str]]] = {}
+    for member in source.members:
+        for name, value in member.settings.items():
+            by_data.setdefault(member.dataset, {}).setdefault(name, set()).add(_shown(value))
+    found = (name for values in by_data.values() for name, texts in values.items() if len(texts) > 1)
+    return [name for name in dict.fromkeys(found) if name not in ("seed", "device")]
 
 
 def _data(member: Member) -> str:

@@ -63,11 +63,11 @@ def _curves(comparison: Comparison, axis: Axis, width: int, colours: Palette) ->
 
 
 def _answer(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
-    judged = [metric for metric in comparison.metrics if metric.kind != "training"]
+    judged = comparison.judged
     for metric in judged:
         yield from _reached(comparison, metric, width, colours)
         yield []
-    if any(source.group for source in comparison.sources):
+    if comparison.has_groups:
         for metric in judged:
             for line in verdicts(comparison, metric):
                 yield from _words(line, width, colours)
@@ -160,7 +160,7 @@ def _reached(comparison: Comparison, metric: Metric, width: int, colours: Palett
     """Final and best values with their baselines, and differences to the first."""
     found = comparison.reached(metric)
     known = f"{metric.direction} is better" if metric.direction else "which values are better is not known"
-    means = any(source.group for source in comparison.sources)
+    means = comparison.has_groups
     yield _title(f"{metric.name} ({known})", colours)
     table = [["", "mean of last" if means else "last", "at step", f"against {fit(found[0].source, 20).rstrip()}", "best", "at step"]]
     for item in found:

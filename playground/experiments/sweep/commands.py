@@ -20,7 +20,7 @@ from dlplay.experiments.pool import default_jobs
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.report import print_report, report
-from dlplay.experiments.sweep.slurm import parse_options, submit
+from dlplay.experiments.sweep.slurm import cancel_waiting, parse_options, submit
 from dlplay.experiments.sweep.space import check_together, parse_search
 from dlplay.experiments.sweep.spec import (
     Prune,
@@ -161,6 +161,7 @@ def work(name: str, runs_dir: Path, way: How, *, trials: int | None, trust_code:
 def stop(name: str, runs_dir: Path, way: How) -> int:
     """End a sweep's workers, on every machine, and its runs, once these are saved; `work` goes on with it. Raises as that does."""
     folder = _joined(name, runs_dir, way.url)
+    cancel_waiting(folder)
     with opened(folder, folder.spec, way.url) as backend:
         backend.stop()
         _wait(lambda: not any(True for _ in _in_work(backend)), f"a worker of {name}")

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,13 @@ def _executor_class() -> Any:
     except ImportError:
         raise SettingsError("--on slurm needs the package submitit: pip install 'dlplay[slurm]'") from None
     return SlurmExecutor
+
+
+def cancel_waiting(folder: SweepFolder) -> None:
+    """Cancel the sweep's workers that Slurm has not started yet."""
+    jobs = sorted({path.name.partition("_")[0] for path in (folder.path / "slurm").glob("*_submitted.pkl")})
+    if jobs and shutil.which("scancel"):
+        subprocess.run(["scancel", "--state=PENDING", *jobs], check=False, capture_output=True)
 
 
 def submit(

@@ -84,12 +84,18 @@ class CompareScreen(Modal[None]):
     @work(group="compare", exclusive=True)
     async def _read(self) -> None:
         try:
-            found = await asyncio.to_thread(sources.find, self.names, (), self.runs_dir, {})
-            self._comparison = await asyncio.to_thread(compare, found.sources, found.notes)
+            self._comparison = await asyncio.to_thread(self._compare)
             self.query_one(Report).show(self._comparison, AXES[self._axis])
         except (SettingsError, DataError, CheckpointError, RunNameError, SpecError, OSError) as error:
             self.notify(str(error), severity="error", timeout=8)
             self.dismiss(None)
+
+    def _compare(self) -> Comparison:
+        found = sources.find(self.names, (), self.runs_dir)
+        comparison = compare(found.sources, found.notes)
+        for metric in comparison.judged if comparison.has_groups else ():
+            comparison.differences(metric)  # kept: they are too slow to compute while the screen waits
+        return comparison
 
     def action_axis(self) -> None:
         """Draw the curves over the next axis that all of them can be placed on."""
