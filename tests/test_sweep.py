@@ -610,6 +610,15 @@ def test_a_damaged_journal_of_optuna_is_told_and_the_other_sweeps_are_listed(
     assert capsys.readouterr().err == f"dlplay: {damaged.removeprefix('damaged: ')}\n"
 
 
+def test_what_a_killed_command_left_behind_is_removed_by_the_next_sweep(tmp_path: Path, scripted: Scripted) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for kind in ("new", "gone"):
+        (tmp_path / ".sweeps" / f".{kind}-{ended.pid}-x" / "locks").mkdir(parents=True)
+    assert sweep(tmp_path, "--trials", "1") == 0
+    assert [path.name for path in (tmp_path / ".sweeps").iterdir()] == ["s"]
+
+
 # --- an outage of the database ------------------------------------------------------------------------------------------------------------
 
 

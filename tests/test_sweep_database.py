@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from dlplay import cli
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep import worker as worker_module
 from dlplay.experiments.sweep.spec import find
-from dlplay.experiments.sweep.storage import VARIABLE, address, opened
+from dlplay.experiments.sweep.storage import VARIABLE, DatabaseLocks, address, opened
 from dlplay.runs import directory
 from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, wait_until
@@ -183,6 +185,19 @@ def test_a_database_that_is_started_anew_is_waited_for(
     check_whole(tmp_path, 9, "anew", address(server.url))
     assert capsys.readouterr().err == 3 * "anew: the database does not answer; waiting up to 5 min, and the runs train on\n"
     check_untold(server, tmp_path)
+
+
+def test_both_ends_notice_when_the_other_machine_is_gone(tmp_path: Path, server: Postgres, scripted: Scripted) -> None:
+    assert sweep(tmp_path, "--trials", "1", "--storage", server.url, name="ends") == 0
+    with opened(find(tmp_path, "ends"), find(tmp_path, "ends").spec, address(server.url)) as backend:
+        assert isinstance(backend.locks, DatabaseLocks)
+        connection = backend.locks._connection
+        theirs = [connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar() for name in ("idle", "interval", "count")]
+        with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as ours:  # type: ignore[union-attr]
+            options = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+            assert (
+                [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [int(str(value)) for value in theirs] == [30, 10, 3]
+            )
 
 
 def test_a_sweep_in_a_database_is_stopped_and_gets_more_trials_from_another_folder(

@@ -20,16 +20,15 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from dlplay.engine.paths import expanded
-from dlplay.runs.files import open_regular
+from dlplay.runs.files import drafted, open_regular
 from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
 
@@ -216,7 +215,7 @@ def create(
         parent_step=parent_step,
         created=time.time(),
     )
-    with _staged(runs_dir, spec) as draft:
+    with drafted(runs_dir, "run.json", msgspec.json.encode(spec)) as draft:
         fill(draft)
         candidates = (
             [name] if name is not None else (f"{architecture}-{n}" for n in itertools.count(_last_number(runs_dir, architecture) + 1))
@@ -363,22 +362,6 @@ def check_name(name: str) -> None:
     """Raises `RunNameError` unless `name` can be a run's name."""
     if not _NAME.fullmatch(name):
         raise RunNameError(f"{name[:80]!r} cannot be a run's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")
-
-
-@contextlib.contextmanager
-def _staged(runs_dir: Path, spec: Spec) -> Iterator[Path]:
-    """A hidden folder (mode 0700) with the spec, for the caller to rename; otherwise it is removed."""
-    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=runs_dir))
-    try:
-        fd = os.open(draft / "run.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _read_spec(path: Path) -> Spec:

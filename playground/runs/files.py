@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 
 class NotRegular(OSError):
@@ -24,3 +30,19 @@ def open_regular(path: Path, flags: int) -> int:
         os.close(fd)
         raise NotRegular(errno.EINVAL, "not a regular file", str(path))
     return fd
+
+
+@contextlib.contextmanager
+def drafted(folder: Path, file: str, data: bytes) -> Iterator[Path]:
+    """A hidden folder in `folder` (mode 0700) with a file of this JSON, indented, for the caller to rename; otherwise it is removed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=folder))
+    try:
+        fd = os.open(draft / file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as written:
+            written.write(msgspec.json.format(data, indent=2))
+            written.flush()
+            os.fsync(written.fileno())
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -22,7 +22,7 @@ from dlplay.engine.settings import SettingsError, to_dict
 from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, combinations, parse_search
 from dlplay.runs import directory
 from dlplay.runs.directory import SPEC_LIMIT, RunNameError
-from dlplay.runs.files import open_regular
+from dlplay.runs.files import drafted, open_regular
 
 Sampler = Literal["tpe", "random", "grid"]
 Prune = Literal["median", "hyperband", "none"]
@@ -164,11 +164,6 @@ def decode(data: bytes | str, source: str) -> SweepSpec:
     return msgspec.structs.replace(spec, settings=settings)
 
 
-def encode(spec: SweepSpec) -> bytes:
-    """As JSON."""
-    return msgspec.json.format(msgspec.json.encode(spec), indent=2)
-
-
 def sweeps_dir(runs_dir: Path) -> Path:
     """The hidden folder of all sweeps' state, beside their runs."""
     return runs_dir / ".sweeps"
@@ -229,21 +224,14 @@ def staged(runs_dir: Path, spec: SweepSpec) -> Iterator[SweepFolder]:
     """A hidden folder (mode 0700) with the description of a new sweep, which appears under its name, complete, when the block ends without
     an error. Raises `RunNameError` when another has come to have that name."""
     parent = sweeps_dir(runs_dir)
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = SweepFolder(Path(tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=parent)))
-    try:
-        draft.locks_path.mkdir(mode=0o700)
-        fd = os.open(draft.path / "sweep.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(encode(spec))
-            file.flush()
-            os.fsync(file.fileno())
-        yield draft
+    directory.clean(parent)
+    with drafted(parent, "sweep.json", msgspec.json.encode(spec)) as draft:
+        folder = SweepFolder(draft)
+        folder.locks_path.mkdir(mode=0o700)
+        yield folder
         try:
-            draft.path.rename(parent / spec.name)
+            draft.rename(parent / spec.name)
         except OSError:
             if not (parent / spec.name).exists():
                 raise
             raise RunNameError(f"there is a sweep {spec.name!r} already; choose another name") from None
-    finally:
-        shutil.rmtree(draft.path, ignore_errors=True)

@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.sweep.locks import FolderLocks, Locks, held
-from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, encode, more_trials
+from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, more_trials
 from dlplay.runs.files import open_regular
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def create(folder: SweepFolder, spec: SweepSpec, url: str) -> None:
             raise SweepError(
                 f"the database has a sweep {spec.name!r} already; join it: dlplay sweep work {spec.name}, or choose another name"
             )
-        study.set_user_attr("sweep", encode(spec).decode())
+        study.set_user_attr("sweep", msgspec.json.encode(spec).decode())
 
 
 def described(name: str, url: str) -> SweepSpec:
@@ -215,13 +215,19 @@ def _cut(path: Path) -> None:
 # --- the database -------------------------------------------------------------------------------------------------------------------------
 
 
+KEEPALIVES = {"idle": 30, "interval": 10, "count": 3}
+"""The other machine is asked for after so many seconds of silence, again after so many, and taken for dead when it is silent so often."""
+REACH = {"connect_timeout": 15, **{f"keepalives_{name}": value for name, value in KEEPALIVES.items()}}
+"""How libpq finds out that the database's machine is gone: by itself it would wait for hours."""
+
+
 @contextlib.contextmanager
 def _connected(url: str, name: str) -> Iterator[tuple[RDBStorage, DatabaseLocks]]:
     try:
         import psycopg  # noqa: F401
     except ImportError:
         raise SettingsError("a sweep in a database needs the package psycopg: pip install 'dlplay[postgres]'") from None
-    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2})
+    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2, "connect_args": REACH})
     try:
         locks = DatabaseLocks(storage.engine.connect(), name)
         try:
@@ -240,8 +246,8 @@ class DatabaseLocks:
         self._connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         self._sweep = sweep
         self._held: set[str] = set()
-        for name, seconds in (("idle", 30), ("interval", 10), ("count", 3)):  # or else a machine that lost its power holds them for hours
-            self._connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {seconds}")
+        for name, value in KEEPALIVES.items():  # or else a machine that lost its power holds them for hours
+            self._connection.exec_driver_sql(f"SET tcp_keepalives_{name} = {value}")
 
     def take(self, name: str) -> bool:
         if name in self._held or not self._ask("pg_try_advisory_lock", name):
