@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from dlplay import cli
+from dlplay.experiments.sweep import storage
+from dlplay.experiments.sweep.spec import find
 from dlplay.runs import launch
 from dlplay.runs.lock import alive
 from dlplay.screen.run import answer
@@ -52,6 +54,18 @@ async def test_a_sweep_is_looked_at_opened_and_adopted(runs: Path) -> None:
         await until(lambda: isinstance(app.screen, SweepScreen) and app.screen.query_one(TableView).rows)
         await pilot.press("enter")
         await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == screen.report["trials"][0]["run"])
+
+
+async def test_a_sweep_is_stopped_and_gone_on_with(runs: Path) -> None:
+    with storage.opened(find(runs, "mine"), find(runs, "mine").spec, "") as backend:
+        backend.extend(4)
+    async with opened(runs, tab="convnet") as (app, pilot):
+        await pilot.press("escape", "W")
+        await until(lambda: isinstance(app.screen, SweepScreen) and "3 complete of 4 trials" in screen_text(app))
+        await pilot.press("s")
+        await until(lambda: any("3 of 4 trials have ended, 0 begun" in note.message for note in app._notifications))
+        await pilot.press("g")
+        await until(lambda: "4 complete of 4 trials" in screen_text(app))
 
 
 async def test_without_a_sweep_the_way_to_one_is_told_and_of_several_one_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from dlplay.runs.console import format_number
+from dlplay.runs.launch import launch
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
 from dlplay.screen.run.answer import last_answer
@@ -25,6 +26,8 @@ from dlplay.widgets import Curve, LineChart, TableView
 
 LIVE_SECONDS = 3.0
 """Between two looks at a sweep that goes on."""
+USAGE = 2
+"""Exit status of a command that was refused."""
 Report = Mapping[str, Any]
 """As `dlplay sweep show --json` prints it."""
 
@@ -65,6 +68,8 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         Binding("v", "view(1)", "next picture"),
         Binding("V", "view(-1)", "picture before"),
         Binding("a", "adopt", "adopt"),
+        Binding("s", "stop", "stop"),
+        Binding("g", "resume", "go on"),
     ]
 
     def __init__(self, name: str, runs_dir: Path) -> None:
@@ -80,7 +85,10 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             yield LineChart(id="sweep-chart", empty="no trial has told a value yet")
             yield ParallelCoordinates(id="sweep-parallel")
             yield TableView(id="sweep-trials", empty="no trials yet")
-            yield Static("enter opens a trial in its tab   a adopts its settings   v the next picture   esc close", id="sweep-keys")
+            yield Static(
+                "enter opens a trial in its tab   a adopts its settings   v the next picture   s stops the sweep   g goes on   esc close",
+                id="sweep-keys",
+            )
 
     def on_mount(self) -> None:
         self.query_one(ParallelCoordinates).display = False
@@ -182,6 +190,29 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         at = self.query_one(TableView).cursor
         trials = self.report.get("trials", [])
         return trials[at] if at < len(trials) else None
+
+    @work(group="stop")
+    async def action_stop(self) -> None:
+        """By the command that a person could have typed, as `action_resume`."""
+        try:
+            stopped = await last_answer(["sweep", "stop", self.sweep], self.runs_dir)
+        except (RuntimeError, OSError) as error:
+            self.notify(str(error), severity="error", timeout=8)
+            return
+        self.notify(f"stopped; {stopped['ended']} of {stopped['trials']} trials have ended, {stopped['begun']} begun and saved")
+        self._follow()
+
+    @work(group="resume")
+    async def action_resume(self) -> None:
+        log = self.runs_dir / ".sweeps" / self.sweep / "log.txt"
+        try:
+            worker = await launch(["sweep", "resume", self.sweep, "--runs-dir", str(self.runs_dir)], log)
+        except OSError as error:
+            self.notify(str(error), severity="error", timeout=8)
+            return
+        self._follow()
+        if await worker.wait() == USAGE:
+            self.notify(worker.last_words(1).removeprefix("dlplay: "), severity="error", timeout=8)
 
     @on(TableView.Selected)
     def _opened(self) -> None:
