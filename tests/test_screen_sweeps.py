@@ -115,12 +115,26 @@ async def test_an_answer_that_is_none_is_told_in_words(
         await answer.last_answer(["sweep", "list"], tmp_path)
 
 
-async def test_a_question_that_nobody_waits_for_any_more_ends(program: Path, tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_question_that_nobody_waits_for_any_more_ends(
+    begun: bool, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, may_begin = tmp_path / "pid", asyncio.Event()
+
+    async def slowly(arguments: list[str], log: Path) -> launch.Launched:
+        process = await launch.launch(arguments, log)
+        await may_begin.wait()
+        return process
+
+    monkeypatch.setattr(answer, "launch", slowly)
+    if begun:
+        may_begin.set()
     program.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 600\n")
     asked = asyncio.ensure_future(answer.answers(["sweep", "list"], tmp_path / "runs"))
     await until(lambda: pid.exists() and pid.read_text().endswith("\n"))
     asked.cancel()
+    await asyncio.sleep(0)
+    may_begin.set()
     with pytest.raises(asyncio.CancelledError):
         await asked
     await until(lambda: not alive(int(pid.read_text())))

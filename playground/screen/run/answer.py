@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -24,11 +25,12 @@ async def answers(arguments: Sequence[str], runs_dir: Path) -> list[Any]:
     folder = explore_path(runs_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ask-", dir=folder) as place:
-        process = await launch([*arguments, "--json", "--runs-dir", str(runs_dir)], Path(place) / "answer.txt")
+        starting = asyncio.ensure_future(launch([*arguments, "--json", "--runs-dir", str(runs_dir)], Path(place) / "answer.txt"))
         try:
+            process = await asyncio.shield(starting)
             status = await process.wait()
         finally:
-            terminate(process)
+            terminate(await starting)
         if status != 0:
             raise RuntimeError(process.last_words(1).removeprefix("dlplay: ") or f"dlplay {arguments[0]} ended without an answer")
         with os.fdopen(open_regular(process.log_path, os.O_RDONLY), "rb") as file:
