@@ -211,6 +211,8 @@ def test_a_sweep_in_a_database_is_stopped_and_gets_more_trials_from_another_fold
     assert json.loads(capsys.readouterr().out)["counts"] == {"complete": 3}
     for name in ("far-2", "far-3"):
         assert name in directory.names(other)
+    assert cli.run(["stop", "far", "--storage", server.url, "--runs-dir", str(other)]) == 0
+    assert "far has ended, with 3 trials" in capsys.readouterr().out
     worker = dlplay.start(str(other), calling=sweep_for_long, env={VARIABLE: server.url})
     run = directory.RunDirectory(other / "long-1")
     wait_until(lambda: holder(run.lock_path), "it trains")

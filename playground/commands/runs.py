@@ -18,6 +18,7 @@ from dlplay.commands.parameters import (
     RunName,
     RunsDir,
     Steps,
+    Storage,
     Threads,
     TrustCode,
     Until,
@@ -52,14 +53,16 @@ def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
     return open_screen(tab=architectures.card(run.spec.architecture).name, runs_dir=folder, attach=run.name)
 
 
-def stop(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
+def stop(name: RunName, /, *, storage: Storage = None, runs_dir: RunsDir = None) -> int:
     """Stop a run, every run of a group, or a sweep, after saving it."""
     from dlplay.experiments.sweep import spec as sweeps
     from dlplay.runs import launch
 
     folder = directory.default_runs_dir(runs_dir)
     if name in sweeps.names(folder):
-        return stop_sweep(name, runs_dir=folder)
+        return stop_sweep(name, storage=storage, runs_dir=folder)
+    if storage is not None:
+        raise SettingsError(f"--storage goes with a sweep, and {name} is none of this machine: dlplay sweep stop {name} --storage …")
     for run in directory.find_all(folder, name):
         print_line(launch.stop_run(run))
     return 0
