@@ -1,6 +1,6 @@
 """Makes the README's pictures: opens the real screen, trains for real, acts, and writes what it shows as SVG.
 
-python docs/pictures.py [FOLDER] [NAME …]        all of them take about ten minutes on two cores
+python docs/pictures.py [FOLDER] [NAME …]        all of them take about fifteen minutes on two cores
 """
 
 from __future__ import annotations
@@ -132,6 +132,49 @@ async def filled(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     await asyncio.sleep(3)
 
 
+async def compared(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """Two learning rates, five seeds of each: the list of runs, both groups marked, and what `c` says of them."""
+    await command(app, "convnet", "--headless", "--steps", "200", "--lr", "0.003", "--seeds", "0..4", "--name", "low")
+    await command(app, "convnet", "--headless", "--steps", "200", "--lr", "0.01", "--seeds", "0..4", "--name", "high")
+    await pilot.press("escape", "R")
+    await wait_for(lambda: "+ low" in text(app) and "+ high" in text(app))
+    await pilot.press("slash", *"lr 0.01", "enter", "x", "slash", *[*["backspace"] * 7, *"low", "enter", "x", "c"])
+    await wait_for(lambda: "is better than" in text(app))
+
+
+async def swept(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """A small search, and one of its trials under the cursor."""
+    search = ("lr=1e-4..1e-1:log", "channels=8,16/16,32/8,16,32", "dropout=0..0.5")
+    flags = [word for dimension in search for word in ("--search", dimension)]
+    await command(
+        app, "sweep", "convnet", *flags, "--trials", "24", "--prune", "median", "--steps", "120", "--eval-every", "20", "--name", "rates"
+    )
+    await pilot.press("escape", "W")
+    await wait_for(lambda: "of 24 trials" in text(app))
+    await pilot.press("down")
+    await asyncio.sleep(1)
+
+
+async def looked_back(app: PlaygroundApp, pilot: Pilot[None]) -> None:
+    """The attention of a run as it was early on."""
+    await train_until(app, pilot, card_steps("gpt") // 3)
+    await pilot.press("z")
+    await wait_for(lambda: app.looking_back)
+    for _ in range(9):
+        await pilot.press("left_parenthesis")
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(3)
+
+
+async def command(app: PlaygroundApp, *words: str) -> None:
+    """What a person would type in a terminal beside the screen."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "dlplay", *words, "--runs-dir", str(app.runs_dir), stdout=asyncio.subprocess.DEVNULL
+    )
+    if await process.wait():
+        raise RuntimeError(f"dlplay {' '.join(words)} ended with {process.returncode}")
+
+
 async def answered(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     """What the shipped model says."""
     await asyncio.sleep(4)
@@ -152,13 +195,21 @@ OWN: dict[str, Picture] = {
     "bert": ("bert", WIDE, {"sentence": "If the [MASK] is not found, a NameError [MASK] is raised."}, filled),
     "transformer-xl": ("transformer-xl", WIDE, {}, answered),
     "gpt-80x24": ("gpt", (80, 24), {}, acted),
+    "compare": ("convnet", WIDE, {}, compared),
+    "sweep": ("convnet", WIDE, {}, swept),
+    "look-back": ("gpt", WIDE, {}, looked_back),
 }
 """Pictures of something in particular."""
 
 
+def card_steps(name: str) -> int:
+    """Steps of a training with the default settings."""
+    return int(architectures.cards()[name].settings().steps)
+
+
 def pictures() -> dict[str, Picture]:
     """One of every tab, by default at a third of its training, and a few others."""
-    trained = {name: (name, WIDE, {}, training(card.settings().steps // 3)) for name, card in architectures.cards().items()}
+    trained = {name: (name, WIDE, {}, training(card_steps(name) // 3)) for name in architectures.cards()}
     return trained | OWN
 
 
@@ -166,11 +217,11 @@ async def main(target: Path, names: Sequence[str]) -> None:
     """The pictures of these names, or all."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "runs").mkdir(mode=0o700)
         known = pictures()
         for picture in names or known:
             tab, size, options, scene = known[picture]
+            folder = Path(name) / picture  # its own, or a model of the picture before may still be open under the same name
+            (folder / "runs").mkdir(mode=0o700, parents=True)
             async with playground(folder, tab, size, options=options) as (app, pilot):
                 await scene(app, pilot)
                 app.save_screenshot(str(target / f"{picture}.svg"))

@@ -18,7 +18,7 @@ import pytest
 from dlplay import architectures, cli, widgets
 from dlplay.engine.events import Applied, Baselines, DurableEvent, Evaluated, Finished, Started, Stepped
 from dlplay.engine.settings import SettingsError, to_dict
-from dlplay.experiments.compare import files, picture, sources
+from dlplay.experiments.compare import files, picture, sources, spread
 from dlplay.experiments.compare.comparison import compare
 from dlplay.experiments.compare.member import Measured, Member, Source
 from dlplay.exports.curves import write_csv, write_tensorboard
@@ -510,13 +510,13 @@ def test_the_quartiles_are_those_of_the_members() -> None:
     x = np.arange(5.0)
     lines = [(x, x * 0 + value) for value in (1.0, 2.0, 3.0, 4.0, 10.0)]
     lines.append((np.array([0.0, 2.0]), np.array([0.0, 0.0])))
-    at, low, quarter, median, three_quarters, high = picture.quartiles(lines)
+    at, low, quarter, median, three_quarters, high = spread.quartiles(lines)
     assert at.tolist() == [0, 1, 2, 3, 4]
     assert (low[1], high[1]) == (0, 10), "between two points a member is a straight line"
     for step, members in ((1, [0, 1, 2, 3, 4, 10]), (4, [1, 2, 3, 4, 10])):
         assert (quarter[step], median[step], three_quarters[step]) == tuple(np.quantile(members, [0.25, 0.5, 0.75]))
-    longest = picture.quartiles([(np.arange(100_000.0), np.ones(100_000)), (np.arange(0, 100_000, 7.0), np.ones(14_286))])
-    assert len(longest[0]) == picture.GRID
+    longest = spread.quartiles([(np.arange(100_000.0), np.ones(100_000)), (np.arange(0, 100_000, 7.0), np.ones(14_286))])
+    assert len(longest[0]) == spread.GRID
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -17,6 +17,8 @@ from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import Held, RunLock
 from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.dialogs.palette import Palette
+from dlplay.screen.keys import KeyHints
 from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
@@ -24,11 +26,20 @@ from tests.screen_pilot import opened, screen_text, until
 
 
 def finished_run(
-    folder: Path, name: str, accuracy: float, architecture: str = "convnet", group: str = "", parent: str = ""
+    folder: Path,
+    name: str,
+    accuracy: float,
+    architecture: str = "convnet",
+    *,
+    group: str = "",
+    parent: str = "",
+    parent_step: int = 7,
+    **settings: object,
 ) -> RunDirectory:
-    run = directory.create(folder, architecture, {"steps": 20}, name=name, group=group, parent=parent, parent_step=7)
+    settings = {"steps": 20} | settings
+    run = directory.create(folder, architecture, settings, name=name, group=group, parent=parent, parent_step=parent_step)
     journal = Journal(run.journal_path)
-    started = {"settings": {"steps": 20}, "device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "", "versions": {}}
+    started = {"settings": settings, "device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "", "versions": {}}
     journal.append(Started(step=0, architecture=architecture, name=name, origin="", pid=1, **started))
     journal.append(Stepped(step=20, first=1, metrics={"train_loss": [2.0 - 0.05 * step for step in range(20)]}, seconds=1.0))
     journal.append(Evaluated(step=20, metrics={"test_accuracy": accuracy, "test_loss": 1.0 - accuracy}))
@@ -105,6 +116,40 @@ async def test_branches_stand_below_their_parent_unless_the_list_is_sorted(runs:
         await until(lambda: names() == ["narrow", "wide", "wider", "tall", "widest", "deep"])
         await pilot.press("S", "slash", *"wider")
         await until(lambda: names() == ["wider", "└ widest"])
+
+
+async def test_a_group_is_one_line_and_a_branch_stands_below_its_parent(runs: Path) -> None:
+    for seed, accuracy in enumerate((0.81, 0.82, 0.86)):
+        finished_run(runs, f"many-s{seed}", accuracy, group="many", seed=seed, lr=0.01)
+    finished_run(runs, "half", 0.5, parent="deep", parent_step=10)
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot, 5)
+        names = listed(app)
+        assert names[names.index("deep") + 1] == "half"
+        await until(lambda: "└ half" in screen_text(app) and "branch of deep from step 10" in screen_text(app))
+        (line,) = [line for line in screen_text(app).splitlines() if "+ many" in line]
+        assert "finished" in line
+        assert "82.00 %" in line
+        assert "lr 0.01" in line
+        assert "seed" not in line
+        assert "median of 3 runs" in line
+        row = names.index("many") + 1
+        await pilot.click(TableView, offset=(5, row))  # a click moves the cursor, a second one chooses
+        assert listed(app) == names
+        await pilot.click(TableView, offset=(5, row))
+        await until(lambda: set(listed(app)) == {*names, "many-s0", "many-s1", "many-s2"})
+        await pilot.press("x")
+        assert {item.name for item in screen.chosen} == {"many-s0", "many-s1", "many-s2"}
+        await pilot.press("up", "e")
+        await until(lambda: any("many is a group" in note.message for note in app._notifications))
+        hints = screen.query_one(KeyHints)
+        y, start, _, _ = next(span for span in hints._spans if span[3].binding.action == "compare")
+        await pilot.click(KeyHints, offset=(start, y))
+        await until(lambda: isinstance(app.screen, CompareScreen) and "3 runs of ConvNet" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
+        await pilot.press("ctrl+p")
+        await until(lambda: isinstance(app.screen, Palette) and "rename (e)" in screen_text(app))
 
 
 async def test_a_run_is_tagged_noted_renamed_exported_and_opened(runs: Path) -> None:
@@ -199,10 +244,10 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
     for seed in range(3):
         finished_run(runs, f"many-s{seed}", 0.8 + 0.01 * seed, group="many")
     async with opened(runs, tab="convnet") as (app, pilot):
-        screen = await list_of(app, pilot, 6)
+        screen = await list_of(app, pilot, 4)
         screen.query_one("#runs-filter", Input).value = "many"
-        await until(lambda: len(listed(app)) == 3)
-        await pilot.press("x", "x", "x")
+        await until(lambda: listed(app) == ["many"])
+        await pilot.press("x")
         screen.query_one("#runs-filter", Input).value = "deep"
         await until(lambda: listed(app) == ["deep"])
         await pilot.press("x", "c")
@@ -222,7 +267,7 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
 
 def names_behind(app: PlaygroundApp) -> list[str]:
     chart = app.tab.query(LineChart).first()
-    return [curve.name for curve in chart.curves if curve.behind and curve.name]
+    return [curve.name for curve in chart.curves if curve.marker]
 
 
 async def test_the_screen_does_not_wait_for_the_statistics(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +281,8 @@ async def test_the_screen_does_not_wait_for_the_statistics(runs: Path, monkeypat
     for number in range(2):
         finished_run(runs, f"g-s{number}", 0.5, group="g")
     async with opened(runs, tab="convnet") as (app, pilot):
-        await list_of(app, pilot, 5)
-        await pilot.press("x", "x", "x", "x", "x", "c")
+        await list_of(app, pilot, 4)
+        await pilot.press("x", "x", "x", "x", "c")
         await until(lambda: isinstance(app.screen, CompareScreen) and "95 % interval" in screen_text(app))
     assert threads
     assert threading.main_thread() not in threads
@@ -263,12 +308,35 @@ async def test_seeds_in_the_form_train_a_group(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings=quick) as (app, pilot):
         await pilot.press("space")
         await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "convnet-seeds-1-s0")
-        await until(lambda: names_behind(app) == ["convnet-seeds-1-s1", "convnet-seeds-1-s2"])
+        await until(lambda: "3 seeds" in screen_text(app))
         await until(lambda: {item.state for item in directory.listing(tmp_path)} == {"finished"})
         await until(
             lambda: "median, quartiles" in (tmp_path / "convnet-seeds-1-s0" / "group.txt").read_text()
         )  # though a screen is attached
         assert {run.name for run in directory.members(tmp_path, "convnet-seeds-1")} == set(directory.names(tmp_path))
+
+
+@pytest.mark.parametrize(("members", "low", "high"), [(3, 0.70, 0.80), (5, 0.72, 0.78)])
+async def test_a_group_of_seeds_is_drawn_as_its_median_with_a_band(tmp_path: Path, members: int, low: float, high: float) -> None:
+    """Of few members the band is their range, else the quartiles; runs of a group with other settings are no seeds of one run."""
+    values = [0.70, 0.75, 0.80] if members == 3 else [0.60, 0.72, 0.75, 0.78, 0.90]
+    for seed, value in enumerate(values):
+        finished_run(tmp_path, f"many-s{seed}", value, group="many", seed=seed)
+    finished_run(tmp_path, "many-wide", 0.99, group="many", steps=30)
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        app.do(app.tab, app.tab.controls.load("many-s1", run=True, train=False))
+        accuracy = next(chart for chart in app.tab.query(LineChart) if chart.percent)
+        await until(lambda: any(curve.bands for curve in accuracy.curves))
+        *_, median = accuracy.curves
+        (band,) = median.bands
+        assert (median.y[-1], band.low[-1], band.high[-1]) == pytest.approx((0.75, low, high))
+        await until(lambda: f"test, {members} seeds 75.0 %" in screen_text(app))
+        assert [curve.y[-1] for curve in accuracy.curves if curve.behind] == [values[1]]
+        app.tab.link.companions.revision += 1  # drawn again, though nothing has changed
+        await until(lambda: accuracy.curves[-1] is not median)
+        assert accuracy.curves[-1].bands == median.bands
+        app.tab.link.leave()
+        await until(lambda: names_behind(app) == [f"many, {members} seeds"])
 
 
 def test_a_run_that_is_held_keeps_its_name_and_no_name_is_taken_twice(runs: Path) -> None:

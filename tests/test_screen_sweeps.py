@@ -40,14 +40,19 @@ async def test_a_sweep_is_looked_at_opened_and_adopted(runs: Path) -> None:
         await until(lambda: "3 complete of 3 trials" in screen_text(app) and "best so far" in screen_text(app))
         chart = screen.query_one(LineChart)
         best = [trial["value"] for trial in sorted(screen.report["trials"], key=lambda trial: trial["number"])]
-        assert list(chart.curves[0].y) == [max(best[: at + 1]) for at in range(3)]
-        for words in ("value against lr", "value against optimizer", "parallel coordinates"):
+        steps = [max(best[: at + 1]) for at in range(3)]
+        assert list(chart.curves[0].y) == [steps[0], steps[0], steps[1], steps[1], steps[2], steps[2]], "it rises where a trial is better"
+        await until(lambda: "test accuracy against lr" in screen_text(app) and "0.001" in screen_text(app))
+        for words in ("test accuracy against optimizer", "parallel coordinates"):
             await pilot.press("v")
             await until(lambda words=words: words in screen_text(app))  # type: ignore[misc]
-        assert screen.query_one(ParallelCoordinates).display
+        await until(lambda: any(picture.display for picture in screen.query(ParallelCoordinates)))
         await until(lambda: "0.1" in screen_text(app) and "adamw" in screen_text(app))
         wanted = screen.report["trials"][1]
-        await pilot.press("down", "a")
+        await pilot.press("v", "v")
+        await pilot.click(TableView, offset=(5, 2))  # moves the cursor, and the pictures show where that trial is
+        await until(lambda: f"◆ {wanted['run']}" in screen_text(app))
+        await pilot.press("a")
         await until(lambda: app.opened == "convnet" and app.opened in app.tabs)
         await until(lambda: {name: app.tab.form.values[name] for name in ("lr", "optimizer")} == wanted["settings"])
         await pilot.press("W")
@@ -87,12 +92,13 @@ async def test_without_a_sweep_the_way_to_one_is_told_and_of_several_one_is_chos
 
 def test_values_that_are_no_numbers_stand_side_by_side() -> None:
     assert positions([1.0, 100.0], True)[0].tolist() == [0.0, 2.0]
+    assert positions([1.0, 100.0], True)[1:] == (True, ())
     assert positions([3, 1], False)[0].tolist() == [3.0, 1.0]
     assert positions([0.0, 10.0], True)[0].tolist() == [0.0, 10.0]
-    x, title = positions(["sgd", "adamw", "sgd"], False)
-    assert (x.tolist(), title) == ([1.0, 0.0, 1.0], " (adamw, sgd)")
+    x, powers, names = positions(["sgd", "adamw", "sgd"], False)
+    assert (x.tolist(), powers, names) == ([1.0, 0.0, 1.0], False, ("adamw", "sgd"))
     assert positions([True, False], False)[0].tolist() == [1.0, 0.0]
-    assert positions([[16, 32], [8]], False)[1] == " (16,32, 8)"
+    assert positions([[16, 32], [8]], False)[2] == ("8", "16,32"), "in order of their numbers"
 
 
 @pytest.fixture

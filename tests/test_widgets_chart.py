@@ -1,11 +1,14 @@
 """The line chart in a running app: names of baselines, the readout, zoom, pan and smoothing by keys and mouse."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from rich.style import Style
 from textual import events
 
-from dlplay.widgets import Curve, Guide, LineChart, Mark
+from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
+from dlplay.widgets.charts import plot
 from dlplay.widgets.drawing.palette import palette
 from tests.widget_stage import Stage, text, until
 
@@ -255,3 +258,53 @@ async def test_the_cursor_halts_where_it_is_told_and_says_where_it_went() -> Non
         await pilot.press("left", "left")
         assert moved[-1] is not None
         assert 900 < moved[-1] < 999
+
+
+async def test_a_band_that_has_not_changed_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    real = plot.clean
+    monkeypatch.setattr(plot, "clean", lambda *arguments: measured.append(1) or real(*arguments))
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)):
+        x, y = steps(500)
+        median = Curve("median", x, y, smoothed=False, bands=(Band(x, y - 0.1, y + 0.1),))
+        chart.show([median])
+        once = text(chart)
+        assert measured
+        measured.clear()
+        chart.show([median], marks=[Mark(250, "lr")])
+        assert "lr" in "\n".join(text(chart))
+        assert not measured
+        chart.show([dataclasses.replace(median, bands=(Band(x, y - 0.5, y + 0.5),))])
+        assert text(chart) != once
+        assert measured
+
+
+async def test_markers_tell_apart_what_is_behind_and_the_legend_counts_what_it_has_no_room_for() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(64, 12)):
+        x, y = steps(500)
+        behind = [Curve(f"run-{n}", x, y + n, "2", smoothed=False, behind=True, marker="▲■◆"[n]) for n in range(3)]
+        chart.show([*behind, Curve("train", x, y + 5)])
+        assert text(chart)[0].split() == ["━━", "train", "5.737", *["◆", "run-2", "2.737", "■", "run-1", "1.737", "▲", "run-0", "0.7372"]]
+        assert all(sum(row.count(marker) for row in text(chart)[1:]) >= 3 for marker in "▲■◆")
+        many = [dataclasses.replace(behind[0], name=f"an-earlier-run-{n}") for n in range(9)]
+        chart.show([*many, Curve("train", x, y + 5)])
+        assert text(chart)[0].split() == ["━━", "train", "5.737", "▲", "an-earlier-run-8", "▲", "an-earlier-run-7", "+7"]
+
+
+async def test_points_of_one_column_are_not_joined_and_axes_show_choices_and_powers_of_ten() -> None:
+    chart = LineChart(x_title="lr")
+    async with Stage(chart).run_test(size=(60, 12)) as pilot:
+        chart.x_names = ("8,16", "8,16,32", "16,32")
+        chart.show([Curve("complete", np.array([0.0, 0.0, 2.0]), np.array([0.1, 0.9, 0.5]), style="dots", marker="x")])
+        assert sum(row.count("x") for row in text(chart)[1:]) == 3
+        assert text(chart)[0].strip() == "x complete"
+        assert text(chart)[-1].split() == ["8,16", "8,16,32", "16,32"]
+        chart.x_names, chart.x_powers = (), True
+        chart.show([Curve("loss", np.array([-4.0, -2.5, -1.0]), np.array([0.1, 0.9, 0.5]))])
+        assert text(chart)[-1].split() == ["lr", "1e-4", "0.001", "0.01", "0.1"]
+        assert text(chart)[0].strip() == "━━ loss 0.5000"
+        chart.focus()
+        await pilot.press("right")
+        assert text(chart)[0].startswith("lr 0.1000")

@@ -18,12 +18,13 @@ from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import fit, plain
 
-_MIN_COLUMN = 8
-"""Cells that a column of text keeps when there is too little room."""
-
 
 class TableView(Surface):
-    """Up and down move the cursor row, enter or a click posts `Selected`."""
+    """Up and down move the cursor row, which posts `Moved`; enter or a click posts `Selected`.
+
+    With `click_moves` a click on another row than the cursor's only moves it there. Where there is too little room, columns of text keep
+    `narrowest` cells.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "up", show=False),
@@ -46,6 +47,17 @@ class TableView(Surface):
         def control(self) -> TableView:
             return self.widget
 
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, widget: TableView) -> None:
+            super().__init__()
+            self.widget = widget
+
+        @property
+        def control(self) -> TableView:
+            return self.widget
+
     class HeadClicked(Message):
         """The name of a column was clicked."""
 
@@ -58,9 +70,17 @@ class TableView(Surface):
             return self.widget
 
     def __init__(
-        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+        self,
+        *,
+        empty: str = "nothing to show yet",
+        click_moves: bool = False,
+        narrowest: int = 8,
+        name: str | None = None,
+        id: str | None = None,
+        classes: str | None = None,
     ) -> None:
         super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.click_moves, self.narrowest = click_moves, narrowest
         self.columns: list[str] = []
         self.rows: list[list[str]] = []
         self.cursor = 0
@@ -124,7 +144,7 @@ class TableView(Surface):
         self._left = max(0, min(self._left, count - 1))
         text = [i for i in range(count) if i not in self._right]
         over = sum(widths) + 2 * (count - 1) - width
-        while over > 0 and text and max(widths[i] for i in text) > _MIN_COLUMN:
+        while over > 0 and text and max(widths[i] for i in text) > self.narrowest:
             widest = max(text, key=lambda i: widths[i])
             widths[widest] -= 1
             over -= 1
@@ -171,6 +191,7 @@ class TableView(Surface):
             self.cursor = min(max(self.cursor + by, 0), len(self.rows) - 1)
             self._first = min(max(self._first, self.cursor - self._seen + 1), self.cursor)
             self.repaint()
+            self.post_message(self.Moved(self))
 
     def action_page(self, by: int) -> None:
         self.action_move(by * max(1, self._seen - 1))
@@ -190,9 +211,9 @@ class TableView(Surface):
         if line < 0 and (column := self._column_at(event.get_content_offset_capture(self).x)) is not None:
             self.post_message(self.HeadClicked(self, column))
         if 0 <= line < self._seen and self._first + line < len(self.rows):
-            self.cursor = self._first + line
+            there, self.cursor = self.cursor == self._first + line, self._first + line
             self.repaint()
-            self.post_message(self.Selected(self, self.cursor))
+            self.post_message(self.Selected(self, self.cursor) if there or not self.click_moves else self.Moved(self))
 
     def _column_at(self, x: int) -> int | None:
         """The column that is drawn at `x`."""

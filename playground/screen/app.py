@@ -22,7 +22,7 @@ from dlplay.engine.settings import to_dict
 from dlplay.runs import directory, launch
 from dlplay.runs.listing import size
 from dlplay.screen import themes
-from dlplay.screen.dialogs.dialog import MainScreen
+from dlplay.screen.dialogs.dialog import MainScreen, Modal
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
@@ -249,7 +249,13 @@ class PlaygroundApp(App[None]):
     # --- the command palette ------------------------------------------------------------------------------------------------------
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action of the table and of the tab, in the order of the footer, and every architecture."""
+        """Every action of the table and of the tab, in the order of the footer, and every architecture; or what a screen over them does."""
+        if isinstance(screen, Modal):
+            for active in screen.active_bindings.values():
+                if active.binding.show:
+                    words = f"{active.binding.description} ({active.binding.key_display or active.binding.key})"
+                    yield SystemCommand(words, active.binding.tooltip, partial(self.run_action, active.binding.action, active.node))
+            return
         ranked = sorted(ACTIONS, key=lambda action: action.footer or len(ACTIONS))
         first = [action for action in ranked if 0 < action.footer <= RANK_OF_CARD_ACTIONS]
         for action in first:
@@ -356,6 +362,7 @@ class PlaygroundApp(App[None]):
         tab = await self._tab_of(choice.architecture)
         if choice.how == "overlay":
             tab.link.companions.mark(choice.runs)
+            tab.show_page("2")
         else:
             self.do(tab, tab.controls.load(choice.runs[0].name, run=True, train=False, resume=choice.how == "resume"))
 
@@ -365,22 +372,26 @@ class PlaygroundApp(App[None]):
 
     @work(group="dialog")
     async def action_sweeps(self) -> None:
+        from dlplay.experiments.sweep import spec
         from dlplay.screen.run.answer import answers
         from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
 
-        try:
-            sweeps = [item for item in await answers(["sweep", "list"], self.runs_dir) if "problem" not in item]
-        except (RuntimeError, OSError) as error:
-            self.notify(str(error), severity="error", timeout=8)
+        names = await asyncio.to_thread(spec.names, self.runs_dir)
+        if len(names) != 1:
+            try:
+                sweeps = [item for item in await answers(["sweep", "list"], self.runs_dir) if "problem" not in item]
+            except (RuntimeError, OSError) as error:
+                self.notify(str(error), severity="error", timeout=8)
+                return
+            if not sweeps:
+                self.notify("no sweeps yet; start one in a terminal: dlplay sweep ARCH --search lr=1e-4..1e-1:log", timeout=8)
+                return
+            names = [name] if (name := await self.push_screen_wait(SweepsDialog(sweeps))) else []
+        screen = SweepScreen(names[0], self.runs_dir) if names else None
+        choice = await self.push_screen_wait(screen) if screen is not None else None
+        if screen is None or choice is None:
             return
-        if not sweeps:
-            self.notify("no sweeps yet; start one in a terminal: dlplay sweep ARCH --search lr=1e-4..1e-1:log", timeout=8)
-            return
-        name = sweeps[0]["name"] if len(sweeps) == 1 else await self.push_screen_wait(SweepsDialog(sweeps))
-        choice = await self.push_screen_wait(SweepScreen(name, self.runs_dir)) if name else None
-        if choice is None:
-            return
-        tab = await self._tab_of(next(item["architecture"] for item in sweeps if item["name"] == name))
+        tab = await self._tab_of(screen.report["architecture"])
         if choice[0] == "open":
             self.do(tab, tab.controls.load(choice[1]["run"], run=True, train=False))
         else:
@@ -399,6 +410,7 @@ class PlaygroundApp(App[None]):
         tab.form.close_editor()
         self.notify("the range test runs beside what trains; it takes some seconds", timeout=5)
         found = await range_test(tab.card, to_dict(tab.form.settings), tab.controls.origin, self.runs_dir)
+        self.clear_notifications()  # they would cover its choices
         rate = await self.push_screen_wait(FindRateDialog(found))
         if rate is not None and tab.form.put("lr", rate):
             self.notify(f"lr {rate:g} stands in the form")

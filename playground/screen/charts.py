@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,15 +17,22 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from dlplay.engine.card import Card, ChartCard
-from dlplay.runs.history import History
+from dlplay.experiments.compare.spread import quartiles, thinned
+from dlplay.runs.history import History, Series
 from dlplay.screen.numbers import measure
-from dlplay.screen.run.companions import Companion, Companions
-from dlplay.widgets import Curve, Guide, LineChart, Mark
+from dlplay.screen.run.companions import Companions
+from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
+from dlplay.widgets.charts.curves import smooth
+from dlplay.widgets.drawing.palette import MARKERS
 
 MIN_ROWS = 10
 """Rows that a chart needs; charts that do not fit wait until the window is taller."""
 NOTHING = (-1, -1, -1)
 """What has been drawn before anything was."""
+PLACES = 500
+"""Places along the x axis at which a group of seeds is summed up, at most."""
+QUARTILES_FROM = 5
+"""Members of a group from which its band is that of the quartiles."""
 SMOOTHING = 0.6
 """Initial smoothing of the training curve: a clear line in front of the dim band of the raw values."""
 
@@ -54,6 +62,8 @@ class Chart(Vertical):
     def __init__(self, card: ChartCard) -> None:
         super().__init__()
         self.card = card
+        self._spreads: dict[tuple[str, int], tuple[list[tuple[int, int]], Curve]] = {}
+        """By metric and first member of a group of seeds: the lengths of the members' curves, and what was drawn of them."""
 
     def compose(self) -> ComposeResult:
         yield TitleLine(self.card.title)
@@ -73,35 +83,65 @@ class Chart(Vertical):
             chart.empty = text
             chart.repaint()
 
-    def show(self, history: History, behind: Sequence[Companion] = ()) -> None:
+    def show(self, history: History, companions: Companions) -> None:
         """Draw the history as it is now, in front of the curves of other runs."""
-        card = self.card
-        curves = [curve for number, companion in enumerate(behind) for curve in self._behind(companion, number)]
-        for number, name in enumerate(card.train):
-            series = history.training.get(name)
-            if series is not None and len(series):
-                curves.append(Curve(self._curve_name(name), series.x, series.y, colour=_colour("train", number, len(card.train))))
-        for number, name in enumerate(card.held_out):
-            series = history.held_out.get(name)
-            if series is not None and len(series):
-                style: Literal["dots", "line"] = "dots" if len(series) < 2 else "line"
-                colour = _colour("held_out", number, len(card.held_out))
-                curves.append(Curve(self._curve_name(name), series.x, series.y, colour=colour, style=style, smoothed=False))
-        baselines = [Guide(name, value) for metric in card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
+        curves = [*self._behind(history, companions), *self._own(history, companions)]
+        baselines = [Guide(name, value) for metric in self.card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
         marks = [Mark(step, label) for step, label in history.marks]
         chart = self.query_one(LineChart)
         chart.reach = float(history.step)
         chart.show(curves, baselines, marks)
         self.query_one(TitleLine).figure = self._best(history)
 
-    def _behind(self, companion: Companion, number: int) -> Iterator[Curve]:
-        """The curves of another run in a colour of its own; in the legend it has one entry, at its held-out metric where there is one."""
-        names = [(companion.history.training, name, True) for name in self.card.train]
-        names += [(companion.history.held_out, name, False) for name in self.card.held_out]
-        known = [(series, smoothed) for group, name, smoothed in names if (series := group.get(name)) is not None and len(series)]
-        for at, (series, smoothed) in enumerate(known):
-            name = companion.run.name if at == len(known) - 1 else ""
-            yield Curve(name, series.x, series.y, colour=str((number + 2) % 8), smoothed=smoothed, behind=True)
+    def _own(self, history: History, companions: Companions) -> Iterator[Curve]:
+        """The curves of the tab's own run; where it is one of a group of seeds, those of the group, its own behind them."""
+        group = companions.own_group(history)
+        metrics = self._metrics([history])
+        for metric, training in metrics:
+            number, count = (
+                (self.card.train.index(metric), len(self.card.train))
+                if training
+                else (self.card.held_out.index(metric), len(self.card.held_out))
+            )
+            series = _measured(history, metric, training)
+            assert series is not None
+            style: Literal["dots", "line"] = "dots" if not training and len(series) < 2 else "line"
+            colour = _colour("train" if training else "held_out", number, count)
+            own = Curve(self._curve_name(metric), series.x, series.y, colour=colour, style=style, smoothed=training)
+            if group:
+                last = (metric, training) == metrics[-1]
+                yield dataclasses.replace(own, name="", style="line", behind=True)
+                of_all = self._of_seeds(metric, [found for each in group if (found := _measured(each, metric, training))])
+                own = dataclasses.replace(of_all, name=f"{own.name}, {len(group)} seeds" if last else own.name, colour=colour)
+            yield own
+
+    def _behind(self, history: History, companions: Companions) -> Iterator[Curve]:
+        """The curves of other runs, each run or group of seeds in a colour and with a marker of its own; dim where the tab has a run."""
+        for number, (name, histories) in enumerate(companions.together(history)):
+            for metric, training in (known := self._metrics(histories)):
+                last = (metric, training) == known[-1]  # the one that is named
+                series = [found for each in histories if (found := _measured(each, metric, training))]
+                curve = self._of_seeds(metric, series) if len(histories) > 1 else Curve("", series[0].x, series[0].y, smoothed=training)
+                yield dataclasses.replace(
+                    curve,
+                    name=name if last else "",
+                    marker=MARKERS[number % len(MARKERS)] if last else "",
+                    bands=curve.bands if last else (),
+                    colour=str((number + 2) % 8),
+                    behind=bool(history.step) or not last,
+                )
+
+    def _metrics(self, histories: Sequence[History]) -> list[tuple[str, bool]]:
+        """The chart's metrics that one of these has, and whether each is measured in training."""
+        metrics = [(metric, True) for metric in self.card.train] + [(metric, False) for metric in self.card.held_out]
+        return [(metric, training) for metric, training in metrics if any(_measured(each, metric, training) for each in histories)]
+
+    def _of_seeds(self, metric: str, series: Sequence[Series]) -> Curve:
+        """Median and band of a metric over a group of seeds, computed anew only when one of them has grown."""
+        now = [(id(each), len(each)) for each in series]
+        if (known := self._spreads.get((metric, now[0][0]))) is None or known[0] != now:
+            known = self._spreads[metric, now[0][0]] = now, _median(series, SMOOTHING if metric in self.card.train else 0.0)
+        return known[1]
 
     def on_descendant_focus(self) -> None:
         self.add_class("-focused")
@@ -163,7 +203,7 @@ class ChartColumn(Vertical):
                 self._arrange()
             for chart in self._charts.values():
                 if chart.display:
-                    chart.show(history, companions.all)
+                    chart.show(history, companions)
 
     @property
     def cursor(self) -> float | None:
@@ -255,3 +295,21 @@ def _colour(kind: str, number: int, count: int) -> str:
 
 def _spaced(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _measured(history: History, metric: str, training: bool) -> Series | None:
+    """The metric's curve, where it has a point."""
+    series = (history.training if training else history.held_out).get(metric)
+    return series if series is not None and len(series) else None
+
+
+def _median(series: Sequence[Series], weight: float) -> Curve:
+    """The median over a group of seeds, with a band: the quartiles, or the range of fewer than `QUARTILES_FROM` members.
+
+    Curves are thinned, then smoothed with this `weight`, so that each costs the same however long it is.
+    """
+    width = max(float(each.x[-1]) for each in series) / PLACES
+    thin = [thinned(each.x, each.y, width) for each in series]
+    x, least, low, median, high, most = quartiles([(at, smooth(y, weight)) for at, y in thin])
+    few = len(series) < QUARTILES_FROM
+    return Curve("", x, median, smoothed=False, bands=(Band(x, least, most) if few else Band(x, low, high),))

@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.command import DiscoveryHit, Hits
 from textual.content import Content
+from textual.geometry import Size
 from textual.system_commands import SystemCommandsProvider
 from textual.widget import Widget
 from textual.widgets import Input
@@ -91,19 +92,25 @@ Hint = tuple[str, str, ActiveBinding]
 
 
 class KeyHints(Widget):
-    """The bottom line: the keys of what is focused, then those of the app, as many as fit. Every hint can be clicked."""
+    """The bottom line, or two where the height is `auto`: the keys of what is focused, then those of the app, as many as fit.
+
+    Every hint can be clicked.
+    """
 
     DEFAULT_CSS = "KeyHints { height: 1; background: $panel; text-wrap: nowrap; padding: 0 1; }"
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hints: list[Hint] = []
-        self._spans: list[tuple[int, int, ActiveBinding]] = []
+        self._spans: list[tuple[int, int, int, ActiveBinding]] = []
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.update_hints())
         self.watch(self.screen, "maximized", self.update_hints, init=False)
         self.update_hints()
+
+    def on_resize(self) -> None:
+        self.refresh()
 
     def update_hints(self) -> None:
         """Show what the keys do now."""
@@ -131,7 +138,7 @@ class KeyHints(Widget):
         hints = of_focused + [hint[1:] for hint in sorted(of_app, key=lambda hint: hint[0])]
         if hints != self._hints:
             self._hints = hints
-            self.refresh()
+            self.refresh(layout=self.styles.is_auto_height)
 
     def _back(self) -> Hint:
         """How to get back from a maximised part; Textual itself handles that key, without a binding."""
@@ -139,29 +146,40 @@ class KeyHints(Widget):
 
     def render(self) -> Content:
         """As many as fit; help and quit always do, at the right."""
-        width = self.content_size.width
+        width, height = self.content_size.width, max(1, self.content_size.height)
         last = [hint for hint in self._hints if hint[2].binding.action in ALWAYS_SHOWN]
         room = width - sum(_width(hint) for hint in last)
-        first, used = [], 0
+        lines: list[list[Hint]] = [[]]
         for hint in self._hints:
-            if hint not in last and used + _width(hint) <= room:
-                first.append(hint)
-                used += _width(hint)
-        self._spans, x = [], 0
+            fits = sum(map(_width, lines[-1])) + _width(hint) <= (room if last else room + GAP)
+            if not fits and len(lines) < height:
+                lines.append([])
+            if (fits or not lines[-1]) and hint not in last:
+                lines[-1].append(hint)
+        used = sum(map(_width, lines[-1]))
+        self._spans = []
+        rows = [self._line(y, line) for y, line in enumerate(lines)]
+        if last:
+            rows[-1] += Content(" " * (room - used)) + self._line(len(lines) - 1, last, room)
+        return Content("\n").join(rows)
+
+    def _line(self, y: int, hints: list[Hint], x: int = 0) -> Content:
         parts: list[Content] = []
-        for hint in [*first, *last]:
-            if last and hint is last[0] and room > used:
-                x += room - used
-                parts.append(Content(" " * (room - used)))
+        for hint in hints:
             key, label, active = hint
-            self._spans.append((x, x + _width(hint) - GAP, active))
+            self._spans.append((y, x, x + _width(hint) - GAP, active))
             parts += [Content.styled(key, "bold $text-accent"), Content.styled(f" {label}", "$foreground 60%"), Content(" " * GAP)]
             x += _width(hint)
         return Content("").join(parts)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Two lines where one does not hold all of them; used where the height is `auto`."""
+        return 1 + (sum(map(_width, self._hints)) - GAP > width)
+
     async def on_click(self, event: events.Click) -> None:
-        for start, stop, active in self._spans:
-            if start <= event.x - 1 < stop:
+        at = event.get_content_offset_capture(self)
+        for y, start, stop, active in self._spans:
+            if y == at.y and start <= at.x < stop:
                 await self.app.run_action(active.binding.action, active.node)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.widgets.charts.curves import Columns, Floats
+from dlplay.widgets.drawing.text import figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Curve:
     smoothed: bool = True
     """Whether the chart's smoothing applies to this curve: for what is measured at every step, not for a few evaluations."""
     behind: bool = False
-    """Drawn dim behind the others, such as that of an earlier run. Without a name it is not in the legend."""
+    """Drawn dim behind the others, such as that of an earlier run; not dim where it has bands. Without a name it is not in the legend."""
     marker: str = ""
     """A character that stands on the curve here and there, and in the legend, so that many curves are told apart without colour."""
     bands: tuple[Band, ...] = ()
@@ -69,6 +70,8 @@ class PreparedCurve:
     """Which dash pattern a line has: its position among the lines."""
     spans: dict[tuple[float, float, int, bool], Columns] = field(default_factory=dict)
     """What it covers, for the limits of x and the width that it was drawn with last."""
+    edges: dict[tuple[int, float, float, int], tuple[Columns, Columns]] = field(default_factory=dict)
+    """The same of the lower and the upper edge of each of its bands."""
 
     def nearest(self, x: float) -> tuple[float, float, float] | None:
         """x, y and smoothed y of the point nearest to `x`; None without points."""
@@ -104,3 +107,13 @@ class ChartState:
     percent: bool
     unit: str
     x_title: str
+    x_names: tuple[str, ...] = ()
+    """What each whole number on the x axis stands for, where it does not count."""
+    x_powers: bool = False
+    """x is a power of ten: -3 stands for 0.001."""
+
+    def x_figure(self, x: float) -> str:
+        """An x in words, as its axis has it."""
+        if self.x_names:
+            return self.x_names[min(max(round(x), 0), len(self.x_names) - 1)]
+        return figure(10.0**x if self.x_powers else x)

@@ -24,13 +24,13 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
     if cursor is not None:
         points = [point for curve in chart.curves if (point := curve.nearest(cursor)) is not None]
         x = min((point[0] for point in points), key=lambda x: abs(x - cursor), default=cursor)
-        head.append(Segment(f"{plain(chart.x_title)} {figure(x)}  ", palette.style("accent", bold=True)))
+        head.append(Segment(f"{plain(chart.x_title)} {chart.x_figure(x)}  ", palette.style("accent", bold=True)))
     row: Row = []
     # a readout must show values; without a cursor, names say which curve is which
     front = [curve for curve in chart.curves if not curve.curve.behind]
     details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
     if front and all(curve.curve.marker for curve in front):
-        details = (4, 3, 2, 1)  # the marker says which curve it is
+        details = (4, 3, 2, 1) if cursor is not None else (4, 3, 2, -1, 0, 1)  # the marker says which curve it is
     behind = [curve for curve in reversed(chart.curves) if curve.curve.behind and curve.curve.name]  # the latest first
     latest = _length(_entry(chart, behind[0], -1, palette)) if behind else 0
     for room in (width + 2 - latest, width + 2):  # the two spaces at the end may be cut
@@ -41,19 +41,33 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
         else:
             continue
         break
-    for curve in behind:
-        entries = (_entry(chart, curve, detail, palette) for detail in (2, -1))
-        row += next((entry for entry in entries if _length(row) + _length(entry) <= width + 2), [])
+    row += _of_those_behind(chart, behind, width + 2 - _length(row), palette)
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
-        "start clipped" if clipped and not chart.zoomed else "",
+        "clipped" if clipped and not chart.zoomed else "",
         "zoomed" if chart.zoomed else "",
     )
     state = " · ".join(text for text in states if text)
     used = _length(row)
     if state and used + len(state) <= width:
         row.append(Segment(fit(state, width - used, right=True), palette.style("faint")))
+    return row
+
+
+def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, palette: Palette) -> Row:
+    """The entries of all of them with their values, else with their names alone; else as many names as fit, and how many are left out."""
+    for detail in (2, -1):
+        entries = [_entry(chart, curve, detail, palette) for curve in behind]
+        if sum(map(_length, entries)) <= room:
+            return [segment for entry in entries for segment in entry]
+    row: Row = []
+    for count, entry in enumerate(entries):
+        more = f"+{len(entries) - count}"
+        last = count == len(entries) - 1
+        if _length(row) + _length(entry) + (0 if last else len(more) + 2) > room:
+            return [*row, Segment(more, palette.style("muted"))] if _length(row) + len(more) + 2 <= room else row
+        row += entry
     return row
 
 
@@ -68,19 +82,27 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     dots = curve.style == "dots"
     line = "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
     glyph = curve.marker or (MARKER * 2 if dots else line)
-    row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind))]
+    row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind and not curve.bands))]
     if detail != 1:
         name = plain(curve.name)
         row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
-    if detail > 0:
+    scattered = dots and len(prepared.x) > 1 and chart.cursor is None  # none of the points is the newest
+    if detail > 0 and not scattered:
         newest = prepared.point(-1) if len(prepared.x) else None
         point = prepared.nearest(chart.cursor) if chart.cursor is not None else newest
         value = figure(None if point is None else point[1], chart.percent, chart.unit)
         if detail > 3 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
             value += f" ~{figure(point[2], chart.percent)}"
         row.append(Segment(value, palette.style("text")))
-        if detail > 2 and chart.cursor is None and newest is not None and not curve.smoothed and newest[0] < chart.reach:
+        if (
+            detail > 2
+            and chart.cursor is None
+            and newest is not None
+            and not curve.smoothed
+            and newest[0] < chart.reach
+            and not chart.x_powers
+        ):
             row.append(Segment(f" at {plain(chart.x_title)} {newest[0]:,.0f}", palette.style("muted")))
-    if detail > 0 or curve.behind:
+    if detail > 0 or curve.behind or scattered:
         row.append(Segment("  ", palette.style("text")))
     return row

@@ -26,7 +26,7 @@ SMOOTHINGS = (0.0, 0.6, 0.9, 0.98)
 
 
 class LineChart(Surface):
-    """Curves with axes that follow the data. Set `log_scale`, `smoothing`, `percent`, `unit` and `x_title` at any time."""
+    """Curves with axes that follow the data. Set `log_scale`, `smoothing`, `percent`, `unit` and the `x_…` at any time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "cursor left", show=False),
@@ -59,6 +59,10 @@ class LineChart(Surface):
     """Values are fractions (0..1), shown in per cent."""
     unit: var[str] = var("", init=False)
     x_title: var[str] = var("step", init=False)
+    x_names: var[tuple[str, ...]] = var((), init=False)
+    """What each whole number on the x axis stands for: choices side by side. Empty: numbers."""
+    x_powers: var[bool] = var(False, init=False)
+    """x is a power of ten, which the axis and the readout show as the number itself: 0.001 for -3."""
 
     def __init__(
         self,
@@ -119,6 +123,12 @@ class LineChart(Surface):
     def watch_x_title(self) -> None:
         self.repaint()
 
+    def watch_x_names(self) -> None:
+        self.repaint()
+
+    def watch_x_powers(self) -> None:
+        self.repaint()
+
     @property
     def cursor(self) -> float | None:
         """The x at which values are read out: that of the pointer, else that of the keys."""
@@ -140,7 +150,11 @@ class LineChart(Surface):
         """The part of the x axis that is shown: all of it up to a round number, unless zoomed."""
         if self._window is not None:
             return self._window
+        if self.x_names:
+            return -0.5, len(self.x_names) - 0.5
         low, high = self._extent()
+        if self.x_powers and high > low:
+            return low - 0.02 * (high - low), high + 0.02 * (high - low)
         if low >= 0 and low <= 0.3 * high:
             return 0.0, nice_end(high)
         if low == high:
@@ -150,7 +164,10 @@ class LineChart(Surface):
     def _extent(self) -> tuple[float, float]:
         """Smallest and largest x of the points that can be drawn."""
         drawn = [curve.x for curve in self._prepare() if len(curve.x)]
-        return (min(float(x[0]) for x in drawn), max(self.reach, *(float(x[-1]) for x in drawn))) if drawn else (0.0, 1.0)
+        if not drawn:
+            return 0.0, 1.0
+        last = max(float(x[-1]) for x in drawn)
+        return min(float(x[0]) for x in drawn), max(self.reach, last) if self.reach else last
 
     def _prepare(self) -> tuple[PreparedCurve, ...]:
         """The curves, ready to be drawn; each is prepared again only when its arrays, the scale or the smoothing change."""
@@ -158,7 +175,7 @@ class LineChart(Surface):
         for i, curve in enumerate(self.curves):
             key = (self.log_scale, self.smoothing if curve.style == "line" and curve.smoothed else 0.0)
             known_key, known = self._prepared.get(i, (None, None))
-            if known is None or known_key != key or known.curve.x is not curve.x or known.curve.y is not curve.y:
+            if known is None or known_key != key or not _same_points(known.curve, curve):
                 x, y, piece = clean(np.asarray(curve.x, dtype=np.float64), np.asarray(curve.y, dtype=np.float64), self.log_scale)
                 known = PreparedCurve(curve, x, y, piece, smooth(y, key[1]))
             self._prepared[i] = (key, dataclasses.replace(known, curve=curve, dash=lines))
@@ -182,6 +199,8 @@ class LineChart(Surface):
             percent=self.percent,
             unit=self.unit,
             x_title=self.x_title,
+            x_names=self.x_names,
+            x_powers=self.x_powers,
         )
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
@@ -299,3 +318,8 @@ class LineChart(Surface):
         if self._plot is not None:
             event.stop()
             self.action_zoom(factor, self._x_at(event.get_content_offset_capture(self).x))
+
+
+def _same_points(one: Curve, other: Curve) -> bool:
+    """Whether both have the very same arrays and bands."""
+    return one.x is other.x and one.y is other.y and one.bands == other.bands

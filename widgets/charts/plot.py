@@ -11,7 +11,7 @@ from rich.segment import Segment
 
 from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, log_ticks, tick_labels
 from dlplay.widgets.charts.canvas import Canvas
-from dlplay.widgets.charts.chart import Band, ChartState, Curve, PreparedCurve
+from dlplay.widgets.charts.chart import ChartState, Curve, PreparedCurve
 from dlplay.widgets.charts.curves import Columns, clean, columns, dots, means
 from dlplay.widgets.charts.guide_names import gutter as names_gutter
 from dlplay.widgets.charts.guide_names import gutter_width, one_line
@@ -71,8 +71,8 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
     # a first guess of the gutter decides the ticks, which decide the gutter
     probe = max(1, width - 8 - names)
     spans = [_span(curve, chart.left, chart.right, 2 * probe) for curve in chart.curves]
-    bands = [band for prepared in chart.curves for band in prepared.curve.bands]
-    spans += [edge for band in bands for edge in _edges(band, chart.left, chart.right, 2 * probe, chart.log_scale)]
+    bands = [(prepared, number) for prepared in chart.curves for number in range(len(prepared.curve.bands))]
+    spans += [edge for prepared, number in bands for edge in _edges(prepared, number, chart.left, chart.right, 2 * probe, chart.log_scale)]
     bottom, top, clipped = _limits(chart, spans)
     max_ticks = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, max_ticks) if chart.log_scale else linear_ticks(bottom, top, max_ticks)
@@ -113,11 +113,17 @@ def _span(curve: PreparedCurve, left: float, right: float, count: int, smoothed:
     return curve.spans[key]
 
 
-def _edges(band: Band, left: float, right: float, count: int, log: bool) -> tuple[Columns, Columns]:
-    """What the lower and the upper edge of a band cover in each of `count` columns of dots."""
-    x = np.asarray(band.x, np.float64)
-    low, high = (columns(*clean(x, np.asarray(side, np.float64), log), left, right, count, True) for side in (band.low, band.high))
-    return low, high
+def _edges(curve: PreparedCurve, number: int, left: float, right: float, count: int, log: bool) -> tuple[Columns, Columns]:
+    """What the lower and the upper edge of a band cover in each of `count` columns of dots; known from the last drawing, as `_span` is."""
+    key = (number, left, right, count)
+    if key not in curve.edges:
+        band = curve.curve.bands[number]
+        if len(curve.edges) > _SPANS * len(curve.curve.bands):
+            curve.edges.clear()
+        x = np.asarray(band.x, np.float64)
+        low, high = (columns(*clean(x, np.asarray(side, np.float64), log), left, right, count, True) for side in (band.low, band.high))
+        curve.edges[key] = low, high
+    return curve.edges[key]
 
 
 def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool]:
@@ -162,20 +168,26 @@ def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tup
 
 def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     for prepared in chart.curves:
-        _draw_bands(prepared.curve, plot, canvas, palette)
+        _draw_bands(prepared, plot, canvas, palette)
+    behind = [prepared for prepared in chart.curves if prepared.curve.behind]
     inked: list[tuple[Curve, NDArray[np.bool_]]] = []
-    for prepared in sorted(chart.curves, key=lambda prepared: not prepared.curve.behind):
+    for prepared in behind:
         curve = prepared.curve
-        if curve.behind:
-            smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
-            canvas.dots(dots(smooth, plot.bottom, plot.top, plot.height, plot.log), palette.style(curve.colour, dim=True), background=True)
+        smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
+        grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        canvas.dots(grid, palette.style(curve.colour, dim=not curve.bands), background=True)
+        inked.append((curve, grid))
+    _draw_markers(inked, canvas, palette)
+    inked.clear()
+    for prepared in chart.curves:
+        if prepared.curve.behind:
+            continue
+        curve = prepared.curve
+        if curve.style == "dots" or len(prepared.x) == 1:
+            canvas.paint(_points(prepared, plot), curve.marker or MARKER, palette.style(curve.colour, bold=True))
             continue
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
-        if curve.style == "dots" or len(prepared.x) == 1:
-            cells: NDArray[np.bool_] = np.asarray(grid.reshape(plot.height, 4, plot.width, 2).any(axis=(1, 3)), dtype=np.bool_)
-            canvas.paint(cells, curve.marker or MARKER, palette.style(curve.colour, bold=True))
-            continue
         if chart.smoothing > 0 and curve.smoothed:
             canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
@@ -185,15 +197,24 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
         if off:
             grid = grid & (np.arange(grid.shape[1]) % (on + off) < on)
         canvas.dots(grid, palette.style(curve.colour))
-    for position, (curve, grid) in enumerate(inked):  # over all curves
-        if curve.marker:
-            _draw_markers(curve, grid, position / len(inked), canvas, palette)
+    _draw_markers(inked, canvas, palette)
 
 
-def _draw_bands(curve: Curve, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+def _points(prepared: PreparedCurve, plot: Plot) -> NDArray[np.bool_]:
+    """The cells (rows, columns) in which a point lies."""
+    cells = np.zeros((plot.height, plot.width), dtype=np.bool_)
+    for x, y in zip(prepared.x.tolist(), prepared.y.tolist(), strict=True):
+        row, column = plot.row(y) // 4, plot.width - 1 if x == plot.right else plot.column(x)
+        if 0 <= row < plot.height and 0 <= column < plot.width:
+            cells[row, column] = True
+    return cells
+
+
+def _draw_bands(prepared: PreparedCurve, plot: Plot, canvas: Canvas, palette: Palette) -> None:
     """The innermost band in sparse dots, the others as dotted outlines; where there is no colour all are outlines."""
-    for number, band in enumerate(curve.bands):
-        low, high = _edges(band, plot.left, plot.right, 2 * plot.width, plot.log)
+    curve = prepared.curve
+    for number in range(len(curve.bands)):
+        low, high = _edges(prepared, number, plot.left, plot.right, 2 * plot.width, plot.log)
         if number or palette.shaded:
             edges = [dots(edge, plot.bottom, plot.top, plot.height, plot.log) for edge in (low, high)]
             grid = (edges[0] | edges[1]) & (np.arange(2 * plot.width) % (4 * number + 2) == 0)
@@ -203,17 +224,18 @@ def _draw_bands(curve: Curve, plot: Plot, canvas: Canvas, palette: Palette) -> N
         canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
 
 
-def _draw_markers(curve: Curve, grid: NDArray[np.bool_], share: float, canvas: Canvas, palette: Palette) -> None:
-    """The curve's marker on some of its dots, and on the last; those of several curves (`share` of a stride apart) stand side by side."""
-    inked = np.flatnonzero(grid.any(axis=0))
-    if not len(inked):
-        return
+def _draw_markers(inked: list[tuple[Curve, NDArray[np.bool_]]], canvas: Canvas, palette: Palette) -> None:
+    """The markers of curves on some of their dots, and on the last; those of several curves stand side by side."""
     stride = max(_MARKER_STRIDE, canvas.width // 5)
-    wanted = np.arange(int((0.5 + share) * stride) % stride, canvas.width, stride)
-    style = palette.style(curve.colour, bold=True)
-    for column in {*(wanted[np.isin(wanted, inked // 2)]).tolist(), int(inked[-1]) // 2}:
-        rows = np.flatnonzero(grid[:, 2 * column : 2 * column + 2].any(axis=1))
-        canvas.put(int(rows[len(rows) // 2]) // 4, column, curve.marker, style)
+    for position, (curve, grid) in enumerate(inked):
+        columns_inked = np.flatnonzero(grid.any(axis=0)) // 2
+        if not curve.marker or not len(columns_inked):
+            continue
+        wanted = np.arange(int((0.5 + position / len(inked)) * stride) % stride, canvas.width, stride)
+        style = palette.style(curve.colour, bold=not curve.behind, dim=curve.behind and not curve.bands)
+        for column in {*(wanted[np.isin(wanted, columns_inked)]).tolist(), int(columns_inked[-1])}:
+            rows = np.flatnonzero(grid[:, 2 * column : 2 * column + 2].any(axis=1))
+            canvas.put(int(rows[len(rows) // 2]) // 4, column, curve.marker, style)
 
 
 def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
@@ -267,12 +289,23 @@ def _y_axis(plot: Plot, ticks: list[float], labels: list[str], palette: Palette)
     return rows
 
 
-def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
-    ticks = linear_ticks(plot.left, plot.right, max(2, plot.width // 14))
+def _x_ticks(chart: ChartState, plot: Plot) -> list[tuple[float, str]]:
+    """Where the x axis has labels, and what they say."""
+    most = max(2, plot.width // 14)
+    if chart.x_names:
+        return [(float(at), narrow(name)) for at, name in enumerate(chart.x_names)]
+    if chart.x_powers:
+        values = log_ticks(10.0**plot.left, 10.0**plot.right, max(2, plot.width // 10))
+        return [(math.log10(value), label) for value, label in zip(values, tick_labels(values, even=False), strict=True)]
+    ticks = linear_ticks(plot.left, plot.right, most)
     if plot.right - plot.left < _FEW and all(bool((curve.x == np.floor(curve.x)).all()) for curve in chart.curves):
         # x counts something, such as steps
         ticks = [tick for tick in ticks if round(tick, 6).is_integer()]
-    title = plain(chart.x_title)
+    return list(zip(ticks, tick_labels(ticks), strict=True))
+
+
+def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
+    title = "" if chart.x_names else plain(chart.x_title)
     parts: list[tuple[int, str, str]] = []
     end = width
     if len(title) < plot.gutter:
@@ -281,7 +314,7 @@ def _x_axis(chart: ChartState, plot: Plot, width: int, palette: Palette) -> Row:
         end = width - len(title) - 2
         parts.append((width - len(title), title, "faint"))
     free = plot.gutter
-    for tick, label in zip(ticks, tick_labels(ticks), strict=True):
+    for tick, label in _x_ticks(chart, plot):
         middle = plot.gutter + min(plot.width - 1, plot.column(tick))
         start = max(plot.gutter, min(middle - len(label) // 2, width - len(label)))
         if start >= free and start + len(label) <= end:

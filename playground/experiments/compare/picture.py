@@ -15,6 +15,7 @@ from dlplay import widgets
 from dlplay.engine.settings import fields
 from dlplay.experiments.compare.comparison import Comparison, Metric
 from dlplay.experiments.compare.member import Axis, Floats, Member, Source
+from dlplay.experiments.compare.spread import quartiles
 from dlplay.widgets.charts.curves import smooth
 from dlplay.widgets.drawing.palette import MARKERS, Palette, palette
 from dlplay.widgets.drawing.rows import Row
@@ -23,8 +24,6 @@ HEIGHT = 14
 """Rows of a chart, its legend and axis included."""
 SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of what is measured at every step."""
-GRID = 2000
-"""Places at which the quartiles of a group are computed, at most."""
 BACKGROUND, FOREGROUND, ACCENT = (41, 41, 41), (224, 224, 224), (240, 165, 20)
 """The background is that of the SVGs that rich writes."""
 
@@ -89,23 +88,6 @@ def _line(member: Member, metric: str, axis: Axis) -> tuple[Floats, Floats]:
     """x and y of one training; what is measured at every step is smoothed."""
     measured = member.curves[metric]
     return member.at(measured.steps, axis), smooth(measured.values, SMOOTHING) if measured.kind == "training" else measured.values
-
-
-def quartiles(lines: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, ...]:
-    """x, and of the curves that reach it minimum, lower quartile, median, upper quartile and maximum. At most `GRID` places; between its
-    points a curve is a straight line."""
-    x = np.unique(np.concatenate([x for x, _ in lines]))
-    if len(x) > GRID:
-        x = np.linspace(x[0], x[-1], GRID)
-    rows = np.full((len(lines), len(x)), np.nan)
-    for row, (at, values) in zip(rows, lines, strict=True):
-        finite = np.isfinite(values)
-        if finite.any():
-            row[:] = np.interp(x, at[finite], values[finite], left=np.nan, right=np.nan)
-    known = np.isfinite(rows).any(axis=0)
-    found = np.full((5, len(x)), np.nan)
-    found[:, known] = np.nanquantile(rows[:, known], [0, 0.25, 0.5, 0.75, 1], axis=0)
-    return (x, *found)
 
 
 def _baselines(comparison: Comparison, metric: Metric) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.segment import Segment
+from textual.strip import Strip
 
 from dlplay.experiments.compare.comparison import Comparison, Metric, Reached
 from dlplay.experiments.compare.member import Axis, Source
@@ -22,24 +24,33 @@ NAME = 32
 CELL = 40
 POINTS = " points"
 """The unit of a difference between percentages."""
+CHART = 65
+"""Cells that a chart needs, to stand beside another one."""
+GAP = 2
 MANY = 1000
 """More seeds than anybody would train."""
 
 
 def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette, *, answer_first: bool = False) -> Iterator[Row]:
     """All of it, line by line, at this width. What was reached and how sure that is comes last, where a terminal shows it, or first, for a
-    window that begins at the top."""
+    window that begins at the top; there charts stand side by side where there is room."""
     yield from _sources(comparison, colours)
     for note in comparison.notes:
         yield from _words(f"note: {note}", width, colours, "muted")
     yield []
+    if answer_first:
+        yield from _verdicts(comparison, width, colours)
+        yield []
     yield from _settings(comparison, width, colours)
     if answer_first:
-        yield from _answer(comparison, width, colours)
-        yield []
-    yield from _curves(comparison, axis, width, colours)
-    if not answer_first:
-        yield from _answer(comparison, width, colours)
+        yield from _tables(comparison, width, colours)
+        yield from _curves(comparison, axis, width, colours, min(max(width // CHART, 1), max(len(comparison.metrics), 1)))
+    else:
+        yield from _curves(comparison, axis, width, colours, 1)
+        yield from _tables(comparison, width, colours)
+        yield from _verdicts(comparison, width, colours)
+    if comparison.has_groups:
+        yield from _words(METHODS, width, colours, "muted")
 
 
 def _settings(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
@@ -52,27 +63,37 @@ def _settings(comparison: Comparison, width: int, colours: Palette) -> Iterator[
         yield []
 
 
-def _curves(comparison: Comparison, axis: Axis, width: int, colours: Palette) -> Iterator[Row]:
+def _curves(comparison: Comparison, axis: Axis, width: int, colours: Palette, beside: int) -> Iterator[Row]:
+    """The charts, so many `beside` each other."""
+    own = (width + GAP) // beside - GAP
+    blocks: list[list[Row]] = []
     for metric in comparison.metrics:
         drawn = f", smoothed {SMOOTHING:g}" if metric.kind == "training" else ""
         if any(source.group for source in comparison.having(metric)):
             drawn += "; of groups the median, quartiles and range"
-        yield _title((f"{metric.title}: " if metric.title else "") + metric.name + drawn, colours)
-        yield from chart(comparison, metric, axis, width, colours)
+        title = _title((f"{metric.title}: " if metric.title else "") + metric.name + drawn, colours)
+        blocks.append([title, *chart(comparison, metric, axis, own, colours)])
+    for start in range(0, len(blocks), beside):
+        for parts in itertools.zip_longest(*blocks[start : start + beside], fillvalue=[]):
+            strips = [Strip(part).adjust_cell_length(own + GAP, colours.blank) for part in parts[:-1]]
+            yield [segment for strip in (*strips, Strip(parts[-1]).crop(0, own)) for segment in strip]
         yield []
 
 
-def _answer(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
-    judged = comparison.judged
-    for metric in judged:
+def _tables(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
+    """What was reached."""
+    for metric in comparison.judged:
         yield from _reached(comparison, metric, width, colours)
         yield []
+
+
+def _verdicts(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
+    """How sure the differences are."""
+    lines = [line for metric in comparison.judged for line in verdicts(comparison, metric)]
     if comparison.has_groups:
-        for metric in judged:
-            for line in verdicts(comparison, metric):
-                yield from _words(line, width, colours)
-        yield from _words(METHODS, width, colours, "muted")
-    elif len(comparison.sources) > 1 and judged:
+        for line in lines:
+            yield from _words(line, width, colours)
+    elif len(comparison.sources) > 1 and comparison.judged:
         yield from _words("One run of each: whether a difference is more than luck takes more seeds.", width, colours, "muted")
 
 

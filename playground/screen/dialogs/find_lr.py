@@ -37,8 +37,8 @@ class FindRateDialog(Dialog[float | None]):
     """Returns the rate that was chosen."""
 
     DEFAULT_CSS = """
-    FindRateDialog .dialog { width: 96; }
-    FindRateDialog LineChart { height: 14; margin: 0 0 1 0; }
+    FindRateDialog .dialog { width: 96; height: 26; }
+    FindRateDialog LineChart { height: 1fr; margin: 0 0 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "take('valley')", "valley", show=False),
@@ -61,7 +61,8 @@ class FindRateDialog(Dialog[float | None]):
 
     def body(self) -> ComposeResult:
         x = np.log10(np.array(self.found["rates"], np.float64))
-        chart = LineChart(x_title="lr, 10^x")
+        chart = LineChart(x_title="lr")
+        chart.x_powers = True
         marks = [Mark(float(np.log10(rate)), name) for name, rate in self.found["suggestions"].items() if rate is not None]
         chart.show([Curve("loss, averaged", x, np.array(self.found["smoothed"], np.float64), smoothed=False)], marks=marks)
         yield chart

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from dlplay.engine.card import Card
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs import directory
+from dlplay.runs.directory import RunDirectory, SpecError
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 
@@ -14,11 +19,32 @@ EARLIER = 3
 MOST = 20
 
 
+OF_A_MEMBER = ("seed", "device")
+"""Settings in which the members of a group of seeds differ."""
+
+
+def seed_group(run: RunDirectory) -> tuple[str, bytes] | None:
+    """What all runs of one group that differ in their seed alone have in common: the group's name first. None for any other run."""
+    with contextlib.suppress(SpecError):
+        spec = run.spec
+        settings = {name: value for name, value in spec.settings.items() if name not in OF_A_MEMBER}
+        return (spec.group, msgspec.json.encode(settings, order="deterministic")) if spec.group else None
+    return None
+
+
+def others_of_group(runs_dir: Path, run: RunDirectory) -> list[RunDirectory]:
+    """The other members of its group of seeds."""
+    group = seed_group(run)
+    members = directory.members(runs_dir, group[0]) if group is not None else []
+    return [member for member in members if member.path != run.path and seed_group(member) == group]
+
+
 class Companion:
     """One of them; `poll` keeps its history up to date, for it may still be training."""
 
     def __init__(self, card: Card, run: RunDirectory) -> None:
         self.run = run
+        self.seeds = seed_group(run)
         self.history = History(card.metric, card.better)
         self._reader = Follower(run.journal_path)
 
@@ -37,6 +63,8 @@ class Companions:
     def __init__(self, card: Card) -> None:
         self.shown = True
         self.revision = 0
+        self.own_seeds: tuple[str, bytes] | None = None
+        """The group of seeds that the tab's own run belongs to."""
         self._card = card
         self._earlier: list[Companion] = []
         self._marked: list[Companion] = []
@@ -49,8 +77,26 @@ class Companions:
         by_path = {companion.run.path: companion for companion in (*self._earlier, *self._marked)}
         return list(by_path.values())[-MOST:]
 
+    def own_group(self, own: History) -> list[History]:
+        """The group of seeds that the tab's own run belongs to, that run first; empty where none of the others is drawn."""
+        others = [companion.history for companion in self.all if companion.seeds is not None and companion.seeds == self.own_seeds]
+        return [own, *others] if others and own.step else []
+
+    def together(self, own: History) -> list[tuple[str, list[History]]]:
+        """What is drawn beside the tab's own run and group, by name: single runs, and groups of seeds."""
+        drawn: dict[str | tuple[str, bytes], tuple[str, list[History]]] = {}
+        for companion in self.all:
+            if not self.own_group(own) or companion.seeds != self.own_seeds:
+                _, histories = drawn.setdefault(companion.seeds or companion.run.name, (companion.run.name, []))
+                histories.append(companion.history)
+        return [
+            (f"{key[0]}, {len(histories)} seeds", histories) if isinstance(key, tuple) and len(histories) > 1 else (name, histories)
+            for key, (name, histories) in drawn.items()
+        ]
+
     def forget(self, run: RunDirectory) -> None:
         """`run` is the tab's own now."""
+        self.own_seeds = seed_group(run)
         for companion in [each for each in (*self._earlier, *self._marked) if each.run.path == run.path]:
             self._drop(companion)
 

@@ -10,10 +10,12 @@ from dlplay.checkpoints import CheckpointError
 from dlplay.engine.settings import Settings, SettingsError, code, show, to_dict
 from dlplay.experiments import seeds
 from dlplay.runs import branch as branches
+from dlplay.runs import directory
 from dlplay.runs import origin as origins
 from dlplay.runs.launch import launch
 from dlplay.runs.lock import holder
 from dlplay.screen.form.form import SettingsForm
+from dlplay.screen.run.companions import others_of_group
 from dlplay.screen.run.run_link import COMPLETE, RunLink
 
 ON_RESUME = ("threads", "device")
@@ -146,6 +148,9 @@ class RunControls:
     async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
         """Show a run, live or from its journal, and its settings. Raises `RunNameError`."""
         self.origin = ""
+        run = directory.find(self.link.runs_dir, name)
+        if others := await asyncio.to_thread(others_of_group, self.link.runs_dir, run):
+            self.link.companions.mark(others)
         await self.link.attach(name, resume=resume, overrides=overrides)
         await self.link.caught_up()
         if self.link.history.settings:

@@ -13,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widgets import Static
 
 from dlplay.checkpoints import CheckpointError
 from dlplay.engine.errors import DataError
@@ -23,6 +22,7 @@ from dlplay.experiments.compare.comparison import Comparison, compare
 from dlplay.experiments.compare.member import Axis
 from dlplay.runs.directory import RunNameError, SpecError
 from dlplay.screen.dialogs.dialog import Modal
+from dlplay.screen.keys import KeyHints
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row
 
@@ -32,7 +32,16 @@ AXES: tuple[Axis, ...] = ("step", "seconds", "examples")
 class Report(ScrollView, can_focus=True):
     """Rows of text that can be scrolled; they are made anew for another width."""
 
-    DEFAULT_CSS = "Report { height: 1fr; scrollbar-size-vertical: 1; background: $panel; }"
+    DEFAULT_CSS = """
+    Report {
+        height: 1fr; background: $panel; scrollbar-size-vertical: 1;
+        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "scroll_down", "down", key_display="↓"),
+        Binding("up", "scroll_up", "up", key_display="↑"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,9 +72,13 @@ class CompareScreen(Modal[None]):
 
     DEFAULT_CSS = """
     CompareScreen { background: $panel; padding: 0 1; }
-    CompareScreen Static { height: 1; color: $foreground 60%; }
+    CompareScreen KeyHints { padding: 0; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "close"), Binding("x", "axis", "x-axis")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "axis", "curves by step, seconds or examples"),
+        Binding("escape,q", "dismiss(None)", "close", key_display="esc"),
+        Binding("ctrl+p", "app.command_palette", "palette", show=False),
+    ]
 
     def __init__(self, names: Sequence[str], runs_dir: Path) -> None:
         super().__init__()
@@ -75,7 +88,7 @@ class CompareScreen(Modal[None]):
 
     def compose(self) -> ComposeResult:
         yield Report()
-        yield Static("↑ ↓ scroll to the curves   x draws them by step, seconds or examples   esc close")
+        yield KeyHints()
 
     def on_mount(self) -> None:
         self.query_one(Report).focus()

@@ -23,25 +23,33 @@ class ParallelCoordinates(Surface):
     """The lines of the best trials are bright and in front."""
 
     def __init__(self, id: str | None = None) -> None:
-        super().__init__(empty="no trial has told a value yet", id=id)
-        self._axes: list[tuple[str, str, str]] = []
-        """Title, label at the bottom and label at the top."""
+        super().__init__(empty="no trial has a value yet", id=id)
+        self._axes: list[tuple[str, list[tuple[float, str]]]] = []
+        """Title, and the labels with their heights 0..1, from the bottom to the top."""
+        self._under = -1
+        """Position of the line under the cursor among them."""
         self._lines: list[list[float]] = []
         """For each trial, the best first, its height 0..1 on every axis."""
 
-    def show(self, names: Sequence[str], metric: str, trials: Sequence[Mapping[str, Any]], better: str) -> None:
-        """Trials as `dlplay sweep show --json` has them; those without a value, or without one of the settings, are left out."""
+    def show(
+        self, names: Sequence[str], metric: str, trials: Sequence[Mapping[str, Any]], better: str, under: Mapping[str, Any] | None = None
+    ) -> None:
+        """Trials as `dlplay sweep show --json` has them; those without a value, or without one of the settings, are left out. The line of
+        the one `under` the cursor is in front of all."""
         told = [trial for trial in trials if trial["value"] is not None and all(name in trial["settings"] for name in names)]
         told.sort(key=lambda trial: trial["value"], reverse=better == "higher")
+        self._under = next((rank for rank, trial in enumerate(told) if under is not None and trial["number"] == under["number"]), -1)
         self._axes, columns = [], []
         for name in [*names, metric]:
             values = [trial["value"] if name is metric else trial["settings"][name] for trial in told]
             numeric = bool(values) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-            x, _ = positions(values, numeric and min(values) > 0 and max(values) > 20 * min(values))
+            x, _, choices = positions(values, numeric and min(values) > 0 and max(values) > 20 * min(values))
             low, high = (float(x.min()), float(x.max())) if len(x) else (0.0, 1.0)
-            columns.append((x - low) / (high - low) if high > low else np.full(len(x), 0.5))
-            ends = [values[int(x.argmin())], values[int(x.argmax())]] if len(x) else ["", ""]
-            self._axes.append((name, *(f"{end:.3g}" if isinstance(end, float) else str(end) for end in ends)))  # type: ignore[arg-type]
+            heights = (x - low) / (high - low) if high > low else np.full(len(x), 0.5)
+            columns.append(heights)
+            of_height = {float(height): shown(value) for height, value in zip(heights, values, strict=True)}
+            inner = sorted(of_height.items())
+            self._axes.append((name.replace("_", " "), inner if choices else [*inner[:1], *inner[1:][-1:]]))
         self._lines = np.stack(columns, axis=1).tolist() if told else []
         self.repaint()
 
@@ -51,15 +59,19 @@ class ParallelCoordinates(Surface):
         canvas = Canvas(height - 3, width, palette.blank)
         count = len(self._axes)
         places = [round(6 + at * (2 * width - 13) / max(1, count - 1)) for at in range(count)]  # in dots
-        for rank in reversed(range(len(self._lines))):
-            style = palette.style("held_out", bold=True) if rank < BEST else palette.style("train", dim=True)
-            canvas.dots(_polyline(self._lines[rank], places, 4 * (height - 3), 2 * width), style, background=rank >= BEST)
-        for place in places:
+        for rank in sorted(range(len(self._lines)), key=lambda rank: (rank == self._under, -rank)):
+            best, here = rank < BEST, rank == self._under
+            style = palette.style("text" if here else "held_out" if best else "train", bold=best or here, dim=not best and not here)
+            canvas.dots(_polyline(self._lines[rank], places, 4 * (height - 3), 2 * width), style, background=not best and not here)
+        for place, (_, labels) in zip(places, self._axes, strict=True):
             for row in range(height - 3):
                 canvas.put(row, place // 2, "│", palette.style("faint"), only_blank=True)
-        rows = [self._labels([title for title, _, _ in self._axes], places, width, palette, "text")]
-        rows.append(self._labels([top for _, _, top in self._axes], places, width, palette, "muted"))
-        return [*rows, *canvas.rows(), self._labels([bottom for _, bottom, _ in self._axes], places, width, palette, "muted")]
+            for at, label in labels[1:-1]:
+                canvas.put(round((1 - at) * (height - 4)), place // 2 + 2, label, palette.style("muted"), keep=True)
+        rows = [self._labels([title for title, _ in self._axes], places, width, palette, "text")]
+        rows.append(self._labels([labels[-1][1] for _, labels in self._axes], places, width, palette, "muted"))
+        lowest = self._labels([labels[0][1] if len(labels) > 1 else "" for _, labels in self._axes], places, width, palette, "muted")
+        return [*rows, *canvas.rows(), lowest]
 
     def _labels(self, labels: Sequence[str], places: Sequence[int], width: int, palette: Palette, style: str) -> Row:
         text = ""
@@ -80,13 +92,15 @@ def _polyline(heights: Sequence[float], places: Sequence[int], rows: int, column
     return grid
 
 
-def positions(values: Sequence[Any], log: bool) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
-    """Where values lie on an axis (count,), and what its title adds: powers of ten, or what each whole number stands for."""
+def positions(values: Sequence[Any], log: bool) -> tuple[np.ndarray[Any, np.dtype[np.float64]], bool, tuple[str, ...]]:
+    """Where values lie on an axis (count,), whether those are powers of ten, and what each whole number stands for."""
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         x = np.array(values, np.float64)
-        return (np.log10(x), ", 10^x") if log and bool((x > 0).all()) else (x, "")
-    names = sorted({shown(value) for value in values})
-    return np.array([names.index(shown(value)) for value in values], np.float64), " (" + ", ".join(names) + ")"
+        return (np.log10(x), True, ()) if log and len(x) and bool((x > 0).all()) else (x, False, ())
+    names = list(
+        dict.fromkeys(shown(value) for value in sorted(values, key=lambda value: (value if isinstance(value, list) else [], str(value))))
+    )
+    return np.array([names.index(shown(value)) for value in values], np.float64), False, tuple(names)
 
 
 def shown(value: Any) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -18,11 +18,12 @@ from textual.widgets import Input, Static
 
 from dlplay.engine.card import Card
 from dlplay.runs import directory, labels
-from dlplay.runs.directory import RunDirectory, RunNameError
+from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.launch import launch
 from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
+from dlplay.screen.keys import KeyHints
 from dlplay.screen.runs import rows
 from dlplay.screen.runs.compare import CompareScreen
 from dlplay.screen.runs.rows import COLUMNS, Item
@@ -32,11 +33,6 @@ FORMATS = {".csv": "csv", ".onnx": "onnx", ".py": "torch"}
 """What `dlplay export` writes, by the end of the file's name."""
 PART = 50
 """Runs that are read before what is known is shown."""
-HINTS = (
-    ("enter", "open"), ("x", "mark"), ("c", "compare"), ("o", "draw over each other"),
-    ("/", "filter"), ("s S", "sort, reverse"), ("p", "resume"),
-    ("t", "tags"), ("n", "note"), ("e", "rename"), ("w", "export"), ("d", "delete"), ("esc", "close"),
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,24 +62,33 @@ class DeleteDialog(Dialog[bool | None]):
         self.dismiss(True)
 
 
+class RunsTable(TableView):
+    """The runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "open", key_display="enter", tooltip="Open the run in its tab; of a group, list its members")
+    ]
+
+
 class RunsScreen(Modal[RunsChoice | None]):
     """Every run of the folder, whatever its architecture."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "close", show=False),
-        Binding("x", "mark", "mark", show=False),
-        Binding("c", "compare", "compare", show=False),
-        Binding("o", "overlay", "overlay", show=False),
-        Binding("slash", "filter", "filter", show=False),
-        Binding("s", "sort(1)", "sort", show=False),
-        Binding("S", "reverse", "reverse", show=False),
-        Binding("p", "resume", "resume", show=False),
-        Binding("t", "tags", "tags", show=False),
-        Binding("n", "note", "note", show=False),
-        Binding("e", "rename", "rename", show=False),
-        Binding("w", "export", "export", show=False),
-        Binding("d", "delete", "delete", show=False),
+        Binding("x", "mark", "mark", tooltip="Mark the run under the cursor, or a whole group, for what follows"),
+        Binding("c", "compare", "compare", tooltip="What differs between the marked runs and groups, and whether it is luck"),
+        Binding("o", "overlay", "overlay", tooltip="Draw the curves of the marked runs over each other in their tab"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="By words of a name, a state, a setting, a #tag, a note"),
+        Binding("s", "sort(1)", "sort", tooltip="By the next column; or click the column's name"),
+        Binding("S", "reverse", "reverse", tooltip="The other way round"),
+        Binding("p", "resume", "resume", tooltip="Open the run in its tab and train on"),
+        Binding("t", "tags", "tags", tooltip="Tag the run under the cursor"),
+        Binding("n", "note", "note", tooltip="Write a note on the run under the cursor"),
+        Binding("e", "rename", "rename", tooltip="Give the run under the cursor another name"),
+        Binding("w", "export", "export", tooltip="Write the curves of the marked runs, or the model of one, to files"),
+        Binding("d", "delete", "delete", tooltip="Delete the marked runs with all their checkpoints, after a question"),
+        Binding("escape", "back", "close", key_display="esc"),
+        Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
 
     def __init__(self, runs_dir: Path, cards: Mapping[str, Card]) -> None:
@@ -94,18 +99,18 @@ class RunsScreen(Modal[RunsChoice | None]):
         """Those in the table, in its order."""
         self._items: dict[str, Item] = {}
         self._marked: set[str] = set()
+        self._opened: set[str] = set()
+        """The groups whose members are listed."""
         self._asked: Callable[[str], None] | None = None
         """What the line at the bottom is for, while it is there."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="runs"):
             yield Static(id="runs-title")
-            yield Input(placeholder="filter: words of a name, an architecture, a state, a #tag, a note", id="runs-filter", compact=True)
-            yield TableView(empty="no runs yet: space trains one", id="runs-table")
+            yield Input(placeholder="filter: name, architecture, state, setting, #tag, note", id="runs-filter", compact=True)
+            yield RunsTable(empty="no runs yet: space trains one", click_moves=True, narrowest=16, id="runs-table")
             yield Input(id="runs-line", compact=True)
-            yield Static(
-                Content("  ").join(Content.assemble((key, "bold $text-accent"), f" {words}") for key, words in HINTS), id="runs-keys"
-            )
+            yield KeyHints()
 
     def on_mount(self) -> None:
         self.query_one("#runs-line").display = False
@@ -140,23 +145,32 @@ class RunsScreen(Modal[RunsChoice | None]):
         for name in names:
             run = RunDirectory(self.runs_dir / name)
             with contextlib.suppress(OSError):  # it is being removed
-                items.append(Item(name, directory.summary(run), labels.read(run), directory.disk_space(run.path)))
+                summary = directory.summary(run)
+                settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run))
+                items.append(Item(name, summary, labels.read(run), directory.disk_space(run.path), settings))
         return items
 
     def _draw(self) -> None:
         table = self.query_one(TableView)
         under = self.under.name if self.under else ""
         wanted = rows.filtered(self._items.values(), self.query_one("#runs-filter", Input).value)
-        self.shown = rows.ordered(wanted, self.sorted_by, self.reverse, self.cards)
+        in_order = rows.ordered(rows.folded(wanted), self.sorted_by, self.reverse, self.cards)
+        self.shown = []
+        for item in in_order:
+            self.shown.append(item)
+            if item.name in self._opened:
+                members = rows.ordered(item.members, self.sorted_by, self.reverse, self.cards)
+                self.shown += [dataclasses.replace(member, lines="  " + member.lines) for member in members]
         arrow = "▲" if self.reverse else "▼"
         columns = [f"{name} {arrow}" if at == self.sorted_by else name for at, name in enumerate(COLUMNS)]
-        table.show(columns, rows.cells(self.shown, self.cards), right=rows.RIGHT)
+        table.show(columns, rows.cells(self.shown, self.cards, self._opened), right=rows.RIGHT)
         names = [item.name for item in self.shown]
         if under in names:
             table.cursor = names.index(under)
-        table.marked = {at for at, name in enumerate(names) if name in self._marked}
+        table.marked = {at for at, item in enumerate(self.shown) if {run.name for run in _runs(item)} <= self._marked}
+        count = len(wanted)
         taken = sum(item.bytes for item in self._items.values())
-        words = f"{len(names)} of {len(self._items)} runs" if len(names) < len(self._items) else f"{len(names)} runs"
+        words = f"{count} of {len(self._items)} runs" if count < len(self._items) else f"{count} runs"
         marked = f", {len(self._marked)} marked" if self._marked else ""
         self.query_one("#runs-title", Static).update(
             Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {size(taken)} on disk")
@@ -172,7 +186,7 @@ class RunsScreen(Modal[RunsChoice | None]):
     def chosen(self) -> list[Item]:
         """The marked runs, or without any the one under the cursor."""
         marked = [item for item in self._items.values() if item.name in self._marked]
-        return marked or ([self.under] if self.under is not None else [])
+        return marked or (_runs(self.under) if self.under is not None else [])
 
     def _run(self, item: Item) -> RunDirectory:
         return RunDirectory(self.runs_dir / item.name)
@@ -206,16 +220,31 @@ class RunsScreen(Modal[RunsChoice | None]):
 
     def action_mark(self) -> None:
         if self.under is not None:
-            self._marked ^= {self.under.name}
+            names = {item.name for item in _runs(self.under)}
+            self._marked = self._marked - names if names <= self._marked else self._marked | names
             self._draw()
             self.query_one(TableView).action_move(1)
 
     @on(TableView.Selected)
-    def _opened(self) -> None:
-        self._leave("open", self.chosen[:1] if not self._marked else [self.under] if self.under else [])
+    def _chosen(self) -> None:
+        """Open the run; of a group list the members, or no longer."""
+        if self.under is not None and self.under.members:
+            self._opened ^= {self.under.name}
+            self._draw()
+        else:
+            self._leave("open", [self.under] if self.under else [])
 
     def action_resume(self) -> None:
-        self._leave("resume", [self.under] if self.under else [])
+        if (item := self._single) is not None:
+            self._leave("resume", [item])
+
+    @property
+    def _single(self) -> Item | None:
+        """The run under the cursor; a group has nothing of its own to change."""
+        if self.under is not None and self.under.members:
+            self.notify(f"{self.under.name} is a group; enter lists its runs")
+            return None
+        return self.under
 
     def action_compare(self) -> None:
         if chosen := self.chosen:
@@ -248,7 +277,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         self.dismiss(RunsChoice(how, tuple(self._run(item) for item in known), known[0].summary.architecture))
 
     def action_tags(self) -> None:
-        if (item := self.under) is not None:
+        if (item := self._single) is not None:
             self._ask(
                 f"tags of {item.name}",
                 " ".join(item.labels.tags),
@@ -256,14 +285,14 @@ class RunsScreen(Modal[RunsChoice | None]):
             )
 
     def action_note(self) -> None:
-        if (item := self.under) is not None:
+        if (item := self._single) is not None:
             self._ask(f"note on {item.name}", item.labels.note, lambda text: self._label(item, item.labels.tags, text))
 
     def _label(self, item: Item, tags: tuple[str, ...], note: str) -> None:
         labels.write(self._run(item), tags, note)
 
     def action_rename(self) -> None:
-        if (item := self.under) is not None:
+        if (item := self._single) is not None:
             self._ask(f"new name of {item.name}", item.name, lambda text: self._rename(item, text))
 
     def _rename(self, item: Item, name: str) -> None:
@@ -362,3 +391,14 @@ class RunsScreen(Modal[RunsChoice | None]):
     @on(Input.Changed, "#runs-filter")
     def _filter_changed(self) -> None:
         self._draw()
+
+
+def _runs(item: Item) -> list[Item]:
+    """The run, or the members of a group."""
+    return list(item.members) or [item]
+
+
+def _settings(run: RunDirectory) -> Mapping[str, Any]:
+    with contextlib.suppress(SpecError):
+        return run.spec.settings
+    return {}

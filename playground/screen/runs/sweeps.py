@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 from textual.widgets.option_list import Option
 
-from dlplay.runs.console import format_number
+from dlplay import architectures
 from dlplay.runs.launch import launch
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
+from dlplay.screen.keys import KeyHints
+from dlplay.screen.numbers import measure
 from dlplay.screen.run.answer import last_answer
 from dlplay.screen.runs.parallel import ParallelCoordinates, positions, shown
 from dlplay.widgets import Curve, LineChart, TableView
 
+BEST, PARALLEL = "best so far", "parallel coordinates"
+STATES = {"complete": ("held_out", "•"), "pruned": ("3", "×"), "training": ("train", "○")}
+"""Colour and marker of the trials in this state."""
+WITHOUT_VALUE = "no trial has a value yet"
+PICTURE_COLUMNS = 65
+"""Cells that a picture needs, to stand beside another one."""
+MOST_PICTURES = 3
 LIVE_SECONDS = 3.0
 """Between two looks at a sweep that goes on."""
 USAGE = 2
 """Exit status of a command that was refused."""
+Floats = NDArray[np.float64]
 Report = Mapping[str, Any]
 """As `dlplay sweep show --json` prints it."""
 
@@ -59,17 +71,68 @@ class SweepsDialog(Dialog[str | None]):
         self.dismiss(event.option.id)
 
 
+class Trials(TableView):
+    """The trials; the pictures show where the one under the cursor is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "open in its tab", key_display="enter")]
+
+
+class Picture(Vertical):
+    """One picture of a sweep under its title."""
+
+    def compose(self) -> ComposeResult:
+        yield Static(classes="picture-title")
+        yield LineChart(empty=WITHOUT_VALUE)
+        yield ParallelCoordinates()
+
+    def show(self, view: str, report: Report, under: Report | None, percent: bool) -> None:
+        """`view` is one of `SweepScreen.views`; the trial `under` the cursor stands out."""
+        shares = {name: f"{share:.0%}" for name, share in report["importance"].items()}
+        words, explained = view, ", ".join(f"{_spaced(name)} {share}" for name, share in shares.items())
+        if view in report["search"]:
+            words, explained = f"{_spaced(report['metric'])} against {_spaced(view)}", shares.get(view, "")
+        title = Content.assemble((words, "bold"), f"  importance (fANOVA): {explained}" if explained else "")
+        self.query_one(".picture-title", Static).update(title)
+        chart, parallel = self.query_one(LineChart), self.query_one(ParallelCoordinates)
+        parallel.display, chart.display = view == PARALLEL, view != PARALLEL
+        if view == PARALLEL:
+            parallel.show(list(report["search"]), report["metric"], report["trials"], report["better"], under)
+            return
+        trials = sorted((trial for trial in report["trials"] if trial["value"] is not None), key=lambda trial: trial["number"])
+        chart.percent = percent
+        if view == BEST:
+            chart.x_title, chart.x_powers, chart.x_names = "trial", False, ()
+            places = np.array([trial["number"] for trial in trials], np.float64)
+            curves = _best_so_far([trial for trial in trials if trial["state"] == "complete"], report["better"], places[-1:])
+        else:
+            trials = [trial for trial in trials if view in trial["settings"]]
+            chart.x_title = _spaced(view)
+            places, chart.x_powers, chart.x_names = positions(
+                [trial["settings"][view] for trial in trials], ":log" in report["search"][view]
+            )
+            curves = []
+        groups = [(state, [at for at, trial in enumerate(trials) if trial["state"] == state], *STATES[state]) for state in STATES]
+        if under is not None:
+            groups.append((under["run"], [at for at, trial in enumerate(trials) if trial["number"] == under["number"]], "text", "◆"))
+        values = np.array([trial["value"] for trial in trials], np.float64)
+        for name, at, colour, marker in groups:
+            if at:
+                curves.append(Curve(name, places[at], values[at], colour=colour, style="dots", smoothed=False, marker=marker))
+        chart.show(curves)
+
+
 class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
     """Returns `("open", {"run": …})` for a trial to open in its tab, or `("adopt", settings)` for the form."""
 
     DEFAULT_CSS = Path(__file__).with_name("sweeps.tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "close"),
+        Binding("a", "adopt", "adopt settings", tooltip="Take the settings of the trial under the cursor into the form"),
         Binding("v", "view(1)", "next picture"),
-        Binding("V", "view(-1)", "picture before"),
-        Binding("a", "adopt", "adopt"),
-        Binding("s", "stop", "stop"),
-        Binding("g", "resume", "go on"),
+        Binding("V", "view(-1)", "picture before", show=False),
+        Binding("s", "stop", "stop", tooltip="Stop the sweep; its runs are saved"),
+        Binding("g", "resume", "go on", tooltip="Go on with the sweep"),
+        Binding("escape,q", "dismiss(None)", "close", key_display="esc"),
+        Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
 
     def __init__(self, name: str, runs_dir: Path) -> None:
@@ -77,22 +140,20 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         self.sweep, self.runs_dir = name, runs_dir
         self.report: Report = {}
         self._view = 0
+        self._percent = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="sweep"):
-            yield Static(id="sweep-title")
-            yield Static(id="sweep-picture-title")
-            yield LineChart(id="sweep-chart", empty="no trial has told a value yet")
-            yield ParallelCoordinates(id="sweep-parallel")
-            yield TableView(id="sweep-trials", empty="no trials yet")
-            yield Static(
-                "enter opens a trial in its tab   a adopts its settings   v the next picture   s stops the sweep   g goes on   esc close",
-                id="sweep-keys",
-            )
+            yield Static(Content.assemble((self.sweep, "bold $text-accent"), "  reading its trials …"), id="sweep-title")
+            with Horizontal(id="sweep-pictures"):
+                for _ in range(MOST_PICTURES):
+                    yield Picture()
+            yield Trials(empty="", click_moves=True, id="sweep-trials")
+            yield KeyHints()
 
     def on_mount(self) -> None:
-        self.query_one(ParallelCoordinates).display = False
-        self.query_one(TableView).focus()
+        self.query_one("#sweep-pictures").display = False
+        self.query_one(Trials).focus()
         self._follow()
 
     @work(group="sweep", exclusive=True)
@@ -114,75 +175,57 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
 
     @property
     def views(self) -> list[str]:
-        """The pictures: the best so far, the value against each setting, and all of them at once."""
-        return ["best so far", *(f"value against {name}" for name in self.report.get("search", {})), "parallel coordinates"]
+        """The pictures: the best so far, the value against each setting, the most important first, and all of them at once."""
+        shares = self.report.get("importance", {})
+        return [BEST, *sorted(self.report.get("search", {}), key=lambda name: -shares.get(name, 0.0)), PARALLEL]
+
+    def on_resize(self) -> None:
+        if self.report:
+            self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
         report = self.report
+        card = architectures.cards().get(report["architecture"])
+        charts = card.all_charts if card is not None else ()
+        self._percent = any(chart.percent and report["metric"] in chart.held_out for chart in charts)
         counts = ", ".join(f"{number} {state}" for state, number in report["counts"].items()) or "none begun"
-        best = f"   best {format_number(report['best_value'])} ({report['best']})" if report["best"] else ""
-        words = f"  {report['metric']}, {report['better']} is better   {counts} of {report['wanted']} trials{best}"
+        best = f"   best {measure(report['best_value'], percent=self._percent)} ({report['best']})" if report["best"] else ""
+        words = f"  {counts} of {report['wanted']} trials{best}   {_spaced(report['metric'])}, {report['better']} is better"
         self.query_one("#sweep-title", Static).update(Content.assemble((report["name"], "bold $text-accent"), words))
-        shares = "   ".join(f"{name} {share:.0%}" for name, share in report["importance"].items())
-        importance = f"   importance (fANOVA): {shares}" if shares else ""
-        view = self._view % len(self.views)
-        self.query_one("#sweep-picture-title", Static).update(Content.assemble((self.views[view], "bold"), importance))
-        parallel = view == len(self.views) - 1
-        self.query_one(ParallelCoordinates).display, self.query_one(LineChart).display = parallel, not parallel
-        if parallel:
-            self.query_one(ParallelCoordinates).show(list(report["search"]), report["metric"], report["trials"], report["better"])
-        elif view == 0:
-            self._draw_best()
-        else:
-            self._draw_against(list(report["search"])[view - 1])
         self._draw_trials()
+        self._draw_pictures()
 
-    def _told(self) -> list[Report]:
-        """The trials with a value, in the order of their numbers."""
-        return sorted((trial for trial in self.report["trials"] if trial["value"] is not None), key=lambda trial: trial["number"])
-
-    def _draw_best(self) -> None:
-        trials = [trial for trial in self._told() if trial["state"] == "complete"]
-        x = np.array([trial["number"] for trial in trials], np.float64)
-        y = np.array([trial["value"] for trial in trials], np.float64)
-        best = np.maximum.accumulate(y) if self.report["better"] == "higher" else np.minimum.accumulate(y)
-        chart = self.query_one(LineChart)
-        chart.x_title = "trial"
-        curves = [Curve("best so far", x, best, smoothed=False), Curve("trial", x, y, colour="held_out", style="dots", smoothed=False)]
-        chart.show(curves if len(x) else [])
-
-    def _draw_against(self, name: str) -> None:
-        """Choices that are no numbers stand side by side."""
-        trials = [trial for trial in self._told() if name in trial["settings"]]
-        values = [trial["settings"][name] for trial in trials]
-        log = ":log" in self.report["search"][name]
-        x, title = positions(values, log)
-        chart = self.query_one(LineChart)
-        chart.x_title = f"{name}{title}"
-        curves = []
-        for state, colour in (("complete", "held_out"), ("pruned", "3"), ("training", "train")):
-            at = [index for index, trial in enumerate(trials) if trial["state"] == state]
-            if at:
-                y = np.array([trials[index]["value"] for index in at], np.float64)
-                curves.append(Curve(state, x[at], y, colour=colour, style="dots", smoothed=False))
-        chart.show(curves)
+    @on(TableView.Moved)
+    def _draw_pictures(self) -> None:
+        """As many pictures side by side as there is room for."""
+        views = self.views
+        fit = min(max(self.size.width // PICTURE_COLUMNS, 1), MOST_PICTURES, len(views))
+        self.query_one("#sweep-pictures").display = bool(self.report)
+        for number, picture in enumerate(self.query(Picture)):
+            picture.display = number < fit
+            if picture.display and self.report:
+                picture.show(views[(self._view + number) % len(views)], self.report, self.under, self._percent)
 
     def _draw_trials(self) -> None:
         names = list(self.report["search"])
         rows = []
         for trial in self.report["trials"]:
-            value = "–" if trial["value"] is None else format_number(trial["value"])
+            value = measure(trial["value"], percent=self._percent)
             settings = [shown(trial["settings"].get(name)) for name in names]
-            rows.append([trial["run"], trial["state"], f"{trial['step']:,}", value, *settings, trial["why"]])
+            why = re.sub(rf"^{re.escape(self.report['metric'])} \S+ ", "", trial["why"])  # the table has it already
+            rows.append([trial["run"], trial["state"], f"{trial['step']:,}", value, *settings, why])
         right = (2, 3, *range(4, 4 + len(names)))
-        self.query_one(TableView).show(["run", "state", "step", self.report["metric"], *names, "why"], rows, right=right)
+        table = self.query_one(Trials)
+        table.empty = "no trials yet"
+        table.show(["run", "state", "step", _spaced(self.report["metric"]), *map(_spaced, names), "why"], rows, right=right)
+        table.styles.height = len(rows) + 3  # the names of the columns, and a line at its end that tells of hidden ones
 
     # --- keys ---------------------------------------------------------------------------------------------------------------------
 
     def action_view(self, by: int) -> None:
         if self.report:
             self._view = (self._view + by) % len(self.views)
-            self._draw()
+            self._draw_pictures()
 
     @property
     def under(self) -> Report | None:
@@ -222,3 +265,17 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
     def action_adopt(self) -> None:
         if self.under is not None:
             self.dismiss(("adopt", dict(self.under["settings"])))
+
+
+def _best_so_far(trials: Sequence[Report], better: str, last: Floats) -> list[Curve]:
+    """A line that steps up or down at each complete trial that is better than all before it, up to the `last` trial."""
+    if not trials:
+        return []
+    x = np.array([trial["number"] for trial in trials], np.float64)
+    y = np.array([trial["value"] for trial in trials], np.float64)
+    best = np.maximum.accumulate(y) if better == "higher" else np.minimum.accumulate(y)
+    return [Curve("best so far", np.append(np.repeat(x, 2)[1:], last), np.repeat(best, 2), smoothed=False)]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
