@@ -890,6 +890,24 @@ def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
     assert sweep(tmp_path, "--trials", "1") == 0
     assert sweep(tmp_path, "--trials", "1", name="other") == 2
     assert "there is a run or a group 'other' already" in capsys.readouterr().err
+    directory.create(tmp_path, ARCHITECTURE, {}, name="t-2-1", group="t-2")
+    assert sweep(tmp_path, "--trials", "3", name="t") == 2
+    assert "there is a group 't-2' already" in capsys.readouterr().err
+
+
+def test_a_run_that_has_the_name_of_a_sweep_is_never_removed_in_its_place(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "1") == 0
+    directory.create(tmp_path, ARCHITECTURE, {}, name="other")
+    (tmp_path / "other").rename(tmp_path / "s")
+    capsys.readouterr()
+    assert cli.run(["rm", "s", "--runs-dir", str(tmp_path)]) == 2
+    assert "s is a run and a sweep; give the run another name: dlplay label s --rename NAME" in capsys.readouterr().err
+    assert directory.names(tmp_path) == ["s", "s-1"]
+    assert cli.run(["label", "s", "--rename", "other", "--runs-dir", str(tmp_path)]) == 0
+    assert cli.run(["rm", "s", "other", "other", "--runs-dir", str(tmp_path)]) == 0
+    assert directory.names(tmp_path) == []
 
 
 def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

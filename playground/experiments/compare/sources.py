@@ -45,7 +45,7 @@ def find(words: Sequence[str], imported: Sequence[Path], runs_dir: Path, names: 
     `CheckpointError` for what does not exist, and when nothing is left.
     """
     runs = directory.names(runs_dir)
-    groups = _groups(runs_dir, runs)
+    groups = directory.groups(runs_dir)
     notes: list[str] = []
     found: dict[str, Source] = {}
     for word in words:
@@ -62,19 +62,6 @@ def find(words: Sequence[str], imported: Sequence[Path], runs_dir: Path, names: 
     if (count := sum(len(source.members) for source in found.values())) > MOST:
         raise SettingsError(f"{count} trainings are too many for one chart; name at most {MOST}")
     return Found(list(found.values()), notes)
-
-
-def _groups(runs_dir: Path, runs: Sequence[str]) -> dict[str, list[str]]:
-    """The names of the runs of each group."""
-    groups: dict[str, list[str]] = {}
-    for name in runs:
-        try:
-            group = RunDirectory(runs_dir / name).spec.group
-        except SpecError:
-            continue
-        if group:
-            groups.setdefault(group, []).append(name)
-    return groups
 
 
 def _named(word: str, runs_dir: Path, runs: Sequence[str], groups: Mapping[str, list[str]], notes: list[str]) -> list[Source]:
