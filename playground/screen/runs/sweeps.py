@@ -82,9 +82,9 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         with Vertical(id="sweep"):
             yield Static(id="sweep-title")
             yield Static(id="sweep-picture-title")
-            yield LineChart(id="sweep-chart", empty="no trial has told a value yet")
+            yield LineChart(id="sweep-chart", empty="")
             yield ParallelCoordinates(id="sweep-parallel")
-            yield TableView(id="sweep-trials", empty="no trials yet")
+            yield TableView(id="sweep-trials", empty=f"reading the trials of {self.sweep} …")
             yield Static(
                 "enter opens a trial in its tab   a adopts its settings   v the next picture   s stops the sweep   g goes on   esc close",
                 id="sweep-keys",
@@ -104,6 +104,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             except (RuntimeError, OSError) as error:
                 self.notify(str(error), severity="error", timeout=8)
                 return
+            self.query_one(LineChart).empty, self.query_one(TableView).empty = "no trial has told a value yet", "no trials yet"
             self._draw()
             ended = sum(self.report["counts"].get(state, 0) for state in ("complete", "pruned", "failed"))
             if ended >= self.report["wanted"]:
