@@ -148,7 +148,7 @@ def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool
 
 
 def _without_start(spans: list[Columns]) -> tuple[float, float]:
-    """The limits without a steep start, which would hide the rest: without the first tenth of the columns, if that takes most of the height."""
+    """The limits without a steep start, which would hide the rest: without a tenth of the columns, if that takes most of the height."""
     lows, highs = np.fmin.reduce([s.low for s in spans]), np.fmax.reduce([s.high for s in spans])
     drawn = np.flatnonzero(~np.isnan(lows))
     lows, highs = lows[drawn], highs[drawn]

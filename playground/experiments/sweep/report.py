@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from typing import Any, Literal
 
 import msgspec
 from optuna.trial import FrozenTrial, TrialState
 
-from dlplay.engine.settings import fields, show, to_dict
+from dlplay.engine.settings import show
+from dlplay.experiments.command_line import command_line
 from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.spec import SweepSpec
 from dlplay.experiments.sweep.storage import Backend
@@ -130,19 +130,8 @@ def _importance(backend: Backend) -> dict[str, float]:
 
 
 def command(spec: SweepSpec, settings: dict[str, Any]) -> str:
-    """The command line that trains with these settings in place of the sweep's, to the same weights."""
-    card = spec.card
-    defaults = to_dict(card.settings())
-    words = ["dlplay", spec.architecture, "--headless", *(["--from", spec.origin] if spec.origin else [])]
-    for item in fields(card.settings):
-        value = settings.get(item.name, spec.settings.get(item.name, defaults[item.name]))
-        if msgspec.json.encode(value) == msgspec.json.encode(defaults[item.name]):
-            continue
-        if isinstance(value, bool):
-            words.append(item.flag if value else "--no-" + item.flag.removeprefix("--"))
-        else:
-            words += [item.flag, repr(value) if isinstance(value, float) else show(value)]
-    return shlex.join(words)
+    """The command line that trains with these settings in place of the sweep's."""
+    return command_line(spec.card, spec.settings | settings, spec.origin, "--headless")
 
 
 def print_report(found: Report, as_json: bool) -> None:
