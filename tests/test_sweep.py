@@ -876,6 +876,16 @@ def test_what_is_going_on_is_shown(tmp_path: Path, scripted: Scripted, capsys: p
     assert capsys.readouterr().out.splitlines()[1] == f"t: {ARCHITECTURE}, 0 of 20 trials"
 
 
+def test_trials_that_end_before_their_time_are_told(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(tmp_path, "--trials", "3", "--minutes", "5") == 0
+    assert show(tmp_path, capsys).note.startswith("3 of 3 trials came to their last step before their time was over")
+    assert cli.run(["sweep", "show", "s", "--runs-dir", str(tmp_path)]) == 0
+    assert "note: 3 of 3 trials" in capsys.readouterr().out
+    scripted.reason = "minutes"
+    assert sweep(tmp_path, "--trials", "3", name="t") == 0
+    assert show(tmp_path, capsys, "t").note == ""
+
+
 def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
     tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:

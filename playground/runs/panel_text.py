@@ -10,7 +10,6 @@ from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Panel, Table, T
 from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line, rich_console
 
-
 MOST_COLUMNS = 16
 """Of a matrix that is printed as a table."""
 
@@ -72,8 +71,8 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
             table.add_column("")
             for column in panel.columns:
                 table.add_column(printable(column), justify="right")
-            for row, values in zip(panel.rows, panel.values.numpy(), strict=True):
-                table.add_row(printable(row), *(f"{value:.3g}" if panel.counts else f"{value:.2f}" for value in values))
+            for label, values in zip(panel.rows, panel.values.numpy(), strict=True):
+                table.add_row(printable(label), *(f"{value:.3g}" if panel.counts else f"{value:.2f}" for value in values))
         case _:
             print_line(msgspec.json.encode(_plain(panel)).decode())
             return

@@ -62,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     importance: dict[str, float]
     """Share of the metric's variance that each setting explains, by itself and together with others (fANOVA; Hutter and others, 2014);
     empty where there are too few complete trials."""
+    note: str = ""
+    """What makes the values hard to compare."""
     trials: list[Row]
     """The best first; pruned, failed and unfinished ones after those that are complete."""
 
@@ -86,8 +88,18 @@ def report(backend: Backend) -> Report:
         best_value=best.value if best else None,
         command=command(spec, best.settings) if best else "",
         importance=_importance(backend),
+        note=_early(spec, [row for row in rows if row.state == "complete"]),
         trials=rows,
     )
+
+
+def _early(spec: SweepSpec, rows: list[Row]) -> str:
+    """Which of these trials the steps ended, where the time was to end them."""
+    every = [(row.step, spec.settings | row.settings) for row in rows]
+    early = sum(settings.get("minutes", 0) > 0 and step >= settings.get("steps", math.inf) for step, settings in every)
+    if not early:
+        return ""
+    return f"{early} of {len(rows)} trials came to their last step before their time was over; with more --steps each trains for as long"
 
 
 def _row(backend: Backend, trial: FrozenTrial) -> Row:
@@ -148,6 +160,8 @@ def print_report(found: Report, as_json: bool) -> None:
     if found.importance:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
         print_line(f"\nimportance (fANOVA): {shares}")
+    if found.note:
+        print_line(f"\nnote: {found.note}")
     if found.best:
         assert found.best_value is not None
         print_line(f"\nbest: {found.best}, {found.metric} {format_number(found.best_value)}\n  {found.command}")
