@@ -37,6 +37,11 @@ def test_a_wrong_list_of_seeds_is_told(text: str) -> None:
         parse_seeds(text)
 
 
+def test_too_many_seeds_are_counted() -> None:
+    with pytest.raises(SettingsError, match=f"--seeds 0..999999 are 1,000,000 seeds; give at most {MAX_SEEDS}"):
+        parse_seeds("0..999999")
+
+
 @pytest.fixture
 def words(small: Small) -> list[str]:
     return ["convnet", "--headless", *flags(small("convnet") | {"steps": 12, "eval_every": 6})]

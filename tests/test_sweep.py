@@ -32,6 +32,7 @@ from dlplay.experiments.sweep.locks import FolderLocks
 from dlplay.experiments.sweep.report import Report
 from dlplay.experiments.sweep.space import parse_search
 from dlplay.experiments.sweep.spec import find
+from dlplay.experiments.sweep.spec import names as sweep_names
 from dlplay.experiments.sweep.storage import DatabaseGone, opened
 from dlplay.runs import directory, launch
 from dlplay.runs.journal import JournalReader
@@ -874,6 +875,9 @@ def test_what_is_going_on_is_shown(tmp_path: Path, scripted: Scripted, capsys: p
     assert (second["name"], second["ended"], second["trials"], second["best"]) == ("t", 0, 20, None)
     assert cli.run(["sweep", "list", "--runs-dir", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[1] == f"t: {ARCHITECTURE}, 0 of 20 trials"
+    for name in ("u-10", "u-2"):
+        begin(tmp_path, name=name)
+    assert sweep_names(tmp_path) == ["s", "t", "u-2", "u-10"]
 
 
 def test_trials_that_end_before_their_time_are_told(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:

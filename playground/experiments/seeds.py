@@ -105,7 +105,7 @@ def train(card: Card, runs: Sequence[RunDirectory], flags: Sequence[str], jobs: 
     if as_json:
         print_line(msgspec.json.encode(report).decode())
     else:
-        print_line(f"{group}: median, quartiles and range over {len(runs)} seeds")
+        print_line(f"{group}: median, quartiles and range over {len(runs)} seed{'s' * (len(runs) > 1)}")
         for name, spread in report.metrics.items():
             numbers = [format_number(value) for value in (spread.median, spread.low, spread.high, spread.least, spread.most)]
             print_line("  {}  {}  {} to {}  ({} to {})".format(name, *numbers))

@@ -290,7 +290,7 @@ def names(runs_dir: Path) -> list[str]:
             found = [entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
+    return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=natural)
 
 
 def listing(runs_dir: Path, *, disk: bool = False) -> list[Summary]:
@@ -364,12 +364,8 @@ def rename(run: RunDirectory, name: str) -> RunDirectory:
 
 
 def _replace_spec(run: RunDirectory, spec: Spec) -> None:
-    draft = run.path / f".run-{os.getpid()}.json"
-    try:
-        _write_spec(draft, spec)
-        draft.rename(run.path / "run.json")
-    finally:
-        draft.unlink(missing_ok=True)
+    with drafted(run.path, "run.json", msgspec.json.encode(spec)) as draft:
+        (draft / "run.json").rename(run.path / "run.json")
 
 
 def clean(runs_dir: Path) -> None:
@@ -387,14 +383,6 @@ def check_name(name: str) -> None:
     """Raises `RunNameError` unless `name` can be a run's name."""
     if not _NAME.fullmatch(name):
         raise RunNameError(f"{name[:80]!r} cannot be a run's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")
-
-
-def _write_spec(path: Path, spec: Spec) -> None:
-    """To a new file, which is on the disk then."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(spec), indent=2))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_spec(path: Path) -> Spec:
@@ -420,5 +408,6 @@ def _last_number(runs_dir: Path, architecture: str) -> int:
         return 0
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sorts `gpt-2` before `gpt-10`."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]

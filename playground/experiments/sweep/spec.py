@@ -172,7 +172,7 @@ def sweeps_dir(runs_dir: Path) -> Path:
 def names(runs_dir: Path) -> list[str]:
     """Of every sweep whose state is on this machine."""
     try:
-        return sorted(path.parent.name for path in sweeps_dir(runs_dir).glob("[!.]*/sweep.json"))
+        return sorted((path.parent.name for path in sweeps_dir(runs_dir).glob("[!.]*/sweep.json")), key=directory.natural)
     except OSError:
         return []
 
