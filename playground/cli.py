@@ -51,6 +51,8 @@ def _run(arguments: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except cyclopts.UnusedCliTokensError as error:
         words = " ".join(map(str, error.unused_tokens or ()))
+        if words in app and arguments[0].startswith("-"):
+            return refuse(f"the command comes first: dlplay {words} {arguments[0]} …", USAGE)
         return refuse(f"unexpected argument {words!r}; values follow their flags, as in --steps 500", USAGE)
     except cyclopts.CycloptsError as error:
         return refuse(" ".join(str(error).split()), USAGE)

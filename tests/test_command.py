@@ -168,6 +168,12 @@ def test_the_runs_are_listed_whole_and_the_newest_first(dlplay: Dlplay, small: S
     assert all(line == line.rstrip() for line in listed)
 
 
+def test_a_command_that_comes_after_a_flag_is_told_its_place(dlplay: Dlplay, tmp_path: Path) -> None:
+    for typed in (["--runs-dir", str(tmp_path), "convnet"], ["--runs-dir", str(tmp_path), "runs"]):
+        ended = dlplay(*typed)
+        assert (ended.status, ended.err) == (2, f"dlplay: the command comes first: dlplay {typed[-1]} --runs-dir …\n")
+
+
 def test_a_folder_that_cannot_be_written_is_refused_in_one_line(dlplay: Dlplay, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused = dlplay("gpt", "--headless", "--runs-dir", str(tmp_path / "file"), "--steps", "2")

@@ -333,14 +333,14 @@ def test_a_run_may_train_or_vanish_meanwhile(runs_dir: Path, typed: Compare, mon
     make(runs_dir, "a")
     make(runs_dir, "b")
     gone = make(runs_dir, "c")
-    found = sources._groups
+    found = directory.groups
 
     def then_delete(*arguments: Any) -> Any:
         groups = found(*arguments)
         directory.remove(gone)
         return groups
 
-    monkeypatch.setattr(sources, "_groups", then_delete)
+    monkeypatch.setattr(directory, "groups", then_delete)
     assert "c was deleted meanwhile" in typed("*")
     monkeypatch.undo()
     done = threading.Event()
@@ -401,6 +401,14 @@ def test_a_files_metrics_can_be_renamed(runs_dir: Path, typed: Compare, tmp_path
     assert curves["mine"] == {"step": [0, 100], "value": [0.1, 0.7], "examples": [0, 3200]}
     assert found["metrics"][0]["direction"] == "higher"
     assert "write it like loss/val=val_loss" in typed("a", "--rename", "x", fails=True)
+    mine = ["a", "--from", str(tmp_path / "mine.csv"), "--rename"]
+    assert "--rename Acc/tets=test_accuracy: no file has a metric Acc/tets; did you mean Acc/test?" in typed(
+        *mine, "Acc/tets=test_accuracy", fails=True
+    )
+    assert "--rename x=y: there is no file to rename a metric of; name one with --from" in typed("a", "--rename", "x=y", fails=True)
+    (tmp_path / "two.csv").write_text("step,loss,test_loss\n0,1,2\n")
+    two = typed("a", "--from", str(tmp_path / "two.csv"), "--rename", "loss=test_loss", fails=True)
+    assert "two.csv: loss and test_loss would both be called test_loss" in two
     (tmp_path / "timeless.csv").write_text("step,test_accuracy\n0,0.1\n")
     assert "timeless has no times" in typed("a", "--from", str(tmp_path / "timeless.csv"), "--x", "seconds", fails=True)
 
@@ -420,6 +428,12 @@ def test_a_files_metrics_can_be_renamed(runs_dir: Path, typed: Compare, tmp_path
         (b'step,loss\n1,"' + b"9" * 200_000, "not a CSV file"),
         (b"step" + b",a" * 300 + b"\n", "301 columns; at most 200"),
         (b"\x00\x1b[31mstep,loss\n", "no column step"),
+        (b"step,loss\n1.5,1\n", "line 2: a step cannot be 1.5"),
+        (b"step,loss,loss\n1,2,3\n", "has two columns called loss"),
+        (b"step,loss,Step\n1,2,3\n", "has two columns called step"),
+        (b"step,loss,examples\n1,2,nan\n", "nan in the column examples, at step 1, is not a number from 0 on"),
+        (b"step,loss,Seconds\n1,2,inf\n", "inf in the column seconds, at step 1, is not a number from 0 on"),
+        (b"step,loss,examples\n1,2,-1\n", "-1 in the column examples, at step 1, is not a number from 0 on"),
     ],
 )
 def test_a_hostile_csv_is_refused_in_one_line(content: bytes, complaint: str, typed: Compare, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,6 +82,27 @@ def test_names_that_lead_elsewhere_are_refused(runs: Path, name: str) -> None:
         with pytest.raises(RunNameError, match=r"cannot be a run's name; use 1 to 64 of a-z 0-9 \. _ - without a leading dot"):
             act(runs, name)
     assert sorted(path.name for path in runs.parent.rglob("*")) == ["gpt-1", "run.json", "runs"]
+
+
+def test_a_run_never_takes_the_name_of_a_group(runs: Path) -> None:
+    member = directory.create(runs, "gpt", {}, name="wide-s0", group="wide")
+    other = directory.create(runs, "gpt", {}, name="other")
+    with pytest.raises(RunNameError, match="there is a group 'wide' already"):
+        directory.create(runs, "gpt", {}, name="wide")
+    for run in (member, other):
+        with pytest.raises(RunNameError, match="there is a group 'wide' already"):
+            directory.rename(run, "wide")
+    assert directory.find_all(runs, "wide")[0].name == "wide-s0"
+
+
+def test_a_family_holds_when_a_run_gets_another_name(runs: Path) -> None:
+    first = directory.create(runs, "gpt", {}, name="first")
+    branch = directory.create(runs, "gpt", {"lr": 1}, "first@5", name="branch", parent="first", parent_step=5)
+    stranger = directory.create(runs, "gpt", {}, name="stranger", parent="other", parent_step=5)
+    before = branch.spec
+    directory.rename(first, "renamed")
+    assert branch.spec == msgspec.structs.replace(before, parent="renamed")
+    assert stranger.spec.parent == "other"
 
 
 def test_many_at_once_get_different_names(runs: Path) -> None:

@@ -14,7 +14,7 @@ from dlplay.runs import ask, check, panel_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates", "low", "mine")
+MISSING = ("DIR", "FILE", "hf:", "gpt-1", "gpt-sweep-1", "rates", "low", "mine", "widths")
 """What stands for a run or a file of the reader's own, which is not there."""
 
 
@@ -75,6 +75,12 @@ def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytes
     aside = [] if words[1:2] == ["check"] else ["--runs-dir", "runs"]
     status, said = cli.run([*words[1:], *aside]), capsys.readouterr().err
     assert status == 0 or any(name in command and name in said for name in MISSING), said
+
+
+def test_the_three_questions_can_be_asked_one_after_the_other() -> None:
+    names = re.findall(r" --name (\S+)", " ".join(readme_commands()))
+    assert len(names) > 4
+    assert len(names) == len(set(names)), "a name that an earlier command took is refused"
 
 
 def test_every_benchmark_that_is_named_exists() -> None:

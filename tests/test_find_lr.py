@@ -13,6 +13,7 @@ from dlplay import architectures, cli
 from dlplay.engine.panels import Bars
 from dlplay.engine.settings import Options, SettingsError, make, to_dict
 from dlplay.engine.task import Task
+from dlplay.experiments import learning_rate
 from dlplay.experiments.learning_rate import SKIPPED_AT_END, steepest, suggestions, valley
 from dlplay.runs import directory
 from dlplay.runs.find_lr import HIGHEST, LOWEST, STEPS, RangeTest, measure, range_test
@@ -149,14 +150,17 @@ def test_it_is_a_command_that_keeps_nothing(tmp_path: Path, small: Small, capsys
     text = capsys.readouterr().out
     assert "valley " in text
     assert "steepest " in text
-    assert "to take valley: dlplay convnet --lr" in text
+    taken = text.splitlines()[-1].partition("to take valley: ")[2].split()
+    assert taken[:2] == ["dlplay", "convnet"]
+    assert [*taken, "--lr"].index("--lr") < len(taken)
+    assert taken[taken.index("--channels") + 1] == as_typed(values["channels"]), "the rate holds for these settings"
     assert "⠒" in text or "⠤" in text, "its curve"
     assert list(tmp_path.iterdir()) == []
     assert cli.run(["convnet", "--headless", "--find-lr", "--json", *typed, *folder]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["rates"]) == len(found["losses"]) == len(found["smoothed"]) > 50
     assert f"{found['suggestions']['valley']:.2g}" in text
-    for wrong in (["--name", "x"], ["--panel", "classes"], ["--paused"]):
+    for wrong in (["--name", "x"], ["--panel", "classes"], ["--paused"], ["--at", "3"], ["--svg", "x.svg"], ["--seeds", "0,1"]):
         assert cli.run(["convnet", "--headless", "--find-lr", *wrong, *folder]) == 2
     assert cli.run(["convnet", "--find-lr", *folder]) == 2
     assert "--find-lr needs --headless" in capsys.readouterr().err
@@ -166,7 +170,7 @@ def as_typed(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def test_it_starts_from_weights_and_leaves_their_run_alone(tmp_path: Path, small: Small) -> None:
+def test_it_starts_from_weights_and_leaves_their_run_alone(tmp_path: Path, small: Small, capsys: pytest.CaptureFixture[str]) -> None:
     card = architectures.card("convnet")
     settings = make(card.settings, {**small("convnet"), "steps": 5, "save_every": 5})
     run = directory.create(tmp_path, "convnet", to_dict(settings), name="trained")
@@ -180,6 +184,8 @@ def test_it_starts_from_weights_and_leaves_their_run_alone(tmp_path: Path, small
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     found = measure(card, settings, "trained", tmp_path)
     assert found.losses[0] == pytest.approx(np.log(10))
+    assert learning_rate.run(card, settings, "trained", tmp_path, as_json=False) == 0
+    assert "to take valley: dlplay convnet --from trained --" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,36 @@ async def test_runs_go_on_when_it_is_killed_and_the_next_one_starts_as_a_command
     assert await after.wait() == 0
     assert "stopped run" in launch.stop_run(run)
     assert await waiting.wait() == ENDED_UNSEEN
+
+
+async def test_one_that_does_not_answer_is_ended_and_never_forks_later(launcher: Launcher, tmp_path: Path) -> None:
+    os.kill(launcher.pid, signal.SIGSTOP)
+    launcher._socket.settimeout(0.1)
+    after = launch_blocking(["--version"], tmp_path / "log")
+    assert not forked(after)
+    assert await after.wait() == 0
+    wait_until(lambda: not alive(launcher.pid))
+
+
+def test_a_process_ends_without_waiting_for_one_that_does_not_answer(launcher: Launcher, tmp_path: Path) -> None:
+    os.kill(launcher.pid, signal.SIGSTOP)
+    launcher._socket.settimeout(120)
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(launch.launch(["--version"], tmp_path / "log"), 0.1)
+
+    before = time.monotonic()
+    asyncio.run(give_up())
+    os.kill(launcher.pid, signal.SIGKILL)
+    assert time.monotonic() - before < 60
+
+
+async def test_launched_in_a_thread_it_tells_what_went_wrong(launcher: Launcher, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(OSError, match="log"):
+        await launch.launch(["--version"], tmp_path / "log")
+    assert await (await launch.launch(["--version"], tmp_path / "other")).wait() == 0
 
 
 def test_it_ends_with_the_process_that_started_it_and_the_runs_go_on(tmp_path: Path) -> None:

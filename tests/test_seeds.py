@@ -37,6 +37,11 @@ def test_a_wrong_list_of_seeds_is_told(text: str) -> None:
         parse_seeds(text)
 
 
+def test_too_many_seeds_are_counted() -> None:
+    with pytest.raises(SettingsError, match=f"--seeds 0..999999 are 1,000,000 seeds; give at most {MAX_SEEDS}"):
+        parse_seeds("0..999999")
+
+
 @pytest.fixture
 def words(small: Small) -> list[str]:
     return ["convnet", "--headless", *flags(small("convnet") | {"steps": 12, "eval_every": 6})]
@@ -82,6 +87,10 @@ def test_all_members_are_made_or_none(tmp_path: Path, words: list[str], capfd: p
     assert cli.run([*words, "--seeds", "0..3", "--name", "wide", "--runs-dir", str(tmp_path)]) == 2
     assert "wide-s2" in capfd.readouterr().err
     assert directory.names(tmp_path) == ["wide-s2"]
+    directory.create(tmp_path, "convnet", {}, name="low-s1-s0", group="low-s1")
+    assert cli.run([*words, "--seeds", "0..3", "--name", "low", "--runs-dir", str(tmp_path)]) == 2
+    assert "there is a group 'low-s1' already" in capfd.readouterr().err
+    assert directory.names(tmp_path) == ["low-s1-s0", "wide-s2"]
 
 
 def test_a_member_that_fails_does_not_stop_the_others(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from dlplay.experiments.sweep.locks import FolderLocks
 from dlplay.experiments.sweep.report import Report
 from dlplay.experiments.sweep.space import parse_search
 from dlplay.experiments.sweep.spec import find
+from dlplay.experiments.sweep.spec import names as sweep_names
 from dlplay.experiments.sweep.storage import DatabaseGone, opened
 from dlplay.runs import directory, launch
 from dlplay.runs.journal import JournalReader
@@ -874,6 +875,19 @@ def test_what_is_going_on_is_shown(tmp_path: Path, scripted: Scripted, capsys: p
     assert (second["name"], second["ended"], second["trials"], second["best"]) == ("t", 0, 20, None)
     assert cli.run(["sweep", "list", "--runs-dir", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[1] == f"t: {ARCHITECTURE}, 0 of 20 trials"
+    for name in ("u-10", "u-2"):
+        begin(tmp_path, name=name)
+    assert sweep_names(tmp_path) == ["s", "t", "u-2", "u-10"]
+
+
+def test_trials_that_end_before_their_time_are_told(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(tmp_path, "--trials", "3", "--minutes", "5") == 0
+    assert show(tmp_path, capsys).note.startswith("3 of 3 trials came to their last step before their time was over")
+    assert cli.run(["sweep", "show", "s", "--runs-dir", str(tmp_path)]) == 0
+    assert "note: 3 of 3 trials" in capsys.readouterr().out
+    scripted.reason = "minutes"
+    assert sweep(tmp_path, "--trials", "3", name="t") == 0
+    assert show(tmp_path, capsys, "t").note == ""
 
 
 def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
@@ -890,6 +904,24 @@ def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
     assert sweep(tmp_path, "--trials", "1") == 0
     assert sweep(tmp_path, "--trials", "1", name="other") == 2
     assert "there is a run or a group 'other' already" in capsys.readouterr().err
+    directory.create(tmp_path, ARCHITECTURE, {}, name="t-2-1", group="t-2")
+    assert sweep(tmp_path, "--trials", "3", name="t") == 2
+    assert "there is a group 't-2' already" in capsys.readouterr().err
+
+
+def test_a_run_that_has_the_name_of_a_sweep_is_never_removed_in_its_place(
+    tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "1") == 0
+    directory.create(tmp_path, ARCHITECTURE, {}, name="other")
+    (tmp_path / "other").rename(tmp_path / "s")
+    capsys.readouterr()
+    assert cli.run(["rm", "s", "--runs-dir", str(tmp_path)]) == 2
+    assert "s is a run and a sweep; give the run another name: dlplay label s --rename NAME" in capsys.readouterr().err
+    assert directory.names(tmp_path) == ["s", "s-1"]
+    assert cli.run(["label", "s", "--rename", "other", "--runs-dir", str(tmp_path)]) == 0
+    assert cli.run(["rm", "s", "other", "other", "--runs-dir", str(tmp_path)]) == 0
+    assert directory.names(tmp_path) == []
 
 
 def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,22 @@ async def test_guides_are_named_and_do_not_squash_the_curves() -> None:
         assert chart._plot.top <= 2.5
 
 
+async def test_a_steep_start_may_lie_outside_the_chart_and_nothing_later() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 20)):
+        y = np.full(500, 1.0) + np.linspace(0, 0.1, 500)
+        chart.show([Curve("loss", np.arange(500), np.where(np.arange(500) < 30, 9.0, y))])
+        assert "start clipped" in text(chart)[0]
+        chart.show([Curve("loss", np.arange(500), np.where(np.arange(500) == 250, 9.0, y))])
+        assert "clipped" not in text(chart)[0]
+        trials = np.arange(1, 7)
+        values = np.array([2.69, 2.79, 2.85, 2.67, 2.77, 6.9])
+        chart.show([Curve("best so far", trials, np.minimum.accumulate(values)), Curve("trial", trials, values, style="dots")])
+        assert "clipped" not in text(chart)[0]
+        assert chart._plot is not None
+        assert chart._plot.top >= 6.9
+
+
 def names_of(chart: LineChart) -> list[str]:
     """What stands right of the plot, row by row."""
     rows = text(chart)

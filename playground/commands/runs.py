@@ -30,6 +30,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
 from dlplay.runs import directory
 from dlplay.runs.console import print_line
+from dlplay.runs.directory import RunNameError
 from dlplay.runs.lock import Held, holder
 
 
@@ -171,9 +172,12 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     folder = directory.default_runs_dir(runs_dir)
     from dlplay.experiments.sweep import spec as sweeps
 
+    names = list(dict.fromkeys(names))
     searched = [name for name in names if name in sweeps.names(folder)]
+    if both := next((name for name in searched if directory.is_run(folder, name)), None):
+        raise RunNameError(f"{both} is a run and a sweep; give the run another name: dlplay label {both} --rename NAME")
     found = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
-    runs = list(itertools.chain(*found))
+    runs = list({run.name: run for run in itertools.chain(*found)}.values())
     for run in runs:  # all of them or none
         if (held_by := holder(run.lock_path)) is not None:
             raise Held(held_by, run.name)

@@ -376,7 +376,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     for part in text.replace(" ", "").split(",") if text.strip() else ():
         match = _SEEDS.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match is not None else (1, 0)
-        if not first <= last < 2**32 or last - first >= MAX_SEEDS:
+        if first <= last < 2**32 and last - first >= MAX_SEEDS:
+            raise SettingsError(f"--seeds {_quote(text)} are {last - first + 1:,} seeds; give at most {MAX_SEEDS}", "seeds")
+        if not first <= last < 2**32:
             raise SettingsError(
                 f"--seeds {_quote(text)}: {_quote(part)} is no seed and no range of them; write them like 0..7 or 1,2,5", "seeds"
             )

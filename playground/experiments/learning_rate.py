@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.engine.card import Card
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.settings import Settings, SettingsError, to_dict
+from dlplay.experiments.command_line import command_line
 from dlplay.runs.console import print_line
 from dlplay.widgets import Curve, LineChart, Mark
 from dlplay.widgets.drawing.palette import palette
@@ -51,7 +52,8 @@ def run(card: Card, settings: Settings, start: str, runs_dir: Path, as_json: boo
         rate = suggested[name]
         print_line(f"{name:9} {f'{rate:.2g}, {words}' if rate is not None else 'none: the loss falls at no rate'}")
     if own is not None and (rate := suggested["valley"]) is not None:
-        print_line(f"now {own:g}; to take valley: dlplay {card.name} --lr {rate:.2g}")
+        taken = command_line(card, {**to_dict(settings), "lr": float(f"{rate:.2g}")}, start)
+        print_line(f"now {own:g}; to take valley: {taken}")
     return 0
 
 

@@ -49,8 +49,10 @@ def create(runs_dir: Path, card: Card, settings: Settings, name: str | None, ori
     seeds = parse_seeds(settings.seeds)
     group = name or _new_name(runs_dir, card.name)
     directory.check_name(f"{group}-s{max(seeds)}")
-    if (runs_dir / group).exists() or directory.members(runs_dir, group):
+    groups = directory.groups(runs_dir)
+    if (runs_dir / group).exists() or group in groups:
         raise RunNameError(f"there is a run or a group {group!r} already; choose another name, or remove it: dlplay rm {group}")
+    directory.check_no_group(groups, *(f"{group}-s{seed}" for seed in seeds))
     gpus = pool.devices(settings.device)
     created: list[RunDirectory] = []
     try:

@@ -21,7 +21,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,7 @@ class SpecError(ValueError):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started with (`run.json`); written once."""
+    """What a run was started with (`run.json`); written once, but for its parent's name where that is changed."""
 
     architecture: str
     settings: dict[str, Any]
@@ -206,6 +206,8 @@ def create(
 
     if name in shipped():
         raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
+    if name is not None and not group:
+        check_no_group(groups(runs_dir), name)
     spec = Spec(
         architecture=architecture,
         settings=settings,
@@ -254,14 +256,23 @@ def find(runs_dir: Path, name: str) -> RunDirectory:
 
 def members(runs_dir: Path, group: str) -> list[RunDirectory]:
     """The runs of a group, by name; empty when there is no group of that name."""
-    runs = (RunDirectory(runs_dir / name) for name in names(runs_dir))
-    return [run for run in runs if _group_of(run) == group] if group else []
+    return [RunDirectory(runs_dir / name) for name in groups(runs_dir).get(group, ())]
 
 
-def _group_of(run: RunDirectory) -> str:
-    with contextlib.suppress(SpecError):
-        return run.spec.group
-    return ""
+def groups(runs_dir: Path) -> dict[str, list[str]]:
+    """The names of the runs of each group."""
+    found: dict[str, list[str]] = {}
+    for name in names(runs_dir):
+        with contextlib.suppress(SpecError):
+            if group := RunDirectory(runs_dir / name).spec.group:
+                found.setdefault(group, []).append(name)
+    return found
+
+
+def check_no_group(taken: Container[str], *wanted: str) -> None:
+    """Raises `RunNameError` where one of these names for runs is a group's, which it would hide."""
+    if name := next((name for name in wanted if name in taken), None):
+        raise RunNameError(f"there is a group {name!r} already; choose another name, or remove it: dlplay rm {name}")
 
 
 def find_all(runs_dir: Path, name: str) -> list[RunDirectory]:
@@ -279,7 +290,7 @@ def names(runs_dir: Path) -> list[str]:
             found = [entry.name for entry in entries if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=_natural)
+    return sorted((name for name in found if (runs_dir / name / "run.json").is_file()), key=natural)
 
 
 def listing(runs_dir: Path, *, disk: bool = False) -> list[Summary]:
@@ -335,6 +346,7 @@ def rename(run: RunDirectory, name: str) -> RunDirectory:
     if name.startswith("-"):
         raise RunNameError(f"{name[:80]!r} cannot be a run's name; it would be read as a flag")
     target = run.path.parent / name
+    check_no_group(groups(run.path.parent), name)
     with RunLock(run.lock_path):
         try:
             if target.exists():
@@ -344,7 +356,16 @@ def rename(run: RunDirectory, name: str) -> RunDirectory:
             if error.errno not in _TAKEN:
                 raise
             raise RunNameError(f"there is a run {name!r} already; choose another name") from None
+    for child in map(RunDirectory, (run.path.parent / known for known in names(run.path.parent))):
+        with contextlib.suppress(SpecError):
+            if (spec := child.spec).parent == run.name:
+                _replace_spec(child, msgspec.structs.replace(spec, parent=name))
     return RunDirectory(target)
+
+
+def _replace_spec(run: RunDirectory, spec: Spec) -> None:
+    with drafted(run.path, "run.json", msgspec.json.encode(spec)) as draft:
+        (draft / "run.json").rename(run.path / "run.json")
 
 
 def clean(runs_dir: Path) -> None:
@@ -387,5 +408,6 @@ def _last_number(runs_dir: Path, architecture: str) -> int:
         return 0
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Sorts `gpt-2` before `gpt-10`."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]

@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dlplay.engine.commands import Stop
 from dlplay.runs.client import RunError
@@ -105,8 +107,25 @@ def _command() -> list[str]:
 
 
 async def launch(arguments: Sequence[str], log_path: Path) -> Launched:
-    """`launch_blocking` in another thread."""
-    return await asyncio.to_thread(launch_blocking, arguments, log_path)
+    """`launch_blocking` in another thread, which this process does not wait for when it ends: a launcher may take long to answer."""
+    loop = asyncio.get_running_loop()
+    launched: asyncio.Future[Launched] = loop.create_future()
+
+    def tell(told: Callable[[Any], None], result: Any) -> None:
+        if not launched.done():
+            told(result)
+
+    def work() -> None:
+        told: tuple[Callable[[Any], None], Any]
+        try:
+            told = launched.set_result, launch_blocking(arguments, log_path)
+        except Exception as error:
+            told = launched.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, *told)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await launched
 
 
 def stop_run(run: RunDirectory, timeout: float = 60.0) -> str:

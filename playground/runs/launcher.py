@@ -32,8 +32,8 @@ FLAG = "--launcher"
 """dlplay's first argument when it is to be a launcher; the second is the descriptor of its end of the socket pair."""
 
 _BYTES = 1 << 20
-_PATIENCE = 60.0
-"""Seconds in which it imports what it needs and forks."""
+_PATIENCE = 20.0
+"""Seconds in which it imports what it needs and forks; after that it is ended, and a command started in its place."""
 
 
 class Process(subprocess.Popen[bytes]):

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 
-from dlplay.engine.panels import AnyPanel, Array, Bars, Panel, Table, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Panel, Table, Tokens
 from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line, rich_console
+
+MOST_COLUMNS = 16
+"""Of a matrix that is printed as a table."""
 
 
 def _plain(panel: Panel) -> dict[str, Any]:
@@ -64,6 +67,12 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
                 table.add_column(printable(column), justify="right" if index in panel.right else "left")
             for row in panel.rows:
                 table.add_row(*map(printable, row))
+        case HeatMap() if panel.rows and 0 < len(panel.columns) <= MOST_COLUMNS:
+            table.add_column("")
+            for column in panel.columns:
+                table.add_column(printable(column), justify="right")
+            for label, values in zip(panel.rows, panel.values.numpy(), strict=True):
+                table.add_row(printable(label), *(f"{value:.3g}" if panel.counts else f"{value:.2f}" for value in values))
         case _:
             print_line(msgspec.json.encode(_plain(panel)).decode())
             return

@@ -139,7 +139,7 @@ def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool
     low, high = float(lows.min()), float(highs.max())
     clipped = False
     if not chart.log_scale:
-        low, high = _without_start(lows, highs)
+        low, high = _without_start(spans)
         clipped = (low, high) != (float(lows.min()), float(highs.max()))
     guides = [guide.value for guide in chart.guides if math.isfinite(guide.value) and (guide.value > 0 or not chart.log_scale)]
     if max(len(curve.x) for curve in chart.curves) < _MIN_POINTS:
@@ -153,16 +153,20 @@ def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool
     return (*(log_limits(low, high) if chart.log_scale else linear_limits(low, high)), clipped)
 
 
-def _without_start(lows: NDArray[np.float64], highs: NDArray[np.float64]) -> tuple[float, float]:
-    """The limits without a steep start, which would hide the rest: without a tenth of the columns, if those take most of the height."""
+def _without_start(spans: list[Columns]) -> tuple[float, float]:
+    """The limits without a steep start, which would hide the rest: without a tenth of the columns, if that takes most of the height."""
+    lows, highs = np.fmin.reduce([s.low for s in spans]), np.fmax.reduce([s.high for s in spans])
+    drawn = np.flatnonzero(~np.isnan(lows))
+    lows, highs = lows[drawn], highs[drawn]
     low, high = float(lows.min()), float(highs.max())
-    if len(lows) < _MIN_COLUMNS_TO_CLIP:
+    if len(drawn) < _MIN_COLUMNS_TO_CLIP:
         return low, high
-    most_low, most_high = float(np.quantile(lows, 0.1)), float(np.quantile(highs, 0.9))
-    if high - most_low < 0.4 * (high - low):
-        return most_low, high
-    if most_high - low < 0.4 * (high - low):
-        return low, most_high
+    rest = drawn > drawn[0] + (drawn[-1] - drawn[0]) // 10
+    rest_low, rest_high = float(lows[rest].min()), float(highs[rest].max())
+    if high - rest_low < 0.4 * (high - low):
+        return rest_low, high
+    if rest_high - low < 0.4 * (high - low):
+        return low, rest_high
     return low, high
 
 

@@ -42,8 +42,8 @@ MOST_FILES = 100
 """Event files, and folders that are looked into."""
 DEPTH = 3
 EVENT_FILE = "tfevents"
-TIMES, EXAMPLES = "seconds", "examples"
-"""Columns that are no metric: the training time and the examples seen, at each step."""
+STEP, TIMES, EXAMPLES = "step", "seconds", "examples"
+"""Columns that are no metric: the step, and the training time and the examples seen by then."""
 
 Points = dict[int, float]
 """Values by step; of several values of one step the last one counts."""
@@ -66,12 +66,14 @@ def _read_csv(path: Path, names: Mapping[str, str]) -> Member:
         raise DataError(f"{named(path)} is not UTF-8 (byte {error.start:,}); save it as CSV in UTF-8") from None
     rows = csv.reader(io.StringIO(text, newline=""))
     columns = [clean(cell, NAME_LENGTH) for cell in next(_checked(rows, path), [])]
-    lowered = [column.lower() for column in columns]
+    columns = [column.lower() if column.lower() in (STEP, TIMES, EXAMPLES) else column for column in columns]
     if len(columns) > MOST_METRICS:
         raise DataError(f"{named(path)} has {len(columns):,} columns; at most {MOST_METRICS} are read")
-    if "step" not in lowered:
+    if STEP not in columns:
         raise DataError(f"{named(path)} has no column step; its first line has {clean(', '.join(columns), 200) or 'nothing'}")
-    step_at = lowered.index("step")
+    if twice := next((column for at, column in enumerate(columns) if column and column in columns[:at]), None):
+        raise DataError(f"{named(path)} has two columns called {twice}")
+    step_at = columns.index(STEP)
     left = MOST_VALUES
     points: dict[str, Points] = {column: {} for at, column in enumerate(columns) if at != step_at and column}
     for number, row in enumerate(_checked(rows, path), start=2):
@@ -79,8 +81,8 @@ def _read_csv(path: Path, names: Mapping[str, str]) -> Member:
             raise DataError(f"{named(path)} has more than {MOST_ROWS:,} rows; thin it out")
         if not any(row):
             continue
-        step = _number(row[step_at] if step_at < len(row) else "", path, number, "step")
-        if not math.isfinite(step) or step < 0 or step >= 1 << 53:
+        step = _number(row[step_at] if step_at < len(row) else "", path, number, STEP)
+        if not step.is_integer() or step < 0 or step >= 1 << 53:
             raise DataError(f"{named(path)}, line {number:,}: a step cannot be {clean(row[step_at], 40) or 'empty'}")
         left -= len(row)
         if left < 0:
@@ -114,9 +116,16 @@ def _number(cell: str, path: Path, line: int, column: str) -> float:
 
 def _member(name: str, points: Mapping[str, Points], names: Mapping[str, str], path: Path, clock: Points | None = None) -> Member:
     """A training of these points; columns `METRIC of METHOD`, as exports have them, are baselines."""
-    own = {names.get(metric, metric): values for metric, values in points.items() if values}
-    times = clock or own.pop(TIMES, None)
-    seen = own.pop(EXAMPLES, None)
+    own: dict[str, Points] = {}
+    was: dict[str, str] = {}
+    for metric, values in points.items():
+        if values:
+            called = names.get(metric, metric)
+            if called in own:
+                raise SettingsError(f"{named(path)}: {was[called]} and {metric} would both be called {called}")
+            own[called], was[called] = values, metric
+    times = clock or _counted(own.pop(TIMES, None), TIMES, path)
+    seen = _counted(own.pop(EXAMPLES, None), EXAMPLES, path)
     baselines: dict[str, dict[str, float]] = {}
     for column in list(own):
         metric, of, method = column.partition(" of ")
@@ -139,6 +148,14 @@ def _member(name: str, points: Mapping[str, Points], names: Mapping[str, str], p
         clock=_arrays(times) if times else None,
         batches=batches,
     )
+
+
+def _counted(values: Points | None, column: str, path: Path) -> Points | None:
+    """What only grows from 0 on. Raises `DataError`."""
+    for step, value in (values or {}).items():
+        if not 0 <= value < math.inf:
+            raise DataError(f"{named(path)}: {value:g} in the column {column}, at step {step:,}, is not a number from 0 on")
+    return values
 
 
 def _arrays(points: Points) -> tuple[Any, Any]:
@@ -212,14 +229,15 @@ def _read_run(where: Path, name: str, files: list[Path], names: Mapping[str, str
                     if left < 0:
                         raise DataError(f"{named(file)} has more than {MOST_VALUES:,} values; at most so many are read")
                     points.setdefault(tag, {})[event.step] = number
-                    wall[event.step] = event.wall_time
+                    if math.isfinite(event.wall_time):
+                        wall[event.step] = event.wall_time
         except (DecodeError, EOFError) as error:
             notes.append(
                 f"{named(file)} is damaged or still being written: {error or 'a record cannot be read'}; what stands before is used"
             )
     if not points:
         raise DataError(f"{named(where)} has no scalars")
-    first = min(wall.values())
+    first = min(wall.values(), default=0.0)
     return _member(name, points, names, where, {step: time - first for step, time in sorted(wall.items())})
 
 

@@ -45,18 +45,19 @@ def find(words: Sequence[str], imported: Sequence[Path], runs_dir: Path, names: 
     `CheckpointError` for what does not exist, and when nothing is left.
     """
     runs = directory.names(runs_dir)
-    groups = _groups(runs_dir, runs)
+    groups = directory.groups(runs_dir)
     notes: list[str] = []
     found: dict[str, Source] = {}
     for word in words:
         for source in _named(word, runs_dir, runs, groups, notes):
             found.setdefault(source.name, source)
-    for path in imported:
-        for member in files.read(path, names or {}, notes):
-            name, number = member.name, 2
-            while name in found:
-                name, number = f"{member.name}-{number}", number + 1
-            found[name] = Source(name, (dataclasses.replace(member, name=name),))
+    read = [member for path in imported for member in files.read(path, names or {}, notes)]
+    _check_renamed(names or {}, read)
+    for member in read:
+        name, number = member.name, 2
+        while name in found:
+            name, number = f"{member.name}-{number}", number + 1
+        found[name] = Source(name, (dataclasses.replace(member, name=name),))
     if not found:
         raise SettingsError("; ".join(notes) or "name what to compare: runs, groups, shipped models, or files with --from")
     if (count := sum(len(source.members) for source in found.values())) > MOST:
@@ -64,17 +65,16 @@ def find(words: Sequence[str], imported: Sequence[Path], runs_dir: Path, names: 
     return Found(list(found.values()), notes)
 
 
-def _groups(runs_dir: Path, runs: Sequence[str]) -> dict[str, list[str]]:
-    """The names of the runs of each group."""
-    groups: dict[str, list[str]] = {}
-    for name in runs:
-        try:
-            group = RunDirectory(runs_dir / name).spec.group
-        except SpecError:
-            continue
-        if group:
-            groups.setdefault(group, []).append(name)
-    return groups
+def _check_renamed(names: Mapping[str, str], read: Sequence[Member]) -> None:
+    """Raises `SettingsError` for a metric to be renamed that no file has."""
+    known = {files.TIMES, files.EXAMPLES, *(name for member in read for name in member.curves)}
+    for old, new in names.items():
+        if not read:
+            raise SettingsError(f"--rename {old[:60]}={new[:60]}: there is no file to rename a metric of; name one with --from")
+        if new not in known:
+            near = difflib.get_close_matches(old, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known)[:12])}"
+            raise SettingsError(f"--rename {old[:60]}={new[:60]}: no file has a metric {old[:60]}; {hint}")
 
 
 def _named(word: str, runs_dir: Path, runs: Sequence[str], groups: Mapping[str, list[str]], notes: list[str]) -> list[Source]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from typing import Any, Literal
 
 import msgspec
 from optuna.trial import FrozenTrial, TrialState
 
-from dlplay.engine.settings import fields, show, to_dict
+from dlplay.engine.settings import show
+from dlplay.experiments.command_line import command_line
 from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.spec import SweepSpec
 from dlplay.experiments.sweep.storage import Backend
@@ -62,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     importance: dict[str, float]
     """Share of the metric's variance that each setting explains, by itself and together with others (fANOVA; Hutter and others, 2014);
     empty where there are too few complete trials."""
+    note: str = ""
+    """What makes the values hard to compare."""
     trials: list[Row]
     """The best first; pruned, failed and unfinished ones after those that are complete."""
 
@@ -86,8 +88,18 @@ def report(backend: Backend) -> Report:
         best_value=best.value if best else None,
         command=command(spec, best.settings) if best else "",
         importance=_importance(backend),
+        note=_early(spec, [row for row in rows if row.state == "complete"]),
         trials=rows,
     )
+
+
+def _early(spec: SweepSpec, rows: list[Row]) -> str:
+    """Which of these trials the steps ended, where the time was to end them."""
+    every = [(row.step, spec.settings | row.settings) for row in rows]
+    early = sum(settings.get("minutes", 0) > 0 and step >= settings.get("steps", math.inf) for step, settings in every)
+    if not early:
+        return ""
+    return f"{early} of {len(rows)} trials came to their last step before their time was over; with more --steps each trains for as long"
 
 
 def _row(backend: Backend, trial: FrozenTrial) -> Row:
@@ -130,19 +142,8 @@ def _importance(backend: Backend) -> dict[str, float]:
 
 
 def command(spec: SweepSpec, settings: dict[str, Any]) -> str:
-    """The command line that trains with these settings in place of the sweep's, to the same weights."""
-    card = spec.card
-    defaults = to_dict(card.settings())
-    words = ["dlplay", spec.architecture, "--headless", *(["--from", spec.origin] if spec.origin else [])]
-    for item in fields(card.settings):
-        value = settings.get(item.name, spec.settings.get(item.name, defaults[item.name]))
-        if msgspec.json.encode(value) == msgspec.json.encode(defaults[item.name]):
-            continue
-        if isinstance(value, bool):
-            words.append(item.flag if value else "--no-" + item.flag.removeprefix("--"))
-        else:
-            words += [item.flag, repr(value) if isinstance(value, float) else show(value)]
-    return shlex.join(words)
+    """The command line that trains with these settings in place of the sweep's."""
+    return command_line(spec.card, spec.settings | settings, spec.origin, "--headless")
 
 
 def print_report(found: Report, as_json: bool) -> None:
@@ -159,6 +160,8 @@ def print_report(found: Report, as_json: bool) -> None:
     if found.importance:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
         print_line(f"\nimportance (fANOVA): {shares}")
+    if found.note:
+        print_line(f"\nnote: {found.note}")
     if found.best:
         assert found.best_value is not None
         print_line(f"\nbest: {found.best}, {found.metric} {format_number(found.best_value)}\n  {found.command}")

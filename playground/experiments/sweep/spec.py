@@ -172,7 +172,7 @@ def sweeps_dir(runs_dir: Path) -> Path:
 def names(runs_dir: Path) -> list[str]:
     """Of every sweep whose state is on this machine."""
     try:
-        return sorted(path.parent.name for path in sweeps_dir(runs_dir).glob("[!.]*/sweep.json"))
+        return sorted((path.parent.name for path in sweeps_dir(runs_dir).glob("[!.]*/sweep.json")), key=directory.natural)
     except OSError:
         return []
 
@@ -212,9 +212,11 @@ def check_free(runs_dir: Path, name: str, trials: int) -> None:
         raise RunNameError(f"{name[:80]!r} cannot be a sweep's name; it would be read as a flag")
     if name in names(runs_dir):
         raise RunNameError(f"there is a sweep {name!r} already; go on with it: dlplay sweep resume {name}, or choose another name")
-    if (runs_dir / name).exists() or directory.members(runs_dir, name):
+    groups = directory.groups(runs_dir)
+    if (runs_dir / name).exists() or name in groups:
         raise RunNameError(f"there is a run or a group {name!r} already; choose another name, or remove it: dlplay rm {name}")
     wanted = {f"{name}-{number + 1}" for number in range(trials)}
+    directory.check_no_group(groups, *wanted)
     if taken := [run for run in directory.names(runs_dir) if run in wanted]:
         raise RunNameError(f"there is a run {taken[0]!r} already, as one of this sweep would be called; choose another name")
 
