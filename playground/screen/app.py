@@ -167,11 +167,12 @@ class PlaygroundApp(App[None]):
         arguments = self._wishes.pop(name, {})
         await asyncio.to_thread(launch.prepare, name)
         tab = ArchitectureTab(self.cards[name], self.runs_dir, **arguments)
+        run, self._run_to_attach = (self._run_to_attach, None) if arguments else (None, self._run_to_attach)
+        tab.attaches = run is not None
         tab.fit(self.size.width, self.size.height - 2)
         with self.batch_update():  # drawn once, not part by part
             await switcher.add_content(tab, set_current=True)
         self.tabs[name] = tab
-        run, self._run_to_attach = (self._run_to_attach, None) if arguments else (None, self._run_to_attach)
         if run is None:
             self.do(tab, tab.controls.explore())
         else:

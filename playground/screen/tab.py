@@ -127,6 +127,8 @@ class ArchitectureTab(Vertical):
         """The step at which the stage last asked the model: of the checkpoint that is looked back at, and of the run."""
         self._reported: Failed | None = None
         self._page_to_focus = ""
+        self.attaches = False
+        """A run is about to be shown: its curves come before the stage where only one page fits."""
         self._turned = False
         """Whether a page was asked for; a tab that has just opened then turns to none by itself."""
         self._focus_before: Widget | None = None
@@ -216,8 +218,9 @@ class ArchitectureTab(Vertical):
         In a `new` tab with a model that can answer, that is the stage: its page in a small window, and the line of a prompt or a sentence.
         Otherwise it is the form.
         """
-        if new and not self._turned and self.stage is not None and (self.link.run is not None or self.link.pretrained):
-            if not self.has_class("-wide") and self.link.run is None:
+        has_run = self.attaches or self.link.run is not None
+        if new and not self._turned and self.stage is not None and (has_run or self.link.pretrained):
+            if not self.has_class("-wide") and not has_run:
                 self.page = "4"
             if (self.has_class("-wide") or self.page == "4") and isinstance(self.card.stage, (stages.Prompt, stages.TokenLine)):
                 self.show_page("4")

@@ -45,7 +45,7 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
-        "clipped" if clipped and not chart.zoomed else "",
+        "start clipped" if clipped and not chart.zoomed else "",
         "zoomed" if chart.zoomed else "",
     )
     state = " · ".join(text for text in states if text)

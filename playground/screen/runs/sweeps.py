@@ -165,7 +165,6 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             except (RuntimeError, OSError) as error:
                 self.notify(str(error), severity="error", timeout=8)
                 return
-            self.query_one(LineChart).empty, self.query_one(TableView).empty = "no trial has told a value yet", "no trials yet"
             self._draw()
             ended = sum(self.report["counts"].get(state, 0) for state in ("complete", "pruned", "failed"))
             if ended >= self.report["wanted"]:
