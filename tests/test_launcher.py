@@ -198,3 +198,13 @@ async def test_one_that_does_not_answer_in_time_forks_nothing_afterwards(launche
         os.kill(launcher.pid, signal.SIGCONT)
     wait_until(lambda: not alive(launcher.pid))
     assert holder(run.lock_path) is None
+
+
+def test_nothing_that_a_run_imports_after_its_seed_draws_from_the_generators() -> None:
+    code = (
+        "import random; import numpy as np; from dlplay.engine.device import seed_everything; seed_everything(0); "
+        "states = random.getstate(), str(np.random.get_state()); "
+        "import rich.console, rich.table, dlplay.runs.console, dlplay.runs.process, dlplay.architectures.gan.task, scipy.optimize, sklearn.svm; "
+        "assert states == (random.getstate(), str(np.random.get_state()))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

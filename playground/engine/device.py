@@ -52,6 +52,7 @@ def seed_everything(seed: int) -> None:
     import random
 
     import numpy as np
+    import rich.style  # noqa: F401  # draws from Python's generator when it is imported, which not every run does before
 
     torch.manual_seed(seed)
     np.random.seed(seed)  # environments and libraries draw from the legacy generator
