@@ -46,7 +46,7 @@ def _scrubbing(effort: Effort) -> list[Line]:
                 screen.forget()
                 began = time.perf_counter()
                 screen.send("(")
-                taken.append(1000 * (screen.wait_for(f"as of step {step:,} ·", 10.0) + screen.began - began))
+                taken.append(1000 * (screen.wait_for(f"as of step {step:,} ·") + screen.began - began))
     return [
         Line("convnet, another checkpoint's panel is on the screen, median", statistics.median(taken), "ms", SOON, "most", spread(taken)),
         Line("the same, 95th percentile", percentile(taken, 95), "ms"),

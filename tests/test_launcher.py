@@ -204,7 +204,7 @@ def test_nothing_that_a_run_imports_after_its_seed_draws_from_the_generators() -
     code = (
         "import random; import numpy as np; from dlplay.engine.device import seed_everything; seed_everything(0); "
         "states = random.getstate(), str(np.random.get_state()); "
-        "import rich.console, rich.table, dlplay.runs.console, dlplay.runs.process, dlplay.architectures.gan.task, scipy.optimize, sklearn.svm; "
+        "import rich.console, dlplay.runs.console, dlplay.runs.process, dlplay.architectures.gan.task, scipy.optimize, sklearn.svm; "
         "assert states == (random.getstate(), str(np.random.get_state()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
