@@ -28,6 +28,7 @@ class Terminal:
     """`dlplay ARGUMENTS` in a terminal of `SIZE`; nothing is drawn, so that the measuring takes no core."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}  # another terminal's size
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
         self.began = time.perf_counter()
@@ -37,7 +38,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            env={**outer, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         )
         os.close(slave)
         self.bytes = 0

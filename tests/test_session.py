@@ -253,9 +253,9 @@ def test_one_thing_is_tried_against_another(runs: Path) -> None:
                 terminal.until(lambda number=number: re.search(rf"‖ paused +convnet-{number}", terminal.text))  # type: ignore[misc]
             terminal.press("space")
             terminal.until(lambda number=number: re.search(rf"■ finished +convnet-{number}", terminal.text))  # type: ignore[misc]
-        terminal.until("── convnet-2")
+        terminal.until("▲ convnet-2")
         terminal.press("E")
-        terminal.until(lambda: "── convnet-2" not in terminal.text)
+        terminal.until(lambda: "▲ convnet-2" not in terminal.text)
         terminal.press("E")
 
         terminal.press("R")
