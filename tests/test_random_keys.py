@@ -50,6 +50,7 @@ async def walk(app: PlaygroundApp, pilot: Pilot[None], seed: int, count: int) ->
             key = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
             app.post_message(events.Key(key, _character(key)))
         await asyncio.sleep(pen.choice(PAUSES))
+    await until(lambda: app._exit or not app._typed)
 
 
 def _character(key: str) -> str | None:

@@ -137,6 +137,18 @@ async def test_a_run_is_looked_back_at_as_a_film_and_branched(
         assert list(link.history.training["train_loss"].x) == list(range(1, STEPS + 1))
 
 
+async def test_a_checkpoint_that_was_dropped_meanwhile_gives_way_to_the_one_before(runs: Path) -> None:
+    """A run that trains drops some between the key and the opening."""
+    async with opened(runs, tab="convnet", attach="it", explore=True) as (app, _):
+        link = app.tab.link
+        await until(lambda: link.answering is not None and link.state == "finished")
+        link._leave_explorer()
+        assert 105 not in link.moments()
+        await link.rewind(105)
+        assert link.past == 100
+        await until(lambda: answered_of(app, 100))
+
+
 @pytest.mark.slow
 async def test_a_run_that_trains_is_looked_back_at_while_it_goes_on(tmp_path: Path, launched: list[list[str]]) -> None:
     async with opened(tmp_path, tab="convnet", settings=QUICK | {"steps": 10**6}, explore=True) as (app, pilot):

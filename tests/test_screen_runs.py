@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import Input
 
 from dlplay.engine.events import Evaluated, Finished, Started, Stepped
@@ -93,6 +94,17 @@ async def test_runs_are_filtered_as_one_types_and_sorted_by_any_column(runs: Pat
         assert column
         await pilot.click(TableView, offset=(50, 0))
         assert (screen.sorted_by, screen.reverse) == (column, True)
+
+
+async def test_keys_that_come_at_once_are_taken_one_after_the_other(runs: Path) -> None:
+    """As over a slow line: `/`, a name, and enter twice arrive in one packet."""
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        for key in ("slash", *"narrow", "enter", "x", "slash", "o"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: screen.query_one("#runs-filter", Input).value == "o")  # which replaces what was selected
+        assert app.screen is screen
+        assert screen._marked == {"narrow"}
 
 
 async def test_branches_stand_below_their_parent_unless_the_list_is_sorted(runs: Path) -> None:

@@ -34,7 +34,7 @@ def from_checkpoint(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[s
     from dlplay.runs import origin
     from dlplay.runs.trust import agreed
 
-    checkpoint = origin.find(given["from"], runs_dir, card.name, weights=False)
+    checkpoint = origin.find(given["from"], runs_dir, card.name, weights=False, earlier=bool(given.get("explore")))
     unnamed = {name: value for name, value in origin.all_settings(checkpoint).items() if name not in given}
     return origin.settings_of(card, checkpoint) | agreed(card, unnamed, given["from"], "{flags}")
 

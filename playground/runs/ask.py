@@ -55,7 +55,7 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: ended.append(number))
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
-        task = load(card, origin.find(start, runs_dir, card.name), settings)
+        task = load(card, origin.find(start, runs_dir, card.name, earlier=True), settings)
         server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=start, pid=os.getpid()))
         server.start()
         stack.callback(server.close)

@@ -17,10 +17,11 @@ from dlplay.runs import directory, hf, steps
 from dlplay.runs.console import print_line
 
 
-def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True) -> Checkpoint:
+def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True, earlier: bool = False) -> Checkpoint:
     """The checkpoint that `text` names, read and verified. Raises `SettingsError` or `CheckpointError`.
 
-    Without `weights` those of a model of `transformers`, which may take gigabytes, are not read.
+    Without `weights` those of a model of `transformers`, which may take gigabytes, are not read. `earlier`: for a step that the run has
+    dropped, as one that trains does, its last checkpoint before that.
     """
     known = shipped.shipped()
     path = expanded(text)
@@ -36,7 +37,7 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
             print_line(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
         checkpoint = newest
     elif (place := at_step(text)) is not None and (runs_dir / place[0]).is_dir():
-        checkpoint = steps.at(directory.find(runs_dir, place[0]), place[1])
+        checkpoint = (steps.nearest if earlier else steps.at)(directory.find(runs_dir, place[0]), place[1])
     elif hf.is_hf_folder(path):
         raise SettingsError(f"{text} is a folder of transformers; write {hf.PREFIX}{text}")
     elif path.is_dir():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.command import Provider
 from textual.screen import Screen
 from textual.widget import Widget
@@ -24,6 +24,7 @@ from dlplay.runs.listing import size
 from dlplay.screen import themes
 from dlplay.screen.dialogs.dialog import MainScreen, Modal
 from dlplay.screen.dialogs.palette import Palette
+from dlplay.screen.key_order import KeysInOrder
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.run_bar import RunBar
@@ -43,7 +44,7 @@ WITHOUT_TAB = {"quit", "help", "command_palette", "next_theme", "maximise", "nex
 TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TAB
 
 
-class PlaygroundApp(App[None]):
+class PlaygroundApp(KeysInOrder):
     """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
 
     `attach` names a run to show, and `resume` resumes it. `config_path` is where the choice of theme is kept.
@@ -69,7 +70,7 @@ class PlaygroundApp(App[None]):
         resume: bool = False,
         config_path: Path | None = None,
     ) -> None:
-        super().__init__(driver_class=None)
+        super().__init__()
         self.cards = architectures.cards()
         self.runs_dir = runs_dir
         self.tabs: dict[str, ArchitectureTab] = {}

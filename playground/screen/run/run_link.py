@@ -234,18 +234,19 @@ class RunLink:
 
     async def _go_back(self, run: RunDirectory, step: int) -> int | None:
         """Let another process answer from that checkpoint; returns its step, None when that failed."""
-        found = step
         if self._explorer is None or self._explorer.client is None:
             await self.explore(f"{run.name}@{step}")
+            if (peer := self._explorer) is None or peer.hello is None:
+                return None
+            found = peer.hello.step  # the run may have dropped that of `step` meanwhile
         else:
             try:
                 found = (await self._explorer.client.answer(Rewind(step=step))).step
             except RunError as error:
                 self._listener.problem("That checkpoint cannot be shown", str(error), "look back at another step")
                 return None
-        peer = self._explorer
-        if peer is None or peer.hello is None:
-            return None
+            if (peer := self._explorer) is None or peer.hello is None:
+                return None
         peer.hello = msgspec.structs.replace(peer.hello, name=run.name, step=found)
         return found
 

@@ -1,0 +1,71 @@
+"""Keys one after the other: each goes to what has the focus once everything that the key before it did is done.
+
+Textual hands a key to the focused widget as soon as it is read. Of `/conv`, typed faster than the screen keeps up, `c` would still go to
+the list that `/` is about to leave, and would be one of its keys.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from textual import events
+from textual.app import App
+from textual.message import Message
+from textual.message_pump import MessagePump
+from textual.timer import Timer
+
+PATIENCE = 0.3
+"""Seconds that a key may keep the next one waiting: what it started goes on longer, or its widget has gone."""
+
+
+class Landed(Message, bubble=True):
+    """Follows a key from the focused widget up to the app; what these posted before it is done when it arrives.
+
+    It comes twice: behind the key, whose bindings are looked up in the app, and behind what those posted to the widget.
+    """
+
+    def __init__(self, key: events.Event, *, last: bool) -> None:
+        super().__init__()
+        self.key, self.last = key, last
+
+
+class KeysInOrder(App[None]):
+    """A mixin for the app."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._typed: deque[events.Event] = deque()
+        """Keys and pasted text that wait; the first one is on its way."""
+        self._target: MessagePump = self
+        """The widget that the first one went to."""
+        self._patience: Timer | None = None
+
+    async def on_event(self, event: events.Event) -> None:
+        if not isinstance(event, (events.Key, events.Paste)):
+            await super().on_event(event)
+        elif not self.screen_stack:  # the app is exiting: no screen is left to take it
+            self._typed.clear()
+        elif event.is_forwarded:
+            await super().on_event(event)
+        else:
+            self._typed.append(event)
+            if len(self._typed) == 1:
+                await self._deliver(event)
+
+    async def _deliver(self, event: events.Event) -> None:
+        self._target = self.focused or self.screen
+        self._patience = self.set_timer(PATIENCE, lambda: self.post_message(Landed(event, last=True)))
+        await super().on_event(event)
+        self._target.post_message(Landed(event, last=False))
+
+    async def on_landed(self, landed: Landed) -> None:
+        if not self._typed or self._typed[0] is not landed.key:  # it was given up
+            return
+        if not landed.last:
+            self._target.post_message(Landed(landed.key, last=True))
+            return
+        if self._patience is not None:
+            self._patience.stop()
+        self._typed.popleft()
+        if self._typed and self.screen_stack:
+            await self._deliver(self._typed[0])
