@@ -26,6 +26,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
         "The panel as it was at these steps, such as 0,100,1000: by the last checkpoint at or before each. Needs --from RUN.",
     ),
     ("svg", str, "Write the panel as a picture to this file, of several steps side by side. Needs --headless."),
+    ("force", bool, "Replace the file of --svg if it exists."),
     ("preset", str, "Start from a preset, settings that were tried: {presets}."),
     (
         "from",

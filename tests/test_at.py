@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -72,6 +73,26 @@ def test_a_sheet_has_a_picture_of_each_side_by_side(runs: Path, tmp_path: Path, 
     assert len({x for x, _, _ in titles}) == 3
     assert len(set(re.findall(r"fill: ?#[0-9a-f]{6}", text)) | set(re.findall(r'fill="#[0-9a-f]{6}"', text))) > 8  # in all colours
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.svg"]
+
+
+def test_a_picture_takes_no_other_files_place(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "mine.txt"
+    target.write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in (
+        (target, "exists already; give another name, or --force to replace it"),
+        (tmp_path / "pipe", "is a device, a pipe or a socket"),
+        (tmp_path, "is a folder or a link"),
+        (Path(), "is a folder or a link"),
+        (tmp_path / "none" / "a.svg", "there is no folder"),
+    ):
+        force = ["--force"] if path.name == "pipe" else []
+        assert asked(runs, "--svg", str(path), *force) == cli.USAGE
+        assert words in capsys.readouterr().err
+    assert target.read_text() == "mine"
+    assert asked(runs, "--svg", str(target), "--force") == 0
+    assert target.read_text().startswith("<svg")
+    assert asked(runs, "--force") == cli.USAGE
 
 
 @pytest.mark.parametrize(("typed", "words"), [

@@ -1,6 +1,7 @@
 """The learning-rate range test: known answers on a parabola, fast.ai's definitions, every architecture, and nothing disturbed."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,12 @@ def test_the_start_and_the_end_are_left_out() -> None:
     assert suggestions(found) == {"valley": None, "steepest": None}, "it falls in the first tenth and in the last five steps alone"
     with pytest.raises(SettingsError, match="diverged after 12 steps"):
         suggestions(RangeTest(found.rates[:12], losses[:12], losses[:12], True))
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_told() -> None:
+    broken = Parabola(math.nan)
+    with pytest.raises(SettingsError, match="not a finite number at the lowest rate"):
+        suggestions(range_test(broken))
 
 
 def test_a_step_of_another_kind_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
 from tests.screen_pilot import opened, screen_text, until
+from tests.terminal import Terminal
 
 
 def finished_run(
@@ -229,6 +231,43 @@ async def test_marked_runs_are_deleted_after_a_question_but_those_in_use_are_not
             await until(lambda: listed_is(app, [second, third]))
         assert any("is held by process" in note.message for note in app._notifications)
         assert screen is app.screen
+
+
+@pytest.mark.slow
+def test_two_screens_compare_and_delete_the_same_runs(runs: Path) -> None:
+    finished_run(runs, "last", 0.5)
+    with Terminal("convnet", "--runs-dir", str(runs)) as one, Terminal("convnet", "--runs-dir", str(runs)) as other:
+        for screen in (one, other):
+            screen.until("held-out image 0")
+            screen.press("R")
+            screen.until("4 runs")
+            screen.press("/", *"finished", "enter", "x", "x", "x")
+            screen.until("3 marked")
+        one.press("c")  # which reads them while the other screen deletes them
+        other.press("d")
+        other.until("this cannot be undone")
+        other.press("d")
+        other.until(lambda: re.search(r"Runs +1 run", other.text))
+        one.until(lambda: "takes more seeds" in one.text or "no run" in one.text)
+        one.press("escape")
+        one.until("enter open")
+        left = directory.names(runs)
+        assert len(left) == 1
+
+        # both ask about the last one, and both say yes
+        for screen in (one, other):
+            screen.press("escape")
+            screen.until(lambda screen=screen: "enter open" not in screen.text)  # type: ignore[misc]
+            screen.press("R")
+            screen.until(lambda screen=screen: re.search(r"Runs +1 run", screen.text))  # type: ignore[misc]
+            screen.press("d")
+            screen.until(f"Delete {left[0]}?")
+        one.press("d")
+        other.press("d")
+        for screen in (one, other):
+            screen.until(lambda screen=screen: re.search(r"Runs +0 runs", screen.text))  # type: ignore[misc]
+            assert screen.status is None
+        assert directory.names(runs) == []
 
 
 def listed_is(app: PlaygroundApp, names: list[str]) -> bool:

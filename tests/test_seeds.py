@@ -82,6 +82,12 @@ def test_each_member_is_the_run_that_its_seed_gives_alone(tmp_path: Path, words:
     assert directory.names(tmp_path) == ["alone"]
 
 
+def test_one_seed_and_many_contradict_each_other(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*words, "--seed", "3", "--seeds", "0..1", "--runs-dir", str(tmp_path)]) == 2
+    assert "--seed is for one run, and --seeds are several" in capfd.readouterr().err
+    assert directory.names(tmp_path) == []
+
+
 def test_all_members_are_made_or_none(tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     directory.create(tmp_path, "convnet", {}, name="wide-s2")
     assert cli.run([*words, "--seeds", "0..3", "--name", "wide", "--runs-dir", str(tmp_path)]) == 2

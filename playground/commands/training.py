@@ -36,6 +36,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {nearest(panel, [item.name for item in card.panels])}", "panel")
+    if given.get("force") and "svg" not in given:
+        raise SettingsError("--force is for the file of --svg", "force")
     asks = headless and any((questions, panel, "at" in given, "svg" in given))
     if asks and (idle := [name for name in TRAINING if name in given]):
         raise SettingsError(f"--{idle[0].replace('_', '-')} is for training, and a question is asked of a trained model; leave it out")
@@ -71,6 +73,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         if given.get("paused"):
             raise SettingsError("--paused is for one run, and --seeds are several; leave one of them out", "seeds")
+        if "seed" in typed(card, given):
+            raise SettingsError("--seed is for one run, and --seeds are several; leave one of them out", "seeds")
         group = seeds.create(runs_dir, card, settings, given.get("name"), start)
         return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
@@ -96,9 +100,11 @@ def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str,
             print_panel(answer, as_json, at=wanted, step=step)
             pictures.append((f"{card.panel(panel).title} · step {step:,}", answer))
     if "svg" in given:
+        from dlplay.exports.target import staged
         from dlplay.screen.sheet import write
 
-        write(pictures, card.panel(panel), Path(given["svg"]))
+        with staged(Path(given["svg"]), folder=False, force=bool(given.get("force"))) as draft:
+            write(pictures, card.panel(panel), draft)
         print_line(f"{given['svg']}: {len(pictures)} picture{'s' * (len(pictures) > 1)} of {card.panel(panel).title}", error=as_json)
     return 0
 

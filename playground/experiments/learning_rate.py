@@ -62,9 +62,11 @@ def suggestions(found: RangeTest) -> dict[str, float | None]:
     skipped = (len(found.rates) + 9) // 10
     kept = slice(skipped, len(found.rates) - SKIPPED_AT_END)
     rates, losses = np.array(found.rates[kept], np.float64), np.array(found.smoothed[kept], np.float64)
+    if not found.rates:
+        raise SettingsError("--find-lr: the loss or its gradient is not a finite number at the lowest rate; look at data and weights")
     if len(losses) < LEAST:
         raise SettingsError(
-            f"--find-lr: the loss diverged after {len(found.rates)} steps, at a rate of {found.rates[-1] if found.rates else 0:.2g}, "
+            f"--find-lr: the loss diverged after {len(found.rates)} steps, at a rate of {found.rates[-1]:.2g}, "
             "too early to suggest one; start from other weights or settings"
         )
     if not (np.diff(losses) < 0).any():
@@ -94,7 +96,8 @@ def steepest(losses: Floats, rates: Floats) -> int:
 def _chart(found: RangeTest, suggested: dict[str, float | None]) -> list[str]:
     """Loss over the power of ten of the rate, in plain text, the suggestions marked."""
     x = np.log10(np.array(found.rates, np.float64))
-    chart = LineChart(x_title="lr, 10^x")
+    chart = LineChart(x_title="lr")
+    chart.x_powers = True
     marks = [Mark(float(np.log10(rate)), f"{name} {rate:.2g}") for name, rate in suggested.items() if rate is not None]
     chart.show([Curve("loss, averaged", x, np.array(found.smoothed, np.float64), smoothed=False)], marks=marks)
     width = min(shutil.get_terminal_size().columns, WIDEST)

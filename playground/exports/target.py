@@ -53,6 +53,8 @@ def _check(target: Path, folder: bool, force: bool) -> None:
         )
     if not target.exists():
         return
+    if not folder and not target.is_file():
+        raise SettingsError(f"{named(target)} is a device, a pipe or a socket, and would be replaced by a file; give another name")
     if not force:
         raise SettingsError(f"{named(target)} exists already; give another name, or --force to replace it")
     if folder:

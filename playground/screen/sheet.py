@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,15 +57,11 @@ class Sheet(App[None]):
 
 
 def write(pictures: Sequence[tuple[str, AnyPanel]], card: PanelCard, target: Path) -> None:
-    """Write the pictures with their titles to an SVG file, which replaces an earlier one. Raises `OSError`."""
+    """Write the pictures with their titles to an SVG file. Raises `OSError`."""
     columns = min(COLUMNS, len(pictures))
     rows = math.ceil(len(pictures) / columns)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        draft.write_text(asyncio.run(_drawn(pictures, columns, (columns * (WIDTH + 2) + 2, rows * (card.rows + ROWS + 1) + 1))))
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    picture = asyncio.run(_drawn(pictures, columns, (columns * (WIDTH + 2) + 2, rows * (card.rows + ROWS + 1) + 1)))
+    target.write_text(picture, encoding="utf-8")
 
 
 async def _drawn(pictures: Sequence[tuple[str, AnyPanel]], columns: int, size: tuple[int, int]) -> str:

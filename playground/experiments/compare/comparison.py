@@ -60,7 +60,10 @@ class Comparison:
     """By metric, once computed: tens of milliseconds each."""
 
     def settings(self) -> dict[str, list[str]]:
-        """The settings that differ between or within the sources that have them all, by name: a text for each source."""
+        """The settings that differ between or within the sources that have them all, by name: a text for each source.
+
+        Of the seed, in which the runs of a group differ by intent, only what differs between the sources.
+        """
         having = [source for source in self.sources if any(member.settings for member in source.members)]
         every = [member.settings for source in having for member in source.members]
         table: dict[str, list[str]] = {}
@@ -70,8 +73,9 @@ class Comparison:
             if not all(name in settings for settings in every):
                 continue
             shown = [[_shown(member.settings[name]) for member in source.members if member.settings] for source in self.sources]
-            if len({text for texts in shown for text in texts}) > 1:
-                table[name] = [_spread(texts) for texts in shown]
+            spread = [_spread(texts) for texts in shown]
+            if len({text for texts in shown for text in texts} if name != "seed" else {*spread}) > 1:
+                table[name] = spread
         return table
 
     def own_settings(self) -> dict[str, dict[str, str]]:
