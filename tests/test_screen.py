@@ -24,6 +24,7 @@ from dlplay.screen.dialogs.palette import Options, Palette
 from dlplay.screen.keys import ACTIONS
 from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
+from dlplay.screen.runs.screen import RunsScreen
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 
@@ -146,6 +147,28 @@ async def test_every_key_stands_in_the_help(tmp_path: Path) -> None:
         assert "Start training with the settings in the form" in screen_text(app)
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_function_keys_work_in_a_line_of_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        line = next(iter(app.tab.stage.query(Input)))
+        line.focus()
+        await until(lambda: app.focused is line)
+        await until(lambda: "f5 train/pause" in screen_text(app).splitlines()[-1])
+        await pilot.press("f4")
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("escape")
+        await until(lambda: app.focused is line)
+        trained: list[object] = []
+        monkeypatch.setattr(app, "action_train", lambda: trained.append(1))
+        await pilot.press("f5")
+        await until(lambda: trained)
+        await pilot.press("f2")
+        await until(lambda: app.focused is not None and app.tab.form in app.focused.ancestors_with_self)
+        line.focus()
+        await until(lambda: app.focused is line)
+        await pilot.press("f10")
+        await until(lambda: app._exit)
 
 
 async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:

@@ -31,10 +31,12 @@ class Action:
     """Rank in the footer, 1 first; 0: not there."""
     back: bool = False
     """It comes first in the footer while an earlier checkpoint is shown."""
+    also: str = ""
+    """A function key that does the same, in a line of text too."""
 
 
 ACTIONS = (
-    Action("train", "space", "train/pause", "space", "Start training with the settings in the form; or pause, or resume", 1),
+    Action("train", "space", "train/pause", "space", "Start training with the settings in the form; or pause, or resume", 1, also="f5"),
     Action("step_once", "s", "step", "s", "Train for a single step, then pause", 2),
     Action("reset", "r", "reset", "r", "End this run, which stays on disk, and start over: same seed, same initial weights", 3),
     Action("stage", "slash", "try it", "/", "Go to Try it: the prompt, the pad, the plane, the environment", 4),
@@ -42,13 +44,15 @@ ACTIONS = (
     Action("slower", "minus", "slower", "-", "Lower the limit on steps per second, to watch training", 6),
     Action("save", "ctrl+s", "save", "ctrl+s", "Save a checkpoint now", 11),
     Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 10),
-    Action("runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, draw over each other, tag, rename, export, delete"),
+    Action(
+        "runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, overlay, tag, rename, export, delete", also="f4"
+    ),
     Action("sweeps", "W", "sweeps", "W", "What a sweep has found, while it runs: trials, best so far, value against each setting"),
     Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 8),
     Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 9),
     Action("help", "f1,question_mark", "help", "f1", "Help on the focused part, and every key", 12),
     Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 13),
-    Action("quit", "q,ctrl+q", "quit", "q", "Quit; training can continue in the background", 14),
+    Action("quit", "q,ctrl+q", "quit", "q", "Quit; training can continue in the background", 14, also="f10"),
     Action("look_back", "z", "look back", "z", "Every panel answers from the checkpoint at the cursor of the curves; again: from now", 7),
     Action("earlier", "left_parenthesis", "earlier", "(", "Looking back: the checkpoint before", 15, True),
     Action("later", "right_parenthesis", "later", ")", "Looking back: the checkpoint after", 16, True),
@@ -62,10 +66,10 @@ ACTIONS = (
     Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next architecture"),
     Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous architecture"),
     Action("next_theme", "ctrl+t", "theme", "ctrl+t", "The next colour theme; your choice is remembered"),
-    Action("page('1')", "1", "settings", "1", "In a small window: the Settings page"),
-    Action("page('2')", "2", "curves", "2", "In a small window: the Curves page"),
-    Action("page('3')", "3", "inspect", "3", "In a small window: the Inspect page"),
-    Action("page('4')", "4", "try it", "4", "In a small window: the Try it page"),
+    Action("page('1')", "1", "settings", "1", "Go to the settings, in a small window their page", also="f2"),
+    Action("page('2')", "2", "curves", "2", "Go to the curves, in a small window their page"),
+    Action("page('3')", "3", "inspect", "3", "Go to the panels, in a small window their page"),
+    Action("page('4')", "4", "try it", "4", "Go to Try it, in a small window its page"),
 )
 RANK_OF_CARD_ACTIONS = 3
 """In the footer and the palette, the architecture's own actions follow train, step and reset."""
@@ -74,14 +78,22 @@ RANK_OF_CARD_ACTIONS = 3
 def bindings() -> list[BindingType]:
     """The table as the app's bindings."""
     return [
-        Binding(action.key, action.name, action.label, key_display=action.shown, show=bool(action.footer), tooltip=action.help)
+        Binding(
+            f"{action.key},{action.also}" if action.also else action.key,
+            action.name,
+            action.label,
+            key_display=action.shown,
+            show=bool(action.footer),
+            tooltip=action.help,
+        )
         for action in ACTIONS
     ]
 
 
 def works_while_typing(key: str) -> bool:
     """Whether a key does not type a character into the field."""
-    return key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "f1", "up", "down", "tab")
+    function_key = key.startswith("f") and key[1:].isdecimal()
+    return function_key or key.startswith(("ctrl+", "alt+")) or key in ("escape", "enter", "up", "down", "tab")
 
 
 # --- the footer ---------------------------------------------------------------------------------------------------------------------

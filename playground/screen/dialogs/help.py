@@ -52,7 +52,7 @@ class HelpScreen(Modal[None]):
                 yield Static(_table(actions))
                 yield Static("")
             yield Static(Content.styled("The playground", "bold $text-accent"))
-            yield Static(_table([(action.shown, action.help) for action in ACTIONS]))
+            yield Static(_table([(f"{action.shown} {action.also}".strip(), action.help) for action in ACTIONS]))
             yield Static(
                 Content.styled(
                     "\nescape closes this; tab and shift+tab move between the parts; everything works with the mouse as well",
