@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.command import CommandList
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
@@ -169,6 +170,17 @@ async def test_function_keys_work_in_a_line_of_text(tmp_path: Path, monkeypatch:
         await until(lambda: app.focused is line)
         await pilot.press("f10")
         await until(lambda: app._exit)
+
+
+async def test_alt_and_a_digit_go_to_a_tab(tmp_path: Path) -> None:
+    assert [event.key for event in XTermParser().feed("\x1b4") if isinstance(event, events.Key)] == ["alt+4"]
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        line = next(iter(app.tab.stage.query(Input)))
+        line.focus()
+        await until(lambda: app.focused is line)
+        await pilot.press("alt+4")
+        await until(lambda: app.tabs.keys() >= {list(app.cards)[3]} and app.tab.display)
+        assert app.opened == list(app.cards)[3]
 
 
 async def test_keys_type_while_a_field_has_the_focus(tmp_path: Path) -> None:

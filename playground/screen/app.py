@@ -92,6 +92,8 @@ class PlaygroundApp(KeysInOrder):
             for act in card.actions:
                 if act.key:
                     self._bindings.bind(act.key, f"act('{card.name}', '{act.name}')", act.title.lower(), key_display=act.key)
+        for number, card in enumerate(list(self.cards.values())[:9], start=1):
+            self._bindings.bind(f"alt+{number}", f"tab('{card.name}')", card.title, show=False)
         for theme in (themes.DARK, themes.LIGHT):
             self.register_theme(theme)
         chosen = themes.remembered(self._config_path)
@@ -488,6 +490,9 @@ class PlaygroundApp(KeysInOrder):
     def _open_neighbour(self, by: int) -> None:
         names = list(self.cards)
         self.open_tab(names[(names.index(self.opened) + by) % len(names)])
+
+    def action_tab(self, name: str) -> None:
+        self.open_tab(name)
 
     def action_next_theme(self) -> None:
         known = [name for name in themes.CYCLE if name in self.available_themes]

@@ -44,9 +44,7 @@ ACTIONS = (
     Action("slower", "minus", "slower", "-", "Lower the limit on steps per second, to watch training", 6),
     Action("save", "ctrl+s", "save", "ctrl+s", "Save a checkpoint now", 11),
     Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 10),
-    Action(
-        "runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, overlay, tag, rename, export, delete", also="f4"
-    ),
+    Action("runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, overlay, tag, rename, export, delete", also="f4"),
     Action("sweeps", "W", "sweeps", "W", "What a sweep has found, while it runs: trials, best so far, value against each setting"),
     Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 8),
     Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 9),
@@ -63,8 +61,8 @@ ACTIONS = (
     Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
     Action("find_lr", "L", "find lr", "L", "Find a learning rate for the form's settings by a range test, beside whatever trains"),
     Action("companions", "E", "earlier runs", "E", "Draw the curves of the runs before this one behind its own, or leave them out"),
-    Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next architecture"),
-    Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous architecture"),
+    Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next tab; alt+1 to alt+9 go to one"),
+    Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous tab"),
     Action("next_theme", "ctrl+t", "theme", "ctrl+t", "The next colour theme; your choice is remembered"),
     Action("page('1')", "1", "settings", "1", "Go to the settings, in a small window their page", also="f2"),
     Action("page('2')", "2", "curves", "2", "Go to the curves, in a small window their page"),

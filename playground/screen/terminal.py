@@ -14,8 +14,10 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import IO, Any, cast
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -24,6 +26,10 @@ FRAME_SECONDS = 0.2
 SLOWEST_FRAME_SECONDS = 10.0
 EXIT_SECONDS = 1.5
 """After which a screen whose terminal was closed is ended by force."""
+
+# alt and a digit, which most terminals send as escape and the digit: Textual takes it for what an American Mac keyboard types with it
+for _digit in "123456789":
+    ANSI_SEQUENCES_KEYS[f"\x1b{_digit}"] = (SimpleNamespace(value=f"alt+{_digit}"),)  # type: ignore[index]
 
 
 class PacedFile:
