@@ -13,6 +13,7 @@ import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.command import CommandList
+from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 
 from dlplay import architectures
@@ -23,6 +24,7 @@ from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.charts import Chart, ChartColumn
 from dlplay.screen.dialogs.palette import Options, Palette
 from dlplay.screen.keys import ACTIONS
+from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.runs.screen import RunsScreen
@@ -170,6 +172,31 @@ async def test_function_keys_work_in_a_line_of_text(tmp_path: Path, monkeypatch:
         await until(lambda: app.focused is line)
         await pilot.press("f10")
         await until(lambda: app._exit)
+
+
+async def test_what_a_dialog_covers_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its changes would send the whole window again, once a second while a run trains."""
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("f1")
+        await until(lambda: "The playground" in screen_text(app))
+        await pilot.pause()
+        drawn: list[object] = []
+        display = app._display
+
+        def noted(screen: Screen[object], update: object) -> None:
+            drawn.append(update)
+            display(screen, update)
+
+        monkeypatch.setattr(app, "_display", noted)
+        app.query_one(TabBar).device = "cuda:7"
+        painted = asyncio.Event()
+        app.screen_stack[0].call_after_refresh(painted.set)
+        await painted.wait()
+        await pilot.pause()
+        assert drawn == []
+        await pilot.press("escape")
+        await until(lambda: "cuda:7" in screen_text(app))
+        assert drawn
 
 
 async def test_alt_and_a_digit_go_to_a_tab(tmp_path: Path) -> None:
@@ -355,6 +382,7 @@ import asyncio, sys
 from pathlib import Path
 from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_link import RunLink
 

@@ -209,6 +209,11 @@ class PlaygroundApp(KeysInOrder):
             self._tab_bar.marks = {tab.card.name: signs[tab.link.state] for tab in tabs if tab.link.state in signs}
 
     @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """Those that show through. Textual names the one below an opaque screen too, whose changes would then repaint that one whole."""
+        return [] if self.screen.styles.background.a == 1 else super()._background_screens
+
+    @property
     def covered(self) -> bool:
         """Whether nothing needs drawing: a dialog covers the tab, or the app is exiting."""
         return len(self.screen_stack) != 1
