@@ -303,8 +303,10 @@ async def test_curves_in_a_panel_name_their_own_axis_and_unit() -> None:
     async with app.run_test(size=(60, 14)) as pilot:
         await until(pilot, lambda: app.names() == ["images"], "one panel")
         app.inspector.show(View("images"), Lines(x=[0, 1, 2], series={"one": [1.0, 0.5, 0.25]}, x_title="tokens back", percent=True))
-        await until(pilot, lambda: "tokens back" in "".join(stage_text(app.view("images").query_one(widgets.LineChart))), "the axis")
-        shown = "".join(stage_text(app.view("images").query_one(widgets.LineChart)))
+        await until(pilot, lambda: app.view("images").query(widgets.LineChart), "the chart")
+        chart = app.view("images").query_one(widgets.LineChart)
+        await until(pilot, lambda: "tokens back" in "".join(stage_text(chart)), "the axis")
+        shown = "".join(stage_text(chart))
         assert "step" not in shown
         assert "25.0 %" in shown
 

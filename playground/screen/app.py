@@ -22,6 +22,7 @@ from dlplay.engine.settings import to_dict
 from dlplay.runs import directory, launch
 from dlplay.runs.listing import size
 from dlplay.screen import themes
+from dlplay.screen.changed_cells import SendsChangedCells
 from dlplay.screen.dialogs.dialog import MainScreen, Modal
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.key_order import KeysInOrder
@@ -44,7 +45,7 @@ WITHOUT_TAB = {"quit", "help", "command_palette", "next_theme", "maximise", "nex
 TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TAB
 
 
-class PlaygroundApp(KeysInOrder):
+class PlaygroundApp(KeysInOrder, SendsChangedCells):
     """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
 
     `attach` names a run to show, and `resume` resumes it. `config_path` is where the choice of theme is kept.

@@ -80,6 +80,9 @@ class PanelView(Vertical, can_focus=True):
         """Of the panel that is shown."""
         self._now: int | None = None
         """At which the run stands; None while it trains."""
+        self._waiting: tuple[AnyPanel, Mapping[str, Any] | None, int | None] | None = None
+        """An answer that came before the parts of this widget."""
+        self._composed = False
         self._reverted = False
         """Whether that change was refused and undone."""
 
@@ -89,10 +92,22 @@ class PanelView(Vertical, can_focus=True):
         yield self._empty
         yield self._help
 
+    def on_mount(self) -> None:
+        self._composed = True
+        self.call_after_refresh(self._show_waiting)
+
+    def _show_waiting(self) -> None:
+        if self._waiting is not None:
+            self.show(*self._waiting)
+
     # --- what it shows ------------------------------------------------------------------------------------------------------------
 
     def show(self, panel: AnyPanel, options: Mapping[str, Any] | None = None, step: int | None = None) -> None:
         """Show the answer to the question with `options`, as of `step`, in another widget if it is another kind of panel."""
+        if not self._composed:
+            self._waiting = panel, options, step
+            return
+        self._waiting = None
         kind = widget_for(panel)
         body = self._body
         if not isinstance(body, kind):
@@ -135,7 +150,7 @@ class PanelView(Vertical, can_focus=True):
         self._bar.set_values(options)
 
     def _replace_body(self, body: Widget) -> Widget:
-        had_focus = self.has_focus or (self._body is not None and self._body.has_focus)
+        had_focus = self.screen.focused in (self, self._body or self)  # `has_focus` comes a moment later
         if self._body is not None:
             self._body.remove()
         body.add_class("body")
@@ -145,7 +160,7 @@ class PanelView(Vertical, can_focus=True):
         self.mount(body, before=self._help)
         self.can_focus = False
         if had_focus:
-            body.focus()
+            self.screen.set_focus(body)
         return body
 
     def _draw_hint(self) -> None:
@@ -177,11 +192,8 @@ class PanelView(Vertical, can_focus=True):
     # --- what a person does -------------------------------------------------------------------------------------------------------
 
     def focus(self, scroll_visible: bool = True) -> PanelView:
-        """Focus the widget in it."""
-        if self._body is not None and self._body.display:
-            self._body.focus(scroll_visible)
-        else:
-            super().focus(scroll_visible)
+        """Focus the widget in it. At once: Textual would do so later, when another one may have taken its place."""
+        self.screen.set_focus(self._body if self._body is not None and self._body.display else self, scroll_visible)
         return self
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
