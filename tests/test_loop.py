@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dlplay.engine import commands as cmd
-from dlplay.engine import panel_server
+from dlplay.engine import control, panel_server
 from dlplay.engine.device import prepare
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished, Paused, Saved, Shown, Status, Stepped, Warned
@@ -160,6 +160,29 @@ def test_a_flood_of_questions_takes_half_the_time(monkeypatch: pytest.MonkeyPatc
     assert [later.step - event.step for event, later in itertools.pairwise(answers)] == [10] * 63
     assert {event.error for event in replies if event.panel is None} == {"too many questions wait already; wait for their answers"}
     assert len(replies) == 200
+
+
+@pytest.mark.parametrize("kind", ["save", "set"])
+def test_a_flood_of_commands_takes_half_the_time(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    clock = Clock()
+    monkeypatch.setattr(control, "time", clock)
+
+    def slowly(task: ToyTask) -> None:
+        change, step = task.change, task.train_step
+        monkeypatch.setattr(task, "change", lambda settings: (setattr(clock, "now", clock.now + 10), change(settings))[1])
+        monkeypatch.setattr(task, "train_step", lambda: (setattr(clock, "now", clock.now + 1), step())[1])
+
+    def save() -> tuple[str, int]:
+        clock.now += 10
+        return "step", 1
+
+    def command(at: int) -> cmd.AnyCommand:
+        return cmd.Save(id=1) if kind == "save" else cmd.Set(id=1, field="lr", value=at / 1000)
+
+    script = {at: [command(at)] for at in range(5, 13)}
+    _, memory, _ = trained(Memory(script), save if kind == "save" else None, slowly, steps=100, eval_every=1000, save_every=1000)
+    steps = [event.step for event in memory.live if isinstance(event, Answered)]
+    assert [later - step for step, later in itertools.pairwise(steps)] == [10] * 7
 
 
 def test_clients_take_turns_and_who_left_is_not_answered() -> None:

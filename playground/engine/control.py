@@ -17,6 +17,8 @@ from dlplay.engine.task import Task
 
 RETRY_SECONDS = 1.0
 """Between two attempts to write what the disk refuses."""
+QUICK_SECONDS = 1e-3
+"""Commands that take no longer than this are not counted."""
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -43,6 +45,8 @@ class Control:
         """The run has reached its end, and only answers its clients."""
         self._speed = 0.0
         """Training steps per second at most; 0: no limit."""
+        self._due = 0.0
+        """When the next commands are carried out, on the `perf_counter` clock."""
         self.until = parse_until(task.settings.until)
 
     # --- stop conditions ----------------------------------------------------------------------------------------------------------
@@ -73,10 +77,19 @@ class Control:
     # --- commands -----------------------------------------------------------------------------------------------------------------
 
     def obey(self, timeout: float = 0.0) -> None:
-        """Carry out the commands that have arrived, waiting up to `timeout` seconds for the first one."""
-        for client, command in self.server.poll(timeout):
-            if not self.panels.handle(client, command):
-                self._carry_out(client, command)
+        """Carry out the commands that have arrived, waiting up to `timeout` seconds for the first one.
+
+        After commands that took a while, training has as long before the next ones, unless it is waiting anyway.
+        """
+        if timeout or time.perf_counter() >= self._due:
+            commands = self.server.poll(timeout)
+            began = time.perf_counter()
+            for client, command in commands:
+                if not self.panels.handle(client, command):
+                    self._carry_out(client, command)
+            ended = time.perf_counter()
+            if ended - began > QUICK_SECONDS:
+                self._due = ended + (ended - began)
         self.panels.answer()
 
     def _carry_out(self, client: int, command: AnyCommand) -> None:
