@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlplay import architectures
 from dlplay.engine.events import Applied, DurableEvent, Evaluated, Saved, Started, Stepped
-from dlplay.runs import compaction, journal
+from dlplay.engine.settings import make, to_dict
+from dlplay.runs import compaction, directory, journal, process
+from dlplay.runs.console import PlainLines
 from dlplay.runs.history import History
 from dlplay.runs.journal import Journal, JournalReader
+from tests.conftest import Small
 
 WIDE = 64
 """Steps of a block, for 10,000 steps in 256 blocks."""
@@ -128,6 +132,19 @@ def test_a_run_goes_on_in_a_compacted_journal_and_its_readers_read_every_event_o
     values(late.read())
     with Journal(path) as writer:
         assert writer.seq == history_seq(path) + 1
+
+
+def test_a_run_compacts_its_own_journal(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "LIMIT", 20_000)
+    monkeypatch.setattr(compaction, "KEPT", 4_000)
+    monkeypatch.setattr(compaction, "BLOCKS", 16)
+    card = architectures.card("convnet")
+    settings = make(card.settings, small("convnet") | {"steps": 600, "save_every": 60, "eval_every": 60, "device": "cpu"})
+    run = directory.create(tmp_path, "convnet", to_dict(settings))
+    assert process.run(run, lambda: PlainLines(card)) == process.FINISHED
+    assert run.journal_path.stat().st_size < 40_000
+    assert any(isinstance(event, Stepped) and event.at for event in journal.history(run.journal_path))
+    assert sorted(values(journal.history(run.journal_path))["train_loss"])[-1] == 600
 
 
 def history_seq(path: Path) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Annotated, Any
 
+import msgspec
 import pytest
 from msgspec import Meta
 from textual.pilot import Pilot
@@ -139,6 +140,15 @@ class Filler:
             filled=" ".join("cat" if word == "[MASK]" else word for word in words) if masks else "",
             filled_values=[0.6 if word == "[MASK]" else None for word in words] if masks else [],
         )
+
+
+class Reader(Filler):
+    """Cannot read @."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        found = await super().ask(panel, options)
+        left_out = "left out, since no token has them: @" if "@" in options["sentence"] else ""
+        return msgspec.structs.replace(found, remark=left_out)
 
 
 class Rememberer:
@@ -302,6 +312,18 @@ async def test_a_pick_that_is_ahead_of_the_answer_is_done_when_that_comes() -> N
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "what was pressed last counts")
         await pilot.pause(0.05)
         assert not app.options.get("output")
+
+
+@pytest.mark.parametrize("size", [(100, 24), (80, 9)])
+async def test_what_the_model_cannot_read_is_told_however_small_the_window(size: tuple[int, int]) -> None:
+    app = StageApp(TokenLineStage, BLANKS, Reader())
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: strip(app).selected == 1, "the first mask is looked at")
+        app.stage.query_one(Input).focus()
+        await pilot.press("end", "space", "@")
+        await until(pilot, lambda: "no token has them: @" in message(app), "the remark")
+        await pilot.press("backspace")
+        await until(pilot, lambda: "no token" not in message(app), "the remark is gone")
 
 
 @pytest.mark.parametrize("width", [60, 120])

@@ -47,6 +47,8 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field=
     """The one figure that matters, shown at the top right."""
     caption: str = ""
     """One dim line about what is shown now; empty: the panel's hint is shown instead."""
+    remark: str = ""
+    """What of the typed text the model cannot read; empty when nothing."""
 
     def __post_init__(self) -> None:
         """Raises `TypeError` for a tensor or a numpy value, which cannot be sent."""
@@ -109,8 +111,6 @@ class Bars(Panel, frozen=True, kw_only=True):
     """For candidates that continue a prompt: the text that picking the bar appends."""
     read: dict[str, str] = {}
     """For candidates that continue a prompt: the values that the model used for options nobody has set, by name."""
-    remark: str = ""
-    """What of the prompt the model cannot read; empty when nothing."""
     sets: list[str] = []
     """For alternatives to a token: the value that picking the bar gives to the option that the stage `changes`."""
 

@@ -60,12 +60,16 @@ def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = Non
     ids, kept = (all_ids, words) if longest is None else (all_ids[-longest:], words[-longest:])
     if len(ids) < len(all_ids):
         notes.append(f"only the last {len(ids)} of {len(all_ids):,} {tokenizer.noun} fit in the block")
-    lost = []
-    if unknown := unknown_words(tokenizer, ids, kept):
-        lost.append(f"not in the vocabulary, read as <unk>: {unknown}")
-    if passed_over := characters_left_out(tokenizer, options.prompt):
-        lost.append(f"left out, since no token has them: {passed_over}")
+    lost = what_is_lost(tokenizer, options.prompt, ids, kept)
     return ReadPrompt(ids, all_ids, typed, kept, notes + lost, " · ".join(lost))
+
+
+def what_is_lost(tokenizer: Tokenizer, text: str, ids: list[int], words: list[str]) -> list[str]:
+    """What of the `text` is not read as it was typed: of `words`, its tokens as typed, and `ids` those that are not in the vocabulary, and
+    the characters that are in no token."""
+    unknown, left_out = unknown_words(tokenizer, ids, words), characters_left_out(tokenizer, text)
+    lost = [f"not in the vocabulary, read as <unk>: {unknown}"] if unknown else []
+    return lost + ([f"left out, since no token has them: {left_out}"] if left_out else [])
 
 
 def characters_left_out(tokenizer: Tokenizer, text: str) -> str:

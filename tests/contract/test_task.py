@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlplay import architectures
-from dlplay.engine import state
+from dlplay.engine import stages, state
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.device import prepare
 from dlplay.engine.events import Shown
@@ -205,6 +205,19 @@ def test_every_panel_answers_and_leaves_the_training_alone(build: Callable[..., 
         for values in questions(panel):
             assert ask(task, panel, values) == ask(task, panel, values), (panel.name, values)
             assert differences(before, everything(task)) == [], (panel.name, values)
+
+
+TYPED = [name for name, card in CARDS.items() if isinstance(card.stage, stages.Prompt | stages.TokenLine)]
+
+
+@pytest.mark.parametrize("card", TYPED, indirect=True)
+def test_what_of_a_typed_text_the_model_cannot_read_is_told(build: Callable[..., Task[Any]], card: Card) -> None:
+    task, stage = build(), card.stage
+    assert isinstance(stage, stages.Prompt | stages.TokenLine)
+    for text, told in (("a @ b", True), ("", False)):
+        with looking(task):
+            panel = task.panel(stage.panel, make(card.panel(stage.panel).options, {stage.option: text}))
+        assert ("@" in panel.remark, bool(panel.remark)) == (told, told)
 
 
 def test_an_option_that_selects_is_known_to_another_panel(card: Card) -> None:

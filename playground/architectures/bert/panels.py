@@ -85,6 +85,7 @@ class BERTPanels:
             filled=sentence.replaced({at: word for at, (word, _) in filled.items()}) if masks else "",
             filled_values=[filled[at][1] if at in filled else None for at in range(len(sentence.ids))] if masks else [],
             figure=f"class {self.classes(options).figure} · {figure}" if self.class_names else figure,
+            remark=sentence.remark,
             caption=sentence.caption(),
         )
 
@@ -281,6 +282,7 @@ class BERTPanels:
             text=sentence.text,
             place=sentence.position(options.place),
             figure=f"class {self.classes(options).figure}" if self.class_names else "",
+            remark=sentence.remark,
             caption=sentence.caption(NO_HEAD),
         )
 

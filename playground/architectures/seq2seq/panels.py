@@ -79,6 +79,7 @@ class Seq2SeqPanels:
             place=position,
             alternatives=self._candidates(output, position),
             figure=self._verdict(output, math.prod(probs)),
+            remark=output.remark,
             caption=output.caption(),
         )
 

@@ -244,7 +244,8 @@ class ActionStage(Container):
 
     def answered(self, panel: AnyPanel) -> None:
         """Show the newest answer."""
-        self.caption, self._refusal, self._answered_options = panel.caption, "", self.question_options()
+        self.caption, self.remark = panel.caption, panel.remark
+        self._refusal, self._answered_options = "", self.question_options()
         self.draw_message()
 
     def refused(self, why: str) -> None:

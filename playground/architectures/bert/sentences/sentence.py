@@ -8,7 +8,7 @@ import unicodedata
 
 from dlplay.data.special_tokens import MASK, SPECIAL_TOKENS, SpecialIds
 from dlplay.data.tokens import Characters, Tokenizer
-from dlplay.parts.prompts import unknown_words
+from dlplay.parts.prompts import what_is_lost
 
 _MASK = re.compile(r"\[\s*mask\s*\]", re.IGNORECASE)
 
@@ -27,6 +27,8 @@ class ReadSentence:
     """Where each word starts and ends in `text`."""
     notes: list[str]
     """What the reader should know about how it was read."""
+    remark: str
+    """Those of them that say what is not read as it was typed."""
     tokenizer: Tokenizer
     special: SpecialIds
 
@@ -100,10 +102,9 @@ def read_sentence(tokenizer: Tokenizer, text: str, max_words: int) -> ReadSenten
         notes.append(f"only the first {max_words} of {len(found):,} {tokenizer.noun} fit in the block")
     kept = found[:max_words]
     ids = [special.mask if word == MASK else tokenizer.id(word) for word, _, _ in kept]
-    if unknown := unknown_words(tokenizer, ids, [word for word, _, _ in kept]):
-        notes.append(f"not in the vocabulary, read as <unk>: {unknown}")
-    words = [label(tokenizer, token) for token in ids]
-    return ReadSentence(ids, words, text, [(start, stop) for _, start, stop in kept], notes, tokenizer, special)
+    lost = what_is_lost(tokenizer, _MASK.sub(" ", text), ids, [word for word, _, _ in kept])
+    words, spans = [label(tokenizer, token) for token in ids], [(start, stop) for _, start, stop in kept]
+    return ReadSentence(ids, words, text, spans, notes + lost, " · ".join(lost), tokenizer, special)
 
 
 def label(tokenizer: Tokenizer, token: int) -> str:

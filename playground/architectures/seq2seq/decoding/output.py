@@ -14,7 +14,7 @@ from dlplay.architectures.seq2seq.problems.batches import source_ids
 from dlplay.architectures.seq2seq.problems.problem import Problem
 from dlplay.architectures.seq2seq.settings import HeadAblation, Source
 from dlplay.data.bounded import clean
-from dlplay.parts.prompts import unknown_words
+from dlplay.parts.prompts import unknown_words, what_is_lost
 
 END = "<eos>"
 """How EOS is written in an output."""
@@ -41,6 +41,8 @@ class Output:
     """The correct output, if it is known."""
     notes: list[str]
     """What the reader should know about how the source was read."""
+    remark: str
+    """Those of them that say what of it is not read as it was typed."""
     text: str
     """The output as running text."""
     source_text: str
@@ -58,7 +60,7 @@ class Output:
 def decode_source(model: Seq2Seq, problem: Problem, options: Source) -> Output:
     """The greedy output to the source of the options, after the tokens that it must start with."""
     device = model.tokens.weight.device
-    text, target, notes = _source(problem, options)
+    text, target, notes, remark = _source(problem, options)
     source = source_ids(problem, text)
     if len(source) > model.longest:
         notes.append(f"only the first {model.longest - 1} of {len(source) - 1:,} {problem.tokenizer.noun} can be read")
@@ -88,6 +90,7 @@ def decode_source(model: Seq2Seq, problem: Problem, options: Source) -> Output:
         ended=ids[-1] == EOS or len(ids) == limit,
         target=target,
         notes=notes,
+        remark=remark,
         text=text_of(problem, ids),
         source_text=text,
     )
@@ -149,17 +152,17 @@ def ablated(model: Seq2Seq, options: HeadAblation) -> tuple[Seq2Seq, list[str]]:
     return ablate_head(model, options.silence, layer, head), [f"{name} head {head} of layer {layer} is ablated"]
 
 
-def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[str]]:
-    """The source's text, its target and notes."""
+def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[str], str]:
+    """The source's text, its target, notes, and what of it is not read as it was typed."""
     text = problem.tidy(options.source)
     if text:
-        unknown = unknown_words(problem.tokenizer, *problem.tokenizer.read(text))
-        return text, problem.target(text), [f"not in the vocabulary, read as <unk>: {unknown}"] if unknown else []
+        lost = what_is_lost(problem.tokenizer, text, *problem.tokenizer.read(text))
+        return text, problem.target(text), lost, " · ".join(lost)
     if not problem.held_out:
-        return "", None, ["an empty source, because there are no held-out pairs"]
+        return "", None, ["an empty source, because there are no held-out pairs"], ""
     index = min(options.example, len(problem.held_out) - 1)
     pair = problem.held_out[index]
-    return pair.source, pair.target, [f"held-out pair {index}: {clean(pair.source, 60)}"]
+    return pair.source, pair.target, [f"held-out pair {index}: {clean(pair.source, 60)}"], ""
 
 
 def _prefix(problem: Problem, text: str) -> tuple[list[int], str]:

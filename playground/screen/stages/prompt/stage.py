@@ -110,7 +110,6 @@ class PromptStage(ActionStage, inherit_bindings=False):
         self._show_defaults(panel)
         fill_bars(self._bars, panel)
         self.bar.show_figure(panel.figure)
-        self.remark = panel.remark
         super().answered(panel)
         if self._most_likely_due:
             self._most_likely_due -= 1
