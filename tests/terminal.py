@@ -20,6 +20,8 @@ from types import TracebackType
 import psutil
 import pyte
 
+from dlplay.runs.lock import holder
+
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"enter": "\r", "tab": "\t", "space": " ", "escape": "\x1b", "backspace": "\x7f", "up": "\x1b[A", "down": "\x1b[B"}
 
@@ -158,11 +160,14 @@ class Terminal:
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Processes whose command line names this folder; what has ended and only waits to be fetched is left out."""
+    """Processes whose command line names this folder, and those that hold a run in it, which a launcher may have forked; what has ended
+    and only waits to be fetched is left out."""
+    holders = {held.pid for lock in folder.glob("**/lock") if (held := holder(lock)) is not None}
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in word for word in process.cmdline()):
+            named = process.pid in holders or any(str(folder) in word for word in process.cmdline())
+            if named and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
 

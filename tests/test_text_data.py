@@ -232,6 +232,9 @@ def test_the_reference_and_its_baselines_are_near_the_known_figures() -> None:
         assert found[name] == pytest.approx(known, rel=0.25)
     assert found["5-gram"] < found["trigram"] < found["bigram"] < found["unigram"]
     assert "<unk>" in made.words
+    characters = text.read_corpus(text.read_text("reference"), "char", vocab_size=8000, min_count=1, minimum=650)
+    found = ngram_baselines(characters)["val_loss"]
+    assert found["8-gram"] == min(found.values()) == pytest.approx(1.23, rel=0.05)  # on Python 3.11
 
 
 def test_what_an_own_text_holds_out_and_trains_on_as_well_is_said() -> None:

@@ -125,8 +125,8 @@ def read_csv(path: Path, column: str = "") -> Series:
     """One column of a CSV file (commas, semicolons or tabs; UTF-8; with or without a header).
 
     An empty `column` takes the first column of numbers; one that counts up, or a first one that rises at every line, as times do, is
-    skipped if there is another. Raises `DataError`, which names the line of a cell that is not a number (nothing is filled in), and when
-    the file can be read in two ways.
+    skipped if there is another with numbers in it. Raises `DataError`, which names the line of a cell that is not a number (nothing is
+    filled in), and when the file can be read in two ways.
     """
     data = bounded.read_bytes(path, MAX_BYTES)
     name = bounded.named(path)
@@ -202,12 +202,16 @@ def _find(column: str, names: list[str], rows: list[list[str]], name: str) -> in
         raise DataError(f"--column {bounded.clean(wanted)!r} is not in {name}; its columns are {known}")
     counts = [sum(number < len(row) and _number(row[number]) is not None for row in rows) for number in range(width)]
     whole = [number for number, count in enumerate(counts) if count == len(rows)]
+    for number in whole:
+        if not _counts([float(row[number]) for row in rows], rising=number == 0):
+            return number
+    commas = [sum(number < len(row) and DECIMAL_COMMA.fullmatch(row[number]) is not None for row in rows) for number in range(width)]
+    spoilt = [number for number in range(width) if number not in whole and (counts[number] or (whole and commas[number]))]
+    if spoilt:  # the reader names the line that spoils it
+        return max(spoilt, key=lambda number: counts[number] + commas[number])
     if whole:
-        return next((number for number in whole if not _counts([float(row[number]) for row in rows], rising=number == 0)), whole[0])
-    if any(counts):  # the reader names the line that spoils it
-        return counts.index(max(counts))
-    decimal = any(DECIMAL_COMMA.fullmatch(cell) for row in rows for cell in row)
-    hint = "write decimal points, not commas" if decimal else "choose one with --column to see which line does not"
+        return whole[0]
+    hint = "write decimal points, not commas" if any(commas) else "choose one with --column to see which line does not"
     raise DataError(f"no column of {name} holds only numbers; {hint} (columns: {known})")
 
 

@@ -206,6 +206,16 @@ def test_a_new_model_attends_to_its_neighbourhood() -> None:
     assert weights[distance == 1].mean() > 2 * weights[distance > 6].mean()
 
 
+def test_a_new_model_starts_as_its_notes_say() -> None:
+    """Queries equal to keys, and both 1.5 times as large as values."""
+    torch.manual_seed(0)
+    model = BERT(SPECIAL.size, layers=2, heads=4, width=96, block_size=32)
+    for block in model.blocks:
+        queries, keys, values = block.attention.qkv.weight.detach().chunk(3)  # type: ignore[operator,union-attr]
+        assert torch.equal(queries, keys)
+        assert float(keys.norm() / values.norm()) == pytest.approx(1.5, rel=0.05)
+
+
 # --- masks --------------------------------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ def test_the_sines_are_the_same_every_time_and_made_of_three_periods() -> None:
         ("time,value\n0,5\n1.5,3\n9,4\n", "", [5, 3, 4]),
         ("time;value;other\n0;5;1\n1;3;1\n9;4;1\n", "", [5, 3, 4]),
         ("1,2\n3,4\n", "2", [2, 4]),
+        ("step,name\n0,a\n1,b\n2,c\n", "", [0, 1, 2]),
     ],
 )
 def test_the_column_that_is_meant_is_read(tmp_path: Path, text: str, column: str, values: list[float]) -> None:
@@ -73,6 +74,8 @@ def test_the_column_that_is_meant_is_read(tmp_path: Path, text: str, column: str
         ("0,5;1,5\n2,5;1,5\n", "", "write decimal points, not commas"),
         ("a;b\n0;1,5\n1;1,75\n", "b", "line 2 .* holds '1,5', which is not a finite number; write decimal points, not commas"),
         ("day,price\nmon,1\ntue,\nwed,3\n", "", r"price: line 3 .* holds '', which is not a finite number; fill it in"),
+        ("step,price\n0,1\n1,\n2,3\n", "", r"price: line 3 .* holds '', which is not a finite number; fill it in"),
+        ("step;price\n0;1,5\n1;1,75\n2;3\n", "", r"price: line 2 .* holds '1,5', which is not a finite number; write decimal points"),
         ("5\n5\n5\n", "", "3 equal values"),
         (b"1\n\xff\xfe\n", "", "not UTF-8: byte 2 is 0xff"),
         (b"1\n\x002\n", "", "NUL"),

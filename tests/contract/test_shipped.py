@@ -49,6 +49,24 @@ def test_a_shipped_model_is_as_good_as_its_manifest_says(name: str) -> None:
     assert all(sign * item.value > sign * value for value in rivals.values())
 
 
+@pytest.mark.parametrize("name", [name if name != "convnet-digits" else pytest.param(name, marks=pytest.mark.slow) for name in SHIPPED])
+def test_what_a_shipped_model_is_compared_with_is_what_is_measured_today(name: str) -> None:
+    """Its baselines; those of the ConvNet take ten seconds."""
+    item = SHIPPED[name]
+    checkpoint = item.open()
+    settings = make(CARDS[item.architecture].settings, origin.settings_of(CARDS[item.architecture], checkpoint) | {"device": "cpu"})
+    task = process.load(CARDS[item.architecture], checkpoint, settings)
+    with looking(task):
+        baselines = task.baselines()
+    assert {metric: set(methods) for metric, methods in baselines.items()} == {
+        metric: set(known) for metric, known in item.baselines.items()
+    }
+    if checkpoint.meta["versions"]["python"].startswith(platform.python_version().rpartition(".")[0] + "."):
+        for metric, methods in baselines.items():
+            assert methods == pytest.approx(dict(item.baselines[metric]), rel=0.02), metric
+    assert checkpoint.meta["baselines"] == item.baselines
+
+
 @each
 def test_a_shipped_model_becomes_a_graph_with_equal_outputs(name: str, tmp_path: Path) -> None:
     import onnxruntime
