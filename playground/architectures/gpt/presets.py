@@ -12,7 +12,7 @@ PRESETS = {
     ),
     "quick": Preset(
         {"layers": 2, "width": 64, "dropout": 0.0, "weight_decay": 2.0, "lr": 4e-3, "steps": 1500},
-        "Two narrow layers and no dropout: below the trigram in under a minute (perplexity 68.5).",
+        "Two narrow layers and no dropout, in under a minute: perplexity 68.5, not below the 5-gram (65).",
     ),
     "induction": Preset(
         {
