@@ -57,6 +57,17 @@ def test_nothing_is_followed_or_waited_for(name: str, kind: str, runs: Path, cap
     assert {path: path.read_bytes() for path in (runs / "other").rglob("*") if path.is_file()} == others
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "history"])
+def test_the_checkpoints_of_another_run_are_not_reached_through_a_link(name: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = {path: path.read_bytes() for path in (runs / "other").rglob("*") if path.is_file()}
+    assert any(path.is_relative_to(runs / "other" / name) for path in others)
+    shutil.rmtree(runs / "it" / name)
+    (runs / "it" / name).symlink_to(runs / "other" / name)
+    assert cli.run(["resume", "it", "--headless", "--steps", "8", "--runs-dir", str(runs)]) == 2
+    assert f"{runs / 'it' / name} is a link, and links are not followed" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (runs / "other").rglob("*") if path.is_file()} == others
+
+
 @pytest.mark.parametrize("kind", ["a link", "a device", "a pipe"])
 def test_the_log_is_neither_written_nor_read_through(kind: str, runs: Path) -> None:
     log = runs / "it" / "log.txt"
