@@ -50,7 +50,12 @@ async def opened(
             if size[0] >= 110:
                 await until(lambda: app.tab.form.region.width)
             await until(lambda: app.tab in focused)
-            yield app, pilot
+            try:
+                yield app, pilot
+            except AssertionError:
+                link = app.tab.link
+                print(screen_text(app), app.screen_stack, app.focused, app.tab.page, link.state, link.model, link.run, link.past, sep="\n")
+                raise
     finally:
         ArchitectureTab.focus_first = focus  # type: ignore[method-assign]
         RunLink.explore = kept  # type: ignore[method-assign]

@@ -148,6 +148,21 @@ async def test_a_panel_of_another_step_than_the_run_says_of_which() -> None:
         assert hint(view) == "Pick one."
 
 
+async def test_an_answer_that_comes_while_a_panel_is_hidden_is_explained_in_full_when_it_is_shown() -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(60, 14)) as pilot:
+        await until(pilot, lambda: app.names() == ["images"], "one panel")
+        view = app.view("images")
+        app.inspector.show(View("images"), Bars(labels=["a"], values=[1.0], caption="a caption of some length"))
+        await until(pilot, lambda: "a caption of some length" in hint(view), "the caption")
+        view.display = False
+        await pilot.pause()
+        app.inspector.show(View("images"), Bars(labels=["a"], values=[1.0], caption="another caption of some length"))
+        await pilot.pause()
+        view.display = True
+        await until(pilot, lambda: "another caption of some length" in hint(view), "the other caption")
+
+
 def test_what_the_stage_shows_with_all_its_options_is_no_panel_as_well() -> None:
     card = dataclasses.replace(CARD, stage=stages.Plane("answer", "drawing"))
     assert [panel.name for panel in Inspector(card).panels] == ["images", "maps", "words", "neighbours"]

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -83,6 +84,8 @@ class PanelView(Vertical, can_focus=True):
         self._waiting: tuple[AnyPanel, Mapping[str, Any] | None, int | None] | None = None
         """An answer that came before the parts of this widget."""
         self._composed = False
+        self._laid_out = Size(0, 0)
+        """Its size when it was last on the screen: `size` is nothing while it is hidden, and no `Resize` follows when it is shown again."""
         self._reverted = False
         """Whether that change was refused and undone."""
 
@@ -169,12 +172,14 @@ class PanelView(Vertical, can_focus=True):
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
         if self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
-        lines = 2 if self.size.height >= self.card.rows + ROOMY else 1
-        room = max(10, self.size.width - 2 if lines == 1 else lines * (self.size.width - 6))
+        width, height = self._laid_out
+        lines = 2 if height >= self.card.rows + ROOMY else 1
+        room = max(10, width - 2 if lines == 1 else lines * (width - 6))
         self._hint.styles.max_height = 4 if self.problem else lines
         self._hint.update(f"✗ {self.problem}" if self.problem else fit(text.replace("\n", " "), room))
 
     def on_resize(self) -> None:
+        self._laid_out = self.size
         self._draw_hint()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
