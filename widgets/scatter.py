@@ -21,6 +21,8 @@ from dlplay.widgets.drawing.text import figure, fit, narrow, plain
 from dlplay.widgets.scatter_cells import BOTH, Bounds, Glyph, arrow_character, best_per_cell, bounds_of, cells_of, draw_glyphs, place_label
 
 Pick = Literal["point", "place"]
+BAND = 4
+"""Levels of the background that are drawn alike: the edges of eight bands read as contours, and a surface that moves changes few cells."""
 
 
 class Scatter(Surface):
@@ -146,7 +148,7 @@ class Scatter(Surface):
         """Blank rows, or the background as half blocks and the level of every cell."""
         if self._background is None or not self._background.size:
             return [[Segment(" " * columns, palette.blank)] for _ in range(rows)], None
-        levels = to_levels(resample(self._background, 2 * rows, columns), *self._range())
+        levels = to_levels(resample(self._background, 2 * rows, columns), *self._range()) // BAND * BAND
         return level_rows(levels, palette.backdrop, palette), levels[0::2]
 
     def _range(self) -> tuple[float, float]:
@@ -240,7 +242,7 @@ class Scatter(Surface):
         count = min(12, room - len(low) - len(high) - 3)
         if count < 3:
             return []
-        ramp = np.rint(np.linspace(0, len(palette.backdrop.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
+        ramp = np.rint(np.linspace(0, len(palette.backdrop.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0) // BAND * BAND
         muted = palette.style("muted")
         return [Segment(f" {low} ", muted), *level_rows(ramp, palette.backdrop, palette)[0], Segment(f" {high}", muted)]
 
