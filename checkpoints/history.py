@@ -6,8 +6,10 @@ killed and resumed has the same ones. They lie in a folder of their own, so that
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +51,7 @@ def following(step: int, count: int) -> int | None:
     return None
 
 
+@functools.cache
 def finest(count: int) -> int:
     """The finest level of which `count` checkpoints, at most `MOST`, reach step `REACH`."""
     level = _COARSEST - 1
@@ -117,7 +120,8 @@ class History(Store):
         return [step for step in self.steps() if (self.directory / f"step-{step}" / STATE).is_file()]
 
     def _sizes(self, step: int) -> tuple[int, int]:
-        files = {name: path.stat().st_size for name in (WEIGHTS, META, STATE) if (path := self.directory / f"step-{step}" / name).is_file()}
+        with os.scandir(self.directory / f"step-{step}") as entries:
+            files = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         return files.get(WEIGHTS, 0) + files.get(META, 0), files.get(STATE, 0)
 
     def _drop_state(self, step: int) -> None:

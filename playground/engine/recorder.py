@@ -340,11 +340,7 @@ def _columns(steps: Sequence[dict[str, Tensor]]) -> tuple[dict[str, list[float |
     bad = len(steps)
     for name in dict.fromkeys(name for metrics in steps for name in metrics):
         present = [index for index, metrics in enumerate(steps) if name in metrics]
-        for index in present:
-            if not isinstance(value := steps[index][name], Tensor) or value.numel() != 1:
-                words = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-                raise TypeError(f"train_step returned {words} as {name}; it must be a 0-d tensor, such as loss.detach()")
-        values = torch.stack([steps[index][name].reshape(()) for index in present]).tolist()
+        values = _fetched(name, [steps[index][name] for index in present])
         column: list[float | None] = [None] * len(steps)
         for index, value in zip(present, values, strict=True):
             if math.isfinite(value):
@@ -353,3 +349,13 @@ def _columns(steps: Sequence[dict[str, Tensor]]) -> tuple[dict[str, list[float |
                 bad = min(bad, index)
         columns[name] = column
     return columns, bad
+
+
+def _fetched(name: str, metrics: list[Tensor]) -> list[float]:
+    """The values of one metric, in one transfer from the device. Raises `TypeError` for one that is no single tensor."""
+    for value in metrics:
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            words = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise TypeError(f"train_step returned {words} as {name}; it must be a 0-d tensor, such as loss.detach()")
+    values: list[float] = torch.stack([value.reshape(()) if value.ndim else value for value in metrics]).tolist()
+    return values
