@@ -11,7 +11,20 @@ from benchmarks import machine
 from benchmarks.effort import QUICK, Effort
 from benchmarks.table import render
 
-NAMES = ("throughput", "peers", "evaluation", "attached", "start", "screen", "memory", "journal", "history", "charts", "experiments")
+NAMES = (
+    "throughput",
+    "peers",
+    "evaluation",
+    "attached",
+    "start",
+    "first_step",
+    "screen",
+    "memory",
+    "journal",
+    "history",
+    "charts",
+    "experiments",
+)
 
 
 def main() -> int:

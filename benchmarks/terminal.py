@@ -44,6 +44,8 @@ class Terminal:
         self.bytes = 0
         """Received so far."""
         self._master = master
+        self.parts: list[tuple[float, bytes]] = []
+        """What was received when, on the `perf_counter` clock: all of it, up to some megabytes."""
         self._text = b""
         self._grown = threading.Condition()
         self._thread = threading.Thread(target=self._drain, daemon=True)
@@ -54,6 +56,8 @@ class Terminal:
             while data := os.read(self._master, 1 << 16):
                 with self._grown:
                     self.bytes += len(data)
+                    if self.bytes < _KEPT:
+                        self.parts.append((time.perf_counter(), data))
                     self._text = (self._text + data)[-_KEPT:]
                     self._grown.notify_all()
 

@@ -82,8 +82,7 @@ def load_images(data: str, image_size: int = 32) -> ImageData:
     folders `train` and `test` that hold one for each class.
     """
     if data == "digits":
-        images, labels = load_digits()
-        return _split("digits", images[:, None], labels, tuple("0123456789"), full=16)
+        return _digits()
     if data == "moved-digits":
         return _moved_digits(IMAGE_SIDES[data])
     if data in SETS:
@@ -124,9 +123,16 @@ def _read_split(name: str, train: Path, test: Path, image_size: int) -> ImageDat
     return ImageData(name, classes, 255, images, labels, test_images, test_labels)
 
 
+@functools.cache
+def _digits() -> ImageData:
+    images, labels = load_digits()
+    return _split("digits", images[:, None], labels, tuple("0123456789"), full=16)
+
+
+@functools.cache
 def _moved_digits(side: int) -> ImageData:
     """Each digit drawn several times, shifted and rotated; a held-out digit is never drawn for training."""
-    digits = load_images("digits")
+    digits = _digits()
     return dataclasses.replace(
         digits,
         name="moved-digits",

@@ -155,6 +155,8 @@ class Recorder:
         self._device_name = device_name
         self._meter = Meter(task.device)
         self._buffer: list[dict[str, Tensor]] = []
+        self._begins = False
+        """No metrics were recorded since training started or continued: those of its first step are, at once."""
         self._thread = ThreadPoolExecutor(1, "save")
         self._pending: _PendingSave | None = None
         self._saved_step = task.step if task.step else -1
@@ -169,6 +171,7 @@ class Recorder:
 
     def start(self) -> None:
         """Training starts, or continues after a pause."""
+        self._begins = True
         self.clock.start()
         self._rate_since = (self.clock.started, self.task.step)
 
@@ -204,13 +207,14 @@ class Recorder:
         self._buffer.append(metrics)
 
     def flush_due(self, now: float) -> bool:
-        return now - self.clock.started >= FLUSH_SECONDS
+        return self._begins or now - self.clock.started >= FLUSH_SECONDS
 
     def flush(self) -> None:
         """Record the metrics of the steps since the last flush. Raises `TrainingFailed` when a loss was not finite."""
         if not self._buffer:
             return
         self.clock.update()
+        self._begins = False
         last, count = self.task.step, len(self._buffer)
         try:
             columns, bad = _columns(self._buffer)

@@ -61,8 +61,10 @@ class Task(ABC, Generic[S]):
         self._one = torch.ones((), device=device)
 
     @classmethod
-    def read_ahead(cls, settings: S) -> None:
-        """Read what a task of these settings reads and what a process keeps: its forks then need not. No tensors are computed here."""
+    def read_ahead(cls, settings: S) -> Dataset | None:
+        """Read what a task of these settings reads and what a process keeps: its forks then need not. Returns the data where they are kept.
+        No tensors are computed here."""
+        return None
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def open_streams(
     them that raises `DataError`.
     """
     batch, block = settings.batch, settings.block_size
-    tokenizer, corpus = open_corpus(settings, settings.tokens, minimum=10 * (block + 1), assets=assets)
+    tokenizer, corpus = open_text(settings, assets)
     if isinstance(corpus, Missing):
         return tokenizer, corpus
     train, held_out = (torch.from_numpy(part).to(device) for part in (corpus.train, corpus.held_out))
@@ -67,6 +67,11 @@ def open_streams(
         if assets is None:
             raise DataError(f"{corpus.name}: {error}") from None
         return tokenizer, Missing("text", str(error), tokenizer.assets())
+
+
+def open_text(settings: StreamSettings, assets: dict[str, Any] | None = None) -> tuple[Tokenizer, Corpus | Missing]:
+    """The tokenizer and the text, as `open_corpus` does, long enough for streams."""
+    return open_corpus(settings, settings.tokens, minimum=10 * (settings.block_size + 1), assets=assets)
 
 
 class TokenScores:

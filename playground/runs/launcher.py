@@ -215,10 +215,9 @@ def serve(fd: int) -> list[str]:
 
 
 def _import_what_runs_need() -> None:
-    import dlplay.runs.console
-    import dlplay.runs.process
-    import dlplay.runs.trust  # noqa: F401
-
+    runs = ("compaction", "console", "process", "trust")
+    for name in (*(f"dlplay.runs.{module}" for module in runs), "numpy.ma", "numpy.random", "rich.style", "safetensors.numpy"):
+        importlib.import_module(name)
     for room in pkgutil.iter_modules(architectures.__path__):
         importlib.import_module(f"{architectures.__name__}.{room.name}")
 
@@ -231,7 +230,8 @@ def _import_room(architecture: str) -> None:
     room = f"{architectures.__name__}.{architecture.replace('-', '_')}"
     with contextlib.suppress(ImportError, SettingsError, DataError):
         card = importlib.import_module(f"{room}.card").card
-        card.load_task().read_ahead(card.settings())
+        if (data := card.load_task().read_ahead(card.settings())) is not None:
+            _ = data.words, data.key  # counted and hashed once, and kept
 
 
 def _become_a_run(log: int, *unused: int) -> None:

@@ -26,6 +26,7 @@ from dlplay.architectures.autoencoder.settings import AutoencoderSettings
 from dlplay.data.batches import Batches
 from dlplay.data.images import ImageData, evenly_spaced, load_images
 from dlplay.data.patches import load_patches
+from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.image_baselines import PrincipalComponents, Rows, denoising_errors, subset
@@ -50,9 +51,13 @@ class AutoencoderTask(Task[AutoencoderSettings]):
 
     baselines_version = 2
 
+    @classmethod
+    def read_ahead(cls, settings: AutoencoderSettings) -> Dataset:
+        return _images(settings)
+
     def __init__(self, settings: AutoencoderSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.images = load_patches(settings.whiten) if settings.data == "patches" else load_images(settings.data, settings.image_size)
+        self.images = _images(settings)
         self.dataset = self.images
         if assets is not None:
             self.images.check(assets)
@@ -216,6 +221,10 @@ class AutoencoderTask(Task[AutoencoderSettings]):
 
     def load_extra_state(self, extra: dict[str, Any]) -> None:
         self.batches.load_state(extra["batches"])
+
+
+def _images(settings: AutoencoderSettings) -> ImageData:
+    return load_patches(settings.whiten) if settings.data == "patches" else load_images(settings.data, settings.image_size)
 
 
 def is_linear(settings: AutoencoderSettings) -> bool:

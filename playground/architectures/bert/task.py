@@ -18,7 +18,7 @@ from dlplay.data.labelled import read_labelled
 from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine.dataset import Missing
+from dlplay.engine.dataset import Dataset, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
@@ -36,8 +36,8 @@ class BERTTask(Task[BERTSettings]):
     """Masked language modelling, or classification."""
 
     @classmethod
-    def read_ahead(cls, settings: BERTSettings) -> None:
-        _corpus(settings, None)
+    def read_ahead(cls, settings: BERTSettings) -> Dataset:
+        return _corpus(settings, None)[1]
 
     def __init__(self, settings: BERTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)

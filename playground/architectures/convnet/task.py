@@ -15,6 +15,7 @@ from dlplay.architectures.convnet.settings import ConvNetSettings, check_depth
 from dlplay.data.augmentation import augment
 from dlplay.data.batches import Batches
 from dlplay.data.images import load_images
+from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.image_baselines import classification_accuracies
@@ -28,6 +29,10 @@ class ConvNetTask(Task[ConvNetSettings]):
     """Cross-entropy of the classes. The images stay on the device as bytes."""
 
     baselines_version = 2
+
+    @classmethod
+    def read_ahead(cls, settings: ConvNetSettings) -> Dataset:
+        return load_images(settings.data, settings.image_size)
 
     def __init__(self, settings: ConvNetSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)

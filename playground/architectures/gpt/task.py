@@ -13,7 +13,7 @@ from dlplay.architectures.gpt.panels import GPTPanels
 from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine.dataset import Missing, present
+from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
 from dlplay.parts.corpora import open_corpus
@@ -30,8 +30,8 @@ class GPTTask(Task[GPTSettings]):
     baselines_version = 2  # Kneser-Ney since
 
     @classmethod
-    def read_ahead(cls, settings: GPTSettings) -> None:
-        _corpus(settings, None)
+    def read_ahead(cls, settings: GPTSettings) -> Dataset:
+        return _corpus(settings, None)[1]
 
     def __init__(self, settings: GPTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
@@ -93,7 +93,7 @@ class GPTTask(Task[GPTSettings]):
         parts = [(part, scored) for part in torch.split(windows, at_once)] + ([(text[None, -block - 1 :], rest)] if rest else [])
         scores = TokenScores(self.device, self.tokenizer.unknown)
         for part, last in parts:
-            logits = self.model(part[:, :-1])[:, -last:]  # (windows, last, V)
+            logits = self.model.head(self.model.residuals(part[:, :-1])[-1][:, -last:])  # (windows, last, V)
             scores.add(logits.flatten(0, 1), part[:, -last:].flatten())
         return held_out_metrics(scores, self.corpus)
 

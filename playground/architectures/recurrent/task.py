@@ -15,8 +15,10 @@ from dlplay.architectures.recurrent.problems.problem import Problem
 from dlplay.architectures.recurrent.problems.series import SeriesProblem
 from dlplay.architectures.recurrent.problems.text import TextProblem
 from dlplay.architectures.recurrent.settings import GradientFlow, RecurrentSettings
+from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
+from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 BETAS = (0.9, 0.99)
@@ -28,6 +30,10 @@ class RecurrentTask(Task[RecurrentSettings]):
     """A recurrent net and its problem."""
 
     baselines_version = 2  # Kneser-Ney since
+
+    @classmethod
+    def read_ahead(cls, settings: RecurrentSettings) -> Dataset | None:
+        return open_text(settings)[1] if settings.task == "text" else None
 
     def __init__(self, settings: RecurrentSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)

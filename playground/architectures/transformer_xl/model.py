@@ -233,14 +233,13 @@ def segments(idx: Tensor, block: int) -> list[Tensor]:
     return list(torch.split(idx, sizes, dim=1)) if sizes else []
 
 
-def read_segments(model: TransformerXL, idx: Tensor, block: int, keep: int) -> tuple[list[Tensor], Memory]:
-    """Logits (B, T, V) of each of the `segments` of `idx` (B, N), starting with an empty memory, and the memory after the last one."""
-    memory: Memory | None = None
-    found = []
+@torch.no_grad()
+def memory_after(model: TransformerXL, idx: Tensor, block: int, keep: int) -> Memory:
+    """The memory after all `segments` of `idx` (B, N), of at most `keep` tokens, starting with an empty one."""
+    memory = model.empty_memory(len(idx))
     for segment in segments(idx, block):
-        logits, memory = model(segment, memory, keep)
-        found.append(logits)
-    return found, model.empty_memory(len(idx)) if memory is None else memory
+        memory = update_memory(memory, model.residuals(segment, memory)[:-1], keep)
+    return memory
 
 
 class Segment(nn.Module):

@@ -12,7 +12,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL, read_segments, segments, update_memory
+from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL, memory_after, segments, update_memory
 from dlplay.architectures.transformer_xl.problems.problem import memory_lengths
 from dlplay.architectures.transformer_xl.settings import (
     AttentionHead,
@@ -245,7 +245,7 @@ class TransformerXLPanels:
         before = before[-len(self.model.blocks) * (keep + block) - block :]  # nothing further back reaches the prompt
         if cut:
             notes = [*notes, f"the first {cut:,} of {len(ids):,} {self.tokenizer.noun} went into the memory"]
-        _, memory = read_segments(self.model, torch.tensor([before], dtype=torch.int64, device=device), block, keep)
+        memory = memory_after(self.model, torch.tensor([before], dtype=torch.int64, device=device), block, keep)
         held = memory[0].shape[1]
         notes = [*notes, f"memory of {held:,} {self.tokenizer.noun}" if held else "the memory is empty"]
         prompt = dataclasses.replace(prompt, ids=ids[cut:], words=prompt.words[cut:], notes=[*notes, *prompt.notes])

@@ -10,11 +10,13 @@ from torch import Tensor
 from dlplay.architectures.transformer_xl.model import Segment, TransformerXL
 from dlplay.architectures.transformer_xl.panels import Speeds, TransformerXLPanels
 from dlplay.architectures.transformer_xl.problems.problem import Problem
-from dlplay.architectures.transformer_xl.problems.recall import RecallProblem
+from dlplay.architectures.transformer_xl.problems.recall import VOCABULARY, RecallProblem, WordsAndDots
 from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
+from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Task
+from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 
@@ -24,6 +26,13 @@ class TransformerXLTask(Task[TransformerXLSettings]):
     baselines_version = 2  # Kneser-Ney since
 
     thorough_at_end = True
+
+    @classmethod
+    def read_ahead(cls, settings: TransformerXLSettings) -> Dataset | None:
+        if settings.task == "recall":
+            WordsAndDots(VOCABULARY)  # compiles what a word is
+            return None
+        return open_text(settings)[1]
 
     def __init__(self, settings: TransformerXLSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlplay.architectures.transformer_xl.model import TransformerXL, read_segments
+from dlplay.architectures.transformer_xl.model import TransformerXL, memory_after, segments
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.data.tokens import UNKNOWN, Words
@@ -35,8 +35,8 @@ FIRST_KIND = 2
 FIRST_WORD = FIRST_KIND + len(KINDS)
 VOCABULARY = [UNKNOWN, ".", *KINDS, *(word for words in KINDS.values() for word in words.split())]
 
-HELD_OUT = 500
-"""Held-out sequences."""
+HELD_OUT, AT_ONCE = 500, 100
+"""Held-out sequences, and those that an evaluation reads at once: what they take stays in a processor's cache."""
 
 
 class WordsAndDots(Words):
@@ -79,9 +79,11 @@ class RecallProblem(Problem):
 
     def _answers(self, model: TransformerXL, sequences: Tensor, memory: int) -> tuple[Tensor, Tensor]:
         """Logits (B, facts, V) of the words to recall, and these (B, facts). Each sequence starts with an empty memory."""
-        logits, _ = read_segments(model, sequences, self.settings.block_size, memory)
         questions = 2 * self.settings.facts  # tokens of the questions: they are in the last segment
-        return logits[-1][:, -questions::2], sequences[:, 1 - questions :: 2]
+        last = segments(sequences, self.settings.block_size)[-1]
+        carried = memory_after(model, sequences[:, : -last.shape[1]], self.settings.block_size, memory)
+        logits, _ = model(last, carried)
+        return logits[:, -questions::2], sequences[:, 1 - questions :: 2]
 
     def loss(self, model: TransformerXL) -> Tensor:
         """Mean nats of the words to recall, in a fresh batch."""
@@ -93,9 +95,12 @@ class RecallProblem(Problem):
 
     def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:
         sequences = self.held_out if tokens is None else self.examples(tokens)
-        logits, words = self._answers(model, sequences, memory)
+        if memory == 0:
+            sequences = segments(sequences, self.settings.block_size)[-1]  # nothing of the others reaches it
         scores = TokenScores(self.device)
-        scores.add(logits.flatten(0, 1), words.flatten())
+        for part in torch.split(sequences, AT_ONCE):
+            logits, words = self._answers(model, part, memory)
+            scores.add(logits.flatten(0, 1), words.flatten())
         return scores
 
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
