@@ -19,7 +19,7 @@ from dlplay import architectures
 from dlplay.engine.settings import make, to_dict
 from dlplay.runs import directory, launch
 from dlplay.runs.launch import Launched, launch_blocking
-from dlplay.runs.launcher import ENDED_UNSEEN, Forked, Launcher
+from dlplay.runs.launcher import ENDED_UNSEEN, Forked, Launcher, _import_room
 from dlplay.runs.lock import alive, holder
 from tests.conftest import Small
 from tests.test_launch import wait_until
@@ -175,14 +175,18 @@ async def test_many_end_unasked_while_it_goes_on(launcher: Launcher, tmp_path: P
     assert [await asyncio.wait_for(each.wait(), 60) for each in all_of_them] == [2] * 20
 
 
-@pytest.mark.parametrize("architecture", ["gpt", "bert"])
-def test_what_it_has_read_no_fork_reads_again(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+READERS = ("dlplay.parts.corpora.read_corpus", "dlplay.data.images.load_digits", "dlplay.data.text._run_digests", "hashlib.sha256")
+
+
+@pytest.mark.parametrize("architecture", ["gpt", "bert", "recurrent", "convnet", "autoencoder"])
+def test_what_it_has_read_no_fork_reads_or_counts_again(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _import_room(architecture)
+    for reader in READERS:
+        monkeypatch.setattr(reader, None)
     card = architectures.card(architecture)
-    task = card.load_task()
-    settings = make(card.settings, {"device": "cpu"})
-    task.read_ahead(settings)
-    monkeypatch.setattr("dlplay.parts.corpora.read_corpus", None)
-    assert task(settings, torch.device("cpu")).data_key
+    task = card.load_task()(make(card.settings, {"device": "cpu"}), torch.device("cpu"))
+    assert task.data
+    assert task.data_key()
 
 
 async def test_one_that_does_not_answer_in_time_forks_nothing_afterwards(launcher: Launcher, tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ def test_every_step_is_recorded_once_and_the_end_is_told() -> None:
     assert last.steps_per_second > 0
 
 
+def test_the_first_step_is_recorded_at_once_and_that_after_a_pause_too() -> None:
+    memory = Memory({5: [cmd.Pause()], 6: [cmd.Resume()]})
+    trained(memory, eval_every=40, save_every=40)
+    [first, *_] = memory.of(Stepped)
+    assert (first.first, first.step) == (1, 1)
+    [paused] = memory.of(Paused)
+    assert (paused.step + 1, paused.step + 1) in [(event.first, event.step) for event in memory.of(Stepped)]
+
+
 def test_a_resumed_run_is_evaluated_when_it_would_have_been_anyway() -> None:
     settings, memory = ToySettings(eval_every=10, save_every=20), Memory()
     task = ToyTask(settings, prepare(settings))

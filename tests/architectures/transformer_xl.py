@@ -18,7 +18,7 @@ from dlplay.architectures.transformer_xl.model import (
     RelativeAttention,
     TransformerXL,
     causal_mask,
-    read_segments,
+    memory_after,
     relative_shift,
     segments,
     sinusoids,
@@ -176,6 +176,15 @@ def test_the_output_is_that_of_transformers_xlnet_with_the_same_weights() -> Non
 # --- memory ---------------------------------------------------------------------------------------------------------------------------
 
 
+def read_segments(model: TransformerXL, idx: Tensor, block: int, keep: int) -> tuple[list[Tensor], Memory]:
+    """Logits (B, T, V) of each of the `segments` of `idx` (B, N), starting with an empty memory, and the memory after the last one."""
+    memory, found = model.empty_memory(len(idx)), []
+    for segment in segments(idx, block):
+        logits, memory = model(segment, memory, keep)
+        found.append(logits)
+    return found, memory
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 def test_segments_with_a_memory_of_all_equal_one_long_pass(layers: int) -> None:
     model, idx = tiny(layers), torch.randint(11, (2, 22))
@@ -245,6 +254,7 @@ def test_the_longer_memory_is_the_same_one_and_more() -> None:
     with torch.no_grad():
         (_, _, _), memory = read_segments(model, idx, 4, 6)
     assert [inputs.shape[1] for inputs in memory] == [6, 6]
+    assert all(map(torch.equal, memory, memory_after(model, idx, 4, 6)))
     assert segments(idx[:, :0], 4) == []
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dlplay.architectures.transformer_xl import card, panels
-from dlplay.architectures.transformer_xl.model import TransformerXL, read_segments
+from dlplay.architectures.transformer_xl.model import TransformerXL, memory_after
 from dlplay.architectures.transformer_xl.panels import Reader
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.problems.recall import WORDS_OF_A_KIND
@@ -138,7 +138,7 @@ def test_only_what_can_reach_the_prompt_is_left_out(own_words: Path) -> None:
     with looking(task):
         cut = task.panels()._read(make(card.panel("next_token").options, {"read_before": text, "prompt": "the"}))
         ids = torch.tensor([task.problem.tokenizer.encode(text)])
-        _, memory = read_segments(task.model, ids, task.settings.block_size, task.settings.eval_memory)
+        memory = memory_after(task.model, ids, task.settings.block_size, task.settings.eval_memory)
     assert all(torch.allclose(mine, whole, atol=1e-6) for mine, whole in zip(cut.memory, memory, strict=True))
     assert cut.memory_ids == ids[0, -16:].tolist()
 
