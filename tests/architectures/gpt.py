@@ -224,17 +224,17 @@ def test_attention_weights_are_those_of_the_forward_pass() -> None:
 def test_the_target_of_each_token_is_the_one_after_it(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own_text)
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    forward, loss = task.model.forward, F.cross_entropy
+    embed, loss = task.model.embed, F.cross_entropy
 
-    def watch(idx: torch.Tensor, cache: Any = None) -> torch.Tensor:
+    def watch(idx: torch.Tensor, start: int = 0) -> torch.Tensor:
         seen.append((idx, torch.empty(0)))
-        return forward(idx, cache)
+        return embed(idx, start)
 
     def watch_loss(logits: torch.Tensor, targets: torch.Tensor, **more: Any) -> torch.Tensor:
         seen[-1] = (seen[-1][0], targets.view(len(seen[-1][0]), -1))
         return loss(logits, targets, **more)
 
-    monkeypatch.setattr(task.model, "forward", watch)
+    monkeypatch.setattr(task.model, "embed", watch)
     monkeypatch.setattr(F, "cross_entropy", watch_loss)
     task.train_step()
     with looking(task):
