@@ -24,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from dlplay import cli
 from dlplay.architectures import card as card_of
+from dlplay.commands import training
 from dlplay.engine.events import Evaluated, Finished, Saved, Started
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.sweep import outage
@@ -888,6 +889,19 @@ def test_trials_that_end_before_their_time_are_told(tmp_path: Path, scripted: Sc
     scripted.reason = "minutes"
     assert sweep(tmp_path, "--trials", "3", name="t") == 0
     assert show(tmp_path, capsys, "t").note == ""
+
+
+def test_the_best_settings_as_a_command_are_those_of_its_run_where_a_checkpoint_has_others(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint was trained with --augment, and the best trial without, which is the default."""
+    scripted.metric, scripted.curve = "test_accuracy", lambda settings, step: 0.9 - 0.1 * settings["augment"]
+    search = ["--search", "augment=true,false", "--sampler", "grid", "--steps", "10", "--eval-every", "10", "--name", "s"]
+    assert cli.run(["sweep", "convnet", "--from", "convnet-digits", *search, "--runs-dir", str(tmp_path)]) == 0
+    found = show(tmp_path, capsys)
+    monkeypatch.setattr(training, "train", lambda *_, **__: 0)
+    assert cli.run([*shlex.split(found.command)[1:], "--name", "again", "--runs-dir", str(tmp_path)]) == 0
+    assert directory.find(tmp_path, "again").spec.settings == directory.find(tmp_path, found.best).spec.settings
 
 
 def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(

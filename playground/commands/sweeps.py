@@ -40,6 +40,7 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
     check_until(card.of(to_dict(settings)), settings)
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
+        from dlplay.experiments.sweep.spec import whole
 
     return commands.start(
         card,
@@ -49,7 +50,7 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         runs_dir,
         search=given.get("search", []),
         name=given.get("name"),
-        trials=commands.whole("trials", given["trials"]) if "trials" in given else None,
+        trials=whole("trials", given["trials"]) if "trials" in given else None,
         sampler=given.get("sampler", "tpe"),
         prune=given.get("prune", "none"),
         metric=given.get("metric"),

@@ -121,6 +121,8 @@ class Card:
     bounds: tuple[str, ...] = ()
     """Names of those baselines that say what is possible at best (real against real, the exact solution): to be reached, not beaten."""
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
+    search: tuple[str, ...] = ()
+    """Settings and values that a first sweep may search, as `dlplay sweep ARCH --search` takes them; empty: the learning rate."""
     order: int = 100
     """Place among the tabs."""
     batch: str = "batch"

@@ -32,6 +32,7 @@ from dlplay.screen.run.run_bar import RunBar
 from dlplay.screen.terminal import Hangup, Pace, PacedDriver
 
 if TYPE_CHECKING:
+    from dlplay.screen.runs.new_sweep import Begun
     from dlplay.screen.tab import ArchitectureTab
 
 TICK_SECONDS = 0.1
@@ -279,6 +280,10 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         for action in ranked:
             if action not in first and action.name != "command_palette":
                 yield self._command(action)
+        if self.opened in self.tabs:
+            yield SystemCommand(
+                "New sweep of this tab's settings", "Search for the best of them; each trial is a run", self.action_new_sweep
+            )
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         yield SystemCommand("Theme", "Choose among all colour themes", self.action_change_theme)
@@ -384,22 +389,47 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
     async def action_sweeps(self) -> None:
         from dlplay.experiments.sweep import spec
         from dlplay.screen.run.answer import answers
-        from dlplay.screen.runs.sweeps import SweepScreen, SweepsDialog
+        from dlplay.screen.runs.sweeps import NEW, SweepsDialog
 
         names = await asyncio.to_thread(spec.names, self.runs_dir)
         if len(names) != 1:
             try:
-                sweeps = [item for item in await answers(["sweep", "list"], self.runs_dir) if "problem" not in item]
+                listed = await answers(["sweep", "list"], self.runs_dir) if names else []
             except (RuntimeError, OSError) as error:
                 self.notify(str(error), severity="error", timeout=8)
                 return
-            if not sweeps:
-                self.notify("no sweeps yet; start one in a terminal: dlplay sweep ARCH --search lr=1e-4..1e-1:log", timeout=8)
+            sweeps = [item for item in listed if "problem" not in item]
+            name = await self.push_screen_wait(SweepsDialog(sweeps, self.tab.card.title))
+            if name is None:
                 return
-            names = [name] if (name := await self.push_screen_wait(SweepsDialog(sweeps))) else []
-        screen = SweepScreen(names[0], self.runs_dir) if names else None
-        choice = await self.push_screen_wait(screen) if screen is not None else None
-        if screen is None or choice is None:
+            if name == NEW:
+                await self._show_new_sweep()
+                return
+            names = [name]
+        await self._show_sweep(names[0])
+
+    @work(group="dialog")
+    async def action_new_sweep(self) -> None:
+        await self._show_new_sweep()
+
+    async def _show_new_sweep(self) -> None:
+        if (begun := await self._begin_sweep()) is not None:
+            await self._show_sweep(begun.name, begun.worker)
+
+    async def _begin_sweep(self) -> Begun | None:
+        """Ask what to search for with the open tab's settings, and begin that."""
+        from dlplay.screen.runs.new_sweep import NewSweepDialog
+
+        tab = self.tab
+        tab.form.close_editor()
+        return await self.push_screen_wait(NewSweepDialog(tab.card, tab.form.values, tab.controls.origin, self.runs_dir))
+
+    async def _show_sweep(self, name: str, worker: launch.Launched | None = None) -> None:
+        from dlplay.screen.runs.sweeps import SweepScreen
+
+        screen = SweepScreen(name, self.runs_dir, self._begin_sweep, worker)
+        choice = await self.push_screen_wait(screen)
+        if choice is None:
             return
         tab = await self._tab_of(screen.report["architecture"])
         if choice[0] == "open":

@@ -125,4 +125,5 @@ card = Card(
     ),
     stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
     presets=PRESETS,
+    search=("lr=1e-4..1e-1:log", "latent=2..16"),
 )

@@ -142,4 +142,5 @@ card = Card(
     },
     stage=stages.TokenLine(panel="fill", option="sentence", place="place", changes="sentence"),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "width=48,96,192"),
 )

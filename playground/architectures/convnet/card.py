@@ -97,4 +97,5 @@ card = Card(
     ),
     stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16)),
     presets=PRESETS,
+    search=("lr=1e-4..1e-1:log", "channels=8,16/16,32,64"),
 )

@@ -139,4 +139,5 @@ card = Card(
         ActionCard("teach", "Teach", "Add the episode that you played to the replay buffer, so that the agent learns from it.", key="t"),
     ),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "hidden=32,32/64,64/128,128"),
 )

@@ -148,4 +148,5 @@ card = Card(
     ),
     bounds=("real against real",),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "critic_lr=1e-4..1e-2:log"),
 )

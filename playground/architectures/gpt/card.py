@@ -97,4 +97,5 @@ card = Card(
     ),
     stage=stages.Prompt(panel="next_word", option="prompt", generate="passage"),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "width=32,64,128"),
 )

@@ -142,4 +142,5 @@ card = Card(
     ),
     stage=stages.Prompt(panel="next_token", option="prompt", generate="passage"),
     presets=PRESETS,
+    search=("lr=1e-4..1e-1:log", "cell=gru,lstm"),
 )

@@ -102,4 +102,5 @@ card = Card(
     ),
     stage=stages.TokenLine(panel="translation", option="source", place="place", changes="output", plays="words"),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "width=32,64,128"),
 )

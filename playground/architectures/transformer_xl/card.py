@@ -137,4 +137,5 @@ card = Card(
     ),
     stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", before="read_before"),
     presets=PRESETS,
+    search=("lr=1e-4..1e-2:log", "memory=0,16,48"),
 )

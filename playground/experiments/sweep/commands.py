@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,20 +21,16 @@ from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import cancel_waiting, parse_options, submit
-from dlplay.experiments.sweep.space import check_together, parse_search
 from dlplay.experiments.sweep.spec import (
     Prune,
     Sampler,
     SweepError,
     SweepFolder,
     SweepSpec,
-    check_free,
-    check_trials,
-    direction,
+    check_choice,
     find,
-    free_name,
-    most_trials,
     names,
+    planned,
     staged,
     sweeps_dir,
 )
@@ -48,8 +44,6 @@ from dlplay.runs.trust import agreed
 
 PATIENCE, POLL = 90.0, 0.1
 """Seconds that workers and runs have to end, and between two looks whether they have."""
-TRIALS = 20
-"""Trials of a sweep that is not told how many; of a grid it is all combinations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +57,6 @@ class How:
     slurm: Mapping[str, Any] | None = None
     """What Slurm is told; None: the worker is this process."""
     as_json: bool = False
-
-
-def whole(name: str, text: Any) -> int:
-    """A number that was typed. Raises `SettingsError`."""
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"--{name} {str(text)[:60]!r} is not a whole number") from None
-
-
-def check_choice(name: str, given: str | None, kind: Any) -> None:
-    """Raises `SettingsError` for a word that is given and that a flag of this `Literal` does not take."""
-    *words, last = get_args(kind)
-    if given is not None and given not in (*words, last):
-        raise SettingsError(f"--{name} {given[:60]}: use {' or '.join(filter(None, [', '.join(words), last]))}")
 
 
 def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
@@ -106,42 +85,26 @@ def start(
 ) -> int:
     """Begin a sweep and work on it; `settings` are those of every run, of which `given` were typed. Returns the exit status. Raises
     `SettingsError`, `RunNameError`, `SweepError`, `DataError`, and `KeyboardInterrupt`."""
-    check_choice("sampler", sampler, Sampler)
-    check_choice("prune", prune, Prune)
-    if settings.seeds.strip():
-        raise SettingsError(f"--seeds {settings.seeds[:60]}: every trial has one seed; leave them out", "seeds")
-    settings = dataclasses.replace(settings, jobs=0)
-    space = parse_search(card, search)
-    if both := [dimension.name for dimension in space if dimension.name in given]:
-        raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])
-    point = check_together(card, space, to_dict(settings))
-    chosen = card.of(point)
-    most = most_trials(space, sampler)
-    trials = trials if trials is not None else most if sampler == "grid" else TRIALS
-    check_trials(trials, most, sampler)
-    name = name if name is not None else free_name(runs_dir, card.name)
-    check_free(runs_dir, name, trials)
-    spec = SweepSpec(
+    spec = planned(
+        card,
+        settings,
+        given,
+        origin,
+        runs_dir,
+        search=search,
         name=name,
-        architecture=card.name,
-        settings=to_dict(settings),
-        search={dimension.name: text.partition("=")[2] for dimension, text in zip(space, search, strict=True)},
-        metric=metric or chosen.metric,
-        better=direction(chosen, metric or chosen.metric),
         trials=trials,
         sampler=sampler,
         prune=prune,
-        seed=settings.seed,
-        origin=origin,
+        metric=metric,
         database=bool(way.url),
-        created=time.time(),
     )
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)
     if not way.as_json:
-        amount = "1 trial" if trials == 1 else f"{trials} trials"
-        print_line(f"sweep {name}: {amount} for the best {spec.metric} ({spec.better}); its runs are {name}-1, {name}-2 …")
-    return _work(find(runs_dir, name), way, code=bool(code(card.settings, to_dict(settings))))
+        amount = "1 trial" if spec.trials == 1 else f"{spec.trials} trials"
+        print_line(f"sweep {spec.name}: {amount} for the best {spec.metric} ({spec.better}); its runs are {spec.name}-1, {spec.name}-2 …")
+    return _work(find(runs_dir, spec.name), way, code=bool(code(card.settings, to_dict(settings))))
 
 
 def work(name: str, runs_dir: Path, way: How, *, trials: int | None, trust_code: bool) -> int:

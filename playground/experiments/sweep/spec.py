@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +20,7 @@ from msgspec import Meta
 from dlplay import architectures
 from dlplay.engine.card import Card
 from dlplay.engine.errors import DataError
-from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.engine.settings import Settings, SettingsError, to_dict
 from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, combinations, parse_search
 from dlplay.runs import directory
 from dlplay.runs.directory import SPEC_LIMIT, RunNameError
@@ -26,6 +28,10 @@ from dlplay.runs.files import drafted, open_regular
 
 Sampler = Literal["tpe", "random", "grid"]
 Prune = Literal["median", "hyperband", "none"]
+
+
+TRIALS = 20
+"""Trials of a sweep that is not told how many; of a grid it is all combinations."""
 
 
 class SweepError(DataError):
@@ -70,6 +76,71 @@ class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
     def run_name(self, number: int) -> str:
         """The run of trial `number`, from 0."""
         return f"{self.name}-{number + 1}"
+
+
+def planned(
+    card: Card,
+    settings: Settings,
+    given: Sequence[str],
+    origin: str,
+    runs_dir: Path,
+    *,
+    search: Sequence[str],
+    name: str | None,
+    trials: int | None,
+    sampler: Sampler,
+    prune: Prune,
+    metric: str | None,
+    database: bool,
+) -> SweepSpec:
+    """A new sweep as it is asked for, every word checked; `settings` are those of every run, of which `given` were typed.
+
+    Raises `SettingsError` and `RunNameError`.
+    """
+    check_choice("sampler", sampler, Sampler)
+    check_choice("prune", prune, Prune)
+    if settings.seeds.strip():
+        raise SettingsError(f"--seeds {settings.seeds[:60]}: every trial has one seed; leave them out", "seeds")
+    settings = dataclasses.replace(settings, jobs=0)
+    space = parse_search(card, search)
+    if both := [dimension.name for dimension in space if dimension.name in given]:
+        raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])
+    chosen = card.of(check_together(card, space, to_dict(settings)))
+    most = most_trials(space, sampler)
+    trials = trials if trials is not None else most if sampler == "grid" else TRIALS
+    check_trials(trials, most, sampler)
+    name = name if name is not None else free_name(runs_dir, card.name)
+    check_free(runs_dir, name, trials)
+    return SweepSpec(
+        name=name,
+        architecture=card.name,
+        settings=to_dict(settings),
+        search={dimension.name: text.partition("=")[2] for dimension, text in zip(space, search, strict=True)},
+        metric=metric or chosen.metric,
+        better=direction(chosen, metric or chosen.metric),
+        trials=trials,
+        sampler=sampler,
+        prune=prune,
+        seed=settings.seed,
+        origin=origin,
+        database=database,
+        created=time.time(),
+    )
+
+
+def whole(name: str, text: Any) -> int:
+    """A number that was typed. Raises `SettingsError`."""
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"--{name} {str(text)[:60]!r} is not a whole number") from None
+
+
+def check_choice(name: str, given: str | None, kind: Any) -> None:
+    """Raises `SettingsError` for a word that is given and that a flag of this `Literal` does not take."""
+    *words, last = get_args(kind)
+    if given is not None and given not in (*words, last):
+        raise SettingsError(f"--{name} {given[:60]}: use {' or '.join(filter(None, [', '.join(words), last]))}")
 
 
 def most_trials(space: Sequence[Dimension], sampler: Sampler) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +19,13 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from dlplay import architectures
-from dlplay.runs.launch import launch
-from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
+from dlplay.runs.launch import Launched, launch
+from dlplay.screen.dialogs.dialog import Choice, ChoiceRow, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
 from dlplay.screen.keys import KeyHints
 from dlplay.screen.numbers import measure
 from dlplay.screen.run.answer import last_answer
+from dlplay.screen.runs.new_sweep import Begun
 from dlplay.screen.runs.parallel import ParallelCoordinates, positions, shown
 from dlplay.widgets import Curve, LineChart, TableView
 
@@ -44,23 +45,37 @@ Report = Mapping[str, Any]
 """As `dlplay sweep show --json` prints it."""
 
 
+NEW = ""
+"""In the place of a sweep's name: one that is still to be begun."""
+
+
 class SweepsDialog(Dialog[str | None]):
-    """Which of several sweeps to open; returns its name."""
+    """Which of several sweeps to open, if there are any; returns its name, or `NEW`."""
 
     DEFAULT_CSS = "SweepsDialog OptionList { height: auto; max-height: 16; background: transparent; border: none; padding: 0; }"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "begin", "new sweep", show=False)]
     heading = "Sweeps"
-    choices = (Choice("enter", "open", "open"), Choice("esc", "close", "cancel"))
 
-    def __init__(self, sweeps: Sequence[Report]) -> None:
+    def __init__(self, sweeps: Sequence[Report], title: str) -> None:
+        """`title` is that of the open tab."""
         super().__init__()
         self.sweeps = sweeps
+        new = Choice("n", f"new sweep of {title}, with the settings of its form", "begin")
+        self.choices = (*([Choice("enter", "open", "open")] if sweeps else []), new, Choice("esc", "close", "cancel"))
 
     def body(self) -> ComposeResult:
+        if not self.sweeps:
+            words = "There is no sweep yet: a search for the settings with the best held-out metric, every trial of which is a run."
+            yield Static(words, classes="dialog-text")
+            return
         rows = [f"{item['name']:<28.28} {item.get('architecture', ''):<16} {item.get('metric', '')}" for item in self.sweeps]
         yield Options(*(Option(row, id=item["name"]) for row, item in zip(rows, self.sweeps, strict=True)))
 
     def on_mount(self) -> None:
-        self.query_one(Options).focus()
+        self.query(Options if self.sweeps else ChoiceRow).first().focus()
+
+    def action_begin(self) -> None:
+        self.dismiss(NEW)
 
     def action_open(self) -> None:
         option = self.query_one(Options).highlighted_option
@@ -122,7 +137,10 @@ class Picture(Vertical):
 
 
 class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
-    """Returns `("open", {"run": …})` for a trial to open in its tab, or `("adopt", settings)` for the form."""
+    """Returns `("open", {"run": …})` for a trial to open in its tab, or `("adopt", settings)` for the form.
+
+    `begin` opens the dialog for a new sweep, which is then shown here; `worker` is that of one that has just begun.
+    """
 
     DEFAULT_CSS = Path(__file__).with_name("sweeps.tcss").read_text()
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -131,20 +149,23 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         Binding("V", "view(-1)", "picture before", show=False),
         Binding("s", "stop", "stop", tooltip="Stop the sweep; its runs are saved"),
         Binding("g", "resume", "go on", tooltip="Go on with the sweep"),
+        Binding("n", "begin", "new sweep", tooltip="New sweep of the open tab's settings"),
         Binding("escape,q", "dismiss(None)", "close", key_display="esc"),
         Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
 
-    def __init__(self, name: str, runs_dir: Path) -> None:
+    def __init__(self, name: str, runs_dir: Path, begin: Callable[[], Awaitable[Begun | None]], worker: Launched | None = None) -> None:
         super().__init__()
         self.sweep, self.runs_dir = name, runs_dir
+        self._begin, self._worker = begin, worker
         self.report: Report = {}
         self._view = 0
         self._percent = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="sweep"):
-            yield Static(Content.assemble((self.sweep, "bold $text-accent"), "  reading its trials …"), id="sweep-title")
+            yield Static(id="sweep-title")
+            yield Static(id="sweep-note")
             with Horizontal(id="sweep-pictures"):
                 for _ in range(MOST_PICTURES):
                     yield Picture()
@@ -152,9 +173,18 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             yield KeyHints()
 
     def on_mount(self) -> None:
-        self.query_one("#sweep-pictures").display = False
         self.query_one(Trials).focus()
+        self._open(self.sweep, self._worker)
+
+    def _open(self, name: str, worker: Launched | None) -> None:
+        """Show this sweep, and tell when its `worker` is refused."""
+        self.sweep, self.report, self._view = name, {}, 0
+        self.query_one("#sweep-title", Static).update(Content.assemble((name, "bold $text-accent"), "  reading its trials …"))
+        self.query_one("#sweep-pictures").display = self.query_one("#sweep-note").display = False
+        self.query_one(Trials).show([], [])
         self._follow()
+        if worker is not None:
+            self._watch(worker)
 
     @work(group="sweep", exclusive=True)
     async def _follow(self) -> None:
@@ -192,6 +222,9 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         best = f"   best {measure(report['best_value'], percent=self._percent)} ({report['best']})" if report["best"] else ""
         words = f"  {counts} of {report['wanted']} trials{best}   {_spaced(report['metric'])}, {report['better']} is better"
         self.query_one("#sweep-title", Static).update(Content.assemble((report["name"], "bold $text-accent"), words))
+        note = self.query_one("#sweep-note", Static)
+        note.display = bool(report["note"])
+        note.update(Content.styled(report["note"], "$text-warning"))
         self._draw_trials()
         self._draw_pictures()
 
@@ -254,8 +287,18 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             self.notify(str(error), severity="error", timeout=8)
             return
         self._follow()
+        self._watch(worker)
+
+    @work(group="watch")
+    async def _watch(self, worker: Launched) -> None:
         if await worker.wait() == USAGE:
             self.notify(worker.last_words(1).removeprefix("dlplay: "), severity="error", timeout=8)
+
+    @work(group="begin", exclusive=True)
+    async def action_begin(self) -> None:
+        begun = await self._begin()
+        if begun is not None:
+            self._open(begun.name, begun.worker)
 
     @on(TableView.Selected)
     def _opened(self) -> None:
