@@ -923,6 +923,20 @@ def test_a_sweep_is_a_group_of_runs_that_is_removed_and_resumed_as_a_whole(
     assert "there is a group 't-2' already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("s", "--storage goes with a sweep in a database, and s is none"), ("t", "the sweep's database cannot be used")]
+)
+def test_what_is_in_no_database_is_not_removed_from_one(
+    name: str, words: str, tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(tmp_path, "--trials", "1") == 0
+    assert cli.run(["rm", name, "--storage", URL, "--runs-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert [secret for secret in SECRETS if secret in said] == []
+    assert sweep_names(tmp_path) == ["s"]
+
+
 def test_a_run_that_has_the_name_of_a_sweep_is_never_removed_in_its_place(
     tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,8 +18,9 @@ import pytest
 from dlplay import cli
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep import worker as worker_module
-from dlplay.experiments.sweep.spec import find
-from dlplay.experiments.sweep.storage import VARIABLE, DatabaseLocks, address, opened
+from dlplay.experiments.sweep.locks import held
+from dlplay.experiments.sweep.spec import VARIABLE, find
+from dlplay.experiments.sweep.storage import DatabaseLocks, address, opened
 from dlplay.runs import directory
 from dlplay.runs.lock import holder
 from tests.conftest import Command, Dlplay, wait_until
@@ -140,6 +141,78 @@ def test_what_a_database_refuses_is_told_without_its_address(
     assert said.count("\n") == 1
     assert [secret for secret in (*server.secrets, "wrong", "nobody", "nothing") if secret in said.replace("Nothing", "")] == []
     assert [path for path in (tmp_path / "runs").rglob("*") if path.is_file()] == []
+
+
+def studies(server: Postgres) -> list[str]:
+    """The names of all sweeps in the database."""
+    with psycopg.connect(server.url) as connection:
+        return [name for (name,) in connection.execute("SELECT study_name FROM studies")]
+
+
+def test_a_sweep_is_removed_with_its_trials_in_the_database(
+    tmp_path: Path, server: Postgres, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--storage", server.url]
+    for name in ("gone", "kept"):
+        assert sweep(tmp_path, "--trials", "2", *where, name=name) == 0
+    capsys.readouterr()
+    with opened(find(tmp_path, "gone"), find(tmp_path, "gone").spec, address(server.url)) as backend:
+        trial = backend.study.ask()
+        with held(backend.locks, str(trial.number)):
+            assert cli.run(["rm", "gone", *where, "--runs-dir", str(tmp_path)]) == 2
+    assert "a worker has trial 3 of gone; stop it first: dlplay sweep stop gone --storage …" in capsys.readouterr().err
+    assert directory.names(tmp_path) == ["gone-1", "gone-2", "kept-1", "kept-2"]
+    assert cli.run(["rm", "gone", *where, "--runs-dir", str(tmp_path)]) == 0
+    removed = ["removed gone-1", "removed gone-2", "removed the sweep gone", "removed the trials of gone from the database"]
+    assert capsys.readouterr().out.splitlines() == removed
+    assert "gone" not in studies(server)
+    assert "kept" in studies(server)
+    assert sweep(tmp_path, "--trials", "1", *where, name="gone") == 0  # the name is free again
+    monkeypatch.setenv(VARIABLE, server.url)
+    assert cli.run(["rm", "gone", "kept", "--runs-dir", str(tmp_path)]) == 0
+    assert not {"gone", "kept"} & set(studies(server))
+
+
+@pytest.mark.parametrize("why", ["silence", "password", "nothing given"])
+def test_trials_that_stay_in_a_database_are_told_and_can_be_removed_later(
+    why: str, tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"stays-{why[:2]}"
+    assert sweep(tmp_path, "--trials", "1", "--storage", server.url, name=name) == 0
+    url, words = {
+        "silence": (["--storage", server.url.replace(str(server.port), "1")], "it does not answer"),
+        "password": (["--storage", server.url.replace(server.PASSWORD, "wrong")], "it refuses this user or password"),
+        "nothing given": ([], "its address was given neither with --storage nor in the variable DLPLAY_STORAGE"),
+    }[why]
+    capsys.readouterr()
+    assert cli.run(["rm", name, *url, "--runs-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    *_, last = said.splitlines()
+    assert last.startswith(f"the trials of {name} stay in their database: {words}")
+    assert last.endswith(f"; to delete them there: dlplay rm {name} --storage postgresql://USER@HOST/DATABASE")
+    assert [secret for secret in (*server.secrets, "wrong") if secret in said] == []
+    assert directory.names(tmp_path) == []
+    assert name in studies(server)
+    assert cli.run(["rm", name, "--storage", server.url, "--runs-dir", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"removed the trials of {name} from the database\n"
+    assert name not in studies(server)
+    assert cli.run(["rm", name, "--storage", server.url, "--runs-dir", str(tmp_path)]) == 2
+    assert f"there is no run, group or sweep '{name}', neither here nor in the database" in capsys.readouterr().err
+
+
+def test_a_later_sweep_of_that_name_keeps_its_trials(
+    tmp_path: Path, server: Postgres, scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert sweep(one, "--trials", "1", "--storage", server.url, name="later") == 0
+    assert resume(other, "--storage", server.url, name="later") == 0
+    assert cli.run(["rm", "later", "--storage", server.url, "--runs-dir", str(one)]) == 0
+    assert sweep(one, "--trials", "1", "--storage", server.url, name="later") == 0
+    capsys.readouterr()
+    assert cli.run(["rm", "later", "--storage", server.url, "--runs-dir", str(other)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "removed the sweep later"
+    assert "later" in studies(server)
+    check_whole(one, 1, "later", address(server.url))
 
 
 def test_a_database_that_stays_away_ends_the_workers_and_loses_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +25,7 @@ from dlplay.commands.parameters import (
     Until,
 )
 from dlplay.commands.screen import open_screen
-from dlplay.commands.sweeps import stop_sweep
+from dlplay.commands.sweeps import remove_trials, stop_sweep
 from dlplay.commands.training import train
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
@@ -167,8 +168,10 @@ def _setting(card: Card, text: str) -> tuple[str, Any]:
     return item.name, parse(item, value)
 
 
-def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, runs_dir: RunsDir = None) -> int:
-    """Delete runs, groups of them or whole sweeps, with all their checkpoints."""
+def remove(
+    names: Annotated[list[str], Parameter(help="Names of the runs.")], /, *, storage: Storage = None, runs_dir: RunsDir = None
+) -> int:
+    """Delete runs, groups of them or whole sweeps, with all their checkpoints; with --storage a sweep's trials in its database as well."""
     folder = directory.default_runs_dir(runs_dir)
     from dlplay.experiments.sweep import spec as sweeps
 
@@ -176,17 +179,34 @@ def remove(names: Annotated[list[str], Parameter(help="Names of the runs.")], /,
     searched = [name for name in names if name in sweeps.names(folder)]
     if both := next((name for name in searched if directory.is_run(folder, name)), None):
         raise RunNameError(f"{both} is a run and a sweep; give the run another name: dlplay label {both} --rename NAME")
-    found = [directory.members(folder, name) if name in searched else directory.find_all(folder, name) for name in names]
+    stored: dict[str, float | None] = {}
+    """The sweeps whose trials are in a database, and when they began."""
+    found = []
+    for name in names:
+        if name in searched:
+            found.append(directory.members(folder, name))
+            if (spec := sweeps.readable(folder, name)) is not None and spec.database:
+                stored[name] = spec.created
+        elif not directory.is_run(folder, name) and not directory.members(folder, name) and (storage or sweeps.VARIABLE in os.environ):
+            directory.check_name(name)
+            stored[name] = None
+        else:
+            found.append(directory.find_all(folder, name))
+    if storage and not stored:
+        raise SettingsError(f"--storage goes with a sweep in a database, and {names[0]} is none")
     runs = list({run.name: run for run in itertools.chain(*found)}.values())
     for run in runs:  # all of them or none
         if (held_by := holder(run.lock_path)) is not None:
             raise Held(held_by, run.name)
+    told = remove_trials(stored, storage) if stored else []
     for run in runs:
         directory.remove(run)
         print_line(f"removed {run.name}")
     for name in searched:
         sweeps.remove(folder, name)
         print_line(f"removed the sweep {name}")
+    for words in told:
+        print_line(words)
     return 0
 
 

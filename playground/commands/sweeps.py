@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -19,6 +19,7 @@ from dlplay.commands.parameters import (
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.runs import directory
+from dlplay.runs.directory import RunNameError
 
 
 @contextlib.contextmanager
@@ -91,6 +92,31 @@ def stop_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson =
         from dlplay.experiments.sweep import commands
 
     return commands.stop(name, folder, commands.how(0, storage, as_json=as_json))
+
+
+def remove_trials(sweeps: Mapping[str, float | None], storage: str | None) -> list[str]:
+    """Delete the trials of sweeps from their database; of each it is given when it began, or None where this machine does not know it.
+
+    Returns what to tell: trials of the first kind stay where the database refuses. Raises `RunNameError` where there is none of the second
+    kind, `DataError` where the database refuses, and for both `SweepError` while a worker has a trial, and `SettingsError`.
+    """
+    with _needs_optuna():
+        from dlplay.experiments.sweep.storage import DatabaseRefuses, address, delete
+    url, told = address(storage), []
+    for name, begun in sweeps.items():
+        try:
+            found = delete(name, url, begun)
+        except DatabaseRefuses as refused:
+            if begun is None:
+                raise
+            way = f"dlplay rm {name} --storage postgresql://USER@HOST/DATABASE"
+            told.append(f"the trials of {name} stay in their database: {refused.why}; to delete them there: {way}")
+            continue
+        if found:
+            told.append(f"removed the trials of {name} from the database")
+        elif begun is None:
+            raise RunNameError(f"there is no run, group or sweep {name!r}, neither here nor in the database")
+    return told
 
 
 def show_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:

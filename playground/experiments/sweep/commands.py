@@ -22,6 +22,7 @@ from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import cancel_waiting, parse_options, submit
 from dlplay.experiments.sweep.spec import (
+    VARIABLE,
     Prune,
     Sampler,
     SweepError,
@@ -34,7 +35,7 @@ from dlplay.experiments.sweep.spec import (
     staged,
     sweeps_dir,
 )
-from dlplay.experiments.sweep.storage import VARIABLE, Backend, address, create, described, opened
+from dlplay.experiments.sweep.storage import Backend, address, create, described, opened
 from dlplay.experiments.sweep.worker import Told
 from dlplay.runs import launch
 from dlplay.runs.console import format_number, print_line

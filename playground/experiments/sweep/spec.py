@@ -26,6 +26,9 @@ from dlplay.runs import directory
 from dlplay.runs.directory import SPEC_LIMIT, RunNameError
 from dlplay.runs.files import drafted, open_regular
 
+VARIABLE = "DLPLAY_STORAGE"
+"""The database's address, where it is not given as a flag."""
+
 Sampler = Literal["tpe", "random", "grid"]
 Prune = Literal["median", "hyperband", "none"]
 
@@ -260,6 +263,14 @@ def find(runs_dir: Path, name: str) -> SweepFolder:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}" if known else "there are none yet"
         raise RunNameError(f"there is no sweep {name!r} in {runs_dir}; {hint}")
     return folder
+
+
+def readable(runs_dir: Path, name: str) -> SweepSpec | None:
+    """What a sweep was started with; None where its description is damaged."""
+    try:
+        return find(runs_dir, name).spec
+    except (RunNameError, SweepError):
+        return None
 
 
 def remove(runs_dir: Path, name: str) -> None:

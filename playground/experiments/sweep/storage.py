@@ -20,8 +20,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError
-from dlplay.experiments.sweep.locks import FolderLocks, Locks, held
-from dlplay.experiments.sweep.spec import SweepError, SweepFolder, SweepSpec, decode, more_trials
+from dlplay.experiments.sweep.locks import FolderLocks, Locks, held, is_free
+from dlplay.experiments.sweep.spec import VARIABLE, SweepError, SweepFolder, SweepSpec, decode, more_trials
 from dlplay.runs.files import open_regular
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what it tells is told here, in other words and without addresses
 
-VARIABLE = "DLPLAY_STORAGE"
-"""The database's address, where it is not given as a flag."""
 _ADDRESS = re.compile(r"^postgres(?:ql)?(?:\+psycopg)?://(?=.)")
 
 
@@ -38,7 +36,14 @@ TRIALS, STOPS = "trials", "stops"
 """What may change of a sweep, kept with its study: how many trials are wanted, and how often it was stopped."""
 
 
-class DatabaseGone(DataError):
+class DatabaseRefuses(DataError):
+    """The database cannot be used."""
+
+    why = ""
+    """In words, which tell nothing of its address."""
+
+
+class DatabaseGone(DatabaseRefuses):
     """The database does not answer, for now or for ever."""
 
 
@@ -113,6 +118,28 @@ def described(name: str, url: str) -> SweepSpec:
     if spec.name != name:
         raise SweepError("what the database has of this sweep has another name")
     return spec
+
+
+def delete(name: str, url: str, begun: float | None) -> bool:
+    """Delete a sweep's trials from the database; False where it has none of them, but perhaps those of a later sweep of this name.
+
+    `begun` is when the sweep began; None: any of this name. Raises `SweepError` while a worker has a trial, and `DatabaseRefuses`.
+    """
+    if not url:
+        raise _refused(f"its address was given neither with --storage nor in the variable {VARIABLE}")
+    with _guarded(), _connected(url, name) as (storage, locks), held(locks, "ask"):
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return False
+        text = study.user_attrs.get("sweep") if begun is not None else None
+        if text is not None and decode(str(text), "what the database has of this sweep").created != begun:
+            return False
+        for trial in study.get_trials(deepcopy=False):
+            if not trial.state.is_finished() and not is_free(locks, str(trial.number)):
+                raise SweepError(f"a worker has trial {trial.number + 1} of {name}; stop it first: dlplay sweep stop {name} --storage …")
+        optuna.delete_study(study_name=name, storage=storage)
+        return True
 
 
 @contextlib.contextmanager
@@ -280,17 +307,22 @@ def _guarded() -> Iterator[None]:
     except Exception as error:
         if not _of_database(error):
             raise
-        said, kind = str(error).lower(), DataError
+        said, kind = str(error).lower(), DatabaseRefuses
         if "password" in said or "authentication" in said or "permission denied" in said:
             why = "it refuses this user or password (PGPASSWORD and ~/.pgpass are looked up as well)"
         elif "does not exist" in said:
             why = "it has no such database or user"
         else:
             why, kind = f"it does not answer, or no longer ({type(error).__name__})", DatabaseGone
-        words = (
-            f"the sweep's database cannot be used: {why}; its address is not shown here. Nothing is lost: dlplay sweep resume NAME goes on"
-        )
-        raise kind(words) from None
+        raise _refused(why, kind) from None
+
+
+def _refused(why: str, kind: type[DatabaseRefuses] = DatabaseRefuses) -> DatabaseRefuses:
+    refused = kind(
+        f"the sweep's database cannot be used: {why}; its address is not shown here. Nothing is lost: dlplay sweep resume NAME goes on"
+    )
+    refused.why = why
+    return refused
 
 
 def _of_database(error: BaseException) -> bool:

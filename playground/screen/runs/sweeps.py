@@ -180,7 +180,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         """Show this sweep, and tell when its `worker` is refused."""
         self.sweep, self.report, self._view = name, {}, 0
         self.query_one("#sweep-title", Static).update(Content.assemble((name, "bold $text-accent"), "  reading its trials …"))
-        self.query_one("#sweep-pictures").display = self.query_one("#sweep-note").display = False
+        self.query_one("#sweep-pictures").visible = self.query_one("#sweep-note").display = False
         self.query_one(Trials).show([], [])
         self._follow()
         if worker is not None:
@@ -233,7 +233,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         """As many pictures side by side as there is room for."""
         views = self.views
         fit = min(max(self.size.width // PICTURE_COLUMNS, 1), MOST_PICTURES, len(views))
-        self.query_one("#sweep-pictures").display = bool(self.report)
+        self.query_one("#sweep-pictures").visible = bool(self.report)
         for number, picture in enumerate(self.query(Picture)):
             picture.display = number < fit
             if picture.display and self.report:
