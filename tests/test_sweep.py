@@ -821,6 +821,25 @@ def test_a_run_of_the_same_name_is_never_taken_for_a_trial(tmp_path: Path, scrip
     assert "there is no sweep 't'" in capsys.readouterr().err
 
 
+def test_a_trial_keeps_its_name(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By which its sweep finds it, ended or not."""
+    scripted.dies = lambda: len(scripted.launched) == 2
+    with pytest.raises(Death):
+        sweep(tmp_path, "--trials", "2")
+    for name in ("s-1", "s-2"):
+        capsys.readouterr()
+        assert cli.run(["label", name, "--rename", "best", "--runs-dir", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert f"{name} is a trial of the sweep s, which finds it by this name; tag it instead: dlplay label {name} --tags best" in said
+    scripted.dies = lambda: False
+    assert resume(tmp_path) == 0
+    check_whole(tmp_path, 2)
+    directory.create(tmp_path, ARCHITECTURE, {}, name="t-1", group="t")  # seeds, and no sweep
+    assert directory.rename(directory.find(tmp_path, "t-1"), "best").name == "best"
+
+
 def test_code_that_a_file_names_is_not_imported(tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
     begin(tmp_path, "--trials", "1")
     path = find(tmp_path, "s").path / "sweep.json"

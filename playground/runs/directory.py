@@ -183,6 +183,11 @@ def remove_explored(folder: Path) -> None:
             folder.parent.rmdir()
 
 
+def sweeps_dir(runs_dir: Path) -> Path:
+    """The hidden folder of all sweeps' state, beside their runs."""
+    return runs_dir / ".sweeps"
+
+
 def create(
     runs_dir: Path,
     architecture: str,
@@ -341,11 +346,15 @@ def remove(run: RunDirectory) -> None:
 
 
 def rename(run: RunDirectory, name: str) -> RunDirectory:
-    """Give the run another name. Raises `RunNameError`, and `Held` while a process holds it."""
+    """Give the run another name. Raises `RunNameError`, also for a sweep's trial, and `Held` while a process holds it."""
     check_name(name)
     if name.startswith("-"):
         raise RunNameError(f"{name[:80]!r} cannot be a run's name; it would be read as a flag")
     target = run.path.parent / name
+    with contextlib.suppress(SpecError):
+        if (group := run.spec.group) and (sweeps_dir(run.path.parent) / group / "sweep.json").exists():
+            tag = f"dlplay label {run.name} --tags {name}"
+            raise RunNameError(f"{run.name} is a trial of the sweep {group}, which finds it by this name; tag it instead: {tag}")
     check_no_group(groups(run.path.parent), name)
     with RunLock(run.lock_path):
         try:

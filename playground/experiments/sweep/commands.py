@@ -33,13 +33,12 @@ from dlplay.experiments.sweep.spec import (
     names,
     planned,
     staged,
-    sweeps_dir,
 )
 from dlplay.experiments.sweep.storage import Backend, address, create, described, opened
 from dlplay.experiments.sweep.worker import Told
 from dlplay.runs import launch
 from dlplay.runs.console import format_number, print_line
-from dlplay.runs.directory import RunDirectory, RunNameError
+from dlplay.runs.directory import RunDirectory, RunNameError, sweeps_dir
 from dlplay.runs.lock import holder
 from dlplay.runs.trust import agreed
 

@@ -23,7 +23,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.settings import Settings, SettingsError, to_dict
 from dlplay.experiments.sweep.space import MOST_TRIALS, Dimension, check_together, combinations, parse_search
 from dlplay.runs import directory
-from dlplay.runs.directory import SPEC_LIMIT, RunNameError
+from dlplay.runs.directory import SPEC_LIMIT, RunNameError, sweeps_dir
 from dlplay.runs.files import drafted, open_regular
 
 VARIABLE = "DLPLAY_STORAGE"
@@ -236,11 +236,6 @@ def decode(data: bytes | str, source: str) -> SweepSpec:
     except (msgspec.DecodeError, RecursionError, RunNameError, SettingsError) as error:
         raise SweepError(f"{source} is not a sweep's description: {error}") from None
     return msgspec.structs.replace(spec, settings=settings)
-
-
-def sweeps_dir(runs_dir: Path) -> Path:
-    """The hidden folder of all sweeps' state, beside their runs."""
-    return runs_dir / ".sweeps"
 
 
 def names(runs_dir: Path) -> list[str]:

@@ -205,7 +205,7 @@ class Worker:
             wanted = msgspec.json.decode(msgspec.json.encode(settings))
             if (spec.group, spec.architecture, spec.settings) != (self._spec.name, self._card.name, wanted):
                 raise SweepError(
-                    f"the run {name} is not the one that the sweep {self._spec.name} made; rename it, and the sweep makes its own"
+                    f"the run {name} is not the one that the sweep {self._spec.name} made; remove or rename it, and another is made"
                 )
         else:
             run = directory.create(self._runs_dir, self._card.name, settings, self._spec.origin, name, group=self._spec.name)

@@ -24,9 +24,9 @@ from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, fields, make, parse, show
 from dlplay.experiments.command_line import flags
 from dlplay.experiments.sweep.space import parse_search
-from dlplay.experiments.sweep.spec import Prune, Sampler, free_name, planned, sweeps_dir, whole
+from dlplay.experiments.sweep.spec import Prune, Sampler, free_name, planned, whole
 from dlplay.flags import SWEEP_FLAGS
-from dlplay.runs.directory import RunNameError, explore_path
+from dlplay.runs.directory import RunNameError, explore_path, sweeps_dir
 from dlplay.runs.launch import Launched, launch, terminate
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.line_input import LineInput

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from dlplay import architectures
+from dlplay.runs.directory import sweeps_dir
 from dlplay.runs.launch import Launched, launch
 from dlplay.screen.dialogs.dialog import Choice, ChoiceRow, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
@@ -280,7 +281,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
 
     @work(group="resume")
     async def action_resume(self) -> None:
-        log = self.runs_dir / ".sweeps" / self.sweep / "log.txt"
+        log = sweeps_dir(self.runs_dir) / self.sweep / "log.txt"
         try:
             worker = await launch(["sweep", "resume", self.sweep, "--runs-dir", str(self.runs_dir)], log)
         except OSError as error:
