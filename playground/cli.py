@@ -12,7 +12,7 @@ from cyclopts import App
 from dlplay import __version__, architectures
 from dlplay.checkpoints import CheckpointError
 from dlplay.commands import runs, screen, set_up, sweeps, training
-from dlplay.commands.parameters import HELD, INTERRUPTED, USAGE, nearest, refuse
+from dlplay.commands.parameters import DISK_FULL, HELD, INTERRUPTED, USAGE, nearest, refuse
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
@@ -20,6 +20,7 @@ from dlplay.flags import with_flags, with_sweep_flags
 from dlplay.runs import launcher
 from dlplay.runs.console import discard, flush_output, output_failed, prepare_streams, reserved_output, rich_console
 from dlplay.runs.directory import RunNameError, SpecError
+from dlplay.runs.files import FULL
 from dlplay.runs.lock import Held
 
 
@@ -37,7 +38,10 @@ def run(arguments: Sequence[str]) -> int:
     with reserved_output() if "--json" in arguments else contextlib.nullcontext():
         status = _run(arguments)
         flush_output()
-    return USAGE if output_failed() else status
+    failed = output_failed()
+    if failed is None or status == DISK_FULL:
+        return status
+    return DISK_FULL if isinstance(failed, OSError) and failed.errno in FULL else USAGE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -73,7 +77,7 @@ def _run(arguments: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return refuse(
             f"{where}{error.strerror or error}; free some space or grant access there, or choose another folder (--runs-dir for runs)",
-            USAGE,
+            DISK_FULL if error.errno in FULL else USAGE,
         )
 
 

@@ -453,9 +453,9 @@ print("held", written)
 """
 
 
-def small_disk(folder: Path) -> list[str]:
-    """A command in front that gives `folder` a disk of 1 MiB; empty where the kernel does not let us."""
-    mount = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"', str(folder)]
+def small_disk(folder: Path, size: str = "1m") -> list[str]:
+    """A command in front that gives `folder` a disk of this size; empty where the kernel does not let us."""
+    mount = ["unshare", "-Urm", "sh", "-c", f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"', str(folder)]
     try:
         return mount if subprocess.run([*mount, "true"], capture_output=True, check=False).returncode == 0 else []
     except FileNotFoundError:

@@ -31,7 +31,7 @@ def shell(command: str, tmp_path: Path, **env: str) -> subprocess.CompletedProce
 @pytest.mark.parametrize("command", QUICK.values(), ids=QUICK)
 def test_a_full_disk_is_told_and_gives_a_status(command: str, tmp_path: Path) -> None:
     ended = shell(f'"$dlplay" {command} --runs-dir r >/dev/full' if command == "runs" else f'"$dlplay" {command} >/dev/full', tmp_path)
-    assert ended.returncode == 2
+    assert ended.returncode == 4
     assert ended.stderr.startswith(b"dlplay: ")
     assert b"No space left on device" in ended.stderr
     assert ended.stderr.count(b"\n") == 1
@@ -41,7 +41,7 @@ def test_a_run_goes_on_without_an_output_and_says_so(dlplay: Dlplay, tmp_path: P
     where = ["--name", "on", "--runs-dir", str(tmp_path / "runs")]
     typed = ["convnet", "--headless", "--json", *where, *flags(small("convnet") | {"steps": 5})]
     ended = dlplay(*typed, calling=into_a_full_disk)
-    assert ended.status == 2
+    assert ended.status == 4
     assert ended.err.count("No space left on device") == 1
     kept = [json.loads(line) for line in (tmp_path / "runs" / "on" / "events.jsonl").read_text().splitlines()]
     assert kept[-1]["type"] == "finished"

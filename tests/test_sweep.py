@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -285,9 +286,10 @@ def until_whole(work: Callable[[], int]) -> int:
 
 
 class Mortal:
-    """Counts what a worker does; it dies before or after one of these."""
+    """Counts what a worker does; it dies before or after one of these, or the disk is full then."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error or Death()
         self.count = 0
         self.last = 0
         """The one that it does not survive; 0: none."""
@@ -304,7 +306,7 @@ class Mortal:
     def pass_(self) -> None:
         self.count += 1
         if self.count == self.last:
-            raise Death
+            raise self.error
 
 
 def begin(folder: Path, *more: str, name: str = "s") -> None:
@@ -356,6 +358,77 @@ def test_a_line_that_a_kill_or_a_full_disk_cut_short_is_no_loss(tmp_path: Path, 
         assert log.read_bytes().startswith(whole + b'{"op_code":')
         assert b"xxx" not in log.read_bytes()
     check_whole(tmp_path, 6)
+
+
+def test_the_disk_may_be_full_at_anything_that_a_worker_writes(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It waits until there is space, and goes on by itself."""
+    monkeypatch.setattr(outage, "RETRY", 0.001)
+    asked: list[Path] = []
+
+    def no_space_yet(folder: Path) -> None:
+        asked.append(folder)
+        if len(asked) % 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outage, "check_space", no_space_yet)
+    mortal = Mortal(OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(JournalFileBackend, "append_logs", mortal(JournalFileBackend.append_logs))
+    monkeypatch.setattr(directory, "create", mortal(directory.create))
+    monkeypatch.setattr(launch, "launch_blocking", mortal(scripted))
+    begin(tmp_path / "none", "--trials", "1")
+    mortal.count = 0
+    assert resume(tmp_path / "none") == 0
+    for last in range(1, mortal.count + 1):
+        folder = tmp_path / str(last)
+        mortal.last = 0
+        begin(folder, "--trials", "1")
+        mortal.count, mortal.last = 0, last
+        capsys.readouterr()
+        asked.clear()
+        scripted.launched.clear()
+        assert resume(folder) == 0
+        check_whole(folder, 1)
+        assert asked == [find(folder, "s").path] * 3
+        assert capsys.readouterr().err == "s: the disk is full; waiting until there is space, as its runs do\n"
+        assert len(scripted.launched) == 1
+
+
+def test_a_run_that_finds_no_space_to_begin_does_not_fail_its_trial(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(outage, "RETRY", 0.001)
+    refused: list[str] = []
+
+    class Full(Ended):
+        returncode = 4
+
+    def full_at_first(arguments: Sequence[str], log_path: Path) -> Ended:
+        if len(refused) < 7:
+            refused.append(arguments[1])
+            return Full()
+        return scripted(arguments, log_path)
+
+    launch_with(full_at_first, monkeypatch)
+    assert sweep(tmp_path, "--trials", "2") == 0
+    assert capsys.readouterr().err.count("the disk is full") == 1
+    check_whole(tmp_path, 2)
+    assert refused == ["s-1"] * 7
+    assert scripted.launched == ["s-1", "s-2"]
+
+
+def test_without_space_a_command_says_so_by_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By which a sweep knows; what the run prints may be lost on the same disk."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(directory, "create", full)
+    assert cli.run(["convnet", "--headless", "--runs-dir", str(tmp_path)]) == 4
+    assert "No space left on device; free some space" in capsys.readouterr().err
 
 
 def work_in_a_process(folder: str) -> int:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from dlplay.engine.printable import without_address
 from dlplay.runs.console import print_line
 
-USAGE, HELD, INTERRUPTED = 2, 3, 130
+USAGE, HELD, DISK_FULL, INTERRUPTED = 2, 3, 4, 130
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]

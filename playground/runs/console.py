@@ -42,8 +42,8 @@ def console(card: Card, as_json: bool) -> Console:
 
 _reserved: TextIO | None = None
 """Standard output, while it is reserved."""
-_failed = False
-"""Standard output has refused a line."""
+_failed: OSError | ValueError | None = None
+"""Why standard output has refused a line."""
 
 
 @contextlib.contextmanager
@@ -88,10 +88,10 @@ def flush_output() -> bool:
     return True
 
 
-def output_failed() -> bool:
-    """Whether standard output refused a line since this was last asked, for another reason than that its reader has gone."""
+def output_failed() -> OSError | ValueError | None:
+    """Why standard output refused a line since this was last asked, for another reason than that its reader has gone."""
     global _failed
-    failed, _failed = _failed, False
+    failed, _failed = _failed, None
     return failed
 
 
@@ -103,7 +103,7 @@ def discard(stream: TextIO, problem: OSError | ValueError) -> None:
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
     if stream is not sys.stderr and not isinstance(problem, BrokenPipeError):
-        _failed = True
+        _failed = problem
         why = problem.strerror if isinstance(problem, OSError) else problem
         print_line(f"dlplay: standard output cannot be written: {why}; what follows is not shown", error=True)
 

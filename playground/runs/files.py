@@ -13,6 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What the system says where there is no more space, or a quota is used up."""
+
 
 class NotRegular(OSError):
     """A link, a pipe or a device where a file of a run should be."""
@@ -30,6 +33,13 @@ def open_regular(path: Path, flags: int) -> int:
         os.close(fd)
         raise NotRegular(errno.EINVAL, "not a regular file", str(path))
     return fd
+
+
+def check_space(folder: Path) -> None:
+    """Raises `OSError` where the disk that holds the folder takes no more."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 16))
+        file.flush()
 
 
 @contextlib.contextmanager

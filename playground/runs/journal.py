@@ -21,14 +21,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from dlplay.engine.events import DurableEvent, Evaluated, Event, Saved, Started, Stepped
-from dlplay.runs.files import NotRegular, open_regular
+from dlplay.runs.files import FULL, NotRegular, open_regular
 
 LINE_LIMIT = 1 << 20
 """Bytes of one line, its newline included."""
 
 _CHUNK = 1 << 18
 _HEAD = 1 << 12
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[DurableEvent] = msgspec.json.Decoder(DurableEvent)
 
@@ -76,7 +75,7 @@ class Journal:
                 view = view[os.write(self._fd, view) :]
         except BaseException as error:
             self._cut()
-            if isinstance(error, OSError) and error.errno in _FULL:
+            if isinstance(error, OSError) and error.errno in {*FULL, errno.EFBIG}:
                 raise JournalFull(error.errno, f"the disk is full: {os.strerror(error.errno)}", str(self.path)) from None
             raise
         self._torn = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import os
 import platform
 import time
 import warnings
@@ -40,8 +42,8 @@ MOST_DEATHS = 5
 """A run whose process dies so often in a row without a further checkpoint is not started again."""
 PATIENCE = 60.0
 """Seconds that interrupted runs have to save themselves."""
-_USAGE, _HELD = 2, 3
-"""Exit statuses of a run's process: its settings or data cannot be used; another process has the run."""
+_USAGE, _HELD, _DISK_FULL = 2, 3, 4
+"""Exit statuses of a run's process: its settings or data cannot be used; another process has the run; it found no space to begin."""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ class Worker:
         """Until every trial of the sweep has ended, here or elsewhere; until then `came` holds no signal.
 
         Raises `Interrupted` after one came or somebody stopped the sweep, the runs that trained here saved; `SweepError` where a run is not
-        what the sweep made; and `OSError`.
+        what the sweep made; and `OSError`, such as where the disk is full.
         """
         if self._ended() < self._spec.trials:
             launch.prepare(self._card.name)
@@ -297,6 +299,8 @@ class Worker:
         if status == _HELD:
             active.process = None  # another process trains it, which is followed
             return
+        if status == _DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(active.run.path))
         active.deaths = active.deaths + 1 if active.history.saved_step == active.saved else 1
         active.saved = active.history.saved_step
         if status == _USAGE:
