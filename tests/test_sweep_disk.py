@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from dlplay.runs.directory import RunDirectory
 from tests.conftest import ROOT, wait_until
 from tests.sweeps import ForkedHere, check_whole, launch_with, sweep
 from tests.test_checkpoints import small_disk
-from tests.test_sweep_kills import training, written
+from tests.test_sweep_kills import written
 
 TRIALS, STEPS, TIMES = 4, 150, 8
 FULL = "s: the disk is full; waiting until there is space, as its runs do"
@@ -33,7 +32,8 @@ def test_a_sweep_goes_on_by_itself_once_there_is_space(tmp_path: Path) -> None:
     front = small_disk(disk, "40m")
     if not front:
         return  # nobody may mount here; a refusing disk is tested everywhere, in test_sweep.py
-    command = [*front, sys.executable, "-m", "tests.test_sweep_disk", str(disk), str(tmp_path / "said.txt")]
+    alone = ["unshare", "-Urpf", "--kill-child"]  # no process outlives the test
+    command = [*alone, *front, sys.executable, "-m", "tests.test_sweep_disk", str(disk), str(tmp_path / "said.txt")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
     assert (ended.returncode, ended.stdout) == (0, "whole\n"), ended.stderr + ended.stdout
 
@@ -82,25 +82,21 @@ def main(disk: Path, said: Path) -> None:
         return bool(status)
 
     def waits() -> bool:
-        states = [directory.summary(RunDirectory(folder / name)).state for name in directory.names(folder)]
-        return said.read_text().count(FULL) > before or (bool(training(folder)) and {*states} <= {"finished", "waiting"})
+        """One that could not write its process's number says nothing of itself either."""
+        runs = [directory.summary(RunDirectory(folder / name)) for name in directory.names(folder)]
+        held = [run for run in runs if run.held_by is not None]
+        return said.read_text().count(FULL) > before or (bool(held) and all(run.state == "waiting" or not run.held_by for run in held))
 
     times = 0
-    try:
-        while not ended():
-            goal = written(folder) + dice.randrange(STEPS * 60)
-            wait_until(lambda: ended() or written(folder) >= goal, "it trains")  # noqa: B023
-            if times < TIMES and not ended():
-                before = said.read_text().count(FULL)
-                fill(filler)
-                times += 1
-                wait_until(lambda: ended() or waits(), "it waits for space")
-                filler.unlink()
-    finally:  # none of them outlives the test
-        if not ended():
-            os.kill(worker, signal.SIGKILL)
-        for pid in training(folder):
-            os.kill(pid, signal.SIGKILL)
+    while not ended():
+        goal = written(folder) + dice.randrange(STEPS * 60)
+        wait_until(lambda: ended() or written(folder) >= goal, "it trains")  # noqa: B023
+        if times < TIMES and not ended():
+            before = said.read_text().count(FULL)
+            fill(filler)
+            times += 1
+            wait_until(lambda: ended() or waits(), "it waits for space")
+            filler.unlink()
     assert (status, times) == ([0], TIMES), (status, times, said.read_text())
     assert "failed" not in said.read_text()
     check_whole(folder, TRIALS)
