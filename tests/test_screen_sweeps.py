@@ -15,8 +15,9 @@ from textual.widgets import Input
 from dlplay import architectures, cli
 from dlplay.experiments.sweep import storage
 from dlplay.experiments.sweep.spec import find, planned
+from dlplay.experiments.sweep.spec import names as sweep_names
 from dlplay.runs import directory, launch
-from dlplay.runs.lock import alive
+from dlplay.runs.lock import RunLock, alive
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.dialog import ChoiceRow
 from dlplay.screen.run import answer
@@ -78,6 +79,27 @@ async def test_a_sweep_is_stopped_and_gone_on_with(runs: Path) -> None:
         await until(lambda: any("3 of 4 trials have ended, 0 begun" in note.message for note in app._notifications))
         await pilot.press("g")
         await until(lambda: "4 complete of 4 trials" in screen_text(app))
+
+
+async def test_a_sweep_is_deleted_with_its_runs_after_a_question(runs: Path) -> None:
+    async with opened(runs, tab="convnet") as (app, pilot):
+        await pilot.press("W")
+        await until(lambda: isinstance(app.screen, SweepScreen) and "3 complete of 3 trials" in screen_text(app))
+        await pilot.press("d")
+        await until(lambda: "Delete mine?" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, SweepScreen))
+        with RunLock(directory.find(runs, "mine-2").lock_path):
+            await pilot.press("d")
+            await until(lambda: "Delete mine?" in screen_text(app))
+            await pilot.press("d")
+            await until(lambda: any("mine-2" in note.message and note.severity == "error" for note in app._notifications))
+        assert len(directory.names(runs)) == 3
+        await pilot.press("d")
+        await until(lambda: "Delete mine?" in screen_text(app))
+        await pilot.press("d")
+        await until(lambda: len(app.screen_stack) == 1 and any("removed the sweep mine" in note.message for note in app._notifications))
+        assert directory.names(runs) == sweep_names(runs) == []
 
 
 async def test_what_makes_the_trials_hard_to_compare_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from textual.widgets.option_list import Option
 
 from dlplay import architectures
-from dlplay.runs.directory import sweeps_dir
+from dlplay.runs.directory import disk_space, explore_path, members, sweeps_dir
 from dlplay.runs.launch import Launched, launch
 from dlplay.screen.dialogs.dialog import Choice, ChoiceRow, Dialog, Modal
 from dlplay.screen.dialogs.palette import Options
@@ -151,6 +151,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         Binding("s", "stop", "stop", tooltip="Stop the sweep; its runs are saved"),
         Binding("g", "resume", "go on", tooltip="Go on with the sweep"),
         Binding("n", "begin", "new sweep", tooltip="New sweep of the open tab's settings"),
+        Binding("d", "delete", "delete", tooltip="Delete the sweep with all its runs, after a question"),
         Binding("escape,q", "dismiss(None)", "close", key_display="esc"),
         Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
@@ -300,6 +301,24 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         begun = await self._begin()
         if begun is not None:
             self._open(begun.name, begun.worker)
+
+    @work(group="delete", exclusive=True)
+    async def action_delete(self) -> None:
+        from dlplay.screen.runs.screen import DeleteDialog
+
+        runs = await asyncio.to_thread(members, self.runs_dir, self.sweep)
+        taken = sum(await asyncio.gather(*(asyncio.to_thread(disk_space, run.path) for run in runs)))
+        if not await self.app.push_screen_wait(DeleteDialog([self.sweep], taken)):
+            return
+        try:
+            removed = await launch(["rm", self.sweep, "--runs-dir", str(self.runs_dir)], explore_path(self.runs_dir) / "rm.txt")
+        except OSError as error:
+            self.notify(str(error), severity="error", timeout=8)
+            return
+        status, words = await removed.wait(), removed.last_words(1).removeprefix("dlplay: ")
+        self.notify(words, severity="error" if status else "information", timeout=8)
+        if not status:
+            self.dismiss(None)
 
     @on(TableView.Selected)
     def _opened(self) -> None:
