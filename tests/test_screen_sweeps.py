@@ -267,7 +267,7 @@ async def test_a_new_sweep_by_palette_and_mouse(tmp_path: Path, monkeypatch: pyt
 async def test_what_is_typed_in_a_burst_lands_in_the_lines_in_its_order(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         dialog = await new_sweep(app, pilot)
-        for key in ("down", "down", *"norm=batch,group", "down", *"9", "tab", "backspace", *"3", "shift+tab", *"0"):
+        for key in ("down", "down", *"norm=batch,group", "down", "down", *"9", "tab", "backspace", *"3", "shift+tab", *"0"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         words = "--search norm=batch,group --trials 0 --jobs 3"  # what stands in a line is selected when it gets the focus
         await until(lambda: words in part_text(app, "#sweep-command"))

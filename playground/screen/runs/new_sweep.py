@@ -92,12 +92,7 @@ class NewSweepDialog(Dialog[Begun | None]):
     NewSweepDialog #sweep-says { margin: 1 0 0 0; color: $text-muted; }
     NewSweepDialog #sweep-command { height: auto; color: $foreground 60%; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "start", "start", show=False),
-        # before the line sees them: letters that are typed at once go to the next line
-        Binding("up,shift+tab", "app.focus_previous", "up", show=False, priority=True),
-        Binding("down,tab", "app.focus_next", "down", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "start", "start", show=False)]
     choices = (Choice("enter", "start the sweep; it goes on without this screen", "start"), Choice("esc", "close", "cancel"))
 
     def __init__(self, card: Card, settings: Mapping[str, Any], origin: str, runs_dir: Path) -> None:
@@ -135,7 +130,6 @@ class NewSweepDialog(Dialog[Begun | None]):
         yield self._command
 
     def on_mount(self) -> None:
-        self._searched[0].focus()
         self._changed()
 
     def on_resize(self) -> None:
