@@ -109,6 +109,7 @@ def test_an_interruption_at_the_start_leaves_a_word(dlplay: Dlplay, tmp_path: Pa
 def interrupted_before_torch(*arguments: str) -> int:
     from dlplay.runs import process
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     process.run = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[assignment,misc]
     return run(arguments)
 
@@ -116,6 +117,7 @@ def interrupted_before_torch(*arguments: str) -> int:
 def interrupted_by_the_baselines(*arguments: str) -> int:
     from dlplay.engine.task import Task
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for card in architectures.cards().values():
         task: type[Task] = card.load_task()  # type: ignore[type-arg]
         task.baselines = lambda _: os.kill(os.getpid(), signal.SIGINT)  # type: ignore[assignment,method-assign,misc]

@@ -172,6 +172,7 @@ class PanelView(Vertical, can_focus=True):
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
         if self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
+        self._laid_out = self.size if self.size.width else self._laid_out
         width, height = self._laid_out
         lines = 2 if height >= self.card.rows + ROOMY else 1
         room = max(10, width - 2 if lines == 1 else lines * (width - 6))
@@ -179,7 +180,6 @@ class PanelView(Vertical, can_focus=True):
         self._hint.update(f"✗ {self.problem}" if self.problem else fit(text.replace("\n", " "), room))
 
     def on_resize(self) -> None:
-        self._laid_out = self.size
         self._draw_hint()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
