@@ -13,12 +13,11 @@ from pathlib import Path
 
 import msgspec
 import psutil
-import pyte
 
 from benchmarks.effort import Effort
 from benchmarks.rounds import alternate
 from benchmarks.table import Line, spread
-from benchmarks.terminal import SIZE, Terminal, terminal
+from benchmarks.terminal import Drawn, Terminal, terminal
 from dlplay import architectures
 from dlplay.engine.events import Started, Stepped
 from dlplay.runs.journal import JournalReader
@@ -34,8 +33,6 @@ LEAVE = "\x1b"
 """Escape: where a tab begins on a line to type in, space would be typed there."""
 STEPPED = re.compile(r"[1-9][0-9,]* / [0-9,]+ +[━╸─]")
 """The run bar, from the first step on."""
-UNKNOWN = re.compile(rb"\x1b\[[<>=][0-9;:]*[a-zA-Z]|\x1b\[\?[0-9;]*(?:\$p|[un])|\x1b\[[0-9;]*[tqSp]|\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)")
-"""What pyte would print."""
 
 
 class FirstStep(msgspec.Struct):
@@ -109,10 +106,9 @@ def _run_that_stepped(runs: Path, deadline: float) -> tuple[psutil.Process, floa
 
 def _shown(parts: list[tuple[float, bytes]], since: float) -> float:
     """When the screen that these bytes draw first told of a step, after `since`. Raises `TimeoutError`."""
-    drawn = pyte.Screen(SIZE[1], SIZE[0])
-    stream = pyte.ByteStream(drawn)
+    drawn = Drawn()
     for when, data in parts:
-        stream.feed(UNKNOWN.sub(b"", data))
-        if when > since and any(STEPPED.search(line) for line in drawn.display):
+        drawn.feed(data)
+        if when > since and STEPPED.search(drawn.text):
             return when
     raise TimeoutError("the first step did not reach the screen")

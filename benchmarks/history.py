@@ -43,7 +43,6 @@ def _scrubbing(effort: Effort) -> list[Line]:
             taken = []
             for step in sorted(kept(299, 32), reverse=True)[: effort.steps(200) // 10]:
                 time.sleep(PAUSE)
-                screen.forget()
                 began = time.perf_counter()
                 screen.send("(")
                 taken.append(1000 * (screen.wait_for(f"as of step {step:,} ·") + screen.began - began))

@@ -58,7 +58,6 @@ def _keys(screen: Terminal, letters: str) -> list[Line]:
     time.sleep(1.0)
     taken = []
     for letter in letters:
-        screen.forget()
         began = time.perf_counter()
         screen.send(letter)
         taken.append(1000 * (screen.wait_for(letter, 10.0) + screen.began - began))

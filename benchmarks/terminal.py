@@ -17,15 +17,39 @@ import time
 from collections.abc import Iterator, Sequence
 
 import psutil
+import pyte
 
 SIZE = (42, 140)
 """Rows and columns."""
-_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[()][0-9A-B]|.)")
 _KEPT = 1 << 22
+_UNKNOWN = re.compile(rb"\x1b\[[<>=][0-9;:]*[a-zA-Z]|\x1b\[\?[0-9;]*(?:\$p|[un])|\x1b\[[0-9;]*[tqSp]|\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)")
+"""What pyte would print."""
+_WHOLE = re.compile(rb"\x1b(?:\[[0-9;:?<>=$ ]*[@-~]|[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)|[^\[\]P_])")
+
+
+class Drawn:
+    """What a person would see of the bytes that a screen sends. A screen sends cells that changed alone, so its texts are not in them."""
+
+    def __init__(self) -> None:
+        self._screen = pyte.Screen(SIZE[1], SIZE[0])
+        self._stream = pyte.ByteStream(self._screen)
+        self._left = b""
+        """An unfinished sequence."""
+
+    def feed(self, data: bytes) -> None:
+        data = self._left + data
+        cut = data.rfind(b"\x1b", max(0, len(data) - 4096))
+        cut = len(data) if cut < 0 or _WHOLE.match(data, cut) else cut
+        self._left = data[cut:]
+        self._stream.feed(_UNKNOWN.sub(b"", data[:cut]))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._screen.display)
 
 
 class Terminal:
-    """`dlplay ARGUMENTS` in a terminal of `SIZE`; nothing is drawn, so that the measuring takes no core."""
+    """`dlplay ARGUMENTS` in a terminal of `SIZE`; nothing is drawn but for `wait_for`, so that the measuring takes no core."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}  # another terminal's size
@@ -46,7 +70,9 @@ class Terminal:
         self._master = master
         self.parts: list[tuple[float, bytes]] = []
         """What was received when, on the `perf_counter` clock: all of it, up to some megabytes."""
-        self._text = b""
+        self._drawn = Drawn()
+        self._waiting: list[tuple[float, bytes]] = []
+        """What was received and is still to be drawn."""
         self._grown = threading.Condition()
         self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
@@ -56,35 +82,28 @@ class Terminal:
             while data := os.read(self._master, 1 << 16):
                 with self._grown:
                     self.bytes += len(data)
+                    part = time.perf_counter(), data
                     if self.bytes < _KEPT:
-                        self.parts.append((time.perf_counter(), data))
-                    self._text = (self._text + data)[-_KEPT:]
+                        self.parts.append(part)
+                    self._waiting.append(part)
                     self._grown.notify_all()
 
     def send(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def forget(self) -> None:
-        """What was received before no longer counts for `wait_for`."""
-        with self._grown:
-            self._text = b""
-
     def wait_for(self, words: str, seconds: float = 60.0) -> float:
-        """Seconds since the start until a text with these words, a regular expression, was received since the last `forget`.
-
-        Cells that the screen skips because they did not change break a text: wait for short ones. Raises `TimeoutError`.
-        """
+        """Seconds from the start until these words, a regular expression, stood on the screen. Raises `TimeoutError`."""
         deadline = time.perf_counter() + seconds
-        pattern = re.compile(words)
-        with self._grown:
-            while not pattern.search(self._plain()):
-                left = deadline - time.perf_counter()
-                if left <= 0 or not self._grown.wait(left):
-                    raise TimeoutError(f"the screen did not show {words!r} within {seconds:g} s")
-            return time.perf_counter() - self.began
-
-    def _plain(self) -> str:
-        return _ESCAPES.sub(b"", self._text).decode(errors="replace")
+        pattern, when = re.compile(words), time.perf_counter()
+        while not pattern.search(self._drawn.text):
+            with self._grown:
+                while not self._waiting:
+                    left = deadline - time.perf_counter()
+                    if left <= 0 or not self._grown.wait(left):
+                        raise TimeoutError(f"the screen did not show {words!r} within {seconds:g} s; it shows\n{self._drawn.text}")
+                when, data = self._waiting.pop(0)
+            self._drawn.feed(data)
+        return when - self.began
 
     def resident(self) -> int:
         """Bytes of the screen's process."""
