@@ -48,7 +48,7 @@ def _traffic(architecture: str, screen: Terminal, wanted: float) -> list[Line]:
     seconds, after = time.perf_counter() - began, process.cpu_times()
     used = after.user + after.system - times.user - times.system
     return [
-        Line(f"{architecture}, sent to the terminal", (screen.bytes - before) / seconds / 1000, "KB/s", 30.0, "most"),
+        Line(f"{architecture}, sent to the terminal", (screen.bytes - before) / seconds / 1000, "KB/s", 25.0, "most"),
         Line(f"{architecture}, share of a core that the screen takes", 100 * used / seconds, "%"),
     ]
 
