@@ -99,10 +99,12 @@ def test_what_has_not_changed_is_not_sent() -> None:
     assert shown.take(ChopsUpdate([{0: other}], [(0, 0, 23)], [[23]]), console) == "\x1b[1;18H\x1b[38;2;255;0;0;48;2;0;0;17mf\x1b[0m"
 
 
-def test_a_style_is_its_attributes_and_two_colours_in_every_colour_system() -> None:
-    style = Style(color="#010203", bgcolor="bright_red", bold=True, underline=True)
-    assert look_of(style, a_console()) == Look("1;4", "38;2;1;2;3", "101")
-    others = Style(color="color(201)", bgcolor="color(17)"), Style(color="default", bgcolor="color(18)")
-    assert look_of(others[0], a_console(ColorSystem.EIGHT_BIT)) == Look("", "38;5;201", "48;5;17")
-    assert look_of(others[1], a_console(ColorSystem.EIGHT_BIT)) == Look("", "39", "48;5;18")
-    assert look_of(Style(), a_console()) == look_of(None, a_console()) == Look()
+@pytest.mark.parametrize(("sequence", "look"), [
+    ("", Look()),
+    ("1;4;38;2;1;2;3;101", Look("1;4", "38;2;1;2;3", "101")),
+    ("38;5;201;48;5;17", Look("", "38;5;201", "48;5;17")),
+    ("39;48;5;18", Look("", "39", "48;5;18")),
+    ("7;9;31;42", Look("7;9", "31", "42")),
+])  # fmt: skip
+def test_a_sequence_is_its_attributes_and_two_colours(sequence: str, look: Look) -> None:
+    assert look_of(sequence) == look

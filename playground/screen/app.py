@@ -193,6 +193,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         if isinstance(driver, PacedDriver) and driver.gone:
             self._hangup.exit()
             return
+        if self.opened in self.tabs and self.tab.link.busy and not self.tab.link.history.training:
+            self._pace.hurry()  # a person who has pressed the key waits for the first step
         if not self._pace.due(now, driver if isinstance(driver, PacedDriver) else None):
             return
         tabs = list(self.tabs.values())

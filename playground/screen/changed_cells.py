@@ -14,7 +14,6 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segment
-from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
 from textual.screen import Screen
@@ -43,7 +42,8 @@ class ShownCells:
 
     def __init__(self) -> None:
         self._rows: dict[int, list[Cell]] = {}
-        self._looks: dict[Style | None, Look] = {}
+        self._looks: dict[str, Look] = {}
+        """By the style's SGR sequence: styles themselves also differ in what is no look, such as the offset of a selection."""
 
     def take(self, update: CompositorUpdate, console: Console) -> str:
         """Remember the update; returns what has to be sent, so that the terminal shows it."""
@@ -80,9 +80,9 @@ class ShownCells:
     def _cells(self, segments: Iterable[Segment], console: Console) -> list[Cell]:
         cells: list[Cell] = []
         for text, style, _ in segments:
-            if style not in self._looks:
-                self._looks[style] = look_of(style, console)
-            look = self._looks[style]
+            ansi = "" if style is None else style._ansi or Strip.render_ansi(style, console._color_system or ColorSystem.TRUECOLOR)
+            if (look := self._looks.get(ansi)) is None:
+                look = self._looks[ansi] = look_of(ansi)
             if text.isascii():
                 cells += [(character, look) for character in text]
                 continue
@@ -143,11 +143,9 @@ def _runs(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-def look_of(style: Style | None, console: Console) -> Look:
-    """How the terminal of this console is told of a style."""
-    if style is None:
-        return PLAIN
-    numbers = Strip.render_ansi(style, console._color_system or ColorSystem.TRUECOLOR).split(";")
+def look_of(sequence: str) -> Look:
+    """The parts of an SGR sequence such as `1;38;5;201`."""
+    numbers = sequence.split(";")
     kinds: dict[str, list[str]] = {"attributes": [], "foreground": [], "background": []}
     while numbers != [""] and numbers:
         first = numbers.pop(0)

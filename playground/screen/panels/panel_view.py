@@ -83,7 +83,6 @@ class PanelView(Vertical, can_focus=True):
         """At which the run stands; None while it trains."""
         self._waiting: tuple[AnyPanel, Mapping[str, Any] | None, int | None] | None = None
         """An answer that came before the parts of this widget."""
-        self._composed = False
         self._laid_out = Size(0, 0)
         """Its size when it was last on the screen: `size` is nothing while it is hidden, and no `Resize` follows when it is shown again."""
         self._reverted = False
@@ -96,7 +95,6 @@ class PanelView(Vertical, can_focus=True):
         yield self._help
 
     def on_mount(self) -> None:
-        self._composed = True
         self.call_after_refresh(self._show_waiting)
 
     def _show_waiting(self) -> None:
@@ -107,7 +105,7 @@ class PanelView(Vertical, can_focus=True):
 
     def show(self, panel: AnyPanel, options: Mapping[str, Any] | None = None, step: int | None = None) -> None:
         """Show the answer to the question with `options`, as of `step`, in another widget if it is another kind of panel."""
-        if not self._composed:
+        if self._help.parent is None:
             self._waiting = panel, options, step
             return
         self._waiting = None
