@@ -23,29 +23,28 @@ SIZE = (42, 140)
 """Rows and columns."""
 _KEPT = 1 << 22
 _UNKNOWN = re.compile(rb"\x1b\[[<>=][0-9;:]*[a-zA-Z]|\x1b\[\?[0-9;]*(?:\$p|[un])|\x1b\[[0-9;]*[tqSp]|\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)")
-"""What pyte would print."""
+"""What pyte would print or stumble over: private CSI sequences other than ?h and ?l, queries, and strings for the terminal."""
 _WHOLE = re.compile(rb"\x1b(?:\[[0-9;:?<>=$ ]*[@-~]|[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)|[^\[\]P_])")
 
 
 class Drawn:
     """What a person would see of the bytes that a screen sends. A screen sends cells that changed alone, so its texts are not in them."""
 
-    def __init__(self) -> None:
-        self._screen = pyte.Screen(SIZE[1], SIZE[0])
-        self._stream = pyte.ByteStream(self._screen)
+    def __init__(self, columns: int = SIZE[1], rows: int = SIZE[0]) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
         self._left = b""
-        """An unfinished sequence."""
 
     def feed(self, data: bytes) -> None:
         data = self._left + data
         cut = data.rfind(b"\x1b", max(0, len(data) - 4096))
-        cut = len(data) if cut < 0 or _WHOLE.match(data, cut) else cut
+        cut = len(data) if cut < 0 or _WHOLE.match(data, cut) else cut  # an unfinished sequence waits for its end
         self._left = data[cut:]
         self._stream.feed(_UNKNOWN.sub(b"", data[:cut]))
 
     @property
     def text(self) -> str:
-        return "\n".join(self._screen.display)
+        return "\n".join(line.rstrip() for line in self.screen.display)
 
 
 class Terminal:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import select
 import signal
 import struct
@@ -18,16 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
-import pyte
 
+from benchmarks.terminal import Drawn
 from dlplay.runs.lock import holder
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = {"enter": "\r", "tab": "\t", "space": " ", "escape": "\x1b", "backspace": "\x7f", "up": "\x1b[A", "down": "\x1b[B"}
-
-# what pyte would print or stumble over: private CSI sequences other than ?h and ?l, queries, and strings for the terminal
-_UNKNOWN = re.compile(rb"\x1b\[[<>=][0-9;:]*[a-zA-Z]|\x1b\[\?[0-9;]*(?:\$p|[un])|\x1b\[[0-9;]*[tqSp]|\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)")
-_WHOLE = re.compile(rb"\x1b(?:\[[0-9;:?<>=$ ]*[@-~]|[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)|[^\[\]P_])")
 
 # makes the terminal the controlling one, so that closing it sends SIGHUP, then becomes the program
 _LAUNCH = "import fcntl,os,signal,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -48,9 +43,7 @@ class Terminal:
     ) -> None:
         """`errors` is a file for standard error, which is the terminal otherwise."""
         self.received = 0
-        self._left_over = b""
-        self._screen = pyte.Screen(*size)
-        self._stream = pyte.ByteStream(self._screen)
+        self._drawn = Drawn(*size)
         master, slave = os.openpty()
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         os.set_blocking(master, False)
@@ -80,12 +73,12 @@ class Terminal:
     @property
     def text(self) -> str:
         """What stands on the screen."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        return self._drawn.text
 
     @property
     def colours(self) -> set[str]:
         """The colours that are in use, as the terminal was told them."""
-        cells = (self._screen.buffer[y][x] for y in range(self._screen.lines) for x in range(self._screen.columns))
+        cells = (self._drawn.screen.buffer[y][x] for y in range(self._drawn.screen.lines) for x in range(self._drawn.screen.columns))
         return {name for cell in cells for name in (cell.fg, cell.bg)}
 
     def read(self, seconds: float) -> None:
@@ -103,11 +96,7 @@ class Terminal:
             time.sleep(min(seconds, 0.02))
             return
         self.received += len(data)
-        data = self._left_over + data
-        cut = data.rfind(b"\x1b", max(0, len(data) - 4096))
-        cut = len(data) if cut < 0 or _WHOLE.match(data, cut) else cut  # an unfinished sequence waits for its end
-        self._left_over = data[cut:]
-        self._stream.feed(_UNKNOWN.sub(b"", data[:cut]))
+        self._drawn.feed(data)
 
     def until(self, condition: str | Callable[[], object], seconds: float = 60.0) -> float:
         """Read until the words stand on the screen, or the condition holds; returns the seconds that it took."""

@@ -41,9 +41,10 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
     check_until(card.of(to_dict(settings)), settings)
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
-        from dlplay.experiments.sweep.spec import whole
+        from dlplay.experiments.sweep.spec import planned, whole
 
-    return commands.start(
+    way = commands.how(settings.jobs, given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json")))
+    spec = planned(
         card,
         settings,
         [*typed(card, given)],
@@ -55,8 +56,9 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         sampler=given.get("sampler", "tpe"),
         prune=given.get("prune", "none"),
         metric=given.get("metric"),
-        way=commands.how(settings.jobs, given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json"))),
+        database=bool(way.url),
     )
+    return commands.start(spec, runs_dir, way)
 
 
 def work_on(

@@ -8,14 +8,13 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from dlplay.engine.card import Card
-from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show, to_dict
+from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show
 from dlplay.experiments.pool import default_jobs
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep.locks import is_free
@@ -23,15 +22,12 @@ from dlplay.experiments.sweep.report import print_report, report
 from dlplay.experiments.sweep.slurm import cancel_waiting, parse_options, submit
 from dlplay.experiments.sweep.spec import (
     VARIABLE,
-    Prune,
-    Sampler,
     SweepError,
     SweepFolder,
     SweepSpec,
     check_choice,
     find,
     names,
-    planned,
     staged,
 )
 from dlplay.experiments.sweep.storage import Backend, address, create, described, opened
@@ -68,43 +64,15 @@ def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None
     return How(jobs, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
 
 
-def start(
-    card: Card,
-    settings: Settings,
-    given: Sequence[str],
-    origin: str,
-    runs_dir: Path,
-    *,
-    search: Sequence[str],
-    name: str | None,
-    trials: int | None,
-    sampler: Sampler,
-    prune: Prune,
-    metric: str | None,
-    way: How,
-) -> int:
-    """Begin a sweep and work on it; `settings` are those of every run, of which `given` were typed. Returns the exit status. Raises
-    `SettingsError`, `RunNameError`, `SweepError`, `DataError`, and `KeyboardInterrupt`."""
-    spec = planned(
-        card,
-        settings,
-        given,
-        origin,
-        runs_dir,
-        search=search,
-        name=name,
-        trials=trials,
-        sampler=sampler,
-        prune=prune,
-        metric=metric,
-        database=bool(way.url),
-    )
+def start(spec: SweepSpec, runs_dir: Path, way: How) -> int:
+    """Begin a sweep, as it is `planned`, and work on it. Returns the exit status. Raises `SettingsError`, `RunNameError`, `SweepError`,
+    `DataError`, and `KeyboardInterrupt`."""
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)
     if not way.as_json:
         amount = "1 trial" if spec.trials == 1 else f"{spec.trials} trials"
         print_line(f"sweep {spec.name}: {amount} for the best {spec.metric} ({spec.better}); its runs are {spec.name}-1, {spec.name}-2 …")
-    return _work(find(runs_dir, spec.name), way, code=bool(code(card.settings, to_dict(settings))))
+    return _work(find(runs_dir, spec.name), way, code=bool(code(spec.card.settings, spec.settings)))
 
 
 def work(name: str, runs_dir: Path, way: How, *, trials: int | None, trust_code: bool) -> int:
