@@ -64,3 +64,18 @@ def test_a_closure_is_called(kind: type[Optimizer]) -> None:
 
     assert optimizer.step(closure) == 3.0
     assert parameter[0] < 1
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_a_gradient_scaler_is_heard(kind: type[Optimizer]) -> None:
+    """It tells a fused optimiser to leave out an update, and by how much gradients are scaled."""
+    parameters = [torch.ones(3, requires_grad=True) for _ in range(2)]
+    optimizers = [kind([parameter], lr=0.1, fused=True) for parameter in parameters]
+    for scale, inf in ((4.0, 0.0), (4.0, 1.0)):
+        for parameter, optimizer in zip(parameters, optimizers, strict=True):
+            parameter.grad = torch.full((3,), 2.0)
+            optimizer.grad_scale, optimizer.found_inf = torch.tensor(scale), torch.tensor(inf)  # type: ignore[attr-defined]
+        optimizers[0].step()
+        own_step(optimizers[1])
+        assert torch.equal(*parameters)
+    assert optimizers[0].state[parameters[0]]["step"] == 1, "the second update was left out"

@@ -43,7 +43,8 @@ def _direct(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def direct(self: Adam, closure: Callable[[], Any] | None = None) -> Any:
-        if closure is not None or not all(map(_is_plain, self.param_groups)):
+        scaled = getattr(self, "grad_scale", None) is not None or getattr(self, "found_inf", None) is not None  # by a GradScaler
+        if closure is not None or scaled or not all(map(_is_plain, self.param_groups)):
             return step(self, closure)
         with torch.no_grad():
             for group in self.param_groups:
