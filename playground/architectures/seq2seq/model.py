@@ -226,6 +226,11 @@ class Seq2Seq(nn.Module):
         """The keys and values of each layer's cross-attention."""
         return [layer.cross.keys_values(memory) for layer in self.decoder]  # type: ignore[operator, union-attr]
 
+    def read(self, source: Tensor, maps: Maps | None = None) -> tuple[list[KeysValues], Tensor]:
+        """What the decoder sees of `source` (B, S): the keys and values of each layer's cross-attention, and the mask of `encode`."""
+        memory, mask = self.encode(source, maps)
+        return self.memory_keys_values(memory), mask
+
     def decode(
         self, output: Tensor, memory: list[KeysValues], mask: Tensor, cache: Cache | None = None, maps: Maps | None = None
     ) -> Tensor:
@@ -240,5 +245,5 @@ class Seq2Seq(nn.Module):
 
     def forward(self, source: Tensor, output: Tensor, maps: Maps | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `output` (B, T), which starts with BOS, given `source` (B, S)."""
-        memory, mask = self.encode(source, maps)
-        return self.decode(output, self.memory_keys_values(memory), mask, maps=maps)
+        memory, mask = self.read(source, maps)
+        return self.decode(output, memory, mask, maps=maps)

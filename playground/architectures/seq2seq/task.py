@@ -46,7 +46,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         self.optimizer = adamw(self.model, lr=settings.lr, weight_decay=settings.weight_decay, betas=BETAS, eps=EPSILON)
         self.optimizers["seq2seq"] = self.optimizer
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
-        pairs = self.problem.held_out
+        pairs = sorted(self.problem.held_out, key=lambda pair: len(pair.target))  # decoding goes on for the longest of a batch
         at_once = max(1, min(AT_ONCE, LOGITS // (self.problem.target_length * self.model.tokens.num_embeddings)))
         self._held_out = [make_batch(self.problem, pairs[start : start + at_once], device) for start in range(0, len(pairs), at_once)]
 
@@ -71,11 +71,12 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         nats, forced, correct, exact, by_beams = (torch.zeros((), dtype=torch.float32, device=self.device) for _ in range(5))
         tokens = 0
         for batch in self._held_out:
-            logits, real = self.model(batch.source, batch.output), batch.target != PAD
+            read = self.model.read(batch.source)
+            logits, real = self.model.decode(batch.output, *read), batch.target != PAD
             nats += F.cross_entropy(logits.flatten(0, 1), batch.target.flatten(), ignore_index=PAD, reduction="sum")
             forced += ((logits.argmax(dim=-1) == batch.target) & real).sum()
             limit = batch.target.shape[1] + 1  # an output that has not ended by then is wrong, however it goes on
-            output = padded_to(greedy(self.model, batch.source, limit), limit)
+            output = padded_to(greedy(self.model, batch.source, limit, read), limit)
             target = padded_to(batch.target, limit)
             correct += ((output == target) & (target != PAD)).sum()
             exact += (output == target).all(dim=1).sum()

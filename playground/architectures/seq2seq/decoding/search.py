@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Cache, Seq2Seq
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Cache, KeysValues, Seq2Seq
 
 ALPHA = 0.6
 """Exponent of the length penalty, as published."""
@@ -16,11 +16,11 @@ ALPHA = 0.6
 class IncrementalDecoder:
     """The decoder in the middle of a batch of outputs."""
 
-    def __init__(self, model: Seq2Seq, source: Tensor) -> None:
-        """Reads `source` (B, S) and BOS."""
+    def __init__(self, model: Seq2Seq, source: Tensor, read: tuple[list[KeysValues], Tensor] | None = None) -> None:
+        """Reads `source` (B, S), unless `model.read` of it is given, and BOS."""
         self.model = model
-        memory, self._mask = model.encode(source)
-        self._cache = Cache(model.memory_keys_values(memory), [])
+        memory, self._mask = model.read(source) if read is None else read
+        self._cache = Cache(memory, [])
         self.log_probs = self.step(torch.full((len(source),), BOS, device=source.device))  # (B, V)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -44,9 +44,10 @@ def suppress_special(log_probs: Tensor) -> Tensor:
     return log_probs.index_fill(-1, torch.tensor([PAD, BOS, UNK], device=log_probs.device), -torch.inf)
 
 
-def greedy(model: Seq2Seq, source: Tensor, limit: int) -> Tensor:
-    """The most likely token at each step, for all of `source` (B, S) at once: (B, at most limit), padded behind EOS."""
-    decoder = IncrementalDecoder(model, source)
+def greedy(model: Seq2Seq, source: Tensor, limit: int, read: tuple[list[KeysValues], Tensor] | None = None) -> Tensor:
+    """The most likely token at each step, for all of `source` (B, S) at once: (B, at most limit), padded behind EOS. `read` is `model.read`
+    of the source, where that is known."""
+    decoder = IncrementalDecoder(model, source, read)
     output: list[Tensor] = []
     ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     for number in range(limit):
