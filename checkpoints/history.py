@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dlplay.checkpoints import CheckpointError
@@ -88,6 +89,11 @@ class History(Store):
     """The checkpoints along the way of one run. The rules of `Store` hold: staged, synced, renamed, removed by the holder of the run's
     lock alone."""
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._known: dict[int, tuple[int, int]] = {}
+        """Sizes by step: nobody but the run's own process writes here."""
+
     def keep(self, step: int, weights: Tensors, tensors: Tensors, meta: Mapping[str, Any], count: int, limit: int = LIMIT) -> Saved | None:
         """Save the checkpoint of `step` and drop those that are no longer among the `count` kept, and those of later steps.
 
@@ -120,9 +126,15 @@ class History(Store):
         return [step for step in self.steps() if (self.directory / f"step-{step}" / STATE).is_file()]
 
     def _sizes(self, step: int) -> tuple[int, int]:
-        with os.scandir(self.directory / f"step-{step}") as entries:
-            files = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-        return files.get(WEIGHTS, 0) + files.get(META, 0), files.get(STATE, 0)
+        if step not in self._known:
+            with os.scandir(self.directory / f"step-{step}") as entries:
+                files = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            self._known[step] = files.get(WEIGHTS, 0) + files.get(META, 0), files.get(STATE, 0)
+        return self._known[step]
+
+    def _write(self, step: int, files: Mapping[str, bytes]) -> Saved:
+        self._known.pop(step, None)
+        return super()._write(step, files)
 
     def _drop_state(self, step: int) -> None:
         """Keep the weights and the meta alone; a damaged checkpoint is removed."""

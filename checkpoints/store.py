@@ -244,7 +244,7 @@ def encode_meta(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) 
     content: dict[str, Any] = {"format": FORMAT, "step": step, "files": digests, "meta": dict(meta)}
     try:
         content["checksum"] = _checksum(content)
-        data = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        data = json.dumps(content, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint's meta is not JSON: {error}") from None
     if len(data) > META_LIMIT:

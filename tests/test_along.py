@@ -123,7 +123,7 @@ def test_killed_and_resumed_it_has_the_same_ones(history: History, tmp_path: Pat
     assert other.steps() == history.steps()
 
 
-@pytest.mark.parametrize(("limit", "whole", "stateful"), [(3_000, 3, 0), (8_000, 10, 0), (12_000, 11, 3), (20_000, 11, 11)])
+@pytest.mark.parametrize(("limit", "whole", "stateful"), [(3_000, 3, 0), (7_500, 10, 0), (12_000, 11, 3), (20_000, 11, 11)])
 def test_training_states_are_kept_where_they_fit(history: History, limit: int, whole: int, stateful: int) -> None:
     for step in range(700):
         train(history, range(step, step + 1), limit=limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import os
 import platform
 import signal
@@ -18,7 +19,7 @@ import torch
 from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.format import DATA_LIMIT
-from dlplay.checkpoints.history import following
+from dlplay.checkpoints.history import History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
@@ -146,6 +147,10 @@ class Writer:
     progress: Progress
     baselines: dict[str, dict[str, float]]
 
+    @functools.cached_property
+    def history(self) -> History:
+        return self.directory.history
+
     def save(self) -> Write:
         """Copy everything a checkpoint holds; returns a function that writes the copy and returns its name and its size in bytes.
 
@@ -175,7 +180,7 @@ class Writer:
         def write() -> str:
             self._check_place(step)
             try:
-                self.directory.history.keep(step, weights, state, meta, count)
+                self.history.keep(step, weights, state, meta, count)
             except OSError as error:
                 return error.strerror or str(error)
             except CheckpointError as error:
