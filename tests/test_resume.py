@@ -188,11 +188,13 @@ def test_a_run_whose_folder_went_away_fails_in_words(change: str, dlplay: Dlplay
     run, command = living
     moved = RunDirectory(run.path.with_name("moved"))
     steps = run.store.names()
+    if change == "replaced":
+        copy = shutil.copytree(run.path, run.path.with_name("copy"), ignore=shutil.ignore_patterns("socket", "checkpoints", "history"))
     run.path.rename(moved.path)
     if change == "deleted":
         shutil.rmtree(moved.path)
     if change == "replaced":
-        shutil.copytree(moved.path, run.path, ignore=shutil.ignore_patterns("socket", "checkpoints"))
+        copy.rename(run.path)
     ended = command.wait()
     assert ended.status == process.FAILED
     assert "the run's folder was renamed or deleted" in ended.err

@@ -18,6 +18,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from dlplay.screen.leaving import EndsItsWork
+
 R = TypeVar("R")
 if TYPE_CHECKING:
     _AnyScreen = Screen[Any]
@@ -59,7 +61,7 @@ class ChoiceRow(Widget, can_focus=True):
         self.action_press()
 
 
-class Steady(_AnyScreen):
+class Steady(EndsItsWork, _AnyScreen):
     """A mixin for screens that bears what comes a moment too late, for which Textual's raise."""
 
     def dismiss(self, result: Any = None) -> AwaitComplete:

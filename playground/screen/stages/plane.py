@@ -39,11 +39,12 @@ class PlaneStage(ActionStage):
         super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
         self._plane = widgets.Plane(self.stage.bounds)
         self._empty = Static(Content("the model's output at the cursor"), classes="empty")
+        self._beside = Vertical(classes="answer")
         self._body: Widget | None = None
 
     def compose(self) -> ComposeResult:
         yield self._plane
-        with Vertical(classes="answer"):
+        with self._beside:
             yield self.bar
             yield self.message
             yield self._empty
@@ -82,7 +83,7 @@ class PlaneStage(ActionStage):
             if body is not None:
                 body.remove()
             self._body = body = kind(classes="body")
-            self.query_one(".answer", Vertical).mount(body, before=self.chips)
+            self._beside.mount(body, before=self.chips)
         self._empty.display = False
         try:
             fill(body, panel)

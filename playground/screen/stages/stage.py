@@ -21,6 +21,7 @@ from dlplay.engine.settings import Field, fields
 from dlplay.engine.stages import Stage
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow, Group, Piece, fit
+from dlplay.screen.leaving import EndsItsWork
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, filter_options
 from dlplay.screen.run.run_link import NO_MODEL
 
@@ -45,7 +46,7 @@ POST_SECONDS = 0.15
 """Between two `OptionsChanged`, so that fast typing does not flood the other panels."""
 
 
-class ActionStage(Container):
+class ActionStage(EndsItsWork, Container):
     """The base of all stages.
 
     One question is in flight at a time. What changes meanwhile is asked next, and an answer to an older question is dropped. `options`

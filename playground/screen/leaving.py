@@ -1,0 +1,20 @@
+"""What happens when a part of the screen is taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.messages import Prune
+
+if TYPE_CHECKING:
+    from textual.widget import Widget as _AnyWidget
+else:
+    _AnyWidget = object
+
+
+class EndsItsWork(_AnyWidget):
+    """A mixin for widgets with workers, which end when the widget is told to go. Textual cancels them when its children are gone already;
+    what a worker is answered in between would be shown in parts that are not there."""
+
+    def on_prune(self, event: Prune) -> None:
+        self.workers.cancel_node(self)
