@@ -47,7 +47,7 @@ async def opened(
         async with app.run_test(size=size, notifications=True) as pilot:
             await until(lambda: app.opened in app.tabs)
             await until(lambda: "quit" in screen_text(app) or "columns and" in screen_text(app))
-            if size[0] >= 110:
+            if size[0] >= 122:
                 await until(lambda: app.tab.form.region.width)
             await until(lambda: app.tab in focused)
             try:

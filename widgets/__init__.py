@@ -11,6 +11,7 @@ from dlplay.widgets.facts import Facts
 from dlplay.widgets.frame_view import FrameView
 from dlplay.widgets.heat_map import HeatMap
 from dlplay.widgets.image_grid import ImageGrid
+from dlplay.widgets.layer_strip import Layer, LayerStrip
 from dlplay.widgets.pixel_pad import PixelPad
 from dlplay.widgets.plane import Plane
 from dlplay.widgets.scatter import Scatter
@@ -26,6 +27,8 @@ __all__ = [
     "Guide",
     "HeatMap",
     "ImageGrid",
+    "Layer",
+    "LayerStrip",
     "LineChart",
     "Mark",
     "PixelPad",

@@ -195,4 +195,26 @@ class Frame(Panel, frozen=True, kw_only=True):
     """Steps per second of the environment in real time; 0: it has no time of its own."""
 
 
-AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands after one layer of a forward pass: images, labelled values, or values alone."""
+
+    title: str
+    images: Array | None = None
+    """(count, height, width) f4 or u1, or (count, height, width, 3) u1."""
+    values: list[float] = []
+    labels: list[str] = []
+    """Of the values, as many as there are; without values they are words, and without labels each value is a cell."""
+    percent: bool = False
+    signed: bool = False
+    """Colours diverge around zero."""
+    chosen: int | None = None
+    """Position of the highlighted label."""
+
+
+class Layers(Panel, frozen=True, kw_only=True):
+    """A forward pass as one picture: what stands after each layer, from the input to the output."""
+
+    layers: list[Layer]
+
+
+AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame | Layers

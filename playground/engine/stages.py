@@ -14,6 +14,8 @@ class Stage:
     """The panel that answers."""
     option: str
     """Its option that takes what was typed, drawn or pointed at."""
+    below: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    """Panels that stand below it where there is room: what becomes of the input on its way through the model, the first one first."""
 
     @property
     def panels(self) -> tuple[str, ...]:

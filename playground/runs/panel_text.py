@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Panel, Table, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Layer, Layers, Panel, Table, Tokens
 from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line, rich_console
 
@@ -31,9 +31,34 @@ def _plain(panel: Panel) -> dict[str, Any]:
         case Tokens():
             plain["rows"] = [{"word": word, "value": value} for word, value in zip(panel.words, panel.values, strict=True)]
             left_out = {"words", "values", "notes", "masked", "filled"}
+        case Layers():
+            plain["layers"] = [_layer(layer) for layer in panel.layers]
+            left_out = set()
         case _:
             left_out = {"signed", "low", "high", "counts", "pick"}
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    plain: dict[str, Any] = {"title": layer.title}
+    if layer.images is not None:
+        plain["images"] = layer.images.numpy().tolist()
+    for name, values in (("labels", layer.labels), ("values", layer.values)):
+        if values:
+            plain[name] = values
+    return plain
+
+
+def _in_words(layer: Layer) -> str:
+    """What stands after the layer, in one line."""
+    if layer.images is not None:
+        return f"images {' x '.join(map(str, layer.images.shape))}"
+    if not layer.labels:
+        return f"{len(layer.values)} values"
+    if not layer.values:
+        return " ".join(layer.labels)
+    figures = [f"{100 * value:.1f} %" if layer.percent else f"{value:.3g}" for value in layer.values]
+    return ", ".join(f"{label} {figure}".strip() for label, figure in zip(layer.labels, figures, strict=True))
 
 
 def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: int = 0) -> None:
@@ -73,6 +98,11 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
                 table.add_column(printable(column), justify="right")
             for label, values in zip(panel.rows, panel.values.numpy(), strict=True):
                 table.add_row(printable(label), *(f"{value:.3g}" if panel.counts else f"{value:.2f}" for value in values))
+        case Layers():
+            table.add_column("after")
+            table.add_column("")
+            for layer in panel.layers:
+                table.add_row(printable(layer.title), printable(_in_words(layer)))
         case _:
             print_line(msgspec.json.encode(_plain(panel)).decode())
             return

@@ -348,8 +348,11 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
     def on_architecture_tab_looked_back(self, event: ArchitectureTab.LookedBack) -> None:
         self.do(event.tab, event.tab.return_to_now() if event.step is None else event.tab.look_back(event.step))
 
+    def on_architecture_tab_run_chosen(self, event: ArchitectureTab.RunChosen) -> None:
+        self.do(event.tab, event.tab.controls.load(event.name, run=True, train=False))
+
     def action_stage(self) -> None:
-        self.tab.show_page("4")
+        self.tab.show_page("1")
 
     def action_faster(self) -> None:
         self.tab.controls.change_speed(1)

@@ -25,7 +25,7 @@ from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
 from dlplay.widgets.charts.curves import smooth
 from dlplay.widgets.drawing.palette import MARKERS
 
-MIN_ROWS = 10
+MIN_ROWS = 9
 """Rows that a chart needs; charts that do not fit wait until the window is taller."""
 NOTHING = (-1, -1, -1)
 """What has been drawn before anything was."""

@@ -64,10 +64,10 @@ ACTIONS = (
     Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next tab; alt+1 to alt+9 go to one"),
     Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous tab"),
     Action("next_theme", "ctrl+t", "theme", "ctrl+t", "The next colour theme; your choice is remembered"),
-    Action("page('1')", "1", "settings", "1", "Go to the settings, in a small window their page", also="f2"),
+    Action("page('1')", "1", "try it", "1", "Go to Try it, in a small window its page"),
     Action("page('2')", "2", "curves", "2", "Go to the curves, in a small window their page"),
     Action("page('3')", "3", "inspect", "3", "Go to the panels, in a small window their page"),
-    Action("page('4')", "4", "try it", "4", "Go to Try it, in a small window its page"),
+    Action("page('4')", "4", "settings", "4", "Every setting; again: fold them to what was changed", also="f2"),
 )
 RANK_OF_CARD_ACTIONS = 3
 """In the footer and the palette, the architecture's own actions follow train, step and reset."""

@@ -1,4 +1,4 @@
-"""One architecture's tab: settings, curves and panels above, the stage and the run bar below; in a small window, these are pages."""
+"""One architecture's tab: settings and runs, the stage, curves and panels side by side; in a small window, pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -31,14 +31,23 @@ from dlplay.screen.navigation import PageBar
 from dlplay.screen.numbers import measure
 from dlplay.screen.panels.inspector import Inspector
 from dlplay.screen.panels.options_bar import filter_options
+from dlplay.screen.recent_runs import RecentRuns
 from dlplay.screen.run.controls import RunControls
 from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.stages.stage import ActionStage
 from dlplay.widgets import LineChart
 
-WIDE = (110, 30)
-"""Columns and rows from which all parts are shown at once."""
+LAYOUTS = (("huge", 200, 46), ("wide", 120, 28), ("medium", 100, 26), ("stack", 60, 46))
+"""Columns and rows of a tab from which its parts stand so, the first that fits; where none does, they are pages.
+
+    huge    settings and runs │ stage │ curves │ panels
+    wide    settings and runs │ stage │ curves above panels
+    medium  stage │ curves above panels
+    stack   stage, curves, panels one below the other
+"""
+TRY_IT, CURVES, INSPECT, SETTINGS = "1", "2", "3", "4"
+"""Keys of the pages."""
 CHART_SECONDS = 0.5
 """Between two drawings of the curves while training; they are most of what is sent to the terminal."""
 MAX_WAITING = 8
@@ -58,7 +67,7 @@ class ArchitectureTab(Vertical):
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
 
-    page = reactive("2")
+    page = reactive(CURVES)
     """In a small window: the page that is shown."""
 
     @dataclasses.dataclass
@@ -70,6 +79,13 @@ class ArchitectureTab(Vertical):
     @dataclasses.dataclass
     class ActionChosen(Message):
         """One of the architecture's actions was clicked."""
+
+        tab: ArchitectureTab
+        name: str
+
+    @dataclasses.dataclass
+    class RunChosen(Message):
+        """This one of its runs is to be opened."""
 
         tab: ArchitectureTab
         name: str
@@ -108,15 +124,18 @@ class ArchitectureTab(Vertical):
         self._answering: object = None
         self._act_lock = asyncio.Lock()
         self._acting = 0
-        self._pages = [("1", "Settings"), ("2", "Curves"), ("3", "Inspect")] + ([("4", "Try it")] if card.stage else [])
+        self._pages = [(CURVES, "Curves"), (INSPECT, "Inspect"), (SETTINGS, "Settings")]
+        self._pages[:0] = [(TRY_IT, "Try it")] if card.stage is not None else []
         self._page_bar = PageBar(self._pages)
         self.form = SettingsForm(card, settings)
         self.link.code = lambda: code(card.settings, self.form.values)
         self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
         self.controls.origin = origin
+        self.runs = RecentRuns(card, runs_dir)
         self._charts = ChartColumn(card)
         self.inspector = Inspector(card)
         self.stage = _stage(card, self.options) if card.stage is not None else None
+        self.below = Inspector(card, card.stage.below, id="below") if card.stage is not None and card.stage.below else None
         self._too_small = Static(id="too-small")
         self._run_bar = RunBar()
         self._charts_due = 0.0
@@ -136,12 +155,18 @@ class ArchitectureTab(Vertical):
 
     def compose(self) -> ComposeResult:
         yield self._page_bar
-        with Horizontal(id="upper"):
-            yield self.form
-            yield self._charts
-            yield self.inspector
-        if self.stage is not None:
-            yield self.stage
+        with Container(id="body"):
+            with Vertical(id="left"):
+                yield self.form
+                yield self.runs
+            if self.stage is not None:
+                with Vertical(id="middle"):
+                    yield self.stage
+                    if self.below is not None:
+                        yield self.below
+            with Container(id="right"):
+                yield self._charts
+                yield self.inspector
         yield self._too_small
         yield self._run_bar
 
@@ -158,22 +183,28 @@ class ArchitectureTab(Vertical):
     def fit(self, columns: int, rows: int) -> None:
         """Arrange the parts for a tab of this size."""
         small = columns < SMALLEST[0] or rows < SMALLEST[1]
-        wide = columns >= WIDE[0] and rows >= WIDE[1] - 2
-        if self.has_class("-wide") and not wide:
+        layout = next((name for name, least_columns, least_rows in LAYOUTS if columns >= least_columns and rows >= least_rows), "pages")
+        if layout == "pages" and not self.paged:
             self.page = self._focused_page() or self.page
-        self.set_class(wide, "-wide")
+        for name in ("pages", *(name for name, _, _ in LAYOUTS)):
+            self.set_class(name == layout, f"-{name}")
         if small and not self.has_class("-small") and self.is_attached:
             self._focus_before = self.screen.focused
         elif not small and self.has_class("-small"):
             self.call_after_refresh(self._restore_focus)
         self.set_class(small, "-small")
+        self.form.fold(not self.paged and not self.has_class("-settings"))
+        self.inspector.leave_out(self.below.card.stage.below if self.below is not None and not self.paged else ())
         if self.stage is not None:
-            self.stage.set_digit_keys(wide)
-        self.set_class(rows >= 36, "-high")
-        self.set_class(rows >= 50, "-tall")
+            self.stage.set_digit_keys(not self.paged)
         if small:
             has = f"This window has {columns} columns and {rows + 2} rows."
             self._too_small.update(f"{has}\nThe playground needs {SMALLEST[0]} columns and {SMALLEST[1] + 2} rows.")
+
+    @property
+    def paged(self) -> bool:
+        """Whether one part is shown at a time."""
+        return self.has_class("-pages")
 
     def _focus_if_visible(self, target: Widget) -> None:
         """The window may have become too small since this was asked for: then it gets the focus afterwards."""
@@ -190,7 +221,7 @@ class ArchitectureTab(Vertical):
 
     def _focused_page(self) -> str:
         """The page of the part that has the focus."""
-        parts = {"1": self.form, "2": self._charts, "3": self.inspector, "4": self.stage}
+        parts = {TRY_IT: self.stage, CURVES: self._charts, INSPECT: self.inspector, SETTINGS: self.form}
         return next((number for number, part in parts.items() if part is not None and part.has_focus_within), "")
 
     def watch_page(self) -> None:
@@ -204,36 +235,43 @@ class ArchitectureTab(Vertical):
         self.call_after_refresh(self._watch_views)
 
     def show_page(self, number: str) -> None:
-        """Turn to a page and focus it; in a wide window, only focus that part."""
+        """Turn to a page and focus it; where all are shown, only focus that part. Settings unfold, or fold when they have the focus."""
         if number not in dict(self._pages):
             return
+        if not self.paged and number == SETTINGS and self.has_class("-settings") and self.form.has_focus_within:
+            self.show_all_settings(False)
+            if self.stage is not None:
+                self.show_page(TRY_IT)
+            return
+        if number == SETTINGS:
+            self.show_all_settings(True)
         self._turned = True
         self.page = number
         self._page_to_focus = number
         self._focus_page()
 
+    def show_all_settings(self, shown: bool) -> None:
+        """Show every setting, or, in a window that is not small, only those that differ from the defaults."""
+        self.set_class(shown, "-settings")
+        self.form.fold(not self.paged and not shown)
+
     def focus_first(self, new: bool) -> None:
         """Focus what a person is likely to use first.
 
-        In a `new` tab with a model that can answer, that is the stage: its page in a small window, and the line of a prompt or a sentence.
-        Otherwise it is the form.
+        In a `new` tab with a model that can answer, that is the stage, its page in a small window. Nothing that a person types into takes
+        the focus by itself.
         """
         has_run = self.attaches or self.link.run is not None
-        if new and not self._turned and self.stage is not None and (has_run or self.link.pretrained):
-            if not self.has_class("-wide") and not has_run:
-                self.page = "4"
-            if (self.has_class("-wide") or self.page == "4") and isinstance(self.card.stage, (stages.Prompt, stages.TokenLine)):
-                self.show_page("4")
-                return
+        if new and not self._turned and self.stage is not None and not has_run and self.link.pretrained:
+            self.page = TRY_IT
         focused = self.screen.focused
-        if self.query("#form-scroll") and (focused is None or self not in focused.ancestors):
-            form = self.query_one("#form-scroll")
-            if form.is_on_screen:
-                form.focus()
+        if focused is None or self not in focused.ancestors:
+            self._page_to_focus = self.page if self.paged else TRY_IT if self.stage is not None else CURVES
+            self._focus_page()
 
     def _focus_page(self) -> None:
         """Focus the part that was turned to. Panels that are mounted when their page is first shown get the focus then."""
-        part = {"1": "#form-scroll", "2": "LineChart", "3": "PanelView", "4": "ActionStage"}.get(self._page_to_focus)
+        part = {TRY_IT: "ActionStage", CURVES: "LineChart", INSPECT: "PanelView", SETTINGS: "#form-scroll"}.get(self._page_to_focus)
         for widget in self.query(part) if part is not None else ():
             if widget.display:
                 target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
@@ -258,22 +296,25 @@ class ArchitectureTab(Vertical):
         now = time.monotonic()
         variant = self._variant()
         self._charts.set_card(variant)
-        self.inspector.set_card(variant)
+        for inspector in self.inspectors:
+            inspector.set_card(variant)
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             link.companions.poll()
             self._charts.show(history, link.companions)
         self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
+        self.runs.poll(link.run.name if link.run is not None else "", link.state)
         panels, self._new_panels = self._new_panels, {}
-        for view, panel, step in panels.values():
-            if isinstance(panel, str):
-                self.inspector.fail(view, panel)
-            else:
-                self.inspector.show(view, panel, step)
         training = link.run is None or link.state in ("starting", "training")
-        self.inspector.set_step(None if training and link.past is None else history.step)
-        self.inspector.look_back(link.past)
+        for inspector in self.inspectors:
+            for view, panel, step in panels.values():
+                if isinstance(panel, str):
+                    inspector.fail(view, panel)
+                else:
+                    inspector.show(view, panel, step)
+            inspector.set_step(None if training and link.past is None else history.step)
+            inspector.look_back(link.past)
         if (link.wanted is not None) != self._looking_back:
             self._looking_back = link.wanted is not None
             self.app.refresh_bindings()
@@ -354,7 +395,7 @@ class ArchitectureTab(Vertical):
             return
         at = step if step is not None else self._charts.cursor
         chosen = moments[-1] if at is None else moments[max(bisect.bisect_right(moments, at) - 1, 0)]
-        if self.has_class("-wide") or self.page == "2":
+        if not self.paged or self.page == CURVES:
             self._charts.focus_chart()
         await self._show_moment(chosen)
 
@@ -410,6 +451,11 @@ class ArchitectureTab(Vertical):
 
     # --- what a person does -------------------------------------------------------------------------------------------------------
 
+    @on(RecentRuns.Chosen)
+    def _run_chosen(self, event: RecentRuns.Chosen) -> None:
+        event.stop()
+        self.post_message(self.RunChosen(self, event.name))
+
     @on(SettingsForm.Changed)
     async def _setting_changed(self, event: SettingsForm.Changed) -> None:
         event.stop()
@@ -420,7 +466,7 @@ class ArchitectureTab(Vertical):
     def _other_views(self, event: Inspector.ViewsChanged) -> None:
         event.stop()
         self._watch_views()
-        if self._page_to_focus == "3":
+        if self._page_to_focus == INSPECT:
             self._focus_page()
 
     @on(Inspector.OptionChanged)
@@ -467,9 +513,14 @@ class ArchitectureTab(Vertical):
         if self.stage is None or not self.stage.can_be_seen():
             self.app.notify(text, timeout=4)
 
+    @property
+    def inspectors(self) -> list[Inspector]:
+        """The parts with panels: the one on the page Inspect, and the one below the stage."""
+        return [self.inspector] + ([self.below] if self.below is not None else [])
+
     def _watch_views(self) -> None:
         if self.is_attached:
-            self.link.watch(self.inspector.views(self.options))
+            self.link.watch([view for inspector in self.inspectors for view in inspector.views(self.options)])
 
 
 def _stage(card: Card, options: dict[str, Any]) -> ActionStage:

@@ -45,6 +45,14 @@ card = Card(
             rows=14,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the image through the code to the reconstruction.",
+            "The code is the narrowest place: what does not fit into it is lost.",
+            OneReconstruction,
+            rows=8,
+        ),
+        PanelCard(
             "reconstruction",
             "One reconstruction",
             "The selected image or drawing, its reconstruction, and the absolute difference.",
@@ -123,7 +131,7 @@ card = Card(
             rows=6,
         ),
     ),
-    stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0)),
+    stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0), below=("latent_grid", "forward")),
     presets=PRESETS,
     search=("lr=1e-4..1e-1:log", "latent=2..16"),
 )

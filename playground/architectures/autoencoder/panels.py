@@ -20,8 +20,9 @@ from dlplay.architectures.autoencoder.settings import (
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, ImageGrid, Lines, Scatter
+from dlplay.engine.panels import Array, Bars, ImageGrid, Layer, Layers, Lines, Scatter
 from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import forward
 from dlplay.parts.image_options import InputImage
 from dlplay.parts.norms import probe_norms
 from dlplay.parts.pictures import held_out_image, input_image, label, pictures, signed_pictures, stacked, tiled
@@ -107,6 +108,27 @@ class AutoencoderPanels:
             labels=list(parts),
             figure=f"MSE {(output - image).square().mean().item():.4f}",
             caption=words + (f", unit {options.silence} ablated" if options.silence >= 0 else ""),
+        )
+
+    def forward(self, options: OneReconstruction) -> Layers:
+        """The image, the encoder's hidden layers, the code, the decoder's hidden layers, and the reconstruction."""
+        image, words = self._input(options)
+        inputs, output = self._reconstruct(image, options)
+        encoded, _ = forward.activations(self.model.encoder, inputs - self.model.mean)
+        code = self.model.encode(inputs).mean
+        if options.silence >= 0:
+            code = code.index_fill(1, torch.tensor([options.silence], device=code.device), 0.0)
+        decoded, _ = forward.activations(self.model.decoder, code)
+        return Layers(
+            layers=[
+                Layer(title="input", images=_pictures(inputs)),
+                *forward.hidden(encoded, "encoder"),
+                forward.state("code", code[0]),
+                *forward.hidden(decoded, "decoder"),
+                Layer(title="reconstruction", images=_pictures(output)),
+            ],
+            figure=f"MSE {(output - image).square().mean().item():.4f}",
+            caption=words,
         )
 
     def components(self, options: Options) -> Lines:

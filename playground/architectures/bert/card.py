@@ -49,6 +49,14 @@ card = Card(
             rows=12,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the sentence, the selected word masked, through each layer's best guesses to the word.",
+            "The hidden state of the mask after each layer, through the masked-word head. Words on both sides count.",
+            WordOfSentence,
+            rows=8,
+        ),
+        PanelCard(
             "masked_words",
             "Candidates of every mask",
             "The most likely words for every [MASK], with their probabilities.",
@@ -140,7 +148,7 @@ card = Card(
             answers="classes",
         )
     },
-    stage=stages.TokenLine(panel="fill", option="sentence", place="place", changes="sentence"),
+    stage=stages.TokenLine(panel="fill", option="sentence", place="place", changes="sentence", below=("forward", "attention")),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "width=48,96,192"),
 )

@@ -16,9 +16,9 @@ from dlplay.architectures.bert.settings import AttentionHead, Contexts, Fill, He
 from dlplay.data.special_tokens import CLS, MASK, SEP
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
-from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table, Tokens
+from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import heads, norms, prompts
+from dlplay.parts import forward, heads, norms, prompts
 from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -88,6 +88,22 @@ class BERTPanels:
             remark=sentence.remark,
             caption=sentence.caption(),
         )
+
+    def forward(self, options: WordOfSentence) -> Layers:
+        """The sentence with one word masked, and what its hidden state predicts after the embeddings and after each layer."""
+        sentence = self._read(options)
+        if self.model.head is None:
+            return Layers(layers=[], caption=NO_HEAD)
+        position = sentence.position(options.place)
+        row = torch.tensor([sentence.row(position)], device=self.model.embeddings.tokens.weight.device)
+        states = [state[0, position + 1] for state in self.model.hidden_states(row)]
+        words = [MASK if at == position else word for at, word in enumerate(sentence.words)]
+
+        def head(hidden: Tensor) -> Tensor:
+            return suppress_special(self.model.logits(hidden), sentence.special.words)
+
+        layers = forward.lens(states, head, self.tokenizer, first="embeddings")
+        return Layers(layers=[forward.words("read", words), *layers], caption=sentence.caption())
 
     def masked_words(self, options: Fill) -> Table:
         """The most likely words for every mask: side by side for a few masks, a row each for many."""

@@ -32,6 +32,14 @@ card = Card(
             rows=10,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the image through the feature maps of each layer to the softmax.",
+            "Every stroke runs through the whole network. Erase a part of the image and see which maps go dark.",
+            InputImage,
+            rows=8,
+        ),
+        PanelCard(
             "input",
             "Input",
             "The pixels that the network receives, before normalisation.",
@@ -95,7 +103,7 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16)),
+    stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16), below=("forward",)),
     presets=PRESETS,
     search=("lr=1e-4..1e-1:log", "channels=8,16/16,32,64"),
 )

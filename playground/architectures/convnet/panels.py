@@ -11,8 +11,9 @@ from torch import Tensor
 from dlplay.architectures.convnet.model import Block
 from dlplay.architectures.convnet.settings import FeatureMaps, LayerKernels, SaliencyTarget
 from dlplay.data.images import evenly_spaced
-from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
 from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import forward
 from dlplay.parts.image_options import HeldOutImage, InputImage
 from dlplay.parts.norms import probe_norms
 from dlplay.parts.pictures import held_out_image, input_image, pictures, signed_pictures
@@ -47,6 +48,21 @@ class ConvNetPanels:
             figure=f"{self.data.classes[predicted]} {100 * probabilities[predicted]:.1f} %",
             caption=words,
         )
+
+    def forward(self, options: InputImage) -> Layers:
+        """The image, the feature maps of every layer after its activation, and the probabilities."""
+        image, words = self._input(options)
+        found, logits = self.model.trace(image)
+        layers = [forward.maps(f"layer {layer}", found[layer].activation[0]) for layer in forward.hidden_layers(len(found))]
+        probabilities = F.softmax(logits[0].float(), 0)
+        classes = Layer(
+            title="softmax",
+            labels=list(self.data.classes),
+            values=probabilities.tolist(),
+            percent=True,
+            chosen=int(probabilities.argmax()),
+        )
+        return Layers(layers=[Layer(title="input", images=pictures(image, self.data.full)), *layers, classes], caption=words)
 
     def input(self, options: InputImage) -> ImageGrid:
         image, words = self._input(options)

@@ -6,6 +6,7 @@ from dlplay.architectures.dqn.presets import PRESETS
 from dlplay.architectures.dqn.settings import DQNSettings, NewEpisode, PictureSize, Play, ReplayPage, ValueFunction, Watch
 from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
+from dlplay.engine.settings import Options
 
 WATCHED = ("environment", "q_values", "values")
 """The panels that show the watched episode."""
@@ -40,6 +41,14 @@ card = Card(
             "of the next state, minus the action's Q-value.",
             PictureSize,
             rows=14,
+        ),
+        PanelCard(
+            "forward",
+            "Forward pass",
+            "From the observation through the hidden layers to the value of each action.",
+            "The agent takes the action with the largest value, unless it explores.",
+            Options,
+            rows=8,
         ),
         PanelCard(
             "q_values",
@@ -90,7 +99,7 @@ card = Card(
             rows=11,
         ),
     ),
-    stage=stages.Environment(panel="environment", option="room", advance="watch", take="play"),
+    stage=stages.Environment(panel="environment", option="room", advance="watch", take="play", below=("forward", "values")),
     actions=(
         ActionCard(
             "watch",

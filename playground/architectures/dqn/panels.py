@@ -12,8 +12,9 @@ from dlplay.architectures.dqn.env import vocabulary
 from dlplay.architectures.dqn.player.player import short, training_step
 from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
 from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
-from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Table
+from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Layer, Layers, Table
 from dlplay.engine.settings import Options, SettingsError
+from dlplay.parts import forward
 
 if TYPE_CHECKING:
     from dlplay.architectures.dqn.task import DQNTask
@@ -68,6 +69,23 @@ class DQNPanels:
         observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
         value, advantages = self.task.q_network.value_and_advantages(observation)
         return float(value), advantages[0].tolist()
+
+    def forward(self, options: Options) -> Layers:
+        """The watched observation, the hidden layers, and the value of each action."""
+        observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
+        found, q_values = forward.activations(self.task.q_network, observation)
+        names, kind = self.player.action_names, self.player.obs_spec.kind
+        if kind == "vector":
+            numbers = self.player.observation.reshape(-1)
+            labels = list(vocabulary.observation_names(self.task.name, len(numbers)))
+            shown = Layer(title="observation", labels=labels, values=numbers.tolist(), signed=True)
+        elif kind == "image":
+            shown = Layer(title="observation", images=Array.of(np.asarray(self.player.observation)))
+        else:
+            shown = Layer(title="observation", labels=["state"], values=[float(self.player.observation)])
+        best = int(q_values[0].argmax())
+        values = Layer(title="Q-values", labels=list(names), values=q_values[0].tolist(), chosen=best)
+        return Layers(layers=[shown, *forward.hidden(found), values], figure=names[best])
 
     def values(self, options: ValueFunction) -> HeatMap | Table:
         kind = self.player.obs_spec.kind

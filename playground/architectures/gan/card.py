@@ -56,6 +56,14 @@ card = Card(
             rows=14,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the latent under the cursor through the generator to a sample, and through the discriminator to its output.",
+            "Both networks at once: the generator sees only the latent, the discriminator only the sample.",
+            LatentPlace,
+            rows=8,
+        ),
+        PanelCard(
             "sample",
             "Sample at the cursor",
             "The sample that the generator makes from the latent under the cursor.",
@@ -115,7 +123,7 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0)),
+    stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), below=("samples", "forward")),
     actions=(
         ActionCard(
             "discriminator_step",

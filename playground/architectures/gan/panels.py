@@ -15,9 +15,9 @@ from dlplay.architectures.gan.nets.transformer import TransformerDiscriminator, 
 from dlplay.architectures.gan.settings import AttentionHead, LatentPath, LatentPlace, LatentPlane, Place, parse_place
 from dlplay.data.images import evenly_spaced
 from dlplay.data.points import PointData
-from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Scatter
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers, Scatter
 from dlplay.engine.settings import Options, SettingsError
-from dlplay.parts import heads
+from dlplay.parts import forward, heads
 from dlplay.parts.pictures import pictures
 
 if TYPE_CHECKING:
@@ -94,6 +94,29 @@ class GANPanels:
             return ImageGrid(images=_images(sample), figure=figure, caption=f"latent {x:.2f},{y:.2f} · nearest training image: {name}")
         left, up = sample[0].tolist()
         return self._beside_real(sample, "sample", figure, f"latent {x:.2f},{y:.2f} becomes {left:.2f},{up:.2f}")
+
+    def forward(self, options: LatentPlace) -> Layers:
+        """The latent under the cursor, the generator's hidden layers, the sample, the discriminator's hidden layers, and its output."""
+        x, y = parse_place(options.latent_place, "latent_place")
+        latent = self._latents(options, torch.tensor([[x, y]], device=self.device))
+        made, sample = forward.activations(self.sampler, latent)
+        judged, _ = forward.activations(self.discriminator, sample)
+        score = self._output(sample)
+        shown = (
+            Layer(title="sample", images=_images(sample))
+            if self.examples.points is None
+            else Layer(title="sample", labels=["x", "y"], values=sample[0].tolist())
+        )
+        return Layers(
+            layers=[
+                forward.state("latent", latent[0]),
+                *forward.hidden(made, "generator"),
+                shown,
+                *forward.hidden(judged, "discriminator"),
+                Layer(title=self._output_name, labels=[""], values=[score], percent=self.has_logits),
+            ],
+            figure=f"{self._output_name} {score:.3g}",
+        )
 
     def map(self, options: LatentPlane) -> Scatter | ImageGrid:
         """The samples of a square grid of latents."""

@@ -44,6 +44,14 @@ card = Card(
             rows=10,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the words through each layer's best guesses to the next word.",
+            "The residual stream after each layer, through the final norm and the output head: the guesses sharpen from layer to layer.",
+            TokenOfPrompt,
+            rows=8,
+        ),
+        PanelCard(
             "passage",
             "Passage",
             "The prompt continued word by word; the shade of a word is its probability when it was sampled.",
@@ -95,7 +103,7 @@ card = Card(
             "the first step there is none.",
         ),
     ),
-    stage=stages.Prompt(panel="next_word", option="prompt", generate="passage"),
+    stage=stages.Prompt(panel="next_word", option="prompt", generate="passage", below=("forward", "attention")),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "width=32,64,128"),
 )

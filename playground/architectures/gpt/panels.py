@@ -12,9 +12,9 @@ from dlplay.architectures.gpt.settings import AttentionHead
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
-from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
+from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import heads, norms, prompts
+from dlplay.parts import forward, heads, norms, prompts
 from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 from dlplay.parts.prompts import ReadPrompt
 
@@ -42,6 +42,14 @@ class GPTPanels:
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
         return prompts.next_token(self._logits(prompt)[-1], prompt, self.tokenizer, options)
+
+    def forward(self, options: TokenOfPrompt) -> Layers:
+        """The prompt, and what the residual stream at one token predicts after the embedding and after each layer."""
+        prompt = self._read(options)
+        place = prompt.place(options.token)
+        residuals = [residual[0, place] for residual in self.model.residuals(self._batch(prompt))]
+        read = forward.words("read", [self.tokenizer.label(token) for token in prompt.ids[: place + 1]])
+        return Layers(layers=[read, *forward.lens(residuals, self.model.head, self.tokenizer)], caption=prompt.caption())
 
     def passage(self, options: Passage) -> Tokens:
         prompt = self._read(options)

@@ -64,6 +64,14 @@ card = Card(
             rows=10,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From what was read, through the hidden state, to the next token.",
+            "All that the network keeps of the text is this state, one cell for each unit: it changes with every token.",
+            NextToken,
+            rows=8,
+        ),
+        PanelCard(
             "passage",
             "Passage",
             "The prompt continued; the shade of a token is its probability when it was sampled.",
@@ -140,7 +148,7 @@ card = Card(
             "This is the gradient after clipping, as the last step used it; before the first step there is none.",
         ),
     ),
-    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage"),
+    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", below=("forward", "activations")),
     presets=PRESETS,
     search=("lr=1e-4..1e-1:log", "cell=gru,lstm"),
 )

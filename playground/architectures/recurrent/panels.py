@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent
 from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
 from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, GradientFlow, NextToken, Passage, PromptToken, Unit
-from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Tokens
+from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Lines, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import norms
+from dlplay.parts import forward, norms
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompt_options import Neighbours, Prompt
 
@@ -53,6 +53,24 @@ class RecurrentPanels(ABC):
 
     @abstractmethod
     def prompt_tokens(self, options: PromptToken) -> Tokens: ...
+
+    def forward(self, options: NextToken) -> Layers:
+        """The input, each layer's hidden state after its last step, and what is read from it."""
+        inputs = self._inputs(options)
+        trace = self.model.trace(inputs.values, self._clamp(options))
+        last = [trace.part(layer, "hidden")[0, -1] for layer in range(self.model.layers)]  # (H,) each
+        predicted = self.next_token(options)
+        count = forward.GUESSES
+        output = Layer(
+            title="next",
+            labels=predicted.labels[:count],
+            values=predicted.values[:count],
+            percent=predicted.percent,
+            chosen=0 if predicted.labels else None,
+        )
+        states = [forward.state(f"hidden {layer}", last[layer]) for layer in forward.hidden_layers(len(last))]
+        cell = [forward.state("cell", trace.part(self.model.layers - 1, "cell")[0, -1])] if self.model.cell == "lstm" else []
+        return Layers(layers=[forward.words("read", inputs.labels), *states, *cell, output], caption=self._caption(options, *inputs.notes))
 
     def neighbours(self, options: Neighbours) -> Bars:
         caption = f"--task {self.task.settings.task} has no words to compare; --task text shows their neighbours here"

@@ -41,6 +41,14 @@ card = Card(
             rows=6,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the source through the encoder's states and the cross-attention to the next output token.",
+            "The encoder's states: a row for each source token. The decoder's last layer weighs them for the selected output token.",
+            Source,
+            rows=8,
+        ),
+        PanelCard(
             "alignment",
             "Alignment",
             "Row: output token. Column: source token.",
@@ -100,7 +108,9 @@ card = Card(
             "al., 2020). This is the gradient after clipping, as the last step used it; before the first step there is none.",
         ),
     ),
-    stage=stages.TokenLine(panel="translation", option="source", place="place", changes="output", plays="words"),
+    stage=stages.TokenLine(
+        panel="translation", option="source", place="place", changes="output", plays="words", below=("forward", "alignment")
+    ),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "width=32,64,128"),
 )

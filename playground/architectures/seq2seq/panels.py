@@ -29,9 +29,9 @@ from dlplay.architectures.seq2seq.problems.problem import Problem
 from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Source
 from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
-from dlplay.engine.panels import Array, Bars, HeatMap, Table, Tokens
+from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import norms
+from dlplay.parts import forward, norms
 from dlplay.parts.heads import attention_map
 
 CANDIDATES = 10
@@ -80,6 +80,37 @@ class Seq2SeqPanels:
             alternatives=self._candidates(output, position),
             figure=self._verdict(output, math.prod(probs)),
             remark=output.remark,
+            caption=output.caption(),
+        )
+
+    def forward(self, options: Source) -> Layers:
+        """The source, the encoder's last states, where the decoder looks for one output token, and the candidates for it."""
+        model, output = self._decode(options)
+        position = output.position(options.place)
+        device = model.tokens.weight.device
+        memory, _ = model.encode(torch.tensor([output.source], device=device))  # (1, S, C)
+        cross = attention_maps(model, output)["cross"][-1][0, :, position].mean(0)  # (S,)
+        candidates = self._candidates(output, position)
+        return Layers(
+            layers=[
+                forward.words("source", output.source_labels),
+                Layer(title="encoder", images=Array.of(memory.float().cpu()), signed=True),
+                Layer(
+                    title="cross-attention",
+                    labels=output.source_labels,
+                    values=cross.tolist(),
+                    percent=True,
+                    chosen=int(cross.argmax()),
+                ),
+                forward.words("output so far", labels_of(self.problem, output.ids[:position]) or ["(start)"]),
+                Layer(
+                    title="next token",
+                    labels=candidates.labels,
+                    values=candidates.values,
+                    percent=True,
+                    chosen=candidates.chosen,
+                ),
+            ],
             caption=output.caption(),
         )
 

@@ -59,6 +59,14 @@ card = Card(
             rows=10,
         ),
         PanelCard(
+            "forward",
+            "Forward pass",
+            "From the memory and the words through each layer's best guesses to the next token.",
+            "The residual stream after each layer, through the output head. Empty the memory and see which layer misses it.",
+            PromptToken,
+            rows=8,
+        ),
+        PanelCard(
             "memory_used",
             "Attention to memory",
             "Each token of the memory; its shade is the attention weight that the prompt's last token gives it.",
@@ -135,7 +143,7 @@ card = Card(
             "This is the gradient after clipping, as the last step used it; before the first step there is none.",
         ),
     ),
-    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", before="read_before"),
+    stage=stages.Prompt(panel="next_token", option="prompt", generate="passage", before="read_before", below=("forward", "memory_used")),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "memory=0,16,48"),
 )

@@ -25,9 +25,9 @@ from dlplay.architectures.transformer_xl.settings import (
     PromptWithMemory,
     Speed,
 )
-from dlplay.engine.panels import Bars, HeatMap, Lines, Tokens
+from dlplay.engine.panels import Bars, HeatMap, Layers, Lines, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import heads, norms, prompts
+from dlplay.parts import forward, heads, norms, prompts
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
@@ -78,6 +78,15 @@ class TransformerXLPanels:
         read = {name: getattr(context.options, name) for name in ("prompt", "read_before")}
         instead = {name: text for name, text in read.items() if text != getattr(options, name)}
         return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
+
+    def forward(self, options: PromptToken) -> Layers:
+        """The memory, the prompt, and what the residual stream at one token predicts after the embedding and after each layer."""
+        context = self._read(options)
+        place, label = context.prompt.place(options.token), self.tokenizer.label
+        residuals = [residual[0, place] for residual in self.model.residuals(context.idx, context.memory)]
+        memory = [forward.words("memory", [label(token) for token in context.memory_ids])] if context.memory_ids else []
+        read = forward.words("read", [label(token) for token in context.prompt.ids[: place + 1]])
+        return Layers(layers=[*memory, read, *forward.lens(residuals, self.model.head, self.tokenizer)], caption=context.prompt.caption())
 
     def passage(self, options: Passage) -> Tokens:
         """The prompt continued; for recall by one word."""

@@ -1,8 +1,11 @@
-"""The settings form, made from an architecture's Settings type: one row per setting, and one editor that opens in the row."""
+"""The settings form, made from an architecture's Settings type: one row per setting, and one editor that opens in the row.
+
+Folded it shows what differs from the defaults alone, and the settings of `USUAL`."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,12 @@ from dlplay.engine import settings as typed
 from dlplay.engine.card import Card
 from dlplay.engine.settings import Field, SettingsError
 from dlplay.screen.dialogs.pad import PadDialog, drawing_summary
+from dlplay.screen.form import groups
 from dlplay.screen.form.rows import PRESET, FieldEditor, FieldRows, Row, label_width
 from dlplay.widgets.drawing.rows import out_of_sight
+
+USUAL = ("lr", "steps")
+"""Settings that are shown in a folded form too: those that a person changes first."""
 
 
 class FieldScroll(VerticalScroll, inherit_bindings=False):
@@ -41,7 +48,7 @@ class FieldScroll(VerticalScroll, inherit_bindings=False):
 
 
 class SettingsForm(Vertical):
-    """Every setting with its value and unit; a text below explains the row under the cursor.
+    """Every setting with its value and unit, under its group's heading; a text below explains the row under the cursor.
 
     `values` are checked values by name. During a run, `running` holds the settings in force: a change to a live setting takes effect at
     the next step (`Changed.live`), any other change is marked as pending until a reset.
@@ -78,7 +85,9 @@ class SettingsForm(Vertical):
         self.values |= typed.make(card.settings, values or {}, lenient=True).__dict__
         self.preset = preset or self._matching_preset()
         self.running: dict[str, Any] | None = None
+        self.folded = False
         self.cursor = 0
+        """Position of a row among `lines`."""
         self.problem = ""
         self.editing = False
         self._title = Static(id="form-title")
@@ -115,11 +124,44 @@ class SettingsForm(Vertical):
     def on_mount(self) -> None:
         self.draw()
 
+    @property
+    def lines(self) -> list[str]:
+        """What stands in each row: the preset, a setting, or for the heading of a group an empty name."""
+        shown = groups.grouped(self.fields)
+        if self.folded:
+            changed = [name for name in shown if self.values[name] != self.fields[name].default or name in self.pending]
+            return [PRESET, *(name for name in shown if name in changed or name in USUAL)]
+        found = [PRESET]
+        for _, names in itertools.groupby(shown, groups.group):
+            found += ["", *names]
+        return found
+
+    def fold(self, folded: bool) -> None:
+        """Show what differs from the defaults alone, or every setting."""
+        if folded != self.folded:
+            at = self._under_cursor()
+            self.close_editor()
+            self.folded = folded
+            self.set_class(folded, "-folded")
+            self.go_to(at)
+
+    def go_to(self, name: str) -> None:
+        """Put the cursor on a setting, or on the preset; on the preset too where the setting is not shown."""
+        lines = self.lines
+        self.cursor = lines.index(name) if name in lines else 0
+        self.draw()
+        self.keep_in_view()
+
     def rows(self) -> list[Row]:
-        """The preset, then every field."""
+        """The preset, then every field that is shown, with the headings of their groups."""
         pending = set(self.pending)
         found = [Row(PRESET, self.preset or "none", "", bool(self.card.presets), bool(self.preset), "")]
-        for name, field in self.fields.items():
+        lines = self.lines
+        for name, following in zip(lines[1:], [*lines[2:], ""], strict=True):
+            if not name:
+                found.append(Row(groups.group(following), "", "", False, False, "", heading=True))
+                continue
+            field = self.fields[name]
             note = "" if name not in pending else "next step" if field.live else "on reset"
             shown = typed.show(self.values[name]) or "–"
             if field.pad is not None:
@@ -132,18 +174,20 @@ class SettingsForm(Vertical):
         if not self.children:
             return
         rows = self.rows()
+        self.cursor = min(self.cursor, len(rows) - 1)  # a folded form loses the row of a setting that has its default again
         split = self.cursor if self.editing else len(rows)
         focused = self.has_focus_within
         self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None)
         self._below.show(rows[split + 1 :], split + 1, None)
         on_reset = sum(not self.fields[name].live for name in self.pending)
-        title = Content.assemble("Settings", ("   " + f"{on_reset} on reset", "$text-warning not bold") if on_reset else "")
+        hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.fields)})" if self.folded else ""
+        title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$foreground 60% not bold"))
         self._title.update(title)
         self._help.update(self.help())
 
     def draw_more(self) -> None:
         """Show how many settings are out of sight, if any are."""
-        total, height = len(self.fields) + 1, self._scroll.size.height
+        total, height = len(self.lines), self._scroll.size.height
         above = round(self._scroll.scroll_y)
         below = total - above - height
         self._more.display = total > height + (1 if self._more.display else 0)
@@ -171,7 +215,11 @@ class SettingsForm(Vertical):
 
     def action_move(self, by: int) -> None:
         self.problem = ""
-        self.cursor = min(max(self.cursor + by, 0), len(self.fields))
+        lines = self.lines
+        at = min(max(self.cursor + by, 0), len(lines) - 1)
+        while not lines[at]:
+            at += 1 if by > 0 else -1  # over the heading of a group; the first row and the last are none
+        self.cursor = at
         self.draw()
         self.keep_in_view()
 
@@ -333,7 +381,9 @@ class SettingsForm(Vertical):
         event.stop()
         self.close_editor()
         self._scroll.focus()
-        self.cursor = event.row
+        if not self.lines[min(event.row, len(self.lines) - 1)]:
+            return
+        self.cursor = min(event.row, len(self.lines) - 1)
         self.problem = ""
         self.draw()
         if event.arrow:
@@ -361,7 +411,8 @@ class SettingsForm(Vertical):
             scroll.scroll_to(y=self.cursor if self.cursor < top else last - height + 1, animate=False)
 
     def _under_cursor(self) -> str:
-        return PRESET if self.cursor == 0 else list(self.fields)[self.cursor - 1]
+        lines = self.lines
+        return lines[min(self.cursor, len(lines) - 1)]
 
 
 def _choices(field: Field) -> list[str]:

@@ -38,6 +38,8 @@ class Row:
     """Differs from the default."""
     note: str
     """When a changed value takes effect."""
+    heading: bool = False
+    """It is the heading of a group, `label` alone."""
 
 
 def label_width(labels: Iterable[str]) -> int:
@@ -80,6 +82,9 @@ class FieldRows(Widget):
         if y >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         row, here = self._rows[y], self._first + y == self._cursor
+        if row.heading:
+            dim = self.get_component_rich_style("rows--label")
+            return Strip([Segment(f" {row.label}", dim + Style(bold=True))]).adjust_cell_length(width, dim)
 
         def style(name: str) -> Style:
             found = self.get_component_rich_style(f"rows--{name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +34,10 @@ ARROWS = 2 * (1 + GAP) + GAP + len("10 of 10")
 
 
 class Inspector(Vertical):
-    """A line of panel titles, and below it the panels from the chosen one onwards."""
+    """A line of panel titles, and below it the panels from the chosen one onwards.
+
+    `only` names the panels to show, in this order, without the line of titles.
+    """
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,10 +55,13 @@ class Inspector(Vertical):
         name: str
         value: Any
 
-    def __init__(self, card: Card, *, id: str | None = None) -> None:
+    def __init__(self, card: Card, only: Sequence[str] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.card = card
-        self.panels = _ordered(card)
+        self._only = tuple(only)
+        self._elsewhere: frozenset[str] = frozenset()
+        self._of_card = card
+        self.panels = self._ordered(card)
         self.chosen = 0
         """Position of the chosen panel among them."""
         self._first = 0
@@ -74,6 +80,7 @@ class Inspector(Vertical):
     def on_mount(self) -> None:
         self.watch(self.screen, "maximized", self._post_views_changed, init=False)  # a maximised panel hides the others
         self._draw_titles(range(0))
+        self._titles.display = not self._only
 
     # --- what the tab calls -------------------------------------------------------------------------------------------------------
 
@@ -86,10 +93,25 @@ class Inspector(Vertical):
 
     def set_card(self, card: Card) -> None:
         """Show the panels in the order of this variant of the card, from the first one onwards."""
-        if (panels := _ordered(card)) != self.panels:
+        self._of_card = card
+        if (panels := self._ordered(card)) != self.panels:
             self.panels = panels
-            self._grid.sort_children(key=lambda view: panels.index(view.card) if isinstance(view, PanelView) else 0)
+            for name, view in self._views.items():
+                view.display = view.display and any(name == panel.name for panel in panels)
+            place = {panel.name: at for at, panel in enumerate(panels)}
+            self._grid.sort_children(key=lambda view: place.get(view.card.name, len(place)) if isinstance(view, PanelView) else 0)
             self.choose(0)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Do not show these panels, which another part shows."""
+        if (elsewhere := frozenset(names)) != self._elsewhere:
+            self._elsewhere = elsewhere
+            self.set_card(self._of_card)
+
+    def _ordered(self, card: Card) -> list[PanelCard]:
+        if self._only:
+            return [card.panel(name) for name in self._only]
+        return [panel for panel in _ordered(card) if panel.name not in self._elsewhere]
 
     def show(self, view: View, panel: AnyPanel, step: int | None = None) -> None:
         """Show the answer for one of `views`, as of `step`."""
@@ -138,6 +160,9 @@ class Inspector(Vertical):
     def choose(self, position: int) -> None:
         """Show the panels from this one onwards."""
         position = max(0, min(len(self.panels) - 1, position))
+        if not self.is_attached:
+            self.chosen = self._first = position
+            return
         had_focus = self.screen.focused is not None and self in self.screen.focused.ancestors
         maximised = self.screen.maximized
         self.chosen = self._first = position
@@ -156,7 +181,7 @@ class Inspector(Vertical):
     def _arrange(self) -> None:
         if not self.panels or self.size.width < 1:
             return
-        width, height = self.size.width, self.size.height - 1
+        width, height = self.size.width, self.size.height - (not self._only)
         columns = 2 if width >= TWO_COLUMNS and len(self.panels) > 1 else 1
         rows = [panel.rows + AROUND for panel in self.panels]
         shown, heights = panels_that_fit(rows, self._first, height, columns)

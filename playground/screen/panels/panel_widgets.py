@@ -20,6 +20,7 @@ _WIDGET: dict[type, type[Widget]] = {
     panels.Lines: widgets.LineChart,
     panels.Table: widgets.TableView,
     panels.Frame: widgets.FrameView,
+    panels.Layers: widgets.LayerStrip,
 }
 
 
@@ -58,6 +59,14 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
         case panels.Frame():
             assert isinstance(widget, widgets.FrameView)
             widget.show(panel.pixels.numpy(), panel.text, panel.facts)
+        case panels.Layers():
+            assert isinstance(widget, widgets.LayerStrip)
+            widget.show([_layer(layer) for layer in panel.layers])
+
+
+def _layer(layer: panels.Layer) -> widgets.Layer:
+    images = layer.images.numpy() if layer.images is not None else None
+    return widgets.Layer(layer.title, images, layer.values, layer.labels, layer.percent, layer.signed, layer.chosen)
 
 
 def fill_bars(widget: widgets.Bars, panel: panels.Bars) -> None:

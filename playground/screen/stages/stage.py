@@ -42,6 +42,8 @@ ASK_SECONDS = 0.25
 """Between two questions that are asked because training has changed the model."""
 MODEL_WIDTH = 32
 """Cells that the name of the model may take."""
+TALL_ROWS = 17
+"""From so many rows, and where it is not four times as wide as it is high, a stage stacks its parts."""
 POST_SECONDS = 0.15
 """Between two `OptionsChanged`, so that fast typing does not flood the other panels."""
 
@@ -112,6 +114,9 @@ class ActionStage(EndsItsWork, Container):
         self._next_question: asyncio.TimerHandle | None = None
         self._unposted: dict[str, Any] = {}
         self._next_post: asyncio.TimerHandle | None = None
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height >= TALL_ROWS and self.size.width < 4 * self.size.height, "-tall")
 
     def on_descendant_focus(self) -> None:
         self.bar.mark_title(self.has_focus_within)

@@ -1,0 +1,88 @@
+"""Parts of the picture of a forward pass: what stands after a layer, as the panel `Layers` takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dlplay.data.tokens import Tokenizer
+from dlplay.engine.panels import Array, Layer
+
+GUESSES = 6
+"""Candidates that are listed after a layer."""
+LAST_WORDS = 24
+"""Words of a text that are shown."""
+MOST_HIDDEN = 4
+"""Hidden layers that are shown, evenly spaced, where there are more."""
+MOST_MAPS = 64
+"""Feature maps of a layer that are shown, the first ones."""
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+
+
+def words(title: str, labels: Sequence[str]) -> Layer:
+    """A text, its last words."""
+    return Layer(title=title, labels=[*(["…"] if len(labels) > LAST_WORDS else []), *labels[-LAST_WORDS:]])
+
+
+def state(title: str, values: Tensor) -> Layer:
+    """The numbers (C,) of one layer."""
+    return Layer(title=title, values=values.float().cpu().tolist(), signed=bool((values < 0).any()))
+
+
+def maps(title: str, values: Tensor) -> Layer:
+    """The feature maps (C, h, w) of one layer."""
+    return Layer(title=title, images=Array.of(values[:MOST_MAPS].float().cpu()), signed=bool((values < 0).any()))
+
+
+def candidates(title: str, probability: Tensor, label: Callable[[int], str], chosen: int | None = 0) -> Layer:
+    """The most likely tokens, from their probabilities (V,)."""
+    top = probability.topk(min(GUESSES, len(probability)))
+    return Layer(
+        title=title, labels=[label(token) for token in top.indices.tolist()], values=top.values.tolist(), percent=True, chosen=chosen
+    )
+
+
+def lens(residuals: Sequence[Tensor], head: Callable[[Tensor], Tensor], tokenizer: Tokenizer, first: str = "embedding") -> list[Layer]:
+    """What the model would predict if it ended after each layer: residual streams (C,) through its head (nostalgebraist, 2020)."""
+    probability = head(torch.stack(list(residuals))).cpu().double().softmax(dim=-1)  # (1 + L, V)
+    shown = hidden_layers(len(probability) - 1)
+    found = [candidates(first, probability[0], tokenizer.label, None)]
+    for layer in shown:
+        last = layer == len(probability) - 2
+        title = f"layer {layer}" + (" → next" if last else "")
+        found.append(candidates(title, probability[1 + layer], tokenizer.label, 0 if last else None))
+    return found
+
+
+def hidden_layers(count: int) -> list[int]:
+    """Numbers of the hidden layers that are shown: all, or `MOST_HIDDEN` of them with the last one."""
+    if count <= MOST_HIDDEN:
+        return list(range(count))
+    return sorted({round(index * (count - 1) / (MOST_HIDDEN - 1)) for index in range(MOST_HIDDEN)})
+
+
+def activations(net: nn.Module, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What the activation functions of a net give for the first example of `x` while it is read, in order, and the net's output."""
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, given: object, output: Tensor) -> None:
+        found.append(output[0])
+
+    handles = [module.register_forward_hook(keep) for module in net.modules() if isinstance(module, ACTIVATIONS)]
+    try:
+        output: Tensor = net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found, output
+
+
+def hidden(outputs: Sequence[Tensor], title: str = "hidden") -> list[Layer]:
+    """Activations (C,) or (C, h, w) of the hidden layers; others, such as a transformer's (T, C), as one picture of tokens and units."""
+    found = []
+    for number in hidden_layers(len(outputs)):
+        values, name = outputs[number], f"{title} {number + 1}"
+        found.append(state(name, values) if values.ndim == 1 else maps(name, values if values.ndim == 3 else values[None]))
+    return found

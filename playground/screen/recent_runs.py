@@ -1,0 +1,108 @@
+"""The last runs of a tab, the newest first, each with what it has reached; a click opens one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+
+from dlplay.engine.card import Card
+from dlplay.runs import directory
+from dlplay.runs.directory import RunDirectory, SpecError
+from dlplay.runs.summary import Summary
+from dlplay.screen.flow import fit
+from dlplay.screen.leaving import EndsItsWork
+from dlplay.screen.numbers import measure
+
+MOST = 60
+"""Runs that are looked at, the latest first."""
+SECONDS = 3.0
+"""Between two looks at the runs' folder."""
+SIGNS = {"training": "▶", "waiting": "▶", "paused": "‖", "failed": "✗"}
+
+
+class RecentRuns(EndsItsWork, Widget):
+    """One line for each run: its name, its state, and the card's metric. `poll` keeps them up to date."""
+
+    DEFAULT_CSS = "RecentRuns { background: $surface; padding: 0 1; text-wrap: nowrap; }"
+
+    @dataclasses.dataclass
+    class Chosen(Message):
+        """This run is to be opened."""
+
+        name: str
+
+    def __init__(self, card: Card, runs_dir: Path) -> None:
+        super().__init__()
+        self._card, self._runs_dir = card, runs_dir
+        self._runs: list[Summary] = []
+        self._of: tuple[str, str] = ("", "")
+        """The tab's own run and its state when the runs were last read."""
+        self._due = 0.0
+
+    def poll(self, own: str, state: str) -> None:
+        """Read the runs again when the tab's `own` run or its state has changed, and every few seconds."""
+        now = time.monotonic()
+        if self.display and self.size.height and ((own, state) != self._of or now >= self._due):
+            self._of, self._due = (own, state), now + SECONDS
+            self.run_worker(self._read(), group="runs", exclusive=True)
+
+    async def _read(self) -> None:
+        runs = await asyncio.to_thread(latest, self._runs_dir, self._card.name, self.size.height)
+        if runs != self._runs:
+            self._runs = runs
+        self.refresh()
+
+    def render(self) -> Content:
+        width, height = self.content_size
+        lines = [Content.assemble(("Runs", "bold"), ("  F4 all", "$foreground 60%"))]
+        if not self._runs:
+            lines += [Content.styled(line, "$foreground 60%") for line in ("none yet", "F5 trains one")]
+        for run in self._runs[: height - 1]:
+            value = measure(run.metrics.get(self._card.metric), percent=self._percent)
+            sign = SIGNS.get(run.state, " ")
+            room = max(width - cell_len(value) - 5, 4)
+            own = run.name == self._of[0]
+            mark, name = ("● ", "$primary"), (f"{fit(run.name, room):<{room}}", "bold")
+            if not own:
+                mark, name = ("○ ", "$foreground 60%"), (name[0], "")
+            lines.append(Content.assemble(mark, name, f" {sign} ", value))
+        return Content("\n").join(lines)
+
+    @property
+    def _percent(self) -> bool:
+        return any(chart.percent for chart in self._card.all_charts if self._card.metric in chart.held_out)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return 1 + max(len(self._runs), 2)
+
+    def on_click(self, event: events.Click) -> None:
+        row = event.get_content_offset_capture(self).y - 1
+        if 0 <= row < len(self._runs):
+            self.post_message(self.Chosen(self._runs[row].name))
+
+
+def latest(runs_dir: Path, architecture: str, count: int) -> list[Summary]:
+    """The last `count` runs of an architecture, the newest first; runs that cannot be read, or are being removed, are left out."""
+    found: list[tuple[float, str]] = []
+    for name in directory.names(runs_dir):
+        with contextlib.suppress(OSError):
+            found.append(((runs_dir / name / "events.jsonl").stat().st_mtime, name))
+    summaries: list[Summary] = []
+    for _, name in sorted(found, reverse=True)[:MOST]:
+        run = RunDirectory(runs_dir / name)
+        with contextlib.suppress(OSError, SpecError):
+            if run.spec.architecture == architecture:
+                summaries.append(directory.summary(run))
+        if len(summaries) >= count:
+            break
+    return summaries

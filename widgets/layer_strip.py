@@ -1,0 +1,210 @@
+"""A forward pass as one picture: what stands after each layer, from the input at the left to the output at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.strip import Strip
+
+from dlplay.widgets.drawing.cells import level_rows, resample, rgb_rows
+from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.surface import Surface
+from dlplay.widgets.drawing.text import fit, plain
+
+ARROW = " → "
+LEAST = 9
+"""Cells that a layer needs; where they do not all fit side by side, they go on in a second row."""
+SMALLEST_TILE = 3
+"""Pixels of the shorter side of an image below which nothing can be seen in it; then fewer images are shown."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What stands after one layer: images, labelled values, or values alone."""
+
+    title: str
+    images: NDArray[np.generic] | None = None
+    """(count, height, width) of any numbers, or (count, height, width, 3) u1; they share one scale."""
+    values: Sequence[float] = field(default_factory=tuple)
+    labels: Sequence[str] = field(default_factory=tuple)
+    """Of the values, as many as there are; without values they are words, and without labels the values are cells."""
+    percent: bool = False
+    signed: bool = False
+    """Of images and values: colours diverge around zero."""
+    chosen: int | None = None
+    """The highlighted label."""
+
+
+class LayerStrip(Surface):
+    """Layers side by side with arrows between them, or in several rows where they do not fit."""
+
+    def __init__(
+        self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(empty=empty, name=name, id=id, classes=classes)
+        self.layers: list[Layer] = []
+
+    def show(self, layers: Sequence[Layer]) -> None:
+        """Raises `ValueError` for images of another shape, or values and labels of different lengths."""
+        for layer in layers:
+            shape = np.asarray(layer.images).shape if layer.images is not None else (0, 1, 1)
+            if len(shape) not in (3, 4) or len(shape) == 4 and shape[3] != 3:
+                raise ValueError(f"{layer.title}: images are (count, height, width) or (count, height, width, 3), not {shape}")
+            if layer.labels and layer.values and len(layer.labels) != len(layer.values):
+                raise ValueError(f"{layer.title}: {len(layer.labels)} labels for {len(layer.values)} values")
+        self.layers = list(layers)
+        self.repaint()
+
+    def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        if not self.layers:
+            return []
+        count, arrow = len(self.layers), len(ARROW)
+        side_by_side = min(count, max(1, (width + arrow) // (LEAST + arrow)))
+        lines = -(-count // side_by_side)
+        side_by_side = -(-count // lines)
+        tall = max(2, (height - lines + 1) // lines)
+        rows: list[Row] = []
+        for start in range(0, count, side_by_side):
+            if rows:
+                rows.append([])
+            part = self.layers[start : start + side_by_side]
+            rows += self._line(part, width, tall, palette, goes_on=start + side_by_side < count)
+        return rows
+
+    def _line(self, layers: Sequence[Layer], width: int, height: int, palette: Palette, *, goes_on: bool) -> list[Row]:
+        arrow = len(ARROW)
+        room = width - arrow * (len(layers) - 1 + goes_on)
+        widths = [room * (i + 1) // len(layers) - room * i // len(layers) for i in range(len(layers))]
+        drawn = [_layer(layer, cells, height, palette) for layer, cells in zip(layers, widths, strict=True)]
+        middle = 1 + (max(len(rows) for rows in drawn) - 1) // 2
+        found: list[Row] = []
+        for y in range(height):
+            line: Row = []
+            for i, (rows, cells) in enumerate(zip(drawn, widths, strict=True)):
+                line += list(Strip(rows[y] if y < len(rows) else []).adjust_cell_length(cells, palette.blank))
+                if i + 1 < len(layers) or goes_on:
+                    line.append(Segment(ARROW if y == middle else " " * arrow, palette.style("muted")))
+            found.append(line)
+        return found
+
+
+def _layer(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
+    title: Row = [Segment(fit(plain(layer.title), width), palette.style("muted"))]
+    if layer.images is not None and np.asarray(layer.images).size:
+        return [title, *_images(np.asarray(layer.images), layer.signed, width, height - 1, palette)]
+    if layer.labels and not layer.values:
+        return [title, *_words(layer.labels, width, height - 1, palette)]
+    if layer.labels:
+        return [title, *_bars(layer, width, height - 1, palette)]
+    return [title, *_cells(np.asarray(layer.values, dtype=np.float64), layer.signed, width, height - 1, palette)]
+
+
+def _images(images: NDArray[np.generic], signed: bool, width: int, height: int, palette: Palette) -> list[Row]:
+    """As many images as fit, each as large as that allows."""
+    count, tall, wide = images.shape[:3]
+    columns, columns_wide, rows_tall = _tiles(count, tall, wide, width, 2 * height)
+    if images.ndim == 3:
+        numbers = np.asarray(images, dtype=np.float64)
+        finite = numbers[np.isfinite(numbers)]
+        high = float(np.abs(finite).max(initial=0.0)) if signed else float(finite.max(initial=0.0))
+        low = -high if signed else min(0.0, float(finite.min(initial=0.0)))
+    scale = palette.signed if signed else palette.levels
+    found: list[Row] = []
+    cells = -(-rows_tall // 2)
+    for first in range(0, count, columns):
+        if len(found) + cells > height:
+            break
+        lines: list[Row] = [[] for _ in range(cells)]
+        for image in images[first : first + columns]:
+            pixels = resample(image, rows_tall, columns_wide)
+            picture = rgb_rows(pixels, palette) if images.ndim == 4 else level_rows(to_levels(pixels, low, high, signed), scale, palette)
+            for line, row in zip(lines, picture, strict=True):
+                line += [*row, Segment(" ", palette.blank)]
+        found += [*lines, []] if len(found) + cells < height else lines
+    return found
+
+
+def _tiles(count: int, tall: int, wide: int, width: int, height: int) -> tuple[int, int, int]:
+    """How many images stand side by side, and the pixel columns and rows of one: the largest at which all fit, or the smallest that can be
+    seen. `height` is in pixels, half a cell each; there is a cell between two images, and a row of cells between two rows."""
+    best = (1, 1, 1)
+    for columns in range(1, count + 1):
+        across = (width + 1) // columns - 1
+        lines = -(-count // columns)
+        down = (height + 2) // lines - 2
+        scale = min(across / wide, down / tall)
+        scale = float(int(scale)) if scale >= 1 else scale
+        size = (max(1, int(wide * scale)), max(1, int(tall * scale)))
+        if scale > 0 and min(size) >= SMALLEST_TILE and size[1] > best[2]:
+            best = (columns, size[0], size[1])
+    if best[2] > 1:
+        return best
+    scale = min(1.0, max(SMALLEST_TILE / min(wide, tall), min(width / wide, height / tall) / 4))
+    size = (min(width, max(1, int(wide * scale))), min(height, max(1, int(tall * scale))))
+    return max(1, (width + 1) // (size[0] + 1)), size[0], size[1]
+
+
+def _cells(values: NDArray[np.float64], signed: bool, width: int, height: int, palette: Palette) -> list[Row]:
+    """Every value as a cell two pixels wide, row by row; those that do not fit are averaged with their neighbours."""
+    if not len(values) or height < 1:
+        return []
+    across = max(1, min(len(values), (width + 1) // 3)) if len(values) <= (width + 1) // 3 * height else width
+    gap = across != width
+    lines = min(height, -(-len(values) // across)) if gap else 2 * height
+    if not gap:
+        lines = min(lines, -(-len(values) // width))
+    wanted = across * lines
+    if len(values) > wanted:
+        values = np.asarray(resample(values[:, None], wanted, 1))[:, 0]
+    high = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
+    levels = to_levels(values, -high if signed else min(0.0, float(np.nanmin(values))), high, signed)
+    scale = palette.signed if signed else palette.levels
+    if not gap:
+        grid = np.full(wanted, scale.nothing)
+        grid[: len(levels)] = levels
+        return level_rows(grid.reshape(lines, across), scale, palette)
+    found: list[Row] = []
+    for start in range(0, len(levels), across):
+        row: Row = []
+        for level in levels[start : start + across]:
+            row += [*level_rows(np.full((2, 2), level), scale, palette)[0], Segment(" ", palette.blank)]
+        found.append(row)
+    return found[:height]
+
+
+def _words(words: Sequence[str], width: int, height: int, palette: Palette) -> list[Row]:
+    """The words as running text, the last ones where not all fit."""
+    lines: list[str] = []
+    for word in map(plain, words):
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return [[Segment(fit(line, width), palette.style("text"))] for line in lines[-height:]]
+
+
+def _bars(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
+    """A line for each label: the label, its value, and behind both a bar as long as the value."""
+    labels, values = [plain(label) for label in layer.labels], [float(value) for value in layer.values]
+    high = max((abs(value) for value in values if np.isfinite(value)), default=0.0) or 1.0
+    figures = [f"{100 * value:.0f} %" if layer.percent else f"{value:.2f}" for value in values]
+    figure_width = max(map(cell_len, figures), default=0)
+    label_width = min(max(map(cell_len, labels), default=0), max(3, width - figure_width - 2))
+    bar = width - label_width - figure_width - 2
+    found: list[Row] = []
+    for i, (label, value, figure) in enumerate(zip(labels, values, figures, strict=True)):
+        chosen = i == layer.chosen
+        style = palette.style("held_out" if chosen else "text", bold=chosen)
+        row: Row = [Segment(fit(label, label_width) + " ", style)]
+        if bar >= 3:
+            filled = round(bar * min(1.0, abs(value) / (1.0 if layer.percent else high))) if np.isfinite(value) else 0
+            row += [Segment("█" * filled, palette.style("held_out" if chosen else "0")), Segment(" " * (bar - filled), palette.blank)]
+        row += [Segment(" ", palette.blank), Segment(fit(figure, figure_width, right=True), palette.style("text" if chosen else "muted"))]
+        found.append(row)
+    return found[:height]
