@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,8 +22,12 @@ from dlplay.widgets.drawing.text import fit, plain
 ARROW = " → "
 LEAST = 9
 """Cells that a layer needs; where they do not all fit side by side, they go on in a second row."""
-SMALLEST_TILE = 3
-"""Pixels of the shorter side of an image below which nothing can be seen in it; then fewer images are shown."""
+SMALLEST_TILE = 6
+"""Pixels of the shorter side of an image below which little can be seen in it; then fewer images are shown."""
+LARGEST_CELL = 4
+"""Pixels of the side of a number."""
+LONG = 3
+"""Times that an image is longer than wide, or wider than long, from which on it is stretched to fill its place."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class LayerStrip(Surface):
         self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(empty=empty, name=name, id=id, classes=classes)
-        self.layers: list[Layer] = []
+        self.shown: list[Layer] = []
 
     def show(self, layers: Sequence[Layer]) -> None:
         """Raises `ValueError` for images of another shape, or values and labels of different lengths."""
@@ -58,13 +64,13 @@ class LayerStrip(Surface):
                 raise ValueError(f"{layer.title}: images are (count, height, width) or (count, height, width, 3), not {shape}")
             if layer.labels and layer.values and len(layer.labels) != len(layer.values):
                 raise ValueError(f"{layer.title}: {len(layer.labels)} labels for {len(layer.values)} values")
-        self.layers = list(layers)
+        self.shown = list(layers)
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        if not self.layers:
+        if not self.shown:
             return []
-        count, arrow = len(self.layers), len(ARROW)
+        count, arrow = len(self.shown), len(ARROW)
         side_by_side = min(count, max(1, (width + arrow) // (LEAST + arrow)))
         lines = -(-count // side_by_side)
         side_by_side = -(-count // lines)
@@ -73,14 +79,16 @@ class LayerStrip(Surface):
         for start in range(0, count, side_by_side):
             if rows:
                 rows.append([])
-            part = self.layers[start : start + side_by_side]
+            part = self.shown[start : start + side_by_side]
             rows += self._line(part, width, tall, palette, goes_on=start + side_by_side < count)
         return rows
 
     def _line(self, layers: Sequence[Layer], width: int, height: int, palette: Palette, *, goes_on: bool) -> list[Row]:
         arrow = len(ARROW)
         room = width - arrow * (len(layers) - 1 + goes_on)
-        widths = [room * (i + 1) // len(layers) - room * i // len(layers) for i in range(len(layers))]
+        ends = np.cumsum([_weight(layer) for layer in layers])
+        edges = [0, *np.rint(room * ends / ends[-1]).astype(int).tolist()]
+        widths = [end - start for start, end in itertools.pairwise(edges)]
         drawn = [_layer(layer, cells, height, palette) for layer, cells in zip(layers, widths, strict=True)]
         middle = 1 + (max(len(rows) for rows in drawn) - 1) // 2
         found: list[Row] = []
@@ -92,6 +100,13 @@ class LayerStrip(Surface):
                     line.append(Segment(ARROW if y == middle else " " * arrow, palette.style("muted")))
             found.append(line)
         return found
+
+
+def _weight(layer: Layer) -> float:
+    """How much of the width a layer gets: many feature maps more than one image, text and bars more than numbers."""
+    if layer.images is not None:
+        return 1.3 if len(layer.images) == 1 else 1.6
+    return 1.2 if layer.labels else 1.0
 
 
 def _layer(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
@@ -133,6 +148,8 @@ def _images(images: NDArray[np.generic], signed: bool, width: int, height: int, 
 def _tiles(count: int, tall: int, wide: int, width: int, height: int) -> tuple[int, int, int]:
     """How many images stand side by side, and the pixel columns and rows of one: the largest at which all fit, or the smallest that can be
     seen. `height` is in pixels, half a cell each; there is a cell between two images, and a row of cells between two rows."""
+    if count == 1 and max(wide / tall, tall / wide) > LONG:
+        return 1, width, max(2, min(height, 2 * tall))
     best = (1, 1, 1)
     for columns in range(1, count + 1):
         across = (width + 1) // columns - 1
@@ -151,31 +168,23 @@ def _tiles(count: int, tall: int, wide: int, width: int, height: int) -> tuple[i
 
 
 def _cells(values: NDArray[np.float64], signed: bool, width: int, height: int, palette: Palette) -> list[Row]:
-    """Every value as a cell two pixels wide, row by row; those that do not fit are averaged with their neighbours."""
+    """Every value as a square of pixels, row by row, as large as fits; those that do not fit are averaged with their neighbours."""
     if not len(values) or height < 1:
         return []
-    across = max(1, min(len(values), (width + 1) // 3)) if len(values) <= (width + 1) // 3 * height else width
-    gap = across != width
-    lines = min(height, -(-len(values) // across)) if gap else 2 * height
-    if not gap:
-        lines = min(lines, -(-len(values) // width))
-    wanted = across * lines
-    if len(values) > wanted:
-        values = np.asarray(resample(values[:, None], wanted, 1))[:, 0]
+    room = (width, 2 * height)
+    side = max(1, min(LARGEST_CELL, math.isqrt(room[0] * room[1] // len(values))))
+    while side > 1 and -(-len(values) // (room[0] // side)) * side > room[1]:
+        side -= 1
+    across = min(len(values), max(1, room[0] // side))
+    lines = min(-(-len(values) // across), room[1] // side)
+    if len(values) > across * lines:
+        values = np.asarray(resample(values[:, None], across * lines, 1))[:, 0]
     high = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     levels = to_levels(values, -high if signed else min(0.0, float(np.nanmin(values))), high, signed)
     scale = palette.signed if signed else palette.levels
-    if not gap:
-        grid = np.full(wanted, scale.nothing)
-        grid[: len(levels)] = levels
-        return level_rows(grid.reshape(lines, across), scale, palette)
-    found: list[Row] = []
-    for start in range(0, len(levels), across):
-        row: Row = []
-        for level in levels[start : start + across]:
-            row += [*level_rows(np.full((2, 2), level), scale, palette)[0], Segment(" ", palette.blank)]
-        found.append(row)
-    return found[:height]
+    grid = np.full(across * lines, scale.nothing)
+    grid[: len(levels)] = levels
+    return level_rows(grid.reshape(lines, across).repeat(side, axis=0).repeat(side, axis=1), scale, palette)
 
 
 def _words(words: Sequence[str], width: int, height: int, palette: Palette) -> list[Row]:

@@ -59,6 +59,7 @@ class PixelPad(Surface):
         self.pen_down = False
         self.erasing = False
         self._stroke: tuple[int, int] | None = None
+        self._behind: NDArray[np.float64] | None = None
         self._area = (0, 0, 1, 1)  # left, top, pixel rows, pixel columns
 
     @property
@@ -74,6 +75,16 @@ class PixelPad(Surface):
         self._ink = np.clip(np.nan_to_num(array), 0, self.levels)
         self.repaint()
 
+    def show_behind(self, picture: NDArray[np.float64] | None) -> None:
+        """An image (rows, columns) of values from 0 to 1 that is shown until something is drawn, and from which the eraser takes away."""
+        self._behind = picture
+        if not self._ink.any():
+            self.repaint()
+
+    @property
+    def _is_blank(self) -> bool:
+        return self._behind is not None and not self._ink.any()
+
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         rows, columns = self._ink.shape
         room = height - 1 if height > 2 else height
@@ -83,7 +94,10 @@ class PixelPad(Surface):
         tall, wide = (int(rows * scale), int(columns * scale)) if scale >= 1 else (max(1, min(rows, 2 * room)), max(1, min(columns, width)))
         left, top = (width - wide) // 2, 0
         self._area = (left, top, tall, wide)
-        levels = np.asarray(resample(to_levels(self._ink, 0, self.levels), tall, wide)).astype(np.intp)
+        if self._behind is not None and self._is_blank:
+            levels = to_levels(resample(self._behind, tall, wide), 0, 1)
+        else:
+            levels = np.asarray(resample(to_levels(self._ink, 0, self.levels), tall, wide)).astype(np.intp)
         body = [[Segment(" " * left, palette.blank), *row] for row in level_rows(levels, palette.levels, palette)]
         if palette.shaded:
             body = [[Segment(s.text.replace(" ", "·") if i else s.text, s.style) for i, s in enumerate(row)] for row in body]
@@ -118,6 +132,8 @@ class PixelPad(Surface):
 
     def _draw_dot(self, row: int, column: int, erase: bool) -> None:
         """Add full ink at a pixel and some at its neighbours, or remove as much."""
+        if erase and self._behind is not None and self._is_blank:
+            self._ink = np.asarray(resample(self._behind, *self._ink.shape), dtype=np.float64) * self.levels
         rows, columns = self._ink.shape
         for down, right, share in ((0, 0, 1.0), (0, 1, _SOFT_EDGE), (0, -1, _SOFT_EDGE), (1, 0, _SOFT_EDGE), (-1, 0, _SOFT_EDGE)):
             r, c = row + down, column + right

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.drawing.palette import Palette
+from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.palette import Palette, to_levels
 from dlplay.widgets.drawing.rows import Row, overlay
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import figure, fit, plain
@@ -21,7 +24,7 @@ FAR = 5
 
 
 class Plane(Surface):
-    """Its axes and the cursor. Posts `Moved` whenever the cursor has moved."""
+    """Its axes, or a picture of what lies where, and the cursor. Posts `Moved` whenever the cursor has moved."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1, 0)", "left", show=False),
@@ -61,6 +64,8 @@ class Plane(Surface):
         self._titles = ("x", "y")
         self._dragging = False
         self._area = (1, 1)  # rows and columns
+        self._picture: NDArray[np.float64] | None = None
+        self._levels: NDArray[np.intp] = np.zeros((1, 1), np.intp)
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -74,6 +79,13 @@ class Plane(Surface):
         self.x, self.y = min(max(x, left), right), min(max(y, bottom), top)
         self.repaint()
 
+    def show_picture(self, values: NDArray[np.float64] | None) -> None:
+        """Numbers (rows, columns), top row first, that are painted over the whole plane; None: its axes alone. Raises `ValueError`."""
+        if values is not None and (values.ndim != 2 or not values.size):
+            raise ValueError(f"a picture of the plane is (rows, columns), not {values.shape}")
+        self._picture = values
+        self.repaint()
+
     def set_titles(self, across: str, up: str) -> None:
         """Name the axes."""
         self._titles = (plain(across), plain(up))
@@ -84,6 +96,11 @@ class Plane(Surface):
         self._area = (rows, width)
         row, column = self._cell(self.x, self.y)
         middle_row, middle_column = self._cell(*self.middle)
+        if self._picture is not None:
+            painted = self._painted(self._picture, rows, width, palette)
+            level = int(self._levels[min(2 * row, len(self._levels) - 1), column])
+            painted[row] = overlay(painted[row], column, "◉", palette.levels.text(level, bold=True))
+            return [*painted, self._status(width, palette)] if rows < height else painted
         faint = palette.style("faint")
         painted: list[Row] = []
         for y in range(rows):
@@ -98,6 +115,12 @@ class Plane(Surface):
         painted[-1] = overlay(painted[-1], column, "▴", palette.style("muted"))
         painted[row] = overlay(painted[row], column, "◉", palette.style("accent", bold=True))
         return [*painted, self._status(width, palette)] if rows < height else painted
+
+    def _painted(self, values: NDArray[np.float64], rows: int, width: int, palette: Palette) -> list[Row]:
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        self._levels = to_levels(resample(values, 2 * rows, width), low, high)
+        return level_rows(self._levels, palette.levels, palette)
 
     def _status(self, width: int, palette: Palette) -> Row:
         parts = [f"{title} {figure_of(value)}" for title, value in zip(self._titles, (self.x, self.y), strict=True)]

@@ -14,6 +14,8 @@ class Stage:
     """The panel that answers."""
     option: str
     """Its option that takes what was typed, drawn or pointed at."""
+    shows: str = dataclasses.field(default="", kw_only=True)
+    """A panel whose picture stands behind what a person does: the image to draw over, what lies where in a plane. Empty: none."""
     below: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
     """Panels that stand below it where there is room: what becomes of the input on its way through the model, the first one first."""
 

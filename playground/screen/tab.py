@@ -16,7 +16,7 @@ from textual.containers import Container, Vertical
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from dlplay.engine import stages
 from dlplay.engine.card import Card
@@ -26,6 +26,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import code
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
+from dlplay.screen.curve_strip import CurveStrip
 from dlplay.screen.form.form import SettingsForm
 from dlplay.screen.navigation import PageBar
 from dlplay.screen.numbers import measure
@@ -117,6 +118,8 @@ class ArchitectureTab(Vertical):
     ) -> None:
         super().__init__(id=f"tab-{card.name}", classes="tab")
         self.card = card
+        self.set_class(card.stage is not None and card.stage.below[:1] != ("forward",), "-samples")
+        self.set_class(isinstance(card.stage, stages.Pad), "-pad")
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
         self._new_panels: dict[str, tuple[View, AnyPanel | str, int]] = {}
@@ -133,6 +136,7 @@ class ArchitectureTab(Vertical):
         self.controls.origin = origin
         self.runs = RecentRuns(card, runs_dir)
         self._charts = ChartColumn(card)
+        self._strip = CurveStrip(card)
         self.inspector = Inspector(card)
         self.stage = _stage(card, self.options) if card.stage is not None else None
         self.below = Inspector(card, card.stage.below, id="below") if card.stage is not None and card.stage.below else None
@@ -167,6 +171,7 @@ class ArchitectureTab(Vertical):
             with Container(id="right"):
                 yield self._charts
                 yield self.inspector
+        yield self._strip
         yield self._too_small
         yield self._run_bar
 
@@ -194,7 +199,6 @@ class ArchitectureTab(Vertical):
             self.call_after_refresh(self._restore_focus)
         self.set_class(small, "-small")
         self.form.fold(not self.paged and not self.has_class("-settings"))
-        self.inspector.leave_out(self.below.card.stage.below if self.below is not None and not self.paged else ())
         if self.stage is not None:
             self.stage.set_digit_keys(not self.paged)
         if small:
@@ -274,7 +278,8 @@ class ArchitectureTab(Vertical):
         part = {TRY_IT: "ActionStage", CURVES: "LineChart", INSPECT: "PanelView", SETTINGS: "#form-scroll"}.get(self._page_to_focus)
         for widget in self.query(part) if part is not None else ():
             if widget.display:
-                target = widget if widget.focusable else next((child for child in widget.query("*") if child.focusable), None)
+                parts = [widget, *widget.query("*")]
+                target = next((part for part in parts if part.focusable and not isinstance(part, Input)), None)
                 if target is not None:
                     self._page_to_focus = ""
                     self.call_after_refresh(self._focus_if_visible, target)
@@ -302,6 +307,10 @@ class ArchitectureTab(Vertical):
             self._charts_due = now + CHART_SECONDS - 0.05
             link.companions.poll()
             self._charts.show(history, link.companions)
+            if self._strip.display:
+                self._strip.set_card(variant)
+                self._strip.show(history)
+        self.set_class(link.busy or link.state == "paused", "-training")
         self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
         self.runs.poll(link.run.name if link.run is not None else "", link.state)
@@ -465,6 +474,8 @@ class ArchitectureTab(Vertical):
     @on(Inspector.ViewsChanged)
     def _other_views(self, event: Inspector.ViewsChanged) -> None:
         event.stop()
+        if self.below is not None:
+            self.inspector.leave_out(() if self.paged else [card.name for card in self.below.visible_panels()])
         self._watch_views()
         if self._page_to_focus == INSPECT:
             self._focus_page()

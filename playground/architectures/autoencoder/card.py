@@ -131,7 +131,9 @@ card = Card(
             rows=6,
         ),
     ),
-    stage=stages.Plane(panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0), below=("latent_grid", "forward")),
+    stage=stages.Plane(
+        panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0), shows="latent_grid", below=("forward", "reconstructions")
+    ),
     presets=PRESETS,
     search=("lr=1e-4..1e-1:log", "latent=2..16"),
 )

@@ -103,7 +103,7 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16), below=("forward",)),
+    stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16), shows="input", below=("forward",)),
     presets=PRESETS,
     search=("lr=1e-4..1e-1:log", "channels=8,16/16,32,64"),
 )

@@ -81,6 +81,14 @@ card = Card(
             rows=12,
         ),
         PanelCard(
+            "latent_scores",
+            "Score over the latent plane",
+            "The discriminator's output for the sample of each latent of the plane.",
+            "Where it is low, the generator turns latents into samples that the discriminator knows to be made.",
+            LatentPlane,
+            rows=10,
+        ),
+        PanelCard(
             "history",
             "Samples over time",
             "Samples from the same latents at several steps of the training.",
@@ -123,7 +131,9 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), below=("samples", "forward")),
+    stage=stages.Plane(
+        panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), shows="latent_scores", below=("samples", "forward")
+    ),
     actions=(
         ActionCard(
             "discriminator_step",

@@ -42,6 +42,8 @@ LATENT_RANGE = 2.0
 """Latents are shown from -2 to 2, where 19 of 20 values lie."""
 LINES, POINTS_OF_LINE = 13, 41
 """Lines of the latent grid in each direction, and points of each."""
+SCORED = 24
+"""Latents along a side of the plane that the discriminator judges."""
 PATH_POINTS, PATH_IMAGES = 60, 12
 IMAGES_IN_ROW = 10
 
@@ -136,6 +138,21 @@ class GANPanels:
             names=["lines of equal x", "lines of equal y"],
             bounds=_view(self.examples.points),
             figure=f"{LINES} lines each way",
+        )
+
+    def latent_scores(self, options: LatentPlane) -> HeatMap:
+        """The discriminator's output for the samples of a grid of latents, top row first."""
+        ruler = torch.linspace(-LATENT_RANGE, LATENT_RANGE, SCORED)
+        grid = torch.stack(torch.meshgrid(ruler, ruler.flip(0), indexing="xy"), -1).view(-1, 2).to(self.device)
+        scores = self._outputs(self.sampler(self._latents(options, grid))).reshape(SCORED, SCORED)
+        names = [f"{value:.1f}" for value in ruler.tolist()]
+        return HeatMap(
+            values=Array.of(scores),
+            rows=names[::-1],
+            columns=names,
+            row_title=f"latent {options.along}",
+            column_title=f"latent {options.across}",
+            figure=f"{self._output_name} {scores.min():.3g} to {scores.max():.3g}",
         )
 
     def interpolation(self, options: LatentPath) -> Scatter | ImageGrid:

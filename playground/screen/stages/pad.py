@@ -15,9 +15,10 @@ from textual.containers import Horizontal, Vertical
 from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card
-from dlplay.engine.panels import AnyPanel, Bars
+from dlplay.engine.panels import AnyPanel, Bars, ImageGrid
 from dlplay.screen.flow import Flow, Piece
 from dlplay.screen.panels.panel_widgets import fill_bars
+from dlplay.screen.stages.plane import picture_of
 from dlplay.screen.stages.stage import ActionStage
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row
@@ -91,6 +92,10 @@ class PadStage(ActionStage):
         super().answered(panel)
         self.bar.show_figure(panel.figure)
         self._draw_answer()
+
+    def show_behind(self, panel: AnyPanel) -> None:
+        if (picture := picture_of(panel)) is not None:
+            self._pad.show_behind(picture / (255 if panel.images.dtype == "u1" else 1) if isinstance(panel, ImageGrid) else picture)
 
     def idle_message(self) -> str:
         if self._pad.pixels.any() or not self.caption:

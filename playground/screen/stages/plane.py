@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -16,7 +19,7 @@ from textual.widgets import Static
 from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card
-from dlplay.engine.panels import AnyPanel
+from dlplay.engine.panels import AnyPanel, HeatMap, ImageGrid
 from dlplay.screen.panels.options_bar import label
 from dlplay.screen.panels.panel_widgets import fill, widget_for, write_place
 from dlplay.screen.stages.stage import ActionStage
@@ -93,6 +96,9 @@ class PlaneStage(ActionStage):
         self.bar.show_figure(panel.figure)
         super().answered(panel)
 
+    def show_behind(self, panel: AnyPanel) -> None:
+        self._plane.show_picture(picture_of(panel))
+
     def idle_message(self) -> str:
         return self.caption or HOW_TO_MOVE
 
@@ -120,6 +126,24 @@ class PlaneStage(ActionStage):
     def set_option(self, name: str, value: Any) -> None:
         super().set_option(name, value)
         self._name_axes()
+
+
+def picture_of(panel: AnyPanel) -> NDArray[np.float64] | None:
+    """A matrix, or images in rows of as many as there are rows, as one picture of numbers; None for another kind."""
+    try:
+        if isinstance(panel, HeatMap):
+            return panel.values.numpy().astype(np.float64)
+        if not isinstance(panel, ImageGrid):
+            return None
+        images = panel.images.numpy().astype(np.float64)
+    except ValueError:
+        return None
+    images = images.mean(axis=3) if images.ndim == 4 else images
+    side = math.isqrt(len(images))
+    if images.ndim != 3 or not images.size or side * side != len(images):
+        return None
+    height, width = images.shape[1:]
+    return images.reshape(side, side, height, width).transpose(0, 2, 1, 3).reshape(side * height, side * width)
 
 
 def read_place(text: str) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -110,6 +111,8 @@ class ActionStage(EndsItsWork, Container):
         self._asking = False
         self._stale = False
         self._asked_at = 0.0
+        self._behind: dict[str, Any] | None = None
+        """Options of the picture that stands behind; None when it has to be asked for again."""
         # not Textual's timers: one that fires once never does so if the machine is too busy at the moment it is set
         self._next_question: asyncio.TimerHandle | None = None
         self._unposted: dict[str, Any] = {}
@@ -134,7 +137,7 @@ class ActionStage(EndsItsWork, Container):
 
     @ask.setter
     def ask(self, ask: Ask | None) -> None:
-        self._ask = ask
+        self._ask, self._behind = ask, None
         if self.is_mounted:
             self.call_later(self.ask_question)
 
@@ -155,6 +158,7 @@ class ActionStage(EndsItsWork, Container):
 
     def model_changed(self) -> None:
         """Training has changed the model: ask again, but not so often that it slows training down."""
+        self._behind = None
         if self._next_question is None and self.ask is not None:
             wait = max(0.01, self._asked_at + ASK_SECONDS - time.monotonic())
             self._next_question = asyncio.get_running_loop().call_later(wait, self._ask_if_seen)
@@ -239,10 +243,25 @@ class ActionStage(EndsItsWork, Container):
                     continue
                 if options == self.question_options():
                     self.answered(panel)
+                    await self._ask_behind()
                 else:
                     self._stale = True
         finally:
             self._asking = False
+
+    async def _ask_behind(self) -> None:
+        """Ask for the picture that stands behind, where the model or the options have changed. Why there is none the question tells."""
+        if not self.stage.shows or self.ask is None:
+            return
+        options = filter_options(self.card.panel(self.stage.shows).options, self.options)
+        if options != self._behind:
+            with contextlib.suppress(RunError, OSError):
+                panel = await self.ask(self.stage.shows, options)
+                self._behind = options
+                self.show_behind(panel)
+
+    def show_behind(self, panel: AnyPanel) -> None:
+        """Show the picture that stands behind what a person does."""
 
     def question_options(self) -> dict[str, Any]:
         """Those of the tab's options that the question takes."""

@@ -21,6 +21,8 @@ Behaviour = Literal["greedy", "explore", "random"]
 ATARI_SKIP = 4
 DEFAULT_SIZE, MAX_SIZE = (120, 64), (240, 160)
 """Of a picture: columns and rows of pixels."""
+MARGIN = 0.03
+"""Share of the picture that is left around what is drawn."""
 ENDED = {"terminated": "terminated", "truncated": "time limit (truncated)"}
 
 
@@ -51,6 +53,8 @@ class Player:
         """terminated or truncated; empty while the episode runs."""
         self.previous = ""
         """The result of the episode before this one."""
+        self._drawn: NDArray[np.bool_] | None = None
+        """Pixels (H, W) that anything has been drawn on."""
         self.episode = Episode(0)
         self.reset()
 
@@ -151,7 +155,26 @@ class Player:
             return np.zeros((0, 0, 3), np.uint8), rendered.strip("\n")
         if rendered is None:
             return np.zeros((0, 0, 3), np.uint8), " ".join(f"{value:.3g}" for value in np.ravel(self.observation)[:32])
-        return resize_to_fit(np.asarray(rendered, np.uint8), size), ""
+        return resize_to_fit(self._cropped(np.asarray(rendered, np.uint8)), size), ""
+
+    def _cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part of the picture in which anything has been so far, with a margin: all but the empty sky."""
+        drawn = (pixels != _background(pixels)).any(axis=2)
+        if self._drawn is None or self._drawn.shape != drawn.shape:
+            self._drawn = drawn
+        self._drawn |= drawn
+        box = []
+        for axis in (1, 0):
+            found, size = np.flatnonzero(self._drawn.any(axis=axis)), self._drawn.shape[1 - axis]
+            margin = round(MARGIN * size)
+            box.append(slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin) if len(found) else slice(None))
+        return pixels[box[0], box[1]]
+
+
+def _background(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The colour (3,) that most of the pixels have."""
+    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    return np.asarray(colours[counts.argmax()], np.uint8)
 
 
 def render_mode(settings: DQNSettings) -> str | None:

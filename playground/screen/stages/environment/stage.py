@@ -29,6 +29,8 @@ MAX_PIXELS = (240, 160)
 BESIDE = (34, 58)
 """Cells reserved beside the frame, in a narrow and in a wide window."""
 WIDE = 100
+BELOW = 13
+"""Rows below the picture for what the agent makes of it, where they are stacked."""
 SIDE_BY_SIDE = 52
 """Cells from which the facts stand beside the action values, not below them."""
 NO_PIXELS = Array((0, 0, 3), "u1", b"")
@@ -69,6 +71,7 @@ class EnvironmentStage(ActionStage):
         self._bars.can_focus = False
         self._facts = widgets.Facts(empty="")
         self._controls = Flow(classes="controls")
+        self._values = Container(classes="values")
 
     def compose(self) -> ComposeResult:
         yield self._picture
@@ -76,7 +79,7 @@ class EnvironmentStage(ActionStage):
             yield self.bar
             yield self.message
             yield self._decision
-            with Container(classes="values"):
+            with self._values:
                 yield self._bars
                 yield self._facts
             yield self._controls
@@ -97,10 +100,16 @@ class EnvironmentStage(ActionStage):
         width, height = self.content_size.width, self.content_size.height
         if width < 1 or height < 1:
             return
-        beside = BESIDE[width >= WIDE]
-        columns = max(8, min(round(2 * height * self._aspect), width - beside, MAX_PIXELS[0]))
+        if self.has_class("-tall"):  # the picture above, as wide as it can be, and the rest below
+            height = max(4, height - BELOW)
+            columns = max(8, min(round(2 * height * self._aspect), width, MAX_PIXELS[0]))
+            height = max(4, min(height, round(columns / self._aspect / 2)))
+            self._picture.styles.height = height
+        else:
+            columns = max(8, min(round(2 * height * self._aspect), width - BESIDE[width >= WIDE], MAX_PIXELS[0]))
+            self._picture.styles.height = "1fr"
         self._picture.styles.width = columns
-        self.query_one(".values").set_class(width - columns < SIDE_BY_SIDE, "-below")
+        self._values.set_class((width if self.has_class("-tall") else width - columns) < SIDE_BY_SIDE, "-below")
         size = f"{columns}x{min(2 * height, MAX_PIXELS[1])}"
         if self.options.get(self.option.name) != size:
             self.options[self.option.name] = size
