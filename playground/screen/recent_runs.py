@@ -1,4 +1,4 @@
-"""The last runs of a tab, the newest first, each with what it has reached; a click opens one."""
+"""The last runs of a tab, each with what it has reached, and what there is to compare them with. A click opens a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -31,7 +32,8 @@ SIGNS = {"training": "▶", "waiting": "▶", "paused": "‖", "failed": "✗"}
 
 
 class RecentRuns(EndsItsWork, Widget):
-    """One line for each run: its name, its state, and the card's metric. `poll` keeps them up to date."""
+    """One line for each run: its name, its state, and the card's metric; below, the pretrained model and the baselines, the best first.
+    `poll` keeps them up to date."""
 
     DEFAULT_CSS = "RecentRuns { background: $surface; padding: 0 1; text-wrap: nowrap; }"
 
@@ -48,6 +50,14 @@ class RecentRuns(EndsItsWork, Widget):
         self._of: tuple[str, str] = ("", "")
         """The tab's own run and its state when the runs were last read."""
         self._due = 0.0
+        self._card_shown, self._others = card, list[tuple[str, float]]()
+
+    def compare(self, card: Card, others: Mapping[str, float]) -> None:
+        """The variant of the card that is shown, and what its metric is of others than runs: the pretrained model, baselines."""
+        ranked = sorted(others.items(), key=lambda item: item[1], reverse=card.better == "higher")
+        if (card, ranked) != (self._card_shown, self._others):
+            self._card_shown, self._others = card, ranked
+            self.refresh()
 
     def poll(self, own: str, state: str) -> None:
         """Read the runs again when the tab's `own` run or its state has changed, and every few seconds."""
@@ -64,11 +74,13 @@ class RecentRuns(EndsItsWork, Widget):
 
     def render(self) -> Content:
         width, height = self.content_size
+        metric = self._card_shown.metric
         lines = [Content.assemble(("Runs", "bold"), ("  F4 all", "$foreground 60%"))]
         if not self._runs:
             lines += [Content.styled(line, "$foreground 60%") for line in ("none yet", "F5 trains one")]
-        for run in self._runs[: height - 1]:
-            value = measure(run.metrics.get(self._card.metric), percent=self._percent)
+        below = 2 + len(self._others) if self._others else 0
+        for run in self._runs[: max(height - below - 2, 3)]:
+            value = measure(run.metrics.get(metric), percent=self._percent)
             sign = SIGNS.get(run.state, " ")
             room = max(width - cell_len(value) - 5, 4)
             own = run.name == self._of[0]
@@ -76,14 +88,21 @@ class RecentRuns(EndsItsWork, Widget):
             if not own:
                 mark, name = ("○ ", "$foreground 60%"), (name[0], "")
             lines.append(Content.assemble(mark, name, f" {sign} ", value))
-        return Content("\n").join(lines)
+        if self._others:
+            lines += [Content(""), Content.styled(metric.replace("_", " "), "bold")]
+        for name, number in self._others:
+            value = measure(number, percent=self._percent)
+            room = max(width - cell_len(value) - 1, 4)
+            lines.append(Content.assemble((f"{fit(name, room):<{room}}", "$foreground 60%"), " ", value))
+        return Content("\n").join(lines[:height])
 
     @property
     def _percent(self) -> bool:
-        return any(chart.percent for chart in self._card.all_charts if self._card.metric in chart.held_out)
+        card = self._card_shown
+        return any(chart.percent for chart in card.all_charts if card.metric in chart.held_out)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return 1 + max(len(self._runs), 2)
+        return 1 + max(len(self._runs), 2) + (2 + len(self._others) if self._others else 0)
 
     def on_click(self, event: events.Click) -> None:
         row = event.get_content_offset_capture(self).y - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +19,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints.shipped import Shipped, shipped
 from dlplay.engine import stages
 from dlplay.engine.card import Card
 from dlplay.engine.commands import View
@@ -143,6 +146,9 @@ class ArchitectureTab(Vertical):
         self._too_small = Static(id="too-small")
         self._run_bar = RunBar()
         self._charts_due = 0.0
+        self._shipped: Shipped | None = None
+        with contextlib.suppress(CheckpointError):
+            self._shipped = next((model for model in shipped().values() if model.architecture == card.name), None)
         self._looking_back = False
         self._film: object = None
         """The film that is being played; None while none is."""
@@ -313,6 +319,7 @@ class ArchitectureTab(Vertical):
         self.set_class(link.busy or link.state == "paused", "-training")
         self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
+        self.runs.compare(variant, self._others(variant))
         self.runs.poll(link.run.name if link.run is not None else "", link.state)
         panels, self._new_panels = self._new_panels, {}
         training = link.run is None or link.state in ("starting", "training")
@@ -354,6 +361,14 @@ class ArchitectureTab(Vertical):
         """The card for the run's settings, or for those that a run would start with."""
         history = self.link.history
         return self.card.of(history.settings if history.started else self.form.values)
+
+    def _others(self, card: Card) -> dict[str, float]:
+        """What the card's metric is of the pretrained model and of the baselines: those of the run, or of the pretrained model."""
+        model = self._shipped
+        own = self.link.history.baselines.get(card.metric)
+        reached = {"pretrained": model.metrics[card.metric]} if model is not None and card.metric in model.metrics else {}
+        known = own if own is not None else model.baselines.get(card.metric, {}) if model is not None else {}
+        return reached | dict(known)
 
     def run_bar_state(self) -> RunBarState:
         """What the run bar shows."""
