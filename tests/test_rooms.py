@@ -67,7 +67,7 @@ async def test_a_room_is_a_tab(rooms: Path, tmp_path: Path) -> None:
         await pilot.press("slash", "space")
         await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 200)
         await until(lambda: "nearest" in screen_text(app), 90)
-        await until(lambda: "both" in part_text(app, "Inspector"))  # the panel answered
+        await until(lambda: "both" in part_text(app, "#right Inspector"))  # the panel answered
         await pilot.press("q")
         await pilot.press("s")
         await until(lambda: app._exit)
@@ -128,7 +128,7 @@ async def test_a_panel_that_breaks_says_so_in_its_place(rooms: Path, tmp_path: P
         await until(lambda: "My net" in screen_text(app))
         await pilot.press("space")
         await until(lambda: app.tab.link is not None and app.tab.link.history.step >= 100)  # over before anybody looks, or not
-        await until(lambda: "could not be made: RuntimeError" in part_text(app, "Inspector"), 90)
+        await until(lambda: "could not be made: RuntimeError" in part_text(app, "#right Inspector"), 90)
         await pilot.press("q")
         await pilot.press("s")
         await until(lambda: app._exit)

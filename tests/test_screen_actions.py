@@ -31,7 +31,7 @@ async def test_a_key_does_the_action_with_the_options_of_the_tab(tmp_path: Path,
         action = next(action for action in app.tab.card.actions if action.name == "place")
         await pilot.press(action.key)
         await until(lambda: done == [("place", {"point": "0.5,1"})])
-        await until(lambda: "done, and marked on the curves" in part_text(app, "ActionStage"))
+        await until(lambda: "done, and marked on the curves" in part_text(app, "ActionStage .message"))
         found = {command.title for command in app.get_system_commands(app.screen)}
         assert f"{action.title} ({action.key})" in found
         await pilot.press("f1")
@@ -44,7 +44,7 @@ async def test_what_changes_the_training_needs_a_training(tmp_path: Path) -> Non
         with pytest.raises(RunError, match="nothing is training yet"):
             await app.tab.link.act(action.name, {})
         await pilot.press(action.key)
-        await until(lambda: NOTHING_TRAINS in part_text(app, "ActionStage"))
+        await until(lambda: NOTHING_TRAINS in part_text(app, "ActionStage .message"))
 
 
 async def test_a_key_of_another_tab_does_nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,8 @@ async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
         form = app.tab.form
         size = form.fields["drawing"].pad
         assert size is not None
-        form.cursor = 1 + list(form.fields).index("drawing")
+        app.tab.show_all_settings(True)
+        form.go_to("drawing")
         form.query_one("#form-scroll").focus()
         form.draw()
         await until(lambda: "pixels" in part_text(app, "SettingsForm"))

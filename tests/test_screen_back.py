@@ -52,7 +52,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def answered_of(app: PlaygroundApp, step: int) -> bool:
     """Whether title, run bar, stage and a panel say of which step they are."""
     words = f"as of step {step:,}"
-    inspector = part_text(app, "Inspector")
+    inspector = part_text(app, "#right Inspector")
     return words in part_text(app, "#titles") and f"{words} · " in inspector and f"◂ {words}" in part_text(app, "RunBar") and (
         f"at step {step:,}" in part_text(app, "ActionStage")
     )  # fmt: skip
@@ -180,7 +180,7 @@ async def test_a_run_that_trains_is_looked_back_at_while_it_goes_on(tmp_path: Pa
         assert link.past == moments[3]
         await pilot.press("Z")
         await until(lambda: link.past is None)
-        await until(lambda: ", label " in part_text(app, "Inspector"))
+        await until(lambda: ", label " in part_text(app, "#right Inspector"))
 
         # a branch from a living run leaves it alive
         await pilot.press("z")
@@ -219,14 +219,14 @@ async def test_in_a_small_window_it_works_on_every_page(runs: Path) -> None:
         await pilot.press("z")
         await until(lambda: f"as of step {STEPS}" in part_text(app, "#titles"))
         await pilot.press("left_parenthesis")
-        await until(lambda: "as of step 108 · " in part_text(app, "Inspector"))
+        await until(lambda: "as of step 108 · " in part_text(app, "#right Inspector"))
         await pilot.press("escape")
         await until(lambda: "as of" not in screen_text(app))
 
 
 async def show_page(app: PlaygroundApp, pilot: Pilot[None], number: str) -> None:
     app.tab.show_page(number)
-    await until(lambda: ", label " in part_text(app, "Inspector"))
+    await until(lambda: ", label " in part_text(app, "#right Inspector"))
 
 
 async def test_without_history_and_without_a_run_it_says_so(runs: Path) -> None:

@@ -14,7 +14,8 @@ from tests.screen_pilot import opened, part_text, until
 
 
 def go_to(form: SettingsForm, name: str) -> None:
-    form.cursor = 1 + list(form.fields).index(name)
+    form.fold(False)
+    form.go_to(name)
     form.query_one("#form-scroll").focus()
     form.draw()
 
@@ -93,14 +94,16 @@ async def test_choices_cycle_with_the_arrows_and_the_mouse(tmp_path: Path) -> No
         assert form.values["norm"] == choices[(choices.index(before) + 1) % len(choices)]
         await pilot.press("left")
         assert form.values["norm"] == before
-        row = 1 + list(form.fields).index("norm")
+        row = form.lines.index("norm")
         await pilot.click("#rows-above", offset=(14, row))  # ‹
         await until(lambda: form.values["norm"] == choices[choices.index(before) - 1])
 
 
 async def test_a_click_on_a_value_edits_it(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
-        row = 1 + list(app.tab.form.fields).index("batch")
+        app.tab.show_all_settings(True)
+        await until(lambda: "batch" in part_text(app, "#rows-above"))
+        row = app.tab.form.lines.index("batch")
         await pilot.click("#rows-above", offset=(15, row))
         await until(lambda: editor(app).has_focus)
         assert editor(app).value == str(app.tab.form.values["batch"])
@@ -130,9 +133,10 @@ async def test_the_row_under_the_cursor_says_what_it_does(tmp_path: Path) -> Non
         assert app.tab.form.cursor == 0
 
 
-async def test_a_change_in_mid_run_says_when_it_takes_effect(tmp_path: Path) -> None:
+async def test_a_change_in_mid_run_says_when_it_takes_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path, tab="convnet") as (app, _):
         form = app.tab.form
+        monkeypatch.setattr(app.tab, "draw_changes", lambda: None)  # there is no run
         form.show_running({**form.values})
         assert form.pending == []
         form.put("batch", "17")
@@ -159,6 +163,7 @@ def test_a_preset_is_recognised_by_its_settings() -> None:
 async def test_the_row_under_the_cursor_is_in_sight_after_the_form_had_the_whole_window(tmp_path: Path) -> None:
     async with opened(tmp_path, (140, 32), tab="convnet") as (app, pilot):
         form = app.tab.form
+        app.tab.show_all_settings(True)
         form.query_one("#form-scroll").focus()
         await pilot.press("end")
         await until(lambda: "save every" in part_text(app, "SettingsForm"))

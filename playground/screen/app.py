@@ -352,7 +352,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.do(event.tab, event.tab.controls.load(event.name, run=True, train=False))
 
     def action_stage(self) -> None:
-        self.tab.show_page("1")
+        self.tab.show_page("1", to_type=True)
 
     def action_faster(self) -> None:
         self.tab.controls.change_speed(1)

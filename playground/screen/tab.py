@@ -156,6 +156,8 @@ class ArchitectureTab(Vertical):
         """The step at which the stage last asked the model: of the checkpoint that is looked back at, and of the run."""
         self._reported: Failed | None = None
         self._page_to_focus = ""
+        self._to_type = False
+        """Whether a line of text may take the focus: a person has asked to type."""
         self.attaches = False
         """A run is about to be shown: its curves come before the stage where only one page fits."""
         self._turned = False
@@ -244,8 +246,8 @@ class ArchitectureTab(Vertical):
         self._page_bar.page = self.page
         self.call_after_refresh(self._watch_views)
 
-    def show_page(self, number: str) -> None:
-        """Turn to a page and focus it; where all are shown, only focus that part. Settings unfold, or fold when they have the focus."""
+    def show_page(self, number: str, *, to_type: bool = False) -> None:
+        """Turn to a page and focus it, its line of text only `to_type`; where all are shown, only focus that part. Settings unfold, or fold when they have the focus."""
         if number not in dict(self._pages):
             return
         if not self.paged and number == SETTINGS and self.has_class("-settings") and self.form.has_focus_within:
@@ -257,7 +259,7 @@ class ArchitectureTab(Vertical):
             self.show_all_settings(True)
         self._turned = True
         self.page = number
-        self._page_to_focus = number
+        self._page_to_focus, self._to_type = number, to_type
         self._focus_page()
 
     def show_all_settings(self, shown: bool) -> None:
@@ -277,15 +279,18 @@ class ArchitectureTab(Vertical):
         focused = self.screen.focused
         if focused is None or self not in focused.ancestors:
             self._page_to_focus = self.page if self.paged else TRY_IT if self.stage is not None else CURVES
+            self._to_type = False
             self._focus_page()
 
     def _focus_page(self) -> None:
         """Focus the part that was turned to. Panels that are mounted when their page is first shown get the focus then."""
-        part = {TRY_IT: "ActionStage", CURVES: "LineChart", INSPECT: "PanelView", SETTINGS: "#form-scroll"}.get(self._page_to_focus)
+        part = {TRY_IT: "ActionStage", CURVES: "LineChart", INSPECT: "#right PanelView", SETTINGS: "#form-scroll"}.get(self._page_to_focus)
         for widget in self.query(part) if part is not None else ():
             if widget.display:
                 parts = [widget, *widget.query("*")]
-                target = next((part for part in parts if part.focusable and not isinstance(part, Input)), None)
+                targets = [part for part in parts if part.focusable]
+                wanted = [part for part in targets if isinstance(part, Input) == self._to_type]
+                target = next(iter([*wanted, *targets]), None)
                 if target is not None:
                     self._page_to_focus = ""
                     self.call_after_refresh(self._focus_if_visible, target)

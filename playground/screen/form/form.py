@@ -92,9 +92,8 @@ class SettingsForm(Vertical):
         self.editing = False
         self._title = Static(id="form-title")
         self._scroll = FieldScroll(id="form-scroll")
-        label = label_width([PRESET, *self.fields])
-        self._above, self._below = FieldRows(label, id="rows-above"), FieldRows(label, id="rows-below")
-        self._editor = FieldEditor(label)
+        self._above, self._below = FieldRows(id="rows-above"), FieldRows(id="rows-below")
+        self._editor = FieldEditor()
         self._more = Static(id="form-more")
         self._help = Static(id="form-help")
 
@@ -177,8 +176,9 @@ class SettingsForm(Vertical):
         self.cursor = min(self.cursor, len(rows) - 1)  # a folded form loses the row of a setting that has its default again
         split = self.cursor if self.editing else len(rows)
         focused = self.has_focus_within
-        self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None)
-        self._below.show(rows[split + 1 :], split + 1, None)
+        label = label_width(row.label for row in rows)
+        self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None, label)
+        self._below.show(rows[split + 1 :], split + 1, None, label)
         on_reset = sum(not self.fields[name].live for name in self.pending)
         hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.fields)})" if self.folded else ""
         title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$foreground 60% not bold"))
@@ -235,7 +235,7 @@ class SettingsForm(Vertical):
             return None
         self.editing = True
         self.problem = ""
-        self._editor.open(name.replace("_", " "), typed.show(self.values[name]))
+        self._editor.open(name.replace("_", " "), typed.show(self.values[name]), label_width(row.label for row in self.rows()))
         self.draw()
         self.keep_in_view()
         return None
@@ -342,6 +342,7 @@ class SettingsForm(Vertical):
         except SettingsError as error:
             self.problem = str(error)
         self._editor.show_problem(self.problem or warning)
+        self.keep_in_view()  # it may take several lines
 
     @on(FieldEditor.Submitted)
     def _submitted(self, event: FieldEditor.Submitted) -> None:
@@ -406,7 +407,7 @@ class SettingsForm(Vertical):
     def _scroll_to_cursor(self) -> None:
         scroll = self._scroll
         top, height = round(scroll.scroll_y), scroll.size.height
-        last = self.cursor + (1 if self.editing else 0)
+        last = self.cursor + (max(self._editor.size.height - 1, 1) if self.editing else 0)
         if self.cursor < top or last >= top + height:
             scroll.scroll_to(y=self.cursor if self.cursor < top else last - height + 1, animate=False)
 

@@ -23,7 +23,7 @@ from dlplay.screen.flow import fit
 from dlplay.screen.line_input import LineInput
 
 PRESET = "preset"
-MIN_LABEL, MAX_LABEL = 14, 20
+MIN_LABEL, MAX_LABEL = 10, 20
 """Width of the labels in cells, with the space before and the gap behind; a longer one is cut."""
 
 
@@ -59,17 +59,18 @@ class FieldRows(Widget):
         """-1 or 1 when ‹ or › was hit."""
         on_value: bool
 
-    def __init__(self, label: int = MIN_LABEL, id: str | None = None) -> None:
+    def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._label = label
+        self._label = MIN_LABEL
         self._rows: list[Row] = []
         self._first = 0
         self._cursor: int | None = None
 
-    def show(self, rows: list[Row], first: int, cursor: int | None) -> None:
-        """`first` is the number of the first row, `cursor` the number of the row under the cursor."""
-        if (rows, first, cursor) == (self._rows, self._first, self._cursor):
+    def show(self, rows: list[Row], first: int, cursor: int | None, label: int) -> None:
+        """`first` is the number of the first row, `cursor` that of the row under the cursor; `label` cells are for the labels."""
+        if (rows, first, cursor, label) == (self._rows, self._first, self._cursor, self._label):
             return
+        self._label = label
         taller = len(rows) != len(self._rows)
         self._rows, self._first, self._cursor = rows, first, cursor
         self.refresh(layout=taller)
@@ -160,10 +161,9 @@ class FieldEditor(Vertical):
 
         text: str
 
-    def __init__(self, label: int = MIN_LABEL) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._label = Static(id="editor-label")
-        self._label.styles.width = label
         self._input = LineInput(id="editor-input", compact=True, select_on_focus=True)
         self._problem = Static(id="editor-problem")
 
@@ -176,8 +176,9 @@ class FieldEditor(Vertical):
     def on_mount(self) -> None:
         self.display = False
 
-    def open(self, label: str, text: str) -> None:
-        """Show the editor and focus it."""
+    def open(self, label: str, text: str, width: int) -> None:
+        """Show the editor and focus it; `width` cells are for the label."""
+        self._label.styles.width = width
         self._label.update(Content(" " + label))
         with self._input.prevent(Input.Changed):
             self._input.value = text

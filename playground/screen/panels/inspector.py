@@ -70,7 +70,7 @@ class Inspector(Vertical):
         self._options: dict[str, Any] = {}
         self._visible_names: tuple[str, ...] = ()
         self._shown = range(0)
-        self._titles = Flow(id="titles")
+        self._titles = Flow(id=None if self._only else "titles")
         self._grid = Grid(id="panels")
 
     def compose(self) -> ComposeResult:

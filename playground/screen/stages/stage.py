@@ -305,7 +305,7 @@ class ActionStage(EndsItsWork, Container):
         stale = bool(self._refusal) if self.ask is not None else self._answered_options != self.question_options()
         self.set_class(self._answered_options is not None and stale, "-stale")
         text = f"✗ {problem}" if problem else f"✓ {self._notice}" if self._notice else unavailable or self.remark or self.idle_message()
-        lines = self.MAX_MESSAGE_LINES if problem else 1
+        lines = self.MAX_MESSAGE_LINES if problem or self._notice else 1
         width = max(10, self.message.size.width or self.size.width)
         self.message.update(fit(text.replace("\n", " "), width if lines == 1 else lines * (width - 6)))
 
