@@ -40,7 +40,7 @@ async def draw(app: BarApp, pilot: Pilot[None], *keys: str) -> None:
 async def test_a_drawing_is_drawn_on_a_pad_and_an_empty_one_takes_it_away() -> None:
     app = BarApp()
     async with app.run_test(size=(100, 40)) as pilot:
-        await draw(app, pilot, "space")
+        await draw(app, pilot, "p")
         (name, text) = app.told[-1]
         assert name == "drawing"
         ink = parse_drawing(str(text))

@@ -270,7 +270,7 @@ async def test_a_page_that_was_turned_to_while_the_tab_opened_stays(tmp_path: Pa
 
 
 async def test_the_footer_of_a_sentence_begins_with_the_way_to_type_it(tmp_path: Path) -> None:
-    async with opened(tmp_path, (80, 24), tab="bert") as (app, pilot):
+    async with opened(tmp_path, (80, 24), tab="bert") as (app, _):
         await until(lambda: screen_text(app).splitlines()[-1].strip().startswith("/ type the line"))
 
 

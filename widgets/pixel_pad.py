@@ -24,7 +24,7 @@ _SOFT_EDGE = 0.35
 class PixelPad(Surface):
     """Draw with the left mouse button; the right button, or shift, erases.
 
-    With keys: arrows move, space lowers or lifts the pen, d draws a dot, x switches between pen and eraser, c clears.
+    With keys: arrows move, p lowers or lifts the pen, d draws a dot, x switches between pen and eraser, c clears.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -32,7 +32,7 @@ class PixelPad(Surface):
         Binding("right", "move(0, 1)", "right", show=False),
         Binding("up", "move(-1, 0)", "up", show=False),
         Binding("down", "move(1, 0)", "down", show=False),
-        Binding("space", "toggle_pen", "pen", key_display="space"),
+        Binding("p", "toggle_pen", "pen", key_display="p"),
         Binding("d", "dot", "dot", show=False),
         Binding("x", "toggle_eraser", "erase", key_display="x"),
         Binding("c", "clear", "clear", key_display="c"),
@@ -123,10 +123,10 @@ class PixelPad(Surface):
 
     def _status(self, width: int, palette: Palette) -> Row:
         if not self.has_focus:
-            return [Segment(fit("draw with the mouse, or with arrows and space", width), palette.style("muted"))]
+            return [Segment(fit("draw with the mouse, or with arrows and p", width), palette.style("muted"))]
         pen = "eraser" if self.erasing else "pen"
-        space = f"space {'lifts' if self.pen_down else 'lowers'} the {pen}"
-        return [Segment(fit(f"{space} · x {'draws' if self.erasing else 'erases'} · c clears", width), palette.style("muted"))]
+        pen_key = f"p {'lifts' if self.pen_down else 'lowers'} the {pen}"
+        return [Segment(fit(f"{pen_key} · x {'draws' if self.erasing else 'erases'} · c clears", width), palette.style("muted"))]
 
     # Ink
 

@@ -247,7 +247,8 @@ class ArchitectureTab(Vertical):
         self.call_after_refresh(self._watch_views)
 
     def show_page(self, number: str, *, to_type: bool = False) -> None:
-        """Turn to a page and focus it, its line of text only `to_type`; where all are shown, only focus that part. Settings unfold, or fold when they have the focus."""
+        """Turn to a page and focus it, its line of text only `to_type`; where all are shown, only focus that part.
+        Settings unfold, or fold when they have the focus."""
         if number not in dict(self._pages):
             return
         if not self.paged and number == SETTINGS and self.has_class("-settings") and self.form.has_focus_within:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
+from textual.message import Message
 
 from dlplay import widgets
 from dlplay.engine import stages
@@ -23,11 +26,22 @@ from dlplay.screen.stages.stage import ActionStage
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row
 
-HOW_TO_DRAW = "draw with the mouse, or with arrows and space (pen down or up)"
+HOW_TO_DRAW = "draw with the mouse, or with arrows and p (pen down or up)"
 WIDE = 100
 """Cells from which there is room to say how to draw behind the caption."""
 MIN_BARS = 24
 """Cells that a column of bars needs."""
+
+
+class _Beside(Horizontal):
+    """The pad and what is beside it."""
+
+    @dataclasses.dataclass
+    class Resized(Message):
+        size: Size
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized(self.size))
 
 
 class _Pad(widgets.PixelPad):
@@ -52,16 +66,18 @@ class PadStage(ActionStage):
         self._columns: list[widgets.Bars] = [widgets.Bars()]
         self._columns[0].empty = "the model's prediction for the drawing"
         self._panel: Bars | None = None
+        self._beside, self._bars = _Beside(classes="beside"), Horizontal(classes="columns")
 
     def compose(self) -> ComposeResult:
-        yield self._pad
-        with Vertical(classes="answer"):
-            yield self.bar
-            yield self.message
-            with Horizontal(classes="columns"):
-                yield from self._columns
-            yield self._actions
-            yield self.chips
+        yield self.bar
+        with self._beside:
+            yield self._pad
+            with Vertical(classes="answer"):
+                yield self.message
+                with self._bars:
+                    yield from self._columns
+                yield self._actions
+                yield self.chips
 
     def on_mount(self) -> None:
         drawing = str(self.options.get(self.option.name, "") or "")
@@ -73,12 +89,15 @@ class PadStage(ActionStage):
         self.draw_message()
         self.ask_question()
 
-    def on_resize(self) -> None:
+    @on(_Beside.Resized)
+    def _arrange(self, event: _Beside.Resized) -> None:
         """Keep the pixels square, and give the bars as many columns as they need."""
+        event.stop()
         rows, columns = self.stage.size
-        scale = 2 * max(1, self.size.height) / rows  # half cells per pixel
+        width, height = event.size
+        scale = 2 * max(1, height) / rows  # half cells per pixel
         scale = max(1.0, scale - scale % 2 if scale >= 2 else scale)
-        self._pad.styles.width = max(4, min(round(columns * scale), self.size.width // 2))
+        self._pad.styles.width = max(4, min(round(columns * scale), width // 2))
         self.call_after_refresh(self._draw_answer)
         self.draw_message()
 
@@ -106,7 +125,7 @@ class PadStage(ActionStage):
         panel = self._panel
         if panel is None or not self.is_attached:
             return
-        container = self.query_one(".columns", Horizontal)
+        container = self._bars
         rows, width = max(1, container.size.height), container.size.width
         count = min(-(-len(panel.labels) // rows), max(1, width // MIN_BARS), 4) or 1
         while len(self._columns) < count:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -46,12 +46,13 @@ class PlaneStage(ActionStage):
         self._body: Widget | None = None
 
     def compose(self) -> ComposeResult:
-        yield self._plane
-        with self._beside:
-            yield self.bar
-            yield self.message
-            yield self._empty
-            yield self.chips
+        yield self.bar
+        with Horizontal(classes="beside"):
+            yield self._plane
+            with self._beside:
+                yield self.message
+                yield self._empty
+                yield self.chips
 
     def on_mount(self) -> None:
         self._place_cursor()
@@ -61,7 +62,7 @@ class PlaneStage(ActionStage):
 
     def on_resize(self) -> None:
         """Keep the plane about square; a cell is twice as high as wide."""
-        self._plane.styles.width = max(10, min(2 * max(1, self.size.height - 1), int(self.size.width * MAX_WIDTH)))
+        self._plane.styles.width = max(10, min(2 * max(1, self.size.height - 2), int(self.size.width * MAX_WIDTH)))
         self.draw_message()
 
     def _place_cursor(self) -> None:

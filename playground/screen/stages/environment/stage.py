@@ -34,7 +34,7 @@ BELOW = 13
 SIDE_BY_SIDE = 52
 """Cells from which the facts stand beside the action values, not below them."""
 NO_PIXELS = Array((0, 0, 3), "u1", b"")
-KEYS = {"left": "←", "right": "→", "up": "↑", "down": "↓", "space": "space"}
+KEYS = {"left": "←", "right": "→", "up": "↑", "down": "↓", "space": "f"}
 """Keys with which a person can play."""
 
 
@@ -51,7 +51,7 @@ class EnvironmentStage(ActionStage):
         Binding("right", "play('right')", "play yourself", key_display="← →", show=False),
         Binding("up", "play('up')", "play yourself", key_display="↑ ↓", show=False),
         Binding("down", "play('down')", "play yourself", key_display="↑ ↓", show=False),
-        Binding("space", "play('space')", "play yourself", show=False),
+        Binding("f", "play('space')", "play yourself", show=False),
         *STEPPING,
     ]
     MAX_MESSAGE_LINES: ClassVar[int] = 4
