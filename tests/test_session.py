@@ -71,12 +71,12 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
 def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs)) as terminal:
         terminal.until("equally likely")  # the shipped model answers before anything was trained
-        terminal.press("4")
+        terminal.press("/")
         terminal.until("leave the line")
         terminal.press("\x01", "\x0b")  # the line is emptied
         for letter in "if the":
             terminal.press(letter)
-        terminal.until(lambda: re.search(r"^ *1 \S.* \d+\.\d %", terminal.text, re.M) and "if the" in terminal.text)
+        terminal.until(lambda: re.search(r" 1 \S+ .*\d+\.\d %", terminal.text) and "if the" in terminal.text)
         leave_line(terminal)
         terminal.press("space")
         terminal.until(lambda: step_on_screen(terminal) > 400)
@@ -177,7 +177,7 @@ def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: i
             assert not {name for name in terminal.colours if re.fullmatch("[0-9a-f]{6}", name)}, "a colour the terminal does not know"
         terminal.press("3")
         terminal.until(", label ")
-        terminal.press("4")
+        terminal.press("1")
         terminal.until("Draw")
         terminal.press("q")
         terminal.until(lambda: terminal.status is not None)
@@ -227,7 +227,7 @@ def test_no_folder_of_a_model_that_was_shown_is_left(runs: Path) -> None:
 def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
     with Terminal(name, "--runs-dir", str(runs)) as terminal:
         terminal.until(answer)
-        terminal.press("4")
+        terminal.press("/")
         terminal.until("leave the line")
         terminal.paste("the value of " * 80_000)
         terminal.until("1,040,000 characters pasted")

@@ -365,8 +365,8 @@ def bars_shown(app: StageApp) -> str:
 async def test_a_drag_draws_and_the_answer_follows() -> None:
     model = Model()
     app = StageApp(PadStage, PAD, model)
-    async with app.run_test(size=(80, 8)) as pilot:
-        await until(pilot, lambda: bars_shown(app) == "0 1 2 3 4 5 6 7 8 9", "every class is seen in eight rows")
+    async with app.run_test(size=(80, 10)) as pilot:
+        await until(pilot, lambda: bars_shown(app) == "0 1 2 3 4 5 6 7 8 9", "every class is seen in few rows")
         pad = app.query_one(widgets.PixelPad)
         await pilot.mouse_down(pad, offset=(7, 1))
         await pilot.hover(pad, offset=(7, 6))
@@ -384,12 +384,12 @@ async def test_a_drag_draws_and_the_answer_follows() -> None:
 async def test_drawing_with_keys_and_stepping_through_images() -> None:
     model = Model()
     app = StageApp(PadStage, PAD, model)
-    async with app.run_test(size=(80, 8)) as pilot:
+    async with app.run_test(size=(80, 10)) as pilot:
         await until(pilot, lambda: bars_shown(app), "an answer")
         app.query_one(widgets.PixelPad).focus()
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: model.asked[-1][1].get("image") == 1, "the next image")
-        await pilot.press("space", "down", "down", "space")
+        await pilot.press("p", "down", "down", "p")
         await until(pilot, lambda: model.asked[-1][1].get("drawing"), "a stroke by keys")
         actions = app.query_one(".actions", Flow)
         place = actions.place("clear")

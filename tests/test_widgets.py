@@ -218,7 +218,7 @@ async def test_drawing_and_erasing_with_keys() -> None:
     pad = PixelPad(8, 8)
     stage = Stage(pad)
     async with stage.run_test(size=(40, 9)) as pilot:
-        await pilot.press("space", "right", "right", "space", "down")
+        await pilot.press("p", "right", "right", "p", "down")
         assert pad.pixels[4, 4:7].tolist() == [16.0] * 3
         assert pad.pixels[5, 6] < 16
         message = stage.heard[-1]

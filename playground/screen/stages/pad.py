@@ -70,10 +70,10 @@ class PadStage(ActionStage):
 
     def compose(self) -> ComposeResult:
         yield self.bar
+        yield self.message
         with self._beside:
             yield self._pad
             with Vertical(classes="answer"):
-                yield self.message
                 with self._bars:
                     yield from self._columns
                 yield self._actions

@@ -47,10 +47,10 @@ class PlaneStage(ActionStage):
 
     def compose(self) -> ComposeResult:
         yield self.bar
+        yield self.message
         with Horizontal(classes="beside"):
             yield self._plane
             with self._beside:
-                yield self.message
                 yield self._empty
                 yield self.chips
 
@@ -62,7 +62,7 @@ class PlaneStage(ActionStage):
 
     def on_resize(self) -> None:
         """Keep the plane about square; a cell is twice as high as wide."""
-        self._plane.styles.width = max(10, min(2 * max(1, self.size.height - 2), int(self.size.width * MAX_WIDTH)))
+        self._plane.styles.width = max(10, min(2 * max(1, self.size.height - 3), int(self.size.width * MAX_WIDTH)))
         self.draw_message()
 
     def _place_cursor(self) -> None:
