@@ -101,6 +101,11 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         chosen = themes.remembered(self._config_path)
         self.theme = chosen if chosen in self.available_themes else themes.DARK.name
 
+    def get_css_variables(self) -> dict[str, str]:
+        """Those of the theme, with text that can be read."""
+        self.theme_variables = themes.readable_variables(super().get_css_variables())
+        return self.theme_variables
+
     def get_driver_class(self) -> type[Any]:
         """Textual's own, but one that knows how fast the terminal accepts output."""
         found = super().get_driver_class()

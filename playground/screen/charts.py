@@ -282,7 +282,7 @@ class ChartColumn(Vertical):
         self._more.display = fit < count
         hidden = [chart.card.title for chart in charts if not chart.display]
         text = f"{len(hidden)} more: {', '.join(hidden)}"
-        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (text, "$foreground 60%")))
+        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (text, "$text-muted")))
         self._drawn = NOTHING
         if self._history is not None:
             self.call_after_refresh(self.show, self._history, self._companions)

@@ -178,7 +178,7 @@ class KeyHints(Widget):
         for hint in hints:
             key, label, active = hint
             self._spans.append((y, x, x + _width(hint) - GAP, active))
-            parts += [Content.styled(key, "bold $text-accent"), Content.styled(f" {label}", "$foreground 60%"), Content(" " * GAP)]
+            parts += [Content.styled(key, "bold $text-accent"), Content.styled(f" {label}", "$text-muted"), Content(" " * GAP)]
             x += _width(hint)
         return Content("").join(parts)
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-QUIET = "$foreground 60%"
+QUIET = "$text-muted"
 
 
 class TabBar(Widget):

@@ -32,7 +32,7 @@ class Sheet(App[None]):
     CSS = """
     Grid { grid-gutter: 1 2; padding: 1 2; }
     .title { text-style: bold; height: 1; }
-    .caption { color: $foreground 60%; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    .caption { color: $text-muted; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, pictures: Sequence[tuple[str, AnyPanel]], columns: int) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from textual.color import Color, ColorParseError
 from textual.theme import Theme
+
+from dlplay.widgets.drawing.contrast import RGB, TEXT, readable
+from dlplay.widgets.drawing.palette import blend
 
 DARK = Theme(
     name="playground-dark",
@@ -39,6 +43,9 @@ LIGHT = Theme(
 )
 CYCLE = (DARK.name, LIGHT.name, "nord", "gruvbox", "solarized-light", "textual-ansi")
 """The themes that ctrl+t cycles through; the palette offers all."""
+MUTED = 0.38
+"""How much of the background is in text that says less."""
+COLOURED = ("text-primary", "text-secondary", "text-accent", "text-warning", "text-error", "text-success")
 
 
 def remembered(path: Path) -> str:
@@ -65,3 +72,30 @@ def config_path() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("dlplay", appauthor=False)) / "screen.json"
+
+
+def readable_variables(variables: dict[str, str]) -> dict[str, str]:
+    """A theme's variables, with those for text moved until they can be read on each of its backgrounds.
+
+    Those of a theme that leaves its colours to the terminal stay as they are.
+    """
+    grounds = [_rgb(variables[name]) for name in ("background", "surface", "panel")]
+    foreground = _rgb(variables["foreground"])
+    known = [ground for ground in grounds if ground is not None]
+    if foreground is None or len(known) < len(grounds):
+        return variables
+    muted = blend(foreground, known[1], MUTED)
+    wanted = {"foreground": foreground, "text-muted": muted, "text-disabled": muted}
+    for name in COLOURED:
+        if (colour := _rgb(variables[name])) is not None:
+            wanted[name] = colour
+    return variables | {name: "#{:02X}{:02X}{:02X}".format(*readable(colour, known, TEXT)) for name, colour in wanted.items()}
+
+
+def _rgb(value: str) -> RGB | None:
+    """None for what depends on where it stands, or on the terminal."""
+    try:
+        colour = Color.parse(value)
+    except ColorParseError:
+        return None
+    return None if colour.ansi is not None or colour.auto or colour.a < 1 else colour.rgb

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from rich.color import Color
 from rich.style import Style
 
+from dlplay.widgets.drawing.contrast import LINE, RGB, TEXT, readable
+
 if TYPE_CHECKING:
     from textual.dom import DOMNode
 
-RGB = tuple[int, int, int]
 Mode = Literal["full", "256", "16", "mono"]
 
 LEVELS = 32
@@ -38,15 +39,16 @@ _VIRIDIS_ON_LIGHT: tuple[RGB, ...] = (
     (238, 238, 212), (206, 229, 120), (122, 209, 81), (53, 183, 121), (31, 158, 137),
     (38, 130, 142), (49, 104, 142), (62, 73, 137), (72, 40, 120), (68, 1, 84),
 )  # fmt: skip
-# With 256 colours, a ramp of arbitrary colours would not be even: these are colours of the terminal's cube, by rising brightness.
-_CUBE = ("00005f", "000087", "005f87", "008787", "00af87", "00d75f", "5fd75f", "87d75f", "afd75f", "d7d75f", "ffff5f")
-_CUBE_ON_LIGHT = ("ffffd7", "d7d75f", "afd75f", "5fd75f", "00af5f", "008787", "005f87", "005faf", "5f0087", "000087", "00005f")
-_CUBE_BACKDROP = ("000000", "1c1c1c", "00005f", "303030", "005f5f", "4e4e4e", "5f5f5f")
-_CUBE_BACKDROP_ON_LIGHT = ("ffffff", "eeeeee", "ffffd7", "dadada", "d7d7af", "afd7af", "bcbcbc")
-_CUBE_UNDER = ("00005f", "000087", "005faf", "0087d7", "00afff", "5fafff", "87d7ff")
-_CUBE_OVER = ("5f0000", "875f00", "af5f00", "d78700", "ff8700", "ffaf00", "ffd75f")
-_CUBE_UNDER_ON_LIGHT = ("afd7ff", "87d7ff", "5fafff", "0087d7", "005faf", "000087", "00005f")
-_CUBE_OVER_ON_LIGHT = ("ffd7af", "ffd75f", "ffaf00", "ff8700", "d75f00", "af5f00", "870000")
+# With 256 colours, a ramp of arbitrary colours would not be even: these are colours of the terminal's cube and greys, each
+# brighter than the one before (CIE L*) by at most 17.
+_CUBE = ("00005f", "000087", "5f0087", "005f87", "008787", "00af87", "5fd75f", "d7d75f", "ffff5f")
+_CUBE_ON_LIGHT = ("ffffd7", "d7d75f", "5fd75f", "00af5f", "008787", "005f87", "5f0087", "000087", "00005f")
+_CUBE_BACKDROP = ("000000", "00005f", "262626", "303030", "444444", "005f5f", "626262")
+_CUBE_BACKDROP_ON_LIGHT = ("ffffff", "ffffd7", "eeeeee", "dadada", "d7d7af", "afd7af", "bcbcbc")
+_CUBE_UNDER = ("00005f", "0000af", "0000d7", "005faf", "0087d7", "5fafff", "87d7ff")
+_CUBE_OVER = ("5f0000", "870000", "875f00", "d75f00", "d78700", "ffaf00", "ffd75f")
+_CUBE_UNDER_ON_LIGHT = ("afd7ff", "5fafff", "0087d7", "005faf", "0000d7", "000087", "00005f")
+_CUBE_OVER_ON_LIGHT = ("ffd7af", "ffaf5f", "d78700", "d75f00", "875f00", "870000", "5f0000")
 _ON_DARK: dict[str, RGB] = {
     "train": (86, 180, 233), "held_out": (240, 165, 20), "guide": (160, 160, 160), "mark": (204, 121, 167),
     "0": (86, 180, 233), "1": (240, 165, 20), "2": (0, 178, 130), "3": (240, 228, 66), "4": (226, 104, 28),
@@ -149,7 +151,16 @@ class Palette:
         return luminance(self.background) < 0.5
 
     def colour(self, name: str) -> RGB:
-        """A named colour: text, muted, faint, accent, background, train, held_out, guide, mark, or a class "0".."9" (taken modulo 10)."""
+        """A named colour: text, muted, faint, accent, background, train, held_out, guide, mark, or a class "0".."9" (taken modulo 10).
+
+        All can be read as text on the background.
+        """
+        return self.background if name == "background" else self._readable(self._named(name), TEXT)
+
+    def _readable(self, colour: RGB, least: float) -> RGB:
+        return readable(colour, (self.background,), least, few=self.mode == "256")
+
+    def _named(self, name: str) -> RGB:
         match name:
             case "text":
                 return self.foreground
@@ -159,8 +170,6 @@ class Palette:
                 return blend(self.foreground, self.background, 0.68)
             case "accent":
                 return self.accent
-            case "background":
-                return self.background
         if name == "held_out" and self.mode == "16":
             return (255, 255, 85)  # orange would become red, which is for failures
         table = _ON_DARK if self.dark else _ON_LIGHT
@@ -169,13 +178,13 @@ class Palette:
         return table.get(name, self.foreground)
 
     def style(self, name: str, bold: bool = False, dim: bool = False, reverse: bool = False) -> Style:
-        """Style of text in a named colour on the widget's background; `dim` blends it towards the background."""
+        """Style of text in a named colour on the widget's background; `dim` blends it towards the background as far as a line may."""
         key = (name, bold, dim, reverse)
         style = self._styles.get(key)
         if style is None:
             colour = self.colour(name)
             if dim:
-                colour = blend(colour, self.background, 0.6)
+                colour = self._readable(blend(colour, self.background, 0.6), LINE)
             pair = (self.background, colour) if reverse else (colour, self.background)
             # without colours, only the attribute itself is sure to be visible
             attribute = reverse and self.shaded

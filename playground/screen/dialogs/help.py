@@ -28,7 +28,7 @@ class HelpScreen(Modal[None]):
     HelpScreen { align: center middle; background: $background; }
     HelpScreen VerticalScroll {
         width: 84; max-width: 96%; height: auto; max-height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1;
-        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
+        scrollbar-color: $foreground 60%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
     }
     HelpScreen Static { height: auto; }
     """
@@ -56,7 +56,7 @@ class HelpScreen(Modal[None]):
             yield Static(
                 Content.styled(
                     "\nescape closes this; tab and shift+tab move between the parts; everything works with the mouse as well",
-                    "$foreground 60%",
+                    "$text-muted",
                 )
             )
 

@@ -94,7 +94,7 @@ class LoadDialog(Dialog[LoadChoice | None]):
         percent = any(chart.percent and known in chart.held_out for chart in self.card.all_charts)
         metric = f"{known.replace('_', ' ')} {numbers.measure(metrics[known], percent=percent)}" if known else ""
         return Content.assemble(
-            (f"{name:<26.26}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$foreground 60%")
+            (f"{name:<26.26}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$text-muted")
         )
 
     def _option(self, name: str, row: Content) -> Option:

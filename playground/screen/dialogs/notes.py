@@ -21,7 +21,7 @@ class NotesScreen(Modal[None]):
     DEFAULT_CSS = """
     NotesScreen { align: center middle; background: $background; }
     NotesScreen VerticalScroll { width: 100; max-width: 96%; height: 94%; background: $panel; padding: 1 2; scrollbar-size-vertical: 1;
-        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
+        scrollbar-color: $foreground 60%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
     }
     NotesScreen Markdown { background: transparent; padding: 0; margin: 0; }
     """

@@ -36,7 +36,7 @@ class QuitDialog(Dialog[Literal["keep", "stop"] | None]):
         lines = [Content.assemble((name, "bold"), f"  {state}") for name, state in self.runs]
         yield Static(Content("\n").join(lines), classes="dialog-text")
         command = f"dlplay attach {self.runs[0][0]}"
-        text = Content.assemble(("\nA run that you keep continues without a screen. To come back to it:\n", "$foreground 60%"), command)
+        text = Content.assemble(("\nA run that you keep continues without a screen. To come back to it:\n", "$text-muted"), command)
         yield Static(text, classes="dialog-text")
 
     def action_keep(self) -> None:

@@ -205,7 +205,7 @@ class SettingsForm(Vertical):
             return Content.styled(self.problem, "$text-error")
         when = "takes effect at the next step" if field.live else "takes effect on reset"
         facts = [field.bounds, f"default {typed.show(field.default) or 'empty'}", when]
-        return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$foreground 40%"))
+        return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$text-muted"))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a row is edited, these keys belong to the editor."""

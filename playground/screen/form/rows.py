@@ -129,7 +129,7 @@ class FieldEditor(Vertical):
     DEFAULT_CSS = """
     FieldEditor { height: auto; }
     FieldEditor Horizontal { height: 1; }
-    FieldEditor #editor-label { color: $accent; }
+    FieldEditor #editor-label { color: $text-accent; }
     FieldEditor Input { width: 1fr; background: $boost; }
     FieldEditor #editor-problem { height: auto; padding: 0 1 0 2; color: $text-error; }
     """

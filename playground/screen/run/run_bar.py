@@ -12,9 +12,9 @@ from textual.widget import Widget
 from dlplay.screen import numbers
 
 STATES = {
-    "empty": ("○", "no model", "$foreground 60%"),
-    "opening": ("◌", "opening", "$foreground 60%"),
-    "exploring": ("○", "ready", "$foreground 60%"),
+    "empty": ("○", "no model", "$text-muted"),
+    "opening": ("◌", "opening", "$text-muted"),
+    "exploring": ("○", "ready", "$text-muted"),
     "starting": ("◌", "starting", "$text-warning"),
     "training": ("▶", "training", "$text-success"),
     "behind": ("▷", "behind", "$text-warning"),
@@ -84,7 +84,7 @@ class RunBar(Widget):
         else:
             room = width - parts[0].cell_length - 2
             texts = self._next_steps(state)
-            parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$foreground 60%"))
+            parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-muted"))
         line = parts[0]
         for part in parts[1:]:
             if line.cell_length + 2 + part.cell_length <= width:
@@ -106,15 +106,15 @@ class RunBar(Widget):
             done = min(state.step / total, 1.0)
             full = int(done * cells)
             half = "╸" if done * cells - full >= 0.5 else ""
-            parts.append(Content.assemble(("━" * full + half, "$primary"), ("─" * (cells - full - len(half)), "$foreground 40%")))
+            parts.append(Content.assemble(("━" * full + half, "$primary"), ("─" * (cells - full - len(half)), "$text-muted")))
         for name, value in (state.held_out, state.train):
             if name:
-                parts.append(Content.assemble((name + " ", "$foreground 60%"), (f"{value:>8}", "bold")))
+                parts.append(Content.assemble((name + " ", "$text-muted"), (f"{value:>8}", "bold")))
         speed = numbers.rate(state.steps_per_second) if state.state == "training" else "–"
         limit = f" of {state.limit:,.0f}" if state.limit else ""
-        parts.append(Content.assemble(f"{speed:>6}{limit}", (" steps/s", "$foreground 60%")))
+        parts.append(Content.assemble(f"{speed:>6}{limit}", (" steps/s", "$text-muted")))
         if state.saved_at is not None:
-            parts.append(Content.styled(f"saved {numbers.ago(time.time() - state.saved_at):>6} ago", "$foreground 60%"))
+            parts.append(Content.styled(f"saved {numbers.ago(time.time() - state.saved_at):>6} ago", "$text-muted"))
         return parts
 
     async def on_click(self, event: events.Click) -> None:

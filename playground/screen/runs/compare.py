@@ -35,7 +35,7 @@ class Report(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     Report {
         height: 1fr; background: $panel; scrollbar-size-vertical: 1;
-        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
+        scrollbar-color: $foreground 60%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -63,7 +63,7 @@ class OneOf(Widget, can_focus=True):
         self.words, self.value = list(words), words[0]
 
     def render(self) -> Content:
-        return Content.assemble(("‹ ", "$foreground 50%"), (self.value, "bold" if self.has_focus else ""), (" ›", "$foreground 50%"))
+        return Content.assemble(("‹ ", "$text-muted"), (self.value, "bold" if self.has_focus else ""), (" ›", "$text-muted"))
 
     def action_cycle(self, by: int) -> None:
         self.value = self.words[(self.words.index(self.value) + by) % len(self.words)]
@@ -82,7 +82,7 @@ class NewSweepDialog(Dialog[Begun | None]):
     NewSweepDialog .dialog { width: 96; }
     NewSweepDialog #sweep-lines {
         height: auto; scrollbar-size-vertical: 1;
-        scrollbar-color: $foreground 30%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
+        scrollbar-color: $foreground 60%; scrollbar-background: $panel; scrollbar-background-hover: $panel;
     }
     NewSweepDialog Vertical, NewSweepDialog Horizontal { height: auto; }
     NewSweepDialog .line-label { width: 12; height: 1; color: $text-muted; }
@@ -90,7 +90,7 @@ class NewSweepDialog(Dialog[Begun | None]):
     NewSweepDialog OneOf { height: 1; width: auto; min-width: 20; }
     NewSweepDialog Input { width: 1fr; background: $boost; }
     NewSweepDialog #sweep-says { margin: 1 0 0 0; color: $text-muted; }
-    NewSweepDialog #sweep-command { height: auto; color: $foreground 60%; }
+    NewSweepDialog #sweep-command { height: auto; color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "start", "start", show=False)]
     choices = (Choice("enter", "start the sweep; it goes on without this screen", "start"), Choice("esc", "close", "cancel"))
