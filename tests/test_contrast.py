@@ -1,4 +1,4 @@
-"""Everything can be told from what it stands on: text at 4.5:1, lines at 3:1, in every theme; scales rise in lightness with few colours too."""
+"""Text has a contrast of 4.5:1 and a line of 3:1 in every theme; scales rise evenly in lightness, with few colours too."""
 
 import re
 from itertools import pairwise

@@ -35,7 +35,7 @@ async def test_a_wide_window_shows_everything_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, _):
         for words in ("Settings", "Loss", "Accuracy", "Held-out images", "Draw", "train/pause"):
             await until(lambda words=words: words in screen_text(app))  # type: ignore[misc]
-        assert "space starts training" in part_text(app, "ChartColumn")
+        assert "┈┈ pretrained" in part_text(app, "ChartColumn")
 
 
 async def test_a_narrow_window_has_pages(tmp_path: Path) -> None:

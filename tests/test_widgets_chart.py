@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from rich.style import Style
 from textual import events
+from textual.app import ComposeResult
 
 from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
 from dlplay.widgets.charts import plot
+from dlplay.widgets.charts.stack import stack
 from dlplay.widgets.drawing.palette import palette
 from tests.widget_stage import Stage, text, until
 
@@ -32,7 +34,7 @@ async def test_guides_are_named_and_do_not_squash_the_curves() -> None:
             [Curve("train", x, y)], [Guide("trigram", 77.1), Guide("bigram", 120.0), Guide("nearest neighbour", 1.1), Guide("PCA", 1.12)]
         )
         seen = "\n".join(text(chart))
-        for name in ("↑ trigram 77.1", "↑ bigram 120", "nearest neighbour 1.1", "PCA 1.12"):
+        for name in ("↑ trigram 77.1 · bigram 120", "nearest neighbour 1.1", "PCA 1.12"):
             assert seen.count(name) == 1
         assert chart._plot is not None
         assert chart._plot.top <= 2.5
@@ -54,51 +56,116 @@ async def test_a_steep_start_may_lie_outside_the_chart_and_nothing_later() -> No
         assert chart._plot.top >= 6.9
 
 
-def names_of(chart: LineChart) -> list[str]:
-    """What stands right of the plot, row by row."""
-    rows = text(chart)
+def row_of(chart: LineChart, name: str) -> int:
+    """The row of the plot in which this stands, as often as once."""
+    rows = [number for number, row in enumerate(text(chart)[1:]) if name in row]
+    assert len(rows) == 1, "\n".join(text(chart))
+    return rows[0]
+
+
+def line_of(chart: LineChart, value: float) -> int:
     assert chart._plot is not None
-    return [row[chart._plot.gutter + chart._plot.width :].strip() for row in rows[1:-1]]
+    return chart._plot.row(value) // 4
 
 
-async def test_names_stand_right_of_the_plot_in_order_of_value_and_stay_there() -> None:
+async def test_a_baseline_has_its_name_on_its_line_and_a_dash_of_its_own() -> None:
     chart = LineChart()
-    guides = [Guide("4-gram", 1.13), Guide("trigram", 1.1), Guide("bigram", 9.0), Guide("nothing learnt", 1.6), Guide("all", -2.0)]
-    async with Stage(chart).run_test(size=(80, 14)):
-        widths = set()
+    guides = [Guide("4-gram", 1.9), Guide("nothing learnt", 1.2), Guide("PCA", 0.9), Guide("bigram", 9.0), Guide("all", -2.0)]
+    async with Stage(chart).run_test(size=(80, 24)):
         for count in (300, 320, 340):
-            x, y = steps(count)
-            chart.show([Curve("train", x, y)], guides)
-            seen = [name for name in names_of(chart) if name]
-            assert seen == ["↑ bigram 9", "nothing learnt 1.6", "4-gram 1.13", "trigram 1.1", "↓ all -2"]
-            widths.add(chart._plot.width if chart._plot else 0)
-        assert len(widths) == 1
-        assert names_of(chart)[0] == "↑ bigram 9"
-        assert names_of(chart)[-1] == "↓ all -2"
+            chart.show([Curve("train", *steps(count))], guides)
+            for name, value in (("4-gram 1.9", 1.9), ("nothing learnt 1.2", 1.2), ("PCA 0.9", 0.9)):
+                assert row_of(chart, name) == line_of(chart, value)
+                assert text(chart)[1 + line_of(chart, value)].rstrip().endswith(name)
+            assert row_of(chart, "↑ bigram 9") == 0
+            assert row_of(chart, "↓ all -2") == len(text(chart)) - 3
+        lines = [text(chart)[1 + line_of(chart, value)][-60:-30] for value in (1.9, 1.2, 0.9)]
+        shapes = {tuple(0 if cell == " " else (ord(cell) - 0x2800 & 0b01010101) > 0 for cell in line) for line in lines}
+        assert len(shapes) == 3
 
 
-async def test_names_without_a_row_of_their_own_are_joined() -> None:
+async def test_names_that_would_collide_stand_one_above_the_other() -> None:
     chart = LineChart()
-    async with Stage(chart).run_test(size=(80, 5)):
+    async with Stage(chart).run_test(size=(80, 16)):
+        chart.show(
+            [Curve("train", *steps(500))], [Guide("trigram", 1.1), Guide("4-gram", 1.12), Guide("a very long name of a baseline", 1.11)]
+        )
+        rows = [row_of(chart, name) for name in ("4-gram 1.12", "a very long name of a baseline 1.11", "trigram 1.1")]
+        assert rows == [rows[0], rows[0] + 1, rows[0] + 2]
+        assert line_of(chart, 1.11) in rows
+
+
+async def test_names_without_a_row_of_their_own_share_one() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 6)):
         chart.show([Curve("train", *steps(500))], [Guide("a", 1.0), Guide("b", 1.01), Guide("c", 1.02), Guide("d", 0.1)])
-        assert [name for name in names_of(chart) if name] == ["c 1.02", "a 1 · b 1.01", "d 0.1"]
+        assert row_of(chart, "c 1.02 · ⠂ ⠂ b 1.01") + 1 == row_of(chart, "a 1 · ⠒⠂⠐ d 0.1")
+        chart.show([Curve("train", *steps(500))], [Guide(f"a baseline of number {n}", 1.0 + n / 1000) for n in range(9)])
+        assert "a baseline of number 8 · " in "\n".join(text(chart))
+        assert " +" in "\n".join(text(chart)), "how many names are left out"
 
 
-async def test_a_long_name_takes_two_rows_and_keeps_its_value() -> None:
+@pytest.mark.parametrize("size", [(51, 9), (36, 12), (51, 5), (24, 8)])
+async def test_no_name_is_cut_and_no_row_is_taken_from_the_plot(size: tuple[int, int]) -> None:
     chart = LineChart()
-    async with Stage(chart).run_test(size=(51, 9)) as pilot:
-        guides = [Guide("one broad Gaussian", 1.5), Guide("real against real", 0.8)]
-        chart.show([Curve("train", *steps(500))], guides)
-        assert [name for name in names_of(chart) if name] == ["one broad", "Gaussian 1.5", "real against", "real 0.8"]
-        await pilot.resize_terminal(51, 5)
-        assert [name for name in names_of(chart) if name] == ["one broad G… 1.5", "real agains… 0.8"]
+    async with Stage(chart).run_test(size=size):
+        chart.show([Curve("train", *steps(500))], [Guide("single Gaussian", 1.5), Guide("real vs real", 0.8)])
+        seen = "\n".join(text(chart))
+        assert "single Gaussian" in seen
+        assert "…" not in seen
+        assert chart._plot is not None
+        assert chart._plot.height == size[1] - 2
 
 
-async def test_a_narrow_chart_names_its_baselines_in_one_line() -> None:
+async def test_a_name_leaves_the_curve_in_sight() -> None:
     chart = LineChart()
-    async with Stage(chart).run_test(size=(36, 12)):
-        chart.show([Curve("train", *steps(500))], [Guide("PCA", 1.1), Guide("mean", 1.5)])
-        assert text(chart)[1].strip() == "┄ mean 1.5 · PCA 1.1"
+    async with Stage(chart).run_test(size=(80, 12)):
+        x = np.arange(1000)
+        chart.show([Curve("train", x, np.where(x < 200, 2.0, 1.0))], [Guide("PCA", 1.0)])
+        row = text(chart)[1 + row_of(chart, "PCA 1")]
+        assert not row.rstrip().endswith("PCA 1"), "the curve runs there"
+        assert row.index("PCA") < 30
+
+
+async def test_before_there_is_a_curve_the_guides_stand_over_an_axis() -> None:
+    chart = LineChart(percent=True)
+    async with Stage(chart).run_test(size=(80, 12)):
+        chart.show([], [Guide("bigram", 0.2), Guide("trigram", 0.3)])
+        row_of(chart, "bigram 20 %")
+        assert "step" in text(chart)[-1]
+
+
+async def test_a_dotted_curve_does_not_hold_the_axis_back() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 12)):
+        before = Curve("pretrained", *steps(4000), "held_out", behind=True, dotted=True, extends=False)
+        chart.show([before])
+        assert chart.limits == (0.0, 4000.0)
+        assert "┈┈ pretrained" in text(chart)[0]
+        chart.show([before, Curve("train", *steps(300))])
+        assert chart.limits == (0.0, 300.0)
+
+
+async def test_charts_on_each_other_share_the_axis_of_the_lowest() -> None:
+    class Two(Stage):
+        def compose(self) -> ComposeResult:
+            yield upper
+            yield lower
+
+    upper, lower = LineChart(), LineChart()
+    async with Two(upper).run_test(size=(80, 30)):
+        marks = [Mark(200, "lr")]
+        upper.take([Curve("train", np.arange(300), np.linspace(0, 12_000, 300))], marks=marks)
+        lower.take([Curve("train", *steps(400))], marks=marks)
+        stack([upper, lower])
+        assert upper.limits == lower.limits == (0.0, 400.0)
+        assert "step" not in text(upper)[-1]
+        assert "step" in text(lower)[-1]
+        columns = {row.index("┊") for chart in (upper, lower) for row in text(chart) if "┊" in row}
+        assert len(columns) == 1
+        stack([upper])
+        assert "step" in text(upper)[-1]
+        assert upper.limits == (0.0, 300.0)
 
 
 async def test_steps_are_counted_in_whole_numbers() -> None:
@@ -219,7 +286,7 @@ async def test_a_first_evaluation_is_seen_beside_the_nearest_baselines() -> None
         first = Curve("masked accuracy", np.array([0.0]), np.array([0.0011]), style="dots")
         chart.show([first], [Guide("bigram", 0.2), Guide("trigram", 0.3)])
         assert chart._plot is None or chart._plot.top >= 0.2
-        assert [name for name in names_of(chart) if name][-1] == "bigram 20 %"
+        row_of(chart, "bigram 20 %")
 
 
 def test_a_curve_is_remembered_as_it_is_drawn() -> None:

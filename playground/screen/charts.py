@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -19,14 +19,16 @@ from textual.widgets import Static
 from dlplay.engine.card import Card, ChartCard
 from dlplay.experiments.compare.spread import quartiles, thinned
 from dlplay.runs.history import History, Series
-from dlplay.screen.numbers import measure
+from dlplay.screen.numbers import measure, words
 from dlplay.screen.run.companions import Companions
 from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
 from dlplay.widgets.charts.curves import smooth
+from dlplay.widgets.charts.stack import stack
 from dlplay.widgets.drawing.palette import MARKERS
 
 MIN_ROWS = 9
 """Rows that a chart needs; charts that do not fit wait until the window is taller."""
+EMPTY = "nothing measured yet"
 NOTHING = (-1, -1, -1)
 """What has been drawn before anything was."""
 PLACES = 500
@@ -67,46 +69,66 @@ class Chart(Vertical):
 
     def compose(self) -> ComposeResult:
         yield TitleLine(self.card.title)
-        yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=self._empty(False))
+        yield LineChart(log_scale=self.card.log, smoothing=SMOOTHING, empty=EMPTY)
 
     def on_mount(self) -> None:
         self.query_one(LineChart).percent = self.card.percent
 
-    def _empty(self, training: bool) -> str:
-        what = " and ".join(_spaced(name) for name in (*self.card.train, *self.card.held_out))
-        return f"{what} will be drawn here" + (" once measured" if training else "; space starts training")
+    @property
+    def plot(self) -> LineChart:
+        """The chart itself."""
+        return self.query_one(LineChart)
 
-    def set_training(self, training: bool) -> None:
-        """Whether a run is in progress, which the chart says while it is empty."""
-        chart = self.query_one(LineChart)
-        if (text := self._empty(training)) != chart.empty:
-            chart.empty = text
-            chart.repaint()
+    def take(self, history: History, companions: Companions, settings: Mapping[str, Any]) -> None:
+        """Take the history as it is now, in front of the curves of other runs and of the pretrained model; `draw_together` draws it.
 
-    def show(self, history: History, companions: Companions) -> None:
-        """Draw the history as it is now, in front of the curves of other runs."""
-        curves = [*self._behind(history, companions), *self._own(history, companions)]
-        baselines = [Guide(name, value) for metric in self.card.held_out[:1] for name, value in history.baselines.get(metric, {}).items()]
-        marks = [Mark(step, label) for step, label in history.marks]
-        chart = self.query_one(LineChart)
+        `settings` are those of the run, or those that a run would have.
+        """
+        own = list(self._own(history, companions))
+        pretrained, name = companions.pretrained.alike(settings), "pretrained"
+        if pretrained is None and not history.step:
+            pretrained, name = companions.pretrained.first, "pretrained, other data"
+        behind = list(self._behind(history, companions))
+        before = list(self._pretrained(pretrained, name, alone=not own)) if pretrained is not None and companions.shown else []
+        metrics = self.card.held_out[:1]
+        known = history.baselines if history.baselines or pretrained is None or not before else pretrained.baselines
+        baselines = [Guide(method, value) for metric in metrics for method, value in known.get(metric, {}).items()]
+        chart = self.plot
         chart.reach = float(history.step)
-        chart.show(curves, baselines, marks)
+        chart.take([*before, *behind, *own], baselines, [Mark(step, label) for step, label in history.marks])
         self.query_one(TitleLine).figure = self._best(history)
+
+    def _pretrained(self, history: History, name: str, alone: bool) -> Iterator[Curve]:
+        """Its curves; all are named where no others are drawn, which would say what is what."""
+        metrics = self._metrics([history])
+        for metric, training in metrics:
+            series = _measured(history, metric, training)
+            assert series is not None
+            named = alone or (metric, training) == metrics[-1]
+            yield Curve(
+                (f"{name} {self._curve_name(metric)}" if alone and len(metrics) > 1 else name) if named else "",
+                series.x,
+                series.y,
+                colour=self._colour(metric, training),
+                smoothed=False,
+                behind=True,
+                dotted=True,
+                extends=False,
+            )
+
+    def _colour(self, metric: str, training: bool) -> str:
+        names = self.card.train if training else self.card.held_out
+        return _colour("train" if training else "held_out", names.index(metric), len(names))
 
     def _own(self, history: History, companions: Companions) -> Iterator[Curve]:
         """The curves of the tab's own run; where it is one of a group of seeds, those of the group, its own behind them."""
         group = companions.own_group(history)
         metrics = self._metrics([history])
         for metric, training in metrics:
-            number, count = (
-                (self.card.train.index(metric), len(self.card.train))
-                if training
-                else (self.card.held_out.index(metric), len(self.card.held_out))
-            )
             series = _measured(history, metric, training)
             assert series is not None
             style: Literal["dots", "line"] = "dots" if not training and len(series) < 2 else "line"
-            colour = _colour("train" if training else "held_out", number, count)
+            colour = self._colour(metric, training)
             own = Curve(self._curve_name(metric), series.x, series.y, colour=colour, style=style, smoothed=training)
             if group:
                 last = (metric, training) == metrics[-1]
@@ -151,8 +173,8 @@ class Chart(Vertical):
 
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: `test accuracy` is `test` under Accuracy."""
-        names = [_spaced(name) for name in (*self.card.train, *self.card.held_out)]
-        name = _spaced(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
+        names = [words(name) for name in (*self.card.train, *self.card.held_out)]
+        name = words(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
         last = " " + name.rpartition(" ")[2]
         return name.removesuffix(last) if len(names) > 1 and all(other.endswith(last) for other in names) else name
 
@@ -164,6 +186,13 @@ class Chart(Vertical):
         better = history.better if metric == history.metric else self.card.direction
         best = history.best(metric, better) if better else None
         return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
+
+
+def draw_together(charts: Sequence[Chart], history: History, companions: Companions, settings: Mapping[str, Any]) -> None:
+    """Draw charts that stand on each other, from top to bottom, over one axis of steps."""
+    for chart in charts:
+        chart.take(history, companions, settings)
+    stack([chart.plot for chart in charts])
 
 
 class ChartColumn(Vertical):
@@ -201,9 +230,7 @@ class ChartColumn(Vertical):
             self._drawn = drawn
             if self._relevant() != self._arranged:
                 self._arrange()
-            for chart in self._charts.values():
-                if chart.display:
-                    chart.show(history, companions)
+            draw_together([chart for chart in self._arranged if chart.display], history, companions, self._settings)
 
     @property
     def cursor(self) -> float | None:
@@ -231,15 +258,21 @@ class ChartColumn(Vertical):
             self.first = 0
             self._arrange()
 
-    def set_training(self, training: bool, settings: Mapping[str, Any]) -> None:
-        """Whether a run is in progress, and its settings, or those that a run would have."""
+    def set_settings(self, settings: Mapping[str, Any]) -> None:
+        """The settings of the run, or those that a run would have."""
         if settings != self._settings:
             self._settings = dict(settings)
+            self._drawn = NOTHING  # another pretrained model may be alike
             if self._relevant() != self._arranged:
                 self._arrange()
+
+    @on(LineChart.Looked)
+    def _looked(self, event: LineChart.Looked) -> None:
+        """They all show the same part of the steps."""
+        event.stop()
         for chart in self._charts.values():
-            if chart.is_mounted and chart.query(LineChart):
-                chart.set_training(training)
+            for plot in chart.query(LineChart):
+                plot.look(event.window)
 
     def on_resize(self) -> None:
         self._arrange()
@@ -291,10 +324,6 @@ class ChartColumn(Vertical):
 def _colour(kind: str, number: int, count: int) -> str:
     """The usual colour for the only curve of its kind, else one of the colours of the set."""
     return kind if count == 1 else str((number if kind == "train" else number + 4) % 8)
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _measured(history: History, metric: str, training: bool) -> Series | None:

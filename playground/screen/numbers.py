@@ -1,8 +1,16 @@
-"""Numbers as the screen shows them: at most four significant digits, of constant width, with their units."""
+"""Numbers as the screen shows them: at most four significant digits, of constant width, with their units; and names in words."""
 
 from __future__ import annotations
 
 import math
+
+WORDS = {"top1": "top-1 accuracy", "mse": "squared error", "q": "Q", "td": "TD", "grad": "gradient"}
+"""What parts of names say, where that is no word."""
+
+
+def words(name: str) -> str:
+    """A metric or a setting in words: `val_top1` is `val top-1 accuracy`."""
+    return " ".join(WORDS.get(part, part) for part in name.split("_"))
 
 
 def measure(value: float | None, *, percent: bool = False) -> str:

@@ -32,7 +32,7 @@ from dlplay.screen.charts import ChartColumn
 from dlplay.screen.curve_strip import CurveStrip
 from dlplay.screen.form.form import SettingsForm
 from dlplay.screen.navigation import PageBar
-from dlplay.screen.numbers import measure
+from dlplay.screen.numbers import measure, words
 from dlplay.screen.panels.inspector import Inspector
 from dlplay.screen.panels.options_bar import filter_options
 from dlplay.screen.recent_runs import RecentRuns
@@ -323,7 +323,7 @@ class ArchitectureTab(Vertical):
                 self._strip.set_card(variant)
                 self._strip.show(history)
         self.set_class(link.busy or link.state == "paused", "-training")
-        self._charts.set_training(link.busy, self.form.values | (history.settings if history.started else {}))
+        self._charts.set_settings(self.form.values | (history.settings if history.started else {}))
         self._run_bar.show(self.run_bar_state())
         self.runs.compare(variant, self._others(variant))
         self.runs.poll(link.run.name if link.run is not None else "", link.state)
@@ -396,8 +396,8 @@ class ArchitectureTab(Vertical):
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
             limit=link.limit,
-            train=(loss.replace("_", " "), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
-            held_out=(card.metric.replace("_", " "), measure(held_out.last, percent=chart.percent)) if held_out is not None else ("", ""),
+            train=(words(loss), measure(train.last, percent=first.percent)) if train is not None else ("", ""),
+            held_out=(words(card.metric), measure(held_out.last, percent=chart.percent)) if held_out is not None else ("", ""),
             saved_at=history.saved_at,
             problem=problem,
         )

@@ -39,6 +39,10 @@ class Curve:
     """A character that stands on the curve here and there, and in the legend, so that many curves are told apart without colour."""
     bands: tuple[Band, ...] = ()
     """Intervals around the curve, the narrowest first."""
+    dotted: bool = False
+    """Of a curve behind the others: what is there to compare with, such as that of a model that was trained before."""
+    extends: bool = True
+    """Whether the x axis reaches to its end; it does where no other curve has points."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,10 @@ class ChartState:
     """What each whole number on the x axis stands for, where it does not count."""
     x_powers: bool = False
     """x is a power of ten: -3 stands for 0.001."""
+    x_axis: bool = True
+    """Whether the x axis stands below the plot; of charts one below the other the lowest one has it."""
+    least_gutter: int = 0
+    """Cells before the plot at the least."""
 
     def x_figure(self, x: float) -> str:
         """An x in words, as its axis has it."""

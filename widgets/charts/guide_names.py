@@ -1,107 +1,117 @@
-"""The names of a chart's guides: in a gutter right of the plot, in order of their values, each beside its line if possible."""
+"""The names of a chart's guides: inside the plot, at the right end of each one's own line, in order of their values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from rich.segment import Segment
+import numpy as np
+from numpy.typing import NDArray
 
+from dlplay.widgets.charts.canvas import Canvas
 from dlplay.widgets.charts.chart import Guide
+from dlplay.widgets.charts.curves import braille
 from dlplay.widgets.drawing.palette import Palette
-from dlplay.widgets.drawing.rows import Row
-from dlplay.widgets.drawing.text import figure, fit, narrow
+from dlplay.widgets.drawing.text import figure, narrow
 
-ROOMY = 40
-"""Cells of width from which the names have a gutter; in a narrower chart they share one line under the legend."""
-MIN_NAME = 6
-"""Cells that must be left for a name, with its value behind it."""
+DASHES = ((3, 3), (1, 3), (7, 2), (3, 2, 1, 2), (1, 1), (5, 2, 1, 2, 1, 2), (2, 6), (10, 4))
+"""Columns of dots that are drawn and left out, in turn, so that guides are told apart."""
+SAMPLE = 3
+"""Cells of its dashes that stand before the name of a guide whose line is elsewhere."""
+FILLED = 0.6
+"""The part of the rows that may hold names; beyond it names share a row."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the gutter: the row of the guide's line, an arrow if that is out of sight, the name, and its value (and other names)."""
+    """One or more names in one row."""
 
     row: int
+    """The row of cells of the first one's line; the top or the bottom one where that is out of sight."""
     arrow: str
-    name: str
-    value: str
+    """Where the line is, if it is out of sight: ↑ or ↓."""
+    names: tuple[tuple[int, str, str], ...]
+    """Position among the guides, name and value of each."""
 
     @property
-    def text(self) -> str:
-        """The arrow, the name and the value."""
-        return f"{self.arrow} {self.name} {self.value}".lstrip()
+    def length(self) -> int:
+        """Cells of the whole of it."""
+        return len(self.text(False, 10_000))
 
-    def lines(self, width: int, max_lines: int) -> list[str]:
-        """The same in at most `max_lines` (1 or 2) lines of `width` cells: the name is cut before the value."""
-        if len(self.text) <= width:
-            return [self.text]
+    def text(self, own_row: bool, room: int) -> str:
+        """As much of it as there is room for: values are left out first, then names, and it is said how many."""
+        if self.arrow or (own_row and len(self.names) == 1):
+            samples = [""] * len(self.names)
+        else:
+            samples = [sample(position) for position, _, _ in self.names]
         head = f"{self.arrow} " if self.arrow else ""
-        if max_lines > 1 and " " in self.name:
-            upper, lower = self._halves(width - len(head))
-            return [
-                head + fit(upper, width - len(head)).rstrip(),
-                " " * len(head) + Entry(0, "", lower, self.value).lines(width - len(head), 1)[0],
-            ]
-        room = width - len(self.value) - 1 - len(head)
-        return [f"{head}{fit(self.name, room)} {self.value}" if room >= MIN_NAME else fit(self.text, width)]
-
-    def _halves(self, width: int) -> tuple[str, str]:
-        """As many words of the name as fit in a line, all but one at most, and the others."""
-        words = self.name.split()
-        count = max(i for i in range(1, len(words)) if i == 1 or len(" ".join(words[:i])) <= width)
-        return " ".join(words[:count]), " ".join(words[count:])
+        for with_values in (True, False):
+            for count in range(len(self.names), 0 if not with_values else len(self.names) - 1, -1):
+                parts = [
+                    f"{mark}{name} {value}" if with_values else mark + name
+                    for mark, (_, name, value) in zip(samples[:count], self.names[:count], strict=True)
+                ]
+                text = head + " · ".join(parts) + (f" +{len(self.names) - count}" if count < len(self.names) else "")
+                if len(text) <= room:
+                    return text
+        return ""
 
 
-def name_and_value(guide: Guide, percent: bool) -> str:
-    """Name and value of one guide."""
-    return narrow(f"{guide.name} {figure(guide.value, percent, short=True)}")
+def dashes(position: int, count: int) -> NDArray[np.bool_]:
+    """Which of `count` columns of dots the line of the guide at this position has."""
+    lengths = DASHES[position % len(DASHES)]
+    period = np.repeat(np.arange(len(lengths)) % 2 == 0, lengths)
+    return np.resize(period, count)
 
 
-def gutter_width(guides: Sequence[Guide], percent: bool, width: int, height: int) -> int:
-    """Cells for the longest name (the two longest, with fewer rows than names), an arrow and a space; at most a third of the chart."""
-    lengths = sorted((len(name_and_value(g, percent)) for g in guides if math.isfinite(g.value)), reverse=True)
-    if not lengths or width < ROOMY:
-        return 0
-    return min(lengths[0] + (lengths[1] + 3 if len(lengths) > height else 0) + 3, width // 3)
+def sample(position: int) -> str:
+    """Some cells of its line, and a space."""
+    grid = np.zeros((4, 2 * SAMPLE), dtype=np.bool_)
+    grid[1] = dashes(position, 2 * SAMPLE)
+    return "".join(chr(0x2800 + int(cell)) if cell else " " for cell in braille(grid)[0]) + " "
 
 
-def one_line(guides: Sequence[Guide], percent: bool, width: int, palette: Palette) -> Row:
-    """All names in one row, highest first."""
-    finite = sorted((g for g in guides if math.isfinite(g.value)), key=lambda g: -g.value)
-    return [Segment(fit("┄ " + " · ".join(name_and_value(g, percent) for g in finite), width), palette.style("guide"))]
+def name_guides(guides: Sequence[Guide], rows: Sequence[int], percent: bool, canvas: Canvas, palette: Palette) -> None:
+    """Write the names over their lines, where no curve runs. `rows` are those of the lines, one below 0 or from the height on out of sight.
 
-
-def gutter(rows: list[int], guides: Sequence[Guide], percent: bool, width: int, height: int, palette: Palette) -> list[Row]:
-    """The gutter's rows. `rows` are those of the guides' lines in the plot; one below 0 or from `height` on is out of sight."""
-    entries = []
-    for row, guide in zip(rows, guides, strict=True):
-        arrow = "↑" if row < 0 else "↓" if row >= height else ""
-        value = figure(guide.value, percent, short=True)
-        entries.append((guide.value, Entry(min(max(row, 0), height - 1), arrow, narrow(guide.name), value)))
-    ordered = _joined([entry for _, entry in sorted(entries, key=lambda pair: -pair[0])], width - 1, height)
-    lines = [(entry.row, entry.lines(width - 1, 2)) for entry in ordered]
-    if sum(len(parts) for _, parts in lines) > height:
-        lines = [(entry.row, entry.lines(width - 1, 1)) for entry in ordered]
-    wanted = [row + 1 - len(parts) + i for row, parts in lines for i in range(len(parts))]  # the last line is beside the dashes
-    by_row = dict(zip(spread(wanted, height), (part for _, parts in lines for part in parts), strict=True))
+    A name whose row is taken by another one goes above or below. Where a curve runs at the right end it goes further left.
+    """
     style = palette.style("guide")
-    return [[Segment(fit(f" {by_row.get(row, '')}", width), style)] for row in range(height)]
+    entries = []
+    for position, (row, guide) in enumerate(zip(rows, guides, strict=True)):
+        if math.isfinite(guide.value):
+            arrow = "↑" if row < 0 else "↓" if row >= canvas.height else ""
+            value = figure(guide.value, percent, short=True)
+            entry = Entry(min(max(row, 0), canvas.height - 1), arrow, ((position, narrow(guide.name), value),))
+            entries.append((-guide.value, position, entry))
+    joined = _joined([entry for _, _, entry in sorted(entries, key=lambda each: each[:2])], canvas.width, canvas.height)
+    for row, entry in zip(spread([entry.row for entry in joined], canvas.height), joined, strict=True):
+        text = entry.text(row == entry.row, canvas.width - 1)
+        if text and row < canvas.height:
+            canvas.put(row, _column(canvas, row, len(text)), f" {text}", style, keep=True)
+
+
+def _column(canvas: Canvas, row: int, length: int) -> int:
+    """Where the name begins, a space before it: as far right as nothing but lines of guides lies under it, else at the right end."""
+    free = np.convolve(canvas.open(row), np.ones(length + 1), mode="valid") > length
+    found = np.flatnonzero(free)
+    return int(found[-1]) if len(found) else canvas.width - length - 1
 
 
 def _joined(entries: list[Entry], width: int, height: int) -> list[Entry]:
-    """Join neighbours into one row: those of the same row that fit, then the closest while there are more entries than rows."""
+    """Join neighbours into one row: those of the same row that are short, then the closest while they fill too many rows."""
+    most = max(1, int(FILLED * height))
     while len(entries) > 1:
-        pairs = [(b.row - a.row, len(a.text) + len(b.text), i) for i, (a, b) in enumerate(zip(entries, entries[1:], strict=False))]
-        near = [pair for pair in pairs if pair[0] == 0 and pair[1] + 3 <= width and entries[pair[2]].arrow == entries[pair[2] + 1].arrow]
-        if not near and len(entries) <= height:
+        alike = [(b.row - a.row, a.length + b.length, i) for i, (a, b) in enumerate(pairwise(entries)) if a.arrow == b.arrow]
+        near = [pair for pair in alike if pair[0] == 0 and pair[1] + 3 <= width // 2]
+        if not near and (len(entries) <= most or not alike):
             break
-        _, _, i = min(near or pairs)
+        _, _, i = min(near or alike)
         upper, lower = entries[i : i + 2]
-        other = f"{upper.name} {upper.value}" if upper.arrow == lower.arrow else upper.text
-        entry = Entry(lower.row, lower.arrow, lower.name, f"{lower.value} · {other}")
-        entries = [*entries[:i], entry, *entries[i + 2 :]]
+        first, second = (lower, upper) if lower.arrow == "↑" else (upper, lower)  # the nearest first
+        entries = [*entries[:i], Entry(first.row, first.arrow, first.names + second.names), *entries[i + 2 :]]
     return entries
 
 

@@ -80,7 +80,7 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     without a name, -1: the name alone, 0: that cut."""
     curve = prepared.curve
     dots = curve.style == "dots"
-    line = "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
+    line = GLYPHS[-1] if curve.dotted else "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
     glyph = curve.marker or (MARKER * 2 if dots else line)
     row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind and not curve.bands))]
     if detail != 1:

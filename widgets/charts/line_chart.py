@@ -63,6 +63,19 @@ class LineChart(Surface):
     """What each whole number on the x axis stands for: choices side by side. Empty: numbers."""
     x_powers: var[bool] = var(False, init=False)
     """x is a power of ten, which the axis and the readout show as the number itself: 0.001 for -3."""
+    x_axis: var[bool] = var(True, init=False)
+    """Whether the x axis stands below the plot; of charts one below the other the lowest one has it (see `stack`)."""
+
+    @dataclasses.dataclass
+    class Looked(Message):
+        """A person zoomed or panned to this part of the x axis, or to all of it (None)."""
+
+        chart: LineChart
+        window: tuple[float, float] | None
+
+        @property
+        def control(self) -> LineChart:
+            return self.chart
 
     def __init__(
         self,
@@ -85,6 +98,10 @@ class LineChart(Surface):
         """The axis extends at least to this x, so that charts one below the other share one."""
         self.stops: Sequence[float] = ()
         """In order: where the cursor halts when it is moved with the keys; empty: at every cell."""
+        self.shared: tuple[float, float] | None = None
+        """The smallest and the largest x of all charts that stand on each other; None: its own."""
+        self.least_gutter = 0
+        """Cells before the plot at the least, so that those of all begin in one column."""
         self._window: tuple[float, float] | None = None
         self._cursor: float | None = None
         self._hover: float | None = None
@@ -100,8 +117,12 @@ class LineChart(Surface):
 
     def show(self, curves: Sequence[Curve], guides: Sequence[Guide] = (), marks: Sequence[Mark] = ()) -> None:
         """Show these. The arrays are not copied: pass new ones (or longer views) when the data grows."""
-        self.curves, self.guides, self.marks = tuple(curves), tuple(guides), tuple(marks)
+        self.take(curves, guides, marks)
         self.repaint()
+
+    def take(self, curves: Sequence[Curve], guides: Sequence[Guide] = (), marks: Sequence[Mark] = ()) -> None:
+        """Show these when it is painted next."""
+        self.curves, self.guides, self.marks = tuple(curves), tuple(guides), tuple(marks)
 
     # State
 
@@ -127,6 +148,9 @@ class LineChart(Surface):
         self.repaint()
 
     def watch_x_powers(self) -> None:
+        self.repaint()
+
+    def watch_x_axis(self) -> None:
         self.repaint()
 
     @property
@@ -163,11 +187,34 @@ class LineChart(Surface):
 
     def _extent(self) -> tuple[float, float]:
         """Smallest and largest x of the points that can be drawn."""
-        drawn = [curve.x for curve in self._prepare() if len(curve.x)]
+        found = self.shared or self.extent
+        return found if found is not None else (0.0, max(self.reach, 1.0))
+
+    @property
+    def extent(self) -> tuple[float, float] | None:
+        """Smallest and largest x of its own points that can be drawn, as far as they extend the axis; None without points."""
+        curves = [curve for curve in self._prepare() if len(curve.x)]
+        drawn = [curve.x for curve in curves if curve.curve.extends] or [curve.x for curve in curves]
         if not drawn:
-            return 0.0, 1.0
+            return None
         last = max(float(x[-1]) for x in drawn)
         return min(float(x[0]) for x in drawn), max(self.reach, last) if self.reach else last
+
+    @property
+    def labels(self) -> int:
+        """Cells that the labels of its y axis took when it was drawn last; 0: it was not."""
+        return self._plot.labels if self._plot is not None else 0
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """The part of the x axis that a person has zoomed to; None: all of it."""
+        return self._window
+
+    def look(self, window: tuple[float, float] | None) -> None:
+        """Show this part of the x axis."""
+        if window != self._window:
+            self._window = window
+            self.repaint()
 
     def _prepare(self) -> tuple[PreparedCurve, ...]:
         """The curves, ready to be drawn; each is prepared again only when its arrays, the scale or the smoothing change."""
@@ -201,10 +248,12 @@ class LineChart(Surface):
             x_title=self.x_title,
             x_names=self.x_names,
             x_powers=self.x_powers,
+            x_axis=self.x_axis,
+            least_gutter=self.least_gutter,
         )
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        if not any(len(curve.x) for curve in self._prepare()):
+        if not self.guides and not any(len(curve.x) for curve in self._prepare()):
             self._plot = None
             return []
         self._plot, rows = draw(self.state(), width, height, palette)
@@ -247,6 +296,7 @@ class LineChart(Surface):
             shift = max(0.0, low - (left + right) / 2) - max(0.0, (left + right) / 2 - high)
             self._window = (left + shift, right + shift)
         self.repaint()
+        self.post_message(self.Looked(self, self._window))
 
     def action_toggle_log(self) -> None:
         self.log_scale = not self.log_scale
@@ -261,6 +311,7 @@ class LineChart(Surface):
         self._window = self._cursor = None
         self.repaint()
         self.post_message(self.Moved(self, None))
+        self.post_message(self.Looked(self, None))
 
     # Mouse
 
@@ -302,6 +353,7 @@ class LineChart(Surface):
         if event.chain == 2:
             self._window = self._cursor = None
             self.repaint()
+            self.post_message(self.Looked(self, None))
 
     def on_leave(self) -> None:
         if self._hover is not None:

@@ -13,8 +13,7 @@ from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, 
 from dlplay.widgets.charts.canvas import Canvas
 from dlplay.widgets.charts.chart import ChartState, Curve, PreparedCurve
 from dlplay.widgets.charts.curves import Columns, clean, columns, dots, means
-from dlplay.widgets.charts.guide_names import gutter as names_gutter
-from dlplay.widgets.charts.guide_names import gutter_width, one_line
+from dlplay.widgets.charts.guide_names import dashes, name_guides
 from dlplay.widgets.charts.legend import DASHES, MARKER, legend
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row, pieces
@@ -31,7 +30,7 @@ _FEW = 10
 _SPANS = 4
 """Ways of drawing a curve that are kept: as it is and smoothed, with two widths."""
 _ROOMY = 6
-"""Rows from which marks are named and the names of guides may take a line of their own; in a lower plot they would hide the curves."""
+"""Rows from which marks are named; in a lower plot the names would hide the curves."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Plot:
     top: float
     gutter: int
     """Cells before the plot, for the y axis."""
+    labels: int
+    """Cells of those that its own labels need; charts one below the other have the same gutter."""
     width: int
     height: int
     log: bool
@@ -64,12 +65,9 @@ class Plot:
 
 def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[Plot, list[Row]]:
     """The plot and all rows of the widget."""
-    plot_height = max(1, height - 2)
-    names = gutter_width(chart.guides, chart.percent, width, plot_height)
-    listed = bool(chart.guides) and not names and plot_height >= _ROOMY
-    plot_height -= listed
+    plot_height = max(1, height - 1 - chart.x_axis)
     # a first guess of the gutter decides the ticks, which decide the gutter
-    probe = max(1, width - 8 - names)
+    probe = max(1, width - 8)
     spans = [_span(curve, chart.left, chart.right, 2 * probe) for curve in chart.curves]
     bands = [(prepared, number) for prepared in chart.curves for number in range(len(prepared.curve.bands))]
     spans += [edge for prepared, number in bands for edge in _edges(prepared, number, chart.left, chart.right, 2 * probe, chart.log_scale)]
@@ -77,10 +75,11 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
     max_ticks = max(2, min(8, plot_height // 2 if chart.log_scale else plot_height * 2 // 5))
     ticks = log_ticks(bottom, top, max_ticks) if chart.log_scale else linear_ticks(bottom, top, max_ticks)
     labels = tick_labels(ticks, chart.percent, even=not chart.log_scale)
-    gutter = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
+    needed = max(5, *(len(label) for label in labels), 0) + 1 if labels else 6
+    gutter = max(needed, chart.least_gutter)
     if width - gutter < 6:
         gutter, labels, ticks = 0, [], []
-    plot = Plot(chart.left, chart.right, bottom, top, gutter, max(1, width - gutter - names), plot_height, chart.log_scale)
+    plot = Plot(chart.left, chart.right, bottom, top, gutter, needed, max(1, width - gutter), plot_height, chart.log_scale)
     canvas = Canvas(plot.height, plot.width, palette.blank)
     _draw_curves(chart, plot, canvas, palette)
     _draw_marks(chart, plot, canvas, palette)
@@ -89,15 +88,9 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
     rows = canvas.rows()
     if gutter:
         rows = [[*axis, *row] for axis, row in zip(_y_axis(plot, ticks, labels, palette), rows, strict=True)]
-    if names:
-        finite = [guide for guide in chart.guides if math.isfinite(guide.value)]
-        named = names_gutter([plot.row(guide.value) // 4 for guide in finite], finite, chart.percent, names, plot.height, palette)
-        rows = [[*row, *name] for row, name in zip(rows, named, strict=True)]
-    if listed:
-        rows.insert(0, one_line(chart.guides, chart.percent, width, palette))
     if height >= 2:
         rows.insert(0, legend(chart, width, palette, clipped))
-    if height >= 3:
+    if height >= 3 and chart.x_axis:
         rows.append(_x_axis(chart, plot, width, palette))
     return plot, rows
 
@@ -134,15 +127,19 @@ def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool
     """
     lows = np.concatenate([np.zeros(0), *(s.low[~np.isnan(s.low)] for s in spans)])
     highs = np.concatenate([np.zeros(0), *(s.high[~np.isnan(s.high)] for s in spans)])
+    measured = bool(len(lows))
+    if not measured:  # the guides alone
+        lows = highs = np.array([guide.value for guide in chart.guides if math.isfinite(guide.value)])
+        lows = highs = lows[lows > 0] if chart.log_scale else lows
     if not len(lows):
         return (0.1, 1.0, False) if chart.log_scale else (0.0, 1.0, False)
     low, high = float(lows.min()), float(highs.max())
     clipped = False
     if not chart.log_scale:
-        low, high = _without_start(spans)
+        low, high = _without_start(spans) if measured else (low, high)
         clipped = (low, high) != (float(lows.min()), float(highs.max()))
     guides = [guide.value for guide in chart.guides if math.isfinite(guide.value) and (guide.value > 0 or not chart.log_scale)]
-    if max(len(curve.x) for curve in chart.curves) < _MIN_POINTS:
+    if max((len(curve.x) for curve in chart.curves), default=0) < _MIN_POINTS:
         low = max((value for value in guides if value <= low), default=low)
         high = min((value for value in guides if value >= high), default=high)
     for value in guides:
@@ -179,6 +176,8 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
         curve = prepared.curve
         smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=chart.smoothing > 0 and curve.smoothed)
         grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
+        if curve.dotted:
+            grid = grid & (np.arange(grid.shape[1]) % 3 == 0)
         canvas.dots(grid, palette.style(curve.colour, dim=not curve.bands), background=True)
         inked.append((curve, grid))
     _draw_markers(inked, canvas, palette)
@@ -243,13 +242,16 @@ def _draw_markers(inked: list[tuple[Curve, NDArray[np.bool_]]], canvas: Canvas, 
 
 
 def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Draw dashes where no curve runs; they may cover the dim raw values behind a smoothed curve."""
+    """Draw dashes where no curve runs, and the names; they may cover the dim raw values behind a smoothed curve."""
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-    for guide in chart.guides:
+    rows = []
+    for position, guide in enumerate(chart.guides):
         dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
+        rows.append(dot // 4)
         if 0 <= dot < 4 * plot.height:
-            grid[dot] = (np.arange(2 * plot.width) % 6 < 3) & canvas.open(dot // 4).repeat(2)
+            grid[dot] |= dashes(position, 2 * plot.width) & canvas.open(dot // 4).repeat(2)
     canvas.dots(grid, palette.style("guide", dim=True), background=True)
+    name_guides(chart.guides, rows, chart.percent, canvas, palette)
 
 
 def _draw_marks(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:

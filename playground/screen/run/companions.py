@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.engine.card import Card
-from dlplay.runs import directory
+from dlplay.runs import curve, directory
 from dlplay.runs.directory import RunDirectory, SpecError
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
@@ -19,6 +21,12 @@ EARLIER = 3
 MOST = 20
 
 
+HELD_OUT = {
+    *("data", "text", "task", "drawing", "image_size", "vocab_size", "min_count", "tokens", "block_size", "length", "symbols", "digits"),
+    *("sum_order", "column", "horizon", "predict", "facts", "gap", "env", "env_module", "time_limit", "next_sentence", "test_noise"),
+    *("eval_memory", "whiten", "gamma"),
+}
+"""Settings that say what a model is measured on: curves compare where these are equal."""
 OF_A_MEMBER = ("seed", "device")
 """Settings in which the members of a group of seeds differ."""
 
@@ -57,6 +65,35 @@ class Companion:
         self._reader.close()
 
 
+class Pretrained:
+    """The curves of the shipped models of an architecture, as they were trained."""
+
+    def __init__(self, card: Card) -> None:
+        self._histories: list[History] = []
+        with contextlib.suppress(CheckpointError):  # a damaged one is reported where it is opened
+            for item in shipped.shipped().values():
+                if item.architecture == card.name and (history := curve.read(item, card.metric, card.better)) is not None:
+                    self._histories.append(history)
+
+    def alike(self, settings: Mapping[str, Any]) -> History | None:
+        """The first that was measured on what these settings say; None where none was."""
+        return next((each for each in self._histories if _alike(each.settings, settings)), None)
+
+    @property
+    def first(self) -> History | None:
+        """That of the model which a new tab shows."""
+        return next(iter(self._histories), None)
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    shared = HELD_OUT & one.keys() & other.keys()
+    return all(_plain(one[name]) == _plain(other[name]) for name in shared)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 class Companions:
     """All of them. `revision` grows with every change of what is to be drawn."""
 
@@ -65,6 +102,7 @@ class Companions:
         self.revision = 0
         self.own_seeds: tuple[str, bytes] | None = None
         """The group of seeds that the tab's own run belongs to."""
+        self.pretrained = Pretrained(card)
         self._card = card
         self._earlier: list[Companion] = []
         self._marked: list[Companion] = []
