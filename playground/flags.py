@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from dlplay.engine.card import Card
-from dlplay.engine.settings import COMMON, Field, fields, show
+from dlplay.engine.settings import COMMON, Field, current, fields, show
 
 MODEL = Group("Model and training", sort_key=1)
 ASK = Group("Ask a trained model instead of training (with --headless)", sort_key=2)
@@ -84,6 +84,7 @@ def with_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> Callab
         )
     )
     parameters += [_setting(item, ASK) for item in question_fields(card)]
+    parameters += [_flag(old, str, "", ASK, show=False) for item in question_fields(card) for old in item.was]
     return _command(card, run, parameters + _how(card, [name for name, _, _ in HOW_FLAGS]))
 
 
@@ -96,11 +97,20 @@ def with_sweep_flags(card: Card, run: Callable[[Card, dict[str, Any]], int]) -> 
 
 def _command(card: Card, run: Callable[[Card, dict[str, Any]], int], parameters: list[inspect.Parameter]) -> Callable[..., int]:
     def command(**given: Any) -> int:
-        return run(card, {name.rstrip("_"): value for name, value in given.items() if value is not None})
+        return run(card, _today(card, {name.rstrip("_"): value for name, value in given.items() if value is not None}))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__doc__ = card.summary
     return command
+
+
+def _today(card: Card, given: dict[str, Any]) -> dict[str, Any]:
+    """What was given, under the names of today."""
+    former = {old: item for item in question_fields(card) for old in item.was}
+    return {
+        former[name].name if name in former else name: current(former[name], name, value) if name in former else value
+        for name, value in given.items()
+    }
 
 
 def _settings(card: Card) -> list[inspect.Parameter]:
@@ -129,7 +139,7 @@ def _setting(item: Field, group: Group, metrics: Sequence[str] = ()) -> inspect.
     return _flag(item.name, kind, f"{item.doc} ({'; '.join(facts)})", group)
 
 
-def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
+def _flag(name: str, kind: Any, help_: str, group: Group, show: bool = True) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     parameter: Parameter
     if kind == list[str]:
@@ -138,7 +148,14 @@ def _flag(name: str, kind: Any, help_: str, group: Group) -> inspect.Parameter:
         parameter = Parameter(name=flag, help=help_, show_default=False, group=group, negative=None if group is not HOW else "")
     else:
         parameter = Parameter(
-            name=flag, help=help_, show_default=False, group=group, converter=_as_typed, allow_leading_hyphen=True, show_choices=False
+            name=flag,
+            help=help_,
+            show_default=False,
+            group=group,
+            converter=_as_typed,
+            allow_leading_hyphen=True,
+            show_choices=False,
+            show=show,
         )
     return inspect.Parameter(name + "_", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind | None, parameter], default=None)
 

@@ -119,7 +119,7 @@ class Card:
     stage: Stage | None = None
     actions: tuple[ActionCard, ...] = ()
     bounds: tuple[str, ...] = ()
-    """Names of those baselines that say what is possible at best (real against real, the exact solution): to be reached, not beaten."""
+    """Names of those baselines that say what is possible at best (real vs real, the exact solution): to be reached, not beaten."""
     presets: Mapping[str, Preset] = dataclasses.field(default_factory=dict)
     search: tuple[str, ...] = ()
     """Settings and values that a first sweep may search, as `dlplay sweep ARCH --search` takes them; empty: the learning rate."""

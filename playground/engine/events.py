@@ -17,6 +17,15 @@ PROTOCOL = 1
 """Version of the events and commands; part of every `Started`."""
 
 
+BECAME = {"real against real": "real vs real", "one broad Gaussian": "single Gaussian"}
+"""What became of the names that baselines had in earlier versions."""
+
+
+def named_as_today(baselines: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Baselines by metric and method, under the methods' names of today."""
+    return {metric: {BECAME.get(name, name): value for name, value in methods.items()} for metric, methods in baselines.items()}
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
     """Base: `step` counts finished training steps, `time` is seconds since the epoch."""
 
@@ -51,6 +60,9 @@ class Baselines(Event, frozen=True, kw_only=True, tag="baselines"):
     """What methods without a neural network reach on the same held-out data, by metric and method."""
 
     values: dict[str, dict[str, float]]
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "values", named_as_today(self.values))
 
 
 class Stepped(Event, frozen=True, kw_only=True):
@@ -125,6 +137,9 @@ class Finished(Event, frozen=True, kw_only=True):
     """Training steps per second of training time (evaluations and saves left out), over this process."""
     seconds: float
     """Training time over all resumes, as in `Stepped`."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "baselines", named_as_today(self.baselines))
 
 
 class Hello(Event, frozen=True, kw_only=True):

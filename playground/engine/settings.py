@@ -10,6 +10,7 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     least    what the lowest value means where it is none of its kind: "last" for layer -1
     code     True when the value names code that is imported: a person gives it, by flag or form, and no file does
     module   True when the part of the value before a colon, if there is one, names such code
+    was      names that it had in earlier versions, which are still read, and what became of their values: {"hold": {"silent": "ablate"}}
 
 and nothing else. The docstring under a field says in plain words what it does; a field that a subclass gives another default keeps the
 docstring of the base. `fields` reads all of that into `Field`s. Types with a name are in `quantities`.
@@ -127,6 +128,8 @@ class Field:
     """The value names code that is imported."""
     module: bool
     """A value `MODULE:NAME` names a module that is imported."""
+    was: Mapping[str, Mapping[str, str]]
+    """Names that it had in earlier versions, each with what became of its values."""
     doc: str
     annotation: Any
 
@@ -215,7 +218,7 @@ def _check_own_extras(kind: type) -> None:
             _extras(f"{kind.__name__}.{name}", getattr(part, "__metadata__", ()))
 
 
-EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool, "module": bool}
+EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool, "module": bool, "was": dict}
 """Keys of `Meta(extra=…)`, and what their values are."""
 
 
@@ -233,11 +236,12 @@ def _extras(name: str, metadata: Iterable[Any]) -> dict[str, Any]:
 
 
 def field(settings_type: type[Options], name: str) -> Field:
-    """The field called `name` (underscores or hyphens). Raises `SettingsError` with the nearest names."""
+    """The field called `name` (underscores or hyphens), now or in an earlier version. Raises `SettingsError` with the nearest names."""
     wanted = _canonical(name)
     by_name = {item.name: item for item in fields(settings_type)}
-    if wanted in by_name:
-        return by_name[wanted]
+    former = {old: item for item in by_name.values() for old in item.was}
+    if wanted in by_name or wanted in former:
+        return by_name.get(wanted) or former[wanted]
     near = difflib.get_close_matches(wanted, by_name, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(by_name)}"
     raise SettingsError(f"there is no setting {name!r}{hint}")
@@ -245,6 +249,12 @@ def field(settings_type: type[Options], name: str) -> Field:
 
 def _canonical(name: str) -> str:
     return name.strip().lstrip("-").replace("-", "_")
+
+
+def current(item: Field, name: str, value: Any) -> Any:
+    """The value that was given under this name, in today's words."""
+    became = item.was.get(_canonical(name), {})
+    return became.get(value, value) if isinstance(value, str) else value
 
 
 def parse(item: Field, value: Any) -> Any:
@@ -294,7 +304,7 @@ def make(settings_type: type[S], values: Mapping[str, Any], *, lenient: bool = F
             if lenient:
                 continue
             raise
-        parsed[item.name] = parse(item, value)
+        parsed[item.name] = parse(item, current(item, name, value))
     settings = settings_type(**parsed)
     settings.check()
     return settings
@@ -475,6 +485,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         least=str(extra.get("least", "")),
         code=bool(extra.get("code")),
         module=bool(extra.get("module")),
+        was=extra.get("was", {}),
         doc=doc,
         annotation=hint,
     )

@@ -91,7 +91,7 @@ def test_a_drawing_goes_through_the_net(net: AutoencoderTask) -> None:
 def test_an_ablated_unit_is_zero_for_the_decoder(net: AutoencoderTask) -> None:
     code = code_of(net, 2)
     code[0, 3] = 0
-    panel = ask(net, "reconstruction", image=2, silence=3)
+    panel = ask(net, "reconstruction", image=2, ablate=3)
     assert np.allclose(pictures(panel)[1], shown(net, code), atol=0.003)
     assert "unit 3 ablated" in panel.caption
     assert ask(net, "reconstruction", image=2) != panel
@@ -227,7 +227,7 @@ def test_every_panel_answers_for_every_kind(monkeypatch: pytest.MonkeyPatch) -> 
         ("reconstructions", {"image": 360}, "held-out images are 0 to 359"),
         ("code", {"image": 360}, "held-out images are 0 to 359"),
         ("interpolation", {"other": 360}, "--other 360 is out of range; the held-out images are 0 to 359"),
-        ("reconstruction", {"silence": 4}, "--silence 4 is out of range; the code has units 0 to 3, -1 for none"),
+        ("reconstruction", {"ablate": 4}, "--ablate 4 is out of range; the code has units 0 to 3, -1 for none"),
         ("decoded", {"place": "1"}, "--place '1' is not two numbers from -100 to 100 with a comma; write it like 0.5,-1"),
         ("decoded", {"place": "1,2,3"}, "two numbers"),
         ("decoded", {"place": "nan,0"}, "two numbers"),

@@ -344,13 +344,13 @@ def test_baselines_say_what_is_good_and_what_is_not() -> None:
     found = build(**TINY).baselines()
     distance = found["wasserstein_distance"]
     assert distance[REAL] < 0.12
-    assert distance["one broad Gaussian"] == pytest.approx(0.65, abs=0.05)
+    assert distance["single Gaussian"] == pytest.approx(0.65, abs=0.05)
     assert distance["half of the modes"] == pytest.approx(0.9, abs=0.1)
-    assert found["modes_covered"] == {REAL: 8, "one broad Gaussian": 0, "half of the modes": 4}
+    assert found["modes_covered"] == {REAL: 8, "single Gaussian": 0, "half of the modes": 4}
     images = build(**IMAGES).baselines()
     assert images["nearest_distance"][REAL] == pytest.approx(1.07, abs=0.01)
     assert images["classes_covered"]["half of the classes"] == 5
-    assert images["frechet_distance"][REAL] < 0.2 < images["frechet_distance"]["one broad Gaussian"]
+    assert images["frechet_distance"][REAL] < 0.2 < images["frechet_distance"]["single Gaussian"]
     assert set(images) == set(evaluate(build(**IMAGES)))
 
 
@@ -663,5 +663,5 @@ def test_two_transformers_make_digits() -> None:
     # three seeds reached .192 to .204 on an AMD EPYC, .220 to .243 on an Intel Xeon: the last bits of a sum make another net
     assert found["frechet_distance"] < 0.25
     assert found["classes_covered"] == 10
-    assert found["nearest_distance"] > 0.85 * real["nearest_distance"]["real against real"]
+    assert found["nearest_distance"] > 0.85 * real["nearest_distance"]["real vs real"]
     assert found["wasserstein_distance"] < real["wasserstein_distance"]["half of the classes"]

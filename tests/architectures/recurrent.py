@@ -294,7 +294,7 @@ def test_a_bidirectional_net_adds_after_each_direction_has_read_everything() -> 
     assert (slope[0, :, 0] != 0).all()
     train(task, 2)
     predicted = ask(task, "next_token", prompt="0.3 0.9* 0.5 0.4*").figure
-    ablated = ask(task, "next_token", prompt="0.3 0.9* 0.5 0.4*", hold="silent", unit=1)
+    ablated = ask(task, "next_token", prompt="0.3 0.9* 0.5 0.4*", intervention="ablate", unit=1)
     assert ablated.labels[-1] == "predicted, unit intact"
     assert ablated.values[-1] == pytest.approx(max(0.0, float(predicted)), abs=1e-3)
     assert len(ask(task, "gradient_flow").x) == 12
@@ -404,7 +404,7 @@ def test_clamping_a_unit_changes_the_prediction_and_shows_both(own_text: str) ->
     task = build(own_text)
     train(task, 30)
     free = ask(task, "next_token", prompt="(one", top_k=0)
-    held = ask(task, "next_token", prompt="(one", top_k=0, unit=3, hold="clamped", hold_at=1)
+    held = ask(task, "next_token", prompt="(one", top_k=0, unit=3, intervention="clamp", clamp_at=1)
     assert free.second == []
     assert held.names == ["clamped", "intact"]
     before = dict(zip(free.labels, free.values, strict=True))
@@ -413,8 +413,8 @@ def test_clamping_a_unit_changes_the_prediction_and_shows_both(own_text: str) ->
     )
     assert held.values != pytest.approx(held.second)
     assert "unit 3 of layer 0 clamped at 1" in held.caption
-    assert "unit 3 of layer 0 ablated" in ask(task, "next_token", prompt="(one", unit=3, hold="silent").caption
-    assert ask(task, "passage", prompt="(one", words=20) != ask(task, "passage", prompt="(one", words=20, unit=3, hold="silent")
+    assert "unit 3 of layer 0 ablated" in ask(task, "next_token", prompt="(one", unit=3, intervention="ablate").caption
+    assert ask(task, "passage", prompt="(one", words=20) != ask(task, "passage", prompt="(one", words=20, unit=3, intervention="ablate")
 
 
 def test_activations_are_the_models_own_and_a_picked_row_is_followed(own_text: str) -> None:

@@ -233,12 +233,12 @@ def test_beam_candidates_are_ranked_and_marked(trained: Seq2SeqTask) -> None:
 
 def test_an_ablated_head_is_ablated_everywhere(trained: Seq2SeqTask) -> None:
     plain = ask(trained, "translation", source="abcd")
-    off = ask(trained, "translation", source="abcd", silence="cross", layer=1, head=1)
+    off = ask(trained, "translation", source="abcd", ablate="cross", layer=1, head=1)
     assert off.values != plain.values
     assert "cross-attention head 1 of layer 1 is ablated" in off.caption
     for panel in ("alternatives", "alignment", "attention", "beam_candidates", "held_out"):
-        assert "head 1 of layer 0 is ablated" in ask(trained, panel, silence="encoder", layer=0, head=1).caption
-    assert "head 1 of layer 1" in ask(trained, "translation", silence="decoder", layer=23, head=63).caption
+        assert "head 1 of layer 0 is ablated" in ask(trained, panel, ablate="encoder", layer=0, head=1).caption
+    assert "head 1 of layer 1" in ask(trained, "translation", ablate="decoder", layer=23, head=63).caption
 
 
 def test_heads_off_is_exact_match_without_each_head(trained: Seq2SeqTask) -> None:
@@ -248,7 +248,7 @@ def test_heads_off_is_exact_match_without_each_head(trained: Seq2SeqTask) -> Non
     values = answer.values.numpy()
     for row, (kind, layer) in enumerate((kind, layer) for kind in ("encoder", "decoder", "cross") for layer in (0, 1)):
         for head in (0, 1):
-            shown = ask(trained, "held_out", pairs=50, silence=kind, layer=layer, head=head)
+            shown = ask(trained, "held_out", pairs=50, ablate=kind, layer=layer, head=head)
             assert f"{values[row, head] * 50:.0f} of 50 correct" == shown.figure
     with looking(trained):
         assert exact_match(trained.model, trained.problem, 50) > values.min()

@@ -112,7 +112,7 @@ card = Card(
             "How much each unit of the code varies over the held-out images; select one to ablate it.",
             "A unit that never varies encodes nothing. For a VAE the bar is the KL divergence from the standard normal in nats: near 0 the "
             "unit has collapsed and tells the decoder nothing. With kl sparsity the mean activation should approach ρ.",
-            selects="silence",
+            selects="ablate",
             rows=10,
         ),
         PanelCard(

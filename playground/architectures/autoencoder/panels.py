@@ -107,7 +107,7 @@ class AutoencoderPanels:
             images=_pictures(torch.cat(list(parts.values()))),
             labels=list(parts),
             figure=f"MSE {(output - image).square().mean().item():.4f}",
-            caption=words + (f", unit {options.silence} ablated" if options.silence >= 0 else ""),
+            caption=words + (f", unit {options.ablate} ablated" if options.ablate >= 0 else ""),
         )
 
     def forward(self, options: OneReconstruction) -> Layers:
@@ -295,12 +295,12 @@ class AutoencoderPanels:
         noise = self.settings.noise if options.input_noise == "as trained" else options.input_noise
         inputs = corrupt(images, noise, options.input_noise_level, torch.Generator().manual_seed(NOISE_SEED))
         code = self.model.encode(inputs).mean
-        if options.silence >= code.shape[1]:
+        if options.ablate >= code.shape[1]:
             raise SettingsError(
-                f"--silence {options.silence} is out of range; the code has units 0 to {code.shape[1] - 1}, -1 for none", "silence"
+                f"--ablate {options.ablate} is out of range; the code has units 0 to {code.shape[1] - 1}, -1 for none", "ablate"
             )
-        if options.silence >= 0:
-            code = code.index_fill(1, torch.tensor([options.silence], device=code.device), 0.0)
+        if options.ablate >= 0:
+            code = code.index_fill(1, torch.tensor([options.ablate], device=code.device), 0.0)
         return inputs, self.model.decode(code)
 
     def _codes(self) -> Tensor:

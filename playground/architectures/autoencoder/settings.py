@@ -125,7 +125,7 @@ class Intervention(Options):
     input_noise_level: Annotated[float, Meta(ge=0, le=1)] = 0.25
     """Strength of that noise: the standard deviation, or the share of corrupted pixels."""
 
-    silence: Annotated[int, Meta(ge=-1, le=4095, extra={"least": "none"})] = -1
+    ablate: Annotated[int, Meta(ge=-1, le=4095, extra={"least": "none", "was": {"silence": {}}})] = -1
     """A unit of the code to ablate: it is set to 0 before decoding; -1 for none."""
 
 

@@ -164,7 +164,7 @@ card = Card(
         ),
         ActionCard("restore", "Restore the data", "Undoes everything that was added to the data or removed from them.", key="u"),
     ),
-    bounds=("real against real",),
+    bounds=("real vs real",),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "critic_lr=1e-4..1e-2:log"),
 )

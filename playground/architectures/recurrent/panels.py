@@ -160,14 +160,14 @@ class RecurrentPanels(ABC):
         return min(options.layer, self.model.layers - 1), min(options.unit, self.model.width - 1)
 
     def _clamp(self, options: Unit) -> Clamp | None:
-        if options.hold == "free":
+        if options.intervention == "none":
             return None
-        return Clamp(*self._unit(options), options.hold_at if options.hold == "clamped" else 0.0)
+        return Clamp(*self._unit(options), options.clamp_at if options.intervention == "clamp" else 0.0)
 
     def _caption(self, options: Unit, *more: str) -> str:
         """The clamp, and `more`."""
         clamp = self._clamp(options)
-        done = "ablated" if options.hold == "silent" else f"clamped at {options.hold_at:g}"
+        done = "ablated" if options.intervention == "ablate" else f"clamped at {options.clamp_at:g}"
         return " · ".join(filter(None, [f"unit {clamp.unit} of layer {clamp.layer} {done}" if clamp else "", *more]))
 
     def _inputs(self, options: Prompt) -> Inputs:

@@ -138,10 +138,12 @@ class Unit(Options):
     unit: Annotated[int, Meta(ge=0, le=2047)] = 0
     """Which unit of that layer, counted from 0; beyond the last one the last is meant."""
 
-    hold: Literal["free", "silent", "clamped"] = "free"
-    """An intervention on that unit in all that is shown: none (free), ablate it (silent: its hidden value is 0), or clamp it at hold-at."""
+    intervention: Annotated[
+        Literal["none", "ablate", "clamp"], Meta(extra={"was": {"hold": {"free": "none", "silent": "ablate", "clamped": "clamp"}}})
+    ] = "none"
+    """What is done to that unit in all that is shown: nothing, ablate it (its hidden value is 0), or clamp it at clamp-at."""
 
-    hold_at: Annotated[float, Meta(ge=-1, le=1)] = 1.0
+    clamp_at: Annotated[float, Meta(ge=-1, le=1, extra={"was": {"hold_at": {}}})] = 1.0
     """The value at which the unit is clamped."""
 
 

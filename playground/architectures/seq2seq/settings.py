@@ -120,7 +120,7 @@ class Seq2SeqSettings(TransformerSettings):
 class HeadAblation(Options):
     """A head that is ablated while the panel is computed."""
 
-    silence: Literal["none", "encoder", "decoder", "cross"] = "none"
+    ablate: Annotated[Literal["none", "encoder", "decoder", "cross"], Meta(extra={"was": {"silence": {}}})] = "none"
     """Ablates the head at layer and head: of the encoder's or the decoder's self-attention, or of the cross-attention."""
 
     layer: LayerIndex = 0

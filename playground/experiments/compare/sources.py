@@ -15,6 +15,7 @@ from dlplay import architectures
 from dlplay.checkpoints.shipped import shipped
 from dlplay.checkpoints.store import META, read_record
 from dlplay.engine.card import Card
+from dlplay.engine.events import named_as_today
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.compare import files
@@ -236,4 +237,6 @@ def _table(value: Any) -> dict[str, Any]:
 def _baselines(value: Any) -> dict[str, dict[str, float]]:
     """Baselines of a file that may hold anything."""
     tables = {str(metric): _table(methods) for metric, methods in _table(value).items()}
-    return {m: {str(k): float(v) for k, v in methods.items() if isinstance(v, (int, float))} for m, methods in tables.items()}
+    return named_as_today(
+        {m: {str(k): float(v) for k, v in methods.items() if isinstance(v, (int, float))} for m, methods in tables.items()}
+    )

@@ -16,7 +16,7 @@ MAX_HELD_OUT = 1000
 """Held-out images in the Wasserstein distance, at most."""
 MAX_TRAINING = 5000
 """Training images that the nearest neighbour of a sample is searched in, at most."""
-REAL = "real against real"
+REAL = "real vs real"
 """The baseline with training examples in place of the samples."""
 
 
@@ -79,7 +79,7 @@ class Evaluator:
         methods = {REAL: real}
         training = self.training if self.is_images else examples.real_vectors(examples.train)
         gaussian = rng.multivariate_normal(training.mean(0), np.atleast_2d(np.cov(training, rowvar=False)), SAMPLES)
-        methods["one broad Gaussian"] = gaussian.clip(0, 1) if self.is_images else gaussian
+        methods["single Gaussian"] = gaussian.clip(0, 1) if self.is_images else gaussian
         if self.is_images or len(examples.centres):
             half = np.flatnonzero(np.isin(examples.train_modes, present[: len(present) // 2]))
             chosen = half[rng.integers(0, len(half), SAMPLES)]

@@ -153,7 +153,7 @@ class TextPanels(RecurrentPanels):
             return panel
         intact = distribution(Stateful(self.model).outputs(inputs)[0, -1], options.temperature)
         shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
-        names = ["ablated" if options.hold == "silent" else "clamped", "intact"]
+        names = ["ablated" if options.intervention == "ablate" else "clamped", "intact"]
         return msgspec.structs.replace(panel, second=intact[shown].tolist(), names=names, caption=self._caption(options, panel.caption))
 
     def passage(self, options: Passage) -> Tokens:

@@ -145,11 +145,11 @@ def ablate_head(model: Seq2Seq, kind: str, layer: int, head: int) -> Seq2Seq:
 
 def ablated(model: Seq2Seq, options: HeadAblation) -> tuple[Seq2Seq, list[str]]:
     """The model without the head that the options ablate, and that in words."""
-    if options.silence == "none":
+    if options.ablate == "none":
         return model, []
-    layer, head = layer_and_head(model, options.silence, options.layer, options.head)
-    name = {"encoder": "encoder", "decoder": "decoder self-attention", "cross": "cross-attention"}[options.silence]
-    return ablate_head(model, options.silence, layer, head), [f"{name} head {head} of layer {layer} is ablated"]
+    layer, head = layer_and_head(model, options.ablate, options.layer, options.head)
+    name = {"encoder": "encoder", "decoder": "decoder self-attention", "cross": "cross-attention"}[options.ablate]
+    return ablate_head(model, options.ablate, layer, head), [f"{name} head {head} of layer {layer} is ablated"]
 
 
 def _source(problem: Problem, options: Source) -> tuple[str, str | None, list[str], str]:
