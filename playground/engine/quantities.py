@@ -25,13 +25,13 @@ def unit(name: str) -> Meta:
 Steps = Annotated[int, Meta(ge=1, le=1_000_000_000, extra=LIVE_STEPS)]
 """A number of training steps."""
 Warmup = Annotated[int, Meta(ge=0, le=1_000_000, extra=LIVE_STEPS)]
-Minutes = Annotated[float, Meta(ge=0, le=100_000, extra={"unit": "minutes", "live": True})]
+Minutes = Annotated[float, Meta(ge=0, le=100_000, extra={"unit": "minutes", "live": True, "least": "no limit"})]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 LearningRate = Annotated[float, Meta(gt=0, le=10, extra=LIVE)]
 WeightDecay = Annotated[float, Meta(ge=0, le=10, extra=LIVE)]
 Momentum = Annotated[float, Meta(ge=0, lt=1, extra=LIVE)]
-ClipNorm = Annotated[float, Meta(ge=0, le=1000, extra=LIVE)]
+ClipNorm = Annotated[float, Meta(ge=0, le=1000, extra={"live": True, "least": "off"})]
 """The largest norm a gradient may have; 0: no limit."""
 Dropout = Annotated[float, Meta(ge=0, lt=1, extra=LIVE)]
 LabelSmoothing = Annotated[float, Meta(ge=0, lt=1, extra=LIVE)]
@@ -52,5 +52,5 @@ LayerOrLast = Annotated[int, Meta(ge=-1, le=47, extra={"least": "last"})]
 HeadIndex = Annotated[int, Meta(ge=0, le=63)]
 TokenOrLast = Annotated[int, Meta(ge=-1, le=1023, extra={"least": "last"})]
 ExampleIndex = Annotated[int, Meta(ge=0, le=10_000_000)]
-Measurement = Annotated[int, Meta(ge=0, le=1000)]
+Measurement = Annotated[int, Meta(ge=0, le=1000, extra={"least": "none"})]
 """Number of a measurement that takes seconds: 0 measures nothing, each other number measures once."""

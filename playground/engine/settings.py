@@ -7,7 +7,8 @@ A settings type is a frozen dataclass. Bounds stand in `Annotated[..., msgspec.M
     choices  the values offered for a text field; with `path` a file or folder is taken as well
     path     True when the text may name a file or folder
     pad      [rows, columns] of a drawing that a text field holds: rows of hex digits parted by `/`
-    least    what the lowest value means where it is none of its kind: "last" for layer -1
+    least    what the lowest value means where it is none of its kind, shown for it and read as it: "last" for layer -1
+    label    the name on the screen, where the flag's is no word a person would use
     code     True when the value names code that is imported: a person gives it, by flag or form, and no file does
     module   True when the part of the value before a colon, if there is one, names such code
     was      names that it had in earlier versions, which are still read, and what became of their values: {"hold": {"silent": "ablate"}}
@@ -37,7 +38,7 @@ from msgspec import Meta
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
-from dlplay.engine.quantities import LIVE, Minutes, Seed, Steps
+from dlplay.engine.quantities import Minutes, Seed, Steps
 
 
 class SettingsError(ValueError):
@@ -75,7 +76,7 @@ class Settings(Options):
     seeds: Annotated[str, Meta(max_length=200)] = ""
     """Train once with each of these seeds, such as 0..7 or 1,2,5: as many runs, which are compared as one group. Empty: with one seed."""
 
-    jobs: Annotated[int, Meta(ge=0, le=1024)] = 0
+    jobs: Annotated[int, Meta(ge=0, le=1024, extra={"least": "one per core"})] = 0
     """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
@@ -90,7 +91,7 @@ class Settings(Options):
     save_every: Steps = 500
     """Steps between two checkpoints."""
 
-    history: Annotated[int, Meta(ge=0, le=256, extra=LIVE)] = 32
+    history: Annotated[int, Meta(ge=0, le=256, extra={"live": True, "least": "none"})] = 32
     """Checkpoints kept along the way, about even in log(step) and within 200 MB, to look back at and to branch from; 0 keeps none."""
 
     def check(self) -> None:
@@ -128,6 +129,8 @@ class Field:
     """The value names code that is imported."""
     module: bool
     """A value `MODULE:NAME` names a module that is imported."""
+    label: str
+    """Its name on the screen."""
     was: Mapping[str, Mapping[str, str]]
     """Names that it had in earlier versions, each with what became of its values."""
     doc: str
@@ -137,6 +140,10 @@ class Field:
     def flag(self) -> str:
         """As typed on the command line, such as `--eval-every`."""
         return "--" + self.name.replace("_", "-")
+
+    def shown(self, value: Any) -> str:
+        """A value as the screen shows it: in words where it is none of its kind."""
+        return self.least if self.least and value == self.low else show(value)
 
     @property
     def bounds(self) -> str:
@@ -218,7 +225,8 @@ def _check_own_extras(kind: type) -> None:
             _extras(f"{kind.__name__}.{name}", getattr(part, "__metadata__", ()))
 
 
-EXTRAS = {"unit": str, "live": bool, "choices": list, "path": bool, "pad": list, "least": str, "code": bool, "module": bool, "was": dict}
+TEXTS, SWITCHES = ("unit", "least", "label"), ("live", "path", "code", "module")
+EXTRAS: dict[str, type] = dict.fromkeys(TEXTS, str) | dict.fromkeys(SWITCHES, bool) | {"choices": list, "pad": list, "was": dict}
 """Keys of `Meta(extra=…)`, and what their values are."""
 
 
@@ -407,6 +415,8 @@ def _quote(value: Any) -> str:
 
 
 def _read(item: Field, value: Any) -> Any:
+    if item.least and value == item.least:
+        value = item.low
     if item.kind == "ints":
         parts = value if isinstance(value, (list, tuple)) else str(value).replace(" ", "").split(",")
         return tuple(_whole(part) for part in parts)
@@ -485,6 +495,7 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         least=str(extra.get("least", "")),
         code=bool(extra.get("code")),
         module=bool(extra.get("module")),
+        label=str(extra.get("label", item.name.replace("_", " "))),
         was=extra.get("was", {}),
         doc=doc,
         annotation=hint,

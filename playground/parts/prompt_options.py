@@ -13,7 +13,7 @@ from dlplay.engine.settings import Options, SettingsError
 MAX_PROMPT = 100_000
 
 Temperature = Annotated[float, Meta(ge=0, le=10)]
-TopK = Annotated[int, Meta(ge=0, le=1000)]
+TopK = Annotated[int, Meta(ge=0, le=1000, extra={"least": "all"})]
 TopP = Annotated[float, Meta(gt=0, le=1)]
 
 

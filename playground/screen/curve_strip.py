@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from dlplay.engine.card import Card
 from dlplay.runs.history import History, Series
-from dlplay.screen.numbers import measure
+from dlplay.screen.numbers import measure, words
 from dlplay.widgets import Surface
 from dlplay.widgets.charts.curves import braille, smooth
 from dlplay.widgets.drawing.palette import Palette
@@ -54,7 +54,7 @@ class CurveStrip(Surface, can_focus=False):
             if number:
                 for row in rows:
                     row.append(Segment("  ", palette.blank))
-            title = f"{name.replace('_', ' ')} {value}"
+            title = f"{words(name)} {value}"
             rows[0] += Strip([Segment(fit(title, room), palette.style(colour))]).adjust_cell_length(room, palette.blank)
             y = smooth(np.asarray(series.y), weight) if weight else np.asarray(series.y)
             lines = curve_lines(np.asarray(series.x, dtype=np.float64), y, room, height - 1)

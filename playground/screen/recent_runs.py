@@ -22,7 +22,7 @@ from dlplay.runs.directory import RunDirectory, SpecError
 from dlplay.runs.summary import Summary
 from dlplay.screen.flow import fit
 from dlplay.screen.leaving import EndsItsWork
-from dlplay.screen.numbers import measure
+from dlplay.screen.numbers import measure, words
 
 MOST = 60
 """Runs that are looked at, the latest first."""
@@ -75,9 +75,9 @@ class RecentRuns(EndsItsWork, Widget):
     def render(self) -> Content:
         width, height = self.content_size
         metric = self._card_shown.metric
-        lines = [Content.assemble(("Runs", "bold"), ("  F4 all", "$foreground 60%"))]
+        lines = [Content.assemble(("Runs", "bold"), ("  F4 all", "$text-muted"))]
         if not self._runs:
-            lines += [Content.styled(line, "$foreground 60%") for line in ("none yet", "F5 trains one")]
+            lines += [Content.styled(line, "$text-muted") for line in ("none yet", "F5 trains one")]
         below = 2 + len(self._others) if self._others else 0
         for run in self._runs[: max(height - below - 2, 3)]:
             value = measure(run.metrics.get(metric), percent=self._percent)
@@ -86,14 +86,14 @@ class RecentRuns(EndsItsWork, Widget):
             own = run.name == self._of[0]
             mark, name = ("● ", "$primary"), (f"{fit(run.name, room):<{room}}", "bold")
             if not own:
-                mark, name = ("○ ", "$foreground 60%"), (name[0], "")
+                mark, name = ("○ ", "$text-muted"), (name[0], "")
             lines.append(Content.assemble(mark, name, f" {sign} ", value))
         if self._others:
-            lines += [Content(""), Content.styled(metric.replace("_", " "), "bold")]
+            lines += [Content(""), Content.styled(words(metric), "bold")]
         for name, number in self._others:
             value = measure(number, percent=self._percent)
             room = max(width - cell_len(value) - 1, 4)
-            lines.append(Content.assemble((f"{fit(name, room):<{room}}", "$foreground 60%"), " ", value))
+            lines.append(Content.assemble((f"{fit(name, room):<{room}}", "$text-muted"), " ", value))
         return Content("\n").join(lines[:height])
 
     @property

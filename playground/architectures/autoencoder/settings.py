@@ -170,7 +170,7 @@ class LatentGrid(PlaneOfUnits):
 class LatentPoint(PlaneOfUnits):
     """Options of the image decoded at one point."""
 
-    place: Annotated[str, Meta(max_length=100)] = "0,0"
+    place: Annotated[str, Meta(max_length=100, extra={"label": "point"})] = "0,0"
     """The point, two numbers with a comma: standard deviations of the two units from their means over the held-out images."""
 
     def check(self) -> None:
@@ -181,7 +181,7 @@ class LatentPoint(PlaneOfUnits):
 class Features(HeldOutImage):
     """Options of the features."""
 
-    of: Literal["decoder", "encoder", "gradient"] = "decoder"
+    of: Annotated[Literal["decoder", "encoder", "gradient"], Meta(extra={"label": "features of"})] = "decoder"
     """The change in the output when a unit grows, the weights of the first layer, or the gradient of a unit with respect to the image."""
 
 

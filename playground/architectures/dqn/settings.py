@@ -38,7 +38,7 @@ class DQNSettings(Settings):
     env_module: Annotated[str, Meta(max_length=500, extra={"code": True})] = ""
     """Python modules to import first, separated by commas: they register environments of your own."""
 
-    time_limit: StepsOrNone = 0
+    time_limit: Annotated[StepsOrNone, Meta(extra={"least": "its own"})] = 0
     """Episodes are truncated after this many steps; 0: at the environment's own limit, or at 500 where it has none."""
 
     envs: Annotated[int, Meta(ge=1, le=1024)] = 1
@@ -123,7 +123,7 @@ class DQNSettings(Settings):
     loss: Literal["huber", "mse"] = "mse"
     """Loss of a TD error: mse, its square; huber, quadratic up to 1 and linear beyond."""
 
-    clip: Annotated[float, Meta(ge=0, le=1e6), live] = 0.0
+    clip: Annotated[float, Meta(ge=0, le=1e6, extra={"live": True, "least": "off"})] = 0.0
     """Gradients are scaled down to this norm; 0 turns clipping off."""
 
     clip_rewards: bool = False
@@ -172,7 +172,7 @@ class Watch(PictureSize):
     steps: Annotated[int, Meta(ge=1, le=1000), unit("steps")] = 1
     """How many steps to take; the end of the episode stops it."""
 
-    policy: Literal["greedy", "explore", "random"] = "greedy"
+    policy: Annotated[Literal["greedy", "explore", "random"], Meta(extra={"label": "who acts"})] = "greedy"
     """Who acts: greedy, the best action; explore, epsilon-greedy as in training; random, any action."""
 
 
@@ -188,7 +188,7 @@ class Play(PictureSize):
 class NewEpisode(PictureSize):
     """Options of starting another episode."""
 
-    seed: Annotated[int, Meta(ge=-1, le=2**31 - 2)] = -1
+    seed: Annotated[int, Meta(ge=-1, le=2**31 - 2, extra={"least": "random"})] = -1
     """Seed of the environment: the same seed gives the same first state; -1 draws one."""
 
 
@@ -207,6 +207,6 @@ class ValueFunction(Options):
     dimensions: Annotated[str, Meta(pattern=r"^(|\d{1,3},\d{1,3})$")] = ""
     """The two numbers of the observation on the axes, such as 2,3; empty chooses those on which the value depends most."""
 
-    show: Literal["value", "action", "lead"] = "value"
+    show: Annotated[Literal["value", "action", "lead"], Meta(extra={"label": "colour"})] = "value"
     """What is plotted: value, of the best action; action, which one it is; lead, the action gap: how far it is ahead of
     the second best."""

@@ -103,7 +103,7 @@ class GANSettings(Settings):
     beta1: Annotated[DecayRate, live] = 0.5
     """Adam's decay rate of the mean gradient (momentum); with a large one the two networks circle each other."""
 
-    beta2: Annotated[DecayRate, live] = 0.0
+    beta2: Annotated[DecayRate, Meta(extra={"live": True, "least": "as in the papers"})] = 0.0
     """Adam's decay rate of the mean squared gradient; 0: as in the papers, 0.9 with a gradient penalty and 0.999 otherwise."""
 
     weight_decay: WeightDecay = 0.0
@@ -127,7 +127,7 @@ class GANSettings(Settings):
     dropout: Dropout = 0.0
     """Share of the discriminator's activations that are zeroed at random while training."""
 
-    average: DecayRate = 0.0
+    average: Annotated[DecayRate, Meta(extra={"least": "none"})] = 0.0
     """Decay rate of a moving average of the generator's weights, which samples are then drawn from; 0: from the generator itself."""
 
     augment: Annotated[bool, live] = False

@@ -74,7 +74,7 @@ class RecurrentSettings(StreamSettings):
     embedding: Annotated[int, Meta(ge=1, le=2048)] = 64
     """For text and copy: size of the vector that represents each token."""
 
-    head: Annotated[int, Meta(ge=0, le=4096)] = 0
+    head: Annotated[int, Meta(ge=0, le=4096, extra={"least": "none", "label": "relu layer"})] = 0
     """Width of a relu layer between the last hidden state and the output; 0: none."""
 
     bidirectional: bool = False

@@ -143,7 +143,7 @@ class Source(HeadAblation):
     words: Annotated[int, Meta(ge=1, le=512), unit("tokens")] = 512
     """Output tokens at most."""
 
-    place: TokenOrLast = -1
+    place: Annotated[TokenOrLast, Meta(extra={"label": "token"})] = -1
     """Which output token is selected, counted from 0; -1 is the last."""
 
     example: Annotated[int, Meta(ge=0, le=999)] = 0

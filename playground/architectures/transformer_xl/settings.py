@@ -31,7 +31,7 @@ from dlplay.parts import prompt_options
 from dlplay.parts.prompt_options import MAX_PROMPT, NextWord, Prompt, TokenOfPrompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
 
-MemoryLength = Annotated[int, Meta(ge=0, le=4096), unit("tokens")]
+MemoryLength = Annotated[int, Meta(ge=0, le=4096, extra={"unit": "tokens", "least": "none"})]
 
 READ = "cat red paris plum gold tea ................................"
 """The default text before the prompt, for a model trained on recall."""
@@ -169,7 +169,7 @@ class AttentionMap(PromptWithMemory, AttentionHead):
 class MemoryAttention(PromptToken):
     """Options of the attention to memory."""
 
-    of: Literal["all heads", "one head"] = "all heads"
+    of: Annotated[Literal["all heads", "one head"], Meta(extra={"label": "attention of"})] = "all heads"
     """Whose attention: the largest weight of any head of any layer, or that of one head."""
 
     layer: LayerOrLast = -1

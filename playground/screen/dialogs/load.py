@@ -92,7 +92,7 @@ class LoadDialog(Dialog[LoadChoice | None]):
     def _row(self, name: str, state: str, steps: str, metrics: Mapping[str, float], age: str) -> Content:
         known = next((name for name in self.card.metrics if name in metrics), "")
         percent = any(chart.percent and known in chart.held_out for chart in self.card.all_charts)
-        metric = f"{known.replace('_', ' ')} {numbers.measure(metrics[known], percent=percent)}" if known else ""
+        metric = f"{numbers.words(known)} {numbers.measure(metrics[known], percent=percent)}" if known else ""
         return Content.assemble((f"{name:<26.26}", "bold"), f" {state:<12}{metric:<21}", (f"{steps:>14}{age:>12}".rstrip(), "$text-muted"))
 
     def _option(self, name: str, row: Content) -> Option:

@@ -162,10 +162,11 @@ class SettingsForm(Vertical):
                 continue
             field = self.fields[name]
             note = "" if name not in pending else "next step" if field.live else "on reset"
-            shown = typed.show(self.values[name]) or "–"
+            shown = field.shown(self.values[name]) or "–"
             if field.pad is not None:
                 shown = drawing_summary(shown, field.pad)
-            found.append(Row(name.replace("_", " "), shown, field.unit, bool(_choices(field)), self.values[name] != field.default, note))
+            unit = "" if shown == field.least else field.unit
+            found.append(Row(field.label, shown, unit, bool(_choices(field)), self.values[name] != field.default, note))
         return found
 
     def draw(self) -> None:
@@ -181,7 +182,7 @@ class SettingsForm(Vertical):
         self._below.show(rows[split + 1 :], split + 1, None, label)
         on_reset = sum(not self.fields[name].live for name in self.pending)
         hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.fields)})" if self.folded else ""
-        title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$foreground 60% not bold"))
+        title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$text-muted not bold"))
         self._title.update(title)
         self._help.update(self.help())
 
@@ -235,7 +236,7 @@ class SettingsForm(Vertical):
             return None
         self.editing = True
         self.problem = ""
-        self._editor.open(name.replace("_", " "), typed.show(self.values[name]), label_width(row.label for row in self.rows()))
+        self._editor.open(field.label, typed.show(self.values[name]), label_width(row.label for row in self.rows()))
         self.draw()
         self.keep_in_view()
         return None

@@ -131,7 +131,7 @@ class OptionsBar(Flow):
     def _group(self, field: Field, value: Any) -> Group:
         marked = self.focused_title and len(self.fields) > 1 and self.fields[self.marked % len(self.fields)] is field
         name = Piece(label(field), "flow--marked" if marked else "flow--quiet")
-        text = field.least if field.least and value == field.low else show(value).replace("\n", " ")
+        text = field.shown(value).replace("\n", " ")
         if field.pad is not None:
             return name, GAP_PIECE, Piece(drawing_summary(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
@@ -231,7 +231,7 @@ def filter_options(options: type[Options], values: Mapping[str, Any]) -> dict[st
 
 def label(field: Field) -> str:
     """An option's name as it is shown."""
-    return field.name.replace("_", " ")
+    return field.label
 
 
 def stepped(field: Field, value: Any, by: int) -> Any:
