@@ -220,7 +220,7 @@ async def main(target: Path, names: Sequence[str]) -> None:
         known = pictures()
         for picture in names or known:
             tab, size, options, scene = known[picture]
-            folder = Path(name) / picture  # its own, or a model of the picture before may still be open under the same name
+            folder = Path(name) / picture  # its own, or a model of the previous picture may still be open under the same name
             (folder / "runs").mkdir(mode=0o700, parents=True)
             async with playground(folder, tab, size, options=options) as (app, pilot):
                 await scene(app, pilot)

@@ -600,7 +600,7 @@ def test_stopped_by_a_command_its_worker_and_runs_end_and_it_goes_on(
     followed = [Following(directory.find(tmp_path, run)) for run in runs]
     wait_until(lambda: all(following.of(Evaluated) for following in followed), "they train")
     assert cli.run(["stop", "s", "--runs-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "stopped s: 0 of 2 trials have ended, 2 begun and saved; dlplay sweep resume s goes on\n"
+    assert capsys.readouterr().out == "stopped s: 0 of 2 trials have ended, 2 started and saved; dlplay sweep resume s goes on\n"
     ended = worker.wait()
     assert (ended.status, ended.err) == (130, "dlplay: stopped; dlplay sweep resume s goes on\n")
     assert [following.of(Finished)[-1].reason for following in followed] == ["interrupted"] * 2

@@ -134,7 +134,7 @@ def test_stopped_it_leaves_no_worker_that_waits_for_its_place(
     wait_until(lambda: len(saved(tmp_path)) == 2, "there is place for two")
     assert cluster("squeue", "-h", "-t", "PENDING")
     assert cli.run(["stop", "crowd", "--runs-dir", str(tmp_path)]) == 0
-    assert "0 of 4 trials have ended, 2 begun and saved" in capsys.readouterr().out
+    assert "0 of 4 trials have ended, 2 started and saved" in capsys.readouterr().out
     wait_until(lambda: not cluster("squeue", "-h"), "no job is left")
     assert workers("crowd") == []
     assert show(tmp_path, capsys, "crowd").counts == {"left": 2}

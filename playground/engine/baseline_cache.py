@@ -12,6 +12,7 @@ from typing import Any
 import platformdirs
 import torch
 
+from dlplay.engine.events import named_as_today
 from dlplay.engine.task import Task, looking
 
 Values = dict[str, dict[str, float]]
@@ -54,6 +55,7 @@ def _read(path: Path) -> Values | None:
     try:
         with path.open("rb") as file:
             values = json.loads(file.read(65_536))
-        return {str(metric): {str(method): float(value) for method, value in methods.items()} for metric, methods in values.items()}
+        found = {str(metric): {str(method): float(value) for method, value in methods.items()} for metric, methods in values.items()}
+        return named_as_today(found)
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None

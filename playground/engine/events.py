@@ -17,7 +17,13 @@ PROTOCOL = 1
 """Version of the events and commands; part of every `Started`."""
 
 
-BECAME = {"real against real": "real vs real", "one broad Gaussian": "single Gaussian"}
+BECAME = {
+    "real against real": "real vs real",
+    "one broad Gaussian": "single Gaussian",
+    "copier of fixed places": "fixed-position copier",
+    "commonest answer": "most common answer",
+    "commonest token at each place": "most common token at each position",
+}
 """What became of the names that baselines had in earlier versions."""
 
 

@@ -463,7 +463,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.clear_notifications()  # they would cover its choices
         rate = await self.push_screen_wait(FindRateDialog(found))
         if rate is not None and tab.form.put("lr", rate):
-            self.notify(f"lr {rate:g} stands in the form")
+            self.notify(f"lr {rate:g} is now in the form")
 
     def action_notes(self) -> None:
         from dlplay.screen.dialogs.notes import NotesScreen, notes_path

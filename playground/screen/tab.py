@@ -58,7 +58,7 @@ MAX_WAITING = 8
 """Actions that may wait for the one before; a key that was held down must not go on acting long after it was released."""
 FILM_SECONDS = 0.4
 """For which a film shows each checkpoint."""
-NO_MOMENTS = "no run is shown that has kept checkpoints along the way (the setting history)"
+NO_MOMENTS = "this run kept no checkpoints to look back at (see the setting history)"
 SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 

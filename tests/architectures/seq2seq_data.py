@@ -227,7 +227,7 @@ def test_words_are_learnt_from_own_pairs_and_asked_without_the_file(tmp_path: Pa
         task.train_step()
         task.step += 1
     with looking(task):
-        assert task.evaluate()["exact_match"] > 0.8 > task.baselines()["exact_match"]["copier of fixed places"]
+        assert task.evaluate()["exact_match"] > 0.8 > task.baselines()["exact_match"]["fixed-position copier"]
     again = Seq2SeqTask(make(Seq2SeqSettings, values | {"data": "/no/such/file"}), CPU, task.assets())
     again.load_weights(task.weights())
     assert "cannot read" in again.data
@@ -331,9 +331,9 @@ def test_copying_from_fixed_positions_solves_copying_and_not_reversing() -> None
         posed = problem(task=task, length=4)
         held_out = make_batch(posed, posed.held_out, CPU)
         found[task] = baselines.measure(make_batch(posed, posed.draw(1000, random.Random(0)), CPU), held_out)
-    assert found["copy"]["exact_match"]["copier of fixed places"] == 1
-    assert found["copy"]["token_accuracy"]["copier of fixed places"] == 1
-    assert found["reverse"]["exact_match"]["copier of fixed places"] < 0.5
+    assert found["copy"]["exact_match"]["fixed-position copier"] == 1
+    assert found["copy"]["token_accuracy"]["fixed-position copier"] == 1
+    assert found["reverse"]["exact_match"]["fixed-position copier"] < 0.5
 
 
 def test_baselines_by_hand() -> None:
@@ -352,7 +352,7 @@ def test_baselines_by_hand() -> None:
     ]
     assert baselines.most_frequent_output(train.target).tolist() == [[letters["d"], letters["c"], EOS]]
     scores = baselines.measure(train, held_out)
-    assert scores["exact_match"] == pytest.approx({"copier of fixed places": 2 / 3, "commonest answer": 1 / 3})
-    assert scores["token_accuracy"] == pytest.approx({"copier of fixed places": 6 / 10, "commonest token at each place": 6 / 10})
+    assert scores["exact_match"] == pytest.approx({"fixed-position copier": 2 / 3, "most common answer": 1 / 3})
+    assert scores["token_accuracy"] == pytest.approx({"fixed-position copier": 6 / 10, "most common token at each position": 6 / 10})
     assert baselines.score(torch.tensor([[4, 5, EOS]]), torch.tensor([[4, 6, EOS, PAD]])) == (0, pytest.approx(2 / 3))
     assert baselines.cut(torch.tensor([[4, EOS, 5, EOS]])).tolist() == [[4, EOS, PAD, PAD]]

@@ -112,7 +112,7 @@ def stop(name: str, runs_dir: Path, way: How) -> int:
     elif ended == wanted:
         print_line(f"{name} has ended, with {wanted} trials; dlplay sweep resume {name} --trials {2 * wanted} adds as many")
     else:
-        saved = f", {len(begun)} begun and saved" if begun else ""
+        saved = f", {len(begun)} started and saved" if begun else ""
         print_line(f"stopped {name}: {ended} of {wanted} trials have ended{saved}; dlplay sweep resume {name} goes on")
     return 0
 

@@ -151,7 +151,7 @@ def print_report(found: Report, as_json: bool) -> None:
     if as_json:
         print_line(msgspec.json.encode(found).decode())
         return
-    counts = ", ".join(f"{number} {state}" for state, number in found.counts.items()) or "none begun"
+    counts = ", ".join(f"{number} {state}" for state, number in found.counts.items()) or "none started"
     print_line(f"{found.name}: {found.architecture}, {found.metric} ({found.better} is better), {found.wanted} trials: {counts}")
     if found.trials:
         print_line("")

@@ -196,7 +196,7 @@ class RunControls:
         name = self.link.run.name if self.link.busy and self.link.run is not None else ""
         if not await self.link.end(END_SECONDS):
             why = "It may be in a long step or evaluation."
-            self._problem("The run is not ending", why, f"try again, or stop it from another terminal: dlplay stop {name}")
+            self._problem("The run has not stopped yet", why, f"try again, or stop it from another terminal: dlplay stop {name}")
             return False
         if name:
             self._notify(f"{name} was saved and ended; o reopens it")

@@ -17,7 +17,7 @@ STATES = {
     "exploring": ("○", "ready", "$text-muted"),
     "starting": ("◌", "starting", "$text-warning"),
     "training": ("▶", "training", "$text-success"),
-    "behind": ("▷", "behind", "$text-warning"),
+    "behind": ("▷", "reconnecting", "$text-warning"),
     "paused": ("‖", "paused", "$text-warning"),
     "finished": ("■", "finished", "$text-success"),
     "stopped": ("□", "stopped", "$text-warning"),

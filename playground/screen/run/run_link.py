@@ -34,7 +34,7 @@ NO_MODEL = "no model yet: space trains one, o loads one"
 UNAVAILABLE = {
     "opening": "opening the model",
     "starting": "the run is starting",
-    "behind": "the connection to the run broke: it goes on, and is being found again",
+    "behind": "the connection to the run was lost; the run continues, and the screen is reconnecting",
     "stopped": "the run was stopped at step {step:,}: space resumes it",
     "interrupted": "the run was interrupted: space resumes it from its last checkpoint",
     "failed": "the run failed: space resumes it from its last checkpoint as the form says, r starts over",
@@ -45,7 +45,7 @@ NOTHING_TRAINS = "this action changes training, and nothing is training yet: spa
 
 LOOKING_BACK = "this action changes training, and an earlier checkpoint is shown: escape goes back to now"
 
-ANOTHER = "another model answers by now"
+ANOTHER = "another model is answering now"
 
 OVER = ("finished", "stopped", "failed")
 COMPLETE = ("steps", "minutes", "until")

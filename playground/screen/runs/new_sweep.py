@@ -93,13 +93,13 @@ class NewSweepDialog(Dialog[Begun | None]):
     NewSweepDialog #sweep-command { height: auto; color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "start", "start", show=False)]
-    choices = (Choice("enter", "start the sweep; it goes on without this screen", "start"), Choice("esc", "close", "cancel"))
+    choices = (Choice("enter", "start the sweep; it continues without this screen", "start"), Choice("esc", "close", "cancel"))
 
     def __init__(self, card: Card, settings: Mapping[str, Any], origin: str, runs_dir: Path) -> None:
         super().__init__()
         self.card, self.origin, self.runs_dir = card.of(settings), origin, runs_dir
         self.settings = {name: value for name, value in settings.items() if name != "seeds"}  # every trial has one
-        self.heading = f"New sweep of {card.title}, with the settings of its form"
+        self.heading = f"New sweep of {card.title} with the form's settings"
         own_rate = any(item.name == "lr" for item in fields(card.settings))
         examples = card.search or (("lr=1e-4..1e-1:log",) if own_rate else ())
         self._searched = [_search_line(text) for text in (*examples, "")]

@@ -78,15 +78,15 @@ class RunsScreen(Modal[RunsChoice | None]):
         Binding("x", "mark", "mark", tooltip="Mark the run under the cursor, or a whole group, for what follows"),
         Binding("c", "compare", "compare", tooltip="What differs between the marked runs and groups, and whether it is luck"),
         Binding("o", "overlay", "overlay", tooltip="Draw the curves of the marked runs over each other in their tab"),
-        Binding("slash", "filter", "filter", key_display="/", tooltip="By words of a name, a state, a setting, a #tag, a note"),
-        Binding("s", "sort(1)", "sort", tooltip="By the next column; or click the column's name"),
-        Binding("S", "reverse", "reverse", tooltip="The other way round"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="Filter by name, state, setting, #tag or note"),
+        Binding("s", "sort(1)", "sort", tooltip="Sort by the next column, or click a column's name"),
+        Binding("S", "reverse", "reverse", tooltip="Reverse the order"),
         Binding("p", "resume", "resume", tooltip="Open the run in its tab and train on"),
         Binding("t", "tags", "tags", tooltip="Tag the run under the cursor"),
         Binding("n", "note", "note", tooltip="Write a note on the run under the cursor"),
-        Binding("e", "rename", "rename", tooltip="Give the run under the cursor another name"),
+        Binding("e", "rename", "rename", tooltip="Rename the run under the cursor"),
         Binding("w", "export", "export", tooltip="Write the curves of the marked runs, or the model of one, to files"),
-        Binding("d", "delete", "delete", tooltip="Delete the marked runs with all their checkpoints, after a question"),
+        Binding("d", "delete", "delete", tooltip="Delete the marked runs with all their checkpoints, after asking"),
         Binding("escape", "back", "close", key_display="esc"),
         Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
@@ -264,7 +264,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         chosen = self.chosen
         kinds = {item.summary.architecture for item in chosen if item.summary}
         if len(kinds) > 1:
-            self.notify(f"these runs are of {', '.join(sorted(kinds))}; one tab draws one architecture: dlplay compare draws several")
+            self.notify(f"these runs are of {', '.join(sorted(kinds))}; a tab draws one architecture, dlplay compare draws several")
             return
         self._leave("overlay", chosen)
 

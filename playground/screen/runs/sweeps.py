@@ -61,7 +61,7 @@ class SweepsDialog(Dialog[str | None]):
         """`title` is that of the open tab."""
         super().__init__()
         self.sweeps = sweeps
-        new = Choice("n", f"new sweep of {title}, with the settings of its form", "begin")
+        new = Choice("n", f"new sweep of {title} with the form's settings", "begin")
         self.choices = (*([Choice("enter", "open", "open")] if sweeps else []), new, Choice("esc", "close", "cancel"))
 
     def body(self) -> ComposeResult:
@@ -147,11 +147,11 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "adopt", "adopt settings", tooltip="Take the settings of the trial under the cursor into the form"),
         Binding("v", "view(1)", "next picture"),
-        Binding("V", "view(-1)", "picture before", show=False),
+        Binding("V", "view(-1)", "previous picture", show=False),
         Binding("s", "stop", "stop", tooltip="Stop the sweep; its runs are saved"),
-        Binding("g", "resume", "go on", tooltip="Go on with the sweep"),
+        Binding("g", "resume", "resume", tooltip="Resume the sweep"),
         Binding("n", "begin", "new sweep", tooltip="New sweep of the open tab's settings"),
-        Binding("d", "delete", "delete", tooltip="Delete the sweep with all its runs, after a question"),
+        Binding("d", "delete", "delete", tooltip="Delete the sweep with all its runs, after asking"),
         Binding("escape,q", "dismiss(None)", "close", key_display="esc"),
         Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
@@ -220,7 +220,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         card = architectures.cards().get(report["architecture"])
         charts = card.all_charts if card is not None else ()
         self._percent = any(chart.percent and report["metric"] in chart.held_out for chart in charts)
-        counts = ", ".join(f"{number} {state}" for state, number in report["counts"].items()) or "none begun"
+        counts = ", ".join(f"{number} {state}" for state, number in report["counts"].items()) or "none started"
         best = f"   best {measure(report['best_value'], percent=self._percent)} ({report['best']})" if report["best"] else ""
         words = f"  {counts} of {report['wanted']} trials{best}   {_spaced(report['metric'])}, {report['better']} is better"
         self.query_one("#sweep-title", Static).update(Content.assemble((report["name"], "bold $text-accent"), words))
@@ -277,7 +277,7 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
         except (RuntimeError, OSError) as error:
             self.notify(str(error), severity="error", timeout=8)
             return
-        self.notify(f"stopped; {stopped['ended']} of {stopped['trials']} trials have ended, {stopped['begun']} begun and saved")
+        self.notify(f"stopped; {stopped['ended']} of {stopped['trials']} trials have ended, {stopped['begun']} started and saved")
         self._follow()
 
     @work(group="resume")

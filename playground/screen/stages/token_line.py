@@ -364,7 +364,7 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
         play_or_fill = (
             ("stop" if self._playing else "play", "Show the output word by word, with the alternatives for each", True)
             if self.stage.plays
-            else ("fill", "Fill every mask, the most certain first", bool(self._panel and self._panel.filled))
+            else ("fill", "Fill every mask, the most confident one first", bool(self._panel and self._panel.filled))
         )
         found = [("play_or_fill", "enter", *play_or_fill)]
         if self.edits_line:

@@ -24,8 +24,8 @@ def measure(train: Batch, held_out: Batch) -> dict[str, dict[str, float]]:
     answer = score(most_frequent_output(train.target).expand(len(target), -1), target)
     token = score(most_frequent_tokens(train.target).expand(len(target), -1), target)
     return {
-        "exact_match": {"copier of fixed places": copier[0], "commonest answer": answer[0]},
-        "token_accuracy": {"copier of fixed places": copier[1], "commonest token at each place": token[1]},
+        "exact_match": {"fixed-position copier": copier[0], "most common answer": answer[0]},
+        "token_accuracy": {"fixed-position copier": copier[1], "most common token at each position": token[1]},
     }
 
 
