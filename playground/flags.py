@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from dlplay.engine.card import Card
-from dlplay.engine.settings import COMMON, Field, current, fields, show
+from dlplay.engine.settings import COMMON, Field, current, fields
 
 MODEL = Group("Model and training", sort_key=1)
 ASK = Group("Ask a trained model instead of training (with --headless)", sort_key=2)
@@ -130,7 +130,7 @@ def _asked(card: Card) -> str:
 
 def _setting(item: Field, group: Group, metrics: Sequence[str] = ()) -> inspect.Parameter:
     bounds = item.bounds if item.kind != "bool" else ""
-    facts = [*([bounds] if bounds else []), *([item.unit] if item.unit else []), f"default {show(item.default) or 'none'}"]
+    facts = [*([bounds] if bounds else []), *([item.unit] if item.unit else []), f"default {item.shown(item.default) or 'none'}"]
     if item.name == "until":
         facts = [f"metrics are {', '.join(metrics)}", *facts] if metrics else facts
     kind: Any = {"bool": bool, "int": int, "float": float}.get(item.kind, str)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from dlplay import architectures
-from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.runs.history import History
 from dlplay.runs.journal import decode
 from tests.conftest import Dlplay
@@ -51,3 +51,18 @@ def test_a_journal_s_baselines_are_named_as_today() -> None:
     history = History()
     history.add([decode(msgspec.json.encode(line)) for line in lines])
     assert history.baselines == {"wasserstein_distance": {"real vs real": 0.05, "single Gaussian": 0.6, "half of the modes": 0.9}}
+
+
+def test_what_the_lowest_value_means_can_be_typed_and_is_shown() -> None:
+    options = architectures.card("seq2seq").panel("translation").options
+    assert make(options, {"place": "last"}) == make(options, {"place": -1})
+    place = next(field for field in fields(options) if field.name == "place")
+    assert (place.label, place.shown(-1), place.shown(0)) == ("token", "last", "0")
+
+
+def test_no_option_shows_a_person_minus_one() -> None:
+    for card in architectures.cards().values():
+        for kind in {card.settings, *(panel.options for panel in card.panels), *(action.options for action in card.actions)}:
+            for field in fields(kind):
+                assert field.kind != "int" or field.low != -1 or field.least, f"{card.name}: {field.name}"
+                assert "_" not in field.label

@@ -61,7 +61,7 @@ class TokenOfPrompt(Prompt):
     """Options of a panel about one token of the prompt."""
 
     token: TokenOrLast = -1
-    """Which token of the prompt, counted from 0; -1 is the last."""
+    """Which token of the prompt, counted from 0, or last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ LIMIT = 1 << 18
 BLOCKS = 60
 """Points of a training metric at most."""
 TOLERANCE = 0.03
-"""How far from the model the curves may end, as a share of its metric. Another machine rounds otherwise than the one that trained it, and after
-thousands of steps with dropout that makes a per cent or two."""
+"""How far from the model the curves may end, as a share of its metric. A machine that rounds otherwise than the one that trained it
+ends a per cent or two elsewhere after thousands of steps with dropout."""
 
 Points = Annotated[list[tuple[int, float | None]], Meta(max_length=10_000)]
 

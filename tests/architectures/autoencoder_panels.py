@@ -227,7 +227,7 @@ def test_every_panel_answers_for_every_kind(monkeypatch: pytest.MonkeyPatch) -> 
         ("reconstructions", {"image": 360}, "held-out images are 0 to 359"),
         ("code", {"image": 360}, "held-out images are 0 to 359"),
         ("interpolation", {"other": 360}, "--other 360 is out of range; the held-out images are 0 to 359"),
-        ("reconstruction", {"ablate": 4}, "--ablate 4 is out of range; the code has units 0 to 3, -1 for none"),
+        ("reconstruction", {"ablate": 4}, "--ablate 4 is out of range; the code has units 0 to 3, or none"),
         ("decoded", {"place": "1"}, "--place '1' is not two numbers from -100 to 100 with a comma; write it like 0.5,-1"),
         ("decoded", {"place": "1,2,3"}, "two numbers"),
         ("decoded", {"place": "nan,0"}, "two numbers"),

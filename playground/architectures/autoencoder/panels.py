@@ -297,7 +297,7 @@ class AutoencoderPanels:
         code = self.model.encode(inputs).mean
         if options.ablate >= code.shape[1]:
             raise SettingsError(
-                f"--ablate {options.ablate} is out of range; the code has units 0 to {code.shape[1] - 1}, -1 for none", "ablate"
+                f"--ablate {options.ablate} is out of range; the code has units 0 to {code.shape[1] - 1}, or none", "ablate"
             )
         if options.ablate >= 0:
             code = code.index_fill(1, torch.tensor([options.ablate], device=code.device), 0.0)

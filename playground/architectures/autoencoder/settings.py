@@ -126,7 +126,7 @@ class Intervention(Options):
     """Strength of that noise: the standard deviation, or the share of corrupted pixels."""
 
     ablate: Annotated[int, Meta(ge=-1, le=4095, extra={"least": "none", "was": {"silence": {}}})] = -1
-    """A unit of the code to ablate: it is set to 0 before decoding; -1 for none."""
+    """A unit of the code to ablate: it is set to 0 before decoding. Or none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -122,7 +122,7 @@ class WordOfSentence(Sentence):
     """Options of a panel about one word of the sentence."""
 
     place: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "first mask", "label": "word"})] = -1
-    """Which word of the sentence, counted from 0; -1 is the first [MASK], or the first word if there is none."""
+    """Which word of the sentence, counted from 0, or first mask; without a mask that is the first word."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -158,8 +158,7 @@ class ConvNetPanels:
         classes = self.data.classes
         if options.target >= len(classes):
             raise SettingsError(
-                f"--target {options.target} is out of range; there are {len(classes)} classes, 0 to {len(classes) - 1}, and -1 is the "
-                "predicted one",
+                f"--target {options.target} is out of range; there are {len(classes)} classes, 0 to {len(classes) - 1}, or predicted",
                 "target",
             )
         with torch.enable_grad():

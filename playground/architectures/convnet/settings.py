@@ -106,4 +106,4 @@ class SaliencyTarget(InputImage):
     """Options of the saliency map."""
 
     target: Annotated[int, Meta(ge=-1, le=999, extra={"least": "predicted"})] = -1
-    """Index of the class whose logit is differentiated; -1 for the predicted class."""
+    """Index of the class whose logit is differentiated, or predicted: the predicted class."""

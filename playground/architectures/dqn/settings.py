@@ -189,7 +189,7 @@ class NewEpisode(PictureSize):
     """Options of starting another episode."""
 
     seed: Annotated[int, Meta(ge=-1, le=2**31 - 2, extra={"least": "random"})] = -1
-    """Seed of the environment: the same seed gives the same first state; -1 draws one."""
+    """Seed of the environment: the same seed gives the same first state; random draws one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ class RecurrentSettings(StreamSettings):
     """For text and copy: size of the vector that represents each token."""
 
     head: Annotated[int, Meta(ge=0, le=4096, extra={"least": "none", "label": "relu layer"})] = 0
-    """Width of a relu layer between the last hidden state and the output; 0: none."""
+    """Width of a relu layer between the last hidden state and the output, or none (0)."""
 
     bidirectional: bool = False
     """For adding and copy: a second set of units reads from the end; a model that predicts what comes next must not."""
@@ -164,7 +164,7 @@ class PromptToken(Prompt, Unit):
     """Options of the prompt, step by step."""
 
     token: TokenOrLast = -1
-    """Which token of the prompt, counted from 0; -1 is the last."""
+    """Which token of the prompt, counted from 0, or last."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ class Source(HeadAblation):
     """Output tokens at most."""
 
     place: Annotated[TokenOrLast, Meta(extra={"label": "token"})] = -1
-    """Which output token is selected, counted from 0; -1 is the last."""
+    """Which output token is selected, counted from 0, or last."""
 
     example: Annotated[int, Meta(ge=0, le=999)] = 0
     """Which held-out pair is shown for an empty source, counted from 0."""
@@ -163,10 +163,10 @@ class Alignment(Source):
     """Options of the alignment."""
 
     aligned_layer: LayerOrLast = -1
-    """Which layer's cross-attention, counted from 0; -1 is the last."""
+    """Which layer's cross-attention, counted from 0, or last."""
 
     aligned_head: Annotated[int, Meta(ge=-1, le=63, extra={"least": "mean"})] = -1
-    """Which of its heads, counted from 0; -1 is the mean of all."""
+    """Which of its heads, counted from 0, or the mean of all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

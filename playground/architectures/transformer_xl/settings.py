@@ -123,7 +123,7 @@ class PromptWithMemory(Prompt):
     """What the model read before, segment by segment; only the memory of it is left."""
 
     memory_length: Annotated[int, Meta(ge=-1, le=4096, extra={"least": "as set"})] = -1
-    """Tokens in the memory; 0: no memory, -1: the memory length in evaluation."""
+    """Tokens in the memory; 0: no memory. As set: the memory length in evaluation."""
 
     def check(self) -> None:
         super().check()
@@ -154,7 +154,7 @@ class AttentionHead(Options):
     """One attention head."""
 
     layer: LayerOrLast = -1
-    """Which block, counted from 0; -1, or beyond the last one, is the last."""
+    """Which block, counted from 0, or last."""
 
     head: HeadIndex = 0
     """Which of its heads, counted from 0; beyond the last one the last is shown."""
@@ -173,7 +173,7 @@ class MemoryAttention(PromptToken):
     """Whose attention: the largest weight of any head of any layer, or that of one head."""
 
     layer: LayerOrLast = -1
-    """For one head: which block, counted from 0; -1, or beyond the last one, is the last."""
+    """For one head: which block, counted from 0, or last."""
 
     head: HeadIndex = 0
     """For one head: which one of that block, counted from 0; beyond the last one the last is shown."""
