@@ -21,13 +21,14 @@ def test_the_curves_of_a_shipped_model_end_where_it_does(name: str) -> None:
     item = SHIPPED[name]
     card = CARDS[item.architecture]
     history = curve.read(item, card.metric, card.better)
-    assert history is not None
     assert history.step == history.settings["steps"]
     assert history.baselines == item.baselines
     assert history.held_out.keys() == item.metrics.keys()
     assert history.held_out[item.metric].last == pytest.approx(item.value, rel=curve.TOLERANCE)
     assert all(2 <= len(series) <= curve.BLOCKS for series in history.training.values())
-    assert (item.path / curve.FILE).stat().st_size < 40_000
+    if (file := item.path / curve.FILE).exists():
+        assert history.training
+        assert file.stat().st_size < 40_000
 
 
 @pytest.mark.parametrize("name", sorted({item.architecture for item in SHIPPED.values()}))
@@ -36,7 +37,7 @@ async def test_before_training_every_chart_shows_the_pretrained_model_and_its_ba
         await until(lambda: "pretrained" in screen_text(app))
         charts = [chart for chart in app.tab.query(Chart) if chart.display]
         assert charts
-        await until(lambda: all(chart.plot.curves for chart in charts))
+        await until(lambda: all(chart.plot.curves for chart in charts if chart.card.held_out))
         for chart in charts:
             assert all(each.dotted and each.behind for each in chart.plot.curves)
             assert chart.plot.limits == charts[0].plot.limits

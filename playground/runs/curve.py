@@ -61,15 +61,20 @@ def _points(steps: list[float], values: list[float]) -> Points:
     return [(int(step), float(f"{value:.6g}")) for step, value in zip(steps, values, strict=True)]
 
 
-def read(item: Shipped, metric: str, better: Literal["higher", "lower"]) -> History | None:
-    """The history of a shipped model with its settings and baselines; None where its curves are not shipped. Raises `CheckpointError`."""
+def read(item: Shipped, metric: str, better: Literal["higher", "lower"]) -> History:
+    """The history of a shipped model with its settings and baselines. Raises `CheckpointError`.
+
+    Where no curves are shipped each metric is a level line at the value that the model reached.
+    """
+    record = read_record(item.path)
     path = item.path / FILE
-    if not path.exists():
-        return None
-    try:
-        found = msgspec.json.decode(read_bytes(path, LIMIT), type=Curves)
-    except msgspec.DecodeError as error:
-        raise CheckpointError(f"{path} does not hold the curves of a shipped model: {error}") from None
+    if path.exists():
+        try:
+            found = msgspec.json.decode(read_bytes(path, LIMIT), type=Curves)
+        except msgspec.DecodeError as error:
+            raise CheckpointError(f"{path} does not hold the curves of a shipped model: {error}") from None
+    else:
+        found = Curves(training={}, held_out={name: [(0, value), (record.step, value)] for name, value in item.metrics.items()})
     history = History(metric, better)
     for group, known in ((found.training, history.training), (found.held_out, history.held_out)):
         for name, points in group.items():
@@ -77,7 +82,7 @@ def read(item: Shipped, metric: str, better: Literal["higher", "lower"]) -> Hist
             known[name].append([step for step, _ in points], [value for _, value in points])
             history.step = max([history.step, *(step for step, _ in points)])
     history.baselines = {name: dict(values) for name, values in item.baselines.items()}
-    history.settings = dict(read_record(item.path).meta.get("settings", {}))
+    history.settings = dict(record.meta.get("settings", {}))
     return history
 
 

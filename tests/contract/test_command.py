@@ -12,7 +12,7 @@ from dlplay import architectures
 from dlplay.checkpoints import shipped
 from dlplay.engine import stages
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Finished, Saved, Started, Stepped
-from dlplay.engine.settings import fields, show
+from dlplay.engine.settings import fields
 from dlplay.runs import directory
 from tests.conftest import Dlplay, Small, flags
 
@@ -28,7 +28,7 @@ def test_the_help_names_every_setting_with_bounds_and_default(name: str, dlplay:
     for item in fields(CARDS[name].settings):
         [row] = [row for row in rows if row.strip(" │").split()[0] == item.flag]
         assert item.doc in row
-        assert f"default {show(item.default) or 'none'}" in row
+        assert f"default {item.shown(item.default) or 'none'}" in row
         assert item.kind == "bool" or item.bounds in row
         assert item.unit in row
     assert all(preset in shown.out for preset in CARDS[name].presets)

@@ -72,8 +72,8 @@ class Pretrained:
         self._histories: list[History] = []
         with contextlib.suppress(CheckpointError):  # a damaged one is reported where it is opened
             for item in shipped.shipped().values():
-                if item.architecture == card.name and (history := curve.read(item, card.metric, card.better)) is not None:
-                    self._histories.append(history)
+                if item.architecture == card.name:
+                    self._histories.append(curve.read(item, card.metric, card.better))
 
     def alike(self, settings: Mapping[str, Any]) -> History | None:
         """The first that was measured on what these settings say; None where none was."""
