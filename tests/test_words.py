@@ -27,7 +27,11 @@ async def test_no_name_of_a_variable_stands_on_a_tab(name: str, tmp_path: Path) 
 
 def texts() -> dict[str, str]:
     """Everything a card says, and every page, by where it stands."""
-    found = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+    found = {
+        str(path.relative_to(ROOT)): path.read_text()
+        for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        if path.name != "words.md"
+    }
     found |= {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "playground").rglob("*.md")}
     for card in CARDS.values():
         said = [card.title, card.summary, *(chart.title for chart in card.charts), *(preset.why for preset in card.presets.values())]
