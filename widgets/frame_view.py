@@ -11,7 +11,8 @@ from rich.segment import Segment
 
 from dlplay.widgets.drawing import ansi
 from dlplay.widgets.drawing.cells import resample, rgb_rows
-from dlplay.widgets.drawing.palette import RGB, Palette
+from dlplay.widgets.drawing.contrast import RGB
+from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import fit, plain

@@ -116,8 +116,8 @@ class AutoencoderPanels:
         inputs, output = self._reconstruct(image, options)
         encoded, _ = forward.activations(self.model.encoder, inputs - self.model.mean)
         code = self.model.encode(inputs).mean
-        if options.silence >= 0:
-            code = code.index_fill(1, torch.tensor([options.silence], device=code.device), 0.0)
+        if options.ablate >= 0:
+            code = code.index_fill(1, torch.tensor([options.ablate], device=code.device), 0.0)
         decoded, _ = forward.activations(self.model.decoder, code)
         return Layers(
             layers=[

@@ -97,7 +97,7 @@ def row(item: Item, cards: Mapping[str, Card], now: float, opened: Collection[st
         f"{summary.step:,} / {summary.steps:,}" if summary.steps else f"{summary.step:,}",
         numbers.measure(value, percent=percent) if metric else "",
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in item.settings.items()),
-        words(metric),
+        numbers.words(metric),
         f"{numbers.ago(now - summary.modified)} ago",
         words or summary.problem,
         size(item.bytes),
