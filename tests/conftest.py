@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from dlplay.lessons import progress
 from dlplay.runs import launcher
 from tests.rooms import facts
 
@@ -56,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="dlplay-tests-"))
     for kind in ("DATA", "CACHE", "CONFIG", "STATE"):
         os.environ[f"XDG_{kind}_HOME"] = str(home / kind.lower())
+    progress.mark_welcomed(Path(os.environ["XDG_CONFIG_HOME"]) / "dlplay" / progress.FILE)
     if folder := config.getoption("--rooms"):
         os.environ["DLPLAY_ROOMS"] = str(Path(folder).absolute())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -12,6 +12,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from dlplay.lessons import progress
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.tab import ArchitectureTab
@@ -27,9 +28,10 @@ async def until(condition: Callable[[], object], seconds: float = float(os.envir
 
 @contextlib.asynccontextmanager
 async def opened(
-    runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, **wishes: Any
+    runs_dir: Path, size: tuple[int, int] = (140, 42), *, explore: bool = False, first: bool = False, **wishes: Any
 ) -> AsyncIterator[tuple[PlaygroundApp, Pilot[None]]]:
-    """The playground with its first tab on the screen, its focus set. `explore`: a shipped model is opened too, in a process of its own."""
+    """The playground with its first tab on the screen, its focus set. `explore`: a shipped model is opened too, in a process of its own.
+    `first`: it is the very first start of all."""
     focused: set[ArchitectureTab] = set()
 
     def focus_first(tab: ArchitectureTab, new: bool) -> None:
@@ -44,6 +46,8 @@ async def opened(
     if not explore:
         RunLink.explore = nothing  # type: ignore[method-assign]
     try:
+        if not first:
+            progress.mark_welcomed(runs_dir / "config" / progress.FILE)
         app = PlaygroundApp(runs_dir=runs_dir, config_path=runs_dir / "config" / "screen.json", **wishes)
         async with app.run_test(size=size, notifications=True) as pilot:
             await until(lambda: app.opened in app.tabs)

@@ -34,6 +34,7 @@ RESERVED = (
         "label",
         "export",
         "rm",
+        "learn",
         "new",
         "check",
         "install-completion",

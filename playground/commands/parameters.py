@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from dlplay.engine.errors import nearest as nearest
 from dlplay.engine.printable import without_address
 from dlplay.runs.console import print_line
 
@@ -34,12 +33,6 @@ TrustCode = Annotated[
 ]
 Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A suggestion for a mistyped name."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def refuse(words: str, status: int) -> int:

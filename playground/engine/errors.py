@@ -1,5 +1,8 @@
 """Errors caused by what a person gave. The message says what it was, what is allowed and what to do; they are shown without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file or value, the limit and what to do."""
@@ -14,3 +17,10 @@ def cause(error: BaseException) -> str:
         trace = trace.tb_next
     where = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
     return " ".join(f"{type(error).__name__}: {error}".split())[:500] + where
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped name."""
+    names = list(known)
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"

@@ -19,6 +19,7 @@ from textual.widgets import ContentSwitcher
 
 from dlplay import architectures
 from dlplay.engine.settings import to_dict
+from dlplay.lessons import progress
 from dlplay.runs import directory, launch
 from dlplay.runs.listing import size
 from dlplay.screen import themes
@@ -32,6 +33,8 @@ from dlplay.screen.run.run_bar import RunBar
 from dlplay.screen.terminal import Hangup, Pace, PacedDriver
 
 if TYPE_CHECKING:
+    from dlplay.screen.lessons.desk import LessonDesk
+    from dlplay.screen.lessons.guide import GuidePane
     from dlplay.screen.runs.new_sweep import Begun
     from dlplay.screen.tab import ArchitectureTab
 
@@ -49,7 +52,8 @@ TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TA
 class PlaygroundApp(KeysInOrder, SendsChangedCells):
     """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
 
-    `attach` names a run to show, and `resume` resumes it. `config_path` is where the choice of theme is kept.
+    `attach` names a run to show, and `resume` resumes it. `lesson` is taken at once, on its own tab. `config_path` is where the choice of
+    theme is kept, and beside it which lessons were done.
     """
 
     CSS_PATH = "app.tcss"
@@ -70,6 +74,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         options: Mapping[str, Any] | None = None,
         attach: str | None = None,
         resume: bool = False,
+        lesson: str = "",
         config_path: Path | None = None,
     ) -> None:
         super().__init__()
@@ -83,6 +88,12 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         """Arguments of tabs that are still to be built."""
         self._run_to_attach, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()
+        self._lesson = lesson
+        """The one to begin once its tab is there."""
+        self._lessons_path = self._config_path.with_name(progress.FILE)
+        self._desk: LessonDesk | None = None
+        self._greets = attach is None and not lesson and not progress.read(self._lessons_path).welcomed and not directory.names(runs_dir)
+        """Whether this is the first start of all, which one line is shown for."""
         self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
         self._hangup = Hangup(self)
         self._building = asyncio.Lock()
@@ -96,6 +107,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
                     self._bindings.bind(act.key, f"act('{card.name}', '{act.name}')", act.title.lower(), key_display=act.key)
         for number, card in enumerate(list(self.cards.values())[:9], start=1):
             self._bindings.bind(f"alt+{number}", f"tab('{card.name}')", card.title, show=False)
+        self._bindings.bind("escape", "dismiss_welcome", "dismiss the line", show=False)
         for theme in (themes.DARK, themes.LIGHT):
             self.register_theme(theme)
         chosen = themes.remembered(self._config_path)
@@ -130,6 +142,10 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         yield self._tab_bar
         yield ContentSwitcher(id="tabs")
         yield RunBar(id="maximised-run")
+        if self._greets:
+            from dlplay.screen.lessons.welcome import Welcome
+
+            yield Welcome()
         yield KeyHints()
 
     def on_mount(self) -> None:
@@ -163,6 +179,9 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self._show_device()
         self.refresh_bindings()
         self._pace.hurry()
+        if self._lesson and name in self.tabs:
+            lesson, self._lesson = self._lesson, ""
+            self.do(tab, self.desk.begin(lesson, tab))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A tab that was left may still have meant to focus one of its parts: then the focus goes back to the tab that is shown."""
@@ -314,6 +333,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
         if action == "stage" and self.cards[self.opened].stage is None:
             return False
+        if action == "dismiss_welcome":
+            return self._greets
         if action in ("earlier", "later", "now"):
             return self.looking_back
         return self.opened in self.tabs or action not in TAB_ACTIONS
@@ -323,6 +344,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_train(self) -> None:
+        self._dismiss_welcome()
         self.do(self.tab, self.tab.controls.train())
 
     def action_step_once(self) -> None:
@@ -466,9 +488,58 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             self.notify(f"lr {rate:g} is now in the form")
 
     def action_notes(self) -> None:
-        from dlplay.screen.dialogs.notes import NotesScreen, notes_path
+        """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""
+        self._dismiss_welcome()
+        guide = self.desk.guide
+        if guide is not None and guide.play.tab is self.tab and not guide.has_focus:
+            guide.focus()
+        else:
+            self._choose_lesson()
 
-        self.push_screen(NotesScreen(notes_path(self.tab.card)))
+    @work(group="dialog")
+    async def _choose_lesson(self) -> None:
+        from dlplay.screen.dialogs.notes import NotesScreen, notes_path
+        from dlplay.screen.lessons.dialog import NOTES
+
+        tab = self.tab
+        chosen = await self.desk.choose(tab.card)
+        if chosen == NOTES:
+            self.push_screen(NotesScreen(notes_path(tab.card)))
+        elif chosen is not None:
+            self.do(tab, self.desk.begin(chosen, tab))
+
+    @property
+    def desk(self) -> LessonDesk:
+        """What opens and moves the guide."""
+        if self._desk is None:
+            from dlplay.screen.lessons.desk import LessonDesk
+
+            self._desk = LessonDesk(self, self._lessons_path)
+        return self._desk
+
+    async def on_guide_pane_left(self, event: GuidePane.Left) -> None:
+        await self.desk.leave()
+        self.tab.focus_first(False)
+
+    def on_guide_pane_finished(self, event: GuidePane.Finished) -> None:
+        self.desk.finished(event.lesson)
+
+    @work(group="dialog")
+    async def on_guide_pane_elsewhere(self, event: GuidePane.Elsewhere) -> None:
+        if (guide := self.desk.guide) is not None:
+            await self.desk.move(await self._tab_of(guide.play.room))
+
+    def on_welcome_dismissed(self) -> None:
+        self._dismiss_welcome()
+
+    def action_dismiss_welcome(self) -> None:
+        self._dismiss_welcome()
+
+    def _dismiss_welcome(self) -> None:
+        if self._greets:
+            self._greets = False
+            self.query_one("#welcome").remove()
+            progress.mark_welcomed(self._lessons_path)
 
     def action_maximise(self) -> None:
         focused = self.screen.focused

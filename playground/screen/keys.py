@@ -46,7 +46,7 @@ ACTIONS = (
     Action("load", "o", "load", "o", "Open a pretrained model or one of your runs", 10),
     Action("runs", "R", "runs", "R", "Every run: filter, sort, mark, compare, overlay, tag, rename, export, delete", also="f4"),
     Action("sweeps", "W", "sweeps", "W", "Sweeps: what one has found, while it runs; n starts one with this tab's settings"),
-    Action("notes", "n", "notes", "n", "What this architecture is, what to try, what to look for", 8),
+    Action("notes", "n", "learn", "n", "Lessons of this architecture, the guide of the one that is open, and the notes", 8),
     Action("maximise", "m", "maximise", "m", "Show the focused panel over the whole window; escape goes back", 9),
     Action("help", "f1,question_mark", "help", "f1", "Help on the focused part, and every key", 12),
     Action("command_palette", "ctrl+p", "palette", "ctrl+p", "Every action by name", 13),

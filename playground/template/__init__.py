@@ -21,9 +21,11 @@ def write(name: str, folder: Path) -> Path:
     if room.exists():
         raise SettingsError(f"{room} is there already; choose another name, or remove it")
     room.mkdir(parents=True)
-    for source in sorted(SOURCE.iterdir()):
-        if source.suffix in (".py", ".md"):
-            (room / source.name).write_text(_renamed(source.read_text(encoding="utf-8"), name), encoding="utf-8")
+    for source in sorted([*SOURCE.iterdir(), *SOURCE.glob("lessons/*")]):
+        if source.suffix in (".py", ".md", ".toml"):
+            target = room / source.relative_to(SOURCE).with_stem(source.stem.replace("blobs", name))
+            target.parent.mkdir(exist_ok=True)
+            target.write_text(_renamed(source.read_text(encoding="utf-8"), name), encoding="utf-8")
     return room
 
 
