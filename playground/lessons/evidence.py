@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Lines, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Lines, Table, Tokens
 from dlplay.lessons.condition import Quantity, Verdict
 from dlplay.lessons.found import conditions, resolved
 from dlplay.lessons.lesson import Lesson, Step
@@ -73,7 +74,7 @@ def history_of(reader: JournalReader) -> History:
 
 def shown(verdict: Verdict) -> str:
     """The values that a verdict came from, in one line."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in verdict.values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in verdict.values.items())
 
 
 # --- panels -------------------------------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class ReadError(ValueError):
 
 
 def read(panel: AnyPanel, what: str) -> float:
-    """`min`, `max`, `sum` or `mean` of a panel's numbers, or the number of one label (of a line its last one). Raises `ReadError`."""
+    """`min`, `max`, `sum` or `mean` of a panel's numbers, or the number of one label (of a line its last one, of a table `ROW, COLUMN`). Raises `ReadError`."""
     labels, values = _numbers(panel)
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
@@ -104,6 +105,10 @@ def read(panel: AnyPanel, what: str) -> float:
     return found
 
 
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+"""In a cell of a table, of which the last number counts: a word before it may hold others."""
+
+
 def reads(panel: AnyPanel, wanted: Mapping[str, str]) -> dict[str, float]:
     """Every wanted number by its name. Raises `ReadError`."""
     return {name: read(panel, what) for name, what in wanted.items()}
@@ -119,7 +124,11 @@ def _numbers(panel: AnyPanel) -> tuple[list[str], Sequence[float | None]]:
         case Lines():
             return list(panel.series), [line[-1] if line else None for line in panel.series.values()]
         case Tokens():
-            return panel.words, panel.values
+            others = panel.alternatives or Bars(labels=[], values=[])
+            return [*panel.words, *others.labels], [*panel.values, *others.values]
+        case Table():
+            cells = [(f"{row[0]}, {column}", cell) for row in panel.rows for column, cell in zip(panel.columns[1:], row[1:], strict=False)]
+            return [label for label, _ in cells], [float(found[-1]) if (found := _NUMBER.findall(cell)) else None for _, cell in cells]
         case _:
             return [], []
 

@@ -125,15 +125,11 @@ def check(lesson: Lesson) -> None:
     """Raises `SettingsError` for what does not fit the cards: names of settings, panels, actions, metrics, runs; questions; claims."""
     for name, run in lesson.runs.items():
         if "seed" in run.settings or "seeds" in run.settings:
-            raise SettingsError(
-                f"runs.{name}: the seed is chosen by whoever plays the lesson; leave it out, or say seeds = 8 beside settings"
-            )
+            raise SettingsError(f"runs.{name}: whoever plays the lesson chooses the seed; leave it out, or say seeds = 8 beside settings")
         try:
             settings_of(lesson, name)
         except SettingsError as error:
             raise SettingsError(f"runs.{name}: {error}") from None
-        if not any(step.train == name for step in lesson.steps):
-            raise SettingsError(f"runs.{name}: no step trains it; add one with train = {name!r}, or leave it out")
     for number, step in enumerate(lesson.steps, start=1):
         try:
             _check_step(lesson, number - 1)
@@ -141,6 +137,9 @@ def check(lesson: Lesson) -> None:
             raise SettingsError(f"step {number}: {error}") from None
         if len(sentences := re.findall(r"[.?!…](?=\s|$)", step.text)) > FEW:
             raise SettingsError(f"step {number}: its text has {len(sentences)} sentences; use {FEW} at most")
+    for name in lesson.runs:
+        if not any(step.train == name for step in lesson.steps):
+            raise SettingsError(f"runs.{name}: no step trains it; add one with train = {name!r}, or leave it out")
 
 
 def _check_step(lesson: Lesson, at: int) -> None:
@@ -186,20 +185,19 @@ def _check_show(lesson: Lesson, show: Show, card: Card, trained: set[str]) -> No
     if show.panel not in {panel.name for panel in card.panels}:
         raise SettingsError(_unknown("panel", show.panel, card, (panel.name for panel in card.panels)))
     options = card.panel(show.panel).options
-    if unknown := set(show.options) - {item.name for item in fields(options)}:
-        raise SettingsError(
-            f"the panel {show.panel} has no option {min(unknown)!r}; it has {', '.join(item.name for item in fields(options))}"
-        )
+    known = [item.name for item in fields(options)]
+    if unknown := set(show.options) - set(known):
+        choice = nearest(min(unknown), known) if known else "it has none"
+        raise SettingsError(f"the panel {show.panel} has no option {min(unknown)[:60]!r}; {choice}")
     make(options, show.options)
 
 
 def _check_quantity(lesson: Lesson, quantity: Quantity, one: Condition, trained: set[str], read: Mapping[str, str]) -> None:
     if not quantity.run:
         if quantity.metric not in read:
-            words = f"and read so far {', '.join(read)}" if read else "and nothing was read from a panel so far"
-            raise SettingsError(
-                f"{one.text!r}: {quantity.metric} is of no run ({', '.join(lesson.runs)}), {words}; write RUN.{quantity.metric}"
-            )
+            words = f"; read from panels so far: {', '.join(read)}" if read else ""
+            runs = f"write RUN.{quantity.metric}, with RUN one of {', '.join(lesson.runs)}" if lesson.runs else "the lesson has no run"
+            raise SettingsError(f"{one.text!r}: whose {quantity.metric}? {runs}{words}")
         return
     if quantity.run not in trained:
         known = nearest(quantity.run, trained) if trained else "no step before trains any"

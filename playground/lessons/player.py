@@ -122,7 +122,7 @@ class Player:
             if verdict.holds is None:
                 known = shown(verdict) or "none of its values"
                 raise LessonError(
-                    f"lesson {self.lesson.name}, step {number}: {claim.holds!r} has a value that no run recorded; there is {known}"
+                    f"lesson {self.lesson.name}, step {number}: {claim.holds!r} needs a value that is not there; there is {known}"
                 )
             found.append(
                 Judged(

@@ -175,13 +175,18 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
                 self.screen_stack[0].minimize()
                 self.screen_stack[0].set_focus(None)
         switcher.current = f"tab-{name}"
-        self.call_after_refresh(tab.focus_first, new)
+        self.call_after_refresh(self._focus_first, tab, new)
         self._show_device()
         self.refresh_bindings()
         self._pace.hurry()
         if self._lesson and name in self.tabs:
             lesson, self._lesson = self._lesson, ""
             self.do(tab, self.desk.begin(lesson, tab))
+
+    def _focus_first(self, tab: ArchitectureTab, new: bool) -> None:
+        tab.focus_first(new)
+        if self._desk is not None and self._desk.guide is not None and self._desk.guide.play.tab is tab:
+            tab.call_after_refresh(self._desk.guide.focus)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A tab that was left may still have meant to focus one of its parts: then the focus goes back to the tab that is shown."""

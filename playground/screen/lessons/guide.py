@@ -66,7 +66,7 @@ class GuidePane(EndsItsWork, VerticalScroll):
     def on_mount(self) -> None:
         self.draw()
         self.set_interval(LOOK_SECONDS, self.look)
-        self.focus()
+        self.play.tab.call_after_refresh(self.focus)  # behind what the tab meant to focus when it was opened
 
     def look(self) -> None:
         """Read what the lesson's runs have recorded since, and draw what is new of it."""
