@@ -85,7 +85,10 @@ class ReadError(ValueError):
 
 
 def read(panel: AnyPanel, what: str) -> float:
-    """`min`, `max`, `sum` or `mean` of a panel's numbers, or the number of one label (of a line its last one, of a table `ROW, COLUMN`). Raises `ReadError`."""
+    """`min`, `max`, `sum` or `mean` of a panel's numbers, or the number of one label: of a line its last one, of a table `ROW, COLUMN`.
+
+    Raises `ReadError`.
+    """
     labels, values = _numbers(panel)
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
