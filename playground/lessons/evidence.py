@@ -74,7 +74,12 @@ def history_of(reader: JournalReader) -> History:
 
 def shown(verdict: Verdict) -> str:
     """The values that a verdict came from, in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in verdict.values.items())
+    return ", ".join(f"{_words(name)} {value:.4g}" for name, value in verdict.values.items())
+
+
+def _words(name: str) -> str:
+    run, dot, metric = name.partition(".")
+    return (f"{metric} of {run}" if dot and "(" not in run and "[" not in run else name).replace("_", " ")
 
 
 # --- panels -------------------------------------------------------------------------------------------------------------------------

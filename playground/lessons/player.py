@@ -76,7 +76,9 @@ class Player:
     def _train(self) -> None:
         try:
             for name in self.lesson.runs:
-                self.runs[name] = list(map(lambda seed, name=name: self._create(name, seed), seeds_of(self.lesson, name, self.seed)))
+                created = self.runs.setdefault(name, [])
+                for seed in seeds_of(self.lesson, name, self.seed):
+                    created.append(self._create(name, seed))
         except BaseException:
             for run in self._all:
                 directory.remove(run)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.25
 """Between two looks at the runs while the step is being done."""
 
 
-class GuidePane(EndsItsWork, VerticalScroll):
+class GuidePane(EndsItsWork, Vertical, can_focus=True):
     """Docked in the tab on which the present step is taken, which stays usable. It has the keys while it has the focus."""
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
@@ -36,6 +36,8 @@ class GuidePane(EndsItsWork, VerticalScroll):
         Binding("backspace", "back", "step back", key_display="⌫"),
         Binding("1,2,3,4", "nothing", "guess", show=False),
         Binding("escape", "leave", "leave the lesson"),
+        Binding("up", "read(-1)", "scroll", show=False),
+        Binding("down", "read(1)", "scroll", show=False),
     ]
 
     class Left(Message):
@@ -55,12 +57,13 @@ class GuidePane(EndsItsWork, VerticalScroll):
         self.play = play
         self._title = Flow(id="guide-title")
         self._text = Static(id="guide-text")
+        self._scroll = VerticalScroll(self._text, id="guide-scroll", can_focus=False)
         self._keys = Flow(id="guide-keys")
         self._drawn: tuple[str, str] = ("", "")
 
     def compose(self) -> ComposeResult:
         yield self._title
-        yield self._text
+        yield self._scroll
         yield self._keys
 
     def on_mount(self) -> None:
@@ -90,6 +93,8 @@ class GuidePane(EndsItsWork, VerticalScroll):
         if (drawn := (text.markup, str(self.size))) != self._drawn:
             self._drawn = drawn
             self._text.update(text)
+            if play.phase in ("doing", "done"):  # what is new stands at the end
+                self._scroll.scroll_end(animate=False)
 
     def _lines(self) -> list[Content]:
         play, phase = self.play, self.play.phase
@@ -166,7 +171,7 @@ class GuidePane(EndsItsWork, VerticalScroll):
             self._do()
         elif phase == "done":
             play.next()
-            self.scroll_home(animate=False)
+            self._scroll.scroll_home(animate=False)
             if play.phase == "finished":
                 self.post_message(self.Finished(play.lesson.name))
         self.draw()
@@ -175,6 +180,9 @@ class GuidePane(EndsItsWork, VerticalScroll):
     async def _do(self) -> None:
         await self.play.do()
         self.look()
+
+    def action_read(self, by: int) -> None:
+        self._scroll.scroll_relative(y=by, animate=False)
 
     def action_back(self) -> None:
         self.play.back()
