@@ -156,15 +156,20 @@ TEXT = (template.SOURCE / "lessons" / "blobs.toml").read_text()
 
 
 @pytest.fixture
-def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with the room that `dlplay new` writes, taken up; it is forgotten afterwards."""
-    folder = tmp_path / "rooms"
-    template.write("my-net", folder)
+def written(tmp_path: Path) -> Path:
+    """A folder with the room that `dlplay new` writes."""
+    template.write("my-net", tmp_path / "rooms")
+    return tmp_path / "rooms"
+
+
+@pytest.fixture
+def rooms(written: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same, taken up; it is forgotten afterwards."""
     monkeypatch.setenv(architectures.VARIABLE, "")
     monkeypatch.setattr(architectures, "__path__", list(architectures.__path__))
     before = set(sys.modules)
-    architectures.add_rooms([folder])
-    yield folder
+    architectures.add_rooms([written])
+    yield written
     for name in set(sys.modules) - before:
         if name.startswith("dlplay.architectures.my_net"):
             del sys.modules[name]
@@ -305,9 +310,9 @@ def test_learn_opens_the_tab_of_the_lesson(monkeypatch: pytest.MonkeyPatch, tmp_
     assert asked == {"tab": "recurrent", "lesson": "gates", "runs_dir": tmp_path}
 
 
-def test_a_lesson_is_played_without_a_screen_and_a_false_claim_is_found(dlplay: Dlplay, rooms: Path, tmp_path: Path) -> None:
+def test_a_lesson_is_played_without_a_screen_and_a_false_claim_is_found(dlplay: Dlplay, written: Path, tmp_path: Path) -> None:
     runs_dir = tmp_path / "runs"
-    given = ("--rooms", str(rooms), "--runs-dir", str(runs_dir))
+    given = ("--rooms", str(written), "--runs-dir", str(runs_dir))
     played = dlplay("learn", "my-net", "--headless", "--seed", "1", "--json", *given)
     assert (played.status, played.err) == (0, "")
     *claims, last = [json.loads(line) for line in played.out.splitlines()]
@@ -317,7 +322,7 @@ def test_a_lesson_is_played_without_a_screen_and_a_false_claim_is_found(dlplay: 
     run_ = directory.find(runs_dir, "learn-my-net-1-line")
     assert run_.spec.settings["seed"] == 1
     assert directory.summary(run_).state == "finished"
-    path = rooms / "my_net" / "lessons" / "my-net.toml"
+    path = written / "my_net" / "lessons" / "my-net.toml"
     text = path.read_text().replace("[nearest centre] - 0.05", "[nearest centre] + 0.05")
     path.write_text(text.replace('panel = "plane"', 'panel = "plane", reads = { widest = "max" }'))
     failed = dlplay("learn", "my-net", "--headless", *given)
@@ -330,10 +335,10 @@ def test_a_lesson_is_played_without_a_screen_and_a_false_claim_is_found(dlplay: 
     assert "1 of 2 claims hold; its runs are the group learn-my-net-3" in failed.out
 
 
-def test_a_run_that_fails_ends_the_playing_in_words(dlplay: Dlplay, rooms: Path, tmp_path: Path) -> None:
-    path = rooms / "my_net" / "task.py"
+def test_a_run_that_fails_ends_the_playing_in_words(dlplay: Dlplay, written: Path, tmp_path: Path) -> None:
+    path = written / "my_net" / "task.py"
     path.write_text(path.read_text().replace('"train_loss": loss.detach()', '"train_loss": loss.item()'))
-    failed = dlplay("learn", "my-net", "--headless", "--rooms", str(rooms), "--runs-dir", str(tmp_path / "runs"))
+    failed = dlplay("learn", "my-net", "--headless", "--rooms", str(written), "--runs-dir", str(tmp_path / "runs"))
     assert failed.status == 2
     assert "lesson my-net: learn-my-net-1-line: the architecture returned what cannot be used" in failed.err
 
