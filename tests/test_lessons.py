@@ -23,6 +23,7 @@ from dlplay.runs import directory
 from dlplay.runs.history import History
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.lessons.guide import GuidePane
+from dlplay.screen.tab import SETTINGS
 from tests.conftest import ROOT, Dlplay
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -434,7 +435,7 @@ async def test_the_tab_stays_usable_and_clicks_answer(rooms: Path, tmp_path: Pat
         assert place is not None
         await pilot.click(pane._keys, offset=place)
         await until(lambda: pane.play.guesses == {0: 2})
-        app.tab.show_page("1")
+        app.tab.show_page(SETTINGS)
         await until(lambda: app.tab.form.query_one("#form-scroll").has_focus)
         await pilot.press("down", "down")
         assert app.tab.form.cursor == 2
@@ -449,7 +450,7 @@ async def test_another_run_a_pause_and_an_end_are_told(rooms: Path, tmp_path: Pa
     slow = rooms / "my_net" / "lessons" / "my-net.toml"
     slow.write_text(TEXT.replace("steps = 300", "steps = 1000000").replace(" after 300 steps", ""))
     async with opened(tmp_path / "runs", tab="my-net", lesson="my-net") as (app, pilot):
-        await until(lambda: "How close" in part_text(app, "GuidePane"))
+        await until(lambda: "How close" in part_text(app, "GuidePane") and app.focused is guide(app))
         await pilot.press("2", "enter")
         await until(lambda: "of 1,000,000" in part_text(app, "GuidePane") and app.tab.link.state == "training")
         await until(lambda: "to be seen: line.test_accuracy" in part_text(app, "GuidePane"))
@@ -469,7 +470,7 @@ async def test_a_run_that_fails_is_told_in_the_guide(rooms: Path, tmp_path: Path
     path = rooms / "my_net" / "task.py"
     path.write_text(path.read_text().replace('"train_loss": loss.detach()', '"train_loss": loss.item()'))
     async with opened(tmp_path / "runs", tab="my-net", lesson="my-net") as (app, pilot):
-        await until(lambda: "How close" in part_text(app, "GuidePane"))
+        await until(lambda: "How close" in part_text(app, "GuidePane") and app.focused is guide(app))
         await pilot.press("2", "enter")
         await until(lambda: len(app.screen_stack) == 2, 90)
         await pilot.press("escape")

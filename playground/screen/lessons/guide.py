@@ -82,7 +82,7 @@ class GuidePane(EndsItsWork, Vertical, can_focus=True):
     def draw(self) -> None:
         """Draw what has changed."""
         play = self.play
-        self.set_class(play.tab.has_class("-wide"), "-wide")
+        self.set_class(not play.tab.paged, "-wide")
         self.display = not play.tab.has_class("-small")
         number = f"step {play.at + 1} of {len(play.lesson.steps)}" if play.phase != "finished" else "done"
         self._title.show_title(play.lesson.title)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from dlplay import architectures
 from dlplay.engine.settings import SettingsError, to_dict
@@ -23,9 +23,7 @@ from dlplay.screen.panels.options_bar import filter_options
 from dlplay.screen.panels.panel_view import PanelView
 from dlplay.screen.run.companions import Companion
 from dlplay.screen.run.run_link import COMPLETE
-
-if TYPE_CHECKING:
-    from dlplay.screen.tab import ArchitectureTab
+from dlplay.screen.tab import CURVES, INSPECT, TRY_IT, ArchitectureTab
 
 OWN = ("device", "threads")
 """Settings that a lesson leaves as the person has them."""
@@ -201,7 +199,7 @@ class Play:
                     tab.stage.after_action(action, panel)
         elif step.overlay:
             tab.link.companions.mark([run.run for name in step.overlay for run in self._runs.get(name, [])])
-            tab.page = "2"
+            tab.page = CURVES
         elif step.find_lr:
             await tab.run_action("app.find_lr")
 
@@ -214,7 +212,7 @@ class Play:
         tab.form.close_editor()
         tab.form.adopt(values)
         tab.controls.origin = ""
-        tab.page = "2"
+        tab.page = CURVES
         await tab.controls.start_over(paused=False)
         run = tab.link.run
         if run is None or (before is not None and run.path == before.path):
@@ -228,16 +226,15 @@ class Play:
     async def _show(self, show: Show) -> None:
         tab = self.tab
         await self._open(player.answering(self.lesson, self.at, architectures.card(self.room)))
-        shown = [panel.name for panel in tab.inspector.panels]
-        for name, value in show.options.items():
-            tab.inspector.post_message(PanelView.OptionChanged(name, value))
+        for inspector in tab.inspectors:
+            for name, value in show.options.items():
+                inspector.post_message(PanelView.OptionChanged(name, value))
         if tab.stage is not None:
             tab.stage.set_options(dict(show.options))
-        if show.panel in shown:
-            tab.inspector.choose(shown.index(show.panel))
-            tab.page = "3"
-        else:
-            tab.page = "4"
+        names = [panel.name for panel in tab.inspector.panels]
+        if show.panel in names:
+            tab.inspector.choose(names.index(show.panel))
+        tab.page = INSPECT if show.panel in names else TRY_IT
         if show.reads:
             self.evidence.read |= reads(await tab.link.ask(show.panel, dict(show.options)), show.reads)
 
