@@ -11,7 +11,7 @@ from cyclopts import App
 
 from dlplay import __version__, architectures
 from dlplay.checkpoints import CheckpointError
-from dlplay.commands import lessons, runs, screen, set_up, sweeps, training
+from dlplay.commands import lessons, runs, screen, serving, set_up, sweeps, training
 from dlplay.commands.parameters import DISK_FULL, HELD, INTERRUPTED, USAGE, nearest, refuse
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
@@ -103,6 +103,7 @@ def _app(arguments: Sequence[str]) -> App:
     for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(_sweep_app(arguments, complete))
+    app.command(serving.serve(_run), name="serve", group="Runs", sort_key=2)
     app.command(lessons.learn, group="Lessons", sort_key=3)
     app.command(set_up.new, group="Set-up", sort_key=4)
     app.command(set_up.check, group="Set-up", sort_key=4)

@@ -35,6 +35,7 @@ RESERVED = (
         "export",
         "rm",
         "learn",
+        "serve",
         "new",
         "check",
         "install-completion",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dlplay.commands.parameters import USAGE, Rooms, RunsDir, refuse
 from dlplay.runs import directory
+from dlplay.web import DRIVER
+
+_checked: list[bool] | None = None
+"""Where it is told that a screen would be opened, while command lines are only checked."""
 
 
 def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
@@ -17,7 +23,11 @@ def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
 
 
 def open_screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if _checked is not None:
+        _checked.append(True)
+        return 0
+    in_browser = os.environ.get("TEXTUAL_DRIVER") == DRIVER
+    if not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty()):
         return refuse("the playground needs a terminal as standard input and output; run without a screen: dlplay ARCH --headless", USAGE)
     if os.environ.get("TERM", "") in ("", "dumb"):
         return refuse(
@@ -28,3 +38,14 @@ def open_screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
     app = PlaygroundApp(tab=tab, runs_dir=runs_dir, **wishes)
     app.run()
     return app.return_code or 0
+
+
+@contextlib.contextmanager
+def only_checked() -> Iterator[list[bool]]:
+    """What opens a screen is only checked; an item in the list for each."""
+    global _checked
+    _checked = opened = []
+    try:
+        yield opened
+    finally:
+        _checked = None

@@ -75,12 +75,12 @@ def prepare(architecture: str) -> None:
     global _launcher
     if sys.platform != "linux":
         return
-    if _launcher is not None and not (_launcher.usable and _launcher.program == _command()):
+    if _launcher is not None and not (_launcher.usable and _launcher.program == command()):
         _launcher.close()
         _launcher = None
     if _launcher is None:
         with contextlib.suppress(OSError):
-            _launcher = Launcher(_command())
+            _launcher = Launcher(command())
     if _launcher is not None:
         _launcher.prepare(architecture)
 
@@ -93,16 +93,17 @@ def launch_blocking(arguments: Sequence[str], log_path: Path) -> Launched:
     log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = open_regular(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        if _launcher is not None and _launcher.program == _command():
+        if _launcher is not None and _launcher.program == command():
             with contextlib.suppress(LauncherGone):
                 return Launched(_launcher.fork(arguments, log), log_path)
-        process = Process([*_command(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = Process([*command(), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     finally:
         os.close(log)
     return Launched(process, log_path)
 
 
-def _command() -> list[str]:
+def command() -> list[str]:
+    """The words that start `dlplay`: this very copy of it, and no shell between."""
     return [sys.executable, "-P", str(_PROGRAM)]  # -P: no folder is put on Python's path
 
 

@@ -30,7 +30,7 @@ from dlplay.screen.key_order import KeysInOrder
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.run_bar import RunBar
-from dlplay.screen.terminal import Hangup, Pace, PacedDriver
+from dlplay.screen.terminal import Hangup, Pace, Paced, PacedDriver
 
 if TYPE_CHECKING:
     from dlplay.screen.lessons.desk import LessonDesk
@@ -219,12 +219,12 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
     def _tick(self) -> None:
         driver, now = self._driver, time.monotonic()
-        if isinstance(driver, PacedDriver) and driver.gone:
+        if isinstance(driver, Paced) and driver.gone:
             self._hangup.exit()
             return
         if self.opened in self.tabs and self.tab.link.busy and not self.tab.link.history.training:
             self._pace.hurry()  # a person who has pressed the key waits for the first step
-        if not self._pace.due(now, driver if isinstance(driver, PacedDriver) else None):
+        if not self._pace.due(now, driver if isinstance(driver, Paced) else None):
             return
         tabs = list(self.tabs.values())
         for tab in tabs:

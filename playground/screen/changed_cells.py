@@ -114,6 +114,12 @@ class SendsChangedCells(App[None]):
         super().__init__()
         self._shown = ShownCells()
 
+    def send_everything(self) -> None:
+        """Send every cell anew: the terminal is another one, or missed something."""
+        self._shown = ShownCells()
+        if self.screen_stack:
+            self.screen.refresh()
+
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, CompositorUpdate) and not self.is_inline:
             renderable = ChangedCells(renderable, self._shown)

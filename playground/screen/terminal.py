@@ -71,7 +71,26 @@ class PacedFile:
         return getattr(self._file, name)
 
 
-class PacedDriver(LinuxDriver):
+class Paced:
+    """What a driver tells of its terminal."""
+
+    @property
+    def busy(self) -> bool:
+        """True while the terminal has not accepted everything that was written."""
+        raise NotImplementedError
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the terminal took to accept what was written so far."""
+        raise NotImplementedError
+
+    @property
+    def gone(self) -> bool:
+        """True once the terminal was closed at the other end."""
+        raise NotImplementedError
+
+
+class PacedDriver(LinuxDriver, Paced):
     """Textual's own driver, writing through a `PacedFile`: to standard error, or to standard output where that is not the terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -82,13 +101,15 @@ class PacedDriver(LinuxDriver):
 
     @property
     def busy(self) -> bool:
-        """True while the terminal has not accepted everything that was written."""
         writer = self._writer_thread
         return self.paced.writing_since is not None or (writer is not None and not writer._queue.empty())
 
     @property
+    def spent(self) -> float:
+        return self.paced.spent
+
+    @property
     def gone(self) -> bool:
-        """True once the terminal was closed at the other end."""
         return self.paced.gone or hung_up(self.fileno)
 
 
@@ -98,7 +119,7 @@ class Pace:
     def __init__(self) -> None:
         self._last = self._spent = 0.0
 
-    def due(self, now: float, driver: PacedDriver | None) -> bool:
+    def due(self, now: float, driver: Paced | None) -> bool:
         """Whether it is time for a frame; if so it counts as drawn.
 
         After a frame that took long to send, the connection is left idle for twice as long, so that a key press finds it free.
@@ -107,11 +128,11 @@ class Pace:
         if driver is not None:
             if driver.busy:
                 return False
-            wait = min(max(wait, 3 * (driver.paced.spent - self._spent)), SLOWEST_FRAME_SECONDS)
+            wait = min(max(wait, 3 * (driver.spent - self._spent)), SLOWEST_FRAME_SECONDS)
         if now < self._last + wait:
             return False
         self._last = now
-        self._spent = driver.paced.spent if driver is not None else 0.0
+        self._spent = driver.spent if driver is not None else 0.0
         return True
 
     def hurry(self) -> None:

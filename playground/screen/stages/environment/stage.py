@@ -21,7 +21,7 @@ from dlplay.screen.panels.options_bar import STEPPING, filter_options
 from dlplay.screen.panels.panel_widgets import fill_bars
 from dlplay.screen.stages.environment.episode import MAX_STEPS, SPEEDS, Episode, Speed
 from dlplay.screen.stages.stage import ActionStage
-from dlplay.screen.terminal import PacedDriver
+from dlplay.screen.terminal import Paced
 from dlplay.widgets.drawing import ansi
 
 MAX_PIXELS = (240, 160)
@@ -207,7 +207,7 @@ class EnvironmentStage(ActionStage):
 
     def ready(self) -> bool:
         driver = self.app._driver
-        return self.can_be_seen() and not (isinstance(driver, PacedDriver) and driver.busy)
+        return self.can_be_seen() and not (isinstance(driver, Paced) and driver.busy)
 
     def request_options(self, extra: dict[str, Any]) -> dict[str, Any]:
         action = self._action(self.stage.take if "action" in extra else self.stage.advance)
