@@ -19,6 +19,7 @@ SWEEP = Group("Search", sort_key=0)
 
 HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("headless", bool, "Run without a screen."),
+    ("ascii", bool, "Draw the screen with ASCII characters alone."),
     ("json", bool, "Print JSON lines only; the last one is the finished event. Needs --headless."),
     (
         "at",

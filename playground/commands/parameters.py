@@ -22,6 +22,7 @@ Storage = Annotated[
 RunName = Annotated[str, Parameter(help="Name of the run, as `dlplay runs` shows it.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Headless = Annotated[bool, Parameter(name="--headless", negative="", help="Without a screen.")]
+Ascii = Annotated[bool, Parameter(name="--ascii", negative="", help="Draw with ASCII characters alone.")]
 Steps = Annotated[str | None, Parameter(name="--steps", help="Train to this step instead (a whole number).")]
 Minutes = Annotated[str | None, Parameter(name="--minutes", help="Train for this many minutes in all instead.")]
 Threads = Annotated[

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from dlplay import architectures
 from dlplay.commands.parameters import (
+    Ascii,
     AsJson,
     Device,
     Headless,
@@ -48,11 +49,11 @@ def list_runs(
     return 0
 
 
-def attach(name: RunName, /, *, runs_dir: RunsDir = None) -> int:
+def attach(name: RunName, /, *, ascii_: Ascii = False, runs_dir: RunsDir = None) -> int:
     """Open a run on the screen: its curves so far, then live."""
     folder = directory.default_runs_dir(runs_dir)
     run = directory.find(folder, name)
-    return open_screen(tab=architectures.card(run.spec.architecture).name, runs_dir=folder, attach=run.name)
+    return open_screen(tab=architectures.card(run.spec.architecture).name, runs_dir=folder, plain=ascii_, attach=run.name)
 
 
 def stop(name: RunName, /, *, storage: Storage = None, runs_dir: RunsDir = None) -> int:

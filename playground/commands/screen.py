@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlplay.commands.parameters import USAGE, Rooms, RunsDir, refuse
+from dlplay.commands.parameters import USAGE, Ascii, Rooms, RunsDir, refuse
 from dlplay.runs import directory
 from dlplay.web import DRIVER
+from dlplay.widgets.drawing.glyphs import Characters
 
 _checked: list[bool] | None = None
 """Where it is told that a screen would be opened, while command lines are only checked."""
 
 
-def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None) -> int:
+def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None, ascii_: Ascii = False) -> int:
     """Open the playground."""
-    return open_screen(tab=None, runs_dir=directory.default_runs_dir(runs_dir))
+    return open_screen(tab=None, runs_dir=directory.default_runs_dir(runs_dir), plain=ascii_)
 
 
-def open_screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
+def open_screen(*, tab: str | None, runs_dir: Path, plain: bool = False, **wishes: Any) -> int:
+    """Open the playground at this tab; `plain`: drawn with ASCII characters alone."""
     if _checked is not None:
         _checked.append(True)
         return 0
@@ -35,9 +37,13 @@ def open_screen(*, tab: str | None, runs_dir: Path, **wishes: Any) -> int:
         )
     from dlplay.screen.app import PlaygroundApp
 
-    app = PlaygroundApp(tab=tab, runs_dir=runs_dir, **wishes)
+    app = PlaygroundApp(tab=tab, runs_dir=runs_dir, characters=_characters(plain), **wishes)
     app.run()
     return app.return_code or 0
+
+
+def _characters(plain: bool) -> Characters:
+    return "ascii" if plain else "console" if os.environ.get("TERM") == "linux" else "all"
 
 
 @contextlib.contextmanager

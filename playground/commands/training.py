@@ -33,6 +33,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         for name in ("json", "paused", "find_lr", "explore", "panel", "at", "svg"):
             if given.get(name):
                 raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
+    elif given.get("ascii"):
+        raise SettingsError("--ascii is for the screen; leave it out with --headless", "ascii")
     panel = given.get("panel", "")
     if panel and panel not in {item.name for item in card.panels}:
         raise SettingsError(f"there is no panel {panel[:60]!r}; {nearest(panel, [item.name for item in card.panels])}", "panel")
@@ -46,7 +48,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     check_until(card.of(to_dict(settings)), settings)
     start = absolute(str(given.get("from", "")))
     if not headless:
-        return open_screen(tab=card.name, runs_dir=runs_dir, settings=values, origin=start, options=questions)
+        plain = bool(given.get("ascii"))
+        return open_screen(tab=card.name, runs_dir=runs_dir, plain=plain, settings=values, origin=start, options=questions)
     if given.get("explore"):
         from dlplay.runs import ask, origin
 

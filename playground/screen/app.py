@@ -31,6 +31,7 @@ from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, 
 from dlplay.screen.navigation import TabBar
 from dlplay.screen.run.run_bar import RunBar
 from dlplay.screen.terminal import Hangup, Pace, Paced, PacedDriver
+from dlplay.widgets.drawing.glyphs import Characters
 
 if TYPE_CHECKING:
     from dlplay.screen.lessons.desk import LessonDesk
@@ -53,7 +54,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
     """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
 
     `attach` names a run to show, and `resume` resumes it. `lesson` is taken at once, on its own tab. `config_path` is where the choice of
-    theme is kept, and beside it which lessons were done.
+    theme is kept, and beside it which lessons were done. `characters` are those
+    that the terminal draws.
     """
 
     CSS_PATH = "app.tcss"
@@ -76,8 +78,10 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         resume: bool = False,
         lesson: str = "",
         config_path: Path | None = None,
+        characters: Characters = "all",
     ) -> None:
         super().__init__()
+        self.characters = characters
         self.cards = architectures.cards()
         self.runs_dir = runs_dir
         self.tabs: dict[str, ArchitectureTab] = {}

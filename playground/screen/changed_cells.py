@@ -19,6 +19,8 @@ from textual.app import App
 from textual.screen import Screen
 from textual.strip import Strip
 
+from dlplay.widgets.drawing.glyphs import Characters, replacements
+
 
 class Look(NamedTuple):
     """A style as the numbers of SGR sequences (ECMA-48, 8.3.117), each empty where the terminal's own is meant."""
@@ -98,17 +100,21 @@ class ShownCells:
 
 
 class ChangedCells(CompositorUpdate):
-    """An update of which only the changed cells are sent. What is not sent in the end is not remembered."""
+    """An update of which only the changed cells are sent, in characters that the terminal has. What is not sent is not remembered."""
 
-    def __init__(self, update: CompositorUpdate, shown: ShownCells) -> None:
-        self.update, self.shown = update, shown
+    def __init__(self, update: CompositorUpdate, shown: ShownCells, characters: Characters = "all") -> None:
+        self.update, self.shown, self.characters = update, shown, characters
 
     def render_segments(self, console: Console) -> str:
-        return self.shown.take(self.update, console)
+        text = self.shown.take(self.update, console)
+        return text if self.characters == "all" else text.translate(replacements(self.characters))
 
 
 class SendsChangedCells(App[None]):
     """A mixin for the app."""
+
+    characters: Characters = "all"
+    """What the terminal can draw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +128,7 @@ class SendsChangedCells(App[None]):
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, CompositorUpdate) and not self.is_inline:
-            renderable = ChangedCells(renderable, self._shown)
+            renderable = ChangedCells(renderable, self._shown, self.characters)
         super()._display(screen, renderable)
 
 

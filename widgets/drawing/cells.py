@@ -58,7 +58,9 @@ def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list
         levels = np.vstack([levels, np.full((1, levels.shape[1]), scale.nothing)])
     top, bottom = levels[0::2], levels[1::2]
     if palette.shaded:
-        return _shade_rows(top, bottom, scale, palette)
+        return _shade_rows(_mean_levels(top, bottom, scale), scale, palette)
+    if not palette.halves:
+        top = bottom = _mean_levels(top, bottom, scale)
     rows: list[Row] = []
     width = levels.shape[1]
     codes = top * 64 + bottom
@@ -74,12 +76,16 @@ def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list
     return rows
 
 
-def _shade_rows(top: NDArray[np.intp], bottom: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:
-    """One shade character per cell: the mean of its two pixels; an empty half does not count."""
-    both = np.where(bottom == scale.nothing, top, np.where(top == scale.nothing, bottom, (top + bottom) // 2))
+def _mean_levels(top: NDArray[np.intp], bottom: NDArray[np.intp], scale: Scale) -> NDArray[np.intp]:
+    """The mean of the two pixels of each cell; an empty half does not count."""
+    return np.where(bottom == scale.nothing, top, np.where(top == scale.nothing, bottom, (top + bottom) // 2))
+
+
+def _shade_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:
+    """One shade character per cell."""
     style = palette.style("text")
     shades = scale.shades
-    return [[Segment("".join(shades[i] for i in line), style)] for line in both.tolist()]
+    return [[Segment("".join(shades[i] for i in line), style)] for line in levels.tolist()]
 
 
 @lru_cache(maxsize=16384)
@@ -104,6 +110,8 @@ def rgb_rows(pixels: NDArray[np.generic], palette: Palette) -> list[Row]:
         mean = np.rint((grey[0::2] + grey[1::2]) / 2 / 255 * (len(palette.levels.colours) - 2)).astype(np.intp)
         style = palette.style("text")
         return [[Segment("".join(palette.levels.shades[i] for i in line), style)] for line in mean.tolist()]
+    if not palette.halves:
+        image[0::2] = image[1::2] = (image[0::2] + image[1::2]) // 2
     background = (image == np.array(palette.background)).all(axis=2)  # not rounded, or the picture would have a visible edge
     image = np.where(background[..., None], image, image & 0xF8 | image >> 5)
     packed = image[..., 0] << 16 | image[..., 1] << 8 | image[..., 2]

@@ -65,6 +65,7 @@ _UNDER_ZERO_ON_LIGHT: RGB = (0, 90, 180)
 _OVER_ZERO_ON_LIGHT: RGB = (190, 80, 0)
 _SHADES = " ░▒▓█"
 _SHADES_UNDER_ZERO = " ·-=≡"
+_SHADES_UNDER_ZERO_IN_ASCII = " `-=&"
 
 
 def blend(a: RGB, b: RGB, share: float) -> RGB:
@@ -137,6 +138,8 @@ class Palette:
     signed: Scale
     backdrop: Scale
     """The levels, blended with the background: points and arrows are drawn over them."""
+    halves: bool = True
+    """Whether the terminal has half blocks, two pixels in a cell; without them, a cell shows the mean of the two."""
     _styles: dict[tuple[str, bool, bool, bool], Style] = field(default_factory=dict)
     _on_backdrop: dict[tuple[str, int, bool], Style] = field(default_factory=dict)
 
@@ -222,7 +225,7 @@ class Palette:
         dark = luminance(background) < 0.5
         foreground = (224, 224, 224) if dark else (32, 32, 32)
         accent = _theme_colour(widget.app.theme_variables.get("accent", ""), dark)
-        return palette(background, foreground, accent, terminal_mode(widget))
+        return palette(background, foreground, accent, terminal_mode(widget), getattr(widget.app, "characters", "all") != "ascii")
 
 
 def _theme_colour(name: str, dark: bool) -> RGB:
@@ -243,8 +246,9 @@ def terminal_mode(widget: DOMNode) -> Mode:
 
 
 @lru_cache(maxsize=64)
-def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palette:
+def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode, halves: bool = True) -> Palette:
     """The palette for these colours; the same object each time."""
+    under_zero = _SHADES_UNDER_ZERO if halves else _SHADES_UNDER_ZERO_IN_ASCII
     nothing = (background,)
     half = SIGNED_LEVELS // 2
     dark = luminance(background) < 0.5
@@ -258,9 +262,7 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palett
         over = tuple(blend(background, _OVER_ZERO if dark else _OVER_ZERO_ON_LIGHT, (i + 1) / half) for i in range(half))
     shades = "".join(_SHADES[round(i / (LEVELS - 1) * 4)] for i in range(LEVELS))
     steps = (
-        [_SHADES_UNDER_ZERO[round((half - i) / half * 4)] for i in range(half)]
-        + [" "]
-        + [_SHADES[round((i + 1) / half * 4)] for i in range(half)]
+        [under_zero[round((half - i) / half * 4)] for i in range(half)] + [" "] + [_SHADES[round((i + 1) / half * 4)] for i in range(half)]
     )
     return Palette(
         background,
@@ -270,6 +272,7 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode) -> Palett
         Scale(ramp + nothing, shades + " "),
         Scale((*under, background, *over, background), "".join(steps) + " "),
         Scale(_backdrop(ramp, background, mode) + nothing, shades + " "),
+        halves,
     )
 
 
