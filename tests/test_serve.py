@@ -182,17 +182,17 @@ async def test_a_screen_outlives_its_page_and_ends_with_the_server(tmp_path: Pat
 async def test_what_a_page_says_is_bounded(server: Served, cookie: str) -> None:
     path = new_screen(server, cookie)
     for message, code in (
-        ('["stdin", "' + "x" * LARGEST_MESSAGE + '"]', 1009),
-        ("{", 1008),
-        ("[" * 100_000, 1008),
-        ('["resize", {"width": 1000000, "height": 2}]', 1008),
-        ('["stdin", 3]', 1008),
-        ('["no such message"]', 1008),
+        ('["stdin", "' + "x" * LARGEST_MESSAGE + '"]', "1009|1006"),  # 1006: cut off while it was still sending
+        ("{", "1008"),
+        ("[" * 100_000, "1008"),
+        ('["resize", {"width": 1000000, "height": 2}]', "1008"),
+        ('["stdin", 3]', "1008"),
+        ('["no such message"]', "1008"),
     ):
         async with page(server, cookie, path) as opened:
             await opened.until("quit")
             await opened.websocket.send_str(message)
-            with pytest.raises(ConnectionError, match=str(code)):
+            with pytest.raises(ConnectionError, match=code):
                 await opened.until_closed()
     assert len(server.screens()) == 1
     async with page(server, cookie, path) as opened:  # which all of it left alone

@@ -50,7 +50,8 @@ def _characters(plain: bool) -> Characters:
 def only_checked() -> Iterator[list[bool]]:
     """What opens a screen is only checked; an item in the list for each."""
     global _checked
-    _checked = opened = []
+    opened: list[bool] = []
+    _checked = opened
     try:
         yield opened
     finally:
