@@ -59,8 +59,8 @@ class LayerStrip(Surface):
     def show(self, layers: Sequence[Layer]) -> None:
         """Raises `ValueError` for images of another shape, or values and labels of different lengths."""
         for layer in layers:
-            shape = np.asarray(layer.images).shape if layer.images is not None else (0, 1, 1)
-            if len(shape) not in (3, 4) or len(shape) == 4 and shape[3] != 3:
+            shape: tuple[int, ...] = np.asarray(layer.images).shape if layer.images is not None else (0, 1, 1)
+            if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
                 raise ValueError(f"{layer.title}: images are (count, height, width) or (count, height, width, 3), not {shape}")
             if layer.labels and layer.values and len(layer.labels) != len(layer.values):
                 raise ValueError(f"{layer.title}: {len(layer.labels)} labels for {len(layer.values)} values")

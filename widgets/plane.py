@@ -97,10 +97,10 @@ class Plane(Surface):
         row, column = self._cell(self.x, self.y)
         middle_row, middle_column = self._cell(*self.middle)
         if self._picture is not None:
-            painted = self._painted(self._picture, rows, width, palette)
+            picture = self._painted(self._picture, rows, width, palette)
             level = int(self._levels[min(2 * row, len(self._levels) - 1), column])
-            painted[row] = overlay(painted[row], column, "◉", palette.levels.text(level, bold=True))
-            return [*painted, self._status(width, palette)] if rows < height else painted
+            picture[row] = overlay(picture[row], column, "◉", palette.levels.text(level, bold=True))
+            return [*picture, self._status(width, palette)] if rows < height else picture
         faint = palette.style("faint")
         painted: list[Row] = []
         for y in range(rows):

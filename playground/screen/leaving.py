@@ -16,5 +16,5 @@ class EndsItsWork(_AnyWidget):
     """A mixin for widgets with workers, which end when the widget is told to go. Textual cancels them when its children are gone already;
     what a worker is answered in between would be shown in parts that are not there."""
 
-    def on_prune(self, event: Prune) -> None:
+    async def on_prune(self, event: Prune) -> None:
         self.workers.cancel_node(self)

@@ -84,16 +84,18 @@ class RecentRuns(EndsItsWork, Widget):
             sign = SIGNS.get(run.state, " ")
             room = max(width - cell_len(value) - 5, 4)
             own = run.name == self._of[0]
-            mark, name = ("● ", "$primary"), (f"{fit(run.name, room):<{room}}", "bold")
-            if not own:
-                mark, name = ("○ ", "$text-muted"), (name[0], "")
-            lines.append(Content.assemble(mark, name, f" {sign} ", value))
+            mark, style = ("● ", "bold") if own else ("○ ", "")
+            lines.append(
+                Content.assemble(
+                    (mark, "$text-accent" if own else "$text-muted"), (f"{fit(run.name, room):<{room}}", style), f" {sign} ", value
+                )
+            )
         if self._others:
             lines += [Content(""), Content.styled(words(metric), "bold")]
-        for name, number in self._others:
+        for other, number in self._others:
             value = measure(number, percent=self._percent)
             room = max(width - cell_len(value) - 1, 4)
-            lines.append(Content.assemble((f"{fit(name, room):<{room}}", "$text-muted"), " ", value))
+            lines.append(Content.assemble((f"{fit(other, room):<{room}}", "$text-muted"), " ", value))
         return Content("\n").join(lines[:height])
 
     @property

@@ -75,12 +75,15 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pl
     async def nothing(link: RunLink, origin: str = "") -> None:
         return None
 
+    def pictured_panel(link: RunLink, panel: str) -> AnyPanel:
+        return facts(link.card.name).pictured.get(panel, Table(columns=["nothing"], rows=[]))
+
     async def ask(link: RunLink, panel: str, options: dict[str, Any]) -> AnyPanel:
-        return facts(link.card.name).pictured[panel]
+        return pictured_panel(link, panel)
 
     def watch(link: RunLink, views: list[View]) -> None:
         for view in views:
-            link._listener.panel_received(view, facts(link.card.name).pictured.get(view.panel, Table(columns=["nothing"], rows=[])), LAST)
+            link._listener.panel_received(view, pictured_panel(link, view.panel), LAST)
 
     status = Status(
         state="training", step=LAST, steps_per_second=412.0, device="cpu", device_name="CPU, 2 cores", utilisation=0.5, memory=340_000_000
