@@ -44,9 +44,16 @@ def candidates(title: str, probability: Tensor, label: Callable[[int], str], cho
     )
 
 
-def lens(residuals: Sequence[Tensor], head: Callable[[Tensor], Tensor], tokenizer: Tokenizer, first: str = "embedding") -> list[Layer]:
-    """What the model would predict if it ended after each layer: residual streams (C,) through its head (nostalgebraist, 2020)."""
-    probability = head(torch.stack(list(residuals))).cpu().double().softmax(dim=-1)  # (1 + L, V)
+def lens(
+    residuals: Sequence[Tensor],
+    head: Callable[[Tensor], Tensor],
+    tokenizer: Tokenizer,
+    first: str = "embedding",
+    answers: Callable[[Tensor], Tensor] = lambda probability: probability,
+) -> list[Layer]:
+    """What the model would predict if it ended after each layer: residual streams (C,) through its head (nostalgebraist, 2020). `answers`
+    takes the tokens that are no answers out of the probabilities (…, V)."""
+    probability = answers(head(torch.stack(list(residuals))).cpu().double().softmax(dim=-1))  # (1 + L, V)
     shown = hidden_layers(len(probability) - 1)
     found = [candidates(first, probability[0], tokenizer.label, None)]
     for layer in shown:

@@ -29,6 +29,7 @@ from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.key_order import KeysInOrder
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
 from dlplay.screen.navigation import TabBar
+from dlplay.screen.numbers import words
 from dlplay.screen.run.run_bar import RunBar
 from dlplay.screen.terminal import Hangup, Pace, Paced, PacedDriver
 from dlplay.widgets.drawing.glyphs import Characters
@@ -299,8 +300,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         if isinstance(screen, Modal):
             for active in screen.active_bindings.values():
                 if active.binding.show:
-                    words = f"{active.binding.description} ({active.binding.key_display or active.binding.key})"
-                    yield SystemCommand(words, active.binding.tooltip, partial(self.run_action, active.binding.action, active.node))
+                    title = f"{active.binding.description} ({active.binding.key_display or active.binding.key})"
+                    yield SystemCommand(title, active.binding.tooltip, partial(self.run_action, active.binding.action, active.node))
             return
         ranked = sorted(ACTIONS, key=lambda action: action.footer or len(ACTIONS))
         first = [action for action in ranked if 0 < action.footer <= RANK_OF_CARD_ACTIONS]
@@ -321,6 +322,12 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             )
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
+        if self.opened in self.tabs:
+            tab = self.tab
+            for panel in tab.inspector.panels:
+                yield SystemCommand(f"Panel: {panel.title}", panel.hint, partial(tab.show_panel, panel.name))
+            for name, field in tab.form.fields.items():
+                yield SystemCommand(f"Setting: {words(name)}", field.doc, partial(tab.show_setting, name))
         yield SystemCommand("Theme", "Choose among all colour themes", self.action_change_theme)
 
     def _command(self, action: Action) -> SystemCommand:

@@ -268,6 +268,22 @@ class ArchitectureTab(Vertical):
         self.set_class(shown, "-settings")
         self.form.fold(not self.paged and not shown)
 
+    def show_setting(self, name: str) -> None:
+        """Unfold the settings, with the cursor on this one."""
+        self.show_all_settings(True)
+        self.form.go_to(name)
+        self._turned = True
+        self.page = SETTINGS
+        self._page_to_focus, self._to_type = SETTINGS, False
+        self._focus_page()
+
+    def show_panel(self, name: str) -> None:
+        """Turn to the panels, this one first."""
+        names = [panel.name for panel in self.inspector.panels]
+        if name in names:
+            self.inspector.choose(names.index(name))
+        self.show_page(INSPECT)
+
     def focus_first(self, new: bool) -> None:
         """Focus what a person is likely to use first.
 

@@ -13,6 +13,7 @@ from dlplay.engine import stages, state
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.device import prepare
 from dlplay.engine.events import Shown
+from dlplay.engine.panels import Bars, Frame, Layers, Tokens
 from dlplay.engine.settings import Field, Options, SettingsError, fields, make, parse, show, to_dict
 from dlplay.engine.task import Task, looking, public_methods
 from dlplay.runs.wire import encode
@@ -205,6 +206,44 @@ def test_every_panel_answers_and_leaves_the_training_alone(build: Callable[..., 
         for values in questions(panel):
             assert ask(task, panel, values) == ask(task, panel, values), (panel.name, values)
             assert differences(before, everything(task)) == [], (panel.name, values)
+
+
+SHOWN = [name for name, card in CARDS.items() if any(panel.name == "forward" for panel in card.panels)]
+
+
+@pytest.mark.parametrize("card", SHOWN, indirect=True)
+def test_a_forward_pass_ends_in_what_the_model_answers(build: Callable[..., Task[Any]], card: Card) -> None:
+    """The last layer of the picture against the stage's own answer, which is computed apart from it."""
+    task, stage = build(), card.stage
+    for _ in range(2):
+        step(task)
+    assert stage is not None
+    with looking(task):
+        shown = task.panel("forward", card.panel("forward").options())
+        answer = task.panel(stage.panel, card.panel(stage.panel).options())
+    assert isinstance(shown, Layers)
+    assert len(shown.layers) >= 3
+    last = shown.layers[-1]
+    match answer:
+        case Bars():
+            expected = dict(zip(answer.labels, answer.values, strict=True))
+        case Tokens() if answer.alternatives is not None:
+            expected = dict(zip(answer.alternatives.labels, answer.alternatives.values, strict=True))
+        case Frame() if answer.bars is not None:
+            expected = dict(zip(answer.bars.labels, answer.bars.values, strict=True))
+        case _ if last.images is not None:  # an autoencoder's reconstruction
+            with looking(task):
+                pictures = task.panel("reconstruction", card.panel("reconstruction").options())
+            reconstruction = pictures.images.numpy()[pictures.labels.index("reconstruction")]
+            assert last.images.numpy()[0].tolist() == reconstruction.tolist()
+            return
+        case _:  # a discriminator's output, to three digits
+            assert f"{last.values[0]:.3g}" == answer.figure.split()[-1]
+            return
+    common = [(value, expected[label]) for label, value in zip(last.labels, last.values, strict=True) if label in expected]
+    assert common
+    for value, other in common:
+        assert value == pytest.approx(other, rel=1e-4, abs=1e-6)
 
 
 TYPED = [name for name, card in CARDS.items() if isinstance(card.stage, stages.Prompt | stages.TokenLine)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -99,10 +100,13 @@ class BERTPanels:
         states = [state[0, position + 1] for state in self.model.hidden_states(row)]
         words = [MASK if at == position else word for at, word in enumerate(sentence.words)]
 
-        def head(hidden: Tensor) -> Tensor:
-            return suppress_special(self.model.logits(hidden), sentence.special.words)
-
-        layers = forward.lens(states, head, self.tokenizer, first="embeddings")
+        layers = forward.lens(
+            states,
+            self.model.logits,
+            self.tokenizer,
+            first="embeddings",
+            answers=functools.partial(suppress_special, words=sentence.special.words),
+        )
         return Layers(layers=[forward.words("read", words), *layers], caption=sentence.caption())
 
     def masked_words(self, options: Fill) -> Table:

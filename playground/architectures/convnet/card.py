@@ -40,22 +40,6 @@ card = Card(
             rows=8,
         ),
         PanelCard(
-            "input",
-            "Input",
-            "The pixels that the network receives, before normalisation.",
-            "A held-out image, or your drawing scaled and centred like the training images.",
-            InputImage,
-            rows=8,
-        ),
-        PanelCard(
-            "images",
-            "Held-out images",
-            "Images that are never trained on, with their labels; select one to inspect it.",
-            "The page of held-out images with the selected one. A cross marks those that are misclassified at the moment.",
-            HeldOutImage,
-            selects="image",
-        ),
-        PanelCard(
             "kernels",
             "Kernels",
             "The weights of a layer's convolution: positive ones light, negative ones dark.",
@@ -69,6 +53,15 @@ card = Card(
             "The output of each channel of a layer: high where the image matches its kernel.",
             "Taken from the forward pass of the selected image or drawing: after the convolution, the activation or the pooling.",
             FeatureMaps,
+        ),
+        PanelCard(
+            "saliency",
+            "Saliency",
+            "The pixels that a class's logit is most sensitive to.",
+            "The absolute gradient of the logit with respect to the input, the largest over the colours (Simonyan et al., 2013). It shows "
+            "what the network is sensitive to, not why it decided so.",
+            SaliencyTarget,
+            rows=8,
         ),
         PanelCard(
             "confusion",
@@ -86,21 +79,28 @@ card = Card(
             selects="image",
         ),
         PanelCard(
+            "images",
+            "Held-out images",
+            "Images that are never trained on, with their labels; select one to inspect it.",
+            "The page of held-out images with the selected one. A cross marks those that are misclassified at the moment.",
+            HeldOutImage,
+            selects="image",
+        ),
+        PanelCard(
+            "input",
+            "Input",
+            "The pixels that the network receives, before normalisation.",
+            "A held-out image, or your drawing scaled and centred like the training images.",
+            InputImage,
+            rows=8,
+        ),
+        PanelCard(
             "norms",
             "Weight and gradient norms",
             "For each layer: the norms of its weights and of their gradient, on a log scale.",
             "The gradient of the loss on 64 fixed training images, without dropout. It vanishes when it shrinks from the last layer to the "
             "first; when it grows step by step the loss will soon not be finite.",
             rows=6,
-        ),
-        PanelCard(
-            "saliency",
-            "Saliency",
-            "The pixels that a class's logit is most sensitive to.",
-            "The absolute gradient of the logit with respect to the input, the largest over the colours (Simonyan et al., 2013). It shows "
-            "what the network is sensitive to, not why it decided so.",
-            SaliencyTarget,
-            rows=8,
         ),
     ),
     stage=stages.Pad(panel="probabilities", option="drawing", size=(16, 16), shows="input", below=("forward",)),

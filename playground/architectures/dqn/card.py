@@ -51,15 +51,6 @@ card = Card(
             rows=8,
         ),
         PanelCard(
-            "q_values",
-            "Q-values",
-            "The predicted discounted return of each action in the watched state.",
-            "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
-            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. Of a dueling network, V is the "
-            "value of the state and A each action's advantage; Q is their sum.",
-            rows=5,
-        ),
-        PanelCard(
             "values",
             "Value function",
             "V(s) = max Q(s, a), over two numbers of the observation or in every state of a grid.",
@@ -78,6 +69,15 @@ card = Card(
             "other, not that they are right: early in training the targets are wrong too. Errors mostly above zero mean that the values "
             "still have to rise.",
             rows=11,
+        ),
+        PanelCard(
+            "q_values",
+            "Q-values",
+            "The predicted discounted return of each action in the watched state.",
+            "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
+            "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. Of a dueling network, V is the "
+            "value of the state and A each action's advantage; Q is their sum.",
+            rows=5,
         ),
         PanelCard(
             "replay",

@@ -52,25 +52,6 @@ card = Card(
             rows=8,
         ),
         PanelCard(
-            "passage",
-            "Passage",
-            "The prompt continued word by word; the shade of a word is its probability when it was sampled.",
-            "Words are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its "
-            "own: training is not disturbed, and the same sampling seed gives the same passage. <unk> is never sampled. Temperature 0 "
-            "always takes the most likely word.",
-            Passage,
-        ),
-        PanelCard(
-            "prompt_tokens",
-            "Prompt, word by word",
-            "The probability of each word, given those before it. Select a word to see it in the other panels.",
-            "The prompt as the model reads it. A surprising word has a low probability; the first word has none, because nothing "
-            "comes before it.",
-            TokenOfPrompt,
-            selects="token",
-            rows=4,
-        ),
-        PanelCard(
             "attention",
             "Attention",
             "Row: query. Column: key. Each row sums to 1.",
@@ -87,6 +68,25 @@ card = Card(
             "predict from the word alone, later ones from its context.",
             TokenOfPrompt,
             rows=7,
+        ),
+        PanelCard(
+            "prompt_tokens",
+            "Prompt, word by word",
+            "The probability of each word, given those before it. Select a word to see it in the other panels.",
+            "The prompt as the model reads it. A surprising word has a low probability; the first word has none, because nothing "
+            "comes before it.",
+            TokenOfPrompt,
+            selects="token",
+            rows=4,
+        ),
+        PanelCard(
+            "passage",
+            "Passage",
+            "The prompt continued word by word; the shade of a word is its probability when it was sampled.",
+            "Words are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its "
+            "own: training is not disturbed, and the same sampling seed gives the same passage. <unk> is never sampled. Temperature 0 "
+            "always takes the most likely word.",
+            Passage,
         ),
         PanelCard(
             "neighbours",

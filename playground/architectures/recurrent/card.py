@@ -72,24 +72,6 @@ card = Card(
             rows=8,
         ),
         PanelCard(
-            "passage",
-            "Passage",
-            "The prompt continued; the shade of a token is its probability when it was sampled.",
-            "Tokens are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its own: "
-            "the same sampling seed gives the same passage. For copy: the recalled symbols. For a series: the forecast in numbers.",
-            Passage,
-        ),
-        PanelCard(
-            "prompt_tokens",
-            "Prompt, step by step",
-            "The probability of each token, given those before it. Select a token to see it in the other panels.",
-            "The prompt as the model reads it. A surprising token has a low probability. For copy: the probability with which each symbol "
-            "is recalled. For adding, the marked numbers stand out.",
-            PromptToken,
-            selects="token",
-            rows=4,
-        ),
-        PanelCard(
             "activations",
             "Activations over time",
             "Row: unit. Column: step. Select a row to follow that unit.",
@@ -116,6 +98,24 @@ card = Card(
             "for untrained ones of every cell. A gradient that shrinks by a constant factor at every step vanishes, and nothing that far "
             "back can be learned. Open forget gates let it through.",
             GradientFlow,
+        ),
+        PanelCard(
+            "prompt_tokens",
+            "Prompt, step by step",
+            "The probability of each token, given those before it. Select a token to see it in the other panels.",
+            "The prompt as the model reads it. A surprising token has a low probability. For copy: the probability with which each symbol "
+            "is recalled. For adding, the marked numbers stand out.",
+            PromptToken,
+            selects="token",
+            rows=4,
+        ),
+        PanelCard(
+            "passage",
+            "Passage",
+            "The prompt continued; the shade of a token is its probability when it was sampled.",
+            "Tokens are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its own: "
+            "the same sampling seed gives the same passage. For copy: the recalled symbols. For a series: the forecast in numbers.",
+            Passage,
         ),
         PanelCard(
             "cost_against_length",

@@ -1,0 +1,136 @@
+"""Where the parts of a tab stand in windows of every size, what folds, and what the column of runs shows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from textual.widgets import Input
+
+from dlplay import architectures
+from dlplay.architectures.dqn.player.player import Player
+from dlplay.engine.settings import fields
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.form import groups
+from dlplay.screen.recent_runs import RecentRuns, latest
+from dlplay.screen.run.run_link import RunLink
+from tests.screen_pilot import opened, part_text, screen_text, until
+from tests.test_screen_runs import finished_run
+
+PARTS = ("#left", "ActionStage", "#below", "ChartColumn", "#right Inspector")
+
+
+def shown(app: PlaygroundApp) -> list[str]:
+    return [part for part in PARTS if (found := app.query(part)) and found.first().is_on_screen and found.first().size]
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        ((220, 60), [*PARTS]),
+        ((300, 80), [*PARTS]),
+        ((140, 42), [*PARTS]),
+        ((110, 32), [*PARTS[1:]]),
+        ((60, 80), [*PARTS[1:]]),
+        ((80, 24), ["ActionStage"]),
+    ],
+)
+async def test_a_window_of_any_size_begins_with_the_stage(size: tuple[int, int], parts: list[str], tmp_path: Path) -> None:
+    async with opened(tmp_path, size, tab="gpt") as (app, _):
+        await until(lambda: shown(app) == parts)
+        stage = app.tab.stage
+        assert stage is not None
+        assert stage.size.width >= min(40, size[0] - 2)
+        assert not isinstance(app.focused, Input), "no line takes the focus by itself"
+
+
+async def test_a_wall_shows_six_panels_and_every_part_ends_where_the_next_begins(tmp_path: Path) -> None:
+    async with opened(tmp_path, (220, 60), tab="gpt") as (app, _):
+        await until(lambda: sum(len(inspector.visible_panels()) for inspector in app.tab.inspectors) >= 6)
+        regions = [app.query(part).first().region for part in ("#left", "#middle", "#right")]
+        assert regions[0].x == 0
+        assert regions[-1].right == 220
+        assert all(before.right < after.x <= before.right + 1 for before, after in zip(regions, regions[1:], strict=False))
+        names = [card.name for inspector in app.tab.inspectors for card in inspector.visible_panels()]
+        assert len(names) == len(set(names)), "no panel stands twice"
+
+
+async def test_the_settings_unfold_and_fold_with_one_key(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", settings={"batch": 9}) as (app, pilot):
+        form = app.tab.form
+        await until(lambda: "batch" in part_text(app, "SettingsForm") and "kernel" not in part_text(app, "SettingsForm"))
+        assert f"F2 all ({len(form.fields)})" in part_text(app, "#form-title")
+        await pilot.press("f2")
+        await until(lambda: all(word in part_text(app, "SettingsForm") for word in ("data", "kernel", "training", "momentum")))
+        await pilot.press("f2")
+        await until(lambda: "kernel" not in part_text(app, "SettingsForm"))
+
+
+async def test_the_palette_finds_settings_and_panels(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
+        commands["Setting: weight decay"]()
+        await until(lambda: app.focused is app.query_one("#form-scroll") and "▸weight decay" in screen_text(app))
+        commands["Panel: Confusion matrix"]()
+        await until(lambda: "Confusion matrix" in part_text(app, "#right Inspector"))
+        await until(lambda: app.focused is not None and app.tab.inspector in app.focused.ancestors)
+
+
+def test_every_setting_stands_under_one_heading_and_no_heading_is_empty() -> None:
+    for card in architectures.cards().values():
+        names = [field.name for field in fields(card.settings)]
+        assert sorted(groups.grouped(names)) == sorted(names)
+        assert {groups.group(name) for name in names} == set(groups.ORDER)
+    known = {field.name for card in architectures.cards().values() for field in fields(card.settings)}
+    assert known >= groups.DATA | groups.MODEL, "a heading names settings that nobody has"
+    assert not groups.DATA & groups.MODEL
+
+
+async def test_the_column_of_runs_compares_and_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("first", 0.91), ("second", 0.93)):
+        finished_run(tmp_path, name, value)
+    loaded: list[str] = []
+
+    async def attach(link: RunLink, name: str, **_: object) -> None:
+        loaded.append(name)
+
+    monkeypatch.setattr(RunLink, "attach", attach)
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await until(lambda: "second" in part_text(app, "RecentRuns"))
+        words = part_text(app, "RecentRuns")
+        assert "91.00 %" in words
+        assert words.index("pretrained") < words.index("SVC"), "the best first"
+        row = next(y for y, line in enumerate(screen_text(app).splitlines()) if "first" in line[:28]) - app.query_one(RecentRuns).region.y
+        await pilot.click("RecentRuns", offset=(4, row))
+        await until(lambda: loaded == ["first"])
+    assert [summary.name for summary in latest(tmp_path, "convnet", 1)] == ["second"]
+    assert latest(tmp_path, "gpt", 5) == []
+
+
+async def test_a_small_window_shows_the_curves_on_every_page_while_training(tmp_path: Path) -> None:
+    quick = {"steps": 10**6, "batch": 8, "channels": "2", "threads": 1, "eval_every": 20, "data": "digits"}
+    async with opened(tmp_path, (80, 24), tab="convnet", settings=quick) as (app, pilot):
+        assert "train loss" not in screen_text(app)
+        await pilot.press("f5")
+        await until(lambda: "train loss" in part_text(app, "CurveStrip") and "test accuracy" in part_text(app, "CurveStrip"))
+        await pilot.press("4")
+        await until(lambda: "preset" in screen_text(app) and "train loss" in part_text(app, "CurveStrip"))
+        await pilot.press("2")
+        await until(lambda: not app.query_one("CurveStrip").is_on_screen)
+        await app.tab.link.end()
+
+
+def test_the_picture_of_an_environment_is_what_has_been_drawn_in() -> None:
+    player = Player.__new__(Player)
+    player._drawn = None
+    empty = np.full((400, 600, 3), 255, np.uint8)
+    picture = empty.copy()
+    picture[300:302] = 0  # a track
+    picture[180:300, 290:310] = (200, 150, 100)  # a pole
+    cropped = player._cropped(picture)
+    assert cropped.shape[1] == 600
+    assert 122 <= cropped.shape[0] <= 160
+    assert player._cropped(empty).shape == cropped.shape, "it does not shrink again"
+    picture[100:120, :20] = 0
+    assert player._cropped(picture).shape[0] > cropped.shape[0]
+    player._drawn = None
+    assert player._cropped(empty).shape == empty.shape
