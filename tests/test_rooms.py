@@ -157,7 +157,7 @@ async def test_a_mistake_in_the_task_is_told_on_the_screen_with_its_file_and_lin
         (lambda folder: (folder / "my_net" / "card.py").write_text("card = 3\n"), ["my_net", "not a Card"]),
         (lambda folder: (folder / "my_net" / "card.py").write_text("def\n"), ["my_net", "SyntaxError"]),
         (lambda folder: (folder / "my_net").rename(folder / "gpt"), ["there is a room called gpt already"]),
-        (misspell_an_extra, ["MyNetSettings.lr", "lives", "known are unit, live"]),
+        (misspell_an_extra, ["MyNetSettings.lr", "lives", "known are unit"]),
         (a_list_of_numbers, ["the setting rates is of the type list[float]; it must be int, float"]),
     ],
     ids=["import", "no card", "syntax", "taken", "misspelt extra", "list of numbers"],

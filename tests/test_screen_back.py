@@ -155,7 +155,7 @@ async def test_a_run_that_trains_is_looked_back_at_while_it_goes_on(tmp_path: Pa
         link = app.tab.link
         await until(lambda: link.answering is not None)
         await pilot.press("z")
-        await until(lambda: "no run is shown that has kept checkpoints" in screen_text(app))
+        await until(lambda: "this run kept no checkpoints to look back at" in screen_text(app))
         await pilot.press("space")
         await until(lambda: link.state == "training" and link.history.step > 60)
         await pilot.press("z")
@@ -233,7 +233,7 @@ async def test_without_history_and_without_a_run_it_says_so(runs: Path) -> None:
     async with opened(runs, tab="autoencoder") as (app, pilot):
         for key in ("z", "f"):
             await pilot.press(key)
-            await until(lambda: "no run is shown that has kept checkpoints" in screen_text(app))
+            await until(lambda: "this run kept no checkpoints to look back at" in screen_text(app))
             app.clear_notifications()
         await pilot.press("B")
         await until(lambda: "there is no run to branch from" in screen_text(app))

@@ -117,7 +117,7 @@ async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_pa
         assert link._peer is not None
         assert link._peer.client is not None
         link._peer.client._writer.transport.abort()
-        await until(lambda: "▷ behind" in part_text(app, "RunBar"))
+        await until(lambda: "▷ reconnecting" in part_text(app, "RunBar"))
         behind = link.history.step
         await until(lambda: link.history.step > behind)  # its journal is read on
         assert len(app.screen_stack) == 1

@@ -76,7 +76,7 @@ async def test_a_sweep_is_stopped_and_gone_on_with(runs: Path) -> None:
         await pilot.press("escape", "W")
         await until(lambda: isinstance(app.screen, SweepScreen) and "3 complete of 4 trials" in screen_text(app))
         await pilot.press("s")
-        await until(lambda: any("3 of 4 trials have ended, 0 begun" in note.message for note in app._notifications))
+        await until(lambda: any("3 of 4 trials have ended, 0 started" in note.message for note in app._notifications))
         await pilot.press("g")
         await until(lambda: "4 complete of 4 trials" in screen_text(app))
 

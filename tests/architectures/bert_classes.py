@@ -365,7 +365,7 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
         assert charts.index("Accuracy (held-out)") < charts.index("Loss (nats)")
         assert "Masked" not in charts
         assert "test accuracy" in part_text(app, "RunBar")
-        assert part_text(app, "Inspector").startswith("‹ Class")
+        assert part_text(app, "#right Inspector").startswith("‹ Class")
         await until(lambda: re.search(r"Class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
         await pilot.press("escape", "o")
         await until(lambda: re.search(r"tuned +finished +test accuracy \d", screen_text(app)))
@@ -376,11 +376,11 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
 async def test_the_charts_are_those_of_the_data_that_were_given(tmp_path: Path) -> None:
     async with opened(tmp_path, (170, 50), tab="bert") as (app, _):
         await until(lambda: "Masked-word accuracy (held-out)" in part_text(app, "ChartColumn"))
-        assert not part_text(app, "Inspector").startswith("‹ Class")
+        assert not part_text(app, "#right Inspector").startswith("‹ Class")
         assert app.tab.form.put("data", "texts.tsv")
         await until(lambda: "Accuracy (held-out)" in part_text(app, "ChartColumn"))
         await until(lambda: "Masked" not in part_text(app, "ChartColumn"))
-        await until(lambda: part_text(app, "Inspector").startswith("‹ Class"))
+        await until(lambda: part_text(app, "#right Inspector").startswith("‹ Class"))
         assert app.tab.form.put("data", "")
         await until(lambda: "Masked-word accuracy (held-out)" in part_text(app, "ChartColumn"))
         assert "Accuracy (held-out)" not in part_text(app, "ChartColumn")

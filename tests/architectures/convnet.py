@@ -22,7 +22,7 @@ from dlplay.architectures.convnet.task import ConvNetTask, channel_statistics
 from dlplay.data.augmentation import augment
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
-from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid
+from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
@@ -43,11 +43,20 @@ facts = RoomFacts(
     pictured={
         "probabilities": PROBABILITIES,
         "input": ImageGrid(images=Array.of(digit(7)[None]), labels=["7"], caption="held-out image 0, label 7"),
+        "forward": Layers(
+            layers=[
+                Layer(title="input", images=Array.of(digit(7)[None])),
+                Layer(title="layer 0", images=DIGITS),
+                Layer(title="softmax", labels=list("0123456789"), values=PROBABILITIES.values, percent=True, chosen=7),
+            ],
+            caption="held-out image 0, label 7",
+        ),
+        "kernels": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], figure="layer 0, 10 of 8x8"),
         "images": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], wrong=[i == 3 for i in range(10)], selected=0),
     },
     waits_for="86.0 %",
     pictured_small=True,
-    inspects="label 7",
+    inspects="softmax",
 )  # fmt: skip
 
 

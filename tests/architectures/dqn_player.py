@@ -159,7 +159,7 @@ def test_an_atari_run_can_be_resumed_after_teaching() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "size"), [("", (64, 96)), ("120x64", (64, 96)), ("30x90", (20, 30)), ("4000x4000", (160, 240)), ("1x1", (5, 8))]
+    ("room", "size"), [("", (33, 120)), ("120x64", (33, 120)), ("30x90", (8, 30)), ("4000x4000", (67, 240)), ("1x1", (2, 8))]
 )
 def test_the_picture_fits_and_keeps_its_aspect_ratio(room: str, size: tuple[int, int]) -> None:
     task = build(**SMALL)

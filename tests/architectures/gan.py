@@ -26,7 +26,7 @@ from dlplay.architectures.gan.panels import GANPanels
 from dlplay.architectures.gan.settings import GANSettings, Place
 from dlplay.architectures.gan.task import GANTask
 from dlplay.engine.errors import DataError
-from dlplay.engine.panels import Bars, ImageGrid, Scatter
+from dlplay.engine.panels import Bars, HeatMap, ImageGrid, Layers, Scatter
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
@@ -566,8 +566,8 @@ def test_points_and_images_have_the_same_panels() -> None:
     train(points, 12)
     train(images, 12)
     for panel in card.panels:
-        assert isinstance(ask(points, panel.name), (Scatter, Bars))
-        assert isinstance(ask(images, panel.name), (ImageGrid, Bars))
+        assert isinstance(ask(points, panel.name), (Scatter, Bars, HeatMap, Layers))
+        assert isinstance(ask(images, panel.name), (ImageGrid, Bars, HeatMap, Layers))
     shown = ask(points, "samples", point="0.5,0.5")
     assert shown.arrows.shape == shown.points.shape
     assert shown.names[-1] == "chosen place"

@@ -22,7 +22,7 @@ from dlplay.architectures.gpt.task import GPTTask
 from dlplay.data.tokens import UNKNOWN, Words
 from dlplay.engine import state
 from dlplay.engine.errors import DataError
-from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
+from dlplay.engine.panels import Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
 from dlplay.parts import heads
@@ -41,11 +41,18 @@ facts = RoomFacts(
         "passage": Tokens(words=[], values=[], text=""),
         "prompt_tokens": Tokens(words=WORDS, values=[None, 0.02, 0.61], text="the value of", figure="perplexity 9.05"),
         "attention": ATTENTION,
+        "forward": Layers(
+            layers=[
+                Layer(title="read", labels=WORDS),
+                Layer(title="embedding", labels=["of", "for", "the"], values=[0.9, 0.05, 0.01], percent=True),
+                Layer(title="layer 0 → next", labels=CANDIDATES.labels[:4], values=CANDIDATES.values[:4], percent=True, chosen=0),
+            ]
+        ),
         "layer_lens": Table(columns=["layer", "1", "2"], rows=[["0", "the 12 %", "a 9 %"], ["1", "the 38 %", "a 14 %"]]),
     },
     waits_for="18.5 equally likely",
     pictured_small=True,
-    inspects="perplexity 9.05",
+    inspects="layer 0 → next",
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class LessonsDialog(Dialog[str | None]):
     def _row(self, lesson: Lesson, *, chosen: bool) -> Content:
         mark = ("✓ ", "$text-success") if lesson.name in self.done else "  "
         return Content.assemble(
-            ("▸" if chosen else " ", "$text-accent"), mark, (lesson.title, "bold"), "\n   ", (lesson.promise, "$foreground 60%")
+            ("▸" if chosen else " ", "$text-accent"), mark, (lesson.title, "bold"), "\n   ", (lesson.promise, "$text-muted")
         )
 
     def on_mount(self) -> None:

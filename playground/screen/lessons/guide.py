@@ -112,9 +112,9 @@ class GuidePane(EndsItsWork, Vertical, can_focus=True):
                     else Content.assemble(("✗ ", "$text-warning"), f"you guessed: {guess}; it is: {answer}")
                 )
             elif play.at in play.guesses:
-                lines.append(Content.styled(f"your guess: {question.choices[play.guesses[play.at] - 1]}", "$foreground 60%"))
+                lines.append(Content.styled(f"your guess: {question.choices[play.guesses[play.at] - 1]}", "$text-muted"))
         if phase == "doing" and (words := play.progress()):
-            lines.append(Content.styled(words, "$foreground 60%"))
+            lines.append(Content.styled(words, "$text-muted"))
         if phase in ("doing", "done"):
             lines += [_claim(claim, verdict, final=phase == "done") for claim, verdict in play.verdicts()]
         if problem := play.problem or play.broken():
@@ -213,9 +213,9 @@ def _chip(key: str, words: str, shown_key: str = "") -> Group:
 
 def _claim(claim: Claim, verdict: Verdict, *, final: bool) -> Content:
     """A claim: while it trains with its values so far, at the end with what became of it."""
-    values = (f"  {shown(verdict)}", "$foreground 60%") if verdict.values else ""
+    values = (f"  {shown(verdict)}", "$text-muted") if verdict.values else ""
     if not final or verdict.holds is None:
-        return Content.assemble(("· ", "$foreground 60%"), (f"to be seen: {claim.holds}", "$foreground 60%"), values)
+        return Content.assemble(("· ", "$text-muted"), (f"to be seen: {claim.holds}", "$text-muted"), values)
     if verdict.holds:
         return Content.assemble(("✓ ", "$text-success"), claim.text, values)
     return Content.assemble(("✗ ", "$text-warning"), f"Not this time: {claim.holds} does not hold here.", values)

@@ -280,12 +280,17 @@ class NewSweepDialog(Dialog[Begun | None]):
             self._refused(str(error))
         finally:
             if not begun:
-                with contextlib.suppress(OSError):
-                    terminate(await starting)
+                starting.add_done_callback(_end)  # nothing is awaited here: this may be cancelled once more
 
     def _refused(self, why: str) -> None:
         self._starting = False
         self._say(why, problem=True)
+
+
+def _end(starting: asyncio.Future[Launched]) -> None:
+    """Tell a process to end that has been started meanwhile."""
+    if not starting.cancelled() and starting.exception() is None:
+        terminate(starting.result())
 
 
 def _search_line(text: str) -> LineInput:
