@@ -119,7 +119,7 @@ def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path)
 
 def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs), deaf=True) as terminal:
-        terminal.until("leave the line")
+        terminal.until("equally likely")
         leave_line(terminal)
         terminal.press("space")
         terminal.until(lambda: step_on_screen(terminal) > 50)
