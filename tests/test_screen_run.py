@@ -28,7 +28,7 @@ async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) 
         await until(lambda: link.state == "training" and link.history.step > 100)
         await until(lambda: "test accuracy" in part_text(app, "RunBar") and "▶ training" in part_text(app, "RunBar"))
         await until(lambda: "▶" in part_text(app, "TabBar"))
-        await until(lambda: ", label " in part_text(app, "#right Inspector"))  # a panel answered
+        await until(lambda: "layer 0, 4 of 3x3" in part_text(app, "#right Inspector"))  # a panel answered
 
         # a live setting takes effect at once and is marked
         app.tab.form.put("eval_every", "40")
