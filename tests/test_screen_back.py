@@ -180,7 +180,7 @@ async def test_a_run_that_trains_is_looked_back_at_while_it_goes_on(tmp_path: Pa
         assert link.past == moments[3]
         await pilot.press("Z")
         await until(lambda: link.past is None)
-        await until(lambda: ", label " in part_text(app, "#right Inspector"))
+        await until(lambda: "layer 0" in part_text(app, "#right Inspector"))
 
         # a branch from a living run leaves it alive
         await pilot.press("z")
