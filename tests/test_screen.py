@@ -33,7 +33,7 @@ from tests.screen_pilot import opened, part_text, screen_text, until
 
 async def test_a_wide_window_shows_everything_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, _):
-        for words in ("Settings", "Loss", "Accuracy", "Held-out images", "Draw", "train/pause"):
+        for words in ("Settings", "Loss", "Accuracy", "Kernels", "Forward pass", "Draw", "train/pause"):
             await until(lambda words=words: words in screen_text(app))  # type: ignore[misc]
         assert "┈┈ pretrained" in part_text(app, "ChartColumn")
 

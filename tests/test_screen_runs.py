@@ -283,7 +283,7 @@ async def test_marked_runs_are_drawn_over_each_other(runs: Path) -> None:
         await pilot.press("x", "x", "x", "o")
         await until(lambda: not isinstance(app.screen, RunsScreen))
         await until(lambda: sorted(names_behind(app)) == ["deep", "narrow", "wide"])
-        await until(lambda: "wide 0.1" in screen_text(app))
+        await until(lambda: "■ wide" in screen_text(app))
         directory.remove(directory.find(runs, "deep"))
         await pilot.press("E")
         await until(lambda: names_behind(app) == [])

@@ -335,7 +335,7 @@ class ArchitectureTab(Vertical):
             self._charts_due = now + CHART_SECONDS - 0.05
             link.companions.poll()
             self._charts.show(history, link.companions)
-            if self._strip.display:
+            if self.paged:
                 self._strip.set_card(variant)
                 self._strip.show(history)
         self.set_class(link.busy or link.state == "paused", "-training")

@@ -366,7 +366,7 @@ async def test_a_classifier_shows_itself(runs: Path) -> None:
         assert "Masked" not in charts
         assert "test accuracy" in part_text(app, "RunBar")
         assert part_text(app, "#right Inspector").startswith("‹ Class")
-        await until(lambda: re.search(r"Class (error|name|value) \d+\.\d %", part_text(app, "PanelView")))
+        await until(lambda: re.search(r"Class (error|name|value) \d+\.\d %", part_text(app, "#right PanelView")))
         await pilot.press("escape", "o")
         await until(lambda: re.search(r"tuned +finished +test accuracy \d", screen_text(app)))
         assert "masked accuracy" in screen_text(app)  # of the shipped model
