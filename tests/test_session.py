@@ -246,7 +246,7 @@ def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
 def test_one_thing_is_tried_against_another(runs: Path) -> None:
     """Train, change a setting, see the run before behind the new one, compare three, look back, branch there, and go back to the first."""
     tiny = ("--channels", "4", "--batch", "16", "--steps", "120", "--eval-every", "40", "--threads", "1")
-    with Terminal("convnet", *tiny, "--runs-dir", str(runs)) as terminal:
+    with Terminal("convnet", *tiny, "--runs-dir", str(runs), size=(220, 60)) as terminal:
         terminal.until("held-out image 0")
         for number in (1, 2, 3):
             if number > 1:
