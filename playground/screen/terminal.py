@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import IO, Any, cast
 
@@ -71,23 +72,23 @@ class PacedFile:
         return getattr(self._file, name)
 
 
-class Paced:
+class Paced(ABC):
     """What a driver tells of its terminal."""
 
     @property
+    @abstractmethod
     def busy(self) -> bool:
         """True while the terminal has not accepted everything that was written."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def spent(self) -> float:
         """Seconds that the terminal took to accept what was written so far."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def gone(self) -> bool:
         """True once the terminal was closed at the other end."""
-        raise NotImplementedError
 
 
 class PacedDriver(LinuxDriver, Paced):
