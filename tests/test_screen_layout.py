@@ -1,5 +1,8 @@
 """Where the parts of a tab stand in windows of every size, what folds, and what the column of runs shows."""
 
+import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,10 @@ from textual.widgets import Input
 from dlplay import architectures
 from dlplay.architectures.dqn.player.player import Player
 from dlplay.engine.settings import fields
+from dlplay.screen import recent_runs
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.form import groups
-from dlplay.screen.recent_runs import RecentRuns, latest
+from dlplay.screen.recent_runs import LatestRuns, RecentRuns
 from dlplay.screen.run.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 from tests.test_screen_runs import finished_run
@@ -102,8 +106,32 @@ async def test_the_column_of_runs_compares_and_opens(tmp_path: Path, monkeypatch
         row = next(y for y, line in enumerate(screen_text(app).splitlines()) if "first" in line[:28]) - app.query_one(RecentRuns).region.y
         await pilot.click("RecentRuns", offset=(4, row))
         await until(lambda: loaded == ["first"])
-    assert [summary.name for summary in latest(tmp_path, "convnet", 1)] == ["second"]
-    assert latest(tmp_path, "gpt", 5) == []
+    assert LatestRuns(tmp_path, "gpt").read(5) == []
+
+
+def test_a_run_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        finished_run(tmp_path, name, 0.9)
+    read: list[str] = []
+    summary = recent_runs.directory.summary
+    monkeypatch.setattr(recent_runs.directory, "summary", lambda run: (read.append(run.name), summary(run))[1])
+    runs = LatestRuns(tmp_path, "convnet")
+    assert sorted(found.name for found in runs.read(5)) == ["first", "second"]
+    runs.read(5)
+    assert sorted(read) == ["first", "second"]
+    later = time.time() + 5
+    os.utime(tmp_path / "first" / "events.jsonl", (later, later))
+    assert [found.name for found in runs.read(1)] == ["first"]
+    assert read[2:] == ["first"]
+    shutil.rmtree(tmp_path / "first")
+    assert [found.name for found in runs.read(5)] == ["second"]
+
+
+async def test_only_what_was_measured_on_the_same_data_is_compared(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        await until(lambda: "pretrained" in part_text(app, "RecentRuns"))
+        assert app.tab.form.put("data", "digits")
+        await until(lambda: "pretrained" not in part_text(app, "RecentRuns"))
 
 
 async def test_a_small_window_shows_the_curves_on_every_page_while_training(tmp_path: Path) -> None:

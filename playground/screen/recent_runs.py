@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from dlplay.engine.card import Card
 from dlplay.runs import directory
-from dlplay.runs.directory import RunDirectory, SpecError
+from dlplay.runs.directory import RunDirectory
 from dlplay.runs.summary import Summary
 from dlplay.screen.flow import fit
 from dlplay.screen.leaving import EndsItsWork
@@ -29,6 +29,8 @@ MOST = 60
 SECONDS = 3.0
 """Between two looks at the runs' folder."""
 SIGNS = {"training": "▶", "waiting": "▶", "paused": "‖", "failed": "✗"}
+UNDER_WAY = ("training", "waiting", "paused")
+"""States that end without a word in the journal when the process is killed."""
 
 
 class RecentRuns(EndsItsWork, Widget):
@@ -45,8 +47,10 @@ class RecentRuns(EndsItsWork, Widget):
 
     def __init__(self, card: Card, runs_dir: Path) -> None:
         super().__init__()
-        self._card, self._runs_dir = card, runs_dir
+        self._latest = LatestRuns(runs_dir, card.name)
         self._runs: list[Summary] = []
+        self._own = ""
+        """The tab's own run among them."""
         self._of: tuple[str, str] = ("", "")
         """The tab's own run and its state when the runs were last read."""
         self._due = 0.0
@@ -67,10 +71,10 @@ class RecentRuns(EndsItsWork, Widget):
             self.run_worker(self._read(), group="runs", exclusive=True)
 
     async def _read(self) -> None:
-        runs = await asyncio.to_thread(latest, self._runs_dir, self._card.name, self.size.height)
-        if runs != self._runs:
-            self._runs = runs
-        self.refresh()
+        runs = await asyncio.to_thread(self._latest.read, self.size.height)
+        if (runs, self._of[0]) != (self._runs, self._own):
+            self._runs, self._own = runs, self._of[0]
+            self.refresh()
 
     def render(self) -> Content:
         width, height = self.content_size
@@ -83,7 +87,7 @@ class RecentRuns(EndsItsWork, Widget):
             value = measure(run.metrics.get(metric), percent=self._percent)
             sign = SIGNS.get(run.state, " ")
             room = max(width - cell_len(value) - 5, 4)
-            own = run.name == self._of[0]
+            own = run.name == self._own
             mark, style = ("● ", "bold") if own else ("○ ", "")
             lines.append(
                 Content.assemble(
@@ -112,18 +116,30 @@ class RecentRuns(EndsItsWork, Widget):
             self.post_message(self.Chosen(self._runs[row].name))
 
 
-def latest(runs_dir: Path, architecture: str, count: int) -> list[Summary]:
-    """The last `count` runs of an architecture, the newest first; runs that cannot be read, or are being removed, are left out."""
-    found: list[tuple[float, str]] = []
-    for name in directory.names(runs_dir):
-        with contextlib.suppress(OSError):
-            found.append(((runs_dir / name / "events.jsonl").stat().st_mtime, name))
-    summaries: list[Summary] = []
-    for _, name in sorted(found, reverse=True)[:MOST]:
-        run = RunDirectory(runs_dir / name)
-        with contextlib.suppress(OSError, SpecError):
-            if run.spec.architecture == architecture:
-                summaries.append(directory.summary(run))
-        if len(summaries) >= count:
-            break
-    return summaries
+class LatestRuns:
+    """The last runs of an architecture. What a run came to is read again only when its journal has grown, or while it is not over."""
+
+    def __init__(self, runs_dir: Path, architecture: str) -> None:
+        self._runs_dir, self._architecture = runs_dir, architecture
+        self._known: dict[str, tuple[float, Summary]] = {}
+        """By name: when its journal was last written, and what it came to."""
+
+    def read(self, count: int) -> list[Summary]:
+        """The last `count`, the newest first; runs that cannot be read, or are being removed, are left out."""
+        written: dict[str, float] = {}
+        for name in directory.names(self._runs_dir):
+            with contextlib.suppress(OSError):
+                written[name] = RunDirectory(self._runs_dir / name).journal_path.stat().st_mtime
+        self._known = {name: known for name, known in self._known.items() if name in written}
+        found: list[Summary] = []
+        for name in sorted(written, key=lambda name: (written[name], name), reverse=True)[:MOST]:
+            at, summary = self._known.get(name, (0.0, None))
+            if summary is None or at != written[name] or summary.state in UNDER_WAY:
+                with contextlib.suppress(OSError):
+                    summary = directory.summary(RunDirectory(self._runs_dir / name))
+                    self._known[name] = written[name], summary
+            if summary is not None and summary.architecture == self._architecture:
+                found.append(summary)
+            if len(found) >= count:
+                break
+        return found

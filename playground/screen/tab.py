@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import contextlib
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,8 +18,6 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from dlplay.checkpoints import CheckpointError
-from dlplay.checkpoints.shipped import Shipped, shipped
 from dlplay.engine import stages
 from dlplay.engine.card import Card
 from dlplay.engine.commands import View
@@ -146,9 +143,6 @@ class ArchitectureTab(Vertical):
         self._too_small = Static(id="too-small")
         self._run_bar = RunBar()
         self._charts_due = 0.0
-        self._shipped: Shipped | None = None
-        with contextlib.suppress(CheckpointError):
-            self._shipped = next((model for model in shipped().values() if model.architecture == card.name), None)
         self._looking_back = False
         self._film: object = None
         """The film that is being played; None while none is."""
@@ -339,9 +333,10 @@ class ArchitectureTab(Vertical):
                 self._strip.set_card(variant)
                 self._strip.show(history)
         self.set_class(link.busy or link.state == "paused", "-training")
-        self._charts.set_settings(self.form.values | (history.settings if history.started else {}))
+        settings = self.form.values | (history.settings if history.started else {})
+        self._charts.set_settings(settings)
         self._run_bar.show(self.run_bar_state())
-        self.runs.compare(variant, self._others(variant))
+        self.runs.compare(variant, self._others(variant, settings))
         self.runs.poll(link.run.name if link.run is not None else "", link.state)
         panels, self._new_panels = self._new_panels, {}
         training = link.run is None or link.state in ("starting", "training")
@@ -384,13 +379,12 @@ class ArchitectureTab(Vertical):
         history = self.link.history
         return self.card.of(history.settings if history.started else self.form.values)
 
-    def _others(self, card: Card) -> dict[str, float]:
-        """What the card's metric is of the pretrained model and of the baselines: those of the run, or of the pretrained model."""
-        model = self._shipped
-        own = self.link.history.baselines.get(card.metric)
+    def _others(self, card: Card, settings: Mapping[str, Any]) -> dict[str, float]:
+        """What the card's metric is of a pretrained model that was measured on the same data, and of the baselines there."""
+        model, own = self.link.companions.pretrained.comparable(settings), self.link.history.baselines
         reached = {"pretrained": model.metrics[card.metric]} if model is not None and card.metric in model.metrics else {}
-        known = own if own is not None else model.baselines.get(card.metric, {}) if model is not None else {}
-        return reached | dict(known)
+        known = own if own or model is None else model.baselines
+        return reached | dict(known.get(card.metric, {}))
 
     def run_bar_state(self) -> RunBarState:
         """What the run bar shows."""

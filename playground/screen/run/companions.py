@@ -69,20 +69,24 @@ class Pretrained:
     """The curves of the shipped models of an architecture, as they were trained."""
 
     def __init__(self, card: Card) -> None:
-        self._histories: list[History] = []
+        self._models: list[tuple[shipped.Shipped, History]] = []
         with contextlib.suppress(CheckpointError):  # a damaged one is reported where it is opened
             for item in shipped.shipped().values():
                 if item.architecture == card.name:
-                    self._histories.append(curve.read(item, card.metric, card.better))
+                    self._models.append((item, curve.read(item, card.metric, card.better)))
 
     def alike(self, settings: Mapping[str, Any]) -> History | None:
         """The first that was measured on what these settings say; None where none was."""
-        return next((each for each in self._histories if _alike(each.settings, settings)), None)
+        return next((history for _, history in self._models if _alike(history.settings, settings)), None)
+
+    def comparable(self, settings: Mapping[str, Any]) -> shipped.Shipped | None:
+        """The model whose curves these are, with what it reached and its baselines."""
+        return next((model for model, history in self._models if _alike(history.settings, settings)), None)
 
     @property
     def first(self) -> History | None:
         """That of the model which a new tab shows."""
-        return next(iter(self._histories), None)
+        return next((history for _, history in self._models), None)
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

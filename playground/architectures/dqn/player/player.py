@@ -55,6 +55,8 @@ class Player:
         """The result of the episode before this one."""
         self._drawn: NDArray[np.bool_] | None = None
         """Pixels (H, W) that anything has been drawn on."""
+        self._ground = np.zeros(3, np.uint8)
+        """The colour of the others."""
         self.episode = Episode(0)
         self.reset()
 
@@ -159,9 +161,9 @@ class Player:
 
     def _cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part of the picture in which anything has been so far, with a margin: all but the empty sky."""
-        drawn = (pixels != _background(pixels)).any(axis=2)
-        if self._drawn is None or self._drawn.shape != drawn.shape:
-            self._drawn = drawn
+        if self._drawn is None or self._drawn.shape != pixels.shape[:2]:
+            self._ground, self._drawn = background(pixels), np.zeros(pixels.shape[:2], np.bool_)
+        drawn = (pixels != self._ground).any(axis=2)
         self._drawn |= drawn
         box = []
         for axis in (1, 0):
@@ -171,10 +173,12 @@ class Player:
         return pixels[box[0], box[1]]
 
 
-def _background(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def background(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The colour (3,) that most of the pixels have."""
-    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
-    return np.asarray(colours[counts.argmax()], np.uint8)
+    red, green, blue = (pixels[..., channel].astype(np.int32).ravel() for channel in range(3))
+    colours, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
+    most = int(colours[counts.argmax()])
+    return np.array([most >> 16, most >> 8 & 255, most & 255], np.uint8)
 
 
 def render_mode(settings: DQNSettings) -> str | None:

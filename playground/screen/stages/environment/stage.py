@@ -92,6 +92,7 @@ class EnvironmentStage(ActionStage):
     # --- size ---------------------------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
+        super().on_resize()  # says whether the parts are stacked
         self._arrange()
         self.draw_message()
 
