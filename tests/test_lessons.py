@@ -15,7 +15,7 @@ from dlplay import architectures, template
 from dlplay.cli import run
 from dlplay.engine.events import Baselines, Evaluated, Failed, Started, Stepped
 from dlplay.engine.panels import Array, Bars, HeatMap, Lines, Table
-from dlplay.lessons import condition, evidence, found, progress
+from dlplay.lessons import condition, evidence, found, player, progress
 from dlplay.lessons.condition import ConditionError, Quantity
 from dlplay.lessons.evidence import Evidence, ReadError
 from dlplay.lessons.found import LessonError
@@ -542,3 +542,12 @@ def playings() -> Iterator[object]:
 def test_every_claim_holds(name: str, seed: int, dlplay: Dlplay, tmp_path: Path) -> None:
     played = dlplay.start("learn", name, "--headless", "--seed", str(seed), "--runs-dir", str(tmp_path)).wait(800)
     assert played.status == 0, played.out + played.err
+
+
+def test_what_is_left_out_without_a_screen_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(player.Player, "play", lambda self: [])
+    for name, words in (("two-losses", "step 2, discriminator_step"), ("learning-rate", "the range test")):
+        assert player.play(found.named(name), tmp_path, 0, False) == 0
+        assert words in capsys.readouterr().out

@@ -168,6 +168,11 @@ def play(lesson: Lesson, runs_dir: Path, seed: int, as_json: bool) -> int:
     if not as_json:
         runs = sum(run.seeds for run in lesson.runs.values())
         print_line(f"{lesson.name}: {lesson.title}; {runs} run{'s' * (runs != 1)}, seed {seed}")
+        for number, step in enumerate(lesson.steps, start=1):
+            if step.act is not None or step.find_lr:
+                print_line(
+                    f"left out, for it is done on the screen: step {number}, {'the range test' if step.act is None else step.act.action}"
+                )
     try:
         found = player.play()
     except pool.Interrupted:
