@@ -5,6 +5,7 @@ import dataclasses
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
+import pytest
 from msgspec import Meta
 
 from dlplay import widgets
@@ -14,6 +15,7 @@ from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatte
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow
+from dlplay.screen.stages import stage as stage_module
 from dlplay.screen.stages.environment import episode
 from dlplay.screen.stages.environment.stage import EnvironmentStage
 from dlplay.screen.stages.plane import PlaneStage, read_place
@@ -30,6 +32,12 @@ class LatentOptions(Options):
 
     along: Annotated[int, Meta(ge=0, le=7)] = 1
     """Which number y is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AcrossOptions(Options):
+    across: Annotated[int, Meta(ge=0, le=7)] = 0
+    """Which number x is."""
 
 
 PLANE = card_of(
@@ -321,3 +329,43 @@ def test_real_time_is_the_environments_own() -> None:
     assert watched._next(10.1)[1] == {"steps": 5}, "a tenth of a second of an environment that runs at 50 steps a second"
     watched.fps = 0.0
     assert watched._next(10.3)[1] == {"steps": 2}, "one that has no time of its own runs at 10"
+
+
+class Painter(Maker):
+    """Has a picture of the whole plane as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.painted: list[dict[str, Any]] = []
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        if panel != "plane":
+            return await super().ask(panel, options)
+        self.painted.append(dict(options))
+        return ImageGrid(images=Array.of(np.eye(8)[None] * len(self.painted)))
+
+
+async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_module, "BEHIND_SECONDS", 1000.0)
+    card = card_of(
+        stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0), shows="plane"),
+        PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
+        PanelCard("plane", "Plane", "What lies where.", "Help.", AcrossOptions),
+    )
+    model = Painter()
+    app = StageApp(PlaneStage, card, model)
+    async with app.run_test(size=(80, 18)) as pilot:
+        await until(pilot, lambda: len(model.painted) == 1, "a picture")
+        asked = len(model.asked)
+        app.stage.model_changed()
+        await until(pilot, lambda: len(model.asked) > asked, "the sample follows")
+        app.query_one(widgets.Plane).focus()
+        await pilot.press("right")
+        await until(pilot, lambda: "made of 0.1,0" in message(app), "the cursor walks")
+        assert len(model.painted) == 1, "neither asks for the picture again"
+        app.stage.set_option("across", 3)
+        app.stage.ask_question()
+        await until(pilot, lambda: len(model.painted) == 2, "another axis does")
+        monkeypatch.setattr(stage_module, "BEHIND_SECONDS", 0.0)
+        app.stage.model_changed()
+        await until(pilot, lambda: len(model.painted) == 3, "and a changed model, after a while")

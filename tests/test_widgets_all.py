@@ -1,6 +1,9 @@
 """What holds for all widgets: no data, no size and no terminal breaks them, little is sent, and wrong shapes are refused in words."""
 
+import importlib
+import itertools
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +13,11 @@ import numpy as np
 import pytest
 from textual.app import App, ComposeResult
 
+import dlplay
+from dlplay import architectures
+from dlplay.runs.history import History, Series
+from dlplay.screen.curve_strip import CurveStrip
+from dlplay.screen.runs.parallel import ParallelCoordinates
 from dlplay.widgets import (
     Bars,
     Curve,
@@ -18,6 +26,8 @@ from dlplay.widgets import (
     Guide,
     HeatMap,
     ImageGrid,
+    Layer,
+    LayerStrip,
     LineChart,
     PixelPad,
     Plane,
@@ -42,7 +52,9 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
         LineChart(log_scale=bool(random.integers(2)), smoothing=0.9), HeatMap(), ImageGrid(), Bars(numbered=True), TokenStrip(), Scatter(),
         TableView(), FrameView(), PixelPad(8, 8),
     )  # fmt: skip
-    places, screen_text, facts, plane = Scatter(), FrameView(), Facts(), Plane()
+    places, screen_text, facts, plane, parallel = Scatter(), FrameView(), Facts(), Plane(), ParallelCoordinates()
+    layers, card = LayerStrip(), architectures.cards()["convnet"]
+    curves, history = CurveStrip(card), History(card.metric)
     odd = np.array([np.nan, np.inf, -np.inf, 0.0, 1e300, -1e-300])
 
     def some(*shape: int) -> np.ndarray:
@@ -54,6 +66,13 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
     n, m = int(random.integers(0, 60)), int(random.integers(1, 60))
     guide = Guide("g", float(odd[n % 6]))
     labels = [random.choice(["a", "日本語", "\x1b[2J", "", "a long label of words"]) for _ in range(n)]
+
+    def show_curves() -> None:
+        for name, place in (("train_loss", history.training), (card.metric, history.held_out)):
+            place[name] = Series()
+            place[name].append(np.arange(n), some(n))
+        curves.show(history)
+
     return [
         (chart, lambda: chart.show([Curve("a", np.arange(n), some(n)), Curve("b", some(m), some(m), "3", "dots")], [guide])),
         (heat, lambda: heat.show(some(n, m), labels, labels, signed=bool(n % 2), counts=bool(m % 2))),
@@ -68,6 +87,15 @@ def any_data(random: np.random.Generator) -> list[tuple[Surface, Callable[[], No
         (screen_text, lambda: screen_text.show(np.zeros((0, 0, 3)), "\n".join(labels) + "\x1b[31mred", {"a": "\x1b[2J", "日本": "1"})),
         (facts, lambda: facts.show({f"{label}{i}": label for i, label in enumerate(labels)})),
         (plane, lambda: plane.set(float(n), -float(m))),
+        (layers, lambda: layers.show([
+            Layer("maps", some(n, 1 + m % 9, 1 + n % 40), signed=bool(m % 2)), Layer("image", some(1, 8, 8)), Layer("words", labels=labels),
+            Layer("state", values=some(n).tolist()), Layer("next", labels=labels, values=some(n).tolist(), percent=bool(m % 2)),
+        ])),
+        (curves, show_curves),
+        (parallel, lambda: parallel.show(["lr", "optimizer"], "loss", [
+            {"number": i, "value": value if np.isfinite(value) else None, "settings": {"lr": abs(value), "optimizer": labels[i]}}
+            for i, value in enumerate(some(n).tolist())
+        ], "lower")),
     ]  # fmt: skip
 
 
@@ -105,13 +133,22 @@ async def test_no_size_no_data_and_no_terminal_breaks_a_widget(
             text(widget)
 
 
+def test_every_widget_is_tried() -> None:
+    for module in pkgutil.walk_packages(dlplay.__path__, "dlplay."):
+        if module.name.startswith(("dlplay.screen", "dlplay.widgets")):
+            importlib.import_module(module.name)
+    known = {kind for kind in Surface.__subclasses__() if kind.__module__.startswith("dlplay.")}
+    assert known == {type(widget) for widget, _ in any_data(np.random.default_rng(0))}
+
+
 @pytest.mark.parametrize("mode", ["full", "mono"])
 def test_awkward_data_can_be_painted_at_any_size(mode: Mode) -> None:
     scene = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), mode)
     for seed in range(12):
         for widget, show in any_data(np.random.default_rng(seed)):
             show()
-            for width, height in ((1, 1), (10, 3), (31, 7), (80, 24), (220, 60)):
+            sizes = [(1, 1), (10, 3), (31, 7), (80, 24), (220, 60)]
+            for width, height in [*itertools.product(range(1, 14), range(1, 8)), *sizes] if seed < 3 else sizes:
                 rows = widget.paint(width, height, scene)
                 assert all(segment.style is not None for row in rows for segment in row)
 

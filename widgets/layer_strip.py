@@ -14,7 +14,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from dlplay.widgets.drawing.cells import level_rows, resample, rgb_rows
-from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.palette import Palette, in_bands, to_levels
 from dlplay.widgets.drawing.rows import Row
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import fit, plain
@@ -85,12 +85,12 @@ class LayerStrip(Surface):
 
     def _line(self, layers: Sequence[Layer], width: int, height: int, palette: Palette, *, goes_on: bool) -> list[Row]:
         arrow = len(ARROW)
-        room = width - arrow * (len(layers) - 1 + goes_on)
+        room = max(0, width - arrow * (len(layers) - 1 + goes_on))
         ends = np.cumsum([_weight(layer) for layer in layers])
         edges = [0, *np.rint(room * ends / ends[-1]).astype(int).tolist()]
         widths = [end - start for start, end in itertools.pairwise(edges)]
         drawn = [_layer(layer, cells, height, palette) for layer, cells in zip(layers, widths, strict=True)]
-        middle = 1 + (max(len(rows) for rows in drawn) - 1) // 2
+        middle = 1 + (max(map(len, drawn)) - 1) // 2
         found: list[Row] = []
         for y in range(height):
             line: Row = []
@@ -110,6 +110,8 @@ def _weight(layer: Layer) -> float:
 
 
 def _layer(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
+    if width < 1:
+        return []
     title: Row = [Segment(fit(plain(layer.title), width), palette.style("muted"))]
     if layer.images is not None and np.asarray(layer.images).size:
         return [title, *_images(np.asarray(layer.images), layer.signed, width, height - 1, palette)]
@@ -125,10 +127,7 @@ def _images(images: NDArray[np.generic], signed: bool, width: int, height: int, 
     count, tall, wide = images.shape[:3]
     columns, columns_wide, rows_tall = _tiles(count, tall, wide, width, 2 * height)
     if images.ndim == 3:
-        numbers = np.asarray(images, dtype=np.float64)
-        finite = numbers[np.isfinite(numbers)]
-        high = float(np.abs(finite).max(initial=0.0)) if signed else float(finite.max(initial=0.0))
-        low = -high if signed else min(0.0, float(finite.min(initial=0.0)))
+        low, high = _range(np.asarray(images, dtype=np.float64), signed)
     scale = palette.signed if signed else palette.levels
     found: list[Row] = []
     cells = -(-rows_tall // 2)
@@ -143,6 +142,13 @@ def _images(images: NDArray[np.generic], signed: bool, width: int, height: int, 
                 line += [*row, Segment(" ", palette.blank)]
         found += [*lines, []] if len(found) + cells < height else lines
     return found
+
+
+def _range(values: NDArray[np.float64], signed: bool) -> tuple[float, float]:
+    """The scale of the finite ones, zero within it; around zero when signed."""
+    finite = values[np.isfinite(values)]
+    high = float((np.abs(finite) if signed else finite).max(initial=0.0))
+    return -high if signed else float(finite.min(initial=0.0)), high
 
 
 def _tiles(count: int, tall: int, wide: int, width: int, height: int) -> tuple[int, int, int]:
@@ -179,9 +185,8 @@ def _cells(values: NDArray[np.float64], signed: bool, width: int, height: int, p
     lines = min(-(-len(values) // across), room[1] // side)
     if len(values) > across * lines:
         values = np.asarray(resample(values[:, None], across * lines, 1))[:, 0]
-    high = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
-    levels = to_levels(values, -high if signed else min(0.0, float(np.nanmin(values))), high, signed)
     scale = palette.signed if signed else palette.levels
+    levels = in_bands(to_levels(values, *_range(values, signed), signed), scale)
     grid = np.full(across * lines, scale.nothing)
     grid[: len(levels)] = levels
     return level_rows(grid.reshape(lines, across).repeat(side, axis=0).repeat(side, axis=1), scale, palette)

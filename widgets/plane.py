@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from dlplay.widgets.drawing.cells import level_rows, resample
-from dlplay.widgets.drawing.palette import Palette, to_levels
+from dlplay.widgets.drawing.palette import Palette, in_bands, to_levels
 from dlplay.widgets.drawing.rows import Row, overlay
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import figure, fit, plain
@@ -119,7 +119,7 @@ class Plane(Surface):
     def _painted(self, values: NDArray[np.float64], rows: int, width: int, palette: Palette) -> list[Row]:
         finite = values[np.isfinite(values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-        self._levels = to_levels(resample(values, 2 * rows, width), low, high)
+        self._levels = in_bands(to_levels(resample(values, 2 * rows, width), low, high), palette.levels)
         return level_rows(self._levels, palette.levels, palette)
 
     def _status(self, width: int, palette: Palette) -> Row:

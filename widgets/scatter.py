@@ -14,15 +14,13 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from dlplay.widgets.drawing.cells import level_rows, resample
-from dlplay.widgets.drawing.palette import MARKERS, Palette, to_levels
+from dlplay.widgets.drawing.palette import BAND, MARKERS, Palette, in_bands, to_levels
 from dlplay.widgets.drawing.rows import Row
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import figure, fit, narrow, plain
 from dlplay.widgets.scatter_cells import BOTH, Bounds, Glyph, arrow_character, best_per_cell, bounds_of, cells_of, draw_glyphs, place_label
 
 Pick = Literal["point", "place"]
-BAND = 4
-"""Levels of the background that are drawn alike: the edges of eight bands read as contours, and a surface that moves changes few cells."""
 
 
 class Scatter(Surface):
@@ -148,7 +146,7 @@ class Scatter(Surface):
         """Blank rows, or the background as half blocks and the level of every cell."""
         if self._background is None or not self._background.size:
             return [[Segment(" " * columns, palette.blank)] for _ in range(rows)], None
-        levels = to_levels(resample(self._background, 2 * rows, columns), *self._range()) // BAND * BAND
+        levels = in_bands(to_levels(resample(self._background, 2 * rows, columns), *self._range()), palette.backdrop)
         return level_rows(levels, palette.backdrop, palette), levels[0::2]
 
     def _range(self) -> tuple[float, float]:

@@ -46,9 +46,9 @@ class CurveStrip(Surface, can_focus=False):
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
-        if not self._curves:
+        room = (width - 2 * (len(self._curves) - 1)) // max(1, len(self._curves))
+        if not self._curves or room < 1:
             return [[]]
-        room = (width - 2 * (len(self._curves) - 1)) // len(self._curves)
         rows: list[Row] = [[] for _ in range(height)]
         for number, (name, value, colour, series, weight) in enumerate(self._curves):
             if number:

@@ -283,6 +283,15 @@ def _backdrop(ramp: tuple[RGB, ...], background: RGB, mode: Mode) -> tuple[RGB, 
     return tuple(blend(colour, background, 0.5) for colour in ramp)
 
 
+BAND = 4
+"""Levels that look alike in a picture of bands."""
+
+
+def in_bands(levels: NDArray[np.intp], scale: Scale) -> NDArray[np.intp]:
+    """Every `BAND`th level alone: edges read as contours, and a picture that changes a little has few cells to send."""
+    return np.where(levels == scale.nothing, levels, levels // BAND * BAND)
+
+
 def to_levels(values: ArrayLike, low: float, high: float, signed: bool = False) -> NDArray[np.intp]:
     """Values as levels of a `Scale` that runs from `low` to `high`; when signed, from -max(|low|, |high|) to max(|low|, |high|).
 

@@ -31,6 +31,35 @@ ROOMY = 5
 """Rows beyond those that the widget needs, from which the explanation may take two."""
 
 
+class _Explanation(Widget):
+    """A text in one line, or in two where the panel has rows to spare; cut when it is drawn, because only then its size is known."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(classes="hint")
+        self._rows = rows
+        """That the panel's widget needs."""
+        self.text = ""
+        self.is_problem = False
+
+    def show(self, text: str, is_problem: bool = False) -> None:
+        text = text.replace("\n", " ")
+        if (text, is_problem) != (self.text, self.is_problem):
+            self.text, self.is_problem = text, is_problem
+            self.set_class(is_problem, "problem")
+            self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """A problem gets all the lines that it needs, up to four."""
+        most = 4 if self.is_problem else 2 if container.height >= self._rows + ROOMY else 1
+        return max(1, min(most, Content(self.text).get_height(self.styles, max(1, width))))
+
+    def render(self) -> Content:
+        width, lines = self.size
+        if self.is_problem or not width:
+            return Content(self.text)
+        return Content(fit(self.text, width if lines < 2 else lines * (width - 4)))
+
+
 class PanelView(Vertical, can_focus=True):
     """Shows the answer to a panel's question, and lets a person change its options and pick items in it.
 
@@ -70,7 +99,8 @@ class PanelView(Vertical, can_focus=True):
         self._selects = selects
         own = [field for field in fields(card.options) if field.name not in hidden]
         self._bar = OptionsBar(sorted(own, key=lambda field: field.name in last), card.title)
-        self._hint = Static(card.hint, classes="hint", markup=False)
+        self._explanation = _Explanation(card.rows)
+        self._explanation.show(card.hint)
         self._body: Widget | None = None
         self._empty = Static(EMPTY, classes="empty", markup=False)
         self._help = Static(Content(_help(card, self._bar.fields)), classes="help")
@@ -83,14 +113,12 @@ class PanelView(Vertical, can_focus=True):
         """At which the run stands; None while it trains."""
         self._waiting: tuple[AnyPanel, Mapping[str, Any] | None, int | None] | None = None
         """An answer that came before the parts of this widget."""
-        self._laid_out = Size(0, 0)
-        """Its size when it was last on the screen: `size` is nothing while it is hidden, and no `Resize` follows when it is shown again."""
         self._reverted = False
         """Whether that change was refused and undone."""
 
     def compose(self) -> ComposeResult:
         yield self._bar
-        yield self._hint
+        yield self._explanation
         yield self._empty
         yield self._help
 
@@ -124,13 +152,13 @@ class PanelView(Vertical, can_focus=True):
         if not self._reverted:
             self.problem = ""
         self._bar.show_figure(panel.figure)
-        self._draw_hint()
+        self._explain()
 
     def set_step(self, step: int | None) -> None:
         """The step at which the run stands, None while it trains: a panel of another step says so."""
         if step != self._now:
             self._now = step
-            self._draw_hint()
+            self._explain()
 
     def fail(self, problem: str, options: Mapping[str, Any] | None = None) -> None:
         """Say what went wrong. If an option was just changed, it gets its previous value back, which the shown answer belongs to."""
@@ -140,7 +168,7 @@ class PanelView(Vertical, can_focus=True):
             self._reverted = True
             self._bar.set_values({name: before})
             self.post_message(self.OptionChanged(name, before))
-        self._draw_hint()
+        self._explain()
 
     def _answers_pending(self, options: Mapping[str, Any] | None) -> bool:
         """Whether an answer for `options` takes the option into account that was changed last."""
@@ -164,21 +192,12 @@ class PanelView(Vertical, can_focus=True):
             self.screen.set_focus(body)
         return body
 
-    def _draw_hint(self) -> None:
-        self._hint.set_class(bool(self.problem), "problem")
+    def _explain(self) -> None:
         self.set_class(bool(self.problem) and not self._reverted, "-stale")
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
         if self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
-        self._laid_out = self.size if self.size.width else self._laid_out
-        width, height = self._laid_out
-        lines = 2 if height >= self.card.rows + ROOMY else 1
-        room = max(10, width - 2 if lines == 1 else lines * (width - 6))
-        self._hint.styles.max_height = 4 if self.problem else lines
-        self._hint.update(f"✗ {self.problem}" if self.problem else fit(text.replace("\n", " "), room))
-
-    def on_resize(self) -> None:
-        self._draw_hint()
+        self._explanation.show(f"✗ {self.problem}" if self.problem else text, is_problem=bool(self.problem))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self._bar.mark_title(True)
@@ -234,7 +253,7 @@ class PanelView(Vertical, can_focus=True):
         self.problem = ""
         self._reverted = False
         self._pending = (event.name, event.value, event.before)
-        self._draw_hint()
+        self._explain()
         self.post_message(self.OptionChanged(event.name, event.value))
 
     @on(OptionsBar.Refused)
@@ -242,7 +261,7 @@ class PanelView(Vertical, can_focus=True):
         event.stop()
         self.problem = event.why
         self._reverted = True
-        self._draw_hint()
+        self._explain()
 
     @on(widgets.ImageGrid.Selected)
     @on(widgets.Bars.Selected)

@@ -41,6 +41,8 @@ class Act(Protocol):
 
 ASK_SECONDS = 0.25
 """Between two questions that are asked because training has changed the model."""
+BEHIND_SECONDS = 1.0
+"""Between two pictures behind the stage that training has changed: most of their cells have to be sent."""
 MODEL_WIDTH = 32
 """Cells that the name of the model may take."""
 TALL_ROWS = 17
@@ -112,7 +114,11 @@ class ActionStage(EndsItsWork, Container):
         self._stale = False
         self._asked_at = 0.0
         self._behind: dict[str, Any] | None = None
-        """Options of the picture that stands behind; None when it has to be asked for again."""
+        """Options of the picture that stands behind; None before there is one of this model's."""
+        self._behind_at = 0.0
+        self._next_behind: asyncio.TimerHandle | None = None
+        self._behind_is_old = False
+        """Training has changed the model since then."""
         # not Textual's timers: one that fires once never does so if the machine is too busy at the moment it is set
         self._next_question: asyncio.TimerHandle | None = None
         self._unposted: dict[str, Any] = {}
@@ -158,7 +164,7 @@ class ActionStage(EndsItsWork, Container):
 
     def model_changed(self) -> None:
         """Training has changed the model: ask again, but not so often that it slows training down."""
-        self._behind = None
+        self._behind_is_old = True
         if self._next_question is None and self.ask is not None:
             wait = max(0.01, self._asked_at + ASK_SECONDS - time.monotonic())
             self._next_question = asyncio.get_running_loop().call_later(wait, self._ask_if_seen)
@@ -250,15 +256,27 @@ class ActionStage(EndsItsWork, Container):
             self._asking = False
 
     async def _ask_behind(self) -> None:
-        """Ask for the picture that stands behind, where the model or the options have changed. Why there is none the question tells."""
+        """Ask for the picture that stands behind, where the options have changed, or a while ago the model. Why there is none the question
+        tells."""
         if not self.stage.shows or self.ask is None:
             return
-        options = filter_options(self.card.panel(self.stage.shows).options, self.options)
-        if options != self._behind:
-            with contextlib.suppress(RunError, OSError):
-                panel = await self.ask(self.stage.shows, options)
-                self._behind = options
-                self.show_behind(panel)
+        options, now = filter_options(self.card.panel(self.stage.shows).options, self.options), time.monotonic()
+        if options == self._behind:
+            wait = self._behind_at + BEHIND_SECONDS - now if self._behind_is_old else 0.0
+            if wait > 0 and self._next_behind is None:
+                self._next_behind = asyncio.get_running_loop().call_later(wait, self._behind_is_due)
+            if wait > 0 or not self._behind_is_old:
+                return
+        with contextlib.suppress(RunError, OSError):
+            self._behind_is_old = False
+            panel = await self.ask(self.stage.shows, options)
+            self._behind, self._behind_at = options, now
+            self.show_behind(panel)
+
+    def _behind_is_due(self) -> None:
+        self._next_behind = None
+        if self.can_be_seen():
+            self.ask_question()
 
     def show_behind(self, panel: AnyPanel) -> None:
         """Show the picture that stands behind what a person does."""
