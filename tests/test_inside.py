@@ -117,7 +117,7 @@ def grid(count: int = 6) -> ImageGrid:
 
 
 def hint(view: PanelView) -> str:
-    return str(view.query_one(".hint", Static).content)
+    return str(view.query_one(".hint").render())
 
 
 async def test_only_what_is_seen_is_asked_for_with_the_options_it_knows() -> None:

@@ -51,7 +51,7 @@ class _Explanation(Widget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """A problem gets all the lines that it needs, up to four."""
         most = 4 if self.is_problem else 2 if container.height >= self._rows + ROOMY else 1
-        return max(1, min(most, Content(self.text).get_height(self.styles, max(1, width))))
+        return max(1, min(most, Content(self.text).get_height({}, max(1, width))))
 
     def render(self) -> Content:
         width, lines = self.size
