@@ -96,9 +96,9 @@ def test_a_picture_takes_no_other_files_place(runs: Path, tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize(("typed", "words"), [
-    (["--at", "1,x"], "--at '1,x' is not up to 64 steps; write them like 0,100,1000"),
-    (["--at", ","], "is not up to 64 steps"),
-    (["--at", "9" * 30], "is not up to 64 steps"),
+    (["--at", "1,x"], "--at '1,x': give 1 to 64 steps, such as 0,100,1000"),
+    (["--at", ","], "give 1 to 64 steps"),
+    (["--at", "9" * 30], "give 1 to 64 steps"),
     (["--at", "0", "--from", "gpt-reference"], "--at needs the run whose checkpoints are asked: --from RUN"),
     (["--at", "0", "--from", "gpt-1@8"], "--at needs the run"),
     (["--from", "gpt-1@9"], "gpt-1 has no checkpoint of step 9; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 15, 16, 19, 23, 27"),

@@ -272,7 +272,7 @@ def test_examples_are_steps_times_the_batch(runs_dir: Path, typed: Compare) -> N
     change = Applied(step=50, what="batch", value=32, before=16)
     make(runs_dir, "changed", "gpt", data=WORDS, batch=16, finals=[{"val_loss": 5.0}, {"val_loss": 4.0}], more=[change])
     member = sources.find(["changed"], [], runs_dir).sources[0].members[0]
-    assert member.at(np.array([0.0, 50.0, 100.0]), "examples").tolist() == [0, 800, 2400], "a batch may change in mid-run"
+    assert member.at(np.array([0.0, 50.0, 100.0]), "examples").tolist() == [0, 800, 2400], "a batch may change during a run"
     make(runs_dir, "player", "dqn", data="CartPole-v1: 4 numbers", finals=[{"eval_return": 1.0}, {"eval_return": 2.0}])
     assert sources.find(["player"], [], runs_dir).sources[0].members[0].at(np.array([100.0]), "examples").tolist() == [100.0]
 

@@ -171,7 +171,7 @@ def test_a_run_is_labelled_on_the_command_line(tmp_path: Path, capfd: pytest.Cap
     assert cli.run(["label", "one", "--tags", "", "--rename", "two", "--json", *where]) == 0
     assert json.loads(capfd.readouterr().out) == {"name": "two", "tags": [], "note": "too high"}
     assert cli.run(["label", "two", "--tags", "a/b", *where]) == 2
-    assert "are not tags" in capfd.readouterr().err
+    assert "cannot be tags" in capfd.readouterr().err
     assert cli.run(["label", "one", *where]) == 2
     assert directory.names(tmp_path) == ["two"]
 

@@ -84,7 +84,7 @@ def resume(
     device: Device = None,
     set_: Annotated[
         list[str] | None,
-        Parameter(name="--set", help="Change a setting from now on that may change in mid-run, such as lr=0.001; may be repeated."),
+        Parameter(name="--set", help="Change a setting that may change during a run, such as lr=0.001; may be repeated."),
     ] = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
     trust_code: TrustCode = False,
@@ -131,7 +131,7 @@ def branch(
     as_json: AsJson = False,
     new_name: Annotated[str | None, Parameter(name="--name", help="Name of the new run.")] = None,
     set_: Annotated[
-        list[str] | None, Parameter(name="--set", help="Change a setting that may change in mid-run, such as lr=0.001; may be repeated.")
+        list[str] | None, Parameter(name="--set", help="Change a setting that may change during a run, such as lr=0.001; may be repeated.")
     ] = None,
     trust_code: TrustCode = False,
     runs_dir: RunsDir = None,

@@ -116,7 +116,7 @@ def _steps(text: str) -> list[int]:
     """`0,100,1000` as steps. Raises `SettingsError`."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and len(word) <= 18 for word in words) or len(words) > MOST_AT_ONCE:
-        raise SettingsError(f"--at {text[:60]!r} is not up to {MOST_AT_ONCE} steps; write them like 0,100,1000", "at")
+        raise SettingsError(f"--at {text[:60]!r}: give 1 to {MOST_AT_ONCE} steps, such as 0,100,1000", "at")
     return [int(word) for word in words]
 
 

@@ -50,7 +50,7 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
 
 
 def data_failed(step: int, error: DataError) -> Failed:
-    """The data, or an environment, turned out not to be usable in mid-run."""
+    """The data, or an environment, turned out not to be usable during a run."""
     return Failed(
         step=step,
         what="what the run learns from cannot be used",

@@ -1,4 +1,4 @@
-"""Named types of settings and options: what a number counts, its bounds, and whether it may change in mid-run.
+"""Named types of settings and options: what a number counts, its bounds, and whether it may change during a run.
 
 A field takes the type and a default of its own, `layers: Layers = 3`; a unit of its own is added by `Annotated[Batch, unit("windows")]`.
 Imports no torch.

@@ -38,7 +38,7 @@ class Task(ABC, Generic[S]):
     """
 
     thorough_at_end: ClassVar[bool] = False
-    """The last evaluation is another one than those in mid-run (`finishing` is set then): more episodes, for one."""
+    """The last evaluation is another one than those during a run (`finishing` is set then): more episodes, for one."""
 
     baselines_version: ClassVar[int] = 1
     """To be raised whenever baselines are computed otherwise: cached ones of another version count no more."""

@@ -1,7 +1,7 @@
 """Parameter groups, schedules and live rates: what every training step sets before it updates the weights.
 
 A checkpoint keeps an optimiser's slots (momentum, variance) and not its rates: those come from the settings, at every step, so that a
-setting that changes in mid-run needs nothing else.
+setting that changes during a run needs nothing else.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def parse_tags(text: str) -> tuple[str, ...]:
     try:
         return msgspec.convert({"tags": tags}, Labels).tags
     except msgspec.ValidationError:
-        raise RunNameError(f"{text[:80]!r} are not tags; give up to 32 words of letters, digits, _ . + and -, each up to 40 long") from None
+        raise RunNameError(f"{text[:80]!r} cannot be tags; give up to 32 words of letters, digits, _ . + -, up to 40 long") from None
 
 
 def write(run: RunDirectory, tags: tuple[str, ...], note: str) -> None:

@@ -24,7 +24,7 @@ EVALUATION_WORDS, EVALUATION_ROUNDS = 40_000, 4
 
 EVALUATION_SEED = 1
 EVALUATION_SHARE = 0.15
-"""Whatever `mask_share` is: that may change in mid-run, and the test stays the same."""
+"""Whatever `mask_share` is: that may change during a run, and the test stays the same."""
 
 
 class Pretraining:
