@@ -1,5 +1,5 @@
-"""What looking back costs: training with checkpoints along the way against training without any, by processor time, the ConvNet's default
-run in turns; and how soon after a key a panel answers from another checkpoint, in the screen at 140x42."""
+"""What looking back costs: training with checkpoints along the way against training without any, by processor time, default runs of the
+ConvNet and the autoencoder in turns (the autoencoder has the shortest steps); and how soon after a key a panel answers from another checkpoint, in the screen at 140x42."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PAUSE = 0.5
 
 
 def measure(effort: Effort) -> list[Line]:
-    """Both."""
-    return [*_training(effort), *_scrubbing(effort)]
+    """All three."""
+    return [*_training("convnet", effort), *_training("autoencoder", effort), *_scrubbing(effort)]
 
 
 def _scrubbing(effort: Effort) -> list[Line]:
@@ -52,15 +52,15 @@ def _scrubbing(effort: Effort) -> list[Line]:
     ]
 
 
-def _training(effort: Effort) -> list[Line]:
+def _training(name: str, effort: Effort) -> list[Line]:
     """Milliseconds of a step, the thread that writes included, over those without history of the same round."""
-    steps = effort.steps(architectures.card("convnet").settings().steps)
+    steps = effort.steps(architectures.card(name).settings().steps)
     candidates = {
-        f"history {count}": functools.partial(program, "convnet", steps, effort.threads, settings={"history": count}) for count in (0, 32)
+        f"history {count}": functools.partial(program, name, steps, effort.threads, settings={"history": count}) for count in (0, 32)
     }
     without, with_it = ([pace.cpu_ms for pace in paces] for paces in alternate(candidates, effort.rounds).values())
     return [
-        Line("convnet step without history", min(without), "ms", spread=spread(without)),
-        Line("convnet step with the usual 32", min(with_it), "ms", spread=spread(with_it)),
+        Line(f"{name} step without history", min(without), "ms", spread=spread(without)),
+        Line(f"{name} step with the usual 32", min(with_it), "ms", spread=spread(with_it)),
         Line("the second over the first", ratio(with_it, without), bound=ALLOWED, within="most"),
     ]
