@@ -85,8 +85,8 @@ async def draw(app: PlaygroundApp) -> None:
 
 
 async def focus_stage(app: PlaygroundApp, pilot: Pilot[None]) -> None:
-    """To the action area."""
-    await pilot.press("escape", "4")
+    """To the stage."""
+    await pilot.press("escape", "1")
     await asyncio.sleep(0.5)
 
 
@@ -119,7 +119,7 @@ async def watched(app: PlaygroundApp, pilot: Pilot[None]) -> None:
 async def looked_at(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     """A token of the output, and what else might have stood there."""
     await asyncio.sleep(3)
-    await pilot.press("escape")  # the line has the focus
+    await pilot.press("slash", "escape")  # from the line to the tokens
     await asyncio.sleep(1)
     await pilot.press("home", "right", "right")
     await asyncio.sleep(2)
@@ -128,7 +128,7 @@ async def looked_at(app: PlaygroundApp, pilot: Pilot[None]) -> None:
 async def filled(app: PlaygroundApp, pilot: Pilot[None]) -> None:
     """Every blank filled, and how sure each was."""
     await asyncio.sleep(4)
-    await pilot.press("enter")
+    await pilot.press("slash", "enter")
     await asyncio.sleep(3)
 
 
@@ -181,7 +181,7 @@ async def answered(app: PlaygroundApp, pilot: Pilot[None]) -> None:
 
 
 async def acted(app: PlaygroundApp, pilot: Pilot[None]) -> None:
-    """The action's page of a small window."""
+    """The stage of a small window."""
     await focus_stage(app, pilot)
 
 
