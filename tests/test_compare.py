@@ -350,7 +350,7 @@ def test_a_run_may_train_or_vanish_meanwhile(runs_dir: Path, typed: Compare, mon
     def write() -> None:
         with Journal(runs_dir / "a" / "events.jsonl") as journal:
             step = 100
-            while not done.is_set():
+            while not done.wait(0.001):
                 journal.append(Stepped(first=step + 1, step=step + 1, metrics={"train_loss": [0.5]}, seconds=11.0))
                 step += 1
 

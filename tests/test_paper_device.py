@@ -68,7 +68,9 @@ def check_presets(name: str, presets: list[str], text: Path) -> None:
             assert count <= most, f"{preset['preset']} waits {count:g} times in a step at {place}"
 
 
-@pytest.mark.parametrize("name", architectures.cards())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "convnet" else pytest.mark.slow) for name in architectures.cards()]
+)
 def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
     """By its first preset, the defaults."""
     check_presets(name, list(architectures.card(name).presets)[:1], own_words)

@@ -207,6 +207,7 @@ def test_an_entry_point_brings_a_room(rooms: Path, tmp_path: Path, monkeypatch: 
     architectures.cards.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_whole_contract_takes_a_room_up_without_an_edit(rooms: Path) -> None:
     command = [
         sys.executable,

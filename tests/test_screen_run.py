@@ -14,7 +14,9 @@ from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished
 from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.runs.journal import Journal
-from dlplay.runs.lock import holder
+from dlplay.runs.launch import Launched
+from dlplay.runs.launcher import Process
+from dlplay.runs.lock import RunLock, holder
 from dlplay.screen.run.peer import Peer, PeerDied
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -208,3 +210,36 @@ async def test_a_finished_run_is_replayed_from_its_journal(tmp_path: Path) -> No
         assert app.tab.form.values["batch"] == 21
         await pilot.press("space")  # nothing is left to train: says how to go on
         await until(lambda: "All 300 steps are done" in screen_text(app))
+
+
+async def test_a_run_that_is_over_before_there_is_a_connection_is_shown_as_it_ended(tmp_path: Path) -> None:
+    """One that goes on by itself, such as a member of a group of seeds, may end at any moment."""
+    run = directory.create(tmp_path, "convnet", {"steps": 50})
+    with Journal(run.journal_path) as journal:
+        journal.append(
+            Started(
+                architecture="convnet", name="it", settings={"steps": 50}, device="cpu", device_name="", threads=1, parameters=1, data="",
+            )
+        )  # fmt: skip
+        journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
+        journal.append(FINISHED)
+    lock = RunLock(run.lock_path)
+    lock.acquire()
+    try:
+        async with opened(tmp_path, tab="convnet", attach=run.name) as (app, _):
+            await until(lambda: "◌ starting" in part_text(app, "RunBar"))
+            lock.release()
+            await until(lambda: "■ finished" in part_text(app, "RunBar"), 20)
+            assert len(app.screen_stack) == 1, "that is no failure"
+    finally:
+        lock.release()
+
+
+async def test_a_model_whose_process_ends_without_a_word_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def launch(peer: Peer, arguments: list[str]) -> None:
+        peer.process = Launched(Process(["true"]), tmp_path / "nothing")
+        await peer.connect()
+
+    monkeypatch.setattr(Peer, "launch", launch)
+    async with opened(tmp_path, tab="convnet", explore=True) as (app, _):
+        await until(lambda: "convnet-digits could not be opened" in screen_text(app) and "ended before it answered" in screen_text(app))

@@ -69,6 +69,7 @@ async def test_a_sweep_is_looked_at_opened_and_adopted(runs: Path) -> None:
         await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == screen.report["trials"][0]["run"])
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_stopped_and_gone_on_with(runs: Path) -> None:
     with storage.opened(find(runs, "mine"), find(runs, "mine").spec, "") as backend:
         backend.extend(4)
@@ -155,6 +156,7 @@ async def put(pilot: Pilot[None], line: Input, text: str) -> None:
     await until(lambda: line.value == text)
 
 
+@pytest.mark.slow
 async def test_a_sweep_is_begun_with_the_settings_of_the_tab_and_shown(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         put_small(app)
@@ -234,6 +236,7 @@ async def test_what_a_command_refuses_is_said_in_the_dialog(program: Path, tmp_p
             assert dialog.search
 
 
+@pytest.mark.slow
 async def test_a_dialog_that_is_closed_before_the_sweep_is_there_begins_none(program: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 600\n")

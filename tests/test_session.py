@@ -69,6 +69,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
     clear_away(folder)
 
 
+@pytest.mark.slow
 def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs)) as terminal:
         terminal.until("equally likely")  # the shipped model answers before anything was trained
@@ -117,6 +118,7 @@ def test_prompted_trained_hung_up_attached_again_and_nothing_is_lost(runs: Path)
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: Path) -> None:
     with Terminal(*GPT, "--runs-dir", str(runs), deaf=True) as terminal:
         terminal.until("equally likely")
@@ -197,6 +199,7 @@ def explorers(runs: Path) -> list[Path]:
     return list(runs.glob(".explore-*"))
 
 
+@pytest.mark.slow
 def test_no_folder_of_a_model_that_was_shown_is_left(runs: Path) -> None:
     with Terminal("gpt", "--runs-dir", str(runs)) as terminal:
         terminal.until("equally likely")

@@ -14,6 +14,8 @@ from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.task import Task
 
 STATUS_SECONDS = 1.0
+FIRST_CLIENT_SECONDS = 30.0
+"""How long to wait for the first client, which may be on a machine that is busy."""
 
 
 def explore(
@@ -25,12 +27,13 @@ def explore(
     linger: float,
     rewind: Callable[[int], None],
 ) -> None:
-    """Answer questions about the model until a client says stop, or no client has been attached for `linger` seconds.
+    """Answer questions about the model until a client says stop, or the last client left `linger` seconds ago.
 
     `rewind(step)` puts the weights of another checkpoint into the task; it raises `ValueError` or `OSError`, in words, where there is none.
     """
     panels, meter = PanelServer(card, task, server), Meter(task.device)
-    last_client, status_due = time.monotonic(), 0.0
+    status_due = 0.0
+    ends = time.monotonic() + max(FIRST_CLIENT_SECONDS, linger)
     while not interrupted():
         for client, command in server.poll(0.2):
             if isinstance(command, Stop):
@@ -48,7 +51,7 @@ def explore(
             panels.serve(time.perf_counter(), idle=True)
         now = time.monotonic()
         if server.clients:
-            last_client = now
+            ends = now + linger
             if now >= status_due:
                 utilisation, memory = meter.read()
                 status_due = now + STATUS_SECONDS
@@ -63,5 +66,5 @@ def explore(
                         memory=memory,
                     )
                 )
-        elif now - last_client > linger:
+        elif now > ends:
             return

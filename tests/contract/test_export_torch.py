@@ -53,7 +53,7 @@ def run_alone(script: Path, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "convnet" else pytest.mark.slow) for name in CARDS])
 def test_a_script_trains_to_the_same_losses_without_dlplay(
     name: str, small: Callable[[str], dict[str, Any]], dlplay: Dlplay, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_what_a_shipped_model_is_compared_with_is_what_is_measured_today(name: s
     assert checkpoint.meta["baselines"] == item.baselines
 
 
+@pytest.mark.slow
 @each
 def test_a_shipped_model_becomes_a_graph_with_equal_outputs(name: str, tmp_path: Path) -> None:
     import onnxruntime

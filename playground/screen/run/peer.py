@@ -16,6 +16,7 @@ from dlplay.runs.launcher import ENDED_UNSEEN
 from dlplay.runs.lock import holder
 
 RETRY_SECONDS = 0.05
+NO_WORD = "its process ended before it answered"
 
 
 class PeerDied(Exception):
@@ -47,7 +48,10 @@ class Peer:
         await self.connect()
 
     async def connect(self, timeout: float = 60.0) -> None:
-        """Connect as soon as the socket is there. Raises `PeerDied` when the process ended before that, or after `timeout` seconds."""
+        """Connect as soon as the socket is there. Raises `PeerDied` when the process ended before that, or after `timeout` seconds.
+
+        The process is the one that was launched, else whichever holds the run.
+        """
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             try:
@@ -58,7 +62,9 @@ class Peer:
                 if self._left:
                     raise PeerDied("") from None
                 if self.process is not None and self.process.returncode is not None:
-                    raise PeerDied(self.last_output()) from None
+                    raise PeerDied(self.last_output() or self.exit_reason or NO_WORD) from None
+                if self.process is None and holder(self.directory.lock_path) is None:
+                    raise PeerDied(NO_WORD) from None
                 if asyncio.get_running_loop().time() > deadline:
                     raise PeerDied(f"no process answers at {self.directory.socket_path}") from None
             except RunError as error:

@@ -312,7 +312,8 @@ class RunLink:
             if self._peer is peer:
                 self._peer = None
                 self.poll()
-                if self.run is not None and self.history.finished not in (None, before[0]):  # it was over before there was a connection
+                found = arguments is None and holder(peer.directory.lock_path) is None  # a run that went on by itself and is over
+                if self.run is not None and (found or self.history.finished not in (None, before[0])):
                     await self.explore(self.run.name)
                 else:
                     self._start_failed(peer, str(error), told=self.history.failure not in (None, before[1]))
