@@ -488,3 +488,15 @@ async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_type
         await pilot.press("escape", "x")
         await until(pilot, lambda: text.asked[-1]["read_before"] == "", "emptied stays empty")
         assert "the memory is empty" in stage_text(app)
+
+
+async def test_the_alternatives_stand_right_below_the_tokens_however_many_there_are() -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(60, 40)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "the default source reversed")
+        bars = app.query_one(widgets.Bars)
+        await until(pilot, lambda: bars.region.y - strip(app).region.y == 4, "a line of tokens, one for the note, and a gap")
+        line(app).value = " ".join("abcdefgh" * 6)
+        await until(pilot, lambda: len(strip(app).words) == 48, "many tokens")
+        await until(pilot, lambda: bars.region.y - strip(app).region.y >= 5, "more lines")
+        assert bars.size.height >= 8

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.message import Message
 
 from dlplay.widgets.drawing.palette import LEVELS, Palette, to_levels
@@ -73,7 +74,17 @@ class TokenStrip(Surface):
         self._hover = None
         if selected is not None and not self.has_focus:
             self.cursor = min(selected, max(0, len(self.words) - 1))
+        if self.styles.auto_dimensions and self._rows(self.size.width) != self.size.height:
+            self.refresh(layout=True)
         self.repaint()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Rows that the words wrap into, and one for the note."""
+        return self._rows(width)
+
+    def _rows(self, width: int) -> int:
+        self._wrap(max(1, width), Palette.of(self))
+        return 1 + (self._places[-1][0] + 1 if self._places else 1)
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         if not self.words:
