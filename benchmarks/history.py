@@ -1,5 +1,6 @@
 """What looking back costs: training with checkpoints along the way against training without any, by processor time, default runs of the
-ConvNet and the autoencoder in turns (the autoencoder has the shortest steps); and how soon after a key a panel answers from another checkpoint, in the screen at 140x42."""
+ConvNet and the autoencoder in turns (the autoencoder has the shortest steps); and how soon after a key a panel answers from another
+checkpoint, in the screen at 140x42."""
 
 from __future__ import annotations
 

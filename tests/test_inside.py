@@ -16,7 +16,7 @@ from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.commands import View
-from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Lines, Scatter, Table, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Layer, Layers, Lines, Scatter, Table, Tokens
 from dlplay.engine.settings import Options, Settings, fields
 from dlplay.engine.settings import field as setting
 from dlplay.screen.flow import Flow
@@ -367,3 +367,19 @@ def test_steps_stay_within_their_bounds() -> None:
     assert stepped(count, 0, -1) == 0
     assert stepped(yes, False, 1) is True
     assert stepped(setting(MapOptions, "after"), "activation", 1) == "convolution"
+
+
+async def test_a_layer_of_a_forward_pass_is_the_one_that_other_panels_show() -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(60, 60)) as pilot:
+        await until(pilot, lambda: "images" in app.names(), "the panels are there")
+        view = View("images", {})  # any panel may be a forward pass
+        layers = [Layer(title="read", labels=["of"]), *(Layer(title=f"layer {n}", values=[1.0], selects={"layer": n}) for n in range(2))]
+        app.inspector.show(view, Layers(layers=layers))
+        strip = app.view("images").query_one(widgets.LayerStrip)
+        await until(pilot, lambda: strip.selected == 1, "the layer that the other panels show by default is marked")
+        strip.focus()
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: app.picked == [("layer", 1)], "the option is set")
+        await until(pilot, lambda: strip.selected == 2, "and marked")
+        assert next(each for each in app.inspector.views(app.options) if each.panel == "maps").options["layer"] == 1

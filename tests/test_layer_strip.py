@@ -7,7 +7,7 @@ from dlplay.engine.panels import Array, HeatMap, ImageGrid, Table
 from dlplay.screen.curve_strip import curve_lines
 from dlplay.screen.stages.plane import picture_of
 from dlplay.widgets import Layer, LayerStrip, PixelPad, Plane
-from tests.widget_stage import Stage, text
+from tests.widget_stage import Stage, text, until
 
 BARS = Layer("next word", values=[0.58, 0.1], labels=["the", "a"], percent=True, chosen=0)
 
@@ -110,3 +110,22 @@ async def test_the_eraser_takes_away_from_the_picture_behind_and_the_pen_begins_
         assert (pad.pixels == 16).sum() > 50
         await pilot.press("c", "d")
         assert 1 <= (pad.pixels > 0).sum() <= 5
+
+
+async def test_a_layer_is_selected_with_keys_and_mouse_where_it_can_be() -> None:
+    widget = LayerStrip()
+    app = Stage(widget)
+    async with app.run_test(size=(60, 8)) as pilot:
+        widget.show([Layer("read", labels=["the"]), *(Layer(f"layer {n}", values=[0.0, 1.0], can_be_selected=True) for n in range(3))])
+        await until(pilot, lambda: widget.has_focus)
+        await pilot.press("right", "enter")
+        title = text(widget)[0]
+        await pilot.click(widget, (title.index("layer 2") + 1, 0))
+        await pilot.click(widget, (title.index("read") + 1, 0))
+        await pilot.press("left", "left", "left", "enter")
+        await until(pilot, lambda: len(app.heard) == 3)
+        assert [message.index for message in app.heard if isinstance(message, LayerStrip.Selected)] == [2, 3, 1]
+        widget.select(1)
+        widget.show([Layer("read", labels=["the"])])
+        await pilot.press("enter")
+        assert len(app.heard) == 3, "there is nothing to select any more"

@@ -29,6 +29,7 @@ class Stage(App[None]):
 
     on_bars_selected = on_heat_map_selected = on_image_grid_selected = on_token_strip_selected = hear
     on_scatter_selected = on_scatter_placed = on_table_view_selected = on_pixel_pad_changed = on_plane_moved = hear
+    on_layer_strip_selected = hear
 
 
 def text(widget: Surface) -> list[str]:

@@ -6,11 +6,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.strip import Strip
 
 from dlplay.widgets.drawing.cells import level_rows, resample, rgb_rows
@@ -45,16 +49,39 @@ class Layer:
     """Of images and values: colours diverge around zero."""
     chosen: int | None = None
     """The highlighted label."""
+    can_be_selected: bool = False
 
 
 class LayerStrip(Surface):
-    """Layers side by side with arrows between them, or in several rows where they do not fit."""
+    """Layers side by side with arrows between them, or in several rows where they do not fit. Arrow keys move the cursor among those that
+    can be selected; enter or a click posts `Selected`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "left", show=False),
+        Binding("right", "move(1)", "right", show=False),
+        Binding("enter", "select", "select", show=False),
+    ]
+
+    class Selected(Message):
+        """A layer was selected."""
+
+        def __init__(self, widget: LayerStrip, index: int) -> None:
+            super().__init__()
+            self.widget, self.index = widget, index
+
+        @property
+        def control(self) -> LayerStrip:
+            return self.widget
 
     def __init__(
         self, *, empty: str = "nothing to show yet", name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(empty=empty, name=name, id=id, classes=classes)
         self.shown: list[Layer] = []
+        self.selected: int | None = None
+        self._cursor = 0
+        self._places: list[tuple[int, int, int, int]] = []
+        """Top and bottom row, left and right column of each layer; the second of each is one past the last."""
 
     def show(self, layers: Sequence[Layer]) -> None:
         """Raises `ValueError` for images of another shape, or values and labels of different lengths."""
@@ -67,6 +94,36 @@ class LayerStrip(Surface):
         self.shown = list(layers)
         self.repaint()
 
+    def select(self, index: int | None) -> None:
+        """Mark a layer as the one that is looked at elsewhere."""
+        if index != self.selected:
+            self.selected = index
+            self.repaint()
+
+    @property
+    def cursor(self) -> int | None:
+        """The layer under the cursor; None where none can be selected."""
+        free = [index for index, layer in enumerate(self.shown) if layer.can_be_selected]
+        return min(free, key=lambda index: abs(index - self._cursor)) if free else None
+
+    def action_move(self, by: int) -> None:
+        free = [index for index, layer in enumerate(self.shown) if layer.can_be_selected]
+        if free and self.cursor is not None:
+            self._cursor = free[min(max(free.index(self.cursor) + by, 0), len(free) - 1)]
+            self.repaint()
+
+    def action_select(self) -> None:
+        if self.cursor is not None:
+            self.post_message(self.Selected(self, self.cursor))
+
+    def on_click(self, event: events.Click) -> None:
+        x, y = event.get_content_offset_capture(self)
+        for index, (top, bottom, left, right) in enumerate(self._places):
+            if top <= y < bottom and left <= x < right and index < len(self.shown) and self.shown[index].can_be_selected:
+                self._cursor = index
+                self.repaint()
+                self.post_message(self.Selected(self, index))
+
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         if not self.shown:
             return []
@@ -76,20 +133,25 @@ class LayerStrip(Surface):
         side_by_side = -(-count // lines)
         tall = max(2, (height - lines + 1) // lines)
         rows: list[Row] = []
+        self._places = []
         for start in range(0, count, side_by_side):
             if rows:
                 rows.append([])
-            part = self.shown[start : start + side_by_side]
-            rows += self._line(part, width, tall, palette, goes_on=start + side_by_side < count)
+            rows += self._line(range(start, min(start + side_by_side, count)), width, tall, palette, top=len(rows))
         return rows
 
-    def _line(self, layers: Sequence[Layer], width: int, height: int, palette: Palette, *, goes_on: bool) -> list[Row]:
+    def _line(self, numbers: range, width: int, height: int, palette: Palette, *, top: int) -> list[Row]:
         arrow = len(ARROW)
+        layers = [self.shown[number] for number in numbers]
+        goes_on = numbers.stop < len(self.shown)
         room = max(0, width - arrow * (len(layers) - 1 + goes_on))
         ends = np.cumsum([_weight(layer) for layer in layers])
         edges = [0, *np.rint(room * ends / ends[-1]).astype(int).tolist()]
         widths = [end - start for start, end in itertools.pairwise(edges)]
-        drawn = [_layer(layer, cells, height, palette) for layer, cells in zip(layers, widths, strict=True)]
+        styles = [self._title_style(number) for number in numbers]
+        drawn = [_layer(layer, cells, height, palette, *style) for layer, cells, style in zip(layers, widths, styles, strict=True)]
+        lefts = [edge + arrow * i for i, edge in enumerate(edges[:-1])]
+        self._places += [(top, top + height, left, left + cells) for left, cells in zip(lefts, widths, strict=True)]
         middle = 1 + (max(map(len, drawn)) - 1) // 2
         found: list[Row] = []
         for y in range(height):
@@ -102,6 +164,13 @@ class LayerStrip(Surface):
         return found
 
 
+    def _title_style(self, number: int) -> tuple[str, bool, bool]:
+        """Its colour, whether it is bold, and whether it is the cursor."""
+        if number == self.selected:
+            return "accent", True, self.has_focus and number == self.cursor
+        return ("text" if self.shown[number].can_be_selected else "muted"), False, self.has_focus and number == self.cursor
+
+
 def _weight(layer: Layer) -> float:
     """How much of the width a layer gets: many feature maps more than one image, text and bars more than numbers."""
     if layer.images is not None:
@@ -109,10 +178,10 @@ def _weight(layer: Layer) -> float:
     return 1.2 if layer.labels else 1.0
 
 
-def _layer(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
+def _layer(layer: Layer, width: int, height: int, palette: Palette, colour: str, bold: bool, reverse: bool) -> list[Row]:
     if width < 1:
         return []
-    title: Row = [Segment(fit(plain(layer.title), width), palette.style("muted"))]
+    title: Row = [Segment(fit(plain(layer.title), width), palette.style(colour, bold=bold, reverse=reverse))]
     if layer.images is not None and np.asarray(layer.images).size:
         return [title, *_images(np.asarray(layer.images), layer.signed, width, height - 1, palette)]
     if layer.labels and not layer.values:

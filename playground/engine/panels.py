@@ -209,6 +209,8 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """Colours diverge around zero."""
     chosen: int | None = None
     """Position of the highlighted label."""
+    selects: dict[str, int] = {}
+    """Options, of this or other panels, that selecting the layer sets, such as `{"layer": 1}`."""
 
 
 class Layers(Panel, frozen=True, kw_only=True):

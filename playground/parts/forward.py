@@ -26,22 +26,21 @@ def words(title: str, labels: Sequence[str]) -> Layer:
     return Layer(title=title, labels=[*(["…"] if len(labels) > LAST_WORDS else []), *labels[-LAST_WORDS:]])
 
 
-def state(title: str, values: Tensor) -> Layer:
-    """The numbers (C,) of one layer."""
-    return Layer(title=title, values=values.float().cpu().tolist(), signed=bool((values < 0).any()))
+def state(title: str, values: Tensor, **selects: int) -> Layer:
+    """The numbers (C,) of one layer; `selects` are the options that selecting it sets."""
+    return Layer(title=title, values=values.float().cpu().tolist(), signed=bool((values < 0).any()), selects=selects)
 
 
-def maps(title: str, values: Tensor) -> Layer:
-    """The feature maps (C, h, w) of one layer."""
-    return Layer(title=title, images=Array.of(values[:MOST_MAPS].float().cpu()), signed=bool((values < 0).any()))
+def maps(title: str, values: Tensor, **selects: int) -> Layer:
+    """The feature maps (C, h, w) of one layer; `selects` are the options that selecting it sets."""
+    return Layer(title=title, images=Array.of(values[:MOST_MAPS].float().cpu()), signed=bool((values < 0).any()), selects=selects)
 
 
-def candidates(title: str, probability: Tensor, label: Callable[[int], str], chosen: int | None = 0) -> Layer:
-    """The most likely tokens, from their probabilities (V,)."""
+def candidates(title: str, probability: Tensor, label: Callable[[int], str], chosen: int | None = 0, **selects: int) -> Layer:
+    """The most likely tokens, from their probabilities (V,); `selects` are the options that selecting it sets."""
     top = probability.topk(min(GUESSES, len(probability)))
-    return Layer(
-        title=title, labels=[label(token) for token in top.indices.tolist()], values=top.values.tolist(), percent=True, chosen=chosen
-    )
+    labels = [label(token) for token in top.indices.tolist()]
+    return Layer(title=title, labels=labels, values=top.values.tolist(), percent=True, chosen=chosen, selects=selects)
 
 
 def lens(
@@ -59,7 +58,7 @@ def lens(
     for layer in shown:
         last = layer == len(probability) - 2
         title = f"layer {layer}" + (" → next" if last else "")
-        found.append(candidates(title, probability[1 + layer], tokenizer.label, 0 if last else None))
+        found.append(candidates(title, probability[1 + layer], tokenizer.label, 0 if last else None, layer=layer))
     return found
 
 

@@ -212,6 +212,19 @@ SHOWN = [name for name, card in CARDS.items() if any(panel.name == "forward" for
 
 
 @pytest.mark.parametrize("card", SHOWN, indirect=True)
+def test_selecting_a_layer_of_a_forward_pass_sets_what_other_panels_take(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    with looking(task):
+        shown = task.panel("forward", card.panel("forward").options())
+        assert isinstance(shown, Layers)
+        for layer in shown.layers:
+            taken = [panel for panel in card.panels if layer.selects.keys() <= {field.name for field in fields(panel.options)}]
+            assert taken
+            for panel in taken if layer.selects else []:
+                task.panel(panel.name, panel.options(**layer.selects))
+
+
+@pytest.mark.parametrize("card", SHOWN, indirect=True)
 def test_a_forward_pass_ends_in_what_the_model_answers(build: Callable[..., Task[Any]], card: Card) -> None:
     """The last layer of the picture against the stage's own answer, which is computed apart from it."""
     task, stage = build(), card.stage

@@ -53,7 +53,7 @@ class ConvNetPanels:
         """The image, the feature maps of every layer after its activation, and the probabilities."""
         image, words = self._input(options)
         found, logits = self.model.trace(image)
-        layers = [forward.maps(f"layer {layer}", found[layer].activation[0]) for layer in forward.hidden_layers(len(found))]
+        layers = [forward.maps(f"layer {layer}", found[layer].activation[0], layer=layer) for layer in forward.hidden_layers(len(found))]
         probabilities = F.softmax(logits[0].float(), 0)
         classes = Layer(
             title="softmax",

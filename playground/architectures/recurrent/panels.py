@@ -68,7 +68,7 @@ class RecurrentPanels(ABC):
             percent=predicted.percent,
             chosen=0 if predicted.labels else None,
         )
-        states = [forward.state(f"hidden {layer}", last[layer]) for layer in forward.hidden_layers(len(last))]
+        states = [forward.state(f"hidden {layer}", last[layer], layer=layer) for layer in forward.hidden_layers(len(last))]
         cell = [forward.state("cell", trace.part(self.model.layers - 1, "cell")[0, -1])] if self.model.cell == "lstm" else []
         return Layers(layers=[forward.words("read", inputs.labels), *states, *cell, output], caption=self._caption(options, *inputs.notes))
 

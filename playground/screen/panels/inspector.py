@@ -205,7 +205,10 @@ class Inspector(Vertical):
         if card.name in self._views:
             return
         selected_elsewhere = [panel.selects for panel in self.card.panels]
-        view = PanelView(card, hidden=options_of_stage(self.card), last=selected_elsewhere, selects=self._selected_by(card))
+        defaults = {field.name: field.default for panel in reversed(self.card.panels) for field in fields(panel.options)}
+        view = PanelView(
+            card, hidden=options_of_stage(self.card), last=selected_elsewhere, selects=self._selected_by(card), defaults=defaults
+        )
         view.set_options(self._options)
         following = next((self._views[later.name] for later in self.panels[position + 1 :] if later.name in self._views), None)
         self._views[card.name] = view

@@ -19,7 +19,7 @@ from textual.widgets import Static
 
 from dlplay import widgets
 from dlplay.engine.card import PanelCard
-from dlplay.engine.panels import AnyPanel
+from dlplay.engine.panels import AnyPanel, Layers
 from dlplay.engine.settings import Field, fields, show
 from dlplay.screen.flow import fit
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
@@ -64,7 +64,7 @@ class PanelView(Vertical, can_focus=True):
     """Shows the answer to a panel's question, and lets a person change its options and pick items in it.
 
     `hidden` names the options that need no control here, because they are set in the stage; `last` those that come after the others.
-    `selects` is the option that picking an item sets.
+    `selects` is the option that picking an item sets; `defaults` are those of the tab's options.
     """
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
@@ -89,6 +89,7 @@ class PanelView(Vertical, can_focus=True):
         hidden: Collection[str] = (),
         last: Collection[str] = (),
         selects: Field | None = None,
+        defaults: Mapping[str, Any] | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
@@ -97,6 +98,8 @@ class PanelView(Vertical, can_focus=True):
         self.problem = ""
         """What went wrong with the last question; empty when nothing did."""
         self._selects = selects
+        self._options = dict(defaults or {})
+        """The tab's options, others than its own among them."""
         own = [field for field in fields(card.options) if field.name not in hidden]
         self._bar = OptionsBar(sorted(own, key=lambda field: field.name in last), card.title)
         self._explanation = _Explanation(card.rows)
@@ -147,6 +150,7 @@ class PanelView(Vertical, can_focus=True):
             self.fail(f"this answer cannot be drawn: {error}")
             return
         self.panel, self._step = panel, step
+        self._mark_layer()
         if self._answers_pending(options):
             self._pending = None
         if not self._reverted:
@@ -177,6 +181,16 @@ class PanelView(Vertical, can_focus=True):
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Show these values of the tab's options."""
         self._bar.set_values(options)
+        self._options |= options
+        self._mark_layer()
+
+    def _mark_layer(self) -> None:
+        """Of a forward pass, mark the layer that the tab's options name."""
+        if isinstance(self.panel, Layers) and isinstance(self._body, widgets.LayerStrip):
+            named = (
+                index for index, layer in enumerate(self.panel.layers) if layer.selects and layer.selects.items() <= self._options.items()
+            )
+            self._body.select(next(named, None))
 
     def _replace_body(self, body: Widget) -> Widget:
         had_focus = self.screen.focused in (self, self._body or self)  # `has_focus` comes a moment later
@@ -272,6 +286,13 @@ class PanelView(Vertical, can_focus=True):
     ) -> None:
         event.stop()
         self._pick(event.index)
+
+    @on(widgets.LayerStrip.Selected)
+    def _layer_selected(self, event: widgets.LayerStrip.Selected) -> None:
+        event.stop()
+        if isinstance(self.panel, Layers):
+            for name, value in self.panel.layers[event.index].selects.items():
+                self.post_message(self.OptionChanged(name, value))
 
     @on(widgets.Scatter.Placed)
     def _place_selected(self, event: widgets.Scatter.Placed) -> None:

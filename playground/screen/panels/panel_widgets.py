@@ -66,7 +66,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
 
 def _layer(layer: panels.Layer) -> widgets.Layer:
     images = layer.images.numpy() if layer.images is not None else None
-    return widgets.Layer(layer.title, images, layer.values, layer.labels, layer.percent, layer.signed, layer.chosen)
+    return widgets.Layer(layer.title, images, layer.values, layer.labels, layer.percent, layer.signed, layer.chosen, bool(layer.selects))
 
 
 def fill_bars(widget: widgets.Bars, panel: panels.Bars) -> None:
