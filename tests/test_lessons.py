@@ -507,7 +507,7 @@ async def test_a_step_of_another_room_is_taken_on_its_tab(tmp_path: Path) -> Non
 
 async def test_the_very_first_start_shows_one_line_that_is_dismissed_for_good(tmp_path: Path) -> None:
     async with opened(tmp_path, first=True) as (app, pilot):
-        await until(lambda: "type · F5 trains your own · n teaches" in screen_text(app))
+        await until(lambda: "/ tries the model · F5 trains your own · n teaches" in screen_text(app))
         await pilot.press("escape")
         await until(lambda: "n teaches" not in screen_text(app))
     async with opened(tmp_path, first=True) as (app, pilot):

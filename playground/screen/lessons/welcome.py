@@ -19,7 +19,7 @@ class Welcome(Flow):
 
     def __init__(self) -> None:
         super().__init__(id="welcome")
-        words = ("type", " · "), ("F5", " trains your own · "), ("n", " teaches")
+        words = ("/", " tries the model · "), ("F5", " trains your own · "), ("n", " teaches")
         pieces = [Piece(text, style) for key, rest in words for text, style in ((key, "flow--strong"), (rest, "flow--plain"))]
         self.show([tuple(pieces), (Piece("esc dismisses this line", "flow--quiet", DISMISS),)])
 
