@@ -163,7 +163,6 @@ class LayerStrip(Surface):
             found.append(line)
         return found
 
-
     def _title_style(self, number: int) -> tuple[str, bool, bool]:
         """Its colour, whether it is bold, and whether it is the cursor."""
         if number == self.selected:
