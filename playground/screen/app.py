@@ -16,6 +16,7 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
+from textual.worker import Worker
 
 from dlplay import architectures
 from dlplay.engine.settings import to_dict
@@ -27,7 +28,7 @@ from dlplay.screen.changed_cells import SendsChangedCells
 from dlplay.screen.dialogs.dialog import MainScreen, Modal
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.key_order import KeysInOrder
-from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings
+from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings, works_while_typing
 from dlplay.screen.navigation import TabBar
 from dlplay.screen.numbers import words
 from dlplay.screen.run.run_bar import RunBar
@@ -43,11 +44,15 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long quitting waits for a run to save and end."""
+REST_SECONDS = 0.15
+"""For which the next or previous tab has to be the one that was asked for, before it is built."""
 TWICE_SECONDS = 3.0
 """Within which a second ctrl+c quits."""
 MAXIMISABLE = ("PanelView", "Chart", "ActionStage", "SettingsForm")
 """The parts of a tab that can fill the window."""
 WITHOUT_TAB = {"quit", "help", "command_palette", "next_theme", "maximise", "next_tab", "previous_tab"}
+QUITTING = {"quit", "help_quit"}
+SWITCHING = {"next_tab", "previous_tab", "tab"}
 TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TAB
 
 
@@ -101,6 +106,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         """Whether this is the first start of all, which one line is shown for."""
         self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
         self._hangup = Hangup(self)
+        self._opening = True
+        """Until the opened tab is shown and its focus is set."""
         self._building = asyncio.Lock()
         self._pace = Pace()
         self._poll_due = 0.0
@@ -160,11 +167,16 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.set_interval(TICK_SECONDS, self._tick)
         self.theme_changed_signal.subscribe(self, lambda theme: themes.remember(self._config_path, theme.name))
 
-    @work(group="tabs")
-    async def open_tab(self, name: str) -> None:
-        """Show a tab, which is built when it is first opened; not if another one is asked for meanwhile."""
-        self.opened = name
+    def open_tab(self, name: str, rest: float = 0.0) -> Worker[None]:
+        """Show a tab, which is built when it is first opened, after these seconds of `rest`; not if another one is asked for meanwhile."""
+        self.opened, self._opening = name, True
         self._tab_bar.active = name
+        return self._show_tab(name, rest)
+
+    @work(group="tabs")
+    async def _show_tab(self, name: str, rest: float) -> None:
+        if name not in self.tabs:
+            await asyncio.sleep(rest)
         switcher = self.query_one(ContentSwitcher)
         async with self._building:
             if name != self.opened:
@@ -192,6 +204,25 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         tab.focus_first(new)
         if self._desk is not None and self._desk.guide is not None and self._desk.guide.play.tab is tab:
             tab.call_after_refresh(self._desk.guide.focus)
+        tab.call_after_refresh(self.call_later, self._tab_shown, tab)  # behind the focus, which a widget takes in the same way
+
+    async def _tab_shown(self, tab: ArchitectureTab) -> None:
+        if tab is self.tabs.get(self.opened):
+            self._opening = False
+            await self.deliver_held()
+
+    @property
+    def holds_keys(self) -> bool:
+        """While a tab opens; a dialog over it takes its keys at once."""
+        return self._opening and len(self.screen_stack) == 1
+
+    async def act_meanwhile(self, key: str, *, first: bool) -> bool:
+        """Quit, or switch to another tab, unless another key waits for the one that opens."""
+        for binding in self._bindings.key_to_bindings.get(key, ()):
+            name = binding.action.partition("(")[0]
+            if (name in QUITTING and (first or works_while_typing(key))) or (name in SWITCHING and first):
+                return await self.run_action(binding.action, self)
+        return False
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A tab that was left may still have meant to focus one of its parts: then the focus goes back to the tab that is shown."""
@@ -622,7 +653,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
     def _open_neighbour(self, by: int) -> None:
         names = list(self.cards)
-        self.open_tab(names[(names.index(self.opened) + by) % len(names)])
+        self.open_tab(names[(names.index(self.opened) + by) % len(names)], REST_SECONDS)
 
     def action_tab(self, name: str) -> None:
         self.open_tab(name)

@@ -1,7 +1,7 @@
 """Keys one after the other: each goes to what has the focus once everything that the key before it did is done.
 
 Textual hands a key to the focused widget as soon as it is read. Of `/conv`, typed faster than the screen keeps up, `c` would still go to
-the list that `/` is about to leave, and would be one of its keys.
+the list that `/` is about to leave, and would be one of its keys. And what is typed for a part that is still being built waits for it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,17 @@ class KeysInOrder(App[None]):
         self._target: MessagePump = self
         """The widget that the first one went to."""
         self._patience: Timer | None = None
+        self._held = False
+        """Whether the first one waits for the part that it is meant for."""
+
+    @property
+    def holds_keys(self) -> bool:
+        """Whether the part that keys are meant for is still to come."""
+        return False
+
+    async def act_meanwhile(self, key: str, *, first: bool) -> bool:
+        """Do what this key does, if that need not wait for such a part; `first`: no other key waits. Returns whether it was done."""
+        return False
 
     async def on_event(self, event: events.Event) -> None:
         if not isinstance(event, (events.Key, events.Paste)):
@@ -48,9 +59,37 @@ class KeysInOrder(App[None]):
         elif event.is_forwarded:
             await super().on_event(event)
         else:
+            if self._held and not self.holds_keys:
+                self._forget_held()
+            if self._held and isinstance(event, events.Key) and await self.act_meanwhile(event.key, first=False):
+                return
             self._typed.append(event)
             if len(self._typed) == 1:
+                await self._go_on()
+
+    async def deliver_held(self) -> None:
+        """The part that keys waited for is there, or something else has covered it, which they are not meant for."""
+        if self._held and len(self.screen_stack) > 1:
+            self._forget_held()
+        elif self._held:
+            await self._go_on()
+
+    def _forget_held(self) -> None:
+        self._held = False
+        self._typed.clear()
+
+    async def _go_on(self) -> None:
+        """Deliver the first one, unless it has to wait."""
+        while self._typed and self.screen_stack:
+            event = self._typed[0]
+            self._held = self.holds_keys
+            if not self._held:
                 await self._deliver(event)
+                return
+            if not isinstance(event, events.Key) or not await self.act_meanwhile(event.key, first=True):
+                return
+            self._typed.popleft()
+            self._held = False
 
     async def _deliver(self, event: events.Event) -> None:
         self._target = self.focused or self.screen
@@ -67,5 +106,4 @@ class KeysInOrder(App[None]):
         if self._patience is not None:
             self._patience.stop()
         self._typed.popleft()
-        if self._typed and self.screen_stack:
-            await self._deliver(self._typed[0])
+        await self._go_on()
