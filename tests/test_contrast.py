@@ -5,10 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from textual._context import visible_screen_stack
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from dlplay.screen import themes
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.jump import Label
 from dlplay.screen.themes import COLOURED, CYCLE, readable_variables
 from dlplay.widgets.drawing.contrast import LINE, RGB, TEXT, contrast, lightness, of_256
 from dlplay.widgets.drawing.palette import SIGNED_LEVELS, Mode, Palette, luminance, palette
@@ -90,12 +93,20 @@ async def test_every_letter_on_the_screen_can_be_read(name: str, tmp_path: Path)
         app.theme = name
         await until(lambda: app.theme_variables["surface"] == variables(THEMES[name])["surface"])
         await pilot.pause()
-        for strip in app.screen._compositor.render_strips():
-            for segment in strip:
-                style = segment.style
-                if style is None or style.color is None or style.bgcolor is None or not re.search(r"\w", segment.text):
-                    continue
-                front, back = (colour.get_truecolor() for colour in (style.color, style.bgcolor))
-                if style.reverse:
-                    front, back = back, front
-                assert contrast((front.red, front.green, front.blue), (back.red, back.green, back.blue)) >= TEXT, segment.text
+        every_letter_can_be_read(app)
+        await pilot.press("f3")
+        await until(lambda: app.screen.query(Label) and all(label.region.area for label in app.screen.query(Label)))
+        every_letter_can_be_read(app)
+
+
+def every_letter_can_be_read(app: PlaygroundApp) -> None:
+    visible_screen_stack.set(app._background_screens)
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip:
+            style = segment.style
+            if style is None or style.color is None or style.bgcolor is None or not re.search(r"\w", segment.text):
+                continue
+            front, back = (colour.get_truecolor() for colour in (style.color, style.bgcolor))
+            if style.reverse:
+                front, back = back, front
+            assert contrast((front.red, front.green, front.blue), (back.red, back.green, back.blue)) >= TEXT, segment.text

@@ -380,6 +380,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             return self.opened in self.tabs and bool(parameters) and parameters[0] == self.opened
         if action == "stage" and self.cards[self.opened].stage is None:
             return False
+        if action == "jump" and self.opened in self.tabs and self.tab.has_class("-small"):
+            return False
         if action == "dismiss_welcome":
             return self._greets
         if action in ("earlier", "later", "now"):
@@ -597,6 +599,22 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             if isinstance(node, Widget) and node.is_on_screen and set(MAXIMISABLE) & node._css_type_names:
                 self.screen.maximized = node
                 return
+
+    def action_jump(self) -> None:
+        if self.screen.maximized is None:
+            self._jump()
+        else:
+            self.screen.minimize()
+            self.call_after_refresh(self._jump)
+
+    def _jump(self) -> None:
+        from dlplay.screen.jump import JumpScreen, Pane, panes
+
+        def go(pane: Pane | None) -> None:
+            if pane is not None:
+                pane.go()
+
+        self.push_screen(JumpScreen(panes(self.tab, self.action_runs)), go)
 
     def action_help(self) -> None:
         from dlplay.screen.dialogs.help import HelpScreen

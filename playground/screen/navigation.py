@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
+from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -93,9 +95,20 @@ class PageBar(Widget):
         return Content("").join(parts)
 
     def on_click(self, event: events.Click) -> None:
+        for number, start, stop in self._spans():
+            if start <= event.x < stop:
+                self.post_message(self.Chosen(number))
+
+    def place(self, number: str) -> Offset | None:
+        """Where a page's key stands on the screen; None while the line is not shown."""
+        if not self.region.area:
+            return None
+        return next((self.region.offset + Offset(start + 1, 0) for page, start, _ in self._spans() if page == number), None)
+
+    def _spans(self) -> Iterator[tuple[str, int, int]]:
+        """Each page with its first column and the one past its last."""
         x = 1  # the padding
         for number, name in self._pages:
             width = len(number) + 2 + len(name) + 1
-            if x <= event.x < x + width:
-                self.post_message(self.Chosen(number))
+            yield number, x, x + width
             x += width + 1

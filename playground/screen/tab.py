@@ -13,6 +13,7 @@ from typing import Any
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
+from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -255,6 +256,15 @@ class ArchitectureTab(Vertical):
         self._turned = True
         self.page = number
         self._page_to_focus, self._to_type = number, to_type
+        self._focus_page()
+
+    def place_of_page(self, number: str) -> Offset | None:
+        """Where a page's title stands on the screen; None where all parts are shown."""
+        return self._page_bar.place(number)
+
+    def focus_part(self, number: str) -> None:
+        """Focus the part of this page as it stands."""
+        self._page_to_focus, self._to_type = number, False
         self._focus_page()
 
     def show_all_settings(self, shown: bool) -> None:

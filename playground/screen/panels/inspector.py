@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Vertical
+from textual.geometry import Offset
 from textual.message import Message
 from textual.widget import Widget
 
@@ -175,6 +176,22 @@ class Inspector(Vertical):
         if had_focus:
             view.focus()
 
+    def go_to(self, name: str) -> None:
+        """Show the panels from this one onwards, unless it is shown, and focus it."""
+        position = [panel.name for panel in self.panels].index(name)
+        if position not in self._shown:
+            self.choose(position)
+        self._views[name].focus()
+
+    def places(self) -> Iterator[tuple[PanelCard, Offset]]:
+        """Where the panels stand on the screen, or where they do not fit, the cell before their titles."""
+        for position, panel in enumerate(self.panels):
+            if position in self._shown:
+                if (region := self._views[panel.name].region).area:
+                    yield panel, region.offset
+            elif not self._only and (at := self._titles.place(panel.name)) is not None:
+                yield panel, self._titles.content_region.offset + Offset(at[0] - 1, at[1])
+
     def action_go(self, by: int) -> None:
         self.choose((self.chosen + by) % len(self.panels))
 
@@ -248,8 +265,7 @@ class Inspector(Vertical):
         if event.target in (PREVIOUS, NEXT):
             self.action_go(-1 if event.target == PREVIOUS else 1)
             return
-        self.choose([panel.name for panel in self.panels].index(event.target))
-        self._views[event.target].focus()
+        self.go_to(event.target)
 
     @on(PanelView.OptionChanged)
     def _option_changed(self, event: PanelView.OptionChanged) -> None:
