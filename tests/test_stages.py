@@ -310,10 +310,10 @@ async def test_refusals_and_a_missing_model_are_told_in_words() -> None:
         model.error = ""
         app.stage.model_changed()
         await until(pilot, lambda: candidates(app) and not message(app), "the answer takes the words away")
-        assert app.query_one(widgets.Bars).styles.opacity == 1
+        assert not app.query_one(widgets.Bars).styles.text_style.dim
         model.error = "the run was ended elsewhere"
         app.stage.model_changed()
-        await until(pilot, lambda: app.query_one(widgets.Bars).styles.opacity < 1, "candidates that hold no more are dimmed")
+        await until(pilot, lambda: app.query_one(widgets.Bars).styles.text_style.dim, "candidates that hold no more are dimmed")
 
 
 async def test_options_step_by_key_and_by_mouse_and_can_be_typed() -> None:

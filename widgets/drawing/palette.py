@@ -140,6 +140,8 @@ class Palette:
     """The levels, blended with the background: points and arrows are drawn over them."""
     halves: bool = True
     """Whether the terminal has half blocks, two pixels in a cell; without them, a cell shows the mean of the two."""
+    quiet: bool = False
+    """Whether text and bars are as faint as text may be, for an answer that is out of date."""
     _styles: dict[tuple[str, bool, bool, bool], Style] = field(default_factory=dict)
     _on_backdrop: dict[tuple[str, int, bool], Style] = field(default_factory=dict)
 
@@ -158,7 +160,10 @@ class Palette:
 
         All can be read as text on the background.
         """
-        return self.background if name == "background" else self._readable(self._named(name), TEXT)
+        if name == "background":
+            return self.background
+        colour = self._named(name)
+        return self._readable(blend(colour, self.background, 0.55) if self.quiet else colour, TEXT)
 
     def _readable(self, colour: RGB, least: float) -> RGB:
         return readable(colour, (self.background,), least, few=self.mode == "256")
@@ -220,12 +225,13 @@ class Palette:
 
     @classmethod
     def of(cls, widget: DOMNode) -> Palette:
-        """The palette for a widget's background, its theme, and the colours that the terminal can show."""
+        """The palette for a widget's background, its theme and the colours that the terminal can show; quiet with `text-style: dim`."""
         background = widget.background_colors[1].rgb
         dark = luminance(background) < 0.5
         foreground = (224, 224, 224) if dark else (32, 32, 32)
         accent = _theme_colour(widget.app.theme_variables.get("accent", ""), dark)
-        return palette(background, foreground, accent, terminal_mode(widget), getattr(widget.app, "characters", "all") != "ascii")
+        halves = getattr(widget.app, "characters", "all") != "ascii"
+        return palette(background, foreground, accent, terminal_mode(widget), halves, bool(widget.styles.text_style.dim))
 
 
 def _theme_colour(name: str, dark: bool) -> RGB:
@@ -246,7 +252,7 @@ def terminal_mode(widget: DOMNode) -> Mode:
 
 
 @lru_cache(maxsize=64)
-def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode, halves: bool = True) -> Palette:
+def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode, halves: bool = True, quiet: bool = False) -> Palette:
     """The palette for these colours; the same object each time."""
     under_zero = _SHADES_UNDER_ZERO if halves else _SHADES_UNDER_ZERO_IN_ASCII
     nothing = (background,)
@@ -273,6 +279,7 @@ def palette(background: RGB, foreground: RGB, accent: RGB, mode: Mode, halves: b
         Scale((*under, background, *over, background), "".join(steps) + " "),
         Scale(_backdrop(ramp, background, mode) + nothing, shades + " "),
         halves,
+        quiet,
     )
 
 

@@ -207,11 +207,14 @@ class PanelView(Vertical, can_focus=True):
         return body
 
     def _explain(self) -> None:
-        self.set_class(bool(self.problem) and not self._reverted, "-stale")
+        stale = bool(self.problem) and not self._reverted and self.panel is not None
+        self.set_class(stale, "-stale")
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
         if self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
-        self._explanation.show(f"✗ {self.problem}" if self.problem else text, is_problem=bool(self.problem))
+        shown = f"as of step {self._step:,}" if self._step is not None else "the answer before"
+        problem = f"✗ {self.problem} · shown: {shown}" if stale else f"✗ {self.problem}"
+        self._explanation.show(problem if self.problem else text, is_problem=bool(self.problem))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self._bar.mark_title(True)
