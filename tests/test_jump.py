@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual import events
+from textual._compositor import LayoutUpdate
 from textual._context import visible_screen_stack
 from textual.widgets import Input
 
 from dlplay import architectures
+from dlplay.screen import changed_cells
 from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.changed_cells import ChangedCells
 from dlplay.screen.jump import OTHERS, JumpScreen, Label, panes
 from dlplay.screen.runs.screen import RunsScreen
 from tests.screen_pilot import opened, screen_text, until
@@ -107,6 +111,33 @@ async def test_a_label_can_be_clicked_and_leaves_when_the_window_changes(tmp_pat
         await jump(app)
         await pilot.resize_terminal(100, 30)
         await until(lambda: len(app.screen_stack) == 1)
+
+
+async def test_of_the_window_only_the_labels_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, bool]] = []
+
+    class Recorded(ChangedCells):
+        def __init__(self, *arguments: Any, whole: bool) -> None:
+            super().__init__(*arguments, whole=whole)
+            if isinstance(self.update, LayoutUpdate):
+                drawn.append((type(app.screen).__name__, whole))
+
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await laid_out(app)
+        monkeypatch.setattr(changed_cells, "ChangedCells", Recorded)
+        await jump(app)
+        await pilot.press("escape")
+        await until(lambda: drawn and drawn[-1][0] == "MainScreen")
+        await pilot.pause()
+        assert {whole for _, whole in drawn} == {False}
+        await pilot.press("f1")
+        await until(lambda: ("HelpScreen", True) in drawn)
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        app.refresh(layout=True)
+        await until(lambda: drawn[-1] == ("MainScreen", False))
+        app.post_message(events.Resize(app.size, app.size))  # from the driver, as the process goes on after it was stopped
+        await until(lambda: drawn[-1] == ("MainScreen", True))
 
 
 async def test_a_part_that_fills_the_window_gives_way(tmp_path: Path) -> None:

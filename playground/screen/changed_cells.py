@@ -16,6 +16,7 @@ from rich.control import Control
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.app import App
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.strip import Strip
 
@@ -40,21 +41,23 @@ WORTH_A_MOVE = 4
 
 
 class ShownCells:
-    """What the terminal was sent. Whatever repaints the whole window is sent as it is, which heals a terminal that others wrote to."""
+    """What the terminal was sent. What is to be sent `whole` is, which heals a terminal that others wrote to."""
 
     def __init__(self) -> None:
         self._rows: dict[int, list[Cell]] = {}
         self._looks: dict[str, Look] = {}
         """By the style's SGR sequence: styles themselves also differ in what is no look, such as the offset of a selection."""
 
-    def take(self, update: CompositorUpdate, console: Console) -> str:
+    def take(self, update: CompositorUpdate, console: Console, *, whole: bool = True) -> str:
         """Remember the update; returns what has to be sent, so that the terminal shows it."""
         if isinstance(update, ChopsUpdate):
             return "".join(self._changes(_pieces(update), console))
+        if isinstance(update, LayoutUpdate) and not whole:
+            return "".join(self._changes(_lines(update), console))
         self._rows.clear()
         if isinstance(update, LayoutUpdate):
-            for y, line in enumerate(update.strips, update.region.y):
-                self._changed(update.region.x, y, self._cells((segment for strip in line for segment in strip), console))
+            for x, y, segments in _lines(update):
+                self._changed(x, y, self._cells(segments, console))
         return update.render_segments(console)
 
     def _changes(self, pieces: Iterable[tuple[int, int, Iterable[Segment]]], console: Console) -> Iterator[str]:
@@ -102,11 +105,11 @@ class ShownCells:
 class ChangedCells(CompositorUpdate):
     """An update of which only the changed cells are sent, in characters that the terminal has. What is not sent is not remembered."""
 
-    def __init__(self, update: CompositorUpdate, shown: ShownCells, characters: Characters = "all") -> None:
-        self.update, self.shown, self.characters = update, shown, characters
+    def __init__(self, update: CompositorUpdate, shown: ShownCells, characters: Characters = "all", *, whole: bool = True) -> None:
+        self.update, self.shown, self.characters, self.whole = update, shown, characters, whole
 
     def render_segments(self, console: Console) -> str:
-        text = self.shown.take(self.update, console)
+        text = self.shown.take(self.update, console, whole=self.whole)
         return text if self.characters == "all" else text.translate(replacements(self.characters))
 
 
@@ -119,16 +122,26 @@ class SendsChangedCells(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._shown = ShownCells()
+        self._drawn: tuple[Screen[Any], Size] | None = None
+        """The last screen that nothing shows through, and the window's size."""
+
+    def on_resize(self) -> None:
+        """It may be of the same size, and come from the driver: then the process was stopped, and the terminal used by others."""
+        self._drawn = None
 
     def send_everything(self) -> None:
         """Send every cell anew: the terminal is another one, or missed something."""
-        self._shown = ShownCells()
+        self._shown, self._drawn = ShownCells(), None
         if self.screen_stack:
             self.screen.refresh()
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, CompositorUpdate) and not self.is_inline:
-            renderable = ChangedCells(renderable, self._shown, self.characters)
+            # where the same screen is laid out anew, or one that it shows through comes or goes, most cells are what they were
+            through = screen.styles.background.a < 1 and self._drawn is not None
+            drawn = (self._drawn[0] if through and self._drawn else screen, self.size)
+            renderable = ChangedCells(renderable, self._shown, self.characters, whole=drawn != self._drawn)
+            self._drawn = drawn
         super()._display(screen, renderable)
 
 
@@ -138,6 +151,12 @@ def _pieces(update: ChopsUpdate) -> Iterator[tuple[int, int, Iterable[Segment]]]
         for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             if strip is not None and x <= x2 and end > x1:
                 yield x, y, strip if x2 > x >= x1 and end <= x2 else strip.crop(0, min(end, x2) - x)
+
+
+def _lines(update: LayoutUpdate) -> Iterator[tuple[int, int, Iterable[Segment]]]:
+    """The column, the line and the content of each line of the update."""
+    for y, line in enumerate(update.strips, update.region.y):
+        yield update.region.x, y, (segment for strip in line for segment in strip)
 
 
 def _runs(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
