@@ -66,7 +66,7 @@ async def test_keys_wait_for_the_tab_that_they_are_meant_for(tmp_path: Path, mon
         await until(lambda: app.focused is line)
         before, may = line.value, slow_to_build(app, monkeypatch)
         typed(app, "alt+8", "slash", "a", "q")
-        await until(lambda: app.opened == "bert" and len(app._typed) == 3)
+        await until(lambda: app._held and len(app._typed) == 3)
         typed(app, "ctrl+c")
         await until(lambda: "ctrl+q quits" in screen_text(app))  # that waits for nothing
         may.set()
@@ -99,7 +99,7 @@ async def test_a_dialog_that_comes_up_meanwhile_gets_no_key_that_was_meant_for_t
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         left, may = app.tab, slow_to_build(app, monkeypatch)
         typed(app, "alt+8", "escape")
-        await until(lambda: app.opened == "bert" and app._typed)
+        await until(lambda: app._held)
         left.problem("The run was interrupted", "it was killed", "")
         await until(lambda: "it was killed" in screen_text(app))
         may.set()
