@@ -33,6 +33,10 @@ class RoomFacts:
     """Settings with which it trains hundreds of steps a second. `{text}` is the path of a text of 3,000 words."""
     easy: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
     """Settings with which it overfits one batch; None where the loss is no distance to a fixed target (two players, a moving target)."""
+    cases: Sequence[Mapping[str, Any]] = ()
+    """Settings beside those, under which further ones are unused. `{pairs}` is the path of a file with a text, a tab and a word a line."""
+    idle: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Settings that are used and still change none of the few steps of the contract's test, each with the reason."""
     gates: Sequence[Gate] = ()
     pictured: Mapping[str, AnyPanel] = dataclasses.field(default_factory=dict)
     """Panels for the snapshots of its tab; without them there is none."""

@@ -99,6 +99,16 @@ class Settings(Options):
         parse_until(self.until)
         parse_seeds(self.seeds)
 
+    def unused(self) -> dict[str, str]:
+        """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":
+        "--variational"}. The form hides them, the command says so of one that was typed."""
+        return unless(bool(self.seeds.strip()), "--seeds", "jobs") | unless(not self.seeds.strip(), "one run", "seed")
+
+
+def unless(used: bool, use: str, *names: str) -> dict[str, str]:
+    """For `Settings.unused`: these settings, with what they are for, unless they are used."""
+    return {} if used else dict.fromkeys(names, use)
+
 
 COMMON = tuple(field.name for field in dataclasses.fields(Settings))
 

@@ -35,6 +35,7 @@ from tests.samples import DIGITS, digit
 facts = RoomFacts(
     small={"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
     easy={"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
+    idle={"code": "no other fits a VAE", "sparsity": "no other fits a VAE"},
     gates=[Gate(0.0120, seeds=5), Gate(0.0074, seeds=5, settings={"latent": 16})],
     pictured={
         "reconstructions": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], figure="0 to 9 of 360"),

@@ -33,7 +33,9 @@ from tests.samples import ATTENTION, FILLS
 
 facts = RoomFacts(
     small={"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 12, "batch": 8, "min_count": 1},
+    cases=[{"data": "{pairs}"}],
     easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0, "lr": 0.01},
+    idle={"min_count": "each of its words is frequent"},
     gates=[Gate(0.31)],
     pictured={
         "fill": Tokens(

@@ -31,7 +31,9 @@ from tests.samples import CART, VALUES
 
 facts = RoomFacts(
     small={"hidden": (16,), "batch": 16, "buffer": 300, "learning_starts": 10, "train_frequency": 1, "n_step": 2, "eval_episodes": 2},
+    cases=[{"env": "FrozenLake-v1"}],
     easy={"epsilon_start": 1.0, "epsilon_end": 1.0, "learning_starts": 0, "n_step": 1, "lr": 0.01},
+    idle={"clip_rewards": "every reward of CartPole is 1", "double": "both networks choose alike in so few steps"},
     gates=[Gate(475.0, seeds=5)],
     pictured={
         "q_values": VALUES,

@@ -36,6 +36,7 @@ from tests.samples import POINTS
 facts = RoomFacts(
     small={"layers": 2, "width": 16, "batch": 16, "critic_steps": 1},
     easy=None,
+    idle={"generator": "no other takes points", "discriminator": "no other takes points"},
     gates=[Gate(0.20, seeds=5)],
     pictured={"samples": POINTS, "sample": POINTS},
     waits_for="8 of 8 modes",

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.engine.quantities import LIVE, Batch, ExampleIndex, ImageSize, LearningRate, Momentum, Share, Steps, WeightDecay, unit
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts.image_options import HeldOutImage, InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
 
@@ -108,6 +108,19 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
                 "--loss cross-entropy needs outputs from 0 to 1; use --output sigmoid, or --loss squared",
                 "loss",
             )
+
+    def unused(self) -> dict[str, str]:
+        layers = self.encoder != "linear"
+        return (
+            super().unused()
+            | unless(self.data == "patches", "--data patches", "whiten")
+            | unless(self.data not in (*IMAGE_SIDES, "patches"), "a folder of class folders", "image_size")
+            | unless(layers, "--encoder mlp or conv", "hidden", "activation")
+            | unless(self.noise != "none", "another --noise than none", "noise_level", "test_noise")
+            | unless(self.sparsity != "none", "another --sparsity than none", "sparsity_weight")
+            | unless(self.sparsity == "kl", "--sparsity kl", "rho")
+            | unless(self.variational, "--variational", "beta")
+        )
 
 
 # --- options of the panels --------------------------------------------------------------------------------------------------------

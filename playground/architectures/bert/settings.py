@@ -26,7 +26,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts.prompt_options import MAX_PROMPT
 from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
@@ -100,6 +100,14 @@ class BERTSettings(TextSettings, TransformerSettings):
                 f"use --mask-kept {1 - self.mask_random:g} at most",
                 "mask_kept",
             )
+
+    def unused(self) -> dict[str, str]:
+        return (
+            super().unused()
+            | unless(not self.data, "pretraining, without --data", "mask_share", "mask_random", "mask_kept", "short_share")
+            | unless(self.tokens != "char", "--tokens word", "min_count")
+            | unless(self.schedule != "one-cycle", "--schedule linear", "warmup")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

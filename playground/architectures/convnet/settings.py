@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, Steps, WeightDecay, unit
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts.image_options import InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
 
@@ -63,6 +63,9 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
         side = IMAGE_SIDES.get(self.data)
         if side is not None:
             check_depth(self, side)
+
+    def unused(self) -> dict[str, str]:
+        return super().unused() | unless(self.data not in IMAGE_SIDES, "a folder of class folders", "image_size")
 
 
 def check_depth(settings: ConvNetSettings, side: int) -> None:

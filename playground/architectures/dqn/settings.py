@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dlplay.engine.quantities import Batch, LearningRate, Share, Steps, WeightDecay, live, unit
-from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.engine.settings import Options, Settings, SettingsError, unless
 
 ENVIRONMENTS = (
     "CartPole-v1",
@@ -20,6 +20,8 @@ ENVIRONMENTS = (
     "LunarLander-v3",
     "ALE/Pong-v5",
 )
+WITHOUT_BOUNDS = ("FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", "ALE/Pong-v5")
+"""Those whose observations are states or images, which are not scaled."""
 ENVIRONMENT_ID = r"^([\w:.-]+/)?([A-Z][\w:.-]*|[\w:.-]+-v\d+)$"
 """A name with a capital letter first, or with a version, and perhaps a namespace before it."""
 
@@ -155,6 +157,17 @@ class DQNSettings(Settings):
             )
         if self.vector == "native" and self.envs == 1:
             raise SettingsError("--vector native is for parallel environments; use --envs 2 or more, or --vector auto", "vector")
+
+    def unused(self) -> dict[str, str]:
+        return (
+            super().unused()
+            | unless(self.env not in WITHOUT_BOUNDS, "environments whose observations are numbers", "scale")
+            | unless(self.envs > 1, "--envs 2 or more", "vector")
+            | unless(self.prioritised, "--prioritised", "alpha", "beta")
+            | unless(self.target != "none", "--target hard or soft", "double")
+            | unless(self.target == "hard", "--target hard", "target_every")
+            | unless(self.target == "soft", "--target soft", "tau")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

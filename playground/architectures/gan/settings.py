@@ -25,7 +25,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.engine.settings import Options, Settings, SettingsError, unless
 from dlplay.parts.transformer_settings import check_heads
 
 IMAGES = {name: side for name, side in IMAGE_SIDES.items() if name != "cifar10"}
@@ -144,6 +144,22 @@ class GANSettings(Settings):
             check_nets(self, (2,))
         elif self.data in IMAGES:
             check_nets(self, (1, IMAGES[self.data], IMAGES[self.data]))
+
+    def unused(self) -> dict[str, str]:
+        transformer = "transformer" in (self.generator, self.discriminator)
+        critic = self.loss in ("wasserstein-gp", "wasserstein")
+        adam = self.optimizer == "adam" or (self.optimizer == "auto" and self.loss != "wasserstein")
+        return (
+            super().unused()
+            | unless(self.data == "drawn", "--data drawn", "drawing")
+            | unless(self.data not in (*POINTS, *IMAGES), "a folder of class folders", "image_size")
+            | unless(self.data not in POINTS, "images", "augment")
+            | unless(transformer, "a transformer", "heads", "patch")
+            | unless(adam, "--optimizer adam", "beta1", "beta2")
+            | unless(self.loss == "wasserstein-gp", "--loss wasserstein-gp", "penalty")
+            | unless(self.loss == "wasserstein", "--loss wasserstein", "clip")
+            | unless(not critic, "--loss non-saturating or minimax", "r1", "label_smoothing")
+        )
 
 
 def check_drawing(drawing: str) -> None:

@@ -23,6 +23,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
+from dlplay.engine.settings import unless
 from dlplay.parts.prompt_options import Prompt
 from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
@@ -64,6 +65,13 @@ class GPTSettings(TextSettings, TransformerSettings):
 
     eval_every: Steps = 100
     """Steps between two evaluations on the whole held-out text."""
+
+    def unused(self) -> dict[str, str]:
+        return (
+            super().unused()
+            | unless(self.tokens != "char", "--tokens word or bpe", "min_count")
+            | unless(self.schedule != "one-cycle", "--schedule cosine", "warmup")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

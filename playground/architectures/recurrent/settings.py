@@ -26,7 +26,7 @@ from dlplay.engine.quantities import (
     WeightDecay,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts import prompt_options
 from dlplay.parts.prompt_options import NextWord, Prompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource
@@ -126,6 +126,20 @@ class RecurrentSettings(StreamSettings):
                 f"--bidirectional would read what --task {self.task} is to predict; leave it out, or use --task adding or copy",
                 "bidirectional",
             )
+
+    def unused(self) -> dict[str, str]:
+        return (
+            super().unused()
+            | unless(self.tokens == "word", "--tokens word", "min_count")
+            | unless(self.task == "text", "--task text", "text", "tokens", "vocab_size", "min_count", "predict")
+            | unless(self.task in ("adding", "copy"), "--task adding or copy", "length", "bidirectional")
+            | unless(self.task in ("text", "copy"), "--task text or copy", "embedding")
+            | unless(self.task in ("text", "series"), "--task text or series", "block_size")
+            | unless(self.data != SINES, "a CSV file as --data", "column")
+            | unless(self.task == "series", "--task series", "data", "column", "horizon")
+            | unless(self.cell == "lstm", "--cell lstm", "forget_bias")
+            | unless(self.schedule != "one-cycle", "--schedule cosine", "warmup")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

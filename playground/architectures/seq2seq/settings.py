@@ -27,7 +27,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts.transformer_settings import TransformerSettings
 
 GENERATED = "made"
@@ -114,6 +114,18 @@ class Seq2SeqSettings(TransformerSettings):
                 f"--tokens word is for your own pairs, but --task {self.task} generates characters; leave it at char, or add --data FILE",
                 "tokens",
             )
+
+    def unused(self) -> dict[str, str]:
+        made = self.data == GENERATED
+        return (
+            super().unused()
+            | unless(self.task in ("reverse", "copy", "sort"), "--task reverse, copy or sort", "length", "symbols")
+            | unless(self.task == "addition", "--task addition", "digits", "sum_order")
+            | unless(made, "pairs that are made", "task", "length", "symbols", "digits", "sum_order")
+            | unless(not made, "your own pairs, a file as --data", "tokens", "vocab_size")
+            | unless(self.schedule != "paper", "--schedule cosine or one-cycle", "lr")
+            | unless(self.schedule != "one-cycle", "--schedule cosine or paper", "warmup")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

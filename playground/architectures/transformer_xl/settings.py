@@ -26,7 +26,7 @@ from dlplay.engine.quantities import (
     Width,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts import prompt_options
 from dlplay.parts.prompt_options import MAX_PROMPT, NextWord, Prompt, TokenOfPrompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
@@ -110,6 +110,15 @@ class TransformerXLSettings(StreamSettings, TransformerSettings):
                 f"use at least {self.block_size - questions}",
                 "gap",
             )
+
+    def unused(self) -> dict[str, str]:
+        return (
+            super().unused()
+            | unless(self.tokens != "char", "--tokens word or bpe", "min_count")
+            | unless(self.task == "text", "--task text", "text", "tokens", "vocab_size", "min_count")
+            | unless(self.task == "recall", "--task recall", "facts", "gap")
+            | unless(self.schedule != "one-cycle", "--schedule cosine", "warmup")
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
