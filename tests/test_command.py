@@ -227,6 +227,15 @@ def test_a_path_in_a_file_of_settings_means_the_same_everywhere(
     assert (resumed.status, resumed.err) == (0, "")
 
 
+def test_a_setting_that_changes_nothing_is_told(dlplay: Dlplay, tmp_path: Path) -> None:
+    command = ["autoencoder", "--headless", *flags({"hidden": 4, "latent": 2, "steps": 2}), "--runs-dir", str(tmp_path), "--beta", "4"]
+    ended = dlplay(*command, "--lr", "0.01", "--jobs", "2")
+    told = "dlplay: no effect with these settings: --beta is for --variational; --jobs is for --seeds\n"
+    assert (ended.status, ended.err) == (0, told)
+    ended = dlplay(*command, "--variational")
+    assert (ended.status, ended.err) == (0, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

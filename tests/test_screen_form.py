@@ -172,3 +172,44 @@ async def test_the_row_under_the_cursor_is_in_sight_after_the_form_had_the_whole
         await pilot.press("escape")
         await until(lambda: form.size.width < 100)
         await until(lambda: "save every" in part_text(app, "SettingsForm"))
+
+
+async def test_settings_that_change_nothing_are_hidden(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="autoencoder") as (app, pilot):
+        form = app.tab.form
+        go_to(form, "noise")
+        assert not {"noise_level", "test_noise", "beta", "rho", "whiten"} & set(form.lines)
+        await pilot.press("right")
+        await until(lambda: {"noise_level", "test_noise"} <= set(form.lines))
+        assert form.lines[form.cursor] == "noise"
+        form.go_to("variational")
+        await pilot.press("right")
+        await until(lambda: "beta" in form.lines)
+        assert form.lines[form.cursor] == "variational"  # a row has come above the cursor
+
+
+async def test_a_changed_setting_that_changes_nothing_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="autoencoder") as (app, pilot):
+        form = app.tab.form
+        go_to(form, "variational")
+        assert form.put("variational", True)
+        assert form.put("beta", 4.0)
+        assert "no effect" not in part_text(app, "SettingsForm")
+        assert form.put("variational", False)
+        form.go_to("beta")
+        await until(lambda: "no effect" in part_text(app, "SettingsForm"))
+        assert "--variational" in str(form.help())
+        form.fold(True)
+        assert {row.label: row.note for row in form.rows()}["beta"] == "no effect"
+        form.fold(False)
+        form.go_to("beta")
+        await pilot.press("backspace")
+        await until(lambda: "beta" not in form.lines)
+
+
+async def test_how_many_settings_there_are_counts_those_that_apply(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="autoencoder", size=(140, 42)) as (app, _):
+        form = app.tab.form
+        applying = [name for name in form.fields if name not in form.settings.unused()]
+        assert form.folded
+        await until(lambda: f"F2 all ({len(applying)})" in part_text(app, "SettingsForm"))

@@ -62,7 +62,7 @@ async def test_the_settings_unfold_and_fold_with_one_key(tmp_path: Path) -> None
     async with opened(tmp_path, tab="convnet", settings={"batch": 9}) as (app, pilot):
         form = app.tab.form
         await until(lambda: "batch" in part_text(app, "SettingsForm") and "kernel" not in part_text(app, "SettingsForm"))
-        assert f"F2 all ({len(form.fields)})" in part_text(app, "#form-title")
+        assert f"F2 all ({len(form.applying)})" in part_text(app, "#form-title")
         await pilot.press("f2")
         await until(lambda: all(word in part_text(app, "SettingsForm") for word in ("data", "kernel", "training", "momentum")))
         await pilot.press("f2")

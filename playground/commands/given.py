@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from dlplay.commands.parameters import nearest
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, parse_until, read_file
+from dlplay.runs.console import print_line
 
 
 def settings_given(card: Card, given: dict[str, Any], runs_dir: Path) -> dict[str, Any]:
@@ -54,6 +56,14 @@ def absolute(start: str) -> str:
     if hf.is_hf(start):
         return hf.absolute(start)
     return str(expanded(start).absolute()) if "/" in start else start
+
+
+def tell_unused(settings: Settings, names: Iterable[str]) -> None:
+    """Say on standard error which of these settings change nothing as the others are, in one line."""
+    unused = settings.unused()
+    words = [f"{field(type(settings), name).flag} is for {unused[name]}" for name in names if name in unused]
+    if words:
+        print_line(f"dlplay: no effect with these settings: {'; '.join(words)}", error=True)
 
 
 def path(text: str | None) -> Path | None:

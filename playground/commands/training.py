@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dlplay.commands.given import absolute, check_until, from_checkpoint, path, settings_given, typed
+from dlplay.commands.given import absolute, check_until, from_checkpoint, path, settings_given, tell_unused, typed
 from dlplay.commands.parameters import (
     nearest,
 )
@@ -55,6 +55,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
+    if not asks:
+        tell_unused(settings, typed(card, given))
     if given.get("find_lr"):
         from dlplay.experiments import learning_rate
 

@@ -357,8 +357,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             tab = self.tab
             for panel in tab.inspector.panels:
                 yield SystemCommand(f"Panel: {panel.title}", panel.hint, partial(tab.show_panel, panel.name))
-            for name, field in tab.form.fields.items():
-                yield SystemCommand(f"Setting: {words(name)}", field.doc, partial(tab.show_setting, name))
+            for name in tab.form.applying:
+                yield SystemCommand(f"Setting: {words(name)}", tab.form.fields[name].doc, partial(tab.show_setting, name))
         yield SystemCommand("Theme", "Choose among all colour themes", self.action_change_theme)
 
     def _command(self, action: Action) -> SystemCommand:

@@ -103,6 +103,17 @@ class SettingsForm(Vertical):
         return typed.make(self.card.settings, self.values)
 
     @property
+    def unused(self) -> dict[str, str]:
+        """The settings that change nothing as the others are, each with what it is for."""
+        return self.card.settings(**self.values).unused()
+
+    @property
+    def applying(self) -> list[str]:
+        """The settings in the order of their groups, without those that are unused and have their default."""
+        unused = self.unused
+        return [name for name in groups.grouped(self.fields) if name not in unused or self.values[name] != self.fields[name].default]
+
+    @property
     def pending(self) -> list[str]:
         """Names of the settings that differ from those in force."""
         if self.running is None:
@@ -126,7 +137,7 @@ class SettingsForm(Vertical):
     @property
     def lines(self) -> list[str]:
         """What stands in each row: the preset, a setting, or for the heading of a group an empty name."""
-        shown = groups.grouped(self.fields)
+        shown = self.applying
         if self.folded:
             changed = [name for name in shown if self.values[name] != self.fields[name].default or name in self.pending]
             return [PRESET, *(name for name in shown if name in changed or name in USUAL)]
@@ -153,7 +164,7 @@ class SettingsForm(Vertical):
 
     def rows(self) -> list[Row]:
         """The preset, then every field that is shown, with the headings of their groups."""
-        pending = set(self.pending)
+        pending, unused = set(self.pending), self.unused
         found = [Row(PRESET, self.preset or "none", "", bool(self.card.presets), bool(self.preset), "")]
         lines = self.lines
         for name, following in zip(lines[1:], [*lines[2:], ""], strict=True):
@@ -161,7 +172,7 @@ class SettingsForm(Vertical):
                 found.append(Row(groups.group(following), "", "", False, False, "", heading=True))
                 continue
             field = self.fields[name]
-            note = "" if name not in pending else "next step" if field.live else "on reset"
+            note = "no effect" if name in unused else "" if name not in pending else "next step" if field.live else "on reset"
             shown = field.shown(self.values[name]) or "–"
             if field.pad is not None:
                 shown = drawing_summary(shown, field.pad)
@@ -181,7 +192,7 @@ class SettingsForm(Vertical):
         self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None, label)
         self._below.show(rows[split + 1 :], split + 1, None, label)
         on_reset = sum(not self.fields[name].live for name in self.pending)
-        hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.fields)})" if self.folded else ""
+        hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.applying)})" if self.folded else ""
         title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$text-muted not bold"))
         self._title.update(title)
         self._help.update(self.help())
@@ -205,6 +216,8 @@ class SettingsForm(Vertical):
         if self.problem and not self.editing:
             return Content.styled(self.problem, "$text-error")
         when = "takes effect at the next step" if field.live else "takes effect on reset"
+        if use := self.unused.get(name):
+            when = f"no effect here: it is for {use}"
         facts = [field.bounds, f"default {typed.show(field.default) or 'empty'}", when]
         return Content.assemble(field.doc, " ", ("; ".join(fact for fact in facts if fact), "$text-muted"))
 
@@ -276,13 +289,14 @@ class SettingsForm(Vertical):
 
     def choose_preset(self, name: str) -> None:
         """Set every setting as the preset does; '' for the defaults."""
-        self.preset = name
+        at, self.preset = self._under_cursor(), name
         chosen = self.card.presets[name].values if name else {}
         for field_name, field in self.fields.items():
             value = typed.parse(field, chosen[field_name]) if field_name in chosen else field.default
             if value != self.values[field_name]:
                 self._set(field, value)
         self.problem = ""
+        self._return_to(at)
         self.draw()
 
     def put(self, name: str, value: Any) -> bool:
@@ -294,8 +308,10 @@ class SettingsForm(Vertical):
             self.draw()
             return False
         self.problem = ""
+        at = self._under_cursor()
         if parsed != self.values[name]:
             self._set(self.fields[name], parsed)
+            self._return_to(at)
         self.draw()
         return True
 
@@ -315,8 +331,10 @@ class SettingsForm(Vertical):
         """Show other settings, such as those of a run that was attached to, without posting `Changed`. Those that import code are left to
         the person."""
         settings = typed.make(self.card.settings, values, lenient=True)
+        at = self._under_cursor()
         self.values |= typed.without_code(self.card.settings, settings.__dict__)
         self.preset = self._matching_preset()
+        self._return_to(at)
         self.draw()
 
     def _matching_preset(self) -> str:
@@ -411,6 +429,13 @@ class SettingsForm(Vertical):
         last = self.cursor + (max(self._editor.size.height - 1, 1) if self.editing else 0)
         if self.cursor < top or last >= top + height:
             scroll.scroll_to(y=self.cursor if self.cursor < top else last - height + 1, animate=False)
+
+    def _return_to(self, name: str) -> None:
+        """Keep the cursor on a setting whose row has moved, because others came or went."""
+        lines = self.lines
+        self.cursor = lines.index(name) if name in lines else min(self.cursor, len(lines) - 1)
+        if not lines[self.cursor]:
+            self.cursor -= 1  # the heading of a group has come here; the first row is none
 
     def _under_cursor(self) -> str:
         lines = self.lines
