@@ -130,6 +130,10 @@ class Failed(Event, frozen=True, kw_only=True):
     what: str
     why: str = ""
     remedy: str = ""
+    settings: dict[str, Any] = {}
+    """Those that the remedy changes; empty where it changes none."""
+    resumes: bool = False
+    """Whether the remedy may be tried on the last checkpoint, too."""
 
 
 class Finished(Event, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ import torch
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Failed
-from dlplay.engine.settings import show
+from dlplay.engine.quantities import LearningRate
+from dlplay.engine.settings import SettingsError, fields, make, show, to_dict
 from dlplay.engine.task import Task
 
 
@@ -26,11 +27,14 @@ class GaveUp(Exception):
 
 def not_finite(task: Task[Any], step: int) -> Failed:
     """The loss of `step`, or the norm of its gradient, was infinite or not a number."""
+    lower = _allowed(task, _lower_rates(task))
     return Failed(
         step=step,
         what=f"the loss of step {step:,}, or its gradient, is not a finite number",
         why="the weights were left as they were before that step; a learning rate that is too high is the usual cause",
-        remedy=_lower_rate(task),
+        remedy=f"train again with {_words(lower) or 'a lower learning rate'}; the last checkpoint is kept and can be resumed",
+        settings=lower,
+        resumes=True,
     )
 
 
@@ -39,13 +43,14 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     words = str(error).lower()
     if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
         return None
-    batch = getattr(task.settings, "batch", None)
-    smaller = f"--batch {max(1, batch // 2)}" if batch else "a smaller model"
+    smaller = _allowed(task, {"batch": getattr(task.settings, "batch", 0) // 2})
     return Failed(
         step=task.step,
         what="out of memory",
         why=str(error).splitlines()[0][:300] or "the device has too little memory for a training step",
-        remedy=f"start again from the last checkpoint with {smaller}",
+        remedy=f"train again with {_words(smaller) or 'a smaller model'}",
+        settings=smaller,
+        resumes=bool(smaller),
     )
 
 
@@ -56,6 +61,7 @@ def data_failed(step: int, error: DataError) -> Failed:
         what="what the run learns from cannot be used",
         why=str(error),
         remedy="correct it and resume the run: it continues from its last checkpoint, if it has one",
+        resumes=True,
     )
 
 
@@ -84,7 +90,21 @@ def cannot_be_saved(step: int, reason: str) -> Failed:
     )
 
 
-def _lower_rate(task: Task[Any]) -> str:
-    lr = getattr(task.settings, "lr", None)
-    suggestion = f"a lower --lr, such as {show(lr / 3)}" if lr else "a lower learning rate"
-    return f"train again with {suggestion}; the last checkpoint is kept and can be resumed"
+def _lower_rates(task: Task[Any]) -> dict[str, float]:
+    """A third of every learning rate that has an effect, to one digit."""
+    unused = task.settings.unused()
+    rates = [item.name for item in fields(type(task.settings)) if item.name == "lr" or item.annotation == LearningRate]
+    return {name: float(f"{getattr(task.settings, name) / 3:.1g}") for name in rates if name not in unused}
+
+
+def _allowed(task: Task[Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes, or none where the settings do not allow them."""
+    try:
+        make(type(task.settings), to_dict(task.settings) | changes)
+    except SettingsError:
+        return {}
+    return changes
+
+
+def _words(changes: dict[str, Any]) -> str:
+    return " and ".join(f"--{name.replace('_', '-')} {show(value)}" for name, value in changes.items())

@@ -389,7 +389,7 @@ def _record_unexpected(log: RunLog, directory: RunDirectory, task: Task[Any], er
     details = "the log in the run's folder has the details" if logged else "the traceback is on standard error"
     with contextlib.suppress(OSError):
         remedy = f"{details}; resume the run to continue from its last checkpoint"
-        log.record(Failed(step=task.step, what="an unexpected error", why=cause(error), remedy=remedy))
+        log.record(Failed(step=task.step, what="an unexpected error", why=cause(error), remedy=remedy, resumes=True))
 
 
 @contextlib.contextmanager

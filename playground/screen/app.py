@@ -318,11 +318,12 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
         while self._problems:
             problem = self._problems[0]
-            offer = problem.offer
-            accepted = await self.push_screen_wait(FailureDialog(problem.title, problem.why, problem.remedy, offer[0] if offer else ""))
+            offers = {offer.key: offer for offer in problem.offers}
+            words = {key: offer.words for key, offer in offers.items()}
+            chosen = await self.push_screen_wait(FailureDialog(problem.title, problem.why, problem.remedy, words))
             del self._problems[0]
-            if accepted and offer:
-                await offer[1]()
+            if chosen is not None:
+                await offers[chosen].take()
 
     # --- the command palette ------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import bisect
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from dlplay.screen.numbers import measure, words
 from dlplay.screen.panels.inspector import Inspector
 from dlplay.screen.panels.options_bar import filter_options
 from dlplay.screen.recent_runs import RecentRuns
-from dlplay.screen.run.controls import RunControls
+from dlplay.screen.run.controls import Offer, RunControls
 from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.stages.stage import ActionStage
@@ -59,9 +59,6 @@ FILM_SECONDS = 0.4
 NO_MOMENTS = "this run kept no checkpoints to look back at (see the setting history)"
 SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
-
-Offer = tuple[str, Callable[[], Awaitable[None]]]
-"""A way out of a problem, offered as a choice: its label, and what does it."""
 
 
 class ArchitectureTab(Vertical):
@@ -106,7 +103,7 @@ class ArchitectureTab(Vertical):
         title: str
         why: str
         remedy: str
-        offer: Offer | None = None
+        offers: Sequence[Offer] = ()
 
     def __init__(
         self,
@@ -380,9 +377,8 @@ class ArchitectureTab(Vertical):
                 stage.model_changed()
 
     def _report_failure(self, failure: Failed) -> None:
-        out_of_memory = "batch" in self.form.values and "memory" in failure.what
-        offer = ("start from the last checkpoint with half the batch size", self.controls.start_smaller) if out_of_memory else None
-        self.post_message(self.Problem(f"The run failed: {failure.what}", failure.why, failure.remedy, offer))
+        offers = self.controls.ways_out(failure)
+        self.post_message(self.Problem(f"The run failed: {failure.what}", failure.why, failure.remedy, offers))
 
     def _variant(self) -> Card:
         """The card for the run's settings, or for those that a run would start with."""
@@ -432,8 +428,8 @@ class ArchitectureTab(Vertical):
     def status_changed(self) -> None:
         self.post_message(self.StatusChanged(self))
 
-    def problem(self, title: str, why: str, remedy: str) -> None:
-        self.post_message(self.Problem(title, why, remedy))
+    def problem(self, title: str, why: str, remedy: str, *, ended: bool = False) -> None:
+        self.post_message(self.Problem(title, why, remedy, self.controls.ways_on() if ended else ()))
 
     # --- an earlier time of the run -----------------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from dlplay.checkpoints import CheckpointError
-from dlplay.engine.settings import Settings, SettingsError, code, show, to_dict
+from dlplay.engine.events import Failed
+from dlplay.engine.settings import Settings, SettingsError, code, make, show, to_dict
 from dlplay.experiments import seeds
 from dlplay.runs import branch as branches
 from dlplay.runs import directory
@@ -22,6 +23,14 @@ ON_RESUME = ("threads", "device")
 """Settings that can be changed when a run is resumed, beside those that can at any time."""
 END_SECONDS = 60.0
 """How long to wait for a run to end; it may only just be starting."""
+
+
+class Offer(NamedTuple):
+    """A way out of a problem, as a choice in its dialog."""
+
+    key: str
+    words: str
+    take: Callable[[], Awaitable[None]]
 
 
 class RunControls:
@@ -121,11 +130,62 @@ class RunControls:
         link.companions.mark(others)
         self._notify(f"{group}: {1 + len(others)} runs; this is {first.name}. dlplay stop {group} stops them all")
 
-    async def start_smaller(self) -> None:
-        """Start a new run from this one's last checkpoint, with half the batch size."""
-        run = self.link.run
-        if run is not None and self.form.put("batch", max(1, self.form.values["batch"] // 2)):
-            self.origin = run.name
+    def ways_out(self, failure: Failed) -> list[Offer]:
+        """What the failure's remedy advises, as far as it can be done with the form's settings."""
+        changes, step = failure.settings, self.link.last_checkpoint if failure.resumes else None
+        try:
+            make(self.form.card.settings, self.form.values | changes)
+        except SettingsError:
+            return []
+        words = ", ".join(f"{self.form.fields[name].label} {show(value)}" for name, value in changes.items())
+        found = [Offer("r", f"train again with {words}", self._safely(self._train_again, changes))] if changes else []
+        if step is not None and not changes:
+            found.append(Offer("s", f"resume from step {step:,}", self._safely(self._resume, {})))
+        elif step and all(self.form.fields[name].live or name in ON_RESUME for name in changes):
+            found.append(Offer("s", f"resume from step {step:,} with {words}", self._safely(self._resume, changes)))
+        elif step:
+            found.append(Offer("s", f"start from the weights of step {step:,} with {words}", self._safely(self._train_on_weights, changes)))
+        return found
+
+    def ways_on(self) -> list[Offer]:
+        """What can be done with a run that has ended before its time."""
+        step = self.link.last_checkpoint
+        again = [] if step is None else [Offer("s", f"resume from step {step:,}", self._safely(self._resume, {}))]
+        return [*again, Offer("r", "start over", self._safely(self._train_again, {}))]
+
+    def _safely(self, do: Callable[[dict[str, Any]], Awaitable[None]], changes: dict[str, Any]) -> Callable[[], Awaitable[None]]:
+        """Do it once the run's process has ended, and report what goes wrong."""
+
+        async def take() -> None:
+            try:
+                if await self._end() and await self._let_go():
+                    for name, value in changes.items():
+                        self.form.put(name, value)
+                    await do(changes)
+            except (OSError, ValueError, RuntimeError) as error:
+                self._problem("That failed", str(error), "")
+
+        return take
+
+    async def _let_go(self) -> bool:
+        """Wait until the process of a run that is over has gone; False, with a message, when it does not."""
+        run, deadline = self.link.run, asyncio.get_running_loop().time() + END_SECONDS
+        while run is not None and (held := holder(run.lock_path)) is not None:
+            if asyncio.get_running_loop().time() > deadline:
+                self._problem("The run has not ended yet", f"Process {held.pid} still holds {run.name}.", "try again later")
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    async def _train_again(self, changes: dict[str, Any]) -> None:
+        await self.start_over(paused=False)
+
+    async def _resume(self, changes: dict[str, Any]) -> None:
+        await self.link.resume(overrides=self._changed() | changes)
+
+    async def _train_on_weights(self, changes: dict[str, Any]) -> None:
+        if self.link.run is not None:
+            self.origin = self.link.run.name
             await self.start_over(paused=False)
 
     async def branch(self, step: int) -> None:

@@ -61,8 +61,8 @@ class Listener(Protocol):
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
 
-    def problem(self, title: str, why: str, remedy: str) -> None:
-        """Something went wrong that a person has to know about."""
+    def problem(self, title: str, why: str, remedy: str, *, ended: bool = False) -> None:
+        """Something went wrong that a person has to know about; `ended`: the run has, and can be resumed or started over."""
 
 
 class RunLink:
@@ -128,6 +128,11 @@ class RunLink:
     def attached(self) -> bool:
         """Whether there is a connection to the run's process."""
         return self._peer is not None and self._peer.connected
+
+    @property
+    def last_checkpoint(self) -> int | None:
+        """The step that the run would be resumed from; None without a checkpoint."""
+        return max(self.run.store.steps(), default=None) if self.run is not None else None
 
     @property
     def answering(self) -> object:
@@ -554,11 +559,9 @@ class RunLink:
 
     async def _report_death(self, peer: Peer) -> None:
         why = await peer.describe_death(self.history.step)
-        saved = self.history.saved_step
-        remedy = "it had saved no checkpoint yet; r starts over"
-        if saved is not None:
-            remedy = f"its last checkpoint is from step {saved:,}; space resumes from there"
-        self._listener.problem("The run was interrupted", why, remedy)
+        saved = self.last_checkpoint
+        remedy = "it had saved no checkpoint yet" if saved is None else f"its last checkpoint is from step {saved:,}"
+        self._listener.problem("The run was interrupted", why, remedy, ended=True)
 
     def _explorer_gone(self) -> None:
         if self._explorer is not None and holder(self._explorer.directory.lock_path) is None:  # it was killed
