@@ -27,6 +27,8 @@ class Holder:
     command: str
     problem: str = ""
     """What it waits for, such as space on the disk: the journal cannot say so then."""
+    phase: str = ""
+    """What it does just now, while it starts."""
 
 
 class Held(RuntimeError):
@@ -43,6 +45,7 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._fd = -1
+        self._problem = self.phase = ""
 
     def acquire(self) -> None:
         """Raises `Held` when another process has it, and `OSError` when the run's directory is gone."""
@@ -68,11 +71,19 @@ class RunLock:
         self.note("")
 
     def note(self, problem: str) -> None:
-        """Tell those who ask for the holder what it waits for; empty: nothing.
+        """Tell those who ask for the holder what it waits for; empty: nothing."""
+        self._problem = problem
+        self._tell()
 
-        The text takes up the same bytes always, so that it can be written on a full disk; an error is ignored.
-        """
-        lines = f"{os.getpid()} {' '.join(sys.argv)[:500]}".replace("\n", " "), problem.replace("\n", " ")[:200]
+    def doing(self, phase: str) -> None:
+        """Tell them what it does just now, while it starts; empty: it has started."""
+        self.phase = phase
+        self._tell()
+
+    def _tell(self) -> None:
+        """The text takes up the same bytes always, so that it can be written on a full disk; an error is ignored."""
+        command = f"{os.getpid()} {' '.join(sys.argv)[:500]}"
+        lines = (line.replace("\n", " ") for line in (command, self._problem[:200], self.phase[:100]))
         text = "\n".join(lines).encode(errors="replace")[: _NOTE_BYTES - 1]
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, text + b"\n" * (_NOTE_BYTES - len(text)), 0)
@@ -115,6 +126,19 @@ def holder(path: Path) -> Holder | None:
         os.close(fd)
 
 
+def told(path: Path) -> Holder:
+    """What the process that holds the lock at `path` told of itself, without a try at the lock; pid 0 when nobody holds it. What a process
+    that was killed has told still stands there: see `alive`."""
+    try:
+        fd = open_regular(path, os.O_RDONLY)
+    except OSError:
+        return Holder(0, "")
+    try:
+        return _read_holder(fd)
+    finally:
+        os.close(fd)
+
+
 def alive(pid: int) -> bool:
     """Whether there is such a process; one that has ended and was not yet waited for (a zombie) does not count."""
     if pid <= 0:
@@ -131,9 +155,9 @@ def alive(pid: int) -> bool:
 
 
 def _read_holder(fd: int) -> Holder:
-    first, problem, *_ = [*os.pread(fd, _NOTE_BYTES, 0).decode(errors="replace").split("\n"), "", ""]
+    first, problem, phase, *_ = [*os.pread(fd, _NOTE_BYTES, 0).decode(errors="replace").split("\n"), "", "", ""]
     pid, _, command = first.partition(" ")
-    return Holder(int(pid) if pid.isdecimal() and len(pid) < 12 else 0, _shown(command), _shown(problem))
+    return Holder(int(pid) if pid.isdecimal() and len(pid) < 12 else 0, _shown(command), _shown(problem), _shown(phase))
 
 
 def _shown(text: str) -> str:

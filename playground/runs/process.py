@@ -26,7 +26,7 @@ from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.eager import use_eager_optimizers
 from dlplay.engine.errors import DataError, cause
-from dlplay.engine.events import Baselines, DurableEvent, Failed, Hello, Saved, Started, Warned
+from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
@@ -56,6 +56,8 @@ class RunLog:
 
     def record(self, event: DurableEvent) -> None:
         self.console.show(self.journal.append(event))
+        if self.lock.phase and isinstance(event, Evaluated):
+            self.lock.doing("")
         if isinstance(event, Saved):
             self.journal.compact()  # while the clock of the training time stands still
         if self._noted:
@@ -92,7 +94,7 @@ def run(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
                 f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
-        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {})
+        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {}, lock.doing)
         _check_size(task)
         if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
             raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
@@ -107,6 +109,7 @@ def run(
             log.record(_started(directory, task, device_name))
             for warning in [*_refused(problems), *differences]:
                 log.record(warning)
+            lock.doing("baselines")
             values = _record_baselines(log, task)
             directory.history.drop_after(task.step)
             writer = Writer(directory, anchor, journal, card, task, progress, values)
@@ -122,6 +125,7 @@ def run(
                 paused=paused,
                 along=writer,
             )
+            lock.doing("first evaluation" if progress.evaluated < 0 else "")
             with _signals(loop):
                 reason = loop.run()
         except TrainingFailed:
@@ -238,12 +242,19 @@ def versions() -> dict[str, str]:
 
 
 def prepare(
-    card: Card, directory: RunDirectory, checkpoint: Checkpoint | None, overrides: dict[str, Any], code: Mapping[str, Any]
+    card: Card,
+    directory: RunDirectory,
+    checkpoint: Checkpoint | None,
+    overrides: dict[str, Any],
+    code: Mapping[str, Any],
+    doing: Callable[[str], None] = lambda phase: None,
 ) -> tuple[Task[Any], Progress, str, list[Warned]]:
-    """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then.
+    """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then. `doing` is told what
+    is done just now.
 
     Raises `SettingsError`, `DataError` or `CheckpointError`.
     """
+    doing("reading data, building the model")
     spec = directory.spec
     saved = _table(checkpoint, "settings") if checkpoint else spec.settings
     settings = make(card.settings, {**without_code(card.settings, saved), **code, **overrides}, lenient=True)
@@ -255,6 +266,8 @@ def prepare(
     device = devices.prepare(settings)
     task = _with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
     progress = Progress()
+    if checkpoint is not None or start is not None:
+        doing("loading the checkpoint")
     if checkpoint is not None:
         _load_weights(task, checkpoint)
         try:

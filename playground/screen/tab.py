@@ -405,6 +405,7 @@ class ArchitectureTab(Vertical):
         return RunBarState(
             state=link.state,
             name=link.run.name if link.run is not None else "",
+            phase=link.phase,
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),
             past=link.past,

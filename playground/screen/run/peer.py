@@ -38,12 +38,15 @@ class Peer:
         self.hello: Hello | None = None
         """Who answers; None before there was a connection."""
         self.process: Launched | None = None
+        self.launched = False
+        """The process was started, or is being started, from here."""
         self._on_event = on_event
         self._on_closed = on_closed
         self._left = False
 
     async def launch(self, arguments: list[str]) -> None:
         """Start `dlplay ARGUMENTS` and connect to it. Raises `PeerDied` and `OSError`."""
+        self.launched = True
         self.process = await launch(arguments, self.directory.log_path)
         await self.connect()
 

@@ -34,6 +34,8 @@ class RunBarState:
     state: str = "empty"
     name: str = ""
     """The run; empty when there is none."""
+    phase: str = ""
+    """What a run that is starting does just now."""
     showing: str = ""
     """Without a run: the model that is shown, such as `gpt-reference (pretrained)`."""
     from_checkpoint: bool = False
@@ -78,6 +80,8 @@ class RunBar(Widget):
             return Content("  ").join(parts)
         if state.name:
             parts[0] = Content.assemble(parts[0], (state.name, "bold"))
+            if state.phase:
+                parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
             if state.past is not None:
                 parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
             parts += self._numbers(state, width)

@@ -21,7 +21,7 @@ from dlplay.runs.client import RunClient, RunError
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
-from dlplay.runs.lock import holder
+from dlplay.runs.lock import alive, holder, told
 from dlplay.runs.steps import steps
 from dlplay.screen.run.companions import Companions
 from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
@@ -118,6 +118,16 @@ class RunLink:
         if self._opening:
             return "opening"
         return "exploring" if self._explorer is not None and self._explorer.connected else "empty"
+
+    @property
+    def phase(self) -> str:
+        """What a run that is starting does just now, as its process tells it; empty when it has not told anything."""
+        if self.run is None or self._peer is None or self.state != "starting":
+            return ""
+        teller, process = told(self.run.lock_path), self._peer.process
+        if alive(teller.pid) and teller.pid == (process.pid if process is not None else teller.pid):
+            return teller.phase
+        return "starting its process" if self._peer.launched else ""
 
     @property
     def busy(self) -> bool:
