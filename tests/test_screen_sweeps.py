@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from textual.widgets import Input
 
 from dlplay import architectures, cli
 from dlplay.experiments.sweep import storage
-from dlplay.experiments.sweep.spec import find, planned
+from dlplay.experiments.sweep.spec import VARIABLE, find, planned
 from dlplay.experiments.sweep.spec import names as sweep_names
 from dlplay.runs import directory, launch
 from dlplay.runs.lock import RunLock, alive
@@ -236,6 +237,70 @@ async def test_what_a_command_refuses_is_said_in_the_dialog(program: Path, tmp_p
             assert dialog.search
 
 
+async def test_the_database_is_handed_on_unseen(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the variable does that is named on the command line: no list of processes shows it."""
+    monkeypatch.setenv(VARIABLE, "postgresql://before@host/trials")
+    got = tmp_path / "got"
+    program.write_text(f'#!/bin/sh\necho "$@" > {got}\necho "$DLPLAY_STORAGE" >> {got}\necho "dlplay: not now" >&2\nexit 2\n')
+    async with opened(tmp_path / "runs", tab="convnet") as (app, pilot):
+        dialog = await new_sweep(app, pilot)
+        await put(pilot, dialog.query_one("#storage", Input), "postgresql://me:secret@host/trials")
+        await until(lambda: "--storage postgresql://me:***@host/trials" in part_text(app, "#sweep-command").replace("\n", ""))
+        assert "postgresql://USER@HOST/DATABASE" in part_text(app, "#sweep-says")
+        await pilot.press("enter")
+        await until(lambda: "not now" in part_text(app, "#sweep-says"))
+        typed, variable = got.read_text().splitlines()
+        assert "--storage" not in typed
+        assert "secret" not in typed
+        assert variable == "postgresql://me:secret@host/trials"
+        assert os.environ[VARIABLE] == "postgresql://before@host/trials"  # it was refused, and nothing of it is left
+
+
+async def test_workers_are_submitted_to_slurm(program: Path, tmp_path: Path) -> None:
+    got = tmp_path / "got"
+    program.write_text(f'#!/bin/sh\necho "$@" > {got}\necho "dlplay: not now" >&2\nexit 2\n')
+    async with opened(tmp_path / "runs", tab="convnet") as (app, pilot):
+        dialog = await new_sweep(app, pilot)
+        assert not dialog.query_one("#slurm").display
+        dialog.query_one("#on").focus()
+        await pilot.press("right")
+        await until(lambda: "--on slurm" in part_text(app, "#sweep-command"))
+        await put(pilot, dialog.query_one("#slurm", Input), "partition=gpu,time=60")
+        await put(pilot, dialog.query_one("#jobs", Input), "8")
+        assert "Submit --jobs workers" in part_text(app, "#sweep-says")
+        await pilot.press("enter")
+        await until(lambda: "not now" in part_text(app, "#sweep-says"))
+        assert "--jobs 8" in got.read_text()
+        assert "--on slurm --slurm partition=gpu,time=60" in got.read_text()
+        dialog.query_one("#on").focus()
+        await pilot.press("left")
+        await until(lambda: "slurm" not in part_text(app, "#sweep-command"))
+
+
+@pytest.mark.parametrize(
+    ("storage", "slurm", "words"),
+    [
+        ("mysql://host/trials", None, "what was given does not begin with postgresql://"),
+        ("", "partition=gpu", "--slurm: say for how many minutes a worker may have its place"),
+        ("", "partion=gpu,time=1", "--slurm partion: there is no such option; did you mean partition?"),
+    ],
+)
+async def test_what_a_database_or_slurm_cannot_be_told_is_said_as_on_the_command_line(
+    storage: str, slurm: str | None, words: str, tmp_path: Path
+) -> None:
+    async with opened(tmp_path / "runs", tab="convnet") as (app, pilot):
+        dialog = await new_sweep(app, pilot)
+        await put(pilot, dialog.query_one("#storage", Input), storage)
+        if slurm is not None:
+            dialog.query_one("#on").focus()
+            await pilot.press("right")
+            await until(lambda: dialog.query_one("#slurm").display)
+            await put(pilot, dialog.query_one("#slurm", Input), slurm)
+        await pilot.press("enter")
+        await until(lambda: words in part_text(app, "#sweep-says"))
+        assert sweep_names(tmp_path / "runs") == []
+
+
 @pytest.mark.slow
 async def test_a_dialog_that_is_closed_before_the_sweep_is_there_begins_none(program: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
@@ -263,7 +328,7 @@ async def test_a_new_sweep_by_palette_and_mouse(tmp_path: Path, monkeypatch: pyt
         assert "How values are chosen" in part_text(app, "#sweep-says")
         await pilot.click(ChoiceRow)
         await until(lambda: "--sampler grid needs values" in part_text(app, "#sweep-says"))
-        await pilot.press(*["up"] * 7)  # to an empty line
+        await pilot.press(*["up"] * 9)  # to an empty line
         await until(lambda: "a setting and its values" in part_text(app, "#sweep-says"))
 
 

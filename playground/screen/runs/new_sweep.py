@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
+import re
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, fields, make, parse, show
 from dlplay.experiments.command_line import flags
 from dlplay.experiments.sweep.space import parse_search
-from dlplay.experiments.sweep.spec import Prune, Sampler, free_name, planned, whole
+from dlplay.experiments.sweep.spec import VARIABLE, Prune, Sampler, free_name, planned, whole
 from dlplay.flags import SWEEP_FLAGS
 from dlplay.runs.directory import RunNameError, explore_path, sweeps_dir
 from dlplay.runs.launch import Launched, launch, terminate
@@ -37,6 +39,8 @@ HIGH = 30
 """Rows of a window in which there is room to spare."""
 WIDEST_COMMAND = 400
 """Characters of the command that are shown."""
+PASSWORD = re.compile(r"(//[^:/@]*):[^/]*@")
+"""In the address of a database."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +79,10 @@ class OneOf(Widget, can_focus=True):
         self.action_cycle(-1 if event.x < 2 else 1)
 
 
+class Lines(VerticalScroll, inherit_bindings=False):
+    """It scrolls to the line with the focus; up and down are keys of the dialog."""
+
+
 class NewSweepDialog(Dialog[Begun | None]):
     """Searches over the settings of a tab: `settings` are the form's, `origin` is the checkpoint that its runs start from."""
 
@@ -103,17 +111,21 @@ class NewSweepDialog(Dialog[Begun | None]):
         own_rate = any(item.name == "lr" for item in fields(card.settings))
         examples = card.search or (("lr=1e-4..1e-1:log",) if own_rate else ())
         self._searched = [_search_line(text) for text in (*examples, "")]
+        kept = f"the database of ${VARIABLE}" if os.environ.get(VARIABLE) else "files beside the runs"
         self._texts = {
             "trials": LineInput(compact=True, id="trials", placeholder="20, or with the sampler grid every combination"),
             "jobs": LineInput(show(self.settings["jobs"]), compact=True, id="jobs"),
             "name": LineInput(free_name(runs_dir, card.name), compact=True, id="name"),
+            "storage": LineInput(compact=True, id="storage", placeholder=kept),
+            "slurm": LineInput(compact=True, id="slurm", placeholder="partition=gpu,gres=gpu:1,time=60 (minutes)"),
         }
         self._choices = {
             "sampler": OneOf(get_args(Sampler), id="sampler"),
             "prune": OneOf(["none", *(word for word in get_args(Prune) if word != "none")], id="prune"),
             "metric": OneOf(self.card.metrics, id="metric"),
+            "on": OneOf(["this machine", "slurm"], id="on"),
         }
-        self._lines = VerticalScroll(id="sweep-lines", can_focus=False)
+        self._lines = Lines(id="sweep-lines", can_focus=False)
         self._search = Vertical(id="sweep-search")
         self._says, self._command = Static(id="sweep-says"), Static(id="sweep-command")
         self._starting = False
@@ -124,7 +136,7 @@ class NewSweepDialog(Dialog[Begun | None]):
         with self._lines:
             with self._search:
                 yield from (_line("search", line) for line in self._searched)
-            for name in ("trials", "jobs", "sampler", "prune", "metric", "name"):
+            for name in ("trials", "jobs", "sampler", "prune", "metric", "name", "storage", "on", "slurm"):
                 yield _line(name, self._texts[name] if name in self._texts else self._choices[name])
         yield self._says
         yield self._command
@@ -151,8 +163,12 @@ class NewSweepDialog(Dialog[Begun | None]):
         return self._texts[name].value.strip()
 
     @property
+    def _slurm(self) -> bool:
+        return self._choices["on"].value == "slurm"
+
+    @property
     def command(self) -> list[str]:
-        """What a person would type behind `dlplay`."""
+        """What a person would type behind `dlplay`, without the address of the database: the variable hands that on unseen."""
         words = ["sweep", self.card.name, *(word for text in self.search for word in ("--search", text))]
         for name in ("trials", "jobs", "name"):
             if (text := self._typed(name)) and (name, text) != ("jobs", "0"):
@@ -160,6 +176,8 @@ class NewSweepDialog(Dialog[Begun | None]):
         for name, choice in self._choices.items():
             if choice.value != choice.words[0]:
                 words += [f"--{name}", choice.value]
+        if self._slurm and (options := self._typed("slurm")):
+            words += ["--slurm", options]
         searched = set()
         for text in self.search:
             with contextlib.suppress(SettingsError):  # it is told when the sweep is to start
@@ -170,7 +188,7 @@ class NewSweepDialog(Dialog[Begun | None]):
         """The name of a sweep that can be begun so. Raises what `planned` raises."""
         settings = make(self.card.settings, {**self.settings, "jobs": parse(field(self.card.settings, "jobs"), self._typed("jobs") or 0)})
         trials = self._typed("trials")
-        chosen: dict[str, Any] = {name: choice.value for name, choice in self._choices.items()}
+        chosen: dict[str, Any] = {name: self._choices[name].value for name in ("sampler", "prune", "metric")}
         return planned(
             self.card,
             settings,
@@ -180,7 +198,7 @@ class NewSweepDialog(Dialog[Begun | None]):
             search=self.search,
             name=self._typed("name"),
             trials=whole("trials", trials) if trials else None,
-            database=False,
+            database=bool(self._typed("storage") or os.environ.get(VARIABLE)),
             **chosen,
         ).name
 
@@ -193,7 +211,10 @@ class NewSweepDialog(Dialog[Begun | None]):
         if self._searched[-1].value.strip():
             self._searched.append(_search_line(""))
             self._search.mount(_line("search", self._searched[-1]))
+        self._texts["slurm"].parent.display = self._texts["slurm"].display = self._slurm
         command = shlex.join(["dlplay", *self.command])
+        if storage := self._typed("storage"):
+            command += " --storage " + PASSWORD.sub(r"\1:***@", storage)
         self._command.update(Content(command[:WIDEST_COMMAND] + "…" * (len(command) > WIDEST_COMMAND)))
         self._explain()
 
@@ -229,9 +250,9 @@ class NewSweepDialog(Dialog[Begun | None]):
     def _help(self, name: str) -> str:
         if name == "name":
             return "Its runs are called by this name and a number: a-z, 0-9, dot, hyphen and underscore."
-        if name == "jobs":
+        if name == "jobs" and not self._slurm:
             return "Trials that train at the same time; 0: as many as there are GPUs or, without one, cores."
-        words = {flag: words for flag, _, words in SWEEP_FLAGS}.get(name, "")
+        words = {flag: words for flag, _, words in SWEEP_FLAGS}.get("on" if name == "jobs" else name, "")
         return words.format(metric=self.card.metric)
 
     def _say(self, text: str, *, problem: bool = False) -> None:
@@ -263,6 +284,9 @@ class NewSweepDialog(Dialog[Begun | None]):
         """The process is told to end where this dialog is closed, or the screen, before the sweep is there."""
         log, place = explore_path(self.runs_dir) / f"{name}.txt", sweeps_dir(self.runs_dir) / name
         log.unlink(missing_ok=True)
+        before = os.environ.get(VARIABLE)
+        if storage := self._typed("storage"):
+            os.environ[VARIABLE] = storage  # for the processes that are asked about this sweep later on, too
         starting = asyncio.ensure_future(launch([*self.command, "--runs-dir", str(self.runs_dir)], log))
         begun = False
         try:
@@ -280,6 +304,9 @@ class NewSweepDialog(Dialog[Begun | None]):
             self._refused(str(error))
         finally:
             if not begun:
+                if storage:
+                    os.environ.pop(VARIABLE, None)
+                    os.environ |= {VARIABLE: before} if before is not None else {}
                 starting.add_done_callback(_end)  # nothing is awaited here: this may be cancelled once more
 
     def _refused(self, why: str) -> None:
