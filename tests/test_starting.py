@@ -71,7 +71,7 @@ async def test_the_run_bar_shows_it(tmp_path: Path) -> None:
                 process.stdin.write(phase + "\n")
                 process.stdin.flush()
                 assert process.stdout.readline() == "told\n"
-                await until(lambda phase=phase: f"starting {run.name} {phase} …" in part_text(app, "RunBar"))
+                await until(lambda phase=phase: f"starting {run.name} {phase} …" in part_text(app, "RunBar"))  # type: ignore[misc]
             process.kill()  # what a killed process has told is no longer true
             process.wait()
             await until(lambda: "baselines" not in part_text(app, "RunBar"))
@@ -94,7 +94,6 @@ async def test_a_run_that_is_begun_here_tells_until_it_trains(small: Small, tmp_
         await pilot.press("space")
         await until(lambda: "starting convnet-1 starting its process …" in part_text(app, "RunBar"))
         await until(training)
-        assert "starting its process" in seen
         assert seen <= {"", "starting its process", "reading data, building the model", "baselines", "first evaluation"}
         await until(lambda: "…" not in part_text(app, "RunBar"))
         await link.end()

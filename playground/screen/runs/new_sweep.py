@@ -137,7 +137,7 @@ class NewSweepDialog(Dialog[Begun | None]):
             with self._search:
                 yield from (_line("search", line) for line in self._searched)
             for name in ("trials", "jobs", "sampler", "prune", "metric", "name", "storage", "on", "slurm"):
-                yield _line(name, self._texts[name] if name in self._texts else self._choices[name])
+                yield _line(name, self._texts[name] if name in self._texts else self._choices[name], "for-slurm" if name == "slurm" else "")
         yield self._says
         yield self._command
 
@@ -211,7 +211,8 @@ class NewSweepDialog(Dialog[Begun | None]):
         if self._searched[-1].value.strip():
             self._searched.append(_search_line(""))
             self._search.mount(_line("search", self._searched[-1]))
-        self._texts["slurm"].parent.display = self._texts["slurm"].display = self._slurm
+        for widget in (self._texts["slurm"], *self._lines.query(".for-slurm")):
+            widget.display = self._slurm
         command = shlex.join(["dlplay", *self.command])
         if storage := self._typed("storage"):
             command += " --storage " + PASSWORD.sub(r"\1:***@", storage)
@@ -324,5 +325,5 @@ def _search_line(text: str) -> LineInput:
     return LineInput(text, compact=True, classes="searched", placeholder="another setting, or nothing")
 
 
-def _line(label: str, widget: Widget) -> Horizontal:
-    return Horizontal(Static(label, classes="line-label"), widget)
+def _line(label: str, widget: Widget, classes: str = "") -> Horizontal:
+    return Horizontal(Static(label, classes="line-label"), widget, classes=classes)
