@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,17 +149,48 @@ async def test_a_small_window_shows_the_curves_on_every_page_while_training(tmp_
 
 
 def test_the_picture_of_an_environment_is_what_has_been_drawn_in() -> None:
-    player = Player.__new__(Player)
-    player._drawn = None
+    player = _player()
     empty = np.full((400, 600, 3), 255, np.uint8)
     picture = empty.copy()
     picture[300:302] = 0  # a track
     picture[180:300, 290:310] = (200, 150, 100)  # a pole
-    cropped = player._cropped(picture)
+    cropped = player._cropped(picture, "240x8")
     assert cropped.shape[1] == 600
     assert 122 <= cropped.shape[0] <= 160
-    assert player._cropped(empty).shape == cropped.shape, "it does not shrink again"
+    assert player._cropped(empty, "240x8").shape == cropped.shape, "it does not shrink again"
     picture[100:120, :20] = 0
-    assert player._cropped(picture).shape[0] > cropped.shape[0]
+    assert player._cropped(picture, "240x8").shape[0] > cropped.shape[0]
     player._drawn = None
-    assert player._cropped(empty).shape == empty.shape
+    assert player._cropped(empty, "240x8").shape == empty.shape
+
+
+def test_a_scene_that_is_too_wide_is_cut_to_where_something_stands_out() -> None:
+    player = _player()
+
+    def scene(at: int) -> Any:
+        picture = np.full((400, 600, 3), 255, np.uint8)
+        picture[300:302] = 0  # a track, the same all along
+        picture[180:300, at : at + 20] = (200, 150, 100)
+        return picture
+
+    def pole(picture: Any) -> int:
+        return int(np.flatnonzero((picture == (200, 150, 100)).all(axis=2).any(axis=0))[0])
+
+    first = player._cropped(scene(290), "60x30")
+    assert first.shape[1] == round(first.shape[0] * 60 / 30), "as wide as there is room for"
+    assert abs(pole(first) - first.shape[1] // 2) < 20, "around what stands out"
+    moved = player._cropped(scene(330), "60x30")
+    assert moved.shape == first.shape
+    assert pole(moved) == pole(first) + 40, "it moves in the picture, not the picture with it"
+    far = player._cropped(scene(570), "60x30")
+    assert far.shape[1] > first.shape[1], "all the places where it has been are seen"
+    assert pole(player._cropped(scene(290), "60x30")) >= 0
+    player._seen = None  # another episode
+    assert player._cropped(scene(290), "60x30").shape == first.shape
+
+
+def _player() -> Player:
+    player = Player.__new__(Player)
+    player._drawn = player._seen = None
+    player._window = slice(0, 0)
+    return player

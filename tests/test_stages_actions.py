@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Annotated, Any, Literal, cast
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import Meta
@@ -208,6 +209,42 @@ async def test_the_picture_has_as_many_pixels_as_there_are_and_what_the_agent_ma
         await pilot.resize_terminal(80, 18)
         await until(pilot, lambda: picture.pixels.shape[:2] == (36, picture.size.width), "as many as there are now")
         assert "TD error" in stage_text(app)
+
+
+class Scene(World):
+    """A picture with an aspect ratio of its own."""
+
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__()
+        self.width, self.height = width, height
+
+    def frame(self, room: str) -> Frame:
+        columns, rows = (int(side) for side in room.split("x"))
+        scale = min(columns / self.width, rows / self.height)
+        size = max(1, round(self.height * scale)), max(1, round(self.width * scale)), 3
+        return msgspec.structs.replace(super().frame(room), pixels=Array.of(np.full(size, 120, "u1")))
+
+
+@pytest.mark.parametrize(("width", "height", "tall"), [(400, 100, True), (100, 140, False)])
+async def test_the_parts_stay_where_they_are_when_the_strip_of_curves_comes(width: int, height: int, tall: bool) -> None:
+    app = StageApp(EnvironmentStage, ENVIRONMENT, Scene(width, height))
+    async with app.run_test(size=(80, 20)) as pilot:
+        picture = app.query_one(widgets.FrameView)
+        await until(pilot, lambda: app.stage.has_class("-tall") is tall and "exploit" in stage_text(app), "the larger picture of the two")
+        await until(pilot, lambda: picture.pixels.shape[1] >= 26, "as large as it can be")
+        await pilot.resize_terminal(80, 17)
+        await until(pilot, lambda: app.stage.size.height == 17 and "w watch" in stage_text(app), "three rows fewer")
+        assert app.stage.has_class("-tall") is tall
+        assert "push right" in stage_text(app)
+
+
+async def test_a_picture_is_as_wide_as_the_stage_and_what_is_below_it_takes_no_more_than_it_needs() -> None:
+    app = StageApp(EnvironmentStage, ENVIRONMENT, Scene(200, 100))
+    async with app.run_test(size=(62, 26)) as pilot:
+        picture = app.query_one(widgets.FrameView)
+        await until(pilot, lambda: picture.pixels.shape[1] >= 50, "most of the width")
+        used = sum(part.size.height for part in app.query(".beside").first().children)
+        assert used + picture.size.height >= app.stage.content_size.height - 1, "no row is left empty"
 
 
 async def test_watching_never_asks_for_more_before_it_was_answered_and_stops() -> None:

@@ -125,7 +125,11 @@ class ActionStage(EndsItsWork, Container):
         self._next_post: asyncio.TimerHandle | None = None
 
     def on_resize(self) -> None:
-        self.set_class(self.size.height >= TALL_ROWS and self.size.width < 4 * self.size.height, "-tall")
+        self.set_class(self.stacks(), "-tall")
+
+    def stacks(self) -> bool:
+        """Whether its parts stand one below the other, not side by side."""
+        return self.size.height >= TALL_ROWS and self.size.width < 4 * self.size.height
 
     def on_descendant_focus(self) -> None:
         self.bar.mark_title(self.has_focus_within)

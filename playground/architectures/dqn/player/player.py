@@ -23,6 +23,8 @@ DEFAULT_SIZE, MAX_SIZE = (120, 64), (240, 160)
 """Of a picture: columns and rows of pixels."""
 MARGIN = 0.03
 """Share of the picture that is left around what is drawn."""
+LEAST_WIDTH = 0.4
+"""Share of a wide picture that is shown at least, so that what moves in it has somewhere to go."""
 ENDED = {"terminated": "terminated", "truncated": "time limit (truncated)"}
 
 
@@ -57,6 +59,10 @@ class Player:
         """Pixels (H, W) that anything has been drawn on."""
         self._ground = np.zeros(3, np.uint8)
         """The colour of the others."""
+        self._seen: tuple[int, int] | None = None
+        """First and last column between which anything stood out in this episode."""
+        self._window = slice(0, 0)
+        """The columns that are shown of a picture that is too wide."""
         self.episode = Episode(0)
         self.reset()
 
@@ -70,6 +76,7 @@ class Player:
         self.episode = Episode(int(self.rng.integers(MAX_SEED)) if seed is None else seed)
         self.observation = self.env.reset(seed=self.episode.seed)[0]
         self.script, self.label = script, label
+        self._seen = None
         self.last: PlayedStep | None = None
         self.ended = ""
         self.by_hand = False
@@ -157,20 +164,45 @@ class Player:
             return np.zeros((0, 0, 3), np.uint8), rendered.strip("\n")
         if rendered is None:
             return np.zeros((0, 0, 3), np.uint8), " ".join(f"{value:.3g}" for value in np.ravel(self.observation)[:32])
-        return resize_to_fit(self._cropped(np.asarray(rendered, np.uint8)), size), ""
+        return resize_to_fit(self._cropped(np.asarray(rendered, np.uint8), size), size), ""
 
-    def _cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part of the picture in which anything has been so far, with a margin: all but the empty sky."""
+    def _cropped(self, pixels: NDArray[np.uint8], size: str) -> NDArray[np.uint8]:
+        """The part of the picture in which anything has been so far, with a margin: all but the empty sky.
+
+        One that is too wide for `size`, such as CartPole's track, is cut to where something has stood out in this episode.
+        """
         if self._drawn is None or self._drawn.shape != pixels.shape[:2]:
             self._ground, self._drawn = background(pixels), np.zeros(pixels.shape[:2], np.bool_)
         drawn = (pixels != self._ground).any(axis=2)
         self._drawn |= drawn
         box = []
         for axis in (1, 0):
-            found, size = np.flatnonzero(self._drawn.any(axis=axis)), self._drawn.shape[1 - axis]
-            margin = round(MARGIN * size)
+            found, side = np.flatnonzero(self._drawn.any(axis=axis)), self._drawn.shape[1 - axis]
+            margin = round(MARGIN * side)
             box.append(slice(max(0, int(found[0]) - margin), int(found[-1]) + 1 + margin) if len(found) else slice(None))
-        return pixels[box[0], box[1]]
+        cropped = pixels[box[0], box[1]]
+        columns, rows = _size(size)
+        height, width = cropped.shape[:2]
+        least = max(round(height * columns / rows), round(LEAST_WIDTH * width))
+        return cropped[:, self._stretch(cropped, least)] if least < width else cropped
+
+    def _stretch(self, pixels: NDArray[np.uint8], least: int) -> slice:
+        """The columns, at least so many, in which something differs from the rest of its row now, or has in this episode.
+
+        They stay the same until something leaves them.
+        """
+        usual = np.median(pixels[:, ::4], axis=1).astype(np.uint8)  # (H, 3)
+        found = np.flatnonzero((pixels != usual[:, None]).any(axis=(0, 2)))
+        width = pixels.shape[1]
+        if len(found):
+            first, last = self._seen or (width, 0)
+            self._seen = min(first, int(found[0])), max(last, int(found[-1]))
+        first, last = self._seen or (0, width - 1)
+        shown = min(width, max(least, last - first + 1 + 2 * round(MARGIN * width)))
+        if shown != self._window.stop - self._window.start or not self._window.start <= first <= last < self._window.stop:
+            left = min(max(0, (first + last + 1 - shown) // 2), width - shown)
+            self._window = slice(left, left + shown)
+        return self._window
 
 
 def background(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -191,13 +223,18 @@ def render_mode(settings: DQNSettings) -> str | None:
 
 def resize_to_fit(pixels: NDArray[np.uint8], size: str) -> NDArray[np.uint8]:
     """Pixels (H, W, 3) averaged down to fit into a size such as `120x64`, columns x rows; the aspect ratio is kept."""
-    columns, rows = (int(side) for side in size.split("x")) if size else DEFAULT_SIZE
-    columns, rows = min(max(columns, 8), MAX_SIZE[0]), min(max(rows, 8), MAX_SIZE[1])
+    columns, rows = _size(size)
     height, width = pixels.shape[:2]
     scale = min(columns / width, rows / height)
     new = max(1, round(width * scale)), max(1, round(height * scale))
     kind = Image.Resampling.BOX if scale <= 1 else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(pixels).resize(new, kind), np.uint8)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """`120x64` as columns and rows, within bounds."""
+    columns, rows = (int(side) for side in text.split("x")) if text else DEFAULT_SIZE
+    return min(max(columns, 8), MAX_SIZE[0]), min(max(rows, 8), MAX_SIZE[1])
 
 
 def training_step(step: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,10 +30,16 @@ MAX_PIXELS = (240, 160)
 BESIDE = (34, 58)
 """Cells reserved beside the frame, in a narrow and in a wide window."""
 WIDE = 100
-BELOW = 13
-"""Rows below the picture for what the agent makes of it, where they are stacked."""
+VALUES_ROWS = 6
+"""Rows below the picture that the action values and the facts need at least."""
+STRIP_ROWS = 3
+"""By so many rows the stage may grow or shrink, as it does when the strip of curves comes, and its parts stay where they are."""
+CLEARLY = 1.2
+"""How many times larger the picture has to become before the parts are arranged in the other way."""
 SIDE_BY_SIDE = 52
 """Cells from which the facts stand beside the action values, not below them."""
+MAX_BARS = 8
+"""Rows of action values that are seen at once."""
 NO_PIXELS = Array((0, 0, 3), "u1", b"")
 KEYS = {"left": "←", "right": "→", "up": "↑", "down": "↓", "space": "f"}
 """Keys with which a person can play."""
@@ -65,6 +72,10 @@ class EnvironmentStage(ActionStage):
         self.playing = False
         """Whether a person has acted in this episode, and the agent has not since."""
         self._aspect = 1.5
+        """Of the picture: its width by its height."""
+        self._tall = False
+        self._decided_for = (0, 0)
+        """Width and height for which it was decided whether the parts are stacked."""
         self._picture = widgets.FrameView(empty="the environment, once there is a model")
         self._decision = Static("", classes="decision", markup=False)
         self._bars = widgets.Bars(empty="the action values")
@@ -92,29 +103,57 @@ class EnvironmentStage(ActionStage):
     # --- size ---------------------------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        super().on_resize()  # says whether the parts are stacked
         self._arrange()
         self.draw_message()
 
     def _arrange(self) -> None:
-        """Make the picture as large as the height allows, and ask for frames of just that many pixels."""
+        """Stack the parts, or put them side by side, whichever makes the picture larger, and ask for as many pixels as there is room for."""
         width, height = self.content_size.width, self.content_size.height
         if width < 1 or height < 1:
             return
-        if self.has_class("-tall"):  # the picture above, as wide as it can be, and the rest below
-            height = max(4, height - BELOW)
-            columns = max(8, min(round(2 * height * self._aspect), width, MAX_PIXELS[0]))
-            height = max(4, min(height, round(columns / self._aspect / 2)))
-            self._picture.styles.height = height
-        else:
-            columns = max(8, min(round(2 * height * self._aspect), width - BESIDE[width >= WIDE], MAX_PIXELS[0]))
-            self._picture.styles.height = "1fr"
-        self._picture.styles.width = columns
-        self._values.set_class((width if self.has_class("-tall") else width - columns) < SIDE_BY_SIDE, "-below")
-        size = f"{columns}x{min(2 * height, MAX_PIXELS[1])}"
+        tall = self.stacks()
+        self.set_class(tall, "-tall")
+        columns, rows = self._fitted(tall)
+        self._picture.styles.height, self._picture.styles.width = (rows, "100%") if tall else ("1fr", columns)
+        self._values.set_class((width if tall else width - columns) < SIDE_BY_SIDE, "-below")
+        size = "{}x{}".format(*self._room(tall))
         if self.options.get(self.option.name) != size:
             self.options[self.option.name] = size
             self.ask_question()
+
+    def stacks(self) -> bool:
+        """Whether the picture is larger with the other parts below it; it stays so for a few rows more or less."""
+        width, height = self.content_size.width, self.content_size.height
+        if width != self._decided_for[0] or abs(height - self._decided_for[1]) > STRIP_ROWS:
+            self._decided_for = (width, height)
+            self._tall = self._area(True) > self._area(False)
+        elif self._area(not self._tall) > CLEARLY * self._area(self._tall):  # another kind of picture
+            self._tall = not self._tall
+        return self._tall
+
+    def _room(self, tall: bool) -> tuple[int, int]:
+        """Columns and rows of pixels that there is room for, with the other parts below the picture or beside it."""
+        width, height = self.content_size.width, self.content_size.height
+        if tall:
+            lines = sum(part.get_content_height(self.size, self.size, width) for part in (self.bar, self._controls, self.chips))
+            values = max(VALUES_ROWS, self._bar_rows())
+            height = max(4, height - lines - values - 2)  # the message, and the decision
+        else:
+            width = max(8, width - BESIDE[width >= WIDE])
+        return min(width, MAX_PIXELS[0]), min(2 * height, MAX_PIXELS[1])
+
+    def _fitted(self, tall: bool) -> tuple[int, int]:
+        """Columns and rows of cells that the picture takes of that room."""
+        columns, rows = self._room(tall)
+        columns = max(8, min(columns, round(rows * self._aspect)))
+        return columns, max(4, min(rows // 2, math.ceil(columns / self._aspect / 2)))
+
+    def _area(self, tall: bool) -> float:
+        columns, rows = self._room(tall)
+        return min(columns, rows * self._aspect) ** 2 / self._aspect
+
+    def _bar_rows(self) -> int:
+        return max(1, min(len(self.frame.bars.labels), MAX_BARS)) if self.frame.bars is not None else 0
 
     def _max_steps(self) -> int:
         advance = self._action(self.stage.advance)
@@ -165,7 +204,7 @@ class EnvironmentStage(ActionStage):
         self.frame = panel
         if panel.bars is not None:
             fill_bars(self._bars, panel.bars)
-            self._bars.styles.height = max(1, min(len(panel.bars.labels), 8))
+            self._bars.styles.height = self._bar_rows()
         self._bars.display = panel.bars is not None
         self._facts.show(panel.facts)
         self.bar.show_figure(panel.figure)
