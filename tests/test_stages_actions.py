@@ -166,7 +166,9 @@ class World:
 
     def __init__(self) -> None:
         self.acts: list[tuple[str, dict[str, Any], bool]] = []
-        self.step = 0
+        self.step, self.last = 0, 10
+        self.fps = 0.0
+        self.idle: int | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.error = ""
@@ -180,7 +182,9 @@ class World:
             bars=Bars(labels=["push left", "push right"], values=[1.0, 2.0], chosen=1, caption="next: push right (exploit)"),
             facts={"step": str(self.step), "TD error": "+0.1"},
             controls={"left": 0, "right": 1},
-            ended=self.step == 10,
+            ended=self.step == self.last,
+            fps=self.fps,
+            idle=self.idle,
         )
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
@@ -194,7 +198,7 @@ class World:
         self.waiting -= 1
         if self.error:
             raise RunError(self.error)
-        self.step = 0 if self.step == 10 else min(10, self.step + options.get("steps", 1))
+        self.step = 0 if self.step == self.last else min(self.last, self.step + options.get("steps", 1))
         return self.frame(options["room"])
 
 
@@ -253,7 +257,7 @@ async def test_watching_never_asks_for_more_before_it_was_answered_and_stops() -
     async with app.run_test(size=(120, 16)) as pilot:
         await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
         app.query_one(widgets.FrameView).focus()
-        await pilot.press("v", "v", "w")
+        await pilot.press("v", "w")
         await until(pilot, lambda: len(world.acts) > 4, "it goes on by itself, as fast as it goes")
         assert app.stage.episode.speed == "fast"
         assert max(options["steps"] for _, options, _ in world.acts) > 1
@@ -269,6 +273,7 @@ async def test_watching_never_asks_for_more_before_it_was_answered_and_stops() -
 
 async def test_four_speeds_by_key_and_by_mouse() -> None:
     world = World()
+    world.fps = 50.0
     app = StageApp(EnvironmentStage, ENVIRONMENT, world)
     async with app.run_test(size=(120, 16)) as pilot:
         await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
@@ -289,7 +294,7 @@ async def test_four_speeds_by_key_and_by_mouse() -> None:
 
 
 async def test_the_end_of_an_episode_is_seen_and_the_next_begins(monkeypatch: Any) -> None:
-    monkeypatch.setattr(episode, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(episode, "STEPS_PER_SECOND", 100.0)
     monkeypatch.setattr(episode, "END_SECONDS", 0.2)
     world = World()
     app = StageApp(EnvironmentStage, ENVIRONMENT, world)
@@ -297,7 +302,7 @@ async def test_the_end_of_an_episode_is_seen_and_the_next_begins(monkeypatch: An
         await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
         await pilot.press("w")
         await until(pilot, lambda: "the episode is over; the next begins" in message(app), "the end is told")
-        await until(pilot, lambda: app.stage.frame.facts["step"] == "3", "another episode")
+        await until(pilot, lambda: 0 < int(app.stage.frame.facts["step"]) < 10, "another episode")
 
 
 async def test_arrows_and_clicks_take_the_controls() -> None:
@@ -328,7 +333,7 @@ async def test_nothing_is_asked_for_while_nobody_sees_it_or_nobody_answers() -> 
     app = StageApp(EnvironmentStage, ENVIRONMENT, world)
     async with app.run_test(size=(120, 16)) as pilot:
         await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
-        await pilot.press("v", "v", "w")
+        await pilot.press("v", "w")
         await until(pilot, lambda: len(world.acts) > 2, "it is watched")
         app.stage.display = False
         await until(pilot, lambda: world.waiting == 0, "the last one was answered")
@@ -359,13 +364,59 @@ async def test_a_refusal_stops_it_in_words() -> None:
 
 def test_real_time_is_the_environments_own() -> None:
     watched = episode.Episode(cast("episode.Viewer", None), "watch", "play")
-    watched.set_speed("real time")
+    assert watched.speed == "real time", "unless a person wants another speed"
     watched.toggle()
-    assert watched._next(10.0) == ("watch", {"steps": 1}, True)
     watched.fps = 50.0
+    assert watched._next(10.0) == ("watch", {"steps": 1}, True)
     assert watched._next(10.1)[1] == {"steps": 5}, "a tenth of a second of an environment that runs at 50 steps a second"
     watched.fps = 0.0
-    assert watched._next(10.3)[1] == {"steps": 2}, "one that has no time of its own runs at 10"
+    assert watched._next(10.6)[1:] == ({"steps": 2}, False), "one that has no time of its own runs at 4, and training does not wait"
+
+
+async def test_a_key_that_is_held_goes_on_at_the_environments_own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episode, "HOLD_SECONDS", 1000.0)
+    world = World()
+    world.fps, world.last = 50.0, 10_000
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        await pilot.press("right")
+        await until(pilot, lambda: len(world.acts) == 1 and not app.stage.episode._running, "a key is a step")
+        assert "you are playing: hold a key" in message(app), "since no action does nothing"
+        await pilot.press("right")
+        await until(pilot, lambda: len(world.acts) > 4, "the terminal repeats it: it is held")
+        assert {options["action"] for _, options, _ in world.acts} == {1}
+        assert all(urgent for *_, urgent in world.acts)
+        await pilot.press("left")
+        await until(pilot, lambda: not app.stage.episode._running, "another key ends that")
+        assert world.acts[-1][1]["action"] == 0
+
+
+async def test_time_goes_on_without_a_key_where_an_action_does_nothing() -> None:
+    world = World()
+    world.fps, world.idle = 50.0, 0
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        await pilot.press("right")
+        await until(pilot, lambda: "you are playing in real time" in message(app) or world.step == 10, "told in words")
+        await until(pilot, lambda: "the episode is over" in message(app), "to its end")
+        await until(pilot, lambda: not app.stage.episode._running, "where it waits for a person")
+        assert [options["action"] for _, options, _ in world.acts] == [1] + [0] * (len(world.acts) - 1)
+        assert len(world.acts) > 1
+
+
+async def test_a_world_without_time_waits_for_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(episode, "HOLD_SECONDS", 1000.0)
+    world = World()
+    world.idle = 0
+    app = StageApp(EnvironmentStage, ENVIRONMENT, world)
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        for count in (1, 2):
+            await pilot.press("right")
+            await until(pilot, lambda count=count: len(world.acts) == count and not app.stage.episode._running, "one step each")
+        assert "a step a key" in message(app)
 
 
 class Painter(Maker):

@@ -193,6 +193,8 @@ class Frame(Panel, frozen=True, kw_only=True):
     """The episode is over: the next step begins another."""
     fps: float = 0.0
     """Steps per second of the environment in real time; 0: it has no time of its own."""
+    idle: int | None = None
+    """The action that does nothing, which is taken in real time while a person plays and presses no key; None: there is none."""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

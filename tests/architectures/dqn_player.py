@@ -251,3 +251,17 @@ def test_the_result_of_the_previous_episode_is_shown() -> None:
     task = build(**SMALL, time_limit=3)
     assert "previous" not in act(task, "watch", steps=3).facts
     assert act(task, "watch", steps=1).facts["previous"] == "return 3 in 3 steps"
+
+
+@pytest.mark.parametrize(("env", "fps", "idle"), [("CartPole-v1", 50, None), ("MountainCar-v0", 30, 1), ("FrozenLake-v1", 0, None)])
+def test_an_environment_says_how_fast_it_runs_and_what_does_nothing(env: str, fps: float, idle: int | None) -> None:
+    frame = ask(build(env=env, **SMALL), "environment")
+    assert (frame.fps, frame.idle) == (fps, idle)
+
+
+def test_a_key_that_is_held_takes_several_steps_and_the_end_stops_them() -> None:
+    task = build(**SMALL)
+    assert act(task, "play", action=0, steps=3).facts["step"] == "3"
+    frame = act(task, "play", action=0, steps=500)
+    assert frame.ended
+    assert int(frame.facts["step"]) < 50

@@ -8,7 +8,7 @@ from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
 from dlplay.engine.settings import Options
 
-WATCHED = ("environment", "q_values", "values")
+WATCHED = ("environment", "forward", "q_values", "values")
 """The panels that show the watched episode."""
 
 card = Card(
@@ -113,7 +113,7 @@ card = Card(
         ActionCard(
             "play",
             "Take the controls",
-            "Take one step yourself, and see how the agent values it.",
+            "Take the next step yourself, and see how the agent values it.",
             Play,
             lasting=False,
             shown_by=WATCHED,

@@ -179,19 +179,24 @@ class PictureSize(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watch(PictureSize):
-    """Options of advancing the watched episode."""
+class EpisodeSteps(PictureSize):
+    """Options of carrying the watched episode on."""
 
     steps: Annotated[int, Meta(ge=1, le=1000), unit("steps")] = 1
     """How many steps to take; the end of the episode stops it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch(EpisodeSteps):
+    """Options of advancing the watched episode."""
 
     policy: Annotated[Literal["greedy", "explore", "random"], Meta(extra={"label": "who acts"})] = "greedy"
     """Who acts: greedy, the best action; explore, epsilon-greedy as in training; random, any action."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Play(PictureSize):
-    """Options of a step that a person takes."""
+class Play(EpisodeSteps):
+    """Options of steps that a person takes."""
 
     action: Annotated[int, Meta(ge=0, le=63)] = 0
     """The action to take, counted from 0."""

@@ -42,6 +42,9 @@ DEFAULT_AXES: dict[str, tuple[int, int]] = {"CartPole": (2, 3), "LunarLander": (
 
 TAXI_LOCATIONS = ("red", "green", "yellow", "blue", "in the taxi")
 
+IDLE = ("coast", "no torque", "no engine", "noop")
+"""Names of actions that do nothing."""
+
 _ATARI_KEYS = {"UP": "up", "DOWN": "down", "LEFT": "left", "RIGHT": "right", "FIRE": "space"}
 
 

@@ -42,7 +42,10 @@ class DQNActions:
             self.player.reset()
         else:
             self.player.script = None  # from here on it is another episode
-            self.player.step(options.action, "you", self.task.settings.gamma)
+            for _ in range(options.steps):
+                self.player.step(options.action, "you", self.task.settings.gamma)
+                if self.player.ended:
+                    break
         return self._frame(options)
 
     def new_episode(self, options: NewEpisode) -> Frame:

@@ -148,12 +148,18 @@ class Player:
             controls=self.controls,
             ended=bool(self.ended),
             fps=self._steps_per_second(),
+            idle=next((number for number, name in enumerate(self.action_names) if name in vocabulary.IDLE), None),
             figure=f"return {self.episode.total_reward:.4g}",
             caption=self.label,
         )
 
     def _steps_per_second(self) -> float:
-        """In real time; 0 when the environment does not say. An Atari agent acts on every fourth frame."""
+        """In real time; 0 where the environment does not say, and where states are counted: nothing moves by itself there.
+
+        An Atari agent acts on every fourth frame.
+        """
+        if self.obs_spec.kind == "state":
+            return 0.0
         rate = float(self.env.metadata.get("render_fps") or 0)
         return rate / ATARI_SKIP if is_atari(self.name) else rate
 

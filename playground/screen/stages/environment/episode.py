@@ -15,14 +15,14 @@ from dlplay.screen.stages.stage import Act
 Speed = Literal["single step", "slow", "real time", "fast"]
 SPEEDS: tuple[Speed, ...] = ("single step", "slow", "real time", "fast")
 
-SLOW_SECONDS = 0.25
-"""Between two steps at the slow speed."""
-FRAME_SECONDS = 0.05
-"""Between two frames in real time; a faster environment takes several steps from one to the next."""
+FRAME_SECONDS = 0.08
+"""Between two frames in real time; a faster environment takes several steps from one to the next. At 140x42 a frame of CartPole sends 2 KB."""
 FAST_SECONDS = 0.12
 """Between two frames at full speed; the environment takes as many steps between them as it can."""
-DEFAULT_FPS = 10.0
-"""Steps per second in real time, for an environment that has no frame rate of its own."""
+STEPS_PER_SECOND = 4.0
+"""Of an environment that has no time of its own, such as a grid, and of any other at the slow speed."""
+HOLD_SECONDS = 0.2
+"""For which a key counts as held after the terminal has repeated it; terminals do so about 30 times a second, and say nothing of its end."""
 END_SECONDS = 1.0
 """How long the end of an episode is shown before the next one begins, except at full speed."""
 IDLE_SECONDS = 0.1
@@ -52,16 +52,28 @@ class Viewer(Protocol):
 
 
 class Episode:
-    """Continues an episode for a `viewer`: with the action `advance` while it is watched, with `take` when a person plays."""
+    """Continues an episode for a `viewer`: with the action `advance` while it is watched, with `take` when a person plays.
+
+    A key is a step. Where the environment has a time of its own, a key that is held goes on at that speed, and so does the episode
+    without a key if one of the actions does nothing; otherwise it waits.
+    """
 
     def __init__(self, viewer: Viewer, advance: str, take: str) -> None:
         self.viewer = viewer
         self.advance, self.take = advance, take
-        self.speed: Speed = "slow"
+        self.speed: Speed = "real time"
         self.watching = False
         self.fps = 0.0
         """The environment's own frame rate, as the last frame says; 0: none."""
+        self.idle: int | None = None
+        """The action that does nothing."""
+        self.ended = False
         self.max_steps = MAX_STEPS
+        self._by_hand = False
+        """A person has the controls."""
+        self._pressed: tuple[int, float] = (-1, 0.0)
+        """The action that was taken by key last, and when."""
+        self._held_until = 0.0
         self._single_steps = 0
         self._actions: deque[int] = deque()
         self._wake = asyncio.Event()
@@ -80,6 +92,7 @@ class Episode:
             self._single_steps = min(self._single_steps + 1, MAX_KEYS)
         else:
             self.watching = not self.watching
+            self._last = 0.0
         self._wake.set()
 
     def set_speed(self, speed: Speed) -> None:
@@ -92,15 +105,57 @@ class Episode:
 
     def take_action(self, action: int) -> None:
         """Take this action in the agent's place, and stop watching."""
-        self.watching = False
-        if len(self._actions) < MAX_KEYS:
-            self._actions.append(action)
+        now = time.monotonic()
+        before, at = self._pressed
+        self._pressed = (action, now)
+        self.watching, self._by_hand = False, True
+        if self.pace != "keys" and action == before and now < at + HOLD_SECONDS:
+            if now >= self._held_until:
+                self._last = now
+            self._held_until = now + HOLD_SECONDS
+        else:
+            self._held_until = 0.0
+            if len(self._actions) < MAX_KEYS:
+                self._actions.append(action)
         self._wake.set()
+
+    def hand_over(self) -> None:
+        """Nobody plays any more."""
+        self._by_hand = False
+        self._held_until = 0.0
+
+    def follow(self, frame: Frame) -> None:
+        """Take over what a frame says of its environment."""
+        self.fps, self.idle, self.ended = frame.fps, frame.idle, frame.ended
+
+    @property
+    def in_real_time(self) -> bool:
+        """Whether it is the environment's own time that counts."""
+        return self.fps > 0 and self.speed in ("real time", "fast")
+
+    @property
+    def pace(self) -> Literal["keys", "held", "time"]:
+        """What carries the episode on when a person plays: every key, a key that is held too, or time."""
+        if self.fps <= 0 or self.speed == "single step":
+            return "keys"
+        return "held" if self.idle is None else "time"
 
     @property
     def has_work(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._actions or self._single_steps or self.watching)
+        return bool(self._actions or self._single_steps or self.watching or self._goes_on)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether time carries on an episode that a person plays."""
+        if not self._by_hand or self.ended or self.pace == "keys":
+            return False
+        return self.pace == "time" or time.monotonic() < self._held_until
+
+    @property
+    def _rate(self) -> float:
+        """Steps per second."""
+        return self.fps if self.in_real_time else STEPS_PER_SECOND
 
     # --- doing it -----------------------------------------------------------------------------------------------------------------
 
@@ -140,36 +195,36 @@ class Episode:
     def _next(self, now: float) -> tuple[str, dict[str, Any], bool]:
         """Name, options and urgency of the next request."""
         if self._actions:
+            self._last = now
             return self.take, {"action": self._actions.popleft()}, True
         if self._single_steps:
             self._single_steps -= 1
             return self.advance, {"steps": 1}, True
-        if self.speed == "fast":
+        if self.watching and self.speed == "fast":
             return self.advance, {"steps": min(self._steps, self.max_steps)}, False
-        if self.speed == "real time":
-            due = (now - self._last) * (self.fps or DEFAULT_FPS) if self._last else 1.0
-            self._last = now
-            return self.advance, {"steps": max(1, min(round(due), 10, self.max_steps))}, True
-        return self.advance, {"steps": 1}, False
+        due = (now - self._last) * self._rate if self._last else 1.0
+        self._last = now
+        steps = max(1, min(round(due), 10, self.max_steps))
+        if self.watching:
+            return self.advance, {"steps": steps}, self.in_real_time
+        held = now < self._held_until
+        return self.take, {"action": self._pressed[0] if held or self.idle is None else self.idle, "steps": steps}, True
 
     async def _rest(self, began: float, panel: AnyPanel | None) -> None:
         """Wait until the next request is due, or a person does something."""
         took = time.monotonic() - began
-        ended = isinstance(panel, Frame) and panel.ended
         if isinstance(panel, Frame):
-            self.fps = panel.fps
-        wait = SLOW_SECONDS
-        if self.speed == "fast":
-            wait, ended = FAST_SECONDS, False
+            self.follow(panel)
+        wait = max(FRAME_SECONDS, 1 / self._rate)
+        if self.watching and self.speed == "fast":
+            wait = FAST_SECONDS
             self._steps = max(
                 1, min(self._steps * 2 if took < FAST_SECONDS / 2 else self._steps // 2 if took > FAST_SECONDS else self._steps, MAX_STEPS)
             )
-        elif self.speed == "real time":
-            wait = max(FRAME_SECONDS, 1 / (self.fps or DEFAULT_FPS))
-        if ended and self.watching:
+        elif self.watching and self.ended:
             wait = END_SECONDS
             self._last = 0.0
         self._wake.clear()
-        if self.watching and not self._actions and not self._single_steps and wait > took:
+        if (self.watching or self._goes_on) and not self._actions and not self._single_steps and wait > took:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait - took)

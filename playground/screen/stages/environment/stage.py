@@ -107,7 +107,7 @@ class EnvironmentStage(ActionStage):
         self.draw_message()
 
     def _arrange(self) -> None:
-        """Stack the parts, or put them side by side, whichever makes the picture larger, and ask for as many pixels as there is room for."""
+        """Stack the parts, or put them side by side, whichever makes the picture larger, and ask for as many pixels as fit."""
         width, height = self.content_size.width, self.content_size.height
         if width < 1 or height < 1:
             return
@@ -178,6 +178,7 @@ class EnvironmentStage(ActionStage):
     def after_action(self, action: ActionCard, panel: AnyPanel | None) -> None:
         if isinstance(panel, Frame):
             self.playing = False
+            self.episode.hand_over()
             self.answered(panel)
         super().after_action(action, panel)
 
@@ -202,6 +203,7 @@ class EnvironmentStage(ActionStage):
             return
         controls = self.frame.controls
         self.frame = panel
+        self.episode.follow(panel)
         if panel.bars is not None:
             fill_bars(self._bars, panel.bars)
             self._bars.styles.height = self._bar_rows()
@@ -236,11 +238,12 @@ class EnvironmentStage(ActionStage):
         if self.frame.ended:
             return "the episode is over; the next begins" if self.episode.watching else "the episode is over; the next step begins another"
         if self.playing:
-            return "you are playing; w to let the agent continue"
+            how = {"keys": ", a step a key", "held": ": hold a key", "time": " in real time"}[self.episode.pace]
+            return f"you are playing{how} · w: agent plays"
         if self.episode.watching:
-            return {"fast": "as fast as training allows", "real time": "in real time; training waits"}.get(
-                self.episode.speed, "four steps per second"
-            )
+            if self.episode.speed == "fast":
+                return "as fast as training allows"
+            return "in real time" if self.episode.in_real_time else "four steps per second"
         return "w to watch, arrow keys to play" if self.frame.controls else "w to watch"
 
     # --- the episode's viewer (`Viewer`) ------------------------------------------------------------------------------------------
@@ -274,6 +277,7 @@ class EnvironmentStage(ActionStage):
     def action_watch(self) -> None:
         self.show_problem("")
         self.playing = False
+        self.episode.hand_over()
         self.episode.toggle()
         self._run_episode()
 
