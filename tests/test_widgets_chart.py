@@ -376,6 +376,24 @@ async def test_markers_tell_apart_what_is_behind_and_the_legend_counts_what_it_h
         assert text(chart)[0].split() == ["━━", "train", "5.737", "▲", "an-earlier-run-8", "▲", "an-earlier-run-7", "+7"]
 
 
+async def test_where_there_is_little_room_names_come_before_values() -> None:
+    chart = LineChart()
+    stage = Stage(chart)
+    async with stage.run_test(size=(40, 12)) as pilot:
+        x, y = steps(500)
+        behind = [Curve(f"run-{n}", x, y + n, "2", smoothed=False, behind=True, marker="▲■◆"[n]) for n in range(3)]
+        chart.show([*behind, Curve("train", x, y + 5, smoothed=False)])
+        assert text(chart)[0].split() == ["━━", "train", "◆", "run-2", "■", "run-1", "▲", "run-0"]
+        await pilot.resize_terminal(46, 12)
+        await until(pilot, lambda: chart.size.width == 46)
+        two = [Curve("discounted return", x, y + 5, smoothed=False), Curve("start Q", x, y + 4, smoothed=False)]
+        chart.show([Curve("pretrained", x, y, behind=True, dotted=True, smoothed=False), *two])
+        line = text(chart)[0]
+        assert "discounted r" in line
+        assert "start Q" in line
+        assert line.rstrip().endswith("pretrained")
+
+
 async def test_points_of_one_column_are_not_joined_and_axes_show_choices_and_powers_of_ten() -> None:
     chart = LineChart(x_title="lr")
     async with Stage(chart).run_test(size=(60, 12)) as pilot:

@@ -15,6 +15,8 @@ DASHES = ((1, 0), (5, 3), (2, 2), (1, 3))
 GLYPHS = ("━━", "╍╍", "┅┅", "┈┈")
 """What stands for each in the legend."""
 MARKER = "•"
+SHORTEST = 8
+"""Cells of a name that is cut."""
 
 
 def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = False) -> Row:
@@ -25,23 +27,10 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
         points = [point for curve in chart.curves if (point := curve.nearest(cursor)) is not None]
         x = min((point[0] for point in points), key=lambda x: abs(x - cursor), default=cursor)
         head.append(Segment(f"{plain(chart.x_title)} {chart.x_figure(x)}  ", palette.style("accent", bold=True)))
-    row: Row = []
-    # a readout must show values; without a cursor, names say which curve is which
     front = [curve for curve in chart.curves if not curve.curve.behind]
-    details: tuple[int, ...] = (4, 3, 2, 1, 0) if cursor is not None else (4, 3, 2, -1, 0)
-    if front and all(curve.curve.marker for curve in front):
-        details = (4, 3, 2, 1) if cursor is not None else (4, 3, 2, -1, 0, 1)  # the marker says which curve it is
     behind = [curve for curve in reversed(chart.curves) if curve.curve.behind and curve.curve.name]  # the latest first
-    latest = _length(_entry(chart, behind[0], -1, palette)) if behind else 0
-    for room in (width + 2 - latest, width + 2):  # the two spaces at the end may be cut
-        for detail in details:
-            row = head + [segment for curve in front for segment in _entry(chart, curve, detail, palette)]
-            if _length(row) <= room:
-                break
-        else:
-            continue
-        break
-    row += _of_those_behind(chart, behind, width + 2 - _length(row), palette)
+    row, values = _of_front(chart, front, behind, head, width + 2, palette)  # the two spaces at the end may be cut
+    row += _of_those_behind(chart, behind, width + 2 - _length(row), palette, values)
     states = (
         "log" if chart.log_scale else "",
         f"smoothed {chart.smoothing:g}" if chart.smoothing and any(curve.curve.smoothed for curve in chart.curves) else "",
@@ -55,9 +44,33 @@ def legend(chart: ChartState, width: int, palette: Palette, clipped: bool = Fals
     return row
 
 
-def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, palette: Palette) -> Row:
-    """The entries of all of them with their values, else with their names alone; else as many names as fit, and how many are left out."""
-    for detail in (2, -1):
+def _of_front(
+    chart: ChartState, front: list[PreparedCurve], behind: list[PreparedCurve], head: Row, room: int, palette: Palette
+) -> tuple[Row, bool]:
+    """The entries of the curves in front, and whether they have values. Names say which curve is which, so that those of the curves
+    behind come before values, unless a cursor reads them out."""
+
+    def row_of(detail: int, most: int = SHORTEST) -> Row:
+        return head + [segment for curve in front for segment in _entry(chart, curve, detail, palette, most)]
+
+    marked = bool(front) and all(curve.curve.marker for curve in front)  # the marker says which curve it is
+    if chart.cursor is not None:
+        rows = [(row_of(detail), True) for detail in ((4, 3, 2, 1) if marked else (4, 3, 2, 1, 0))]
+    else:
+        longest = max((len(curve.curve.name) for curve in front), default=0)
+        rows = [(row_of(detail), True) for detail in (4, 3, 2)] + [(row_of(-1), False)]
+        rows += [(row_of(0, most), False) for most in range(longest - 1, SHORTEST - 1, -1)]
+        rows += [(row_of(1), True)] if marked else []
+    fitting = [(row, values) for row, values in rows if _length(row) <= room]
+    if not fitting:
+        return rows[-1]
+    needed = [_length(_entry(chart, curve, -1, palette)) for curve in behind[: None if chart.cursor is None else 1]]
+    return max(fitting, key=lambda found: sum(sum(needed[: n + 1]) <= room - _length(found[0]) for n in range(len(needed))))
+
+
+def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, palette: Palette, values: bool) -> Row:
+    """The entries of all of them, with their `values` if there is room; else as many names as fit, and how many are left out."""
+    for detail in (2, -1) if values else (-1,):
         entries = [_entry(chart, curve, detail, palette) for curve in behind]
         if sum(map(_length, entries)) <= room:
             return [segment for entry in entries for segment in entry]
@@ -75,9 +88,9 @@ def _length(row: Row) -> int:
     return sum(cell_len(segment.text) for segment in row)
 
 
-def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette) -> Row:
+def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette, most: int = 0) -> Row:
     """One curve in the legend; detail 4: smoothed value too, 3: the step of a value that is not of the newest step, 2: value, 1: the value
-    without a name, -1: the name alone, 0: that cut."""
+    without a name, -1: the name alone, 0: that in `most` cells."""
     curve = prepared.curve
     dots = curve.style == "dots"
     line = GLYPHS[-1] if curve.dotted else "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
@@ -85,7 +98,7 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind and not curve.bands))]
     if detail != 1:
         name = plain(curve.name)
-        row.append(Segment((name if detail else fit(name, min(len(name), 8))) + " ", palette.style("muted")))
+        row.append(Segment((name if detail else fit(name, min(len(name), most))) + " ", palette.style("muted")))
     scattered = dots and len(prepared.x) > 1 and chart.cursor is None  # none of the points is the newest
     if detail > 0 and not scattered:
         newest = prepared.point(-1) if len(prepared.x) else None
