@@ -4,6 +4,7 @@ import errno
 import itertools
 import math
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -215,6 +216,31 @@ def test_clients_take_turns_and_who_left_is_not_answered() -> None:
         pass
     assert answered == [1, 2, 1, 2, 1]
     assert not panels.behind
+
+
+def test_a_watched_panel_comes_along_with_an_answer_as_of_the_same_step() -> None:
+    settings, memory = ToySettings(), Memory()
+    memory.clients = frozenset({1, 2})
+    sent: list[Any] = []
+    task = ToyTask(settings, prepare(settings))
+    panels = panel_server.PanelServer(card, task, memory)
+    memory.reply = lambda client, event: sent.append((client, event))  # type: ignore[method-assign]
+    for client in (1, 2):
+        panels.handle(client, cmd.Watch(id=7, rate=30, views=[cmd.View("weights"), cmd.View("noise", {"row": 3})]))
+    task.step = 5
+    panels.handle(1, cmd.Ask(id=8, panel="weights", along=["weights", "noise"]))
+    assert panels.answer()
+    assert [(client, type(event).__name__, event.step) for client, event in sent] == [(1, "Shown", 5), (1, "Shown", 5), (1, "Answered", 5)]
+    sent.clear()
+    task.step = 6
+    now = time.perf_counter() + 1
+    panels.serve(now)
+    panels.serve(now)
+    assert {client for client, _ in sent} == {2}, "the next question brings it, unless none comes"
+    sent.clear()
+    panels.handle(1, cmd.Ask(id=9, panel="noise", options={"row": 4}, along=["noise"]))
+    assert panels.answer(idle=True)
+    assert [type(event).__name__ for _, event in sent] == ["Answered"], "one for other options would not belong to the answer"
 
 
 def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:

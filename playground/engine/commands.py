@@ -60,6 +60,8 @@ class Ask(Command, frozen=True, kw_only=True):
 
     panel: str
     options: Values = {}
+    along: list[str] = []
+    """Panels that the client watches and that it wants to see as of the same step: they are shown just before the answer."""
 
 
 class View(msgspec.Struct, frozen=True):

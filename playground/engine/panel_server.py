@@ -21,6 +21,8 @@ from dlplay.engine.task import Task, looking
 
 TIME_SHARE = 0.03
 """Largest share of the training time for watched panels, and the same again for queued actions; beyond it they are served less often."""
+ALONG_SECONDS = 2.0
+"""After which a panel that came along with an answer is shown by itself again."""
 MAX_QUEUED = 64
 """Actions that may wait at once, and questions of one client."""
 MAX_WATCHED = 32
@@ -142,9 +144,15 @@ class PanelServer:
     def ask(self, client: int, command: Ask) -> None:
         """Answer a question now."""
         try:
-            self._answer(client, command.id, self._panel(command.panel, command.options))
+            panel = self._panel(command.panel, command.options)
         except (SettingsError, DataError) as error:
             self.refuse(client, command, str(error))
+            return
+        for item in self._watched:
+            if item.client == client and item.panel in command.along and _agree(item.options, command.options):
+                self._show(item)
+                item.due = time.perf_counter() + ALONG_SECONDS  # until then the next question brings it
+        self._answer(client, command.id, panel)
 
     def _panel(self, name: str, options: dict[str, Any]) -> AnyPanel:
         """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked."""
@@ -246,17 +254,20 @@ class PanelServer:
         if not due:
             return
         item = min(due, key=lambda item: item.due)
-        version = self._version(item.panel)
         began = time.perf_counter()
+        self._show(item)
+        took = time.perf_counter() - began
+        item.due = began + max(item.interval, took * len(self._watched) / TIME_SHARE)
+
+    def _show(self, item: WatchedPanel) -> None:
+        """Send a watched panel as it is now."""
+        item.shown = self._version(item.panel)
         try:
             panel = self._panel(item.panel, item.options)
             event: LiveEvent = Shown(step=self.task.step, time=time.time(), view=item.view, watch=item.watch, panel=panel)
         except (SettingsError, DataError) as error:
             event = Answered(step=self.task.step, time=time.time(), id=item.watch, view=item.view, error=str(error))
         self.server.reply(item.client, event)
-        took = time.perf_counter() - began
-        item.shown = version
-        item.due = began + max(item.interval, took * len(self._watched) / TIME_SHARE)
 
     @property
     def behind(self) -> bool:
@@ -281,3 +292,8 @@ class PanelServer:
     def _answer(self, client: int, command_id: int, panel: AnyPanel | None) -> None:
         if command_id:
             self.server.reply(client, Answered(step=self.task.step, time=time.time(), id=command_id, panel=panel))
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two panels are asked with the same value wherever both have the option."""
+    return all(one[name] == other[name] for name in one.keys() & other.keys())

@@ -78,9 +78,9 @@ class RunClient:
                 return hello
         raise RunError("the process at the other end does not say who it is; it may be of another version of dlplay")
 
-    async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0) -> AnyPanel:
-        """One panel, now. Raises `RunError`."""
-        answer = await self.command(Ask(panel=panel, options=dict(options or {})), timeout)
+    async def ask(self, panel: str, options: Mapping[str, Any] | None = None, timeout: float = 10.0, along: Sequence[str] = ()) -> AnyPanel:
+        """One panel, now; those of the watched ones that are named in `along` come as of the same step. Raises `RunError`."""
+        answer = await self.command(Ask(panel=panel, options=dict(options or {}), along=list(along)), timeout)
         if answer is None:
             raise RunError(f"the run's answer has no panel {panel}")
         return answer

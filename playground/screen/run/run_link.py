@@ -61,6 +61,9 @@ class Listener(Protocol):
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
 
+    def draw_changes(self) -> None:
+        """Draw what has changed, without waiting for the next frame."""
+
     def problem(self, title: str, why: str, remedy: str, *, ended: bool = False) -> None:
         """Something went wrong that a person has to know about; `ended`: the run has, and can be resumed or started over."""
 
@@ -470,9 +473,13 @@ class RunLink:
         client = self._client
         if client is None:
             raise RunError(self.unavailable)
-        answer = await client.ask(panel, options)
+        stage = self.card.stage
+        along = stage.below if stage is not None and panel == stage.panel else ()
+        answer = await client.ask(panel, options, along=along)
         if client is not self._client:
             raise RunError(ANOTHER)
+        if along:
+            self._listener.draw_changes()  # together with the answer, so that no two of them are of different steps
         return answer
 
     async def act(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> AnyPanel | None:

@@ -39,9 +39,7 @@ class Act(Protocol):
     def __call__(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> Awaitable[AnyPanel | None]: ...
 
 
-ASK_SECONDS = 0.25
-"""Between two questions that are asked because training has changed the model."""
-BEHIND_SECONDS = 1.0
+BEHIND_SECONDS = 2.0
 """Between two pictures behind the stage that training has changed: most of their cells have to be sent."""
 MODEL_WIDTH = 32
 """Cells that the name of the model may take."""
@@ -63,6 +61,9 @@ class ActionStage(EndsItsWork, Container):
     """Rows from which there is room for a message line even when there is no problem."""
     MAX_MESSAGE_LINES: ClassVar[int] = 1
     """Lines that the message may take when there is a problem."""
+
+    ASK_SECONDS: ClassVar[float] = 0.5
+    """Between two questions that are asked because training has changed the model; what stands below the stage comes with each answer."""
 
     stage: Stage
     """The card's description of it."""
@@ -170,7 +171,7 @@ class ActionStage(EndsItsWork, Container):
         """Training has changed the model: ask again, but not so often that it slows training down."""
         self._behind_is_old = True
         if self._next_question is None and self.ask is not None:
-            wait = max(0.01, self._asked_at + ASK_SECONDS - time.monotonic())
+            wait = max(0.01, self._asked_at + self.ASK_SECONDS - time.monotonic())
             self._next_question = asyncio.get_running_loop().call_later(wait, self._ask_if_seen)
 
     def _ask_if_seen(self) -> None:
@@ -178,7 +179,7 @@ class ActionStage(EndsItsWork, Container):
         if self.can_be_seen():
             self.ask_question()
         elif self.is_attached and self.app.screen is not self.screen:  # a dialog covers it, and no event tells when that is closed
-            self._next_question = asyncio.get_running_loop().call_later(ASK_SECONDS, self._ask_if_seen)
+            self._next_question = asyncio.get_running_loop().call_later(self.ASK_SECONDS, self._ask_if_seen)
 
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""
