@@ -69,7 +69,7 @@ class Maker:
 async def test_the_cursor_walks_and_the_answer_follows() -> None:
     model = Maker()
     app = StageApp(PlaneStage, PLANE, model)
-    async with app.run_test(size=(80, 18)) as pilot:
+    async with app.run_test(size=(80, 20)) as pilot:
         await until(pilot, lambda: "made of 0,0" in message(app), "an answer for the middle")
         app.query_one(widgets.Plane).focus()
         await pilot.press("right", "up")
@@ -118,6 +118,19 @@ async def test_the_answer_may_be_of_any_kind_and_actions_are_offered() -> None:
         await pilot.click(chips, offset=place)
         await until(pilot, lambda: app.chosen == ["kick"], "the tab is told")
         assert "k Kick it" in stage_text(app)
+
+
+@pytest.mark.parametrize("size", [(62, 26), (80, 18)])
+async def test_an_answer_in_a_plane_is_the_large_one_of_two_square_planes(size: tuple[int, int]) -> None:
+    model = Maker()
+    model.kind = "points"
+    app = StageApp(PlaneStage, PLANE, model)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: bool(app.query(widgets.Scatter)) and "k Kick it" in stage_text(app), "points, and the actions")
+        large, small = app.query_one(widgets.Scatter), app.query_one(widgets.Plane)
+        await until(pilot, lambda: large.size.width == 2 * (large.size.height - 2), "square, without its legend and its axes")
+        assert small.size.width == 2 * (small.size.height - 1)
+        assert large.size.width >= small.size.width
 
 
 def test_a_place_survives_its_way_through_text() -> None:

@@ -92,6 +92,18 @@ def test_an_arrow_says_where_to_and_roughly_how_far(arrow: tuple[float, float], 
     assert glyph in painted(widget, 30, 12)[-2]
 
 
+def test_a_point_that_stands_out_is_in_front_of_all_others() -> None:
+    widget = Scatter()
+    points, groups = [[0, 0], [1, 1], [1, 1], [1, 1]], [0, 0, 0, 1]
+    widget.show(points, groups, ["real", "own"], bounds=(0, 2, 0, 2), arrows=[(0, 0), (1, 0)], marked=3)
+    rows = painted(widget, 30, 9, MONO)
+    assert rows[0].split() == ["●", "real", "◉", "own"]
+    assert "◉" in rows[4]
+    assert "⇒" not in rows[4]
+    widget.show(points, groups, ["real", "own"], bounds=(0, 2, 0, 2))
+    assert "◉" not in "".join(painted(widget, 30, 9, MONO))
+
+
 def test_what_low_and_high_look_like_is_said() -> None:
     widget = Scatter()
     widget.show([[0, 0]], background=[[0.25, 3.5]], bounds=(-1, 1, -1, 1))

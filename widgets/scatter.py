@@ -22,6 +22,9 @@ from dlplay.widgets.scatter_cells import BOTH, Bounds, Glyph, arrow_character, b
 
 Pick = Literal["point", "place"]
 
+MARK = "◉"
+"""Drawn at the point that stands out."""
+
 
 class Scatter(Surface):
     """Points (count, 2). A person picks points, or places in the plane.
@@ -79,6 +82,7 @@ class Scatter(Surface):
         self._names: list[str] = []
         self._labels: list[str] = []
         self._titles = ("", "")
+        self._marked: int | None = None
         self._background: NDArray[np.float64] | None = None
         self._arrows: NDArray[np.float64] = np.zeros((0, 2))
         self._bounds: Bounds = (0.0, 1.0, 0.0, 1.0)
@@ -99,8 +103,9 @@ class Scatter(Surface):
         x_title: str = "",
         y_title: str = "",
         pick: Pick = "point",
+        marked: int | None = None,
     ) -> None:
-        """Show points (count, 2).
+        """Show points (count, 2); `marked` is the position of one that stands out.
 
         `bounds` are left, right, bottom and top; by default, those of the points. `background` (rows, columns), top row first, fills
         them. `arrows` (count, 2) start at the points; one of length 0 is not drawn. Raises `ValueError` for arrays of another shape.
@@ -122,6 +127,7 @@ class Scatter(Surface):
         self._groups = np.concatenate([given, np.zeros(len(array) - len(given), dtype=np.intp)])
         self._names, self._labels = [plain(n) for n in names], [narrow(x) for x in labels]
         self._titles = (plain(x_title), plain(y_title))
+        self._marked = marked if marked is not None and 0 <= marked < len(array) else None
         self._bounds = bounds if bounds is not None else bounds_of(array)
         self.repaint()
 
@@ -176,6 +182,9 @@ class Scatter(Surface):
 
     def _add_cursor_and_labels(self, drawn: dict[int, dict[int, Glyph]], rows: int, columns: int) -> None:
         at = self._at()
+        if self._marked is not None and self._cells[self._marked, 0] >= 0:
+            row, column = self._cells[self._marked].tolist()
+            drawn.setdefault(row, {})[column] = Glyph(MARK, "text", bold=True)
         if self.pick == "place":
             if self.place is not None:
                 row, column = cells_of(np.array([self.place]), self._bounds, rows, columns)[0].tolist()
@@ -194,6 +203,8 @@ class Scatter(Surface):
         row: Row = []
         used = 0
         entries = [(MARKERS[group % len(MARKERS)], name, str(group)) for group, name in enumerate(self._names)]
+        if self._marked is not None and (group := int(self._groups[self._marked])) < len(entries):
+            entries[group] = (MARK, entries[group][1], "text")
         for marker, name, colour in [*entries, *([(BOTH, "both", "text")] if both else [])]:
             if used + cell_len(name) + 2 > width:
                 break

@@ -152,6 +152,8 @@ class Scatter(Panel, frozen=True, kw_only=True):
     background: Array | None = None  # (rows, columns) f4, top row first
     bounds: tuple[float, float, float, float] | None = None  # left, right, bottom, top
     arrows: Array | None = None  # (count, 2) f4: a direction at each point
+    marked: int | None = None
+    """Position of a point that stands out, in front of all others."""
     pick: Literal["point", "place"] = "point"
     """What selecting sets the panel's `selects` option to: the point's position in the list, or the place in the plane as `x,y`."""
 

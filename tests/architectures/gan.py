@@ -572,7 +572,7 @@ def test_points_and_images_have_the_same_panels() -> None:
     shown = ask(points, "samples", point="0.5,0.5")
     assert shown.arrows.shape == shown.points.shape
     assert shown.names[-1] == "chosen place"
-    assert [panel.name for panel in card.panels if panel.selects == "point"] == ["samples"]
+    assert [panel.name for panel in card.panels if panel.selects == "point"] == ["sample", "samples"]
     assert ask(images, "samples", point="7").selected == 7
 
 
@@ -605,6 +605,26 @@ def test_the_cursor_in_latent_space_shows_that_latents_sample() -> None:
     assert np.allclose(shown.points.numpy()[-1], expected[0].numpy())
     with pytest.raises(SettingsError, match="--along 3 is not there; the latent has 3 dimensions"):
         ask(task, "sample", along=3)
+
+
+def test_the_cursors_sample_is_marked_among_all_that_the_plane_holds() -> None:
+    task = build(**TINY)
+    shown, samples = ask(task, "sample", latent_place="0.5,-1", point="0.1,0.2"), ask(task, "samples")
+    assert shown.marked == len(shown.points.numpy()) - 1
+    assert shown.names == ["real", "generated", "chosen place", "cursor"]
+    assert shown.background == samples.background
+    assert np.abs(shown.arrows.numpy()).sum() == pytest.approx(np.abs(samples.arrows.numpy()).sum())
+    assert "modes at step 0" in shown.caption
+
+
+def test_of_images_the_cursors_sample_comes_first_and_the_plane_is_painted_with_them() -> None:
+    task = build(**IMAGES)
+    shown = ask(task, "sample", latent_place="1,1")
+    assert shown.selected == 0
+    assert shown.images.numpy()[1:].tolist() == ask(task, "samples").images.numpy().tolist()
+    assert shown.images.numpy()[0].tolist() != ask(task, "sample", latent_place="-1,1").images.numpy()[0].tolist()
+    assert len(ask(task, "latent_plane").images.numpy()) == 36
+    assert ask(build(**TINY), "latent_plane").values.shape == (24, 24)
 
 
 def test_a_path_begins_and_ends_at_its_latents() -> None:

@@ -44,18 +44,6 @@ card = Card(
     ),
     panels=(
         PanelCard(
-            "samples",
-            "Samples",
-            "Background: the discriminator's output. Arrows: where it pushes the samples.",
-            "Points: the background is the discriminator's output over the plane. The arrow at a sample is the negative gradient of the "
-            "generator's loss, the direction in which the generator's next update pushes it. Choose a place with the cursor to add real "
-            "points there or to remove the nearest mode. Images: samples from 64 fixed latents, each with the class of the nearest "
-            "training image.",
-            Place,
-            selects="point",
-            rows=14,
-        ),
-        PanelCard(
             "forward",
             "Forward pass",
             "From the latent under the cursor through the generator to a sample, and through the discriminator to its output.",
@@ -66,9 +54,13 @@ card = Card(
         PanelCard(
             "sample",
             "Sample at the cursor",
-            "The sample that the generator makes from the latent under the cursor.",
-            "Move through latent space and watch the sample. It jumps where the generator maps neighbouring latents to different modes.",
+            "What the generator makes of the latent under the cursor, among other samples and real examples.",
+            "Move the cursor through latent space and watch its sample, which is marked. It jumps where the generator maps neighbouring "
+            "latents to different modes. Points: the background is the discriminator's output, and an arrow is the direction in which the "
+            "generator's next update pushes a sample; choose a place to add real points there or to remove the nearest mode. Images: the "
+            "cursor's sample comes first, then those of fixed latents.",
             LatentPlace,
+            selects="point",
             rows=10,
         ),
         PanelCard(
@@ -81,10 +73,10 @@ card = Card(
             rows=12,
         ),
         PanelCard(
-            "latent_scores",
-            "Score over the latent plane",
-            "The discriminator's output for the sample of each latent of the plane.",
-            "Where it is low, the generator turns latents into samples that the discriminator knows to be made.",
+            "latent_plane",
+            "Latent plane",
+            "What becomes of each latent of the plane: the discriminator's output for its sample, or the image.",
+            "Where the output is low, the generator turns latents into samples that the discriminator knows to be generated.",
             LatentPlane,
             rows=10,
         ),
@@ -95,6 +87,18 @@ card = Card(
             "The latents never change; only the generator does. If samples move from mode to mode and never settle, the two networks "
             "chase each other; if they become all alike, that is mode collapse.",
             rows=12,
+        ),
+        PanelCard(
+            "samples",
+            "Samples",
+            "Background: the discriminator's output. Arrows: where it pushes the samples.",
+            "Points: the background is the discriminator's output over the plane. The arrow at a sample is the negative gradient of the "
+            "generator's loss, the direction in which the generator's next update pushes it. Choose a place with the cursor to add real "
+            "points there or to remove the nearest mode. Images: samples from 64 fixed latents, each with the class of the nearest "
+            "training image.",
+            Place,
+            selects="point",
+            rows=14,
         ),
         PanelCard(
             "interpolation",
@@ -131,9 +135,7 @@ card = Card(
             rows=8,
         ),
     ),
-    stage=stages.Plane(
-        panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), shows="latent_scores", below=("samples", "forward")
-    ),
+    stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), shows="latent_plane", below=("forward",)),
     actions=(
         ActionCard(
             "discriminator_step",

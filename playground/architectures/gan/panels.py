@@ -42,8 +42,8 @@ LATENT_RANGE = 2.0
 """Latents are shown from -2 to 2, where 19 of 20 values lie."""
 LINES, POINTS_OF_LINE = 13, 41
 """Lines of the latent grid in each direction, and points of each."""
-SCORED = 24
-"""Latents along a side of the plane that the discriminator judges."""
+SCORED, DECODED = 24, 6
+"""Latents along a side of the plane whose samples the discriminator judges, and that are shown as images."""
 PATH_POINTS, PATH_IMAGES = 60, 12
 IMAGES_IN_ROW = 10
 
@@ -61,41 +61,54 @@ class GANPanels:
         """Points: real ones, samples with arrows, and the discriminator's output behind them. Images: the samples of the fixed latents."""
         if self.examples.points is None:
             return self._image_samples(options.number())
+        return self._plane(options.xy(), self._coverage())
+
+    def sample(self, options: LatentPlace) -> Scatter | ImageGrid:
+        """The sample of one latent, among the others."""
+        x, y = parse_place(options.latent_place, "latent_place")
+        sample = self.sampler(self._latents(options, torch.tensor([[x, y]], device=self.device)))  # (1, *shape)
+        figure = f"{self._output_name} {self._output(sample):.3g}"
+        if self.examples.points is not None:
+            return self._plane(options.xy(), figure, self._coverage(), sample)
+        images = torch.cat([sample, self.sampler(self.task.fixed_latents)])
+        labels = [self.examples.names[label] for label in self.task.modes(images)]
+        caption = f"first the sample of latent {x:.2f},{y:.2f}, each with the class of the nearest training image"
+        return ImageGrid(images=_images(images), labels=labels, selected=0, figure=figure, caption=caption)
+
+    def _plane(self, place: tuple[float, float] | None, figure: str, told: str = "", sample: Tensor | None = None) -> Scatter:
+        """Real points, samples with arrows, the chosen `place` and the one `sample` (1, 2) that stands out, over the discriminator's
+        output. `told` comes first in the caption."""
+        assert self.examples.points is not None
         bounds = _view(self.examples.points)
-        place = options.xy()
-        real = self._shown(SHOWN - 1 if place else SHOWN)  # as many points in all, with a place and without
+        chosen = torch.tensor([place] if place else [], dtype=torch.float32).view(-1, 2)
+        own = torch.zeros(0, 2) if sample is None else sample.cpu()
+        real = self._shown(SHOWN - len(chosen))  # as many points in all, with a place and without
         fake = self.task.draw(SHOWN)
         direction = self._descent(fake[:ARROWS])
-        chosen = torch.tensor([place] if place else [], dtype=torch.float32).view(-1, 2)
         parts = [
+            told,
             self.examples.edited and f"edited: {self.examples.edited}",
             f"longest arrow: gradient {float(direction.norm(dim=1).max()):.2g}",  # arrows are scaled to fit the view
             _outside(fake, bounds),
             f"{self._output_name} {self._output(chosen):.3g} at {place[0]:.3g},{place[1]:.3g}" if place else "",
             f"background: {self._output_name}",
         ]
+        names, groups = [REAL, GENERATED], [0] * len(real) + [1] * len(fake)
+        for name, points in (("chosen place", chosen), ("cursor", own)):
+            groups += [len(names)] * len(points)
+            names += [name] * len(points)
         return Scatter(
-            points=Array.of(torch.cat([real, fake.cpu(), chosen])),
-            groups=[0] * len(real) + [1] * len(fake) + [2] * len(chosen),
-            names=[REAL, GENERATED, "chosen place"][: 3 if place else 2],
+            points=Array.of(torch.cat([real, fake.cpu(), chosen, own])),
+            groups=groups,
+            names=names,
             background=self._background(bounds),
             bounds=bounds,
-            arrows=_arrows(direction, bounds, before=len(real), after=len(fake) - ARROWS + len(chosen)),
+            arrows=_arrows(direction, bounds, before=len(real), after=len(fake) - ARROWS + len(chosen) + len(own)),
+            marked=len(groups) - 1 if len(own) else None,
             pick="place",
-            figure=self._coverage(),
+            figure=figure,
             caption=" · ".join(filter(None, parts)),
         )
-
-    def sample(self, options: LatentPlace) -> Scatter | ImageGrid:
-        """The sample of one latent."""
-        x, y = parse_place(options.latent_place, "latent_place")
-        sample = self.sampler(self._latents(options, torch.tensor([[x, y]], device=self.device)))  # (1, *shape)
-        figure = f"{self._output_name} {self._output(sample):.3g}"
-        if self.examples.points is None:
-            name = self.examples.names[self.task.modes(sample)[0]]
-            return ImageGrid(images=_images(sample), figure=figure, caption=f"latent {x:.2f},{y:.2f} · nearest training image: {name}")
-        left, up = sample[0].tolist()
-        return self._beside_real(sample, "sample", figure, f"latent {x:.2f},{y:.2f} becomes {left:.2f},{up:.2f}")
 
     def forward(self, options: LatentPlace) -> Layers:
         """The latent under the cursor, the generator's hidden layers, the sample, the discriminator's hidden layers, and its output."""
@@ -140,11 +153,15 @@ class GANPanels:
             figure=f"{LINES} lines each way",
         )
 
-    def latent_scores(self, options: LatentPlane) -> HeatMap:
-        """The discriminator's output for the samples of a grid of latents, top row first."""
-        ruler = torch.linspace(-LATENT_RANGE, LATENT_RANGE, SCORED)
+    def latent_plane(self, options: LatentPlane) -> HeatMap | ImageGrid:
+        """The discriminator's output for the samples of a grid of latents, top row first; for images, the samples."""
+        count = SCORED if self.examples.points is not None else DECODED
+        ruler = torch.linspace(-LATENT_RANGE, LATENT_RANGE, count)
         grid = torch.stack(torch.meshgrid(ruler, ruler.flip(0), indexing="xy"), -1).view(-1, 2).to(self.device)
-        scores = self._outputs(self.sampler(self._latents(options, grid))).reshape(SCORED, SCORED)
+        samples = self.sampler(self._latents(options, grid))
+        if self.examples.points is None:
+            return ImageGrid(images=_images(samples), figure=f"{count} x {count} latents")
+        scores = self._outputs(samples).reshape(count, count)
         names = [f"{value:.1f}" for value in ruler.tolist()]
         return HeatMap(
             values=Array.of(scores),

@@ -131,6 +131,7 @@ def _fill_scatter(widget: Widget, panel: panels.Scatter) -> None:
         x_title=panel.x_title,
         y_title=panel.y_title,
         pick=panel.pick,
+        marked=panel.marked,
     )
 
 

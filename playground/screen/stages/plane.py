@@ -27,6 +27,11 @@ from dlplay.screen.stages.stage import ActionStage
 HOW_TO_MOVE = "move with the arrows (shift: further, home: the middle), or drag with the mouse"
 MAX_WIDTH = 0.5
 """Share of the width that the plane may take."""
+SMALL = 24
+"""Cells of its width beside an answer that is a plane itself."""
+GAP = 2
+AROUND = 2
+"""Rows of a scatter plot that are not its plane: the legend, and the axes."""
 
 
 class PlaneStage(ActionStage):
@@ -37,22 +42,25 @@ class PlaneStage(ActionStage):
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     ROWS_FOR_MESSAGE: ClassVar[int] = 10
     MAX_MESSAGE_LINES: ClassVar[int] = 4
+    ASK_SECONDS: ClassVar[float] = 1.0  # most of a large picture's cells have to be sent
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
         self._plane = widgets.Plane(self.stage.bounds)
         self._empty = Static(Content("the model's output at the cursor"), classes="empty")
         self._beside = Vertical(classes="answer")
+        self._side = Vertical(classes="side")
         self._body: Widget | None = None
 
     def compose(self) -> ComposeResult:
         yield self.bar
         yield self.message
         with Horizontal(classes="beside"):
-            yield self._plane
+            with self._side:
+                yield self._plane
+                yield self.chips
             with self._beside:
                 yield self._empty
-                yield self.chips
 
     def on_mount(self) -> None:
         self._place_cursor()
@@ -61,9 +69,27 @@ class PlaneStage(ActionStage):
         self.ask_question()
 
     def on_resize(self) -> None:
-        """Keep the plane about square; a cell is twice as high as wide."""
-        self._plane.styles.width = max(10, min(2 * max(1, self.size.height - 3), int(self.size.width * MAX_WIDTH)))
+        self._arrange()
         self.draw_message()
+
+    def _arrange(self) -> None:
+        """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
+        width = max(1, self.content_size.width)
+        rows = max(4, self.content_size.height - self.bar.get_content_height(self.size, self.size, width) - 1)  # the message
+        if isinstance(self._body, widgets.Scatter):
+            answer = max(10, min(2 * (rows - AROUND), width - GAP - SMALL))
+            side = width - GAP - answer
+            self._body.styles.height, self._beside.styles.width = min(rows, answer // 2 + AROUND), answer
+        else:
+            side = max(10, min(2 * (rows - 1), int(width * MAX_WIDTH)))
+            self._beside.styles.width = "1fr"
+        small = side if self._body is None or not isinstance(self._body, widgets.Scatter) else min(side, SMALL)
+        beside = side >= small + GAP + SMALL and self.chips.display  # there is room for the actions right of the small plane
+        chips = self.chips.get_content_height(self.size, self.size, side) if self.chips.display and not beside else 0
+        plane = max(10, min(small, 2 * (rows - 1 - chips)))
+        self._side.styles.layout = "horizontal" if beside else "vertical"
+        self._side.styles.width, self._plane.styles.width, self._plane.styles.height = side, plane, plane // 2 + 1
+        self.chips.styles.margin = (0, 0, 0, GAP if beside else 0)
 
     def _place_cursor(self) -> None:
         place = read_place(str(self.options.get(self.option.name, self.option.default)))
@@ -87,7 +113,8 @@ class PlaneStage(ActionStage):
             if body is not None:
                 body.remove()
             self._body = body = kind(classes="body")
-            self._beside.mount(body, before=self.chips)
+            self._beside.mount(body)
+            self._arrange()
         self._empty.display = False
         try:
             fill(body, panel)

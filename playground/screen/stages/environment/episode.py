@@ -16,13 +16,13 @@ Speed = Literal["single step", "slow", "real time", "fast"]
 SPEEDS: tuple[Speed, ...] = ("single step", "slow", "real time", "fast")
 
 FRAME_SECONDS = 0.08
-"""Between two frames in real time; a faster environment takes several steps from one to the next. At 140x42 a frame of CartPole sends 2 KB."""
+"""Between two frames in real time; a faster environment takes several steps from one to the next. At 140x42 one of CartPole sends 2 KB."""
 FAST_SECONDS = 0.12
 """Between two frames at full speed; the environment takes as many steps between them as it can."""
 STEPS_PER_SECOND = 4.0
 """Of an environment that has no time of its own, such as a grid, and of any other at the slow speed."""
 HOLD_SECONDS = 0.2
-"""For which a key counts as held after the terminal has repeated it; terminals do so about 30 times a second, and say nothing of its end."""
+"""For which a key counts as held after the terminal has repeated it, as terminals do about 30 times a second; its end they do not tell."""
 END_SECONDS = 1.0
 """How long the end of an episode is shown before the next one begins, except at full speed."""
 IDLE_SECONDS = 0.1
