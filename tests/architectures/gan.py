@@ -623,7 +623,7 @@ def test_of_images_the_cursors_sample_comes_first_and_the_plane_is_painted_with_
     assert shown.selected == 0
     assert shown.images.numpy()[1:].tolist() == ask(task, "samples").images.numpy().tolist()
     assert shown.images.numpy()[0].tolist() != ask(task, "sample", latent_place="-1,1").images.numpy()[0].tolist()
-    assert len(ask(task, "latent_plane").images.numpy()) == 36
+    assert len(ask(task, "latent_plane").images.numpy()) == 16
     assert ask(build(**TINY), "latent_plane").values.shape == (24, 24)
 
 

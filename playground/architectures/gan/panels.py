@@ -42,7 +42,7 @@ LATENT_RANGE = 2.0
 """Latents are shown from -2 to 2, where 19 of 20 values lie."""
 LINES, POINTS_OF_LINE = 13, 41
 """Lines of the latent grid in each direction, and points of each."""
-SCORED, DECODED = 24, 6
+SCORED, DECODED = 24, 4
 """Latents along a side of the plane whose samples the discriminator judges, and that are shown as images."""
 PATH_POINTS, PATH_IMAGES = 60, 12
 IMAGES_IN_ROW = 10

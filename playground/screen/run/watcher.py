@@ -10,7 +10,7 @@ from dlplay.engine.events import Answered, Shown
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunClient, RunError
 
-PANEL_RATE = 2.0
+PANEL_RATE = 1.0
 """Updates of a watched panel per second: often enough to see it learn, seldom enough not to slow training down."""
 
 

@@ -19,7 +19,7 @@ from textual.widgets import Static
 from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card
-from dlplay.engine.panels import AnyPanel, HeatMap, ImageGrid
+from dlplay.engine.panels import AnyPanel, HeatMap, ImageGrid, Scatter
 from dlplay.screen.panels.options_bar import label
 from dlplay.screen.panels.panel_widgets import fill, widget_for, write_place
 from dlplay.screen.stages.stage import ActionStage
@@ -29,6 +29,8 @@ MAX_WIDTH = 0.5
 """Share of the width that the plane may take."""
 SMALL = 24
 """Cells of its width beside an answer that is a plane itself."""
+PLANE_SECONDS, SHEET_SECONDS = 1.0, 3.0
+"""Between two questions while training, where the answer is a plane or a sheet of images, most of whose cells have to be sent."""
 GAP = 2
 AROUND = 2
 """Rows of a scatter plot that are not its plane: the legend, and the axes."""
@@ -42,7 +44,6 @@ class PlaneStage(ActionStage):
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text(encoding="utf-8")
     ROWS_FOR_MESSAGE: ClassVar[int] = 10
     MAX_MESSAGE_LINES: ClassVar[int] = 4
-    ASK_SECONDS: ClassVar[float] = 1.0  # most of a large picture's cells have to be sent
 
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
@@ -121,6 +122,10 @@ class PlaneStage(ActionStage):
         except (ValueError, IndexError, TypeError) as error:
             self.refused(f"this answer cannot be drawn: {error}")
             return
+        if isinstance(panel, Scatter):
+            self.ask_seconds = PLANE_SECONDS
+        elif isinstance(panel, ImageGrid) and panel.images.shape[0] > 1:
+            self.ask_seconds = SHEET_SECONDS
         self.bar.show_figure(panel.figure)
         super().answered(panel)
 

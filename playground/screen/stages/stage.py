@@ -39,6 +39,8 @@ class Act(Protocol):
     def __call__(self, name: str, options: dict[str, Any], *, urgent: bool = False) -> Awaitable[AnyPanel | None]: ...
 
 
+ASK_SECONDS = 0.5
+"""Between two questions that are asked because training has changed the model; what stands below the stage comes with each answer."""
 BEHIND_SECONDS = 2.0
 """Between two pictures behind the stage that training has changed: most of their cells have to be sent."""
 MODEL_WIDTH = 32
@@ -61,9 +63,6 @@ class ActionStage(EndsItsWork, Container):
     """Rows from which there is room for a message line even when there is no problem."""
     MAX_MESSAGE_LINES: ClassVar[int] = 1
     """Lines that the message may take when there is a problem."""
-
-    ASK_SECONDS: ClassVar[float] = 0.5
-    """Between two questions that are asked because training has changed the model; what stands below the stage comes with each answer."""
 
     stage: Stage
     """The card's description of it."""
@@ -100,6 +99,8 @@ class ActionStage(EndsItsWork, Container):
         self.chips.display = bool(self.listed_actions())
         self.unavailable = NO_MODEL
         """Why no model can answer, while `ask` is None."""
+        self.ask_seconds = ASK_SECONDS
+        """Between two questions while training; longer where an answer takes a long time to send."""
         self.act: Act | None = None
         """Does an action; None while no model can."""
         self.caption = ""
@@ -171,7 +172,7 @@ class ActionStage(EndsItsWork, Container):
         """Training has changed the model: ask again, but not so often that it slows training down."""
         self._behind_is_old = True
         if self._next_question is None and self.ask is not None:
-            wait = max(0.01, self._asked_at + self.ASK_SECONDS - time.monotonic())
+            wait = max(0.01, self._asked_at + self.ask_seconds - time.monotonic())
             self._next_question = asyncio.get_running_loop().call_later(wait, self._ask_if_seen)
 
     def _ask_if_seen(self) -> None:
@@ -179,7 +180,7 @@ class ActionStage(EndsItsWork, Container):
         if self.can_be_seen():
             self.ask_question()
         elif self.is_attached and self.app.screen is not self.screen:  # a dialog covers it, and no event tells when that is closed
-            self._next_question = asyncio.get_running_loop().call_later(self.ASK_SECONDS, self._ask_if_seen)
+            self._next_question = asyncio.get_running_loop().call_later(self.ask_seconds, self._ask_if_seen)
 
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab."""
