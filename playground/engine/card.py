@@ -39,6 +39,8 @@ class PanelCard:
     """The option that picking an item (an image, a bar, a token) sets, in every panel of the tab that has it."""
     rows: int = 9
     """Rows it wants at the least, its title and hint left out."""
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    """Whether it has something to show with these settings; where it has not, the screen leaves it out. None: it always has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,26 +138,33 @@ class Card:
 
     no_range_test: str = ""
     """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
+    _found: dict[tuple[str, ...], Card] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """What `of` has given."""
 
     def __post_init__(self) -> None:
         for kind in {self.settings, *(panel.options for panel in self.panels), *(action.options for action in self.actions)}:
             check_extras(kind)
 
     def of(self, values: Mapping[str, Any]) -> Card:
-        """The card as it is with these settings."""
-        for name, variant in self.variants.items():
-            if values.get(name):
-                panels = tuple(sorted(self.panels, key=lambda panel: panel.name != variant.answers))
-                return dataclasses.replace(
-                    self,
-                    metric=variant.metric,
-                    better=variant.better,
-                    charts=variant.charts,
-                    panels=panels,
-                    answers=variant.answers,
-                    variants={},
-                )
-        return self
+        """The card as it is with these settings: of a variant where one is asked for, and without the panels that have nothing to show."""
+        chosen = next((name for name in self.variants if values.get(name)), "")
+        panels = tuple(panel for panel in self.panels if panel.when is None or panel.when(values))
+        if not chosen and len(panels) == len(self.panels):
+            return self
+        key = chosen, *(panel.name for panel in panels)
+        if key not in self._found:
+            variant = self.variants.get(chosen, Variant(self.metric, self.better, self.charts, self.answers))
+            self._found[key] = dataclasses.replace(
+                self,
+                metric=variant.metric,
+                better=variant.better,
+                charts=variant.charts,
+                panels=tuple(sorted(panels, key=lambda panel: bool(chosen) and panel.name != variant.answers)),
+                answers=variant.answers,
+                variants={},
+                _found={},
+            )
+        return self._found[key]
 
     @property
     def asked(self) -> str:

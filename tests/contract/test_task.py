@@ -224,6 +224,19 @@ def test_selecting_a_layer_of_a_forward_pass_sets_what_other_panels_take(build: 
                 task.panel(panel.name, panel.options(**layer.selects))
 
 
+def test_a_panel_that_has_nothing_to_show_is_left_out_on_the_screen() -> None:
+    def shown(name: str, **values: Any) -> set[str]:
+        return {panel.name for panel in CARDS[name].of(to_dict(CARDS[name].settings()) | values).panels}
+
+    assert "forecast" not in shown("recurrent")
+    assert "forecast" in shown("recurrent", task="series")
+    assert "neighbours" not in shown("recurrent", task="adding")
+    assert "attention" not in shown("gan")
+    assert "attention" in shown("gan", discriminator="transformer")
+    assert "follows" in shown("bert", next_sentence=True)
+    assert CARDS["gan"].of({}) is CARDS["gan"].of({"lr": 1.0}), "it is not made anew at every tick"
+
+
 @pytest.mark.parametrize("card", SHOWN, indirect=True)
 def test_a_forward_pass_ends_in_what_the_model_answers(build: Callable[..., Task[Any]], card: Card) -> None:
     """The last layer of the picture against the stage's own answer, which is computed apart from it."""

@@ -126,6 +126,7 @@ card = Card(
             "is a random one.",
             Contexts,
             rows=3,
+            when=lambda it: bool(it.get("next_sentence")),
         ),
         PanelCard(
             "norms",

@@ -133,6 +133,7 @@ card = Card(
             "The discriminator's first row is the class token, from which its output is read. Choose another sample in the panel Samples.",
             AttentionHead,
             rows=8,
+            when=lambda it: "transformer" in (it.get("generator"), it.get("discriminator")),
         ),
     ),
     stage=stages.Plane(panel="sample", option="latent_place", bounds=(-2.0, 2.0, -2.0, 2.0), shows="latent_plane", below=("forward",)),

@@ -133,6 +133,7 @@ card = Card(
             "A series is forecast from a place in its held-out part: each value is predicted from the ones before it, predictions "
             "included; the option ahead sets the length. For adding: predicted sums beside the true ones.",
             Forecast,
+            when=lambda it: it.get("task") in ("series", "adding"),
         ),
         PanelCard(
             "neighbours",
@@ -140,6 +141,7 @@ card = Card(
             "The tokens whose embeddings have the highest cosine similarity.",
             "Tokens that are used alike get similar embeddings. Before training the neighbours are random.",
             Neighbours,
+            when=lambda it: it.get("task", "text") == "text",
         ),
         PanelCard(
             "norms",
