@@ -470,3 +470,23 @@ async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkey
         monkeypatch.setattr(stage_module, "BEHIND_SECONDS", 0.0)
         app.stage.model_changed()
         await until(pilot, lambda: len(model.painted) == 3, "and a changed model, after a while")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SheetOptions(Options):
+    images: Annotated[int, Meta(ge=3, le=15)] = 7
+    """Images in each row and column."""
+
+
+async def test_a_plane_is_painted_with_as_many_images_as_can_be_made_out() -> None:
+    card = card_of(
+        stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0), shows="plane"),
+        PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
+        PanelCard("plane", "Plane", "What lies where.", "Help.", SheetOptions),
+    )
+    model = Painter()
+    app = StageApp(PlaneStage, card, model)
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: {"images": 3} in model.painted, "few in a small plane")
+        await pilot.resize_terminal(180, 50)
+        await until(pilot, lambda: model.painted[-1]["images"] == app.query_one(widgets.Plane).size.width // 9 > 5, "more in a large one")

@@ -201,7 +201,7 @@ class AutoencoderPanels:
     def latent_grid(self, options: LatentGrid) -> ImageGrid:
         """The outputs on a regular grid in the plane."""
         plane = self._plane(options)
-        steps = torch.linspace(-REACH, REACH, options.images)
+        steps = REACH * ((2 * torch.arange(options.images) + 1) / options.images - 1)  # each in the middle of the square that it fills
         y, x = torch.meshgrid(-steps, steps, indexing="ij")  # the top row has the largest y
         images = self.model.decode(plane.at(torch.stack([x.flatten(), y.flatten()], 1)))
         return ImageGrid(

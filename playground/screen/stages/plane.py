@@ -20,6 +20,7 @@ from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card
 from dlplay.engine.panels import AnyPanel, HeatMap, ImageGrid, Scatter
+from dlplay.engine.settings import fields
 from dlplay.screen.panels.options_bar import label
 from dlplay.screen.panels.panel_widgets import fill, widget_for, write_place
 from dlplay.screen.stages.stage import ActionStage
@@ -31,6 +32,10 @@ SMALL = 24
 """Cells of its width beside an answer that is a plane itself."""
 PLANE_SECONDS, SHEET_SECONDS = 1.0, 3.0
 """Between two questions while training, where the answer is a plane or a sheet of images, most of whose cells have to be sent."""
+IMAGES = "images"
+"""Option of a sheet of decoded images: how many stand in each of its rows and columns."""
+LEAST_IMAGE = 9
+"""Cells of the width of one of them below which little can be made out in it."""
 GAP = 2
 AROUND = 2
 """Rows of a scatter plot that are not its plane: the legend, and the axes."""
@@ -72,6 +77,7 @@ class PlaneStage(ActionStage):
     def on_resize(self) -> None:
         self._arrange()
         self.draw_message()
+        self.call_after_refresh(self.ask_question)  # another size may hold another number of images
 
     def _arrange(self) -> None:
         """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
@@ -128,6 +134,14 @@ class PlaneStage(ActionStage):
             self.ask_seconds = SHEET_SECONDS
         self.bar.show_figure(panel.figure)
         super().answered(panel)
+
+    def options_behind(self) -> dict[str, Any]:
+        """Of images, as many as can be made out."""
+        found = super().options_behind()
+        for field in fields(self.card.panel(self.stage.shows).options):
+            if field.name == IMAGES and field.low is not None and field.high is not None:
+                found[IMAGES] = int(min(max(self._plane.size.width // LEAST_IMAGE, field.low), field.high))
+        return found
 
     def show_behind(self, panel: AnyPanel) -> None:
         self._plane.show_picture(picture_of(panel))

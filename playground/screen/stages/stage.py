@@ -266,7 +266,7 @@ class ActionStage(EndsItsWork, Container):
         tells."""
         if not self.stage.shows or self.ask is None:
             return
-        options, now = filter_options(self.card.panel(self.stage.shows).options, self.options), time.monotonic()
+        options, now = self.options_behind(), time.monotonic()
         if options == self._behind:
             wait = self._behind_at + BEHIND_SECONDS - now if self._behind_is_old else 0.0
             if wait > 0 and self._next_behind is None:
@@ -283,6 +283,10 @@ class ActionStage(EndsItsWork, Container):
         self._next_behind = None
         if self.can_be_seen():
             self.ask_question()
+
+    def options_behind(self) -> dict[str, Any]:
+        """Those of the tab's options that the picture behind takes."""
+        return filter_options(self.card.panel(self.stage.shows).options, self.options)
 
     def show_behind(self, panel: AnyPanel) -> None:
         """Show the picture that stands behind what a person does."""
