@@ -383,3 +383,18 @@ async def test_a_layer_of_a_forward_pass_is_the_one_that_other_panels_show() -> 
         await until(pilot, lambda: app.picked == [("layer", 1)], "the option is set")
         await until(pilot, lambda: strip.selected == 2, "and marked")
         assert next(each for each in app.inspector.views(app.options) if each.panel == "maps").options["layer"] == 1
+
+
+async def test_what_the_model_before_said_is_told_apart_until_the_new_one_answers() -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(60, 24)) as pilot:
+        await until(pilot, lambda: app.names() == ["images", "maps"], "two panels")
+        app.inspector.show(View("images"), grid())
+        app.inspector.another_model()
+        view = app.view("images")
+        assert hint(view) == "of the model before · Pick one."
+        assert view.has_class("-stale")
+        assert not app.view("maps").has_class("-stale"), "it has shown nothing"
+        app.inspector.show(View("images"), grid())
+        assert hint(view) == "Pick one."
+        assert not view.has_class("-stale")

@@ -129,3 +129,18 @@ async def test_a_layer_is_selected_with_keys_and_mouse_where_it_can_be() -> None
         widget.show([Layer("read", labels=["the"])])
         await pilot.press("enter")
         assert len(app.heard) == 3, "there is nothing to select any more"
+
+
+async def test_names_are_told_apart_where_there_is_little_room_and_one_number_has_no_bar() -> None:
+    widget = LayerStrip()
+    async with Stage(widget).run_test(size=(38, 5)):
+        widget.show([
+            Layer("x", values=[1.0]), Layer("y", values=[1.0]), Layer("Q", labels=["push left", "push right"], values=[1.0, 2.0])
+        ])  # fmt: skip
+        rows = "\n".join(text(widget))
+        assert "left" in rows
+        assert "right" in rows
+        assert "push" not in rows
+        widget.show([Layer("score", labels=["score"], values=[-0.5])])
+        assert "█" not in "\n".join(text(widget))
+        assert "-0.50" in "\n".join(text(widget))

@@ -146,6 +146,23 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
 
 
 FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy="lower lr")
+
+
+@pytest.mark.parametrize(("reason", "words"), [("minutes", "■ time is up"), ("until", "■ goal reached"), ("steps", "■ finished")])
+async def test_a_run_that_ended_before_its_last_step_says_why(tmp_path: Path, reason: str, words: str) -> None:
+    run = directory.create(tmp_path, "convnet", {"steps": 900})
+    with Journal(run.journal_path) as journal:
+        journal.append(
+            Started(
+                architecture="convnet", name="it", settings={"steps": 900}, device="cpu", device_name="", threads=1, parameters=1, data="",
+            )
+        )  # fmt: skip
+        journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
+        journal.append(Finished(step=50, reason=reason, metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0))
+    async with opened(tmp_path, tab="convnet", attach=run.name) as (app, _):
+        await until(lambda: words in part_text(app, "RunBar"))
+
+
 FINISHED = Finished(step=50, reason="steps", metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0)
 
 

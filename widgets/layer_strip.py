@@ -271,14 +271,25 @@ def _words(words: Sequence[str], width: int, height: int, palette: Palette) -> l
     return [[Segment(fit(line, width), palette.style("text"))] for line in lines[-height:]]
 
 
+def _told_apart(labels: list[str]) -> list[str]:
+    """Without the words that all of them begin with."""
+    words = [label.split() for label in labels]
+    shared = 0
+    while len(words) > 1 and all(len(each) > shared + 1 and each[shared] == words[0][shared] for each in words):
+        shared += 1
+    return [" ".join(each[shared:]) for each in words] if shared else labels
+
+
 def _bars(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
     """A line for each label: the label, its value, and behind both a bar as long as the value."""
     labels, values = [plain(label) for label in layer.labels], [float(value) for value in layer.values]
+    if max(map(cell_len, labels), default=0) > width - 6:
+        labels = _told_apart(labels)
     high = max((abs(value) for value in values if np.isfinite(value)), default=0.0) or 1.0
     figures = [f"{100 * value:.0f} %" if layer.percent else f"{value:.2f}" for value in values]
     figure_width = max(map(cell_len, figures), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(3, width - figure_width - 2))
-    bar = width - label_width - figure_width - 2
+    bar = width - label_width - figure_width - 2 if len(values) > 1 or layer.percent else 0  # one number alone has no length to compare
     found: list[Row] = []
     for i, (label, value, figure) in enumerate(zip(labels, values, figures, strict=True)):
         chosen = i == layer.chosen

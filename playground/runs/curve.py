@@ -75,6 +75,9 @@ def read(item: Shipped, metric: str, better: Literal["higher", "lower"]) -> Hist
             raise CheckpointError(f"{path} does not hold the curves of a shipped model: {error}") from None
     else:
         found = Curves(training={}, held_out={name: [(0, value), (record.step, value)] for name, value in item.metrics.items()})
+    for name, value in item.metrics.items():  # the curve may be of another machine's training; the model itself was measured
+        if found.held_out.get(name) and found.held_out[name][-1][0] >= record.step:
+            found.held_out[name][-1] = found.held_out[name][-1][0], value
     history = History(metric, better)
     for group, known in ((found.training, history.training), (found.held_out, history.held_out)):
         for name, points in group.items():

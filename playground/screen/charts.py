@@ -184,7 +184,8 @@ class Chart(Vertical):
             return ""
         metric = self.card.held_out[0]
         better = history.better if metric == history.metric else self.card.direction
-        best = history.best(metric, better) if better else None
+        several = len(history.held_out.get(metric, ())) > 1
+        best = history.best(metric, better) if better and several else None
         return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
 
 

@@ -98,7 +98,7 @@ def works_while_typing(key: str) -> bool:
 # --- the footer ---------------------------------------------------------------------------------------------------------------------
 
 GAP = 2
-ALWAYS_SHOWN = ("help", "quit")
+ALWAYS_SHOWN = ("train", "help", "quit")
 Hint = tuple[str, str, ActiveBinding]
 
 
@@ -156,7 +156,7 @@ class KeyHints(Widget):
         return "escape", "back", ActiveBinding(self.screen, Binding("escape", "minimize", "back"), True, "")
 
     def render(self) -> Content:
-        """As many as fit; help and quit always do, at the right."""
+        """As many as fit; train, help and quit always do, at the right."""
         width, height = self.content_size.width, max(1, self.content_size.height)
         last = [hint for hint in self._hints if hint[2].binding.action in ALWAYS_SHOWN]
         room = width - sum(_width(hint) for hint in last)

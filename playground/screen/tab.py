@@ -123,6 +123,8 @@ class ArchitectureTab(Vertical):
         self._new_panels: dict[str, tuple[View, AnyPanel | str, int]] = {}
         """Those that arrived since the last drawing, by name."""
         self._answering: object = None
+        self._answered_by: object = None
+        """Who answers the panels; what they show until then is of the model before."""
         self._act_lock = asyncio.Lock()
         self._acting = 0
         self._pages = [(CURVES, "Curves"), (INSPECT, "Inspect"), (SETTINGS, "Settings")]
@@ -345,6 +347,10 @@ class ArchitectureTab(Vertical):
         self._run_bar.show(self.run_bar_state())
         self.runs.compare(variant, self._others(variant, settings))
         self.runs.poll(link.run.name if link.run is not None else "", link.state)
+        if link.answering is not self._answered_by:
+            self._answered_by = link.answering
+            for inspector in self.inspectors:
+                inspector.another_model()
         panels, self._new_panels = self._new_panels, {}
         training = link.run is None or link.state in ("starting", "training")
         for inspector in self.inspectors:
@@ -406,6 +412,7 @@ class ArchitectureTab(Vertical):
             state=link.state,
             name=link.run.name if link.run is not None else "",
             phase=link.phase,
+            reason=history.finished.reason if history.finished is not None else "",
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),
             past=link.past,

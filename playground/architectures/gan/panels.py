@@ -125,9 +125,9 @@ class GANPanels:
         return Layers(
             layers=[
                 forward.state("latent", latent[0]),
-                *forward.hidden(made, "generator"),
+                *forward.hidden(made, "gen"),
                 shown,
-                *forward.hidden(judged, "discriminator"),
+                *forward.hidden(judged, "disc"),
                 Layer(title=self._output_name, labels=[""], values=[score], percent=self.has_logits),
             ],
             figure=f"{self._output_name} {score:.3g}",

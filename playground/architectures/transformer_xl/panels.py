@@ -218,7 +218,7 @@ class TransformerXLPanels:
     def evaluation_speed(self, options: Speed) -> Lines:
         """Tokens per second with a memory, with a key-value cache, and with the whole window recomputed for every token."""
         if options.measurement == 0:
-            return Lines(x=[], series={}, caption="set measurement to 1 to measure now; training waits about four seconds")
+            return Lines(x=[], series={}, caption="one step of measurement ( ] ) measures now; training waits about four seconds")
         block, device = self.settings.block_size, self.task.device
         speeds = remember(self.task.speeds, options.measurement, lambda: measure_speeds(self.model, block, device))
         return Lines(

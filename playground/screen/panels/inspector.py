@@ -119,6 +119,11 @@ class Inspector(Vertical):
         if view.panel in self._views:
             self._views[view.panel].show(panel, view.options, step)
 
+    def another_model(self) -> None:
+        """What the panels show is of a model that answers no more, until the next one does."""
+        for view in self._views.values():
+            view.another_model()
+
     def set_step(self, step: int | None) -> None:
         """The step at which the run stands; None while it trains. Panels of another step say so."""
         for view in self._views.values():

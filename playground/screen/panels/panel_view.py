@@ -118,6 +118,8 @@ class PanelView(Vertical, can_focus=True):
         """An answer that came before the parts of this widget."""
         self._reverted = False
         """Whether that change was refused and undone."""
+        self._waits = False
+        """Another model is to answer than the one whose answer is shown."""
 
     def compose(self) -> ComposeResult:
         yield self._bar
@@ -149,7 +151,7 @@ class PanelView(Vertical, can_focus=True):
         except (ValueError, IndexError, TypeError) as error:
             self.fail(f"this answer cannot be drawn: {error}")
             return
-        self.panel, self._step = panel, step
+        self.panel, self._step, self._waits = panel, step, False
         self._mark_layer()
         if self._answers_pending(options):
             self._pending = None
@@ -157,6 +159,12 @@ class PanelView(Vertical, can_focus=True):
             self.problem = ""
         self._bar.show_figure(panel.figure)
         self._explain()
+
+    def another_model(self) -> None:
+        """Another model is to answer from now on: what is shown is of the one before."""
+        if self.panel is not None:
+            self._waits = True
+            self._explain()
 
     def set_step(self, step: int | None) -> None:
         """The step at which the run stands, None while it trains: a panel of another step says so."""
@@ -208,9 +216,11 @@ class PanelView(Vertical, can_focus=True):
 
     def _explain(self) -> None:
         stale = bool(self.problem) and not self._reverted and self.panel is not None
-        self.set_class(stale, "-stale")
+        self.set_class(stale or self._waits, "-stale")
         text = (self.panel.caption if self.panel is not None else "") or self.card.hint
-        if self._step is not None and self._now is not None and self._step != self._now:
+        if self._waits:
+            text = f"of the model before · {text}"
+        elif self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
         shown = f"as of step {self._step:,}" if self._step is not None else "the answer before"
         problem = f"✗ {self.problem} · shown: {shown}" if stale else f"✗ {self.problem}"

@@ -25,6 +25,8 @@ STATES = {
     "failed": ("✗", "failed", "$text-error"),
 }
 """Glyph, word and colour of every state."""
+ENDS = {"minutes": "time is up", "until": "goal reached"}
+"""Words for a run that ended before its last step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,8 @@ class RunBarState:
     held_out: tuple[str, str] = ("", "")
     saved_at: float | None = None
     problem: str = ""
+    reason: str = ""
+    """Why it has ended."""
 
 
 class RunBar(Widget):
@@ -74,6 +78,7 @@ class RunBar(Widget):
     def render(self) -> Content:
         state, width = self.state, self.content_size.width
         glyph, word, colour = STATES.get(state.state, STATES["empty"])
+        word = ENDS.get(state.reason, word) if state.state == "finished" else word
         parts: list[Content] = [Content.styled(f"{glyph} {word:<12}", colour)]
         if state.problem:
             parts.append(Content.styled(state.problem, "$text-error"))
