@@ -15,6 +15,7 @@ from textual._xterm_parser import XTermParser
 from textual.command import CommandList
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
+from textual.widgets.input import Selection
 
 from dlplay import architectures
 from dlplay.engine.commands import AnyCommand
@@ -274,6 +275,18 @@ async def test_a_page_that_was_turned_to_while_the_tab_opened_stays(tmp_path: Pa
 async def test_the_footer_of_a_sentence_begins_with_the_way_to_type_it(tmp_path: Path) -> None:
     async with opened(tmp_path, (80, 24), tab="bert") as (app, _):
         await until(lambda: screen_text(app).splitlines()[-1].strip().startswith("/ type the line"))
+
+
+async def test_what_is_typed_after_the_slash_replaces_what_stood_in_the_line(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await pilot.press("slash")
+        line = app.tab.query_one("PromptLine", Input)
+        await until(lambda: app.focused is line)
+        await until(lambda: line.selection == Selection(0, len(line.value)))
+        await pilot.press(*"an")
+        await until(lambda: line.value == "an")
+        await pilot.press("escape", "slash", "end", *" x")
+        await until(lambda: line.value == "an x")
 
 
 async def test_the_help_of_a_line_holds_its_own_keys_and_nothing_that_does_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dlplay.runs.launch import Launched
 from dlplay.runs.launcher import Process
 from dlplay.runs.lock import RunLock, holder
 from dlplay.screen.run.peer import Peer, PeerDied
+from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
@@ -260,3 +261,23 @@ async def test_a_model_whose_process_ends_without_a_word_is_told_in_words(tmp_pa
     monkeypatch.setattr(Peer, "launch", launch)
     async with opened(tmp_path, tab="convnet", explore=True) as (app, _):
         await until(lambda: "convnet-digits could not be opened" in screen_text(app) and "ended before it answered" in screen_text(app))
+
+
+async def test_a_chart_that_fills_the_window_goes_on_growing(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "convnet", {"steps": 300})
+    with Journal(run.journal_path) as journal:
+        journal.append(
+            Started(
+                architecture="convnet", name="it", settings={"steps": 300}, device="cpu", device_name="", threads=1, parameters=1, data="",
+            )
+        )  # fmt: skip
+        journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
+        async with opened(tmp_path, tab="convnet", attach=run.name) as (app, pilot):
+            chart = app.tab.query(LineChart).first()
+            await until(lambda: any(curve.x[-1] == 50 for curve in chart.curves if not curve.behind))
+            chart.focus()
+            await until(lambda: chart.has_focus)
+            await pilot.press("m")
+            await until(lambda: app.screen.maximized is not None)
+            journal.append(Stepped(first=51, step=100, metrics={"train_loss": [0.5] * 50}, seconds=2.0))
+            await until(lambda: any(curve.x[-1] == 100 for curve in chart.curves if not curve.behind), 20)

@@ -362,6 +362,11 @@ def bars_shown(app: StageApp) -> str:
     return " ".join(label for bars in app.query(widgets.Bars) if bars.display for label in bars.labels)
 
 
+def chosen_tool(app: StageApp) -> str:
+    groups = app.query_one(".actions", Flow)._groups
+    return next(piece.text for group in groups for piece in group if piece.style == "flow--chosen")
+
+
 async def test_a_drag_draws_and_the_answer_follows() -> None:
     model = Model()
     app = StageApp(PadStage, PAD, model)
@@ -391,6 +396,10 @@ async def test_drawing_with_keys_and_stepping_through_images() -> None:
         await until(pilot, lambda: model.asked[-1][1].get("image") == 1, "the next image")
         await pilot.press("p", "down", "down", "p")
         await until(pilot, lambda: model.asked[-1][1].get("drawing"), "a stroke by keys")
+        await pilot.press("x")
+        await until(pilot, lambda: chosen_tool(app) == "erase", "the line says what strokes do now")
+        await pilot.press("x")
+        await until(pilot, lambda: chosen_tool(app) == "brush", "and now")
         actions = app.query_one(".actions", Flow)
         place = actions.place("clear")
         assert place is not None

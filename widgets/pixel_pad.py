@@ -49,6 +49,9 @@ class PixelPad(Surface):
         def control(self) -> PixelPad:
             return self.widget
 
+    class ToolChanged(Message):
+        """Strokes draw now, or erase."""
+
     def __init__(
         self, rows: int, columns: int, levels: float = 16, *, name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
@@ -180,11 +183,13 @@ class PixelPad(Surface):
     def action_toggle_eraser(self) -> None:
         self.erasing = not self.erasing
         self.repaint()
+        self.post_message(self.ToolChanged())
 
     def action_clear(self) -> None:
         self._ink[:] = 0
         self.pen_down = self.erasing = False
         self._changed()
+        self.post_message(self.ToolChanged())
 
     # Mouse
 

@@ -227,9 +227,10 @@ class ChartColumn(Vertical):
         """Draw the history if it, or that of a run behind it, has changed since the last call."""
         self._history, self._companions = history, companions
         drawn = (id(history), history.revision, companions.revision)
-        if drawn != self._drawn and self.is_mounted and self.size.height:
+        filling = self.is_mounted and (largest := self.screen.maximized) is not None and self in largest.ancestors  # then this has no size
+        if drawn != self._drawn and self.is_mounted and (self.size.height or filling):
             self._drawn = drawn
-            if self._relevant() != self._arranged:
+            if self._relevant() != self._arranged and not filling:
                 self._arrange()
             draw_together([chart for chart in self._arranged if chart.display], history, companions, self._settings)
 

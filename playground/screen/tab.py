@@ -37,6 +37,7 @@ from dlplay.screen.recent_runs import RecentRuns
 from dlplay.screen.run.controls import Offer, RunControls
 from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.run.run_link import RunLink
+from dlplay.screen.stages.prompt_line import PromptLine
 from dlplay.screen.stages.stage import ActionStage
 from dlplay.widgets import LineChart
 
@@ -212,12 +213,14 @@ class ArchitectureTab(Vertical):
         """Whether one part is shown at a time."""
         return self.has_class("-pages")
 
-    def _focus_if_visible(self, target: Widget) -> None:
+    def _focus_if_visible(self, target: Widget, to_type: bool = False) -> None:
         """The window may have become too small since this was asked for: then it gets the focus afterwards."""
         if self.has_class("-small"):
             self._focus_before = target
         else:
             target.focus()
+            if to_type and isinstance(target, PromptLine):
+                target.select_text()
 
     def _restore_focus(self) -> None:
         """A hidden part loses the focus; it gets it back when the window is large enough again."""
@@ -313,7 +316,7 @@ class ArchitectureTab(Vertical):
                 target = next(iter([*wanted, *targets]), None)
                 if target is not None:
                     self._page_to_focus = ""
-                    self.call_after_refresh(self._focus_if_visible, target)
+                    self.call_after_refresh(self._focus_if_visible, target, self._to_type)
                     return
 
     @on(PageBar.Chosen)

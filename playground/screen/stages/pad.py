@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
@@ -158,8 +158,10 @@ class PadStage(ActionStage):
             self._pad.erasing = event.target == "erase"
             self._draw_actions()
 
-    def on_key(self, event: events.Key) -> None:
-        self.call_after_refresh(self._draw_actions)  # the pad's own keys change its tool
+    @on(widgets.PixelPad.ToolChanged)
+    def _tool_changed(self, event: widgets.PixelPad.ToolChanged) -> None:
+        event.stop()
+        self._draw_actions()
 
     def _draw_actions(self) -> None:
         erasing = self._pad.erasing

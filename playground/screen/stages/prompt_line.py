@@ -10,6 +10,7 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.widgets.input import Selection
 
 from dlplay.screen.line_input import LineInput
 from dlplay.widgets.drawing.text import plain
@@ -66,6 +67,10 @@ class PromptLine(LineInput):
         self.replace(text, start, end)
         if len(text) < len(event.text):
             self.post_message(self.Shortened(len(text), len(event.text)))
+
+    def select_text(self) -> None:
+        """Select what stands in the line, so that typing replaces it; an arrow key keeps it."""
+        self.selection = Selection(0, len(self.value))
 
     def action_leave(self) -> None:
         self.post_message(self.Left())

@@ -187,6 +187,7 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
 
     def action_write(self) -> None:
         self._line.focus()
+        self._line.select_text()
 
     def set_options(self, values: Mapping[str, Any]) -> None:
         """Options were changed elsewhere in the tab; another line drops the forced tokens, as when it is typed."""

@@ -288,6 +288,7 @@ class PromptStage(ActionStage, inherit_bindings=False):
 
     def action_write(self) -> None:
         self._line.focus()
+        self._line.select_text()
 
     def set_options(self, values: Mapping[str, Any]) -> None:
         if self.option.name in values and values[self.option.name] != self.passage.text:
@@ -340,8 +341,9 @@ class PromptStage(ActionStage, inherit_bindings=False):
             self.model_changed()
 
     def _show_line(self) -> None:
-        self._line.value = self.passage.text
-        self._line.cursor_position = len(self.passage.text)
+        if self._line.value != self.passage.text:  # else what is selected in it stays so
+            self._line.value = self.passage.text
+            self._line.cursor_position = len(self.passage.text)
 
     def _draw_passage(self) -> None:
         self._words = words_of(self.passage.pieces)
