@@ -54,7 +54,7 @@ def _traffic(architecture: str, screen: Terminal, wanted: float) -> list[Line]:
 
 
 def _keys(screen: Terminal, letters: str) -> list[Line]:
-    screen.send("4")  # to the prompt
+    screen.send("/")  # to the prompt, where what is typed replaces what stood there
     time.sleep(1.0)
     taken = []
     for letter in letters:
