@@ -194,3 +194,18 @@ def _player() -> Player:
     player._drawn = player._seen = None
     player._window = slice(0, 0)
     return player
+
+
+async def test_f2_folds_the_settings_again_wherever_the_focus_is_and_leaves_the_full_window(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await pilot.press("f2")
+        await until(lambda: app.tab.has_class("-settings") and app.tab.form.has_focus_within)
+        await pilot.press("2")
+        await until(lambda: not app.tab.form.has_focus_within)
+        await pilot.press("f2")
+        await until(lambda: not app.tab.has_class("-settings"))
+        await pilot.press("2", "m")
+        await until(lambda: app.screen.maximized is not None)
+        await pilot.press("f2")
+        await until(lambda: app.screen.maximized is None and app.tab.has_class("-settings"))
+        await until(lambda: app.tab.form.has_focus_within)

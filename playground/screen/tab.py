@@ -245,10 +245,12 @@ class ArchitectureTab(Vertical):
 
     def show_page(self, number: str, *, to_type: bool = False) -> None:
         """Turn to a page and focus it, its line of text only `to_type`; where all are shown, only focus that part.
-        Settings unfold, or fold when they have the focus."""
+        Settings unfold, or fold when they are shown. A part that fills the window gives it back."""
         if number not in dict(self._pages):
             return
-        if not self.paged and number == SETTINGS and self.has_class("-settings") and self.form.has_focus_within:
+        if self.screen.maximized is not None:
+            self.screen.minimize()
+        if not self.paged and number == SETTINGS and self.has_class("-settings"):
             self.show_all_settings(False)
             if self.stage is not None:
                 self.show_page(TRY_IT)
