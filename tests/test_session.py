@@ -146,7 +146,7 @@ def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: 
         assert held is not None
         os.kill(held.pid, signal.SIGKILL)
         terminal.until("The run was interrupted")
-        assert "resumes from there" in terminal.text or "saved no checkpoint yet" in terminal.text
+        terminal.until(lambda: "resume from step" in terminal.text or "saved no checkpoint yet" in terminal.text)
         terminal.press("escape")
         terminal.until("□ interrupted")
         leave_line(terminal)
