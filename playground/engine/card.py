@@ -161,7 +161,7 @@ class Card:
                 charts=variant.charts,
                 panels=tuple(sorted(panels, key=lambda panel: bool(chosen) and panel.name != variant.answers)),
                 answers=variant.answers,
-                variants={},
+                variants={} if chosen else self.variants,
                 _found={},
             )
         return self._found[key]
