@@ -63,7 +63,7 @@ async def test_a_key_of_another_tab_does_nothing_here(tmp_path: Path, monkeypatc
 
 
 async def test_a_setting_that_is_a_drawing_opens_a_pad(tmp_path: Path) -> None:
-    async with opened(tmp_path, tab="gan") as (app, pilot):
+    async with opened(tmp_path, tab="gan", settings={"data": "drawn"}) as (app, pilot):
         form = app.tab.form
         size = form.fields["drawing"].pad
         assert size is not None

@@ -77,7 +77,13 @@ class PlaneStage(ActionStage):
     def on_resize(self) -> None:
         self._arrange()
         self.draw_message()
-        self.call_after_refresh(self.ask_question)  # another size may hold another number of images
+        if self.stage.shows:
+            self.call_after_refresh(self._ask_where_another_number_fits)
+
+    def _ask_where_another_number_fits(self) -> None:
+        """Another size may hold another number of images."""
+        if self.is_attached and self.children and self.options_behind() != self._behind:
+            self.ask_question()
 
     def _arrange(self) -> None:
         """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
