@@ -57,6 +57,8 @@ class PlaneStage(ActionStage):
         self._beside = Vertical(classes="answer")
         self._side = Vertical(classes="side")
         self._body: Widget | None = None
+        self._across = 0
+        """Cells that the plane is wide."""
 
     def compose(self) -> ComposeResult:
         yield self.bar
@@ -77,13 +79,8 @@ class PlaneStage(ActionStage):
     def on_resize(self) -> None:
         self._arrange()
         self.draw_message()
-        if self.stage.shows:
-            self.call_after_refresh(self._ask_where_another_number_fits)
-
-    def _ask_where_another_number_fits(self) -> None:
-        """Another size may hold another number of images."""
-        if self.is_attached and self.children and self.options_behind() != self._behind:
-            self.ask_question()
+        if self.stage.shows and self._behind is not None and self.options_behind() != self._behind:
+            self.ask_question()  # another number of images fits
 
     def _arrange(self) -> None:
         """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
@@ -99,7 +96,7 @@ class PlaneStage(ActionStage):
         small = side if self._body is None or not isinstance(self._body, widgets.Scatter) else min(side, SMALL)
         beside = side >= small + GAP + SMALL and self.chips.display  # there is room for the actions right of the small plane
         chips = self.chips.get_content_height(self.size, self.size, side) if self.chips.display and not beside else 0
-        plane = max(10, min(small, 2 * (rows - 1 - chips)))
+        self._across = plane = max(10, min(small, 2 * (rows - 1 - chips)))
         self._side.styles.layout = "horizontal" if beside else "vertical"
         self._side.styles.width, self._plane.styles.width, self._plane.styles.height = side, plane, plane // 2 + 1
         self.chips.styles.margin = (0, 0, 0, GAP if beside else 0)
@@ -146,7 +143,7 @@ class PlaneStage(ActionStage):
         found = super().options_behind()
         for field in fields(self.card.panel(self.stage.shows).options):
             if field.name == IMAGES and field.low is not None and field.high is not None:
-                found[IMAGES] = int(min(max(self._plane.size.width // LEAST_IMAGE, field.low), field.high))
+                found[IMAGES] = int(min(max(self._across // LEAST_IMAGE, field.low), field.high))
         return found
 
     def show_behind(self, panel: AnyPanel) -> None:
