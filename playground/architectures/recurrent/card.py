@@ -41,10 +41,7 @@ card = Card(
     better="lower",
     order=20,
     charts=(
-        ChartCard(
-            "Loss (nats per token)", train=("train_loss",), held_out=("val_loss",), log=True, per_token=True, when=_of("text", "copy")
-        ),
-        ChartCard("Loss (squared error)", train=("train_loss",), held_out=("val_loss",), log=True, when=_of("adding", "series")),
+        ChartCard("Loss", train=("train_loss",), held_out=("val_loss",), log=True, per_token=True),
         ChartCard("Next-token accuracy", held_out=("val_top1",), percent=True, per_token=True, when=_of("text", "copy")),
         ChartCard("Perplexity (held-out)", held_out=("val_perplexity",), log=True, per_token=True, when=_of("text", "copy")),
         ChartCard(
