@@ -160,3 +160,15 @@ def test_there_are_letters_for_every_pane_of_every_architecture() -> None:
     assert not set(OTHERS) & set("tcisrn")
     for card in architectures.cards().values():
         assert len(card.panels) + len(card.all_charts) <= len(OTHERS), card.name
+
+
+async def test_panes_for_which_no_letter_is_left_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A room of somebody else's may have more panels and charts than there are letters."""
+    monkeypatch.setattr("dlplay.screen.jump.OTHERS", "a")
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await laid_out(app)
+        await jump(app)
+        assert isinstance(app.screen, JumpScreen)
+        assert {pane.letter for pane in app.screen._panes.values()} == {"t", "c", "s", "r"}, "the first panel stands on the stage"
+        await pilot.press("c")
+        await until(lambda: app.focused and "LineChart" in app.focused._css_type_names)

@@ -24,6 +24,12 @@ from tests.screen_pilot import opened, part_text, screen_text, until
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
 
 
+def started(steps: int) -> Started:
+    """The first event of a run."""
+    settings = {"steps": steps}
+    return Started(architecture="convnet", name="it", settings=settings, device="cpu", device_name="", threads=1, parameters=1, data="")
+
+
 async def test_a_run_is_trained_changed_killed_resumed_and_left(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
         link = app.tab.link
@@ -153,11 +159,7 @@ FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy
 async def test_a_run_that_ended_before_its_last_step_says_why(tmp_path: Path, reason: str, words: str) -> None:
     run = directory.create(tmp_path, "convnet", {"steps": 900})
     with Journal(run.journal_path) as journal:
-        journal.append(
-            Started(
-                architecture="convnet", name="it", settings={"steps": 900}, device="cpu", device_name="", threads=1, parameters=1, data="",
-            )
-        )  # fmt: skip
+        journal.append(started(900))
         journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
         journal.append(Finished(step=50, reason=reason, metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0))
     async with opened(tmp_path, tab="convnet", attach=run.name) as (app, _):
@@ -234,11 +236,7 @@ async def test_a_run_that_is_over_before_there_is_a_connection_is_shown_as_it_en
     """One that goes on by itself, such as a member of a group of seeds, may end at any moment."""
     run = directory.create(tmp_path, "convnet", {"steps": 50})
     with Journal(run.journal_path) as journal:
-        journal.append(
-            Started(
-                architecture="convnet", name="it", settings={"steps": 50}, device="cpu", device_name="", threads=1, parameters=1, data="",
-            )
-        )  # fmt: skip
+        journal.append(started(50))
         journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
         journal.append(FINISHED)
     lock = RunLock(run.lock_path)
@@ -266,11 +264,7 @@ async def test_a_model_whose_process_ends_without_a_word_is_told_in_words(tmp_pa
 async def test_a_chart_that_fills_the_window_goes_on_growing(tmp_path: Path) -> None:
     run = directory.create(tmp_path, "convnet", {"steps": 300})
     with Journal(run.journal_path) as journal:
-        journal.append(
-            Started(
-                architecture="convnet", name="it", settings={"steps": 300}, device="cpu", device_name="", threads=1, parameters=1, data="",
-            )
-        )  # fmt: skip
+        journal.append(started(300))
         journal.append(Stepped(first=1, step=50, metrics={"train_loss": [1.0] * 50}, seconds=1.0))
         async with opened(tmp_path, tab="convnet", attach=run.name) as (app, pilot):
             chart = app.tab.query(LineChart).first()

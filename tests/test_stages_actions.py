@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from dlplay import widgets
 from dlplay.engine import stages
-from dlplay.engine.card import ActionCard, PanelCard
+from dlplay.engine.card import ActionCard, Card, PanelCard
 from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
@@ -432,6 +432,15 @@ async def test_a_world_without_time_waits_for_every_key(monkeypatch: pytest.Monk
         assert "a step a key" in message(app)
 
 
+def painted(options: type[Options]) -> Card:
+    """The plane, with a picture behind it that takes these options."""
+    return card_of(
+        stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0), shows="plane"),
+        PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
+        PanelCard("plane", "Plane", "What lies where.", "Help.", options),
+    )
+
+
 class Painter(Maker):
     """Has a picture of the whole plane as well."""
 
@@ -448,11 +457,7 @@ class Painter(Maker):
 
 async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_module, "BEHIND_SECONDS", 1000.0)
-    card = card_of(
-        stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0), shows="plane"),
-        PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
-        PanelCard("plane", "Plane", "What lies where.", "Help.", AcrossOptions),
-    )
+    card = painted(AcrossOptions)
     model = Painter()
     app = StageApp(PlaneStage, card, model)
     async with app.run_test(size=(80, 18)) as pilot:
@@ -479,11 +484,7 @@ class SheetOptions(Options):
 
 
 async def test_a_plane_is_painted_with_as_many_images_as_can_be_made_out() -> None:
-    card = card_of(
-        stages.Plane("sample", "latent", bounds=(-2.0, 2.0, -1.0, 1.0), shows="plane"),
-        PanelCard("sample", "Sample", "What lies there.", "Help.", LatentOptions),
-        PanelCard("plane", "Plane", "What lies where.", "Help.", SheetOptions),
-    )
+    card = painted(SheetOptions)
     model = Painter()
     app = StageApp(PlaneStage, card, model)
     async with app.run_test(size=(80, 20)) as pilot:

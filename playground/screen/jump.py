@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -23,7 +23,8 @@ from dlplay.screen.tab import CURVES, INSPECT, SETTINGS, TRY_IT, ArchitectureTab
 from dlplay.widgets import LineChart
 
 OTHERS = "abdefghjklmopquvwxyz"
-"""Letters of panels and further charts; the rest are those of panes that every tab has."""
+"""Letters of panels and further charts, of which a tab may have more: then the last ones have none. The other letters are those of panes
+that every tab has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,11 @@ class Pane:
 
 def panes(tab: ArchitectureTab, show_runs: Callable[[], object]) -> list[Pane]:
     """The panes of a tab: those that are seen, and those of its other pages."""
-    letters = {panel.name: OTHERS[number] for number, panel in enumerate(tab.card.panels)}
+    free = iter(OTHERS)
+    letters: dict[object, str] = dict(zip((panel.name for panel in tab.card.panels), free, strict=False))
+    letters |= zip(tab.card.all_charts, free, strict=False)
     found = [_part(tab, "t", "Try it", TRY_IT, tab.stage)] if tab.stage is not None else []
-    found += _charts(tab, OTHERS[len(letters) :])
+    found += _charts(tab, letters)
     for inspector in tab.inspectors:
         found += _panels(inspector, letters)
     if not _seen(tab.inspector):
@@ -58,19 +61,20 @@ def _part(tab: ArchitectureTab, letter: str, title: str, page: str, part: Widget
     return Pane(letter, title, lambda: tab.show_page(page), tab.place_of_page(page))
 
 
-def _charts(tab: ArchitectureTab, others: str) -> Iterator[Pane]:
+def _charts(tab: ArchitectureTab, letters: Mapping[object, str]) -> Iterator[Pane]:
     seen = [chart for chart in tab.query(Chart) if _seen(chart)]
     for chart in seen:
-        letter = "c" if chart is seen[0] else others[tab.card.all_charts.index(chart.card)]
-        yield Pane(letter, chart.card.title, chart.query_one(LineChart).focus, _corner(chart))
+        if letter := "c" if chart is seen[0] else letters.get(chart.card, ""):
+            yield Pane(letter, chart.card.title, chart.query_one(LineChart).focus, _corner(chart))
     if not seen:
         yield _part(tab, "c", "Curves", CURVES, None)
 
 
-def _panels(inspector: Inspector, letters: dict[str, str]) -> Iterator[Pane]:
+def _panels(inspector: Inspector, letters: Mapping[object, str]) -> Iterator[Pane]:
     if _seen(inspector):
         for panel, place in inspector.places():
-            yield Pane(letters[panel.name], panel.title, partial(inspector.go_to, panel.name), place)
+            if letter := letters.get(panel.name, ""):
+                yield Pane(letter, panel.title, partial(inspector.go_to, panel.name), place)
 
 
 def _seen(widget: Widget) -> bool:
