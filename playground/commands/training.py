@@ -125,7 +125,7 @@ def _steps(text: str) -> list[int]:
 def _check_questions(card: Card, panel: str, questions: dict[str, Any]) -> None:
     """Raises `SettingsError` for an option that the panel does not have."""
     for name in questions:
-        if name not in {item.name for item in fields(card.panel(panel).options)}:
+        if name != "do" and name not in {item.name for item in fields(card.panel(panel).options)}:  # `do` is for any panel
             others = [item.name for item in card.panels if name in {option.name for option in fields(item.options)}]
             raise SettingsError(f"the panel {panel} knows no --{name.replace('_', '-')}; add --panel {' or '.join(others)}", name)
 

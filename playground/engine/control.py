@@ -155,8 +155,10 @@ class Control:
         self.recorder.flush()
         try:
             self.task.change(changed)
+            self.task.train_with()
         except BaseException:
             self.task.change(settings)  # a room may have taken up a part of it
+            self.task.train_with()
             raise
         self.task.settings = changed
         self.until = until

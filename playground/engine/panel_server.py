@@ -10,13 +10,17 @@ import dataclasses
 import time
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, LiveEvent, Shown
 from dlplay.engine.failures import TrainingFailed, not_finite
-from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import Options, SettingsError, make
+from dlplay.engine.hooks import Site, recorded
+from dlplay.engine.interventions import Intervention, parse
+from dlplay.engine.panels import AnyPanel, beside
+from dlplay.engine.settings import Options, SettingsError, change, fields, make
 from dlplay.engine.task import Task, looking
 
 TIME_SHARE = 0.03
@@ -65,11 +69,32 @@ class WatchedPanel:
 
 
 def panel_of(task: Task[Any], card: PanelCard, options: dict[str, Any]) -> AnyPanel:
-    """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked."""
-    checked = make(card.options, options)
+    """The panel as of now. Raises `SettingsError` or `DataError`, worded for the person who asked.
+
+    Any panel takes the option `do`: interventions under which it is asked once more, so that it shows the answer before and after.
+    """
+    own = {item.name for item in fields(card.options)}
+    interventions = parse(str(options.get("do", ""))) if "do" not in own else ()
+    checked = make(card.options, {name: value for name, value in options.items() if name != "do" or name in own})
+
+    def asked(with_these: Options) -> AnyPanel:
+        if card.source:
+            answered: AnyPanel = getattr(card.load_source()(task), card.name)(with_these)
+            return answered
+        return task.panel(card.name, with_these)
+
+    def of_other_input(intervention: Intervention, site: Site) -> list[Tensor]:
+        with recorded([site]) as found:
+            asked(change(checked, *intervention.source))
+        return found[0]
+
     try:
         with looking(task):
-            return task.panel(card.name, checked)
+            answer = asked(checked)
+            if not interventions:
+                return answer
+            with task.touched(interventions, of_other_input):
+                return beside(answer, asked(checked), len(interventions))
     except (SettingsError, DataError):
         raise
     except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training

@@ -224,3 +224,14 @@ class Layers(Panel, frozen=True, kw_only=True):
 
 
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame | Layers
+
+
+def beside(before: AnyPanel, after: AnyPanel, interventions: int) -> AnyPanel:
+    """The answer after interventions, with the one before beside it where the kind has room for two."""
+    said = f"with {interventions} intervention{'s' * (interventions > 1)}"
+    caption = said + (f" · {after.caption}" if after.caption else "")
+    if isinstance(before, Bars) and isinstance(after, Bars) and not after.second:
+        known = dict(zip(before.labels, before.values, strict=True))
+        second = [known.get(label, 0.0) for label in after.labels]
+        return msgspec.structs.replace(after, second=second, names=["with interventions", "without"], caption=caption)
+    return msgspec.structs.replace(after, caption=caption)

@@ -37,16 +37,10 @@ import msgspec
 from msgspec import Meta
 
 from dlplay.engine.errors import DataError
+from dlplay.engine.errors import SettingsError as SettingsError
+from dlplay.engine.interventions import parse_lasting
 from dlplay.engine.paths import expanded
 from dlplay.engine.quantities import Minutes, Seed, Steps
-
-
-class SettingsError(ValueError):
-    """A setting that cannot be used: the words name the value, the bound and the way out."""
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,10 +88,14 @@ class Settings(Options):
     history: Annotated[int, Meta(ge=0, le=256, extra={"live": True, "least": "none"})] = 32
     """Checkpoints kept along the way, about even in log(step) and within 200 MB, to look back at and to branch from; 0 keeps none."""
 
+    train_with: Annotated[str, Meta(max_length=2000, extra={"live": True})] = ""
+    """Interventions that the training itself runs with, such as blocks.1.head.3=0; numbers alone: =0, *2, +0.5 or =skip. Empty: none."""
+
     def check(self) -> None:
         """Raises `SettingsError`."""
         parse_until(self.until)
         parse_seeds(self.seeds)
+        parse_lasting(self.train_with)
 
     def unused(self) -> dict[str, str]:
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":

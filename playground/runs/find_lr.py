@@ -50,6 +50,7 @@ def measure(card: Card, settings: Settings, start: str, runs_dir: Path, steps: i
         task.step = 0
     else:
         task = card.load_task()(settings, devices.prepare(settings), None)
+        task.train_with()
     return range_test(task, steps)
 
 

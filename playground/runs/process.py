@@ -287,7 +287,9 @@ def prepare(
 def _with_assets(card: Card, settings: Settings, device: torch.device, assets: Any, source: str) -> Task[Any]:
     """A task of the assets in the checkpoint `source`; without assets they are derived from the data."""
     try:
-        return card.load_task()(settings, device, assets)
+        task = card.load_task()(settings, device, assets)
+        task.train_with()
+        return task
     except (DataError, SettingsError):
         raise
     except _MISFITS as error:

@@ -17,12 +17,14 @@ from dlplay.data.batches import Batches
 from dlplay.data.images import load_images
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.image_baselines import classification_accuracies
 from dlplay.parts.ink import ink_frame
 from dlplay.parts.optimizers import make_optimizer, update_rates
 
 EVAL_BATCH = 1000
+PROBED = 360
+"""Held-out images that `probe` reads."""
 
 
 class ConvNetTask(Task[ConvNetSettings]):
@@ -89,6 +91,11 @@ class ConvNetTask(Task[ConvNetSettings]):
             correct.append((logits.argmax(1) == labels).sum())
         count = len(self.test_labels)
         return {"test_loss": math.fsum(torch.stack(losses).tolist()) / count, "test_accuracy": sum(torch.stack(correct).tolist()) / count}
+
+    def probe(self) -> Probe:
+        """The cross-entropy of each of the first held-out images."""
+        logits = self.model(self.test_images[:PROBED].float())
+        return Probe(F.cross_entropy(logits, self.test_labels[:PROBED], reduction="none"), "loss (nats)")
 
     def change(self, settings: ConvNetSettings) -> None:
         super().change(settings)

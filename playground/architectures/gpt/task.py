@@ -15,11 +15,13 @@ from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
+PROBED = 2048
+"""Tokens of the held-out text that `probe` reads."""
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
 
@@ -96,6 +98,15 @@ class GPTTask(Task[GPTSettings]):
             logits = self.model.head(self.model.residuals(part[:, :-1])[-1][:, -last:])  # (windows, last, V)
             scores.add(logits.flatten(0, 1), part[:, -last:].flatten())
         return held_out_metrics(scores, self.corpus)
+
+    def probe(self) -> Probe:
+        """The mean loss of each of the first windows of the held-out text."""
+        block = self.settings.block_size
+        count = max(2, min(PROBED // block, (len(self.held_out) - 1) // block))
+        windows = self.held_out.unfold(0, block + 1, block)[:count]  # (windows, T + 1)
+        logits = self.model(windows[:, :-1])  # (windows, T, V)
+        losses = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
+        return Probe(losses.mean(dim=1), "loss (nats per token)")
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)

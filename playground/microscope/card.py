@@ -1,0 +1,38 @@
+"""The panels that every architecture has, as its card shows them. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dlplay.engine.card import Card, PanelCard
+from dlplay.microscope.options import Ablations, Effect
+
+SOURCE = "dlplay.microscope.panels:Microscope"
+
+PANELS = (
+    PanelCard(
+        "effect",
+        "Effect of interventions",
+        "What the interventions cost on held-out data: mean difference, with a 95 % interval.",
+        "The same held-out examples are measured without and with each intervention, and with all of them. The interval is that of the "
+        "mean of the differences; one that holds 0 may be chance. Interventions are on while somebody looks: training never sees them.",
+        Effect,
+        rows=6,
+        source=SOURCE,
+    ),
+    PanelCard(
+        "ablations",
+        "What each part carries",
+        "By how much the held-out measure changes without each part: the larger, the more hangs on it.",
+        "Each attention head, channel or unit is replaced by its mean over held-out data, one at a time, and the held-out examples are "
+        "measured again. Other parts may stand in for an ablated one, so that a small change does not say that it does nothing.",
+        Ablations,
+        source=SOURCE,
+    ),
+)
+
+
+def with_microscope(card: Card) -> Card:
+    """The card with these panels behind its own; a panel of the room with the name of one of these takes its place."""
+    own = {panel.name for panel in card.panels}
+    return dataclasses.replace(card, panels=(*card.panels, *(panel for panel in PANELS if panel.name not in own)), _found={})

@@ -1,0 +1,128 @@
+"""The answers of the panels that every architecture has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlplay.engine import hooks
+from dlplay.engine.interventions import Intervention, parse
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Table
+from dlplay.engine.settings import SettingsError
+from dlplay.engine.task import Probe, Task
+from dlplay.microscope.options import Ablations, Effect
+
+MOST_ABLATED = 256
+"""Parts that are ablated one after the other, at most."""
+
+
+class Microscope:
+    """A method is a panel, named as on the card."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        self.task = task
+
+    def effect(self, options: Effect) -> Table:
+        """The held-out measure without and with each intervention, and with all of them."""
+        interventions = parse(options.do)
+        without = self.task.measure()
+        rows = [["none", f"{_mean(without):.4g}", "", ""]]
+        for each in interventions:
+            rows.append([str(each), *_compared(without, self._with(each))])
+        if len(interventions) > 1:
+            rows.append(["all of them", *_compared(without, self._with(*interventions))])
+        count = len(without.values)
+        examples = f"{count} held-out examples" if count > 1 else "all held-out data as one number, so there is no interval"
+        columns = ["intervention", f"held-out {without.name}", "difference", "95 % interval"]
+        return Table(columns=columns, rows=rows, right=[1, 2, 3], figure=rows[-1][2], caption=examples)
+
+    def ablations(self, options: Ablations) -> AnyPanel:
+        """The mean change of the held-out measure without each part."""
+        kind: Any = "mean" if options.by == "mean" else "set"
+        without = self.task.measure()
+        heads = hooks.heads(self.task.models)
+        if not options.part and heads:
+            return self._heads(list(heads), kind, without)
+        part = options.part or self._first_layer()
+        site = hooks.find(self.task.models, part)
+        with hooks.recorded([site]) as [passes]:
+            self.task.measure()
+        if not passes:
+            raise SettingsError(f"--part {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "part")
+        units = passes[0].shape[hooks.unit_axis(passes[0])]
+        shown = min(units, MOST_ABLATED)
+        costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in range(shown)]
+        cut = f" · the first {shown} of {units}" if shown < units else ""
+        worst = max(range(shown), key=lambda unit: abs(costs[unit]))
+        return Bars(
+            labels=[str(unit) for unit in range(shown)],
+            values=costs,
+            chosen=worst,
+            figure=f"{part}[{worst}] {costs[worst]:+.3g}",
+            caption=f"change of the held-out {without.name}, of {_mean(without):.4g}{cut}",
+        )
+
+    def _heads(self, addresses: list[str], kind: Any, without: Probe) -> AnyPanel:
+        costs = {address: self._cost(Intervention(address, kind), without) for address in addresses}
+        owners = list(dict.fromkeys(_owner(address) for address in addresses))
+        most = max(_number(address) for address in addresses) + 1
+        grid = torch.zeros(len(owners), most)
+        for address, cost in costs.items():
+            grid[owners.index(_owner(address)), _number(address)] = cost
+        worst = max(addresses, key=lambda address: abs(costs[address]))
+        return HeatMap(
+            values=Array.of(grid),
+            rows=owners,
+            columns=[f"head {head}" for head in range(most)],
+            signed=True,
+            figure=f"{worst} {costs[worst]:+.3g}",
+            caption=f"change of the held-out {without.name}, of {_mean(without):.4g}",
+        )
+
+    def _with(self, *interventions: Intervention) -> Probe:
+        with self.task.touched(interventions):
+            return self.task.measure()
+
+    def _cost(self, intervention: Intervention, without: Probe) -> float:
+        return float((self._with(intervention).values - without.values).mean())
+
+    def _first_layer(self) -> str:
+        """The first module without children that has weights."""
+        for name, module in hooks.modules(self.task.models).items():
+            if not list(module.children()) and list(module.parameters(recurse=False)):
+                return name
+        raise SettingsError("this model has no layer with weights", "part")
+
+
+def interval(differences: Tensor) -> tuple[float, float] | None:
+    """95 % interval of the mean of differences (n,), by its standard error and Student's t; None of a single one."""
+    count = len(differences)
+    if count < 2:
+        return None
+    from scipy import stats
+
+    mean, error = float(differences.mean()), float(differences.std()) / math.sqrt(count)
+    reach = float(stats.t.ppf(0.975, count - 1)) * error
+    return mean - reach, mean + reach
+
+
+def _compared(without: Probe, with_it: Probe) -> list[str]:
+    differences = (with_it.values - without.values).cpu().double()
+    found = interval(differences)
+    words = "" if found is None else f"{found[0]:+.3g} to {found[1]:+.3g}"
+    return [f"{_mean(with_it):.4g}", f"{float(differences.mean()):+.3g}", words]
+
+
+def _mean(probe: Probe) -> float:
+    return float(probe.values.mean())
+
+
+def _owner(head: str) -> str:
+    return head.rpartition(".head.")[0]
+
+
+def _number(head: str) -> int:
+    return int(head.rpartition(".")[2])
