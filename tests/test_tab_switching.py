@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,18 @@ async def test_a_dialog_that_comes_up_meanwhile_gets_no_key_that_was_meant_for_t
         assert len(app.screen_stack) == 2
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
+
+async def test_no_key_overtakes_the_one_before_it_while_the_screen_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        may, loop = slow_to_build(app, monkeypatch), asyncio.get_running_loop()
+
+        def busy(turns: int) -> None:
+            time.sleep(0.1)
+            if turns:
+                loop.call_soon(busy, turns - 1)
+
+        typed(app, "alt+8", "escape")
+        busy(20)
+        await until(lambda: app._held, 5)  # the second waits for the tab that the first one opens
+        may.set()
+        await until(lambda: "bert" in app.tabs and not app._typed)

@@ -16,6 +16,8 @@ from textual.timer import Timer
 
 PATIENCE = 0.3
 """Seconds that a key may keep the next one waiting: what it started goes on longer, or its widget has gone."""
+TURNS = 10
+"""In which that time is measured, one timer after the other: while the program is too busy to handle the key it passes slowly as well."""
 
 
 class Landed(Message, bubble=True):
@@ -93,9 +95,16 @@ class KeysInOrder(App[None]):
 
     async def _deliver(self, event: events.Event) -> None:
         self._target = self.focused or self.screen
-        self._patience = self.set_timer(PATIENCE, lambda: self.post_message(Landed(event, last=True)))
+        self._wait(event, TURNS)
         await super().on_event(event)
         self._target.post_message(Landed(event, last=False))
+
+    def _wait(self, event: events.Event, turns: int) -> None:
+        """Give the key up after so many turns, unless it lands before."""
+        if turns:
+            self._patience = self.set_timer(PATIENCE / TURNS, lambda: self._wait(event, turns - 1))
+        else:
+            self.post_message(Landed(event, last=True))
 
     async def on_landed(self, landed: Landed) -> None:
         if not self._typed or self._typed[0] is not landed.key:  # it was given up
