@@ -109,6 +109,7 @@ async def test_a_dialog_that_comes_up_meanwhile_gets_no_key_that_was_meant_for_t
         await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
 
+
 async def test_no_key_overtakes_the_one_before_it_while_the_screen_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path, tab="convnet") as (app, _):
         may, loop = slow_to_build(app, monkeypatch), asyncio.get_running_loop()

@@ -267,7 +267,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             if tab.card.name == self.opened and not self.covered:
                 tab.draw_changes()
                 if self.screen.maximized is not None:
-                    self.query_one("#maximised-run", RunBar).show(tab.run_bar_state())
+                    for bar in self.query("#maximised-run").results(RunBar):  # none is left while the screen is taken down
+                        bar.show(tab.run_bar_state())
             elif now >= self._poll_due:
                 tab.link.poll()
         if now >= self._poll_due:

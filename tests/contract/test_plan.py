@@ -6,12 +6,13 @@ import ast
 import inspect
 import sys
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dlplay import architectures
-from dlplay.engine.card import Card
+from dlplay.engine.card import ActionCard, Card, PanelCard
 from dlplay.engine.panels import Panel
 from dlplay.engine.settings import fields
 from dlplay.screen.keys import ACTIONS
@@ -76,10 +77,19 @@ def test_each_thing_is_in_its_file(card: Card) -> None:
 
 def test_a_method_is_a_panel_and_a_panel_is_a_method(card: Card) -> None:
     task = card.load_task()
-    for declared, kind in ((task.panels, card.panels), (task.actions, card.actions)):
-        answers = typing.get_type_hints(declared)["return"]
+    everybodys = [panel for panel in card.panels if panel.source]
+    own = [panel for panel in card.panels if not panel.source]
+    sources: list[tuple[typing.Any, Sequence[PanelCard | ActionCard]]] = [
+        (typing.get_type_hints(task.panels)["return"], own),
+        (typing.get_type_hints(task.actions)["return"], card.actions),
+        *(
+            (source, [panel for panel in everybodys if panel.load_source() is source])
+            for source in {each.load_source() for each in everybodys}
+        ),
+    ]
+    for answers, kind in sources:
         methods = {name: method for name, method in inspect.getmembers(answers, inspect.isfunction) if not name.startswith("_")}
-        assert set(methods) == {item.name for item in kind}
+        assert set(methods) == {item.name for item in kind}, answers
         for item in kind:
             hints = typing.get_type_hints(methods[item.name])
             returned = hints.pop("return")

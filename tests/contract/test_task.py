@@ -13,6 +13,7 @@ from dlplay.engine import stages, state
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.device import prepare
 from dlplay.engine.events import Shown
+from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars, Frame, Layers, Tokens
 from dlplay.engine.settings import Field, Options, SettingsError, fields, make, parse, show, to_dict
 from dlplay.engine.task import Task, looking, public_methods
@@ -99,7 +100,7 @@ def test_a_step_gives_numbers_that_stay_on_the_device(build: Callable[..., Task[
     assert task.parameters == sum(p.numel() for model in task.models.values() for p in model.parameters() if p.requires_grad)
     assert task.data
     assert set(task.baselines()) <= set(held_out)
-    assert set(public_methods(task.panels())) == {panel.name for panel in card.panels}
+    assert set(public_methods(task.panels())) == {panel.name for panel in card.panels if not panel.source}
     assert set(public_methods(task.actions())) == {action.name for action in card.actions}
 
 
@@ -182,10 +183,8 @@ def questions(panel: PanelCard) -> list[dict[str, Any]]:
 
 def ask(task: Task[Any], panel: PanelCard, values: dict[str, Any]) -> bytes:
     """The answer as it is sent, or the words of a refusal: where the data ends, only the task knows."""
-    options = make(panel.options, values)
     try:
-        with looking(task):
-            return encode(Shown(view=0, watch=1, panel=task.panel(panel.name, options)))
+        return encode(Shown(view=0, watch=1, panel=panel_of(task, panel, values)))
     except SettingsError as error:
         refused = error
     assert refused.field in values
@@ -221,7 +220,7 @@ def test_selecting_a_layer_of_a_forward_pass_sets_what_other_panels_take(build: 
             taken = [panel for panel in card.panels if layer.selects.keys() <= {field.name for field in fields(panel.options)}]
             assert taken
             for panel in taken if layer.selects else []:
-                task.panel(panel.name, panel.options(**layer.selects))
+                panel_of(task, panel, dict(layer.selects))
 
 
 def test_a_panel_that_has_nothing_to_show_is_left_out_on_the_screen() -> None:
