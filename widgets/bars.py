@@ -193,7 +193,7 @@ class Bars(Surface):
             at = min(width - 1, round(zero * width * 8) // 8)
             if row[at].text == " ":
                 row[at] = Segment("│", palette.style("faint"))
-        if index < len(self._second):
+        if index < len(self._second) and math.isfinite(self._second[index]):
             tick = palette.style("held_out", bold=True)
             at = min(width - 1, int(self._share(self._second[index], low, high) * width))
             filled = row[at].text == "█" and not palette.shaded

@@ -11,10 +11,11 @@ from dlplay.commands.parameters import (
 )
 from dlplay.commands.screen import open_screen
 from dlplay.engine.card import Card
+from dlplay.engine.interventions import written
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, fields, make, parse, to_dict
 from dlplay.flags import question_fields
-from dlplay.runs import directory
+from dlplay.runs import directory, saved_interventions
 from dlplay.runs.console import print_line
 
 TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "history", "seeds", "jobs")
@@ -70,6 +71,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         if not given.get("from"):
             settings = make(card.settings, from_checkpoint(card, {**given, "from": start}, runs_dir) | typed(card, given))
         panel = panel or card.of(to_dict(settings)).asked
+        if questions.get("do") == saved_interventions.SAVED:
+            questions["do"] = written(saved_interventions.read(directory.find(runs_dir, start.partition("@")[0])))
         _check_questions(card, panel, questions)
         return _ask(card, settings, start, runs_dir, panel, questions, given)
     own_code = code(card.settings, to_dict(settings))

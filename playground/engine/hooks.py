@@ -19,6 +19,11 @@ from torch import Tensor, nn
 from dlplay.engine.interventions import Intervention, indices
 from dlplay.engine.settings import SettingsError
 
+
+class NotReached(SettingsError):
+    """Nothing passed through a part while interventions were at work: they changed nothing."""
+
+
 NOISE_SEED = 20_261_128
 """Of the noise: the same question has the same answer."""
 
@@ -150,14 +155,31 @@ def applied(
         for each in done:
             stack.callback(each.register().remove)
         yield
+    _check_reached(done)
+
+
+def attach(
+    models: Mapping[str, nn.Module], interventions: Sequence[Intervention], run: Callable[[], object] | None
+) -> list[torch.utils.hooks.RemovableHandle]:
+    """Interventions that stay until the handles are removed, and need no data. `run` passes data through the models, to see that each is
+    one that acts; None where there are no data. Raises `SettingsError`."""
+    done = [_Done(intervention, find(models, intervention.part)) for intervention in interventions]
+    handles = [each.register() for each in done]
+    try:
+        if done and run is not None:
+            run()
+            _check_reached(done)
+    except BaseException:
+        for handle in handles:
+            handle.remove()
+        raise
+    return handles
+
+
+def _check_reached(done: Sequence[_Done]) -> None:
     for each in done:
         if not each.reached:
-            raise SettingsError(f"--do {each.intervention}: nothing passed through {each.site.address} here, so it changed nothing", "do")
-
-
-def attach(models: Mapping[str, nn.Module], interventions: Sequence[Intervention]) -> list[torch.utils.hooks.RemovableHandle]:
-    """Interventions that stay until the handles are removed, and need no data. Raises `SettingsError`."""
-    return [_Done(intervention, find(models, intervention.part)).register() for intervention in interventions]
+            raise NotReached(f"--do {each.intervention}: nothing passed through {each.site.address} here, so it changed nothing", "do")
 
 
 class _Done:

@@ -17,9 +17,9 @@ from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Answered, LiveEvent, Shown
 from dlplay.engine.failures import TrainingFailed, not_finite
-from dlplay.engine.hooks import Site, recorded
+from dlplay.engine.hooks import NotReached, Site, recorded
 from dlplay.engine.interventions import Intervention, parse
-from dlplay.engine.panels import AnyPanel, beside
+from dlplay.engine.panels import AnyPanel, beside, unaffected
 from dlplay.engine.settings import Options, SettingsError, change, fields, make
 from dlplay.engine.task import Task, looking
 
@@ -93,8 +93,12 @@ def panel_of(task: Task[Any], card: PanelCard, options: dict[str, Any]) -> AnyPa
             answer = asked(checked)
             if not interventions:
                 return answer
-            with task.touched(interventions, of_other_input):
-                return beside(answer, asked(checked), len(interventions))
+            try:
+                with task.touched(interventions, of_other_input):
+                    changed = asked(checked)
+            except NotReached:
+                return unaffected(answer)
+            return beside(answer, changed, len(interventions))
     except (SettingsError, DataError):
         raise
     except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training

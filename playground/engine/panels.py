@@ -232,6 +232,11 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int) -> AnyPanel:
     caption = said + (f" · {after.caption}" if after.caption else "")
     if isinstance(before, Bars) and isinstance(after, Bars) and not after.second:
         known = dict(zip(before.labels, before.values, strict=True))
-        second = [known.get(label, 0.0) for label in after.labels]
+        second = [known.get(label, math.nan) for label in after.labels]  # unknown where the answer before did not name it
         return msgspec.structs.replace(after, second=second, names=["with interventions", "without"], caption=caption)
     return msgspec.structs.replace(after, caption=caption)
+
+
+def unaffected(panel: AnyPanel) -> AnyPanel:
+    """An answer that interventions do not reach: one about the weights, for one."""
+    return msgspec.structs.replace(panel, caption="interventions do not act here" + (f" · {panel.caption}" if panel.caption else ""))

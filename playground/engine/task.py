@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dlplay.engine import hooks, state
-from dlplay.engine.dataset import Dataset, Generated
+from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.interventions import Intervention, parse
@@ -150,10 +150,16 @@ class Task(ABC, Generic[S]):
 
     def train_with(self) -> None:
         """Put the interventions of the setting `train_with` to work for good, in place of earlier ones. Raises `SettingsError`."""
-        handles = hooks.attach(self.models, parse(self.settings.train_with))
         for handle in self._trained_with:
             handle.remove()
-        self._trained_with = handles
+        self._trained_with = []
+        try:
+            with looking(self):
+                self._trained_with = hooks.attach(
+                    self.models, parse(self.settings.train_with), None if isinstance(self.dataset, Missing) else self.measure
+                )
+        except SettingsError as error:
+            raise SettingsError(str(error).replace("--do", "--train-with", 1), "train_with") from None
 
     @contextlib.contextmanager
     def touched(self, interventions: tuple[Intervention, ...], recordings: hooks.Recordings | None = None) -> Iterator[None]:

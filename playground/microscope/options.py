@@ -29,7 +29,7 @@ class Effect(Options):
 class Ablations(Options):
     """Which parts are ablated, one after the other."""
 
-    part: Address = ""
+    ablate: Address = ""
     """A module, whose units are ablated; empty: every attention head or, without any, every unit of the first layer."""
 
     by: Literal["mean", "zero"] = "mean"

@@ -44,14 +44,14 @@ class Microscope:
         kind: Any = "mean" if options.by == "mean" else "set"
         without = self.task.measure()
         heads = hooks.heads(self.task.models)
-        if not options.part and heads:
+        if not options.ablate and heads:
             return self._heads(list(heads), kind, without)
-        part = options.part or self._first_layer()
+        part = options.ablate or self._first_layer()
         site = hooks.find(self.task.models, part)
         with hooks.recorded([site]) as [passes]:
             self.task.measure()
         if not passes:
-            raise SettingsError(f"--part {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "part")
+            raise SettingsError(f"--ablate {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "ablate")
         units = passes[0].shape[hooks.unit_axis(passes[0])]
         shown = min(units, MOST_ABLATED)
         costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in range(shown)]
@@ -94,7 +94,7 @@ class Microscope:
         for name, module in hooks.modules(self.task.models).items():
             if not list(module.children()) and list(module.parameters(recurse=False)):
                 return name
-        raise SettingsError("this model has no layer with weights", "part")
+        raise SettingsError("this model has no layer with weights", "ablate")
 
 
 def interval(differences: Tensor) -> tuple[float, float] | None:

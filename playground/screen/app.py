@@ -19,9 +19,10 @@ from textual.widgets import ContentSwitcher
 from textual.worker import Worker
 
 from dlplay import architectures
-from dlplay.engine.settings import to_dict
+from dlplay.engine.interventions import Intervention
+from dlplay.engine.settings import SettingsError, to_dict
 from dlplay.lessons import progress
-from dlplay.runs import directory, launch
+from dlplay.runs import directory, launch, saved_interventions
 from dlplay.runs.listing import size
 from dlplay.screen import themes
 from dlplay.screen.changed_cells import SendsChangedCells
@@ -537,6 +538,24 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         rate = await self.push_screen_wait(FindRateDialog(found))
         if rate is not None and tab.form.put("lr", rate):
             self.notify(f"lr {rate:g} is now in the form")
+
+    @work(group="dialog")
+    async def action_touch(self) -> None:
+        from dlplay.screen.dialogs.touch import TouchDialog, address_of
+        from dlplay.screen.panels.panel_view import PanelView
+
+        tab = self.tab
+        view = next((node for node in (self.focused.ancestors_with_self if self.focused else ()) if isinstance(node, PanelView)), None)
+        address = ""
+        if view is not None:
+            address = address_of(view.card.touches, view.options, view.panel.figure if view.panel is not None else "")
+
+        def saved() -> tuple[Intervention, ...]:
+            if tab.link.run is None:
+                raise SettingsError("interventions are saved with a run, and no run is open in this tab")
+            return saved_interventions.read(tab.link.run)
+
+        await self.push_screen_wait(TouchDialog(tab.touches, address, tab.link.ask, tab.show_touches, tab.train_with_touches, saved))
 
     def action_notes(self) -> None:
         """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""

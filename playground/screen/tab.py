@@ -25,6 +25,7 @@ from dlplay.engine.commands import View
 from dlplay.engine.events import Failed
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import code
+from dlplay.runs import saved_interventions
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
 from dlplay.screen.curve_strip import CurveStrip
@@ -39,6 +40,7 @@ from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.stages.prompt_line import PromptLine
 from dlplay.screen.stages.stage import ActionStage
+from dlplay.screen.touches import Touches
 from dlplay.widgets import LineChart
 
 LAYOUTS = (("huge", 200, 46), ("wide", 120, 28), ("medium", 100, 26), ("stack", 60, 46))
@@ -121,6 +123,7 @@ class ArchitectureTab(Vertical):
         self.set_class(isinstance(card.stage, stages.Pad), "-pad")
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
+        self.touches = Touches()
         self._new_panels: dict[str, tuple[View, AnyPanel | str, int]] = {}
         """Those that arrived since the last drawing, by name."""
         self._answering: object = None
@@ -568,6 +571,27 @@ class ArchitectureTab(Vertical):
             self._notify_unless_seen(f"{action.title}: done" + (", and marked on the curves" if action.lasting else ""))
         finally:
             self._acting -= 1
+
+    def show_touches(self) -> None:
+        """Ask every panel anew under the interventions of now, and save them with the run."""
+        self.options["do"] = self.touches.text
+        if self.stage is not None:
+            self.stage.ask_question()
+        self._watch_views()
+        if (run := self.link.run) is not None:
+            try:
+                saved_interventions.write(run, self.touches.now)
+            except OSError as error:
+                self.app.notify(f"the interventions were not saved: {error.strerror or error}", timeout=4)
+
+    async def train_with_touches(self, text: str) -> str:
+        """Put them into the setting `train_with`, of the run that trains or else of the form. Returns what became of it, in words."""
+        if not self.form.put("train_with", text):
+            return self.form.problem
+        if not self.link.attached:
+            return "in the form now: the next run trains with them" if text else "the next run trains without interventions"
+        await self.link.set("train_with", text)
+        return "asked for: the change is marked on the curves" if text else "it trains without interventions from now on"
 
     def _notify_unless_seen(self, text: str) -> None:
         """Show a text that the stage's message line shows as well, if the stage is not in view."""

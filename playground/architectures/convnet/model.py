@@ -34,15 +34,14 @@ class Block(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.pooling = {"max": nn.MaxPool2d(2), "average": nn.AvgPool2d(2)}.get(pooling, nn.Identity())
 
-    def trace(self, x: Tensor) -> Maps:
-        """Feature maps of an input (B, C_in, h, w)."""
+    def forward(self, x: Tensor, maps: list[Maps] | None = None) -> Tensor:
+        """The output (B, C, h', w') of an input (B, C_in, h, w). If there are `maps`, the block's are appended."""
         convolution = self.convolution(x)
         activation = self.activation(self.norm(convolution))
-        return Maps(convolution, activation, self.pooling(activation))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The block's output (B, C, h', w')."""
-        return self.trace(x).pooling
+        pooled: Tensor = self.pooling(activation)
+        if maps is not None:
+            maps.append(Maps(convolution, activation, pooled))
+        return pooled
 
 
 class ConvNet(nn.Module):
@@ -85,8 +84,7 @@ class ConvNet(nn.Module):
         x = (images - self.mean) / self.std  # (B, C, H, W)
         maps: list[Maps] = []
         for block in self.blocks:
-            maps.append(block.trace(x))  # type: ignore[operator]
-            x = maps[-1].pooling
+            x = block(x, maps)
         return maps, self.classifier(self.dropout(x.flatten(1)))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from dlplay.engine.commands import View
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Field, fields
 from dlplay.screen.flow import GAP, Flow, Piece
-from dlplay.screen.panels.options_bar import filter_options
+from dlplay.screen.panels.options_bar import question
 from dlplay.screen.panels.panel_view import PanelView
 
 TWO_COLUMNS = 96
@@ -90,7 +90,7 @@ class Inspector(Vertical):
         self._options = dict(options)
         for view in self._views.values():
             view.set_options(options)
-        return [View(card.name, filter_options(card.options, options)) for card in self.visible_panels()]
+        return [View(card.name, question(card.options, options)) for card in self.visible_panels()]
 
     def set_card(self, card: Card) -> None:
         """Show the panels in the order of this variant of the card, from the first one onwards."""

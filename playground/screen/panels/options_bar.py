@@ -229,6 +229,11 @@ def filter_options(options: type[Options], values: Mapping[str, Any]) -> dict[st
     return {name: value for name, value in values.items() if name in names}
 
 
+def question(options: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a panel with these options is asked: those of `values` that it takes, and the interventions, which any panel takes."""
+    return filter_options(options, values) | ({"do": values["do"]} if values.get("do") else {})
+
+
 def label(field: Field) -> str:
     """An option's name as it is shown."""
     return field.label

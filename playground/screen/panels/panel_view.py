@@ -121,6 +121,11 @@ class PanelView(Vertical, can_focus=True):
         self._waits = False
         """Another model is to answer than the one whose answer is shown."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option of the panel, as it is set."""
+        return self._bar.values
+
     def compose(self) -> ComposeResult:
         yield self._bar
         yield self._explanation

@@ -23,7 +23,7 @@ from dlplay.engine.stages import Stage
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow, Group, Piece, fit
 from dlplay.screen.leaving import EndsItsWork
-from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, filter_options
+from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, question
 from dlplay.screen.run.run_link import NO_MODEL
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[AnyPanel]]
@@ -286,14 +286,14 @@ class ActionStage(EndsItsWork, Container):
 
     def options_behind(self) -> dict[str, Any]:
         """Those of the tab's options that the picture behind takes."""
-        return filter_options(self.card.panel(self.stage.shows).options, self.options)
+        return question(self.card.panel(self.stage.shows).options, self.options)
 
     def show_behind(self, panel: AnyPanel) -> None:
         """Show the picture that stands behind what a person does."""
 
     def question_options(self) -> dict[str, Any]:
         """Those of the tab's options that the question takes."""
-        return filter_options(self.question.options, self.options)
+        return question(self.question.options, self.options)
 
     def answered(self, panel: AnyPanel) -> None:
         """Show the newest answer."""

@@ -77,7 +77,7 @@ class Generator:
                 asked[field.name] = random.randrange(int(field.high or 2**31))
             elif field.name in options:
                 asked[field.name] = options[field.name]
-        return asked
+        return asked | ({"do": options["do"]} if options.get("do") else {})
 
 
 def continuation(prompt: str, panel: Tokens) -> tuple[str, float | None]:

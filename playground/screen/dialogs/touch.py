@@ -1,0 +1,151 @@
+"""Interventions from the screen: typed or taken from the focused panel, listed with what they cost, undone and redone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from dlplay.engine.interventions import Intervention, parse
+from dlplay.engine.panels import AnyPanel, Table
+from dlplay.engine.settings import SettingsError
+from dlplay.runs.client import RunError
+from dlplay.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.line_input import LineInput
+from dlplay.screen.touches import Touches
+from dlplay.widgets import TableView
+
+EXAMPLES = "=0  =mean  *2  +0.5  ~0.1 (noise)  =skip  =from prompt: another text"
+
+
+class TouchDialog(Dialog[None]):
+    """Changes `touches` at once, and calls `changed` after every change."""
+
+    DEFAULT_CSS = """
+    TouchDialog .dialog { width: 96; }
+    TouchDialog LineInput { margin: 1 0; }
+    TouchDialog TableView { height: 9; }
+    TouchDialog #touch-words { height: auto; min-height: 1; color: $text-error; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+z", "move(-1)", "undo", show=False, priority=True),
+        Binding("ctrl+y", "move(1)", "redo", show=False, priority=True),
+        Binding("f6", "clear", "remove all", show=False),
+        Binding("f7", "train_with", "train with these", show=False),
+        Binding("f8", "saved", "those saved with the run", show=False),
+    ]
+    heading = "Touch the model"
+    choices = (
+        Choice("enter", "do what the line says as well", "submit"),
+        Choice("ctrl+z", "undo, ctrl+y redo", "move(-1)"),
+        Choice("f6", "remove all", "clear"),
+        Choice("f7", "train with these: a lasting change, marked on the curves", "train_with"),
+        Choice("f8", "do those that were saved with this run", "saved"),
+        Choice("esc", "close; the panels show the answers before and after", "cancel"),
+    )
+
+    def __init__(
+        self,
+        touches: Touches,
+        address: str,
+        ask: Callable[[str, dict[str, Any]], Awaitable[AnyPanel]],
+        changed: Callable[[], None],
+        train_with: Callable[[str], Awaitable[str]],
+        saved: Callable[[], tuple[Intervention, ...]],
+    ) -> None:
+        """`address` is what the line begins with; `train_with` returns what became of it, in words; `saved` raises `SettingsError`."""
+        super().__init__()
+        self._touches, self._address = touches, address
+        self._ask, self._changed, self._train_with, self._saved = ask, changed, train_with, saved
+        self._line = LineInput(address, placeholder="blocks.0.feed_forward[17]=0", select_on_focus=False)
+        self._table = TableView(empty="no interventions: the model is as it was trained")
+        self._words = Static(id="touch-words")
+
+    def body(self) -> ComposeResult:
+        yield Static(
+            Content(
+                "A part of the model, and what is done to it while you look: training never sees it. A part is a module, a unit of it in "
+                f"[ ], a position behind @, or an attention head.\n{EXAMPLES}"
+            ),
+            classes="dialog-text",
+        )
+        yield self._line
+        yield self._words
+        yield self._table
+
+    def on_mount(self) -> None:
+        self._line.focus()
+        self._line.cursor_position = len(self._address)
+        self._measure()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.action_submit()
+
+    def action_submit(self) -> None:
+        before = self._touches.now
+        try:
+            self._touches.add(self._line.value)
+        except SettingsError as error:
+            self._words.update(Content(str(error).removeprefix("--do ")))
+            return
+        if self._touches.now != before:
+            self._after_change()
+
+    def action_move(self, by: int) -> None:
+        if self._touches.move(by):
+            self._after_change()
+
+    def action_clear(self) -> None:
+        self._touches.put(())
+        self._after_change()
+
+    def action_saved(self) -> None:
+        try:
+            self._touches.put(self._saved())
+        except SettingsError as error:
+            self._words.update(Content(str(error)))
+        else:
+            self._after_change()
+
+    async def action_train_with(self) -> None:
+        self._words.update(Content(await self._train_with(self._touches.text)))
+
+    def _after_change(self) -> None:
+        self._words.update("")
+        self._changed()
+        self._measure()
+
+    @work(exclusive=True, group="effect")
+    async def _measure(self) -> None:
+        """What the interventions cost. One that the model refuses is taken back."""
+        asked = self._touches.text
+        if not asked:
+            self._table.show([], [])
+            return
+        try:
+            panel = await self._ask("effect", {"do": asked})
+        except (RunError, OSError) as error:
+            self._words.update(Content(str(error)))
+            if self._touches.text == asked and str(error).startswith("--do") and self._touches.move(-1):
+                self._changed()
+            return
+        if isinstance(panel, Table) and self._touches.text == asked:
+            self._table.show(panel.columns, panel.rows, panel.right)
+
+
+def address_of(touches: str, options: dict[str, Any], figure: str) -> str:
+    """The part that a panel shows, as an intervention is begun: its own template, or the address that its figure begins with."""
+    if touches:
+        return touches.format(**options) + "="
+    word = figure.partition(" ")[0]
+    try:
+        parse(f"{word}=0")
+    except SettingsError:
+        return ""
+    return f"{word}=" if "." in word else ""

@@ -1,0 +1,122 @@
+"""Touching a model from the screen and from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from dlplay.engine.interventions import parse
+from dlplay.engine.settings import SettingsError
+from dlplay.runs import directory, saved_interventions
+from dlplay.screen.dialogs.touch import TouchDialog, address_of
+from dlplay.screen.panels.panel_view import PanelView
+from dlplay.screen.touches import Touches
+from tests.conftest import Dlplay
+from tests.screen_pilot import opened, screen_text, until
+
+
+def test_every_change_can_be_undone_and_redone() -> None:
+    touches = Touches()
+    touches.add("a.b=0")
+    touches.add("c[1]*2")
+    assert touches.text == "a.b=0; c[1]*2"
+    assert touches.move(-1)
+    assert touches.text == "a.b=0"
+    assert touches.move(1)
+    assert not touches.move(1)
+    assert touches.move(-1)
+    touches.put(())
+    assert touches.text == ""
+    assert not touches.move(1)  # what was undone is gone once something else is done
+    assert touches.move(-1)
+    assert touches.text == "a.b=0"
+    with pytest.raises(SettingsError):
+        touches.add("nonsense")
+    assert touches.text == "a.b=0"
+
+
+def test_the_part_that_a_panel_shows_is_what_the_line_begins_with() -> None:
+    assert address_of("blocks.{layer}.head.{head}", {"layer": 1, "head": 3}, "") == "blocks.1.head.3="
+    assert address_of("", {}, "blocks.0.head.2 +0.206") == "blocks.0.head.2="
+    assert address_of("", {}, "27.0 %") == ""
+    assert address_of("", {}, "") == ""
+
+
+def test_interventions_are_saved_with_the_run_and_done_again_from_the_command_line(dlplay: Dlplay, tmp_path: Path) -> None:
+    train = ["convnet", "--headless", "--steps", "2", "--eval-every", "2", "--name", "one", "--runs-dir", str(tmp_path / "runs")]
+    assert dlplay(*train).status == 0
+    run = directory.find(tmp_path / "runs", "one")
+    ask = ["convnet", "--headless", "--from", "one", "--panel", "effect", "--json", "--runs-dir", str(tmp_path / "runs"), "--do"]
+    refused = dlplay(*ask, "saved")
+    assert (refused.status, "has no saved interventions" in refused.err) == (2, True)
+    saved_interventions.write(run, parse("blocks.0.convolution[1]=mean; blocks.1*0.5"))
+    saved, typed = (json.loads(dlplay(*ask, do).out) for do in ("saved", "blocks.0.convolution[1]=mean; blocks.1*0.5"))
+    assert saved == typed
+    assert [row[0] for row in saved["rows"]] == ["none", "blocks.0.convolution[1]=mean", "blocks.1*0.5", "all of them"]
+    (run.path / saved_interventions.FILE).write_text('{"interventions": "x"}')
+    assert "cannot be read" in dlplay(*ask, "saved").err
+
+
+async def test_a_model_is_touched_from_the_screen(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", explore=True) as (app, pilot):
+        await until(lambda: app.tab.link._client is not None)
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        line = app.screen.query_one(Input)
+        line.value = "blocks.0.nothing=0"
+        await pilot.press("enter")
+        await until(lambda: "did you mean" in screen_text(app))
+        await until(lambda: not app.tab.touches.now)  # what the model refuses is taken back
+        line.value = "blocks.0.convolution[15]=mean"
+        await pilot.press("enter")
+        await until(lambda: "95 % interval" in screen_text(app) and "+0." in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: any(_touched(view) for view in app.tab.query(PanelView)))
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        await pilot.press("ctrl+z")
+        await until(lambda: not app.tab.touches.now)
+        await pilot.press("escape")
+        await until(lambda: app.tab.query(PanelView) and not any(_touched(view) for view in app.tab.query(PanelView)))
+
+
+def _touched(view: PanelView) -> bool:
+    return view.display and view.panel is not None and view.panel.caption.startswith("with 1 intervention")
+
+
+async def test_interventions_are_trained_with_only_when_a_person_asks(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", explore=True) as (app, pilot):
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        app.screen.query_one(Input).value = "blocks.0.convolution[3]=0"
+        await pilot.press("enter")
+        await until(lambda: app.tab.touches.now)
+        assert app.tab.form.values["train_with"] == ""
+        await pilot.press("f7")
+        await until(lambda: "the next run trains with them" in screen_text(app))
+        assert app.tab.form.values["train_with"] == "blocks.0.convolution[3]=0"
+
+
+def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:
+    ask = ["convnet", "--headless", "--panel", "probabilities", "--json"]
+    before, after = json.loads(dlplay(*ask).out), json.loads(dlplay(*ask, "--do", "blocks.0=0").out)
+    assert after["kind"] == "bars"
+    values = {row["label"]: row["value"] for row in before["rows"]}
+    assert after["second"] == pytest.approx([values[row["label"]] for row in after["rows"]])
+    assert after["names"] == ["with interventions", "without"]
+    assert {row["label"]: row["value"] for row in after["rows"]} != values
+    prompt = ["gpt", "--headless", "--prompt", "the value of", "--do", "blocks.0=0; blocks.1=0", "--json"]
+    assert (
+        None in json.loads(dlplay(*prompt).out)["second"]
+    )  # words that were not among the most likely ones before: nobody has said how likely they were
+
+
+def test_training_with_an_intervention_is_a_setting_of_the_run(dlplay: Dlplay, tmp_path: Path) -> None:
+    train = ["convnet", "--headless", "--steps", "4", "--runs-dir", str(tmp_path / "runs"), "--json"]
+    found = [json.loads(dlplay(*train, *more).out.splitlines()[-1])["metrics"] for more in ([], ["--train-with", "blocks.0=0"])]
+    assert found[0] != found[1]
+    refused = dlplay(*train, "--train-with", "blocks.7=0")
+    assert (refused.status, "did you mean" in refused.err) == (2, True)
