@@ -109,9 +109,7 @@ def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:
     assert after["names"] == ["with interventions", "without"]
     assert {row["label"]: row["value"] for row in after["rows"]} != values
     prompt = ["gpt", "--headless", "--prompt", "the value of", "--do", "blocks.0=0; blocks.1=0", "--json"]
-    assert (
-        None in json.loads(dlplay(*prompt).out)["second"]
-    )  # of words that were not named before
+    assert None in json.loads(dlplay(*prompt).out)["second"]  # of words that were not named before
 
 
 def test_training_with_an_intervention_is_a_setting_of_the_run(dlplay: Dlplay, tmp_path: Path) -> None:
