@@ -16,6 +16,9 @@ test: setup  ## the tests: minutes, on two cores
 slow: setup  ## the longer gates: every target, many kills, the wheel
 	.venv/bin/python -m pytest -n 2 -m slow
 
+long: setup  ## what takes too long for every change: further seeds of the lessons, planted faults
+	.venv/bin/python -m pytest -n 2 -m long
+
 check: setup  ## lint, format, types, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -28,4 +31,4 @@ bench: setup  ## speed, or `make bench NAMES="start screen"`
 pictures: setup  ## the README's pictures, drawn anew
 	.venv/bin/python docs/pictures.py
 
-.PHONY: help setup test slow check bench pictures
+.PHONY: help setup test slow long check bench pictures

@@ -527,14 +527,11 @@ async def test_the_line_goes_when_what_it_says_is_done(tmp_path: Path) -> None:
 
 # --- every claim, on three seeds ----------------------------------------------------------------------------------------------------
 
-LONG = {"gates", "two-crutches", "two-transformers", "lstm-against-gpt", "both-sides", "memory", "looking-at-each-other"}
-"""Lessons of more than ten seconds of a core: their seeds 1 and 2 are played with -m long."""
-
 
 def playings() -> Iterator[object]:
     for lesson in LESSONS:
         for seed in range(3) if lesson.runs else (0,):
-            marks = [pytest.mark.long] if seed and lesson.name in LONG else [pytest.mark.slow]
+            marks = [pytest.mark.long if seed else pytest.mark.slow]
             yield pytest.param(lesson.name, seed, marks=[*marks, pytest.mark.timeout(900)], id=f"{lesson.name}-{seed}")
 
 

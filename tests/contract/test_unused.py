@@ -120,9 +120,9 @@ def changed(card: Card, settings: Settings, names: Mapping[str, str]) -> Setting
     return settings
 
 
-@pytest.mark.parametrize("two", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one-switch", "two-switches"])
+@pytest.mark.parametrize("two", [False, pytest.param(True, marks=pytest.mark.long)], ids=["one-switch", "two-switches"])
 def test_what_is_declared_unused_changes_nothing(card: Card, cases: Cases, two: bool) -> None:
-    """All that are unused together, with each switch turned by itself, and (slow) with every two of them."""
+    """All that are unused together, with each switch turned by itself, and (long) with every two of them."""
     wanted: set[tuple[str, str]] = set()
     shown: set[tuple[str, str]] = set()
     tried: set[frozenset[str]] = set()
