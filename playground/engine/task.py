@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
@@ -36,6 +36,8 @@ class Probe(NamedTuple):
     name: str
     """What the numbers are, with their unit: "loss (nats per token)"."""
     better: Literal["lower", "higher"] = "lower"
+    groups: Sequence[str] = ()
+    """Of each example, such as its class; none where examples have none."""
 
 
 class Task(ABC, Generic[S]):

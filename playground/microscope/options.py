@@ -32,5 +32,8 @@ class Ablations(Options):
     ablate: Address = ""
     """A module, whose units are ablated; empty: every attention head or, without any, every unit of the first layer."""
 
+    group: Annotated[str, Meta(max_length=200)] = ""
+    """Measure held-out examples of this class alone: what does a 7 hang on? Empty: all."""
+
     by: Literal["mean", "zero"] = "mean"
     """What a part is replaced by: its mean over held-out data, or 0."""

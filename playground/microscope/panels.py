@@ -24,6 +24,8 @@ class Microscope:
 
     def __init__(self, task: Task[Any]) -> None:
         self.task = task
+        self._of_group: list[int] = []
+        """Positions of the examples that ablations are measured on."""
 
     def effect(self, options: Effect) -> Table:
         """The held-out measure without and with each intervention, and with all of them."""
@@ -43,9 +45,10 @@ class Microscope:
         """The mean change of the held-out measure without each part."""
         kind: Any = "mean" if options.by == "mean" else "set"
         without = self.task.measure()
+        self._of_group = _of_group(without, options.group)
         heads = hooks.heads(self.task.models)
         if not options.ablate and heads:
-            return self._heads(list(heads), kind, without)
+            return self._heads(list(heads), kind, without, options.group)
         part = options.ablate or self._first_layer()
         site = hooks.find(self.task.models, part)
         with hooks.recorded([site]) as [passes]:
@@ -62,10 +65,10 @@ class Microscope:
             values=costs,
             chosen=worst,
             figure=f"{part}[{worst}] {costs[worst]:+.3g}",
-            caption=f"change of the held-out {without.name}, of {_mean(without):.4g}{cut}",
+            caption=f"{self._measured(without, options.group)}{cut}",
         )
 
-    def _heads(self, addresses: list[str], kind: Any, without: Probe) -> AnyPanel:
+    def _heads(self, addresses: list[str], kind: Any, without: Probe, group: str) -> AnyPanel:
         costs = {address: self._cost(Intervention(address, kind), without) for address in addresses}
         owners = list(dict.fromkeys(_owner(address) for address in addresses))
         most = max(_number(address) for address in addresses) + 1
@@ -79,15 +82,19 @@ class Microscope:
             columns=[f"head {head}" for head in range(most)],
             signed=True,
             figure=f"{worst} {costs[worst]:+.3g}",
-            caption=f"change of the held-out {without.name}, of {_mean(without):.4g}",
+            caption=self._measured(without, group),
         )
+
+    def _measured(self, without: Probe, group: str) -> str:
+        of = f" on {len(self._of_group)} examples of {group}" if group else ""
+        return f"change of the held-out {without.name}{of}, of {float(without.values[self._of_group].mean()):.4g}"
 
     def _with(self, *interventions: Intervention) -> Probe:
         with self.task.touched(interventions):
             return self.task.measure()
 
     def _cost(self, intervention: Intervention, without: Probe) -> float:
-        return float((self._with(intervention).values - without.values).mean())
+        return float((self._with(intervention).values - without.values)[self._of_group].mean())
 
     def _first_layer(self) -> str:
         """The first module without children that has weights."""
@@ -107,6 +114,17 @@ def interval(differences: Tensor) -> tuple[float, float] | None:
     mean, error = float(differences.mean()), float(differences.std()) / math.sqrt(count)
     reach = float(stats.t.ppf(0.975, count - 1)) * error
     return mean - reach, mean + reach
+
+
+def _of_group(probe: Probe, group: str) -> list[int]:
+    """Positions of the examples of a group; of all without one. Raises `SettingsError` with the groups there are."""
+    if not group:
+        return list(range(len(probe.values)))
+    found = [at for at, name in enumerate(probe.groups) if name == group]
+    if not found:
+        known = ", ".join(sorted(set(probe.groups))[:12]) or "none"
+        raise SettingsError(f"--group {group[:40]!r} is no class of the held-out examples; their classes are {known}", "group")
+    return found
 
 
 def _compared(without: Probe, with_it: Probe) -> list[str]:

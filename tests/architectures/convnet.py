@@ -493,6 +493,45 @@ def test_saliency_is_the_slope_of_the_logit() -> None:
     assert shown.figure == "class 4"
 
 
+def test_grad_cam_weighs_the_last_maps_by_their_mean_slope() -> None:
+    """With a global average behind the maps and a linear classifier, the weights are the classifier's own (Zhou et al., 2016)."""
+    task = build(channels="4,6", pooling="average", activation="relu")
+    net = task.model.eval()
+    shown: HeatMap = ask(task, "grad_cam", image=3, target=2)
+    with torch.no_grad():
+        maps = net.trace(task.test_images[3:4].float())[0][-1].activation[0]  # (6, 4, 4)
+        weights = net.classifier.weight[2].view(6, 2, 2).mean((1, 2)) / 4  # each of 4 cells below a pooled one has a quarter of its slope
+        cam = (weights[:, None, None] * maps).sum(0).relu()
+    wanted = torch.nn.functional.interpolate(cam[None, None], size=(8, 8), mode="bilinear", align_corners=False)[0, 0]
+    assert np.allclose(shown.values.numpy(), wanted.numpy(), atol=1e-5)
+    assert shown.figure == "class 2"
+
+
+def test_a_nudge_raises_the_loss_and_changes_no_pixel_by_more(trained: ConvNetTask) -> None:
+    shown: ImageGrid = ask(trained, "adversarial", image=0, nudge=0.1)
+    before, after = shown.images.numpy().astype(int)
+    assert 0 < abs(after - before).max() <= math.ceil(0.1 * 255)
+    confident = [int(label.split()[1]) for label in shown.labels]
+    assert confident[1] < confident[0] or shown.labels[1][0] != shown.labels[0][0]
+    still: ImageGrid = ask(trained, "adversarial", image=0, nudge=0.0)
+    assert still.labels[0] == still.labels[1]
+
+
+@pytest.mark.parametrize(("layer", "pooling", "norm"), [(0, "max", "none"), (1, "max", "batch"), (1, "stride", "none")])
+def test_the_products_of_a_cell_sum_to_the_number_in_the_map(layer: int, pooling: str, norm: str) -> None:
+    task = build(pooling=pooling, norm=norm)
+    maps: ImageGrid = ask(task, "maps", layer=layer, after="convolution", image=5)
+    values = maps.images.numpy()[2]
+    shown: ImageGrid = ask(task, "cell", layer=layer, output=2, row=1, column=0, image=5)
+    said = float(shown.caption.split(" = ")[-1].split(" ")[0] if norm == "none" else shown.caption.split("all of them ")[1].split(" ")[0])
+    assert said == pytest.approx(float(values[1, 0]), abs=2e-3)
+    window, kernel, product = shown.images.numpy()
+    assert np.allclose(window * kernel, product)
+    strongest: ImageGrid = ask(task, "cell", layer=layer, output=2, image=5)
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    assert strongest.figure.endswith(f"cell {row},{column}")
+
+
 @pytest.mark.parametrize(
     ("panel", "options", "words"),
     [

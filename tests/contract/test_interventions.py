@@ -15,7 +15,7 @@ from dlplay.engine.device import prepare
 from dlplay.engine.interventions import parse
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars, HeatMap, Table
-from dlplay.engine.settings import fields, make
+from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import Task, looking
 from tests.conftest import Small
 from tests.contract.test_task import differences, everything, step
@@ -137,3 +137,23 @@ def test_a_probe_is_of_examples_that_do_not_change(build: Callable[..., Task[Any
         assert torch.isfinite(probe.values).all()
         assert torch.equal(probe.values, again.values)
         assert probe.name
+
+
+def test_ablations_of_one_class_are_measured_on_its_examples_alone(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    with looking(task):
+        probe = task.measure()
+    panel = card.panel("ablations")
+    with pytest.raises(SettingsError, match="is no class of the held-out examples") as refused:
+        panel_of(task, panel, {"group": "no such class"})
+    assert refused.value.field == "group"
+    if not probe.groups:
+        return
+    assert len(probe.groups) == len(probe.values)
+    shown = panel_of(task, panel, {"group": probe.groups[0], "by": "zero"})
+    at = [place for place, name in enumerate(probe.groups) if name == probe.groups[0]]
+    assert isinstance(shown, Bars)
+    assert f"on {len(at)} examples of {probe.groups[0]}" in shown.caption
+    with looking(task), task.touched(parse(shown.figure.partition("[")[0] + "[0]=0")):
+        touched = task.measure().values
+    assert shown.values[0] == pytest.approx(float((touched - probe.values)[at].mean()), abs=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlplay.architectures.convnet.presets import PRESETS
-from dlplay.architectures.convnet.settings import ConvNetSettings, FeatureMaps, LayerKernels, SaliencyTarget
+from dlplay.architectures.convnet.settings import Cell, ConvNetSettings, FeatureMaps, LayerKernels, Nudge, SaliencyTarget
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
 from dlplay.parts.image_options import HeldOutImage, InputImage
@@ -46,6 +46,7 @@ card = Card(
             "One kernel for each output channel. They begin as noise; edge and spot detectors emerge in the first layer. Deeper layers "
             "have a kernel for each input channel as well: choose the channel.",
             LayerKernels,
+            touches="blocks.{layer}.convolution",
         ),
         PanelCard(
             "maps",
@@ -53,6 +54,17 @@ card = Card(
             "The output of each channel of a layer: high where the image matches its kernel.",
             "Taken from the forward pass of the selected image or drawing: after the convolution, the activation or the pooling.",
             FeatureMaps,
+            touches="blocks.{layer}.convolution",
+        ),
+        PanelCard(
+            "cell",
+            "One cell",
+            "How one number of a feature map comes about: window times kernel, summed.",
+            "The window of the layer's input, the kernel, and their product, for the input channel that adds most. The sum over all input "
+            "channels is the number that the convolution writes into the cell. Every cell of the map uses the same kernel.",
+            Cell,
+            rows=8,
+            touches="blocks.{layer}.convolution[{output}]",
         ),
         PanelCard(
             "saliency",
@@ -61,6 +73,24 @@ card = Card(
             "The absolute gradient of the logit with respect to the input, the largest over the colours (Simonyan et al., 2013). It shows "
             "what the network is sensitive to, not why it decided so.",
             SaliencyTarget,
+            rows=8,
+        ),
+        PanelCard(
+            "grad_cam",
+            "Grad-CAM",
+            "Where the last layer's maps speak for a class.",
+            "The last layer's maps after their activation, each weighted by the mean gradient of the class's logit with respect to it, "
+            "summed, and cut at 0 (Selvaraju et al., 2017). Its resolution is that of the last layer.",
+            SaliencyTarget,
+            rows=8,
+        ),
+        PanelCard(
+            "adversarial",
+            "Adversarial nudge",
+            "A change of every pixel that raises the loss most, and what the network says then.",
+            "Each pixel goes up or down by the same small amount, in the direction of the loss's gradient (Goodfellow et al., 2015, the "
+            "fast gradient sign method). A person sees the same image.",
+            Nudge,
             rows=8,
         ),
         PanelCard(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlplay.architectures.convnet.model import Block
-from dlplay.architectures.convnet.settings import FeatureMaps, LayerKernels, SaliencyTarget
+from dlplay.architectures.convnet.settings import Cell, FeatureMaps, LayerKernels, Nudge, SaliencyTarget
 from dlplay.data.images import evenly_spaced
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
 from dlplay.engine.settings import Options, SettingsError
@@ -155,18 +155,88 @@ class ConvNetPanels:
     def saliency(self, options: SaliencyTarget) -> HeatMap:
         """Absolute gradient of one logit with respect to every pixel, the largest over the channels."""
         image, words = self._input(options)
-        classes = self.data.classes
-        if options.target >= len(classes):
-            raise SettingsError(
-                f"--target {options.target} is out of range; there are {len(classes)} classes, 0 to {len(classes) - 1}, or predicted",
-                "target",
-            )
         with torch.enable_grad():
             image.requires_grad_()
             logits = self.model(image)[0]
-            target = options.target if options.target >= 0 else int(logits.argmax())
+            target = self._target(options, logits)
             (gradient,) = torch.autograd.grad(logits[target], image)
-        return HeatMap(values=Array.of(gradient[0].abs().amax(0).cpu()), low=0.0, figure=f"class {classes[target]}", caption=words)
+        name = self.data.classes[target]
+        return HeatMap(values=Array.of(gradient[0].abs().amax(0).cpu()), low=0.0, figure=f"class {name}", caption=words)
+
+    def grad_cam(self, options: SaliencyTarget) -> HeatMap:
+        """The last layer's activations weighted by their mean gradient, summed, cut at 0, as large as the image."""
+        image, words = self._input(options)
+        with torch.enable_grad():
+            maps, logits = self.model.trace(image.requires_grad_())
+            target = self._target(options, logits[0])
+            last = maps[-1].activation  # (1, C, h, w)
+            (gradient,) = torch.autograd.grad(logits[0, target], last)
+        weighted = (gradient.mean((2, 3), keepdim=True) * last.detach()).sum(1, keepdim=True).relu()  # (1, 1, h, w)
+        shown = F.interpolate(weighted, size=image.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+        return HeatMap(values=Array.of(shown.cpu()), low=0.0, figure=f"class {self.data.classes[target]}", caption=words)
+
+    def adversarial(self, options: Nudge) -> ImageGrid:
+        """The image, and the image after one step of the fast gradient sign method."""
+        image, words = self._input(options)
+        with torch.enable_grad():
+            image.requires_grad_()
+            logits = self.model(image)
+            before = int(logits.argmax())
+            (gradient,) = torch.autograd.grad(F.cross_entropy(logits, logits.argmax(1)), image)
+        image = image.detach()
+        nudged = (image + options.nudge * self.data.full * gradient.sign()).clamp(0, self.data.full)
+        said = [self._said(each) for each in (image, nudged)]
+        after = int(self.model(nudged).argmax())
+        return ImageGrid(
+            images=pictures(torch.cat([image, nudged]), self.data.full),
+            labels=said,
+            wrong=[False, after != before],
+            figure=" → ".join(said),
+            caption=f"each pixel by {100 * options.nudge:.3g} % of full ink" + (f" · {words}" if words else ""),
+        )
+
+    def cell(self, options: Cell) -> ImageGrid:
+        """Window, kernel and product of the input channel that adds most to one cell of a feature map."""
+        block = self._block(options.layer)
+        image, words = self._input(options)
+        maps, _ = self.model.trace(image)
+        before = (image - self.model.mean) / self.model.std if options.layer == 0 else maps[options.layer - 1].pooling  # (1, C, h, w)
+        convolution = block.convolution
+        output = min(options.output, convolution.out_channels - 1)
+        values = F.conv2d(before, convolution.weight, convolution.bias, convolution.stride, convolution.padding)[0, output]  # (h', w')
+        rows, columns = values.shape
+        strongest = int(values.argmax())
+        row = strongest // columns if options.row < 0 else min(options.row, rows - 1)
+        column = strongest % columns if options.column < 0 else min(options.column, columns - 1)
+        kernel = convolution.weight[output]  # (C, k, k)
+        side, (stride, _), (padding, _) = kernel.shape[-1], convolution.stride, _pair(convolution.padding)
+        padded = F.pad(before[0], [padding] * 4)
+        window = padded[:, row * stride : row * stride + side, column * stride : column * stride + side]  # (C, k, k)
+        product = window * kernel
+        channel = int(product.sum((1, 2)).abs().argmax())
+        total, bias = float(product.sum()), 0.0 if convolution.bias is None else float(convolution.bias[output])
+        summed = f"{total:.3f}" + (f" {bias:+.3f} (bias) = {total + bias:.3f}" if convolution.bias is not None else "")
+        return ImageGrid(
+            images=Array.of(torch.stack([part[channel] for part in (window, kernel, product)]).float().cpu()),
+            labels=["window", "kernel", f"product, sum {float(product[channel].sum()):.3f}"],
+            signed=True,
+            figure=f"layer {options.layer}, map {output}, cell {row},{column}",
+            caption=f"input channel {channel} of {len(kernel)} is shown; over all of them {summed}" + (f" · {words}" if words else ""),
+        )
+
+    def _target(self, options: SaliencyTarget, logits: Tensor) -> int:
+        """The class that is meant. Raises `SettingsError`."""
+        if options.target >= len(logits):
+            raise SettingsError(
+                f"--target {options.target} is out of range; there are {len(logits)} classes, 0 to {len(logits) - 1}, or predicted",
+                "target",
+            )
+        return options.target if options.target >= 0 else int(logits.argmax())
+
+    def _said(self, image: Tensor) -> str:
+        probabilities = F.softmax(self.model(image)[0].float(), 0)
+        predicted = int(probabilities.argmax())
+        return f"{self.data.classes[predicted]} {100 * float(probabilities[predicted]):.0f} %"
 
     def _input(self, options: InputImage) -> tuple[Tensor, str]:
         """The selected image or drawing (1, C, H, W), and a caption."""
@@ -189,3 +259,8 @@ class ConvNetPanels:
         logits = self.model(self.task.test_images[chosen].float()).float().cpu()
         words = "" if count <= MOST else f"on {MOST:,} of the {count:,} held-out images"
         return self.task.test_labels[chosen].cpu(), logits, indices, words
+
+
+def _pair(padding: str | tuple[int, ...]) -> tuple[int, int]:
+    assert not isinstance(padding, str)
+    return padding[0], padding[1]

@@ -110,3 +110,28 @@ class SaliencyTarget(InputImage):
 
     target: Annotated[int, Meta(ge=-1, le=999, extra={"least": "predicted"})] = -1
     """Index of the class whose logit is differentiated, or predicted: the predicted class."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nudge(InputImage):
+    """Options of the adversarial nudge."""
+
+    nudge: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    """By how much each pixel is changed, as a share of full ink."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell(InputImage):
+    """One cell of a feature map."""
+
+    layer: ConvLayer = 0
+    """The convolutional layer, counted from 0 at the input."""
+
+    output: Annotated[int, Meta(ge=0, le=1023)] = 0
+    """The output channel, counted from 0; beyond the last one the last is meant."""
+
+    row: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "strongest"})] = -1
+    """The cell's row, counted from 0 at the top, or strongest: the cell with the highest value."""
+
+    column: Annotated[int, Meta(ge=-1, le=1023, extra={"least": "strongest"})] = -1
+    """The cell's column, counted from 0 at the left, or strongest."""

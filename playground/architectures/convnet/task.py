@@ -95,7 +95,9 @@ class ConvNetTask(Task[ConvNetSettings]):
     def probe(self) -> Probe:
         """The cross-entropy of each of the first held-out images."""
         logits = self.model(self.test_images[:PROBED].float())
-        return Probe(F.cross_entropy(logits, self.test_labels[:PROBED], reduction="none"), "loss (nats)")
+        labels = self.test_labels[:PROBED]
+        classes = [self.images.classes[label] for label in labels.tolist()]
+        return Probe(F.cross_entropy(logits, labels, reduction="none"), "loss (nats)", groups=classes)
 
     def change(self, settings: ConvNetSettings) -> None:
         super().change(settings)
