@@ -13,7 +13,7 @@ import torch
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch.autograd import gradcheck
 from torch.distributions import Normal, kl_divergence
 
@@ -496,3 +496,15 @@ def test_every_preset_can_be_built_and_trains_a_step() -> None:
     for name, preset in card.presets.items():
         if preset.values.get("data", "digits") in ("digits", "patches"):
             assert math.isfinite(train(build(name), 1)[0]), name
+
+
+def test_the_training_image_most_like_a_decoding_is_the_nearest_neighbour() -> None:
+    task = build()
+    train(task, 20)
+    with looking(task):
+        shown: ImageGrid = task.panel("decoded", make(card.panel("decoded").options, {"place": "0.4,-0.3"}))
+    images = shown.images.numpy() / 255
+    known, _ = rows(task)
+    distances, [[best]] = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(images[0].reshape(1, -1))
+    assert np.allclose(images[2].ravel(), known[best], atol=1 / 255)
+    assert float(shown.labels[2].split("MSE ")[1]) == pytest.approx(float(distances[0, 0]) ** 2 / known.shape[1], abs=1e-3)

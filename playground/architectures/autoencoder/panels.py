@@ -43,6 +43,8 @@ REACH = 3.0
 """Standard deviations from the centre of the latent grid to its edges."""
 NOISE_SEED = 5
 """The same question has the same answer."""
+AT_ONCE = 4096
+"""Training images that are compared with one at once."""
 
 
 class Plane(NamedTuple):
@@ -154,6 +156,14 @@ class AutoencoderPanels:
             caption=f"components of the first {pca.fitted:,} training images" if pca.fitted < len(self.data.train_images) else "",
         )
 
+    def _most_alike(self, image: Tensor) -> tuple[Tensor, float]:
+        """The training image (1, C, H, W) with the least mean squared error from an image, and that error."""
+        errors = torch.cat(
+            [(self.task.scaled(part) - image).square().flatten(1).mean(1) for part in torch.split(self.task.train_images, AT_ONCE)]
+        )
+        best = int(errors.argmin())
+        return self.task.scaled(self.task.train_images[best : best + 1]), float(errors[best])
+
     # --- latent space -------------------------------------------------------------------------------------------------------------
 
     def code(self, options: CodeScatter) -> Scatter:
@@ -184,16 +194,18 @@ class AutoencoderPanels:
         )
 
     def decoded(self, options: LatentPoint) -> ImageGrid:
-        """The output at one point of the plane, and the held-out image with the nearest code."""
+        """The output at one point of the plane, the held-out image with the nearest code, and the training image most like the output."""
         plane = self._plane(options)
         x, y = parse_point(options.place)
         code = plane.at(torch.tensor([[x, y]]))
         nearest = int(((plane.codes - code) / plane.std).square().sum(1).argmin())
         own_x, own_y = plane.point()
+        output = self.model.decode(code)
+        alike, error = self._most_alike(output)
         return ImageGrid(
-            images=_pictures(torch.cat([self.model.decode(code), self._held_out(nearest)])),
-            labels=["decoded", f"nearest: {label(nearest, self.data)}"],
-            ids=[options.image, nearest],
+            images=_pictures(torch.cat([output, self._held_out(nearest), alike])),
+            labels=["decoded", f"nearest: {label(nearest, self.data)}", f"trained on: MSE {error:.3f}"],
+            ids=[options.image, nearest, options.image],
             figure=f"{x:+.2f}, {y:+.2f}",
             caption=f"{plane.words()}; image {options.image} (label {label(options.image, self.data)}) is at {own_x:+.2f}, {own_y:+.2f}",
         )
