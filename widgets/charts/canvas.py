@@ -14,6 +14,8 @@ from dlplay.widgets.drawing.rows import Row
 
 _SPACE = 0x20
 _BRAILLE = 0x2800
+_DOTS = np.array([bin(pattern).count("1") for pattern in range(256)], dtype=np.float64)
+"""How many dots each braille pattern has."""
 
 
 class Canvas:
@@ -64,6 +66,13 @@ class Canvas:
     def open(self, row: int) -> NDArray[np.bool_]:
         """Which cells of a row are blank or hold only background dots (width,)."""
         return np.asarray((self._codes[row] == _SPACE) | self._background[row])
+
+    def ink(self) -> NDArray[np.float64]:
+        """How much would be hidden in each cell (height, width): its dots, half as much for background dots, eight for a character; infinite
+        where nothing may be drawn over."""
+        braille_cells = (self._codes >= _BRAILLE) & (self._codes < _BRAILLE + 256)
+        dots = np.where(braille_cells, _DOTS[(self._codes - _BRAILLE) & 0xFF], 8.0 * (self._codes != _SPACE))
+        return np.where(self._kept, np.inf, np.where(self._background, 0.5, 1.0) * dots)
 
     def free(self, row: int, column: int, length: int) -> bool:
         """Whether these cells lie inside and are blank."""

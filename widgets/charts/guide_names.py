@@ -1,13 +1,15 @@
-"""The names of a chart's guides: inside the plot, at the right end of each one's own line, in order of their values."""
+"""The names of a chart's guides: inside the plot, at the right end of each one's own line, but off the curves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
+from itertools import pairwise, product
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dlplay.widgets.charts.canvas import Canvas
@@ -22,6 +24,12 @@ SAMPLE = 3
 """Cells of its dashes that stand before the name of a guide whose line is elsewhere."""
 FILLED = 0.6
 """The part of the rows that may hold names; beyond it names share a row."""
+OFF_LINE = 2.0
+"""How many dots of curves may be hidden rather than that a name goes one row further from where it belongs."""
+OFF_RIGHT = 0.02
+"""The same for a cell further left."""
+VALUELESS = 6.0
+"""The same for leaving out values, which are in the list of runs too."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +48,14 @@ class Entry:
         """Cells of the whole of it."""
         return len(self.text(False, 10_000))
 
-    def text(self, own_row: bool, room: int) -> str:
+    def text(self, own_row: bool, room: int, values: bool = True) -> str:
         """As much of it as there is room for: values are left out first, then names, and it is said how many."""
         if self.arrow or (own_row and len(self.names) == 1):
             samples = [""] * len(self.names)
         else:
             samples = [sample(position) for position, _, _ in self.names]
         head = f"{self.arrow} " if self.arrow else ""
-        for with_values in (True, False):
+        for with_values in (True, False) if values else (False,):
             for count in range(len(self.names), 0 if not with_values else len(self.names) - 1, -1):
                 parts = [
                     f"{mark}{name} {value}" if with_values else mark + name
@@ -66,6 +74,7 @@ def dashes(position: int, count: int) -> NDArray[np.bool_]:
     return np.resize(period, count)
 
 
+@lru_cache(maxsize=64)
 def sample(position: int) -> str:
     """Some cells of its line, and a space."""
     grid = np.zeros((4, 2 * SAMPLE), dtype=np.bool_)
@@ -73,10 +82,13 @@ def sample(position: int) -> str:
     return "".join(chr(0x2800 + int(cell)) if cell else " " for cell in braille(grid)[0]) + " "
 
 
-def name_guides(guides: Sequence[Guide], rows: Sequence[int], percent: bool, canvas: Canvas, palette: Palette) -> None:
-    """Write the names over their lines, where no curve runs. `rows` are those of the lines, one below 0 or from the height on out of sight.
+def name_guides(
+    guides: Sequence[Guide], rows: Sequence[int], percent: bool, ink: NDArray[np.float64], canvas: Canvas, palette: Palette
+) -> None:
+    """Write the names over their lines. `rows` are those of the lines, one below 0 or from the height on out of sight; `ink` is what a
+    name would hide in each cell (`Canvas.ink`, before the lines of the guides are drawn).
 
-    A name whose row is taken by another one goes above or below. Where a curve runs at the right end it goes further left.
+    A name whose row is taken by another one goes above or below, and one that would hide a curve to where it hides the least.
     """
     style = palette.style("guide")
     entries = []
@@ -87,17 +99,34 @@ def name_guides(guides: Sequence[Guide], rows: Sequence[int], percent: bool, can
             entry = Entry(min(max(row, 0), canvas.height - 1), arrow, ((position, narrow(guide.name), value),))
             entries.append((-guide.value, position, entry))
     joined = _joined([entry for _, _, entry in sorted(entries, key=lambda each: each[:2])], canvas.width, canvas.height)
-    for row, entry in zip(spread([entry.row for entry in joined], canvas.height), joined, strict=True):
-        text = entry.text(row == entry.row, canvas.width - 1)
-        if text and row < canvas.height:
-            canvas.put(row, _column(canvas, row, len(text)), f" {text}", style, keep=True)
+    ink = ink.copy()
+    for wanted, entry in zip(spread([entry.row for entry in joined], canvas.height), joined, strict=True):
+        found = _place(entry, min(wanted, canvas.height - 1), ink)
+        if found is not None:
+            row, column, text = found
+            canvas.put(row, column, text, style, keep=True)
+            ink[row, column : column + len(text)] = np.inf
 
 
-def _column(canvas: Canvas, row: int, length: int) -> int:
-    """Where the name begins, a space before it: as far right as nothing but lines of guides lies under it, else at the right end."""
-    free = np.convolve(canvas.open(row), np.ones(length + 1), mode="valid") > length
-    found = np.flatnonzero(free)
-    return int(found[-1]) if len(found) else canvas.width - length - 1
+def _place(entry: Entry, wanted: int, ink: NDArray[np.float64]) -> tuple[int, int, str] | None:
+    """Row, column and text where the least is hidden, near the wanted row and far right; None where there is no room at all."""
+    height, width = ink.shape
+    best: tuple[float, int, int, str] | None = None
+    for values, own_row in product((True, False), (wanted == entry.row, wanted != entry.row)):
+        text = entry.text(own_row, width - 1, values)
+        length = len(text) + 1  # a space before it
+        rows = np.array([row for row in range(height) if (row == entry.row) == own_row], dtype=np.intp)
+        if not text or length > width or not len(rows):
+            continue
+        hidden = sliding_window_view(ink[rows], length, axis=1).sum(axis=-1)
+        away = OFF_LINE * np.abs(rows - wanted)[:, None] + OFF_RIGHT * np.arange(width - length, -1, -1)
+        costs = hidden + away + (0.0 if values else VALUELESS)
+        row, column = np.unravel_index(int(costs.argmin()), costs.shape)
+        if math.isfinite(costs[row, column]) and (best is None or costs[row, column] < best[0]):
+            best = float(costs[row, column]), int(rows[row]), int(column), f" {text}"
+        if best is not None and best[0] < OFF_LINE:
+            break  # the wanted row was looked at first, and all others cost more
+    return best[1:] if best is not None else None
 
 
 def _joined(entries: list[Entry], width: int, height: int) -> list[Entry]:

@@ -242,16 +242,17 @@ def _draw_markers(inked: list[tuple[Curve, NDArray[np.bool_]]], canvas: Canvas, 
 
 
 def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Draw dashes where no curve runs, and the names; they may cover the dim raw values behind a smoothed curve."""
+    """Draw dashes where no curve runs, and the names where they hide the least of the curves."""
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
     rows = []
+    ink = canvas.ink()
     for position, guide in enumerate(chart.guides):
         dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
         rows.append(dot // 4)
         if 0 <= dot < 4 * plot.height:
             grid[dot] |= dashes(position, 2 * plot.width) & canvas.open(dot // 4).repeat(2)
     canvas.dots(grid, palette.style("guide", dim=True), background=True)
-    name_guides(chart.guides, rows, chart.percent, canvas, palette)
+    name_guides(chart.guides, rows, chart.percent, ink, canvas, palette)
 
 
 def _draw_marks(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
