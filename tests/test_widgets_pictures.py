@@ -8,7 +8,7 @@ import pytest
 from dlplay.widgets import FrameView, Plane, Scatter
 from dlplay.widgets.drawing import ansi
 from dlplay.widgets.drawing.cells import resample
-from dlplay.widgets.drawing.palette import palette
+from dlplay.widgets.drawing.palette import MARKERS, palette
 from dlplay.widgets.frame_view import crisp_size, invert_white
 from tests.widget_stage import Stage, text, until
 
@@ -102,6 +102,25 @@ def test_a_point_that_stands_out_is_in_front_of_all_others() -> None:
     assert "⇒" not in rows[4]
     widget.show(points, groups, ["real", "own"], bounds=(0, 2, 0, 2))
     assert "◉" not in "".join(painted(widget, 30, 9, MONO))
+
+
+@pytest.mark.parametrize("size", [(46, 12), (34, 14), (26, 14), (60, 8)])
+@pytest.mark.parametrize(
+    "names",
+    [[str(digit) for digit in range(10)], ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Bag", "Ankle boot"]],
+)
+async def test_every_class_stands_in_the_legend(size: tuple[int, int], names: list[str]) -> None:
+    widget = Scatter()
+    async with Stage(widget).run_test(size=size) as pilot:
+        widget.show([[n, 0] for n in range(len(names))], range(len(names)), names, bounds=(0, len(names) - 1, -1, 1))
+        rows = text(widget)
+        legend = rows[: widget._plane[0]]
+        assert len(legend) <= size[1] // 3
+        for marker, name in zip(MARKERS, names, strict=False):
+            assert sum(marker in row for row in legend) == 1
+            assert any(f"{marker} {name}" in row for row in legend) or len("".join(names)) > size[0], "\n".join(legend)
+        await pilot.hover(widget, (0, widget._plane[0] + (widget._plane[1] - 1) // 2))
+        await until(pilot, lambda: names[0] in text(widget)[-1])
 
 
 def test_what_low_and_high_look_like_is_said() -> None:

@@ -24,6 +24,8 @@ Pick = Literal["point", "place"]
 
 MARK = "◉"
 """Drawn at the point that stands out."""
+LEGEND_SHARE = 3
+"""The legend takes at most one row in so many."""
 
 
 class Scatter(Surface):
@@ -135,15 +137,18 @@ class Scatter(Surface):
         if not len(self.points) and self._background is None:
             return []
         with_legend = bool(self._names) and height >= 4
-        rows = max(1, height - with_legend - (height > 2))
-        self._plane = (int(with_legend), rows, width)
+        most = max(1, height // LEGEND_SHARE)
+        top = len(self._legend(width, most, len(self._names) == 2, palette)) if with_legend else 0
+        rows = max(1, height - top - (height > 2))
+        self._plane = (top, rows, width)
         self._cells = cells_of(self.points, self._bounds, rows, width)
         glyphs, both = self._glyphs(rows, width)
         background, levels = self._background_rows(rows, width, palette)
         painted = [draw_glyphs(row, glyphs.get(y, {}), None if levels is None else levels[y], palette) for y, row in enumerate(background)]
         if with_legend:
-            painted.insert(0, self._legend(width, both, palette))
-            self._cells = self._cells + np.array([1, 0])
+            legend = self._legend(width, most, both, palette)
+            painted[:0] = [*legend, *([] for _ in range(top - len(legend)))]
+            self._cells = self._cells + np.array([top, 0])
         if height > 2:
             painted.append(self._status(width, palette))
         return painted
@@ -199,18 +204,20 @@ class Scatter(Surface):
                 row, column = self._cells[i].tolist()
                 place_label(drawn, row, column, self._labels[i], columns, "accent" if i == at else "muted")
 
-    def _legend(self, width: int, both: bool, palette: Palette) -> Row:
-        row: Row = []
-        used = 0
+    def _legend(self, width: int, most: int, both: bool, palette: Palette) -> list[Row]:
+        """Marker and name of every group, in as few lines as they need, at most so many; where that is not enough, names are shortened."""
         entries = [(MARKERS[group % len(MARKERS)], name, str(group)) for group, name in enumerate(self._names)]
         if self._marked is not None and (group := int(self._groups[self._marked])) < len(entries):
             entries[group] = (MARK, entries[group][1], "text")
-        for marker, name, colour in [*entries, *([(BOTH, "both", "text")] if both else [])]:
-            if used + cell_len(name) + 2 > width:
+        entries += [(BOTH, "both", "text")] if both else []
+        longest = max(cell_len(name) for _, name, _ in entries)
+        for room in range(longest, 0, -1):
+            short = [(marker, name if cell_len(name) <= room else fit(name, room), colour) for marker, name, colour in entries]
+            lengths = [2 + cell_len(name) for _, name, _ in short]
+            lines, gap = min(((_wrapped(lengths, gap, width), gap) for gap in (2, 1)), key=lambda found: len(found[0]))
+            if len(lines) <= most:
                 break
-            row += [Segment(marker + " ", palette.style(colour)), Segment(name + "  ", palette.style("muted"))]
-            used += cell_len(name) + 4
-        return row
+        return [_legend_row(short[line.start : line.stop], gap, palette) for line in lines[:most]]
 
     # The line below
 
@@ -346,3 +353,24 @@ class Scatter(Surface):
             self.cursor = index
             self.repaint()
             self.post_message(self.Selected(self, index))
+
+
+def _wrapped(lengths: Sequence[int], gap: int, width: int) -> list[range]:
+    """Which entries stand in each line."""
+    lines: list[range] = []
+    start, used = 0, -gap
+    for position, length in enumerate(lengths):
+        if position > start and used + gap + length > width:
+            lines.append(range(start, position))
+            start, used = position, -gap
+        used += gap + length
+    return [*lines, range(start, len(lengths))]
+
+
+def _legend_row(entries: Sequence[tuple[str, str, str]], gap: int, palette: Palette) -> Row:
+    muted = palette.style("muted")
+    return [
+        segment
+        for marker, name, colour in entries
+        for segment in (Segment(f"{marker} ", palette.style(colour)), Segment(name + " " * gap, muted))
+    ]

@@ -68,8 +68,10 @@ class Canvas:
         return np.asarray((self._codes[row] == _SPACE) | self._background[row])
 
     def ink(self) -> NDArray[np.float64]:
-        """How much would be hidden in each cell (height, width): its dots, half as much for background dots, eight for a character; infinite
-        where nothing may be drawn over."""
+        """How much would be hidden in each cell (height, width): its dots, half as much for background dots, eight for a character.
+
+        Infinite where nothing may be drawn over.
+        """
         braille_cells = (self._codes >= _BRAILLE) & (self._codes < _BRAILLE + 256)
         dots = np.where(braille_cells, _DOTS[(self._codes - _BRAILLE) & 0xFF], 8.0 * (self._codes != _SPACE))
         return np.where(self._kept, np.inf, np.where(self._background, 0.5, 1.0) * dots)
