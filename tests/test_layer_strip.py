@@ -28,6 +28,32 @@ async def test_layers_stand_side_by_side_from_the_input_to_the_output() -> None:
         assert any("the" in row and "58 %" in row for row in rows)
 
 
+async def test_no_title_is_cut_while_another_layer_has_cells_to_spare() -> None:
+    widget = LayerStrip()
+    async with Stage(widget).run_test(size=(50, 9)) as pilot:
+        image = np.ones((1, 8, 8))
+        widget.show(
+            [
+                Layer("input", images=image),
+                *(Layer(f"encoder {n}", values=[1.0] * 9) for n in (1, 2)),
+                Layer("reconstruction", images=image),
+            ]
+        )
+        assert text(widget)[0].split() == ["input", "encoder", "1", "encoder", "2", "reconstruction"]
+        cities = Layer("embedding", values=[0.4, 0.3], labels=["delhi", "berlin"], percent=True)
+        widget.show(
+            [
+                Layer("read", labels=["a", "b"]),
+                Layer("memory", labels=["."] * 20),
+                cities,
+                Layer("layer 0", values=[0.5], labels=["ottawa"], percent=True),
+            ]
+        )
+        assert all(any(name in row for row in text(widget)) for name in ("delhi", "berlin", "ottawa"))
+        await pilot.resize_terminal(34, 9)
+        assert len(text(widget)) == 9
+
+
 async def test_layers_that_do_not_fit_go_on_in_a_second_row() -> None:
     widget = LayerStrip()
     async with Stage(widget).run_test(size=(30, 12)):
@@ -135,7 +161,7 @@ async def test_names_are_told_apart_where_there_is_little_room_and_one_number_ha
     widget = LayerStrip()
     async with Stage(widget).run_test(size=(38, 5)):
         widget.show([
-            Layer("x", values=[1.0]), Layer("y", values=[1.0]), Layer("Q", labels=["push left", "push right"], values=[1.0, 2.0])
+            Layer("x", values=[1.0]), Layer("y", values=[1.0]), Layer("Q", labels=["push gently left", "push gently right"], values=[1.0, 2.0])
         ])  # fmt: skip
         rows = "\n".join(text(widget))
         assert "left" in rows

@@ -28,6 +28,8 @@ LEAST = 9
 """Cells that a layer needs; where they do not all fit side by side, they go on in a second row."""
 SMALLEST_TILE = 6
 """Pixels of the shorter side of an image below which little can be seen in it; then fewer images are shown."""
+LABELS = (12, 10, 8, 6, 5, 4, 0)
+"""Cells of the longest label that it is tried to have room for, in turn."""
 LARGEST_CELL = 4
 """Pixels of the side of a number."""
 LONG = 3
@@ -145,9 +147,8 @@ class LayerStrip(Surface):
         layers = [self.shown[number] for number in numbers]
         goes_on = numbers.stop < len(self.shown)
         room = max(0, width - arrow * (len(layers) - 1 + goes_on))
-        ends = np.cumsum([_weight(layer) for layer in layers])
-        edges = [0, *np.rint(room * ends / ends[-1]).astype(int).tolist()]
-        widths = [end - start for start, end in itertools.pairwise(edges)]
+        widths = _widths(layers, room)
+        edges = [0, *itertools.accumulate(widths)]
         styles = [self._title_style(number) for number in numbers]
         drawn = [_layer(layer, cells, height, palette, *style) for layer, cells, style in zip(layers, widths, styles, strict=True)]
         lefts = [edge + arrow * i for i, edge in enumerate(edges[:-1])]
@@ -168,6 +169,30 @@ class LayerStrip(Surface):
         if number == self.selected:
             return "accent", True, self.has_focus and number == self.cursor
         return ("text" if self.shown[number].can_be_selected else "muted"), False, self.has_focus and number == self.cursor
+
+
+def _widths(layers: Sequence[Layer], room: int) -> list[int]:
+    """Cells of each layer: its share, but at least what its title needs and, as far as there is room, its labels."""
+    titles = [cell_len(plain(layer.title)) for layer in layers]
+    needs = ([max(title, _needed(layer, longest)) for title, layer in zip(titles, layers, strict=True)] for longest in LABELS)
+    least = next((need for need in needs if sum(need) <= room), [0] * len(layers))
+    widths = [0.0] * len(layers)
+    free, rest = set(range(len(layers))), float(room)
+    while free:
+        share = rest / sum(_weight(layers[i]) for i in free)
+        short = {i for i in free if share * _weight(layers[i]) < least[i]}
+        for i in short or free:
+            widths[i] = least[i] if short else share * _weight(layers[i])
+            rest -= widths[i]
+        free = free - short if short else set()
+    edges = [0, *np.rint(np.cumsum(widths)).astype(int).tolist()]
+    return [end - start for start, end in itertools.pairwise(edges)]
+
+
+def _needed(layer: Layer, longest: int) -> int:
+    """Cells that its words, or its labels and their values need, of labels at most so many."""
+    labels = min(longest, max((cell_len(plain(label)) for label in layer.labels), default=0))
+    return labels + 2 + max(map(cell_len, _figures(layer))) if labels and layer.values else labels
 
 
 def _weight(layer: Layer) -> float:
@@ -280,13 +305,17 @@ def _told_apart(labels: list[str]) -> list[str]:
     return [" ".join(each[shared:]) for each in words] if shared else labels
 
 
+def _figures(layer: Layer) -> list[str]:
+    return [f"{100 * value:.0f} %" if layer.percent else f"{value:.2f}" for value in map(float, layer.values)]
+
+
 def _bars(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
     """A line for each label: the label, its value, and behind both a bar as long as the value."""
     labels, values = [plain(label) for label in layer.labels], [float(value) for value in layer.values]
     if max(map(cell_len, labels), default=0) > width - 6:
         labels = _told_apart(labels)
     high = max((abs(value) for value in values if np.isfinite(value)), default=0.0) or 1.0
-    figures = [f"{100 * value:.0f} %" if layer.percent else f"{value:.2f}" for value in values]
+    figures = _figures(layer)
     figure_width = max(map(cell_len, figures), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(3, width - figure_width - 2))
     bar = width - label_width - figure_width - 2 if len(values) > 1 or layer.percent else 0  # one number alone has no length to compare
