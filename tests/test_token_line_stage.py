@@ -471,6 +471,9 @@ async def test_a_text_of_the_models_own_stands_in_the_line_until_another_is_type
         await until(pilot, lambda: line(app).value == "once upon", "the text that it reads")
         assert "in memory (15 characters)  a long time ago" in stage_text(app)
         assert not app.stage.passage.can_undo
+        app.stage.ask = Reading("who", "tom ann " + "." * 30).ask
+        await until(pilot, lambda: line(app).value == "who", "a memory that ends in dots")
+        assert "in memory (38 characters)  tom ann . ×30" in stage_text(app)
         app.stage.ask = Reading("", "").ask
         await until(pilot, lambda: line(app).value == "what is k", "another model reads the usual one")
         assert "in memory (6 characters)  k is 7" in stage_text(app)

@@ -244,7 +244,7 @@ async def test_labels_that_narrow_columns_cannot_hold_are_thinned_and_none_of_th
     async with Stage(widget).run_test(size=(60, 12)):
         words = [f"word{i}" for i in range(24)]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], words)
-        assert text(widget)[0].split() == ["word0", "word3", "word6", "word9", "word12", "word16", "word20"]
+        assert text(widget)[0].split() == [f"╷word{i}" for i in (0, 4, 8, 12, 16, 20)]
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [str(i) for i in range(24)])
         widget.show(np.zeros((4, 24)), ["a", "b", "c", "d"], [f"{i / 100}" for i in range(1, 25)])
         assert set(text(widget)[0].split()) < {f"{i / 100}" for i in range(1, 25)}, "none is cut"
@@ -285,6 +285,24 @@ async def test_an_attention_map_uses_the_room_and_every_row_is_labelled() -> Non
         assert "means" not in text(widget)[-1]
 
 
+async def test_a_label_over_a_narrower_column_says_where_its_column_is() -> None:
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(50, 8)):
+        words = ["cat", "red", "paris", "plum", "gold", "tea", *["."] * 32]
+        weights = np.full((3, 38), 0.001)
+        weights[:, 2], weights[1, 30] = 0.9, 0.5
+        widget.show(weights, ["animal", "cat", "city"], words, low=0.0, high=1.0)
+        head, body = text(widget)[0], text(widget)[1]
+        assert widget._grid is not None
+        assert widget._grid.wide == 1
+        assert head.index("╷paris") == widget._grid.left + 2, "where the weight is, a tick above its column"
+        assert "cat" not in head
+        assert "red" not in head, "there is no room"
+        for place, mark in enumerate(head):
+            assert mark != "╷" or head[place + 1 :].startswith(words[place - widget._grid.left])
+        assert len(body) == 50
+
+
 async def test_too_many_rows_leave_the_columns_as_wide_as_they_can_be() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(60, 8)):
@@ -298,8 +316,8 @@ async def test_columns_that_share_a_cell_are_labelled_here_and_there() -> None:
     async with Stage(widget).run_test(size=(50, 8)):
         widget.show(np.eye(4, 80), WORDS[:4], [f"token{i:02}" for i in range(80)])
         labels = text(widget)[0].split()
-        assert labels[:2] == ["token00", "token16"]
-        assert all(len(label) == 7 for label in labels)
+        assert labels[:2] == ["╷token00", "╷token18"]
+        assert all(len(label) == 8 for label in labels)
 
 
 async def test_a_matrix_of_one_value_is_no_slab() -> None:

@@ -147,7 +147,8 @@ class HeatMap(Surface):
         row: Row = [Segment(" " * grid.left, palette.blank)]
         at, free = self._at(), grid.left
         columns = self.values.shape[1]
-        for column, label in column_labels(self._columns[:columns], grid.pixel_columns / columns):
+        largest = np.abs(np.nan_to_num(self.values, posinf=0.0, neginf=0.0)).max(axis=0, initial=0.0).tolist()
+        for column, label in column_labels(self._columns[:columns], grid.pixel_columns / columns, largest):
             start = grid.left + column * grid.pixel_columns // columns + max(0, grid.wide - cell_len(label)) // 2
             if start < free or start + cell_len(label) > width:
                 continue

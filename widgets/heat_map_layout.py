@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import set_cell_size
@@ -10,6 +11,8 @@ from dlplay.widgets.drawing.text import width_of
 
 READABLE = 3
 """Width of a column in cells from which labels are cut to it; above narrower columns, only some labels are shown, in full."""
+TICK = "╷"
+"""Before a word that is wider than its column."""
 MAX_TALL = 4
 """Half cells that a labelled value takes at most."""
 MAX_LABEL = 5
@@ -65,23 +68,29 @@ def stride(labels: list[str], wide: float) -> int:
     return next(factor * int(10**power) for power in range(9) for factor in (1, 2, 5) if factor * 10**power >= least)
 
 
-def column_labels(labels: list[str], wide: float) -> list[tuple[int, str]]:
-    """Which columns of `wide` cells are labelled, and how: all of them, cut to their width, or some of them in full."""
+def column_labels(labels: list[str], wide: float, largest: Sequence[float] = ()) -> list[tuple[int, str]]:
+    """Which columns of `wide` cells are labelled, and how: all of them, cut to their width, or some of them in full.
+
+    Words over narrower columns begin with a tick that stands above the column; those with the `largest` values come first.
+    """
     if numeric(labels):
         every = stride(labels, wide)
         return [(i, label) for i, label in enumerate(labels) if i % every == 0]
     room = max(1, int(wide) - 1)
     long = sum(width_of([label], 99) > room for label in labels)
-    if wide >= READABLE or (wide >= 1 and long <= len(labels) // 4):
+    if wide >= READABLE or (wide >= 1 and not long):
         return [(i, label if width_of([label], 99) <= room else set_cell_size(label, room)) for i, label in enumerate(labels)]
-    found: list[tuple[int, str]] = []
-    free = 0
-    for i, label in enumerate(labels):
-        start = int(i * wide)
-        if start >= free:
-            found.append((i, label))
-            free = start + width_of([label], 99) + 1
-    return found
+    by_value = sorted(range(len(labels)), key=lambda i: (-largest[i] if i < len(largest) else 0.0, i))
+    found: dict[int, str] = {}
+    taken: set[int] = set()
+    for i in by_value:
+        start, narrow = int(i * wide), width_of([labels[i]], 99) > wide
+        label = TICK + labels[i] if narrow else labels[i]
+        cells = range(start, start + width_of([label], 99) + narrow)
+        if taken.isdisjoint(cells):
+            found[i] = label
+            taken.update(cells)
+    return sorted(found.items())
 
 
 def layout(shape: tuple[int, ...], width: int, height: int, labels: tuple[int, ...], head: int, text: int) -> Grid:

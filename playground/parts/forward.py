@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -14,6 +15,8 @@ GUESSES = 6
 """Candidates that are listed after a layer."""
 LAST_WORDS = 24
 """Words of a text that are shown."""
+REPEATED = 4
+"""Times from which on a word that is repeated is counted."""
 MOST_HIDDEN = 4
 """Hidden layers that are shown, evenly spaced, where there are more."""
 MOST_MAPS = 64
@@ -22,8 +25,10 @@ ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
 
 def words(title: str, labels: Sequence[str]) -> Layer:
-    """A text, its last words."""
-    return Layer(title=title, labels=[*(["…"] if len(labels) > LAST_WORDS else []), *labels[-LAST_WORDS:]])
+    """A text, its last words; a word that is repeated many times stands once, with the number."""
+    runs = [(label, len(list(same))) for label, same in itertools.groupby(labels)]
+    told = [told for label, count in runs for told in ([f"{label} ×{count}"] if count >= REPEATED else [label] * count)]
+    return Layer(title=title, labels=[*(["…"] if len(told) > LAST_WORDS else []), *told[-LAST_WORDS:]])
 
 
 def state(title: str, values: Tensor, **selects: int) -> Layer:

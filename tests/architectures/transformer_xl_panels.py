@@ -103,6 +103,12 @@ def test_the_memory_used_is_the_word_that_is_asked_for() -> None:
     assert ask(trained(), "memory_used", read_before="").words == []
 
 
+def test_the_forward_pass_begins_with_the_words_in_the_memory_and_counts_the_dots() -> None:
+    memory = ask(trained(), "forward").layers[0]
+    assert memory.title == "memory"
+    assert memory.labels == ["cat", "red", "paris", "plum", "gold", "tea", ". ×32"]
+
+
 def test_the_attention_map_has_a_border_between_memory_and_segment() -> None:
     answer = ask(trained(), "attention", prompt="city animal", memory_length=20)
     weights = answer.values.numpy()

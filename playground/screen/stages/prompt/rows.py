@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
@@ -22,8 +24,12 @@ ACTIONS = (
 """Action of the stage, its key in the line, its label, and a line of help."""
 
 
+REPEATED = re.compile(r"(\S)(?: ?\1){5,}")
+"""A character that is repeated so often that it is counted."""
+
+
 class MemoryLine(Widget):
-    """The end of the text that is in the model's memory."""
+    """The end of the text that is in the model's memory; a character that is repeated many times stands once, with the number."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -37,7 +43,7 @@ class MemoryLine(Widget):
     def render(self) -> Content:
         if not self.text:
             return Content("the memory is empty: type a part, read it into the memory, type the next")
-        text = plain(self.text)
+        text = REPEATED.sub(lambda run: f"{run[1]} ×{run[0].count(run[1])}", plain(self.text))
         head = f"in memory ({len(self.text):,} characters)  "
         room = max(8, self.content_size.width - len(head))
         return Content(head + (text if len(text) <= room else "…" + text[1 - room :]))
