@@ -160,9 +160,8 @@ async def test_a_layer_is_selected_with_keys_and_mouse_where_it_can_be() -> None
 async def test_names_are_told_apart_where_there_is_little_room_and_one_number_has_no_bar() -> None:
     widget = LayerStrip()
     async with Stage(widget).run_test(size=(38, 5)):
-        widget.show([
-            Layer("x", values=[1.0]), Layer("y", values=[1.0]), Layer("Q", labels=["push gently left", "push gently right"], values=[1.0, 2.0])
-        ])  # fmt: skip
+        actions = Layer("Q", labels=["push gently left", "push gently right"], values=[1.0, 2.0])
+        widget.show([Layer("x", values=[1.0]), Layer("y", values=[1.0]), actions])
         rows = "\n".join(text(widget))
         assert "left" in rows
         assert "right" in rows

@@ -195,11 +195,12 @@ class HeatMap(Surface):
         return self._hover or self.cursor
 
     def _status(self, width: int, palette: Palette) -> Row:
+        """The text, and behind it the colours where there is room for them."""
         text, strong = self._status_text()
         low, high = (figure(v, short=True) for v in self._range)
-        count = min(16, max(0, width - len(low) - len(high) - 3) // 2)
+        count = min(16, width - cell_len(text) - len(low) - len(high) - 4)
         bar: Row = []
-        if count >= 4 and (not strong or cell_len(text) + count + len(low) + len(high) + 3 <= width):
+        if count >= 4:
             scale = palette.signed if self._signed else palette.levels
             ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
             muted = palette.style("muted")

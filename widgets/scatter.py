@@ -245,6 +245,8 @@ class Scatter(Surface):
         across, up = (title or letter for title, letter in zip(self._titles, "xy", strict=True))
         if (left, right) == (bottom, top):
             return f"→ {across} · ↑ {up}: {left} to {right}", False
+        shared = across.rpartition(" ")[0]
+        up = up.removeprefix(f"{shared} ") if shared else up
         return f"→ {across} {left} to {right} · ↑ {up} {bottom} to {top}", False
 
     def _coordinates(self, x: float, y: float) -> str:

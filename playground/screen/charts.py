@@ -29,6 +29,8 @@ from dlplay.widgets.drawing.palette import MARKERS
 MIN_ROWS = 9
 """Rows that a chart needs; charts that do not fit wait until the window is taller."""
 EMPTY = "nothing measured yet"
+KEYS = " , . "
+"""That scroll through the charts."""
 NOTHING = (-1, -1, -1)
 """What has been drawn before anything was."""
 PLACES = 500
@@ -316,8 +318,11 @@ class ChartColumn(Vertical):
         self.sort_children(key=lambda child: charts.index(child) if child in charts else len(charts))
         self._more.display = fit < count
         hidden = [chart.card.title for chart in charts if not chart.display]
-        text = f"{len(hidden)} more: {', '.join(hidden)}"
-        self._more.update(Content.assemble((" , . ", "bold $text-accent"), (text, "$text-muted")))
+        text = f"{len(hidden)} more"
+        for title in hidden:  # those that there is room for
+            longer = text + (", " if ":" in text else ": ") + title
+            text = longer if len(longer) <= self.size.width - len(KEYS) - 1 else text
+        self._more.update(Content.assemble((KEYS, "bold $text-accent"), (text, "$text-muted")))
         self._drawn = NOTHING
         if self._history is not None:
             self.call_after_refresh(self.show, self._history, self._companions)

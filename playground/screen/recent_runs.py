@@ -29,6 +29,8 @@ MOST = 60
 SECONDS = 3.0
 """Between two looks at the runs' folder."""
 SIGNS = {"training": "▶", "waiting": "▶", "paused": "‖", "failed": "✗"}
+INDENT = "  "
+"""Before what goes on in the next line."""
 UNDER_WAY = ("training", "waiting", "paused")
 """States that end without a word in the journal when the process is killed."""
 
@@ -98,8 +100,9 @@ class RecentRuns(EndsItsWork, Widget):
             lines += [Content(""), Content.styled(words(metric), "bold")]
         for other, number in self._others:
             value = measure(number, percent=self._percent)
-            room = max(width - cell_len(value) - 1, 4)
-            lines.append(Content.assemble((f"{fit(other, room):<{room}}", "$text-muted"), " ", value))
+            *above, last = _wrapped(other, max(width - cell_len(value) - 1, 4))
+            lines += [Content.styled(line, "$text-muted") for line in above]
+            lines.append(Content.assemble((last, "$text-muted"), " " * (width - cell_len(last) - cell_len(value)), value))
         return Content("\n").join(lines[:height])
 
     @property
@@ -114,6 +117,17 @@ class RecentRuns(EndsItsWork, Widget):
         row = event.get_content_offset_capture(self).y - 1
         if 0 <= row < len(self._runs):
             self.post_message(self.Chosen(self._runs[row].name))
+
+
+def _wrapped(name: str, width: int) -> list[str]:
+    """A name in lines of whole words, those after the first indented; a word that is longer is cut."""
+    lines = [""]
+    for word in name.split():
+        if len(lines[-1].split()) and cell_len(lines[-1]) + 1 + cell_len(word) > width:
+            lines.append(INDENT)
+        line = f"{lines[-1]}{' ' * bool(lines[-1].strip())}{word}"
+        lines[-1] = fit(line, width)
+    return lines
 
 
 class LatestRuns:

@@ -24,7 +24,7 @@ SAMPLE = 3
 """Cells of its dashes that stand before the name of a guide whose line is elsewhere."""
 FILLED = 0.6
 """The part of the rows that may hold names; beyond it names share a row."""
-OFF_LINE = 2.0
+OFF_LINE = 3.0
 """How many dots of curves may be hidden rather than that a name goes one row further from where it belongs."""
 OFF_RIGHT = 0.02
 """The same for a cell further left."""

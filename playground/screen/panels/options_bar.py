@@ -27,6 +27,8 @@ STEPPING: tuple[Binding, ...] = (
 )
 """Keys for a widget that holds a bar: it needs `action_step`, `action_mark` and `action_edit`. They act on the marked option."""
 GAP_PIECE = Piece(" ", "flow--quiet")
+AUTO = "auto"
+"""In place of an empty text: something is chosen for it."""
 MAX_VALUE = 24
 """Cells that a value may take before it is cut."""
 
@@ -136,7 +138,7 @@ class OptionsBar(Flow):
             return name, GAP_PIECE, Piece(drawing_summary(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
         if field.kind == "text" and not field.choices:
-            return name, GAP_PIECE, Piece(text or "…", "flow--strong", field.name)
+            return name, GAP_PIECE, Piece(text or AUTO, "flow--strong", field.name)
         text = text.rjust(_value_width(field))
         return (
             name,

@@ -27,17 +27,17 @@ from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, w
 
 EMPTY = "Appears once there is a model: space trains one, o loads one."
 
-ROOMY = 5
-"""Rows beyond those that the widget needs, from which the explanation may take two."""
+LINES, PROBLEM_LINES = 2, 4
+"""Lines that an explanation may take where the widget keeps the rows that it needs, and those that a problem may take anyway."""
 
 
 class _Explanation(Widget):
     """A text in one line, or in two where the panel has rows to spare; cut when it is drawn, because only then its size is known."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, bar: OptionsBar) -> None:
         super().__init__(classes="hint")
-        self._rows = rows
-        """That the panel's widget needs."""
+        self._rows, self._bar = rows, bar
+        """Rows that the panel's widget needs, and what stands above this."""
         self.text = ""
         self.is_problem = False
 
@@ -49,8 +49,8 @@ class _Explanation(Widget):
             self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """A problem gets all the lines that it needs, up to four."""
-        most = 4 if self.is_problem else 2 if container.height >= self._rows + ROOMY else 1
+        spare = container.height - self._rows - self._bar.get_content_height(container, viewport, width)
+        most = PROBLEM_LINES if self.is_problem else min(max(spare, 1), LINES)
         return max(1, min(most, Content(self.text).get_height({}, max(1, width))))
 
     def render(self) -> Content:
@@ -102,7 +102,7 @@ class PanelView(Vertical, can_focus=True):
         """The tab's options, others than its own among them."""
         own = [field for field in fields(card.options) if field.name not in hidden]
         self._bar = OptionsBar(sorted(own, key=lambda field: field.name in last), card.title)
-        self._explanation = _Explanation(card.rows)
+        self._explanation = _Explanation(card.rows, self._bar)
         self._explanation.show(card.hint)
         self._body: Widget | None = None
         self._empty = Static(EMPTY, classes="empty", markup=False)

@@ -47,6 +47,8 @@ MODEL_WIDTH = 32
 """Cells that the name of the model may take."""
 TALL_ROWS = 17
 """From so many rows, and where it is not four times as wide as it is high, a stage stacks its parts."""
+ROOMY_ROWS = 20
+"""From so many rows the message may take two."""
 POST_SECONDS = 0.15
 """Between two `OptionsChanged`, so that fast typing does not flood the other panels."""
 
@@ -333,7 +335,7 @@ class ActionStage(EndsItsWork, Container):
         stale = bool(self._refusal) if self.ask is not None else self._answered_options != self.question_options()
         self.set_class(self._answered_options is not None and stale, "-stale")
         text = f"✗ {problem}" if problem else f"✓ {self._notice}" if self._notice else unavailable or self.remark or self.idle_message()
-        lines = self.MAX_MESSAGE_LINES if problem or self._notice else 1
+        lines = max(self.MAX_MESSAGE_LINES if problem or self._notice else 1, 2 if self.size.height >= ROOMY_ROWS else 1)
         width = max(10, self.message.size.width or self.size.width)
         self.message.update(fit(text.replace("\n", " "), width if lines == 1 else lines * (width - 6)))
 
