@@ -34,9 +34,9 @@ class OnePanel(App[None]):
         yield self.view
 
 
-@pytest.mark.parametrize(("rows", "lines"), [(14, 2), (13, 2), (12, 1)])
+@pytest.mark.parametrize(("rows", "lines"), [(11, 2), (10, 1)])
 async def test_a_caption_takes_two_lines_where_the_panel_keeps_the_rows_it_needs(rows: int, lines: int) -> None:
-    """Of which the title takes one."""
+    """Of which the title takes one; a large widget can do with two rows fewer."""
     app = OnePanel(PanelCard("bars", "Bars", LONG, "Help.", rows=10))
     async with app.run_test(size=(62, rows)) as pilot:
         app.view.show(Bars(labels=["a", "b"], values=[0.2, 0.8]))
@@ -109,3 +109,29 @@ async def test_a_long_name_in_the_list_of_runs_goes_on_in_a_second_line(tmp_path
         assert rows[at : at + 2] == ["heuristic (θ + ω >", "  0)                 486.8"]
         assert all(len(row) <= 26 for row in rows)
         assert rows[-1].split() == ["random", "22.01"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(architectures.cards()))
+async def test_no_caption_of_a_shipped_model_is_cut_at_140_columns(name: str, tmp_path: Path) -> None:
+    """What comes behind the words of the panel itself, such as how the prompt was read, may be."""
+    async with opened(tmp_path, tab=name, size=(140, 42), explore=True) as (app, _):
+        inspector = app.tab.inspector
+        await until(lambda: app.tab.link.answering is not None)
+        position, cut = 0, list[str]()
+
+        def views() -> list[PanelView]:
+            return [inspector._views[card.name] for card in inspector.visible_panels()]
+
+        def hints() -> list[str]:
+            return [str(view.query_one(".hint").render()) for view in views() if view.query_one(".hint").size.width]
+
+        while position < len(inspector.panels):
+            inspector.choose(position)
+            await until(lambda: views() and all(view.panel is not None or view.problem for view in views()))
+            await until(lambda: len(hints()) == len(views()))
+            cut += [hint for hint in hints() if hint.endswith("…") and "·" not in hint]
+            position = max(inspector._shown) + 1
+        assert not cut
+        assert app.tab.stage is not None
+        assert not str(app.tab.stage.message.render()).endswith("…")

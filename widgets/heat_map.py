@@ -196,7 +196,7 @@ class HeatMap(Surface):
 
     def _status(self, width: int, palette: Palette) -> Row:
         """The text, and behind it the colours where there is room for them."""
-        text, strong = self._status_text()
+        text, strong = self._status_text(width)
         low, high = (figure(v, short=True) for v in self._range)
         count = min(16, width - cell_len(text) - len(low) - len(high) - 4)
         bar: Row = []
@@ -208,16 +208,21 @@ class HeatMap(Surface):
         room = width - sum(len(s.text) for s in bar)
         return [Segment(fit(text, room), palette.style("text" if strong else "muted")), *bar]
 
-    def _status_text(self) -> tuple[str, bool]:
+    def _status_text(self, width: int) -> tuple[str, bool]:
         """The status text and whether it is a readout: the value at the cursor, else the titles of rows and columns."""
         at = self._at()
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
             return f"{row} → {column}: {figure(float(self.values[at]), short=True)}", True
         titles = [f"{arrow} {plain(title)}" for arrow, title in zip("↓→", self._titles, strict=True) if title]
-        if self._grid is not None and self._grid.shrunk:
-            titles.append(f"{self.values.shape[0]} x {self.values.shape[1]}, means of neighbours")
-        return " · ".join(titles), False
+        named = " · ".join(titles)
+        if self._grid is None or not self._grid.shrunk:
+            return named, False
+        found = [
+            f"{named} · {how}" if named else how
+            for how in (f"{self.values.shape[0]} x {self.values.shape[1]}, means of neighbours", "means")
+        ]
+        return next((text for text in found if cell_len(text) <= width), named), False
 
     # Keys and mouse
 

@@ -109,7 +109,7 @@ card = Card(
         PanelCard(
             "activity",
             "Activity of the units",
-            "How much each unit of the code varies over the held-out images; select one to ablate it.",
+            "How much each unit of the code varies; select one to ablate it.",
             "A unit that never varies encodes nothing. For a VAE the bar is the KL divergence from the standard normal in nats: near 0 the "
             "unit has collapsed and tells the decoder nothing. With kl sparsity the mean activation should approach ρ.",
             selects="ablate",

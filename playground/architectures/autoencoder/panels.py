@@ -152,7 +152,7 @@ class AutoencoderPanels:
             },
             x_title="components, or units of the code",
             log=True,
-            figure=f"{latent} units are worth {equal} components",
+            figure=f"{latent} units = {equal} components",
             caption=f"components of the first {pca.fitted:,} training images" if pca.fitted < len(self.data.train_images) else "",
         )
 
@@ -247,7 +247,7 @@ class AutoencoderPanels:
         elif options.of == "gradient":
             features, caption = self._gradients(image), f"the gradient of each unit of the code with respect to image {options.image}"
         else:
-            features, caption = self._effects(), "the change in the output when a unit grows by one standard deviation from the mean code"
+            features, caption = self._effects(), "how the output changes when a unit grows by one standard deviation"
         return ImageGrid(
             images=signed_pictures(features[:MOST_FEATURES]),
             labels=[str(number) for number in range(min(len(features), MOST_FEATURES))],

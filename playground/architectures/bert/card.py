@@ -87,7 +87,7 @@ card = Card(
         PanelCard(
             "contexts",
             "One word, two contexts",
-            "Cosine similarity by layer: one word's hidden states in two sentences, and two neighbours in one sentence.",
+            "Cosine similarity by layer: a word in two sentences, two neighbours in one.",
             "Before the first layer a word is the same in every sentence except for its position; then each layer mixes in its context. In "
             "a large BERT the two grow apart from layer to layer (Ethayarajh, 2019). In the shipped one, of two layers, they do so in the "
             "first and come closer again in the second, where a word grows more like its neighbour. Write it into another sentence.",

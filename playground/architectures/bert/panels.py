@@ -202,11 +202,11 @@ class BERTPanels:
         return Lines(
             x=[float(layer) for layer in range(len(states))],
             series={
-                f"{word}, in both sentences": [_cosine(a[0, here + 1], b[0, there + 1]) for a, b in zip(states, others, strict=True)],
+                f"{word} in both": [_cosine(a[0, here + 1], b[0, there + 1]) for a, b in zip(states, others, strict=True)],
                 f"{word} and its neighbour {first.words[near]}": [_cosine(a[0, here + 1], a[0, near + 1]) for a in states],
             },
             x_title="after the embedding (0) and after each layer",
-            figure=f"{word}: {_cosine(states[-1][0, here + 1], others[-1][0, there + 1]):.2f} after the last layer",
+            figure=f"{word}: {_cosine(states[-1][0, here + 1], others[-1][0, there + 1]):.2f}",
             caption=first.caption(),
         )
 
@@ -262,7 +262,7 @@ class BERTPanels:
     def classes(self, options: Sentence) -> Bars:
         """The probability of each class for the sentence."""
         if self.model.classifier is None:
-            return Bars(labels=[], values=[], caption="there are no classes yet: fine-tune it with --from bert-reference --data FILE.tsv")
+            return Bars(labels=[], values=[], caption="no classes yet: --data FILE.tsv fine-tunes it")
         sentence = self._read(options)
         values = self.model.classifier(self.model.pool(self._hidden_states(sentence)[-1]))[0].cpu().double().softmax(dim=0).tolist()
         best = max(range(len(values)), key=values.__getitem__)

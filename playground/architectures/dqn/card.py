@@ -92,7 +92,7 @@ card = Card(
         PanelCard(
             "agent",
             "Training statistics",
-            "How much has been played and learned, and how far predicted values are from actual returns.",
+            "What has been played and learned, and how far off predicted returns are.",
             "Overestimation is the mean value predicted for the first states of the last evaluation, minus the mean discounted return from "
             "them. The maximum over noisy values is biased upwards; double DQN reduces that bias by choosing the action with one network "
             "and evaluating it with the other.",

@@ -75,7 +75,7 @@ card = Card(
         PanelCard(
             "latent_plane",
             "Latent plane",
-            "What becomes of each latent of the plane: the discriminator's output for its sample, or the image.",
+            "Each latent's sample: the discriminator's output for it, or the image.",
             "Where the output is low, the generator turns latents into samples that the discriminator knows to be generated.",
             LatentPlane,
             rows=10,

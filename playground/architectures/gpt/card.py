@@ -72,7 +72,7 @@ card = Card(
         PanelCard(
             "prompt_tokens",
             "Prompt, word by word",
-            "The probability of each word, given those before it. Select a word to see it in the other panels.",
+            "Each word's probability, given those before.",
             "The prompt as the model reads it. A surprising word has a low probability; the first word has none, because nothing "
             "comes before it.",
             TokenOfPrompt,
@@ -82,7 +82,7 @@ card = Card(
         PanelCard(
             "passage",
             "Passage",
-            "The prompt continued word by word; the shade of a word is its probability when it was sampled.",
+            "The prompt continued; a word's shade is its probability.",
             "Words are sampled from the softmax with the chosen temperature, top-k and top-p. Sampling has a random generator of its "
             "own: training is not disturbed, and the same sampling seed gives the same passage. <unk> is never sampled. Temperature 0 "
             "always takes the most likely word.",

@@ -102,7 +102,7 @@ card = Card(
         PanelCard(
             "prompt_tokens",
             "Prompt, step by step",
-            "The probability of each token, given those before it. Select a token to see it in the other panels.",
+            "Each token's probability, given those before.",
             "The prompt as the model reads it. A surprising token has a low probability. For copy: the probability with which each symbol "
             "is recalled. For adding, the marked numbers stand out.",
             PromptToken,

@@ -97,7 +97,7 @@ class RecurrentPanels(ABC):
             low=None if name in ("cell", "hidden") else 0.0,
             high=None if name in ("cell", "hidden") else 1.0,
             figure=f"{name}, layer {layer} of 0–{self.model.layers - 1}",
-            caption=" · ".join([f"units that vary most: {', '.join(map(str, most))}", *cut, *notes]),
+            caption=" · ".join([f"most varied: {', '.join(map(str, most))}", *cut, *notes]),
         )
 
     def unit(self, options: Activations) -> Tokens:
@@ -111,7 +111,7 @@ class RecurrentPanels(ABC):
             values=scaled.tolist(),
             notes=[f"{label}: {value:.3f} after it" for label, value in zip(inputs.labels, own.tolist(), strict=True)],
             figure=f"unit {number} of 0–{self.model.width - 1}, {name}",
-            caption=" · ".join([f"layer {layer}, from {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
+            caption=" · ".join([f"layer {layer}, {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
         )
 
     def gradient_flow(self, options: GradientFlow) -> Lines:
@@ -119,11 +119,11 @@ class RecurrentPanels(ABC):
         inputs, targets = self.problem.last_step(options.example, options.back)
 
         def untrained() -> dict[str, list[float]]:
-            models = {f"untrained {cell}": self.task.untrained(cell).eval() for cell in CELLS}
+            models = {f"{cell}, untrained": self.task.untrained(cell).eval() for cell in CELLS}
             return {name: gradient_norms(model, self.problem, inputs, targets) for name, model in models.items()}
 
         own = gradient_norms(self.model, self.problem, inputs, targets)
-        series = {f"this {self.model.cell}": own, **remember(self.task.untrained_gradients, options, untrained)}
+        series = {f"{self.model.cell}, this one": own, **remember(self.task.untrained_gradients, options, untrained)}
         share = own[-1] / own[0] if own[0] > 0 else 0.0
         return Lines(
             x=[float(step) for step in range(len(own))],

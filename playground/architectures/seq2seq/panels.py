@@ -102,7 +102,7 @@ class Seq2SeqPanels:
                     percent=True,
                     chosen=int(cross.argmax()),
                 ),
-                forward.words("output so far", labels_of(self.problem, output.ids[:position]) or ["(start)"]),
+                forward.words("output", labels_of(self.problem, output.ids[:position]) or ["(start)"]),
                 Layer(
                     title="next token",
                     labels=candidates.labels,

@@ -102,7 +102,7 @@ card = Card(
         PanelCard(
             "prompt_tokens",
             "Prompt, token by token",
-            "The probability of each token, given the memory and those before it. Select a token to see it in the other panels.",
+            "Each token's probability, given all before it.",
             "The prompt as the model reads it, one segment at most. A surprising token has a low probability. Select one to see its "
             "attention to the memory.",
             PromptToken,

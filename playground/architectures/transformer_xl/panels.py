@@ -128,9 +128,9 @@ class TransformerXLPanels:
         notes = []
         for column, token in enumerate(context.memory_ids):
             at = divmod(int(by_head[:, column].argmax()), self.model.heads) if options.of == "all heads" else (layer, head)
-            notes.append(f"{label(token)}: {100 * largest[column]:.1f} % of layer {at[0]}, head {at[1]}")
+            notes.append(f"{label(token)}: {100 * largest[column]:.1f} %, layer {at[0]} head {at[1]}")
         best = max(range(len(largest)), key=largest.__getitem__)
-        whose = "the largest weight of any head" if options.of == "all heads" else f"layer {layer}, head {head}"
+        whose = "largest weight of any head" if options.of == "all heads" else f"layer {layer}, head {head}"
         return Tokens(
             words=[label(token) for token in context.memory_ids],
             values=largest,
@@ -182,8 +182,8 @@ class TransformerXLPanels:
             x_title="tokens in the memory",
             percent=settings.task == "recall",
             figure=f"{figure} at {settings.eval_memory}",
-            caption=f"as of step {self.task.step:,} · about {CURVE:,} held-out tokens in segments of {settings.block_size}; "
-            f"trained with a memory of {settings.memory}",  # this takes a while, and charts beside it may be ahead
+            caption=f"as of step {self.task.step:,} · trained with a memory of {settings.memory}, segments of {settings.block_size}; "
+            f"about {CURVE:,} held-out tokens",  # this takes a while, and charts beside it may be ahead
         )
 
     def effective_context(self, options: AttentionHead) -> Lines:
@@ -212,7 +212,7 @@ class TransformerXLPanels:
             x_title="tokens back",
             percent=True,
             figure=f"mean distance {mean:.1f}",
-            caption=f"share of attention that goes at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
+            caption=f"share of attention at least so far back; {queries:,} held-out tokens, segment {block}, memory {keep}{cut}",
         )
 
     def evaluation_speed(self, options: Speed) -> Lines:

@@ -27,6 +27,8 @@ from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, w
 
 EMPTY = "Appears once there is a model: space trains one, o loads one."
 
+LARGE, SPARED = 8, 2
+"""Rows of a widget from which it can do with so many fewer, rather than that its explanation is cut."""
 LINES, PROBLEM_LINES = 2, 4
 """Lines that an explanation may take where the widget keeps the rows that it needs, and those that a problem may take anyway."""
 
@@ -49,7 +51,8 @@ class _Explanation(Widget):
             self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        spare = container.height - self._rows - self._bar.get_content_height(container, viewport, width)
+        needed = self._rows - SPARED if self._rows >= LARGE else self._rows
+        spare = container.height - needed - self._bar.get_content_height(container, viewport, width)
         most = PROBLEM_LINES if self.is_problem else min(max(spare, 1), LINES)
         return max(1, min(most, Content(self.text).get_height({}, max(1, width))))
 

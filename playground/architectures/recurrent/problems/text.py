@@ -117,7 +117,7 @@ class TextProblem(Problem):
         held_out = self.text.held_out
         start = number % max(1, (len(held_out) - 1) // length) * length
         ids = held_out[start : start + length]
-        return Inputs(ids[None], [self.tokenizer.label(token) for token in ids.tolist()], [f"held-out text from token {start:,} on"])
+        return Inputs(ids[None], [self.tokenizer.label(token) for token in ids.tolist()], [f"held-out token {start:,} on"])
 
     def parse(self, prompt: str) -> Inputs:
         read = prompts.read_prompt(self.tokenizer, Prompt(prompt=prompt), READ)
