@@ -118,7 +118,7 @@ async def test_no_caption_of_a_shipped_model_is_cut_at_140_columns(name: str, tm
     async with opened(tmp_path, tab=name, size=(140, 42), explore=True) as (app, _):
         inspector = app.tab.inspector
         await until(lambda: app.tab.link.answering is not None)
-        position, cut = 0, list[str]()
+        position = 0
 
         def views() -> list[PanelView]:
             return [inspector._views[card.name] for card in inspector.visible_panels()]
@@ -130,8 +130,7 @@ async def test_no_caption_of_a_shipped_model_is_cut_at_140_columns(name: str, tm
             inspector.choose(position)
             await until(lambda: views() and all(view.panel is not None or view.problem for view in views()))
             await until(lambda: len(hints()) == len(views()))
-            cut += [hint for hint in hints() if hint.endswith("…") and "·" not in hint]
+            await until(lambda: not [hint for hint in hints() if hint.endswith("…") and "·" not in hint])  # once it is laid out
             position = max(inspector._shown) + 1
-        assert not cut
         assert app.tab.stage is not None
         assert not str(app.tab.stage.message.render()).endswith("…")
