@@ -77,6 +77,7 @@ async def test_the_cursor_walks_and_the_answer_follows() -> None:
         await pilot.press("shift+left")
         await until(pilot, lambda: app.options["latent"] == "-0.4,0.05", "five steps at once")
         await until(pilot, lambda: "latent 0 -0.40  latent 1  0.05" in stage_text(app), "the readout names the axes")
+        assert "Latent -2 to 2, -1 to 1" in stage_text(app), "what the plane is, and how far it reaches"
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: "latent 1 -0.40" in stage_text(app), "another axis")
         await until(pilot, lambda: any(values.get("latent") == "-0.4,0.05" for values in app.told), "the other panels hear of it")
@@ -129,7 +130,7 @@ async def test_an_answer_in_a_plane_is_the_large_one_of_two_square_planes(size: 
         await until(pilot, lambda: bool(app.query(widgets.Scatter)) and "k Kick it" in stage_text(app), "points, and the actions")
         large, small = app.query_one(widgets.Scatter), app.query_one(widgets.Plane)
         await until(pilot, lambda: large.size.width == 2 * (large.size.height - 2), "square, without its legend and its axes")
-        assert small.size.width == 2 * (small.size.height - 1)
+        assert small.size.width == 2 * (small.size.height - 2)
         assert large.size.width >= small.size.width
 
 
@@ -262,6 +263,34 @@ async def test_a_picture_is_as_wide_as_the_stage_and_what_is_below_it_takes_no_m
         await until(pilot, lambda: picture.pixels.shape[1] >= 50, "most of the width")
         used = sum(part.size.height for part in app.query(".beside").first().children)
         assert used + picture.size.height >= app.stage.content_size.height - 1, "no row is left empty"
+
+
+async def test_the_action_values_stand_once_and_the_picture_takes_their_rows() -> None:
+    app = StageApp(EnvironmentStage, ENVIRONMENT, Scene(100, 60))
+    async with app.run_test(size=(62, 26)) as pilot:
+        picture, bars = app.query_one(widgets.FrameView), app.query_one(widgets.Bars)
+        await until(pilot, lambda: app.stage.has_class("-tall") and "▸push right" in stage_text(app), "the values")
+        before = picture.size.height
+        app.stage.set_forward_pass(True)
+        await until(pilot, lambda: picture.size.height > before, "they stand in the forward pass")
+        assert not bars.display
+        assert "next: push right (exploit)" in stage_text(app)
+        assert "TD error" in stage_text(app)
+        app.stage.set_forward_pass(False)
+        await until(pilot, lambda: bars.display and picture.size.height == before, "and are back without it")
+
+
+async def test_the_speeds_are_named_as_such() -> None:
+    app = StageApp(EnvironmentStage, ENVIRONMENT, World())
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: "v speed: step  slow  real time  fast" in stage_text(app), "one line of speeds")
+        await until(pilot, lambda: "exploit" in stage_text(app), "a picture")
+        picture, controls = app.query_one(widgets.FrameView), app.query_one(".controls", Flow)
+        await until(pilot, lambda: picture.pixels.shape[1] == picture.size.width, "everything has its place")
+        place = controls.place("next")
+        assert place is not None
+        await pilot.click(controls, offset=place)
+        await until(pilot, lambda: app.stage.episode.speed == "fast", "a click on the word is the key: the next one")
 
 
 async def test_watching_never_asks_for_more_before_it_was_answered_and_stops() -> None:

@@ -44,6 +44,18 @@ def test_a_frame_grows_by_whole_steps_only() -> None:
     assert crisp_size(400, 600, rows=20, columns=200) == (40, 60)
 
 
+def test_where_the_scene_ends_there_is_a_line_and_where_it_goes_on_an_arrow() -> None:
+    widget = FrameView()
+    widget.show(np.full((10, 20, 3), 90, np.uint8), ends=[True, False])
+    rows = painted(widget, 30, 5)
+    assert [row[4] for row in rows] == ["│"] * 5
+    assert [row[25] for row in rows] == [" ", " ", "›", " ", " "]
+    rows = painted(widget, 20, 5)
+    assert [row[0] for row in rows] == ["│"] * 5, "over the picture where it fills the width"
+    widget.show(np.full((10, 20, 3), 90, np.uint8))
+    assert "│" not in "".join(painted(widget, 30, 5))
+
+
 def test_white_paper_takes_the_colour_of_a_dark_ground_and_other_pictures_stay() -> None:
     drawing = np.full((10, 10, 3), 255, np.uint8)
     drawing[5] = (0, 0, 0)
@@ -181,3 +193,7 @@ async def test_the_cursor_of_a_plane_follows_the_mouse_and_goes_home() -> None:
         widget.set_titles("latent 0", "latent 1")
         assert text(widget)[-1].split() == ["latent", "0", "0.00", "latent", "1", "0.00"]
         assert [type(message) for message in stage.heard] == [Plane.Moved, Plane.Moved]
+        widget.set_heading("Latent plane")
+        assert text(widget)[0].strip() == "Latent plane -1 to 1"
+        await pilot.click(widget, (40, 1))
+        assert (widget.x, widget.y) == (1.0, 1.0), "the first row of the plane is below the heading"

@@ -31,17 +31,24 @@ class Facts(Surface, can_focus=False):
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         if not self.facts:
             return []
-        label = width_of([name for name, _ in self.facts], max(4, width // 2))
-        least = label + 1 + min(12, width_of([value for _, value in self.facts], 40))
+        least = (
+            width_of([name for name, _ in self.facts], max(4, width // 2)) + 1 + min(12, width_of([value for _, value in self.facts], 40))
+        )
         columns = max(1, min(-(-len(self.facts) // height), (width + GAP) // (least + GAP)))
-        wide = (width + GAP) // columns - GAP
+        lines = min(height, -(-len(self.facts) // columns))
+        shown = [self.facts[first : first + lines] for first in range(0, columns * lines, lines)]
+        names, values = ([width_of([fact[i] for fact in column], width) for column in shown] for i in (0, 1))
+        if sum(names) + sum(values) + columns + GAP * (columns - 1) > width:  # equal columns, whose values are cut
+            wide = (width + GAP) // columns - GAP
+            names = [min(name, max(4, wide // 2)) for name in names]
+            values = [max(1, wide - name - 1) for name in names]
         rows: list[Row] = []
-        for line in range(min(height, -(-len(self.facts) // columns))):
+        for line in range(lines):
             row: Row = []
-            for name, value in self.facts[line * columns : (line + 1) * columns]:
+            for column, label, room in zip(shown, names, values, strict=True):
+                name, value = column[line] if line < len(column) else ("", "")
                 row.append(Segment(fit(name, label) + " ", palette.style("muted")))
-                row.append(Segment(fit(value, max(1, wide - label - 1)), palette.style("text")))
-                row.append(Segment(" " * GAP, palette.blank))
+                row.append(Segment(fit(value, room) + " " * GAP, palette.style("text")))
             rows.append(row)
         hidden = len(self.facts) - len(rows) * columns
         if hidden > 0:

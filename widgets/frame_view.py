@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,10 +13,12 @@ from dlplay.widgets.drawing import ansi
 from dlplay.widgets.drawing.cells import resample, rgb_rows
 from dlplay.widgets.drawing.contrast import RGB
 from dlplay.widgets.drawing.palette import Palette
-from dlplay.widgets.drawing.rows import Row
+from dlplay.widgets.drawing.rows import Row, overlay
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.drawing.text import fit, plain
 
+GOES_ON = ("‹", "›")
+"""Where the scene goes on, at the left and at the right."""
 WHITE_SHARE = 0.4
 """Share of white pixels from which a picture counts as a drawing on white."""
 
@@ -34,13 +36,17 @@ class FrameView(Surface):
         self.pixels: NDArray[np.generic] = np.zeros((0, 0, 3), dtype=np.uint8)
         self.text = ""
         self._facts: dict[str, str] = {}
+        self._ends: tuple[bool, ...] = ()
 
-    def show(self, pixels: ArrayLike, text: str = "", facts: Mapping[str, str] | None = None) -> None:
-        """Show pixels (height, width, 3) u1, or `text`, which may hold SGR colours. Raises `ValueError` for another shape."""
+    def show(self, pixels: ArrayLike, text: str = "", facts: Mapping[str, str] | None = None, ends: Sequence[bool] = ()) -> None:
+        """Show pixels (height, width, 3) u1, or `text`, which may hold SGR colours. Raises `ValueError` for another shape.
+
+        `ends` says whether the scene ends at the left and at the right edge: a line is drawn there, and an arrow where it goes on.
+        """
         array = np.asarray(pixels)
         if array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(f"a frame is (height, width, 3), not {array.shape}")
-        self.pixels, self.text = array, text
+        self.pixels, self.text, self._ends = array, text, tuple(ends)
         self._facts = {plain(name): plain(value) for name, value in (facts or {}).items()}
         self.repaint()
 
@@ -57,8 +63,13 @@ class FrameView(Surface):
         tall, wide = crisp_size(self.pixels.shape[0], self.pixels.shape[1], height, width)
         pixels = resample(self.pixels, tall, wide)
         rows = rgb_rows(invert_white(pixels, palette.background) if palette.dark else pixels, palette)
-        left = Segment(" " * ((width - wide) // 2), palette.blank)
-        return [[] for _ in range((height - len(rows)) // 2)] + [[left, *row] for row in rows]
+        pad = (width - wide) // 2
+        shown = [[Segment(" " * pad, palette.blank), *row, Segment(" " * (width - wide - pad), palette.blank)] for row in rows]
+        edges = zip(self._ends, (max(0, pad - 1), min(width - 1, pad + wide)), GOES_ON, strict=False)
+        for ends, column, arrow in edges:
+            for y in range(len(shown)) if ends else [len(shown) // 2]:
+                shown[y] = overlay(shown[y], column, "│" if ends else arrow, palette.style("muted"))
+        return [[] for _ in range((height - len(rows)) // 2)] + shown
 
     def _facts_line(self, width: int, palette: Palette) -> Row:
         """As many facts as fit."""

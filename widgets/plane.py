@@ -19,6 +19,8 @@ from dlplay.widgets.drawing.text import figure, fit, plain
 
 STEPS = 40
 """Steps of the cursor from one side to the other."""
+ROOMY = 6
+"""Rows from which there is one for the heading."""
 FAR = 5
 """Steps of one key press with shift."""
 
@@ -62,6 +64,9 @@ class Plane(Surface):
         self.bounds = bounds
         self.x, self.y = self.middle
         self._titles = ("x", "y")
+        self._heading = ""
+        self._top = 0
+        """Rows above the plane."""
         self._dragging = False
         self._area = (1, 1)  # rows and columns
         self._picture: NDArray[np.float64] | None = None
@@ -91,7 +96,24 @@ class Plane(Surface):
         self._titles = (plain(across), plain(up))
         self.repaint()
 
+    def set_heading(self, heading: str) -> None:
+        """Say above the plane what it is, and from where to where it reaches."""
+        self._heading = plain(heading)
+        self.repaint()
+
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
+        self._top = int(bool(self._heading) and height >= ROOMY)
+        painted = self._plane(width, height - self._top, palette)
+        return [[Segment(fit(self._scale(width), width), palette.style("muted"))], *painted] if self._top else painted
+
+    def _scale(self, width: int) -> str:
+        """The heading and the bounds, the bounds alone where there is no room for both."""
+        left, right, bottom, top = (f"{end:g}" for end in self.bounds)
+        scale = f"{left} to {right}" if (left, right) == (bottom, top) else f"{left} to {right}, {bottom} to {top}"
+        both = f"{self._heading} {scale}"
+        return both if len(both) <= width else scale
+
+    def _plane(self, width: int, height: int, palette: Palette) -> list[Row]:
         rows = height - 1 if height > 2 else height
         self._area = (rows, width)
         row, column = self._cell(self.x, self.y)
@@ -126,7 +148,7 @@ class Plane(Surface):
         parts = [f"{title} {figure_of(value)}" for title, value in zip(self._titles, (self.x, self.y), strict=True)]
         text = "  ".join(parts)
         if len(text) > width:
-            text = f"{figure_of(self.x)} {figure_of(self.y)}"
+            text = f"→{figure_of(self.x)}  ↑{figure_of(self.y)}"
         return [Segment(fit(text, width), palette.style("text"))]
 
     def _cell(self, x: float, y: float) -> tuple[int, int]:
@@ -155,7 +177,7 @@ class Plane(Surface):
         rows, columns = self._area
         left, right, bottom, top = self.bounds
         x = left + (right - left) * offset.x / max(1, columns - 1)
-        y = top - (top - bottom) * offset.y / max(1, rows - 1)
+        y = top - (top - bottom) * (offset.y - self._top) / max(1, rows - 1)
         return float(f"{x:.4g}"), float(f"{y:.4g}")
 
     def on_mouse_down(self, event: events.MouseDown) -> None:

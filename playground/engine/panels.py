@@ -197,6 +197,8 @@ class Frame(Panel, frozen=True, kw_only=True):
     """Steps per second of the environment in real time; 0: it has no time of its own."""
     idle: int | None = None
     """The action that does nothing, which is taken in real time while a person plays and presses no key; None: there is none."""
+    ends: list[bool] = []
+    """Whether the scene ends at the left and at the right edge of the picture, or goes on there; empty: not known."""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

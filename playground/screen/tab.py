@@ -60,6 +60,8 @@ MAX_WAITING = 8
 FILM_SECONDS = 0.4
 """For which a film shows each checkpoint."""
 NO_MOMENTS = "this run kept no checkpoints to look back at (see the setting history)"
+FORWARD = "forward"
+"""The panel that shows a forward pass."""
 SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
@@ -528,7 +530,10 @@ class ArchitectureTab(Vertical):
     def _other_views(self, event: Inspector.ViewsChanged) -> None:
         event.stop()
         if self.below is not None:
-            self.inspector.leave_out(() if self.paged else [card.name for card in self.below.visible_panels()])
+            below = [card.name for card in self.below.visible_panels()]
+            self.inspector.leave_out(() if self.paged else below)
+            if self.stage is not None:
+                self.stage.set_forward_pass(FORWARD in below)
         self._watch_views()
         if self._page_to_focus == INSPECT:
             self._focus_page()

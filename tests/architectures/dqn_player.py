@@ -169,6 +169,14 @@ def test_the_picture_fits_and_shows_as_much_of_the_track_as_there_is_room_for(ro
     assert len(np.unique(frame.pixels.numpy())) > 5 or room == "1x1"
 
 
+@pytest.mark.parametrize(
+    ("env", "room", "ends"),
+    [("CartPole-v1", "120x30", [True, True]), ("CartPole-v1", "60x60", [False, False]), ("MountainCar-v0", "120x64", [True, True])],
+)
+def test_a_picture_says_whether_the_track_ends_at_its_edges(env: str, room: str, ends: list[bool]) -> None:
+    assert ask(build(**SMALL | {"env": env}), "environment", room=room).ends == ends
+
+
 def test_grids_show_a_value_and_an_arrow_in_every_cell() -> None:
     task = build(env="FrozenLake-v1", **SMALL | {"hidden": "0"})
     with torch.no_grad():
@@ -231,9 +239,9 @@ def test_bars_that_stand_side_by_side_say_of_which_training_step_they_are() -> N
     task = build(**SMALL)
     train(task, 30)
     assert ask(task, "q_values").caption.endswith(", training step 30")
-    assert ask(task, "environment").facts["Q-values of"] == "training step 30"
+    assert ask(task, "environment").facts["trained for"] == "30 steps"
     train(task, 1)
-    assert act(task, "watch").facts["Q-values of"] == "training step 31"
+    assert act(task, "watch").facts["trained for"] == "31 steps"
 
 
 def test_the_buffer_can_be_browsed() -> None:

@@ -58,7 +58,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             widget.show(panel.columns, panel.rows, right=panel.right, shades=shades)
         case panels.Frame():
             assert isinstance(widget, widgets.FrameView)
-            widget.show(panel.pixels.numpy(), panel.text, panel.facts)
+            widget.show(panel.pixels.numpy(), panel.text, panel.facts, panel.ends)
         case panels.Layers():
             assert isinstance(widget, widgets.LayerStrip)
             widget.show([_layer(layer) for layer in panel.layers])

@@ -38,7 +38,7 @@ LEAST_IMAGE = 9
 """Cells of the width of one of them below which little can be made out in it."""
 GAP = 2
 AROUND = 2
-"""Rows of a scatter plot that are not its plane: the legend, and the axes."""
+"""Rows of a plane or a scatter plot that are not the plane: what stands above and below it."""
 
 
 class PlaneStage(ActionStage):
@@ -53,6 +53,8 @@ class PlaneStage(ActionStage):
     def __init__(self, card: Card, options: dict[str, Any], *, id: str | None = None) -> None:
         super().__init__(card, options, card.panel(card.stage.panel).title if card.stage is not None else "", id=id)
         self._plane = widgets.Plane(self.stage.bounds)
+        shown = next((panel.title for panel in card.panels if panel.name == self.stage.shows), label(self.option))
+        self._plane.set_heading(shown[:1].upper() + shown[1:])
         self._empty = Static(Content("the model's output at the cursor"), classes="empty")
         self._beside = Vertical(classes="answer")
         self._side = Vertical(classes="side")
@@ -91,14 +93,14 @@ class PlaneStage(ActionStage):
             side = width - GAP - answer
             self._body.styles.height, self._beside.styles.width = min(rows, answer // 2 + AROUND), answer
         else:
-            side = max(10, min(2 * (rows - 1), int(width * MAX_WIDTH)))
+            side = max(10, min(2 * (rows - AROUND), int(width * MAX_WIDTH)))
             self._beside.styles.width = "1fr"
         small = side if self._body is None or not isinstance(self._body, widgets.Scatter) else min(side, SMALL)
         beside = side >= small + GAP + SMALL and self.chips.display  # there is room for the actions right of the small plane
         chips = self.chips.get_content_height(self.size, self.size, side) if self.chips.display and not beside else 0
-        self._across = plane = max(10, min(small, 2 * (rows - 1 - chips)))
+        self._across = plane = max(10, min(small, 2 * (rows - AROUND - chips)))
         self._side.styles.layout = "horizontal" if beside else "vertical"
-        self._side.styles.width, self._plane.styles.width, self._plane.styles.height = side, plane, plane // 2 + 1
+        self._side.styles.width, self._plane.styles.width, self._plane.styles.height = side, plane, plane // 2 + AROUND
         self.chips.styles.margin = (0, 0, 0, GAP if beside else 0)
 
     def _place_cursor(self) -> None:

@@ -203,6 +203,9 @@ class ActionStage(EndsItsWork, Container):
     def set_digit_keys(self, available: bool) -> None:
         """Whether the stage may use digit keys; in a small window they turn pages."""
 
+    def set_forward_pass(self, shown: bool) -> None:
+        """Whether the forward pass, whose last layer is the stage's own answer, stands below it."""
+
     def commands(self) -> list[Command]:
         """What the stage adds to the command palette."""
         return []

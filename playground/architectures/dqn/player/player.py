@@ -61,6 +61,8 @@ class Player:
         """The colour of the others."""
         self._seen: tuple[int, int] | None = None
         """First and last column between which anything stood out in this episode."""
+        self.ends: list[bool] = []
+        """Whether the scene ends at the left and at the right edge of the latest picture."""
         self._window = slice(0, 0)
         """The columns that are shown of a picture that is too wide."""
         self.episode = Episode(0)
@@ -134,13 +136,14 @@ class Player:
             decision = f"next: {self.action_names[chosen]} ({chosen_by})"
         if self.obs_spec.kind != "image":
             facts["observation"] = short(self.observation)
-        facts["Q-values of"] = training_step(trained)
+        facts["trained for"] = f"{trained:,} steps"
         facts["seed"] = str(self.episode.seed)
         if self.previous:
             facts["previous"] = self.previous
         return Frame(
             pixels=Array.of(pixels),
             text=text,
+            ends=self.ends if pixels.size else [],
             bars=Bars(
                 labels=list(self.action_names), values=values.tolist(), chosen=chosen, figure=f"{values.max():.4g}", caption=decision
             ),
@@ -190,7 +193,10 @@ class Player:
         columns, rows = _size(size)
         height, width = cropped.shape[:2]
         least = max(round(height * columns / rows), round(LEAST_WIDTH * width))
-        return cropped[:, self._stretch(cropped, least)] if least < width else cropped
+        shown = self._stretch(cropped, least) if least < width else slice(0, width)
+        left = box[1].start or 0
+        self.ends = [left + shown.start == 0, left + shown.stop == pixels.shape[1]]
+        return cropped[:, shown]
 
     def _stretch(self, pixels: NDArray[np.uint8], least: int) -> slice:
         """The columns, at least so many, in which something differs from the rest of its row now, or has in this episode.

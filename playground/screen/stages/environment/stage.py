@@ -30,8 +30,10 @@ MAX_PIXELS = (240, 160)
 BESIDE = (34, 58)
 """Cells reserved beside the frame, in a narrow and in a wide window."""
 WIDE = 100
-VALUES_ROWS = 6
-"""Rows below the picture that the action values and the facts need at least."""
+VALUES_ROWS, FACTS_ROWS = 6, 4
+"""Rows below the picture that the action values and the facts need at least, and the facts alone."""
+OBSERVATION = "observation"
+"""The fact that is the first layer of the forward pass."""
 STRIP_ROWS = 3
 """By so many rows the stage may grow or shrink, as it does when the strip of curves comes, and its parts stay where they are."""
 CLEARLY = 1.2
@@ -83,6 +85,8 @@ class EnvironmentStage(ActionStage):
         self._facts = widgets.Facts(empty="")
         self._controls = Flow(classes="controls")
         self._values = Container(classes="values")
+        self._below = False
+        """Whether the forward pass below ends in the action values, which then stand there alone."""
 
     def compose(self) -> ComposeResult:
         yield self._picture
@@ -136,7 +140,7 @@ class EnvironmentStage(ActionStage):
         width, height = self.content_size.width, self.content_size.height
         if tall:
             lines = sum(part.get_content_height(self.size, self.size, width) for part in (self.bar, self._controls, self.chips))
-            values = max(VALUES_ROWS, self._bar_rows())
+            values = max(VALUES_ROWS if self._shows_bars(self.frame) else FACTS_ROWS, self._bar_rows())
             height = max(4, height - lines - values - 2)  # the message, and the decision
         else:
             width = max(8, width - BESIDE[width >= WIDE])
@@ -152,7 +156,20 @@ class EnvironmentStage(ActionStage):
         columns, rows = self._room(tall)
         return min(columns, rows * self._aspect) ** 2 / self._aspect
 
+    def set_forward_pass(self, shown: bool) -> None:
+        if shown != self._below:
+            self._below = shown
+            if self.frame.bars is not None:
+                self.answered(self.frame)
+            self._arrange()
+
+    def _shows_bars(self, frame: Frame) -> bool:
+        """The action values stand in the forward pass below, if there is one, unless a click on them is the only way to act."""
+        return frame.bars is not None and not (self._below and len(set(frame.controls.values())) >= len(frame.bars.labels))
+
     def _bar_rows(self) -> int:
+        if not self._shows_bars(self.frame):
+            return 0
         return max(1, min(len(self.frame.bars.labels), MAX_BARS)) if self.frame.bars is not None else 0
 
     def _max_steps(self) -> int:
@@ -197,7 +214,7 @@ class EnvironmentStage(ActionStage):
             self.refused(f"the panel {self.question.name} answered with {type(panel).__name__.lower()}, not with a frame")
             return
         try:
-            self._picture.show(panel.pixels.numpy(), panel.text)
+            self._picture.show(panel.pixels.numpy(), panel.text, ends=panel.ends)
         except ValueError as error:
             self.refused(f"this frame cannot be drawn: {error}")
             return
@@ -207,8 +224,8 @@ class EnvironmentStage(ActionStage):
         if panel.bars is not None:
             fill_bars(self._bars, panel.bars)
             self._bars.styles.height = self._bar_rows()
-        self._bars.display = panel.bars is not None
-        self._facts.show(panel.facts)
+        self._bars.display = self._shows_bars(panel)
+        self._facts.show({name: value for name, value in panel.facts.items() if name != OBSERVATION or not self._below})
         self.bar.show_figure(panel.figure)
         decision = panel.bars.caption if panel.bars is not None else ""
         self._decision.display = bool(decision)
@@ -317,6 +334,8 @@ class EnvironmentStage(ActionStage):
             self._take(int(value))
         elif kind == "speed":
             self.action_speed(next(speed for speed in SPEEDS if speed == value))
+        elif kind == "next":
+            self.action_speed()
         else:
             self.action_watch()
 
@@ -325,8 +344,9 @@ class EnvironmentStage(ActionStage):
         label = "step" if present == "single step" else "stop " if watching else "watch"
         groups: list[Group] = [(Piece("w ", "flow--quiet", "watch"), Piece(label, "flow--chosen" if watching else "flow--plain", "watch"))]
         for position, speed in enumerate(SPEEDS):
-            hint = (Piece("v ", "flow--quiet", f"speed:{speed}"),) if position == 0 else ()
-            groups.append((*hint, Piece(speed, "flow--chosen" if speed == present else "flow--plain", f"speed:{speed}")))
+            hint = (Piece("v speed: ", "flow--quiet", "next"),) if position == 0 else ()
+            shown = speed.removeprefix("single ")
+            groups.append((*hint, Piece(shown, "flow--chosen" if speed == present else "flow--plain", f"speed:{speed}")))
         labels = self.frame.bars.labels if self.frame.bars is not None else []
         for key, action in self.frame.controls.items():
             name = labels[action] if 0 <= action < len(labels) else ""
