@@ -134,6 +134,10 @@ async def test_the_eraser_takes_away_from_the_picture_behind_and_the_pen_begins_
         await pilot.press("x", "d")
         assert pad.pixels[pad.cursor] == 0
         assert (pad.pixels == 16).sum() > 50
+        await pilot.press("c")
+        empty = pad.render_line(0)
+        await pilot.press("i")
+        assert pad.render_line(0) != empty, "the picture comes back with a key of its own, not by clearing"
         await pilot.press("c", "d")
         assert 1 <= (pad.pixels > 0).sum() <= 5
 

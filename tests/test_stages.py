@@ -5,6 +5,7 @@ import dataclasses
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import pytest
 from msgspec import Meta
 from textual.events import Key, Paste
@@ -14,7 +15,7 @@ from textual.widgets import Input, Static
 from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import Card, PanelCard
-from dlplay.engine.panels import AnyPanel, Bars, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, ImageGrid, Tokens
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow
@@ -362,6 +363,9 @@ def bars_shown(app: StageApp) -> str:
     return " ".join(label for bars in app.query(widgets.Bars) if bars.display for label in bars.labels)
 
 
+EMPTY = ";".join([",".join(["0"] * 8)] * 8)
+
+
 def chosen_tool(app: StageApp) -> str:
     groups = app.query_one(".actions", Flow)._groups
     return next(piece.text for group in groups for piece in group if piece.style == "flow--chosen")
@@ -383,7 +387,14 @@ async def test_a_drag_draws_and_the_answer_follows() -> None:
         await until(pilot, lambda: any("drawing" in values for values in app.told), "the other panels hear of it")
         pad.focus()
         await pilot.press("c")
-        await until(pilot, lambda: model.asked[-1][1].get("drawing") == "", "an empty pad asks about the image again")
+        await until(pilot, lambda: model.asked[-1][1].get("drawing") == EMPTY, "an empty pad is asked about as it is")
+        assert not pad.pixels.any()
+        assert "an empty pad: draw, or press i for an image" in message(app)
+        app.stage.show_behind(ImageGrid(images=Array.of(np.ones((1, 8, 8)))))
+        bare = pad.render_line(1)
+        await pilot.press("i")
+        await until(pilot, lambda: model.asked[-1][1].get("drawing") == "", "a key of its own brings the image back")
+        assert pad.render_line(1) != bare, "it is on the pad again"
 
 
 async def test_drawing_with_keys_and_stepping_through_images() -> None:
@@ -404,7 +415,11 @@ async def test_drawing_with_keys_and_stepping_through_images() -> None:
         place = actions.place("clear")
         assert place is not None
         await pilot.click(actions, offset=place)
-        await until(pilot, lambda: model.asked[-1][1].get("drawing") == "", "cleared by mouse")
+        await until(pilot, lambda: model.asked[-1][1].get("drawing") == EMPTY, "cleared by mouse")
+        place = actions.place("image")
+        assert place is not None
+        await pilot.click(actions, offset=place)
+        await until(pilot, lambda: model.asked[-1][1].get("drawing") == "", "and back to the image")
 
 
 async def test_an_image_picked_elsewhere_is_asked_about() -> None:
@@ -418,13 +433,11 @@ async def test_an_image_picked_elsewhere_is_asked_about() -> None:
 
 
 def test_a_drawing_survives_its_way_through_text() -> None:
-    import numpy as np
-
     pixels = np.round(np.random.default_rng(0).random((8, 8)) * 16, 1)
     read = read_drawing(write_drawing(pixels), (8, 8), 16)
     assert read is not None
     assert np.allclose(read, pixels)
-    assert write_drawing(np.zeros((8, 8))) == ""
+    assert write_drawing(np.zeros((8, 8))) == EMPTY
     assert read_drawing("1,2;x", (8, 8), 16) is None
     assert read_drawing("1,nan;1,2", (2, 2), 16) is None
 

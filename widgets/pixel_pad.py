@@ -24,7 +24,8 @@ _SOFT_EDGE = 0.35
 class PixelPad(Surface):
     """Draw with the left mouse button; the right button, or shift, erases.
 
-    With keys: arrows move, p lowers or lifts the pen, d draws a dot, x switches between pen and eraser, c clears.
+    With keys: arrows move, p lowers or lifts the pen, d draws a dot, x switches between pen and eraser, c clears, i brings back the image
+    that is shown until something is drawn or cleared.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,6 +37,7 @@ class PixelPad(Surface):
         Binding("d", "dot", "dot", show=False),
         Binding("x", "toggle_eraser", "erase", key_display="x"),
         Binding("c", "clear", "clear", key_display="c"),
+        Binding("i", "show_image", "image", key_display="i"),
     ]
 
     class Changed(Message):
@@ -58,6 +60,8 @@ class PixelPad(Surface):
         super().__init__(name=name, id=id, classes=classes)
         self.levels = float(levels)
         self._ink = np.zeros((rows, columns))
+        self.begun = False
+        """Whether a person has drawn or cleared; until then the image behind is what the pad holds."""
         self.cursor = (rows // 2, columns // 2)
         self.pen_down = False
         self.erasing = False
@@ -76,17 +80,18 @@ class PixelPad(Surface):
         if array.shape != self._ink.shape:
             raise ValueError(f"the pad holds {self._ink.shape[0]} x {self._ink.shape[1]} pixels, not {array.shape}")
         self._ink = np.clip(np.nan_to_num(array), 0, self.levels)
+        self.begun = bool(self._ink.any())
         self.repaint()
 
     def show_behind(self, picture: NDArray[np.float64] | None) -> None:
         """An image (rows, columns) of values from 0 to 1 that is shown until something is drawn, and from which the eraser takes away."""
         self._behind = picture
-        if not self._ink.any():
+        if not self.begun:
             self.repaint()
 
-    @property
-    def _is_blank(self) -> bool:
-        return self._behind is not None and not self._ink.any()
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is an image to bring back only where one is behind."""
+        return action != "show_image" or (self._behind is not None and self.begun)
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         rows, columns = self._ink.shape
@@ -97,7 +102,7 @@ class PixelPad(Surface):
         tall, wide = (int(rows * scale), int(columns * scale)) if scale >= 1 else (max(1, min(rows, 2 * room)), max(1, min(columns, width)))
         left, top = (width - wide) // 2, 0
         self._area = (left, top, tall, wide)
-        if self._behind is not None and self._is_blank:
+        if self._behind is not None and not self.begun:
             levels = to_levels(resample(self._behind, tall, wide), 0, 1)
         else:
             levels = np.asarray(resample(to_levels(self._ink, 0, self.levels), tall, wide)).astype(np.intp)
@@ -135,8 +140,9 @@ class PixelPad(Surface):
 
     def _draw_dot(self, row: int, column: int, erase: bool) -> None:
         """Add full ink at a pixel and some at its neighbours, or remove as much."""
-        if erase and self._behind is not None and self._is_blank:
+        if erase and self._behind is not None and not self.begun:
             self._ink = np.asarray(resample(self._behind, *self._ink.shape), dtype=np.float64) * self.levels
+        self.begun = True
         rows, columns = self._ink.shape
         for down, right, share in ((0, 0, 1.0), (0, 1, _SOFT_EDGE), (0, -1, _SOFT_EDGE), (1, 0, _SOFT_EDGE), (-1, 0, _SOFT_EDGE)):
             r, c = row + down, column + right
@@ -186,9 +192,18 @@ class PixelPad(Surface):
         self.post_message(self.ToolChanged())
 
     def action_clear(self) -> None:
+        """Leave the pad empty."""
+        self._empty(begun=True)
+
+    def action_show_image(self) -> None:
+        """Bring back the image behind."""
+        self._empty(begun=False)
+
+    def _empty(self, *, begun: bool) -> None:
         self._ink[:] = 0
-        self.pen_down = self.erasing = False
+        self.begun, self.pen_down, self.erasing = begun, False, False
         self._changed()
+        self.refresh_bindings()
         self.post_message(self.ToolChanged())
 
     # Mouse

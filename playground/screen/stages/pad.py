@@ -27,6 +27,7 @@ from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row
 
 HOW_TO_DRAW = "draw with the mouse, or with arrows and p (pen down or up)"
+EMPTY_PAD = "an empty pad: draw, or press i for an image"
 WIDE = 100
 """Cells from which there is room to say how to draw behind the caption."""
 MIN_BARS = 24
@@ -85,6 +86,7 @@ class PadStage(ActionStage):
             pixels = read_drawing(drawing, self.stage.size, self.stage.levels)
             if pixels is not None:
                 self._pad.set(pixels)
+                self._pad.begun = True
         self._draw_actions()
         self.draw_message()
         self.ask_question()
@@ -117,7 +119,9 @@ class PadStage(ActionStage):
             self._pad.show_behind(picture / (255 if panel.images.dtype == "u1" else 1) if isinstance(panel, ImageGrid) else picture)
 
     def idle_message(self) -> str:
-        if self._pad.pixels.any() or not self.caption:
+        if self._pad.begun and not self._pad.pixels.any():
+            return EMPTY_PAD
+        if self._pad.begun or not self.caption:
             return self.caption or HOW_TO_DRAW
         return f"{self.caption}, until you {'draw' if self.size.width < WIDE else HOW_TO_DRAW}"
 
@@ -143,7 +147,10 @@ class PadStage(ActionStage):
     @on(widgets.PixelPad.Changed)
     def _drawn(self, event: widgets.PixelPad.Changed) -> None:
         event.stop()
-        self.set_option(self.option.name, write_drawing(event.pixels))
+        self.set_option(self.option.name, write_drawing(event.pixels) if self._pad.begun else "")
+        self.refresh_bindings()
+        self.draw_message()
+        self._draw_actions()
         self.ask_question()
 
     @on(Flow.Pressed, ".actions")
@@ -151,9 +158,9 @@ class PadStage(ActionStage):
         event.stop()
         self._pad.focus()
         if event.target == "clear":
-            self._pad.set(np.zeros(self.stage.size))
-            self.set_option(self.option.name, "")
-            self.ask_question()
+            self._pad.action_clear()
+        elif event.target == "image":
+            self._pad.action_show_image()
         else:
             self._pad.erasing = event.target == "erase"
             self._draw_actions()
@@ -170,14 +177,13 @@ class PadStage(ActionStage):
                 (Piece("brush", "flow--plain" if erasing else "flow--chosen", "brush"),),
                 (Piece("x ", "flow--quiet", "erase"), Piece("erase", "flow--chosen" if erasing else "flow--plain", "erase")),
                 (Piece("c ", "flow--quiet", "clear"), Piece("clear", "flow--plain", "clear")),
+                (Piece("i ", "flow--quiet", "image"), Piece("image", "flow--plain" if self._pad.begun else "flow--quiet", "image")),
             ]
         )
 
 
 def write_drawing(pixels: NDArray[Any]) -> str:
-    """Pixels as the question takes them: rows separated by `;`, values by commas; empty for an empty pad."""
-    if not np.any(pixels):
-        return ""
+    """Pixels as the question takes them: rows separated by `;`, values by commas."""
     return ";".join(",".join(f"{round(float(value), 1):g}" for value in row) for row in pixels)
 
 
