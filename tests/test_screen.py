@@ -353,6 +353,26 @@ async def test_keeping_a_run_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         assert sent == []
 
 
+async def test_a_paused_run_is_not_said_to_keep_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        monkeypatch.setattr(RunLink, "state", property(lambda link: "paused"))
+        await pilot.press("q")
+        await until(lambda: "leave it paused in the background" in screen_text(app))
+        assert "running" not in part_text(app, "QuitDialog")
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        monkeypatch.undo()
+
+
+async def test_a_pane_says_which_model_is_being_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, _):
+        await until(lambda: "Appears once there is a model" in screen_text(app))
+        monkeypatch.setattr(app.tab.link, "_opening", True)
+        app.tab.link.showing = "gpt-reference (pretrained)"
+        await until(lambda: "opening gpt-reference …" in part_text(app, "#right Inspector"))
+        assert "Appears once" not in screen_text(app)
+
+
 async def test_the_chosen_theme_is_kept(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("ctrl+t")

@@ -652,10 +652,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
         tabs = [tab for tab in self.tabs.values() if tab.link.busy]
         if tabs:
-            runs = [
-                (tab.link.run.name if tab.link.run else tab.card.title, f"{tab.link.state} at step {tab.link.history.step:,}")
-                for tab in tabs
-            ]
+            runs = [(tab.link.run.name if tab.link.run else tab.card.title, tab.link.state, tab.link.history.step) for tab in tabs]
             answer = await self.push_screen_wait(QuitDialog(runs))
             if answer is None:
                 return

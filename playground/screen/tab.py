@@ -34,6 +34,7 @@ from dlplay.screen.navigation import PageBar
 from dlplay.screen.numbers import measure, words
 from dlplay.screen.panels.inspector import Inspector
 from dlplay.screen.panels.options_bar import filter_options
+from dlplay.screen.panels.panel_view import EMPTY
 from dlplay.screen.recent_runs import RecentRuns
 from dlplay.screen.run.controls import Offer, RunControls
 from dlplay.screen.run.run_bar import RunBar, RunBarState
@@ -62,6 +63,8 @@ FILM_SECONDS = 0.4
 NO_MOMENTS = "this run kept no checkpoints to look back at (see the setting history)"
 FORWARD = "forward"
 """The panel that shows a forward pass."""
+ASKING = "asking the model …"
+"""What a panel says until the first answer."""
 SMALLEST = (60, 14)
 """Columns and rows of a tab below which nothing useful can be drawn."""
 
@@ -369,6 +372,7 @@ class ArchitectureTab(Vertical):
                     inspector.fail(view, panel)
                 else:
                     inspector.show(view, panel, step)
+            inspector.set_unavailable(ASKING if link.answering is not None else EMPTY if link.state == "empty" else link.unavailable)
             inspector.set_step(None if training and link.past is None else history.step)
             inspector.look_back(link.past)
         if (link.wanted is not None) != self._looking_back:

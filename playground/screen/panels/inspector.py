@@ -22,7 +22,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Field, fields
 from dlplay.screen.flow import GAP, Flow, Piece
 from dlplay.screen.panels.options_bar import question
-from dlplay.screen.panels.panel_view import PanelView
+from dlplay.screen.panels.panel_view import EMPTY, PanelView
 
 TWO_COLUMNS = 96
 """Cells of width from which two panels stand side by side."""
@@ -69,6 +69,7 @@ class Inspector(Vertical):
         """Position of the first one that is shown; the focus may be on a later one."""
         self._views: dict[str, PanelView] = {}
         self._options: dict[str, Any] = {}
+        self._unavailable = EMPTY
         self._visible_names: tuple[str, ...] = ()
         self._shown = range(0)
         self._titles = Flow(id=None if self._only else "titles")
@@ -123,6 +124,12 @@ class Inspector(Vertical):
         """What the panels show is of a model that answers no more, until the next one does."""
         for view in self._views.values():
             view.another_model()
+
+    def set_unavailable(self, why: str) -> None:
+        """Why nothing is answered yet; panels say it that have shown nothing so far."""
+        self._unavailable = why
+        for view in self._views.values():
+            view.set_unavailable(why)
 
     def set_step(self, step: int | None) -> None:
         """The step at which the run stands; None while it trains. Panels of another step say so."""
@@ -232,6 +239,7 @@ class Inspector(Vertical):
             card, hidden=options_of_stage(self.card), last=selected_elsewhere, selects=self._selected_by(card), defaults=defaults
         )
         view.set_options(self._options)
+        view.set_unavailable(self._unavailable)
         following = next((self._views[later.name] for later in self.panels[position + 1 :] if later.name in self._views), None)
         self._views[card.name] = view
         self._grid.mount(view, before=following)

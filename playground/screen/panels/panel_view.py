@@ -26,6 +26,7 @@ from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
 from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
 
 EMPTY = "Appears once there is a model: space trains one, o loads one."
+"""In place of an answer while there is no model to ask."""
 
 LARGE, SPARED = 8, 2
 """Rows of a widget from which it can do with so many fewer, rather than that its explanation is cut."""
@@ -109,6 +110,7 @@ class PanelView(Vertical, can_focus=True):
         self._explanation.show(card.hint)
         self._body: Widget | None = None
         self._empty = Static(EMPTY, classes="empty", markup=False)
+        self._why_empty = EMPTY
         self._help = Static(Content(_help(card, self._bar.fields)), classes="help")
         self._help.display = False
         self._pending: tuple[str, Any, Any] | None = None
@@ -173,6 +175,12 @@ class PanelView(Vertical, can_focus=True):
         if self.panel is not None:
             self._waits = True
             self._explain()
+
+    def set_unavailable(self, why: str) -> None:
+        """Why nothing has been answered yet."""
+        if why != self._why_empty:
+            self._why_empty = why
+            self._empty.update(why)
 
     def set_step(self, step: int | None) -> None:
         """The step at which the run stands, None while it trains: a panel of another step says so."""

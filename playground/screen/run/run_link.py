@@ -32,7 +32,7 @@ LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 
 NO_MODEL = "no model yet: space trains one, o loads one"
 UNAVAILABLE = {
-    "opening": "opening the model",
+    "opening": "opening {name} …",
     "starting": "the run is starting",
     "behind": "the connection to the run was lost; the run continues, and the screen is reconnecting",
     "stopped": "the run was stopped at step {step:,}: space resumes it",
@@ -174,7 +174,7 @@ class RunLink:
     @property
     def unavailable(self) -> str:
         """Why no model can answer, while none can."""
-        return UNAVAILABLE.get(self.state, NO_MODEL).format(step=self.history.step)
+        return UNAVAILABLE.get(self.state, NO_MODEL).format(step=self.history.step, name=self.showing.partition(" (")[0])
 
     @property
     def pretrained(self) -> str:
