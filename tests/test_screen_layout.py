@@ -110,6 +110,17 @@ async def test_the_column_of_runs_compares_and_opens(tmp_path: Path, monkeypatch
     assert LatestRuns(tmp_path, "gpt").read(5) == []
 
 
+async def test_the_column_of_runs_says_what_the_run_bar_says(tmp_path: Path) -> None:
+    finished_run(tmp_path, "own", 0.9)
+    async with opened(tmp_path, tab="convnet", attach="own") as (app, _):
+        await until(lambda: "● own" in part_text(app, "RecentRuns") and "90.00 %" in part_text(app, "RunBar"))
+        series = app.tab.link.history.held_out["test_accuracy"]
+        app.tab.runs._due = float("inf")  # it does not read the folder again
+        series.append([30], [0.9321])
+        await until(lambda: "93.21 %" in part_text(app, "RunBar"))
+        assert "93.21 %" in part_text(app, "RecentRuns"), "at the same time"
+
+
 def test_a_run_is_read_again_only_when_it_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first", "second"):
         finished_run(tmp_path, name, 0.9)

@@ -21,6 +21,7 @@ from dlplay.runs.lock import Held, RunLock
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import KeyHints
+from dlplay.screen.runs import rows
 from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
@@ -56,6 +57,23 @@ def runs(tmp_path: Path) -> Path:
     for name, accuracy in (("wide", 0.9), ("narrow", 0.7), ("deep", 0.8)):
         finished_run(tmp_path, name, accuracy)
     return tmp_path
+
+
+async def test_the_list_follows_the_runs_while_it_is_open(runs: Path) -> None:
+    async with opened(runs) as (app, pilot):
+        screen = await list_of(app, pilot)
+        await until(lambda: all(item.summary is not None for item in screen.shown))
+        journal = Journal(RunDirectory(runs / "narrow").journal_path)
+        journal.append(Evaluated(step=40, metrics={"test_accuracy": 0.7654, "test_loss": 0.3}))
+        journal.close()
+        await until(lambda: "76.54 %" in screen_text(app), 20)
+        finished_run(runs, "late", 0.5)
+        await until(lambda: "late" in listed(app), 20)
+        looked: list[list[rows.Item]] = []
+        changed = screen._changed
+        screen._changed = lambda known: (looked.append(changed(known)), looked[-1])[1]  # type: ignore[method-assign]
+        await until(lambda: len(looked) > 2, 20)
+        assert looked[1:] == [[]] * len(looked[1:]), "nothing has changed, and nothing is drawn again"
 
 
 def listed(app: PlaygroundApp) -> list[str]:

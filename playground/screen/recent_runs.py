@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from dlplay.screen.numbers import measure, words
 
 MOST = 60
 """Runs that are looked at, the latest first."""
-SECONDS = 3.0
+SECONDS = 1.0
 """Between two looks at the runs' folder."""
 SIGNS = {"training": "▶", "waiting": "▶", "paused": "‖", "failed": "✗"}
 INDENT = "  "
@@ -55,6 +56,8 @@ class RecentRuns(EndsItsWork, Widget):
         """The tab's own run among them."""
         self._of: tuple[str, str] = ("", "")
         """The tab's own run and its state when the runs were last read."""
+        self._own_state, self._own_value = "", math.nan
+        """Of the tab's own run, from the same source as the run bar."""
         self._due = 0.0
         self._card_shown, self._others = card, list[tuple[str, float]]()
 
@@ -65,9 +68,13 @@ class RecentRuns(EndsItsWork, Widget):
             self._card_shown, self._others = card, ranked
             self.refresh()
 
-    def poll(self, own: str, state: str) -> None:
-        """Read the runs again when the tab's `own` run or its state has changed, and every few seconds."""
+    def poll(self, own: str, state: str, value: float = math.nan) -> None:
+        """Read the runs again when the tab's `own` run or its state has changed, and every second. `value`: the card's metric of that run;
+        it and the state are shown at once."""
         now = time.monotonic()
+        if (state, str(value)) != (self._own_state, str(self._own_value)):
+            self._own_state, self._own_value = state, value
+            self.refresh()
         if self.display and self.size.height and ((own, state) != self._of or now >= self._due):
             self._of, self._due = (own, state), now + SECONDS
             self.run_worker(self._read(), group="runs", exclusive=True)
@@ -86,10 +93,11 @@ class RecentRuns(EndsItsWork, Widget):
             lines += [Content.styled(line, "$text-muted") for line in ("none yet", "F5 trains one")]
         below = 2 + len(self._others) if self._others else 0
         for run in self._runs[: max(height - below - 2, 3)]:
-            value = measure(run.metrics.get(metric), percent=self._percent)
-            sign = SIGNS.get(run.state, " ")
-            room = max(width - cell_len(value) - 5, 4)
             own = run.name == self._own
+            live = own and not math.isnan(self._own_value)
+            value = measure(self._own_value if live else run.metrics.get(metric), percent=self._percent)
+            sign = SIGNS.get(self._own_state if own else run.state, " ")
+            room = max(width - cell_len(value) - 5, 4)
             mark, style = ("● ", "bold") if own else ("○ ", "")
             lines.append(
                 Content.assemble(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -359,7 +360,9 @@ class ArchitectureTab(Vertical):
         self._charts.set_settings(settings)
         self._run_bar.show(self.run_bar_state())
         self.runs.compare(variant, self._others(variant, settings))
-        self.runs.poll(link.run.name if link.run is not None else "", link.state)
+        measured = history.held_out.get(variant.metric)
+        value = measured.last if measured is not None else None
+        self.runs.poll(link.run.name if link.run is not None else "", link.state, math.nan if value is None else value)
         if link.answering is not self._answered_by:
             self._answered_by = link.answering
             for inspector in self.inspectors:

@@ -24,6 +24,7 @@ from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.keys import KeyHints
+from dlplay.screen.recent_runs import UNDER_WAY
 from dlplay.screen.runs import rows
 from dlplay.screen.runs.compare import CompareScreen
 from dlplay.screen.runs.rows import COLUMNS, Item
@@ -31,6 +32,8 @@ from dlplay.widgets import TableView
 
 FORMATS = {".csv": "csv", ".onnx": "onnx", ".py": "torch"}
 """What `dlplay export` writes, by the end of the file's name."""
+AGAIN_SECONDS = 1.0
+"""Between two looks at the runs that may have changed."""
 PART = 50
 """Runs that are read before what is known is shown."""
 
@@ -116,6 +119,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         self.query_one("#runs-line").display = False
         self.query_one(TableView).focus()
         self._read()
+        self.set_interval(AGAIN_SECONDS, self._look_again)
 
     # --- reading ------------------------------------------------------------------------------------------------------------------
 
@@ -131,6 +135,33 @@ class RunsScreen(Modal[RunsChoice | None]):
                 self._items[item.name] = item
             if start in (0, PART) or start % (10 * PART) == 0 or start + PART >= len(names):
                 self._draw()
+
+    @work(group="again", exclusive=True)
+    async def _look_again(self) -> None:
+        """Read what has changed since, and draw it if something has."""
+        found = await asyncio.to_thread(self._changed, dict(self._items))
+        if found and not any(worker.group == "read" and worker.is_running for worker in self.workers):
+            self._items |= {item.name: item for item in found}
+            self._draw()
+
+    def _changed(self, known: dict[str, Item]) -> list[Item]:
+        """The runs that are new, under way, or written since they were read, as they are now; without those that came to the same."""
+        found = []
+        for name in self._names():
+            item = known.get(name)
+            if item is not None and item.summary is None:
+                continue  # it is being read
+            if item is None:
+                found += self._read_part([name])
+                continue
+            assert item.summary is not None
+            run = RunDirectory(self.runs_dir / name)
+            with contextlib.suppress(OSError):
+                if item.summary.state in UNDER_WAY or run.journal_path.stat().st_mtime != item.summary.modified:
+                    summary = directory.summary(run)
+                    if dataclasses.replace(summary, modified=0.0) != dataclasses.replace(item.summary, modified=0.0):
+                        found.append(dataclasses.replace(item, summary=summary))
+        return found
 
     def _names(self) -> list[str]:
         def changed(name: str) -> float:
