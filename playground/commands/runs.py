@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shlex
@@ -30,7 +31,7 @@ from dlplay.commands.sweeps import remove_trials, stop_sweep
 from dlplay.commands.training import train
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
-from dlplay.runs import directory
+from dlplay.runs import changes, directory
 from dlplay.runs.console import print_line
 from dlplay.runs.directory import RunNameError
 from dlplay.runs.lock import Held, holder
@@ -45,7 +46,10 @@ def list_runs(
     """List the runs, the newest first."""
     from dlplay.runs.listing import print_runs
 
-    print_runs(directory.listing(directory.default_runs_dir(runs_dir), disk=True), as_json, members=members)
+    folder = directory.default_runs_dir(runs_dir)
+    found = directory.listing(folder, disk=True)
+    listed = [dataclasses.replace(item, changed=changes.of(directory.RunDirectory(folder / item.name))) for item in found]
+    print_runs(listed, as_json, members=members)
     return 0
 
 

@@ -104,7 +104,7 @@ def _group_row(group: GroupSummary) -> tuple[str, ...]:
     metrics = {
         name: statistics.median(member.metrics[name] for member in group.members if name in member.metrics) for name in first.metrics
     }
-    words = _metrics(dataclasses.replace(first, metrics=metrics, state="finished"))
+    words = _metrics(dataclasses.replace(first, metrics=metrics, state="finished", changed={}))
     return (
         group.name,
         state,
@@ -117,12 +117,13 @@ def _group_row(group: GroupSummary) -> tuple[str, ...]:
 
 
 def _metrics(item: Summary) -> str:
-    """What it waits for, and the card's most important metrics."""
+    """What it waits for, the card's most important metrics, and the settings that were changed while it trained."""
     card = architectures.cards().get(item.architecture)
     first = [name for name in card.metrics if name in item.metrics] if card else []
     chosen = list(dict.fromkeys([*first, *item.metrics]))[:MAX_METRICS]
     words = [item.problem] if item.state == "waiting" else []
-    return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen)])
+    changes = [f"{name.replace('_', ' ')} {change}" for name, change in item.changed.items()]
+    return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen), *changes])
 
 
 def size(amount: int) -> str:

@@ -45,6 +45,8 @@ class Summary:
     parent: str = ""
     """The run that it branched off, at `parent_step`; empty when it began anew."""
     parent_step: int = 0
+    changed: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The settings that were changed since it began, such as `0.003 → 0.001`; empty where nobody asked, since its journal is read."""
     disk: int = 0
     """Bytes that it takes on the disk, with what it shares with its parent; 0 where nobody asked, since every file is looked at."""
 

@@ -101,6 +101,7 @@ def _member(member: Member) -> dict[str, Any]:
         "step": member.step,
         "seconds": member.seconds,
         "settings": dict(member.settings),
+        "changed": dict(member.changed),
     }
 
 

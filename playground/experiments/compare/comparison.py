@@ -72,7 +72,7 @@ class Comparison:
         for name in dict.fromkeys(name for settings in every for name in settings):
             if not all(name in settings for settings in every):
                 continue
-            shown = [[_shown(member.settings[name]) for member in source.members if member.settings] for source in self.sources]
+            shown = [[_told(member, name) for member in source.members if member.settings] for source in self.sources]
             spread = [_spread(texts) for texts in shown]
             if len({text for texts in shown for text in texts} if name != "seed" else {*spread}) > 1:
                 table[name] = spread
@@ -85,7 +85,7 @@ class Comparison:
             return {}
         common = set.intersection(*(set(member.settings) for source in having for member in source.members))
         return {
-            source.name: {name: _shown(value) for name, value in source.members[0].settings.items() if name not in common}
+            source.name: {name: _told(source.members[0], name) for name in source.members[0].settings if name not in common}
             for source in having
         }
 
@@ -263,6 +263,11 @@ def _what_each_has(sources: Sequence[Source]) -> str:
         names = dict.fromkeys(name for member in source.members for name in member.curves)
         found.append(f"{source.name} has {', '.join(list(names)[:12]) or 'no metrics yet'}")
     return "; ".join(found) + ("; …" if len(sources) > 6 else "")
+
+
+def _told(member: Member, name: str) -> str:
+    """The value, or of one that was changed while it trained both."""
+    return member.changed.get(name) or _shown(member.settings[name])
 
 
 def _shown(value: Any) -> str:

@@ -51,6 +51,8 @@ class Member:
     """None for an architecture that is not known here."""
     architecture: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    changed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The settings that were changed while it trained, in words."""
     data: str = ""
     """In words, as the journal has it; empty where it is not known."""
     state: str = ""

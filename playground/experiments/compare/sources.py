@@ -20,7 +20,7 @@ from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.compare import files
 from dlplay.experiments.compare.member import Kind, Measured, Member, Source
-from dlplay.runs import directory
+from dlplay.runs import changes, directory
 from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.history import History, Series
 from dlplay.runs.journal import JournalReader
@@ -201,6 +201,7 @@ def _run(run: RunDirectory, notes: list[str]) -> Member | None:
         card=card,
         architecture=spec.architecture,
         settings=settings,
+        changed=changes.told(spec.settings, settings),
         data=history.started.data if history.started else "",
         state=summary.state,
         step=history.step,

@@ -53,16 +53,16 @@ NOT_SHOWN = ("steps", "minutes", "until", "seeds", "jobs", "threads", "device", 
 """Settings that say nothing of what is tried."""
 
 
-def changed_settings(card: Card | None, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a run that are not the default ones, as a person would type them."""
+def changed_settings(card: Card | None, settings: Mapping[str, Any], changed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The settings of a run that are not the default ones, as a person would type them; those that were `changed` since as they were."""
     if card is None:
         return {}
     if card.settings not in _DEFAULTS:
         _DEFAULTS[card.settings] = {name: show(value) for name, value in to_dict(card.settings()).items()}
     usual = _DEFAULTS[card.settings]
-    return {
-        name: show(settings[name]) for name in usual if name in settings and name not in NOT_SHOWN and show(settings[name]) != usual[name]
-    }
+    own = {name: show(settings[name]) for name in usual if name in settings and name not in NOT_SHOWN}
+    told = {name: text for name, text in (changed or {}).items() if name in own}
+    return {name: told.get(name, text) for name, text in own.items() if name in told or text != usual[name]}
 
 
 def metric_of(item: Item, cards: Mapping[str, Card]) -> tuple[str, float]:

@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from dlplay.engine.card import Card
-from dlplay.runs import directory, labels
+from dlplay.runs import changes, directory, labels
 from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.launch import launch
 from dlplay.runs.listing import size
@@ -160,7 +160,8 @@ class RunsScreen(Modal[RunsChoice | None]):
                 if item.summary.state in UNDER_WAY or run.journal_path.stat().st_mtime != item.summary.modified:
                     summary = directory.summary(run)
                     if dataclasses.replace(summary, modified=0.0) != dataclasses.replace(item.summary, modified=0.0):
-                        found.append(dataclasses.replace(item, summary=summary))
+                        settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run))
+                        found.append(dataclasses.replace(item, summary=summary, settings=settings))
         return found
 
     def _names(self) -> list[str]:
@@ -177,7 +178,7 @@ class RunsScreen(Modal[RunsChoice | None]):
             run = RunDirectory(self.runs_dir / name)
             with contextlib.suppress(OSError):  # it is being removed
                 summary = directory.summary(run)
-                settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run))
+                settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run))
                 items.append(Item(name, summary, labels.read(run), directory.disk_space(run.path), settings))
         return items
 

@@ -1,0 +1,69 @@
+"""A setting that was changed while a run trained is told the same way by every list and every comparison."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlplay import architectures
+from dlplay.engine.events import Applied, Evaluated, Finished, Started, Stepped
+from dlplay.engine.settings import to_dict
+from dlplay.runs import changes, directory
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.journal import Journal
+from dlplay.screen.runs import rows
+from tests.conftest import Dlplay
+from tests.screen_pilot import opened, screen_text, until
+
+TOLD = "0.003 → 0.001"
+
+
+def run(folder: Path, name: str, *rates: float) -> RunDirectory:
+    """One whose learning rate was changed from each of these to the next."""
+    settings = to_dict(architectures.card("convnet").settings()) | {"lr": rates[0], "steps": 20}
+    found = directory.create(folder, "convnet", settings, name=name)
+    journal = Journal(found.journal_path)
+    started = {"settings": settings, "device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "d", "versions": {}}
+    journal.append(Started(step=0, architecture="convnet", name=name, origin="", pid=1, **started))
+    journal.append(Stepped(step=20, first=1, metrics={"train_loss": [1.0] * 20}, seconds=1.0))
+    for before, rate in zip(rates, rates[1:], strict=False):
+        journal.append(Applied(step=20, what="lr", value=rate, before=before))
+    journal.append(Evaluated(step=20, metrics={"test_accuracy": 0.9}))
+    journal.append(Finished(step=20, reason="steps", seconds=1.0, steps_per_second=20.0, metrics={"test_accuracy": 0.9}, baselines={}))
+    journal.close()
+    return found
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    run(tmp_path, "tuned", 0.003, 0.002, 0.001)
+    run(tmp_path, "steady", 0.003)
+    return tmp_path
+
+
+def test_it_is_told_with_both_values_and_one_that_came_back_is_no_change(runs_dir: Path) -> None:
+    assert changes.of(RunDirectory(runs_dir / "tuned")) == {"lr": TOLD}
+    assert changes.of(RunDirectory(runs_dir / "steady")) == {}
+    assert changes.of(run(runs_dir, "back", 0.003, 0.001, 0.003)) == {}
+    assert changes.of(RunDirectory(runs_dir / "nowhere")) == {}
+
+
+def test_the_list_and_the_comparison_say_the_same(runs_dir: Path, dlplay: Dlplay) -> None:
+    where = ("--runs-dir", str(runs_dir))
+    lines = {line.split()[0]: line for line in dlplay("runs", *where).out.splitlines()}
+    assert f"lr {TOLD}" in lines["tuned"]
+    assert "→" not in lines["steady"]
+    listed = {found["name"]: found["changed"] for found in map(json.loads, dlplay("runs", "--json", *where).out.splitlines())}
+    assert listed == {"tuned": {"lr": TOLD}, "steady": {}}
+    compared = dlplay("compare", "tuned", "steady", *where).out.splitlines()
+    assert any(line.split()[:4] == ["lr", *TOLD.split()] and line.split()[-1] == "0.003" for line in compared), "\n".join(compared)
+    found = json.loads(dlplay("compare", "tuned", "steady", "--json", *where).out)
+    assert found["settings"]["lr"] == [TOLD, "0.003"]
+
+
+async def test_the_list_on_the_screen_says_it_too(runs_dir: Path) -> None:
+    card = architectures.card("convnet")
+    assert rows.changed_settings(card, {"lr": 0.003}, {"lr": TOLD}) == {"lr": TOLD}
+    async with opened(runs_dir) as (app, _):
+        app.action_runs()
+        await until(lambda: f"lr {TOLD}" in screen_text(app))
