@@ -73,6 +73,26 @@ async def test_a_run_that_diverged_is_trained_again_with_a_key(small: Small, dlp
         await link.end()
 
 
+async def test_once_the_dialog_is_closed_the_chart_says_it_and_the_key_still_does_it(small: Small, dlplay: Dlplay, tmp_path: Path) -> None:
+    begin(dlplay, "convnet", RunDirectory(tmp_path / "wild"), small("convnet") | WILD).wait()
+    async with opened(tmp_path, tab="convnet", attach="wild") as (app, pilot):
+        link = app.tab.link
+        await until(lambda: "r train again with lr 3" in part_text(app, ".dialog"))
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
+        await until(lambda: "r train again with lr 3" in part_text(app, "ChartColumn Chart"))
+        assert "✗ the loss of step" in part_text(app, "ChartColumn Chart")
+        app.tab.form.put("lr", 0.5)
+        await until(lambda: "train again" not in part_text(app, "ChartColumn"))  # a person knows better
+        app.tab.form.put("lr", WILD["lr"])
+        await until(lambda: "r train again with lr 3" in part_text(app, "ChartColumn Chart"))
+        await pilot.press("r")
+        await until(lambda: link.run is not None and link.run.name != "wild" and link.history.started is not None)
+        assert link.history.settings["lr"] == 3.0
+        await until(lambda: "✗" not in part_text(app, "ChartColumn"))
+        await link.end()
+
+
 async def test_it_is_resumed_from_its_checkpoint_with_a_key(small: Small, dlplay: Dlplay, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "it")
     begin(dlplay, "convnet", run, small("convnet") | {"steps": 60, "save_every": 20}).wait()

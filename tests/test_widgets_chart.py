@@ -8,7 +8,7 @@ from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 
-from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
+from dlplay.widgets import Band, Curve, Guide, LineChart, Mark, Note
 from dlplay.widgets.charts import plot
 from dlplay.widgets.charts.stack import stack
 from dlplay.widgets.drawing.palette import palette
@@ -157,6 +157,22 @@ async def test_names_keep_off_dim_curves_too_where_there_is_room() -> None:
         before = Curve("pretrained", x, np.linspace(2.0, 0.9, 1000), "held_out", behind=True, dotted=True)
         curves = [before, Curve("train", x[:300], np.linspace(2.0, 1.9, 300))]
         assert covered(chart, curves, [Guide("logistic regression", 1.0), Guide("nearest neighbour", 1.2)]) == 0
+
+
+@pytest.mark.parametrize(("at", "size"), [(900, (60, 12)), (60, (60, 12)), (500, (40, 8))])
+async def test_a_note_stands_beside_its_step_off_the_curve(at: int, size: tuple[int, int]) -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=size):
+        x = np.arange(1000)
+        chart.note = Note(at, "✗ the loss is not finite", "r  train again with lr 0.001")
+        chart.show([Curve("train", x, 2.0 * np.exp(-x / 300))], [Guide("PCA", 0.1)])
+        rows = text(chart)
+        seen = " ".join(" ".join(row.split("│")[-1].split("┤")[-1].split()) for row in rows)
+        assert all(word in seen for word in ("✗", "finite", "train", "0.001")), "\n".join(rows)
+        assert any("┊" in row for row in rows)
+        chart.note = None
+        chart.show([Curve("train", x, 2.0 * np.exp(-x / 300))])
+        assert "✗" not in "".join(text(chart))
 
 
 async def test_before_there_is_a_curve_the_guides_stand_over_an_axis() -> None:

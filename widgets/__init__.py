@@ -4,7 +4,7 @@ Each is drawn through the Line API: it is painted into rows, and only the cells 
 """
 
 from dlplay.widgets.bars import Bars
-from dlplay.widgets.charts.chart import Band, Curve, Guide, Mark
+from dlplay.widgets.charts.chart import Band, Curve, Guide, Mark, Note
 from dlplay.widgets.charts.line_chart import LineChart
 from dlplay.widgets.drawing.surface import Surface
 from dlplay.widgets.facts import Facts
@@ -31,6 +31,7 @@ __all__ = [
     "LayerStrip",
     "LineChart",
     "Mark",
+    "Note",
     "PixelPad",
     "Plane",
     "Scatter",

@@ -403,7 +403,9 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.do(self.tab, self.tab.controls.step_once())
 
     def action_reset(self) -> None:
-        self.do(self.tab, self.tab.controls.start_over(paused=True))
+        """Start over; of a run that failed as its chart advises."""
+        again = self.tab.train_again
+        self.do(self.tab, again.take() if again is not None else self.tab.controls.start_over(paused=True))
 
     def action_look_back(self) -> None:
         tab = self.tab

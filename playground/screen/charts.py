@@ -21,7 +21,7 @@ from dlplay.experiments.compare.spread import quartiles, thinned
 from dlplay.runs.history import History, Series
 from dlplay.screen.numbers import measure, words
 from dlplay.screen.run.companions import Companions
-from dlplay.widgets import Band, Curve, Guide, LineChart, Mark
+from dlplay.widgets import Band, Curve, Guide, LineChart, Mark, Note
 from dlplay.widgets.charts.curves import smooth
 from dlplay.widgets.charts.stack import stack
 from dlplay.widgets.drawing.palette import MARKERS
@@ -220,6 +220,7 @@ class ChartColumn(Vertical):
         """The charts with something to draw, now or later, shown or not."""
         self._more = Static(id="more-charts")
         self._drawn = NOTHING
+        self._note: Note | None = None
 
     def compose(self) -> ComposeResult:
         yield from self._charts.values()
@@ -234,13 +235,21 @@ class ChartColumn(Vertical):
             self._drawn = drawn
             if self._relevant() != self._arranged and not filling:
                 self._arrange()
-            draw_together([chart for chart in self._arranged if chart.display], history, companions, self._settings)
+            charts = [chart for chart in self._arranged if chart.display]
+            for chart in charts:
+                chart.plot.note = self._note if chart is charts[0] else None
+            draw_together(charts, history, companions, self._settings)
 
     @property
     def cursor(self) -> float | None:
         """The step at which a cursor stands, that of the focused chart first; None when none does."""
         charts = sorted((chart for chart in self._arranged if chart.display), key=lambda chart: not chart.has_focus_within)
         return next((x for chart in charts for plot in chart.query(LineChart) if (x := plot.cursor) is not None), None)
+
+    def set_note(self, note: Note | None) -> None:
+        """What has to be said of one step, in the first chart that is shown."""
+        if note != self._note:
+            self._note, self._drawn = note, NOTHING
 
     def look_back(self, step: int | None, moments: Sequence[int] = ()) -> None:
         """Put the cursors at the step that is looked back at, where they halt at `moments`; None: take them away."""

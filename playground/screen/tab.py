@@ -25,7 +25,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.commands import View
 from dlplay.engine.events import Failed
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import code
+from dlplay.engine.settings import code, show
 from dlplay.runs import saved_interventions
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
@@ -43,7 +43,7 @@ from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.stages.prompt_line import PromptLine
 from dlplay.screen.stages.stage import ActionStage
 from dlplay.screen.touches import Touches
-from dlplay.widgets import LineChart
+from dlplay.widgets import LineChart, Note
 
 LAYOUTS = (("huge", 200, 46), ("wide", 120, 28), ("medium", 100, 26), ("stack", 60, 46))
 """Columns and rows of a tab from which its parts stand so, the first that fits; where none does, they are pages.
@@ -62,6 +62,8 @@ MAX_WAITING = 8
 FILM_SECONDS = 0.4
 """For which a film shows each checkpoint."""
 NO_MOMENTS = "this run kept no checkpoints to look back at (see the setting history)"
+AGAIN = "r"
+"""The key that starts a run anew."""
 FORWARD = "forward"
 """The panel that shows a forward pass."""
 ASKING = "asking the model …"
@@ -351,6 +353,7 @@ class ArchitectureTab(Vertical):
         if link.state != "training" or now >= self._charts_due:
             self._charts_due = now + CHART_SECONDS - 0.05
             link.companions.poll()
+            self._charts.set_note(self._failure_note())
             self._charts.show(history, link.companions)
             if self.paged:
                 self._strip.set_card(variant)
@@ -398,6 +401,24 @@ class ArchitectureTab(Vertical):
             if (answers := (link.past, 0 if link.past is not None else history.step)) != self._stage_step:
                 self._stage_step = answers
                 stage.model_changed()
+
+    @property
+    def train_again(self) -> Offer | None:
+        """Of a run that failed and is shown: to train again as the failure advises, unless somebody has chosen other settings since."""
+        failure, settings = self.link.history.failure, self.link.history.settings
+        if failure is None or self.link.state != "failed":
+            return None
+        if any(show(self.form.values.get(name)) != show(settings.get(name)) for name in failure.settings):
+            return None
+        return next((offer for offer in self.controls.ways_out(failure) if offer.key == AGAIN), None)
+
+    def _failure_note(self) -> Note | None:
+        """Where the run failed: what happened, and the key that does what is advised."""
+        failure = self.link.history.failure
+        if failure is None or self.link.state != "failed":
+            return None
+        again = self.train_again
+        return Note(float(failure.step), f"✗ {failure.what}", f"{again.key}  {again.words}" if again is not None else "")
 
     def _report_failure(self, failure: Failed) -> None:
         offers = self.controls.ways_out(failure)

@@ -61,6 +61,15 @@ class Mark:
     label: str
 
 
+@dataclass(frozen=True)
+class Note:
+    """What has to be said of one x, in a box beside it: what happened there, and what can be done."""
+
+    x: float
+    what: str
+    way_out: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedCurve:
     """A curve whose points can be drawn: in order of x, without gaps, smoothed."""
@@ -119,6 +128,7 @@ class ChartState:
     """Whether the x axis stands below the plot; of charts one below the other the lowest one has it."""
     least_gutter: int = 0
     """Cells before the plot at the least."""
+    note: Note | None = None
 
     def x_figure(self, x: float) -> str:
         """An x in words, as its axis has it."""

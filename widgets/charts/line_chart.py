@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.reactive import var
 
 from dlplay.widgets.charts.axis import nice_end
-from dlplay.widgets.charts.chart import ChartState, Curve, Guide, Mark, PreparedCurve
+from dlplay.widgets.charts.chart import ChartState, Curve, Guide, Mark, Note, PreparedCurve
 from dlplay.widgets.charts.curves import clean, smooth
 from dlplay.widgets.charts.plot import Plot, draw
 from dlplay.widgets.drawing.palette import Palette
@@ -94,6 +94,8 @@ class LineChart(Surface):
         self.curves: tuple[Curve, ...] = ()
         self.guides: tuple[Guide, ...] = ()
         self.marks: tuple[Mark, ...] = ()
+        self.note: Note | None = None
+        """Shown when it is painted next."""
         self.reach = 0.0
         """The axis extends at least to this x, so that charts one below the other share one."""
         self.stops: Sequence[float] = ()
@@ -250,6 +252,7 @@ class LineChart(Surface):
             x_powers=self.x_powers,
             x_axis=self.x_axis,
             least_gutter=self.least_gutter,
+            note=self.note,
         )
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ _FEW = 10
 """Span of x below which ticks may fall between whole numbers."""
 _SPANS = 4
 """Ways of drawing a curve that are kept: as it is and smoothed, with two widths."""
+_NARROWEST_NOTE, _WIDEST_NOTE = 12, 44
+"""Cells of a line of a note."""
 _ROOMY = 6
 """Rows from which marks are named; in a lower plot the names would hide the curves."""
 
@@ -84,6 +87,7 @@ def draw(chart: ChartState, width: int, height: int, palette: Palette) -> tuple[
     _draw_curves(chart, plot, canvas, palette)
     _draw_marks(chart, plot, canvas, palette)
     _draw_cursor(chart, plot, canvas, palette)
+    _draw_note(chart, plot, canvas, palette)
     _draw_guides(chart, plot, canvas, palette)
     rows = canvas.rows()
     if gutter:
@@ -269,6 +273,25 @@ def _draw_marks(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette)
             if canvas.free(row, start, len(label)):
                 canvas.put(row, start, label, palette.style("mark"), keep=True)
                 break
+
+
+def _draw_note(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
+    """A box left of its x, or where there is no room as far left as it is, in the rows in which it hides the least."""
+    note = chart.note
+    room = min(plot.width - 3, _WIDEST_NOTE)
+    if note is None or room < _NARROWEST_NOTE or plot.left == plot.right:
+        return
+    column = min(max(plot.column(note.x), 0), plot.width - 1)
+    for row in range(plot.height):
+        canvas.put(row, column, "┊", palette.style("mark"), only_blank=True)
+    parts = ((text, name) for text, name in ((note.what, "mark"), (note.way_out, "accent")) if text)
+    lines = [(line, name) for text, name in parts for line in textwrap.wrap(narrow(text), room)][: plot.height]
+    width = max(len(line) for line, _ in lines) + 2
+    left = max(0, column - width) if column >= width else min(column + 1, plot.width - width)
+    hidden = canvas.ink()[:, left : left + width].sum(axis=1)
+    top = min(range(plot.height - len(lines) + 1), key=lambda row: (float(hidden[row : row + len(lines)].sum()), row))
+    for row, (line, name) in enumerate(lines, start=top):
+        canvas.put(row, left, f" {line} ".ljust(width), palette.style(name, bold=True), keep=True)
 
 
 def _draw_cursor(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
