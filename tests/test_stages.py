@@ -397,6 +397,14 @@ async def test_a_drag_draws_and_the_answer_follows() -> None:
         assert pad.render_line(1) != bare, "it is on the pad again"
 
 
+@pytest.mark.parametrize(("size", "scale"), [((98, 30), 6), ((98, 16), 3), ((62, 30), 4), ((62, 18), 4)])
+async def test_the_pad_is_as_large_as_whole_pixels_allow(size: tuple[int, int], scale: int) -> None:
+    app = StageApp(PadStage, PAD, Model())
+    async with app.run_test(size=size) as pilot:
+        pad = app.query_one(widgets.PixelPad)
+        await until(pilot, lambda: bars_shown(app) and pad.size.width == 8 * scale, "its width")
+
+
 async def test_drawing_with_keys_and_stepping_through_images() -> None:
     model = Model()
     app = StageApp(PadStage, PAD, model)

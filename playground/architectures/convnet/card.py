@@ -47,6 +47,7 @@ card = Card(
             "have a kernel for each input channel as well: choose the channel.",
             LayerKernels,
             touches="blocks.{layer}.convolution",
+            rows=20,
         ),
         PanelCard(
             "maps",

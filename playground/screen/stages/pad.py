@@ -30,6 +30,8 @@ HOW_TO_DRAW = "draw with the mouse, or with arrows and p (pen down or up)"
 EMPTY_PAD = "an empty pad: draw, or press i for an image"
 WIDE = 100
 """Cells from which there is room to say how to draw behind the caption."""
+MAX_WIDTH = 0.55
+"""Share of the width that the pad may take."""
 MIN_BARS = 24
 """Cells that a column of bars needs."""
 
@@ -98,8 +100,9 @@ class PadStage(ActionStage):
         rows, columns = self.stage.size
         width, height = event.size
         scale = 2 * max(1, height) / rows  # half cells per pixel
-        scale = max(1.0, scale - scale % 2 if scale >= 2 else scale)
-        self._pad.styles.width = max(4, min(round(columns * scale), width // 2))
+        scale = min(scale, int(MAX_WIDTH * width) / columns)
+        scale = max(1.0, float(int(scale)) if scale >= 2 else scale)
+        self._pad.styles.width = max(4, min(round(columns * scale), int(MAX_WIDTH * width)))
         self.call_after_refresh(self._draw_answer)
         self.draw_message()
 
