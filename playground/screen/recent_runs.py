@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,9 +129,9 @@ class RecentRuns(EndsItsWork, Widget):
 
 
 def _wrapped(name: str, width: int) -> list[str]:
-    """A name in lines of whole words, those after the first indented; a word that is longer is cut."""
+    """A name in lines of whole words, those after the first indented; what stands in brackets is one word, and a longer one is cut."""
     lines = [""]
-    for word in name.split():
+    for word in re.findall(r"\([^)]*\)|\S+", name):
         if len(lines[-1].split()) and cell_len(lines[-1]) + 1 + cell_len(word) > width:
             lines.append(INDENT)
         line = f"{lines[-1]}{' ' * bool(lines[-1].strip())}{word}"
