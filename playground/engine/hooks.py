@@ -78,8 +78,8 @@ def heads(models: Mapping[str, nn.Module]) -> dict[str, Site]:
     return sites
 
 
-def find(models: Mapping[str, nn.Module], part: str) -> Site:
-    """The place that an address names. Raises `SettingsError` with the nearest ones."""
+def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
+    """The place that an address names, as `flag` had it. Raises `SettingsError` with the nearest ones."""
     named = modules(models)
     if part in named:
         return Site(part, named[part])
@@ -94,11 +94,11 @@ def find(models: Mapping[str, nn.Module], part: str) -> Site:
             return Site(part, found[1], (int(number) * width, (int(number) + 1) * width))
         if len(inside) > 1:
             names = ", ".join(inside)
-            raise SettingsError(f"--do: {owner} has several attentions: {names}; name one of them: {inside[0]}.head.{number}", "do")
+            raise SettingsError(f"--{flag}: {owner} has several attentions: {names}; name one of them: {inside[0]}.head.{number}", flag)
         if len(inside) == 1:
             count = attention_of(named[inside[0]])[0]  # type: ignore[index]
-            raise SettingsError(f"--do: there is no head {number[:20]} in {owner}; its heads are 0 to {count - 1}", "do")
-    raise SettingsError(f"--do: there is no part {part[:80]!r}; {_suggestion(named, part)}; the panel anatomy lists all", "do")
+            raise SettingsError(f"--{flag}: there is no head {number[:20]} in {owner}; its heads are 0 to {count - 1}", flag)
+    raise SettingsError(f"--{flag}: there is no part {part[:80]!r}; {_suggestion(named, part)}; the panel anatomy lists all", flag)
 
 
 def _suggestion(named: Mapping[str, nn.Module], part: str) -> str:

@@ -22,7 +22,7 @@ from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.interventions import Intervention, parse
-from dlplay.engine.panels import AnyPanel
+from dlplay.engine.panels import AnyPanel, Array
 from dlplay.engine.settings import Options, Settings, SettingsError
 
 S = TypeVar("S", bound=Settings)
@@ -149,6 +149,15 @@ class Task(ABC, Generic[S]):
             name, value = next(iter(self.evaluate().items()))
             found = Probe(torch.tensor([value]), name.replace("_", " "))
         return found
+
+    def probed(self, numbers: Sequence[int]) -> Array | list[list[str]] | None:
+        """The examples that `probe` measures, by their numbers, as they can be shown: pictures as in an `ImageGrid`, or the words of each.
+        None: they cannot."""
+        return None
+
+    def pass_through(self) -> None:
+        """Pass real data through every model once, for whoever records what goes through them: what `measure` passes, by default."""
+        self.measure()
 
     def train_with(self) -> None:
         """Put the interventions of the setting `train_with` to work for good, in place of earlier ones. Raises `SettingsError`."""

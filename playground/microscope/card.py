@@ -5,11 +5,30 @@ from __future__ import annotations
 import dataclasses
 
 from dlplay.engine.card import Card, PanelCard
-from dlplay.microscope.options import Ablations, Effect
+from dlplay.microscope.options import Ablations, Anatomy, Effect, Layer
 
 SOURCE = "dlplay.microscope.panels:Microscope"
 
 PANELS = (
+    PanelCard(
+        "anatomy",
+        "Anatomy",
+        "The model as it is built, module by module; with columns health, how they fare.",
+        "Shapes, multiply-adds and time are those of one pass of held-out data; a module's own include its parts'. Health: a unit is dead "
+        "when it is 0 for every example; an update of about a thousandth of the weights is healthy; the effective rank is exp of the "
+        "entropy of the singular values (Roy and Vetterli, 2007).",
+        Anatomy,
+        source=SOURCE,
+    ),
+    PanelCard(
+        "layer",
+        "Layer",
+        "One module: its weights, output and gradients, its matrix, or what excites its units.",
+        "Choose it with module, by its address in the panel Anatomy, and what is shown of it with details. Histograms are over all "
+        "values; a unit's example is the held-out one with the largest output of that unit, at any place.",
+        Layer,
+        source=SOURCE,
+    ),
     PanelCard(
         "effect",
         "Effect of interventions",

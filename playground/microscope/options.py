@@ -29,11 +29,30 @@ class Effect(Options):
 class Ablations(Options):
     """Which parts are ablated, one after the other."""
 
-    ablate: Address = ""
-    """A module, whose units are ablated; empty: every attention head or, without any, every unit of the first layer."""
+    module: Address = ""
+    """A module by its address, as the panel anatomy lists them; empty: the first layer, or for ablations every attention head."""
 
     group: Annotated[str, Meta(max_length=200)] = ""
     """Measure held-out examples of this class alone: what does a 7 hang on? Empty: all."""
 
     by: Literal["mean", "zero"] = "mean"
     """What a part is replaced by: its mean over held-out data, or 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Anatomy(Options):
+    """What is told of each module."""
+
+    columns: Literal["build", "health"] = "build"
+    """build: shapes, parameters, multiply-adds, time; health: activations, gradients, updates, effective ranks."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layer(Options):
+    """One module, and what of it is shown."""
+
+    module: Address = ""
+    """A module by its address, as the panel anatomy lists them; empty: the first layer, or for ablations every attention head."""
+
+    details: Literal["weights", "activations", "gradients", "matrix", "units"] = "weights"
+    """Histograms of its weights, its output or its gradients; its weight matrix; or the held-out example that excites each unit most."""

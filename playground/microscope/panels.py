@@ -13,7 +13,9 @@ from dlplay.engine.interventions import Intervention, parse
 from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Table
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Probe, Task
-from dlplay.microscope.options import Ablations, Effect
+from dlplay.microscope import layer
+from dlplay.microscope.options import Ablations, Anatomy, Effect, Layer
+from dlplay.microscope.tables import build_table, health_table
 
 MOST_ABLATED = 256
 """Parts that are ablated one after the other, at most."""
@@ -26,6 +28,14 @@ class Microscope:
         self.task = task
         self._of_group: list[int] = []
         """Positions of the examples that ablations are measured on."""
+
+    def anatomy(self, options: Anatomy) -> Table:
+        """The tree of modules."""
+        return build_table(self.task) if options.columns == "build" else health_table(self.task)
+
+    def layer(self, options: Layer) -> AnyPanel:
+        """One of them."""
+        return layer.shown(self.task, options)
 
     def effect(self, options: Effect) -> Table:
         """The held-out measure without and with each intervention, and with all of them."""
@@ -47,14 +57,14 @@ class Microscope:
         without = self.task.measure()
         self._of_group = _of_group(without, options.group)
         heads = hooks.heads(self.task.models)
-        if not options.ablate and heads:
+        if not options.module and heads:
             return self._heads(list(heads), kind, without, options.group)
-        part = options.ablate or self._first_layer()
+        part = options.module or layer.first(self.task)
         site = hooks.find(self.task.models, part)
         with hooks.recorded([site]) as [passes]:
             self.task.measure()
         if not passes:
-            raise SettingsError(f"--ablate {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "ablate")
+            raise SettingsError(f"--module {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "module")
         units = passes[0].shape[hooks.unit_axis(passes[0])]
         shown = min(units, MOST_ABLATED)
         costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in range(shown)]
@@ -95,13 +105,6 @@ class Microscope:
 
     def _cost(self, intervention: Intervention, without: Probe) -> float:
         return float((self._with(intervention).values - without.values)[self._of_group].mean())
-
-    def _first_layer(self) -> str:
-        """The first module without children that has weights."""
-        for name, module in hooks.modules(self.task.models).items():
-            if not list(module.children()) and list(module.parameters(recurse=False)):
-                return name
-        raise SettingsError("this model has no layer with weights", "ablate")
 
 
 def interval(differences: Tensor) -> tuple[float, float] | None:

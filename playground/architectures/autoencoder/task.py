@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,16 @@ from dlplay.data.images import ImageData, evenly_spaced, load_images
 from dlplay.data.patches import load_patches
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.panels import Array
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.image_baselines import PrincipalComponents, Rows, denoising_errors, subset
 from dlplay.parts.ink import ink_frame
 from dlplay.parts.optimizers import make_optimizer, update_rates
+from dlplay.parts.pictures import pictures
 
 EVAL_BATCH = 1000
+PROBED = 360
+"""Held-out images that `probe` reads."""
 NOISE_SEED, SAMPLE_SEED = 20, 30
 """Seeds of the noise on held-out images and of the codes sampled for `test_bound`: the same in every run, so that runs can be compared."""
 NEIGHBOURS, CLASSIFIED = 5000, 1000
@@ -157,6 +162,15 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         train, test = self._classified()
         known, asked = self._codes(self.scaled(self.train_images[train])), self._codes(self.test_inputs[test])
         return metrics | {"code_accuracy": self._nearest_neighbour(known, asked)}
+
+    def probe(self) -> Probe:
+        """The squared error per pixel of each of the first held-out images, as in `test_mse`."""
+        images = self.scaled(self.test_images[:PROBED])
+        errors = (self.model(self.test_inputs[:PROBED]) - images).square().flatten(1).mean(dim=1)
+        return Probe(errors, "squared error per pixel")
+
+    def probed(self, numbers: Sequence[int]) -> Array:
+        return pictures(self.test_inputs[list(numbers)], 1.0)
 
     def _codes(self, images: Tensor) -> Rows:
         return rows(torch.cat([self.model.encode(part).mean for part in torch.split(images, EVAL_BATCH)]))

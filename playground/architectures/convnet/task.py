@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from dlplay.data.batches import Batches
 from dlplay.data.images import load_images
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
+from dlplay.engine.panels import Array
 from dlplay.engine.task import Probe, Task
 from dlplay.parts.image_baselines import classification_accuracies
 from dlplay.parts.ink import ink_frame
 from dlplay.parts.optimizers import make_optimizer, update_rates
+from dlplay.parts.pictures import pictures
 
 EVAL_BATCH = 1000
 PROBED = 360
@@ -98,6 +101,9 @@ class ConvNetTask(Task[ConvNetSettings]):
         labels = self.test_labels[:PROBED]
         classes = [self.images.classes[label] for label in labels.tolist()]
         return Probe(F.cross_entropy(logits, labels, reduction="none"), "loss (nats)", groups=classes)
+
+    def probed(self, numbers: Sequence[int]) -> Array:
+        return pictures(self.test_images[list(numbers)], self.images.full)
 
     def change(self, settings: ConvNetSettings) -> None:
         super().change(settings)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlplay.architectures.dqn.env.preprocessing import centre_and_reach
-from dlplay.architectures.dqn.env.registry import find
+from dlplay.architectures.dqn.env.registry import find, time_limit
 from dlplay.architectures.dqn.env.vector import MAX_SEED, Episode, load_rng_state, make_vector_env, rng_state
 from dlplay.architectures.dqn.evaluation.baselines import measure_baselines
 from dlplay.architectures.dqn.evaluation.evaluator import Evaluator
@@ -28,7 +28,7 @@ from dlplay.engine.dataset import Generated
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.settings import SettingsError, code, to_dict
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.optimizers import schedule, set_one_cycle, set_rates
 
 FINAL_EPISODES, FINAL_IMAGE_EPISODES = 100, 10
@@ -36,6 +36,10 @@ FINAL_EPISODES, FINAL_IMAGE_EPISODES = 100, 10
 MAX_BUFFER_BYTES = 400_000_000
 """A checkpoint holds the replay buffer, and can be read back up to this size."""
 SPEED_SECONDS = 1.0
+PROBED_STEPS, PROBED_EPISODES = 500, 4
+"""`probe` plays episodes only where each is this short, and so many of them."""
+PASSED = 256
+"""Replayed observations that `pass_through` reads, at most."""
 
 
 class DQNTask(Task[DQNSettings]):
@@ -255,6 +259,22 @@ class DQNTask(Task[DQNSettings]):
             found["success_rate"] = float((rollouts.returns > 0).mean())
         self.last_evaluation = found
         return found
+
+    def probe(self) -> Probe | None:
+        """The returns of a few greedy episodes, where their limit makes them quick; others are left to `evaluate`."""
+        if self.obs_spec.kind == "image" or time_limit(self.settings, self.name) > PROBED_STEPS:
+            return None
+        seeds = episode_seeds(self.settings.seed, 2, PROBED_EPISODES)
+        rollouts = self.evaluator.run(seeds, self.policy.actions, self.settings.gamma)
+        return Probe(torch.from_numpy(rollouts.returns).float().to(self.device), "return", "higher")
+
+    def pass_through(self) -> None:
+        """The newest observations of the replay buffer, or those of now where it is empty."""
+        rows = np.asarray(self.replay.latest(PASSED), np.int64)
+        observations = torch.from_numpy(self.envs.observations).to(self.device)
+        if len(rows):
+            observations = self.replay.gather(rows, self.settings.n_step, self.settings.gamma, self.device).observations
+        self.q_network(observations)
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """A random policy; a heuristic for CartPole; the optimal policy where the transition probabilities are known."""

@@ -18,10 +18,12 @@ from dlplay.architectures.gan.panels import GANPanels
 from dlplay.architectures.gan.settings import FIXED_LATENTS, GANSettings, Place, check_nets
 from dlplay.engine.graph import Graph
 from dlplay.engine.settings import Options, SettingsError
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.optimizers import adamw, cycled, decay_groups, schedule, set_rates
 
 SAMPLED_AT_ONCE = 500
+PROBED = 256
+"""Held-out examples that `probe` reads, and samples that it draws."""
 AVERAGE_WARMUP = 10
 """The moving average soon forgets the initial weights: after n steps its decay rate is at most (1 + n) / (AVERAGE_WARMUP + n)."""
 
@@ -175,6 +177,25 @@ class GANTask(Task[GANSettings]):
     def evaluate(self) -> dict[str, float]:
         """How close 1,000 samples are to the held-out examples."""
         return self.evaluator.measure(self.examples.vectors(self.draw(SAMPLES).nan_to_num().clamp(-1e6, 1e6)))
+
+    def probe(self) -> Probe:
+        """How far the nearest of a few samples is from each of the first held-out examples: large where the generator leaves out a mode."""
+        real, samples = self._probed()
+        distances = torch.cdist(real.flatten(1), self.sampler(samples).flatten(1))  # (held out, samples)
+        return Probe(distances.amin(dim=1), "distance to the nearest sample")
+
+    def pass_through(self) -> None:
+        """Latents through the generator and its average; real examples and samples through the discriminator."""
+        real, latents = self._probed()
+        samples = self.generator(latents)
+        self.discriminator(torch.cat([real, samples]))
+        if self.sampler is not self.generator:
+            self.sampler(latents)
+
+    def _probed(self) -> tuple[Tensor, Tensor]:
+        """The first held-out examples (n, *shape), and the same latents every time."""
+        latents = torch.randn(PROBED, self.settings.latent, generator=torch.Generator().manual_seed(12345)).to(self.device)
+        return self.examples.scaled(self.examples.test[:PROBED]), latents
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """The same metrics of real examples, of one Gaussian and of half of the modes, on the data without edits."""

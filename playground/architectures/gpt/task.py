@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -107,6 +108,11 @@ class GPTTask(Task[GPTSettings]):
         logits = self.model(windows[:, :-1])  # (windows, T, V)
         losses = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
         return Probe(losses.mean(dim=1), "loss (nats per token)")
+
+    def probed(self, numbers: Sequence[int]) -> list[list[str]]:
+        block = self.settings.block_size
+        starts = [number * block for number in numbers]
+        return [[self.tokenizer.label(token) for token in self.held_out[start : start + block].tolist()] for start in starts]
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)

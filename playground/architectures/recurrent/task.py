@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from dlplay.architectures.recurrent.problems.text import TextProblem
 from dlplay.architectures.recurrent.settings import GradientFlow, RecurrentSettings
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
@@ -61,6 +62,14 @@ class RecurrentTask(Task[RecurrentSettings]):
 
     def evaluate(self) -> dict[str, float]:
         return self.problem.evaluate(self.model)
+
+    def probe(self) -> Probe:
+        return self.problem.probe(self.model)
+
+    def probed(self, numbers: Sequence[int]) -> list[list[str]] | None:
+        if self.settings.task == "series":
+            return None
+        return [self.problem.example(number, self.settings.block_size).labels for number in numbers]
 
     def change(self, settings: RecurrentSettings) -> None:
         super().change(settings)

@@ -104,6 +104,11 @@ def is_atari(name: str) -> bool:
     return str(gymnasium.spec(name).entry_point).startswith("ale_py")
 
 
+def time_limit(settings: DQNSettings, name: str) -> int:
+    """The agent's steps after which an episode of the environment with this full id is truncated."""
+    return settings.time_limit or (ATARI_TIME_LIMIT if is_atari(name) else gymnasium.spec(name).max_episode_steps or DEFAULT_TIME_LIMIT)
+
+
 def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
     """One environment, its episodes limited in time and its observations preprocessed.
 
@@ -113,7 +118,7 @@ def make(settings: DQNSettings, render: str | None = None) -> Preprocess:
     import_modules(modules)
     name = find(settings.env, modules)
     atari = is_atari(name)
-    limit = settings.time_limit or (ATARI_TIME_LIMIT if atari else gymnasium.spec(name).max_episode_steps or DEFAULT_TIME_LIMIT)
+    limit = time_limit(settings, name)
     # Limited below: a game in steps of the agent, where gymnasium would count every frame, and others outside of what checks them.
     more: dict[str, Any] = {"max_episode_steps": -1} | ({"frameskip": 1} if atari else {})
     if render is not None:  # an environment that is never rendered need not know of it

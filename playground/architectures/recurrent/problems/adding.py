@@ -11,10 +11,11 @@ from torch import Tensor
 
 from dlplay.architectures.recurrent.model import Clamp, Recurrent, Stateful
 from dlplay.architectures.recurrent.panels import RecurrentPanels
-from dlplay.architectures.recurrent.problems.problem import READ, Inputs, Problem
+from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, READ, Inputs, Problem
 from dlplay.architectures.recurrent.settings import Forecast, NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Generated
 from dlplay.engine.panels import Bars, Lines, Tokens
+from dlplay.engine.task import Probe
 from dlplay.parts.held_out import held_out_generator
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class AddingProblem(Problem):
         x, sums = self.held_out
         error = self.criterion(self.final_outputs(model, model(x)[0]), sums).item()
         return {"val_loss": error, "test_mse": error}
+
+    def probe(self, model: Recurrent) -> Probe:
+        count = max(2, PROBED_STEPS // self.settings.length)
+        x, sums = (part[:count] for part in self.held_out)
+        return Probe((self.final_outputs(model, model(x)[0]) - sums).square()[:, 0], "squared error of the sum")
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Always 1, the mean of all sums: 1/6 in the limit."""

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from dlplay.architectures.recurrent.model import Recurrent, Stateful
 from dlplay.architectures.recurrent.panels import RecurrentPanels
-from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
+from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, Inputs, Problem
 from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Generated
 from dlplay.engine.panels import Bars, Tokens
+from dlplay.engine.task import Probe
 from dlplay.parts.held_out import held_out_generator
 from dlplay.parts.language import perplexity
 from dlplay.parts.sampling import distribution
@@ -85,6 +86,13 @@ class CopyProblem(Problem):
         loss = self.criterion(logits.flatten(0, 1), symbols.flatten()).item()
         accuracy = (logits.argmax(dim=-1) + 1 == symbols).float().mean().item()
         return {"val_loss": loss, "val_perplexity": perplexity(loss), "val_top1": accuracy, "accuracy": accuracy}
+
+    def probe(self, model: Recurrent) -> Probe:
+        count = max(2, PROBED_STEPS // (self.settings.length + 2 * RECALLED))
+        x, symbols = (part[:count] for part in self.held_out)
+        logits = model.read_out(model(x)[0][:, -RECALLED:])  # (B, 10, V)
+        losses = F.cross_entropy(logits.transpose(1, 2), symbols - 1, reduction="none")
+        return Probe(losses.mean(dim=1), "loss (nats per symbol)")
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """All symbols equally likely."""

@@ -12,10 +12,14 @@ from torch import Tensor
 from dlplay.architectures.recurrent.model import Recurrent
 from dlplay.architectures.recurrent.settings import RecurrentSettings
 from dlplay.engine.dataset import Dataset
+from dlplay.engine.task import Probe
 
 if TYPE_CHECKING:
     from dlplay.architectures.recurrent.panels import RecurrentPanels
     from dlplay.architectures.recurrent.task import RecurrentTask
+
+PROBED_STEPS = 4096
+"""Steps of held-out sequences that `probe` reads, all together."""
 
 READ = 1024
 """Steps of a prompt that are read, at most: its last ones."""
@@ -54,6 +58,10 @@ class Problem(ABC):
     @abstractmethod
     def evaluate(self, model: Recurrent) -> dict[str, float]:
         """Metrics on all held-out data."""
+
+    @abstractmethod
+    def probe(self, model: Recurrent) -> Probe:
+        """A measure of each of a few held-out sequences (see `Task.probe`)."""
 
     @abstractmethod
     def baselines(self) -> dict[str, dict[str, float]]:

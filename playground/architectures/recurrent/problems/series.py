@@ -14,12 +14,13 @@ from torch import Tensor
 
 from dlplay.architectures.recurrent.model import Recurrent, Stateful
 from dlplay.architectures.recurrent.panels import RecurrentPanels
-from dlplay.architectures.recurrent.problems.problem import READ, Inputs, Problem
+from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, READ, Inputs, Problem
 from dlplay.architectures.recurrent.settings import Forecast, NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.data.series import Scale, Series, read_series
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import Bars, Lines, Tokens
+from dlplay.engine.task import Probe
 from dlplay.parts.streams import HeldOutRows, Streams
 
 if TYPE_CHECKING:
@@ -96,6 +97,17 @@ class SeriesProblem(Problem):
             total += ((model.read_out(hidden)[..., 0] - targets).square() * scored).sum()
         contexts, truth = self.forecasts()
         return {"val_loss": total.item() / rows.count, "test_mse": F.mse_loss(forecast(model, contexts, truth.shape[1]), truth).item()}
+
+    def probe(self, model: Recurrent) -> Probe:
+        """The squared error of the next value, mean over each of a few pieces of the held-out part, after those before it."""
+        present(self.dataset)
+        length = min(WARM_UP, len(self.train))
+        sequence = torch.cat([self.train[-length:], self.held_out])
+        windows = sequence.unfold(0, length + 1, 1)  # (places, T + 1)
+        windows = windows[torch.linspace(0, len(windows) - 1, max(2, PROBED_STEPS // length), device=self.device).long()]
+        predicted = model.read_out(model(windows[:, :-1, None])[0])[..., 0]  # (B, T)
+        scored = length // 2  # the first half is read to warm up
+        return Probe((predicted - windows[:, 1:])[:, scored:].square().mean(dim=1), "squared error of the next value")
 
     def forecasts(self) -> tuple[Tensor, Tensor]:
         """What is read before each place of the held-out part, (places, at most `WARM_UP`), and what comes after it, (places, horizon)."""

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from dlplay.architectures.recurrent.model import Clamp, Recurrent, Stateful
 from dlplay.architectures.recurrent.panels import RecurrentPanels
-from dlplay.architectures.recurrent.problems.problem import READ, Inputs, Problem
+from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, READ, Inputs, Problem
 from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Bars, Tokens
+from dlplay.engine.task import Probe
 from dlplay.parts import prompts
 from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams
 from dlplay.parts.prompt_options import Neighbours, Prompt
@@ -78,6 +79,17 @@ class TextProblem(Problem):
             scores.add(logits, targets)
         metrics = held_out_metrics(scores, self.text.corpus)
         return metrics | ({"val_bits_per_character": scores.loss / math.log(2)} if self.tokenizer.kind == "char" else {})
+
+    def probe(self, model: Recurrent) -> Probe:
+        """The mean loss of each of the first windows of the held-out text, each read from a zero state; of the token that is learnt."""
+        block, held_out = self.settings.block_size, self.text.held_out
+        count = max(2, min(PROBED_STEPS // block, (len(held_out) - 1) // block))
+        windows = held_out.unfold(0, block + 1, block)[:count]  # (windows, T + 1)
+        hidden, _ = model(windows[:, :-1])
+        if self.settings.predict == "last":
+            return Probe(F.cross_entropy(model.read_out(hidden[:, -1]), windows[:, -1], reduction="none"), "loss (nats per token)")
+        losses = F.cross_entropy(model.read_out(hidden).transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
+        return Probe(losses.mean(dim=1), "loss (nats per token)")
 
     def _rows(self, model: Recurrent) -> Iterator[tuple[Tensor, Tensor]]:
         rows = HeldOutRows(self.text.train, self.text.held_out, warm_up=WARM_UP, rows=ROWS)

@@ -1,0 +1,158 @@
+"""The panel `layer`: one module's weights, output and gradients, its weight matrix, and what excites its units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlplay.engine import hooks
+from dlplay.engine.panels import AnyPanel, Array, HeatMap, ImageGrid, Lines, Table
+from dlplay.engine.settings import SettingsError
+from dlplay.engine.task import Task
+from dlplay.microscope.anatomy import gradients_of, held_out_values, matrices
+from dlplay.microscope.options import Layer
+
+BINS = 40
+MOST_CELLS = 64
+"""Rows and columns of the map of a matrix, at most: each cell is the mean of those it stands for."""
+MOST_VALUES = 1 << 20
+"""Values of a histogram: of more, every n-th counts."""
+MOST_UNITS = 64
+"""Units whose example is searched for."""
+WORDS = 8
+"""Words before and after the one that excites a unit most."""
+
+
+def first(task: Task[Any]) -> str:
+    """Address of the first module without parts that has weights. Raises `SettingsError`."""
+    for address, module in hooks.modules(task.models).items():
+        if not list(module.children()) and list(module.parameters(recurse=False)):
+            return address
+    raise SettingsError("this model has no layer with weights", "module")
+
+
+def shown(task: Task[Any], options: Layer) -> AnyPanel:
+    """The module that `options` name. Raises `SettingsError`."""
+    part = options.module or first(task)
+    if options.module and options.module not in hooks.modules(task.models):
+        site = hooks.find(task.models, options.module, flag="module")
+        if options.details not in ("activations", "units"):
+            raise SettingsError(f"--module {part}: a head has no weights of its own; use --details activations or units", "module")
+    else:
+        site = hooks.Site(part, hooks.modules(task.models)[part])
+    if options.details == "activations":
+        values = _outputs(task, site)
+        return _histogram(part, {"output": values.flatten()}, "output over held-out data")
+    if options.details == "units":
+        return _units(task, site)
+    if options.details == "matrix":
+        return _matrix(part, site.module)
+    if options.details == "gradients":
+        return _gradients(task, part, site.module)
+    return _histogram(part, {name: value.detach().flatten() for name, value in _weights(part, site.module).items()}, "weights")
+
+
+def _weights(part: str, module: nn.Module) -> dict[str, nn.Parameter]:
+    """Its own parameters or, without any, those of its parts together by their last name."""
+    own = dict(module.named_parameters(recurse=False)) or dict(module.named_parameters())
+    if not own:
+        raise SettingsError(f"--module {part}: {type(module).__name__} has no weights; choose another, or --details activations", "module")
+    return own
+
+
+def _gradients(task: Task[Any], part: str, module: nn.Module) -> AnyPanel:
+    found, words = gradients_of(task, *held_out_values(task))
+    named = {key: found[p].flatten() for key, p in _weights(part, module).items() if p in found}
+    if not named:
+        return Table(columns=["gradients"], rows=[], figure=part, caption=f"gradients {words if not found else 'do not reach it'}")
+    return _histogram(part, named, f"gradients {words}")
+
+
+def _histogram(part: str, values: dict[str, Tensor], what: str) -> Lines:
+    """The share of the values in each of `BINS` equal bins, over common bins."""
+    values = dict(list(values.items())[:6])
+    every = {name: value[:: -(-value.numel() // MOST_VALUES)].float().cpu() for name, value in values.items()}
+    whole = torch.cat(list(every.values()))
+    low, high = float(whole.min()), float(whole.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    width = (high - low) / BINS
+    series = {name: (torch.histc(value, BINS, low, high) / max(1, value.numel())).tolist() for name, value in every.items()}
+    return Lines(
+        x=[low + width * (index + 0.5) for index in range(BINS)],
+        series=series,
+        x_title=what,
+        percent=True,
+        figure=f"{part}: {float(whole.mean()):.3g} ± {float(whole.std(correction=0)):.3g}",
+        caption=f"share of {what}, in {BINS} bins of {width:.3g}",
+    )
+
+
+def _matrix(part: str, module: nn.Module) -> HeatMap:
+    """The largest of its own matrices; where it is larger than `MOST_CELLS` a side, means over equal pieces."""
+    found = matrices(module)
+    if not found:
+        raise SettingsError(f"--module {part}: {type(module).__name__} has no weight matrix of its own; choose one of its parts", "module")
+    matrix = max(found, key=torch.numel).float()
+    rows, columns = (min(side, MOST_CELLS) for side in matrix.shape)
+    cells = F.adaptive_avg_pool2d(matrix[None], (rows, columns))[0]
+    pooled = f", as {rows} x {columns} means" if (rows, columns) != tuple(matrix.shape) else ""
+    return HeatMap(
+        values=Array.of(cells.cpu()),
+        row_title="outputs",
+        column_title="inputs",
+        signed=True,
+        figure=f"{matrix.shape[0]} x {matrix.shape[1]}",
+        caption=f"{part}{pooled}",
+    )
+
+
+def _outputs(task: Task[Any], site: hooks.Site) -> Tensor:
+    """Its output over held-out data, calls of one shape after one another. Raises `SettingsError`."""
+    with hooks.recorded([site]) as [passes]:
+        task.pass_through()
+    if not passes or not passes[0].is_floating_point():
+        raise SettingsError(f"--module {site.address}: the held-out data do not pass it; the panel anatomy lists what they pass", "module")
+    return torch.cat([each for each in passes if each.shape[1:] == passes[0].shape[1:]])
+
+
+def _units(task: Task[Any], site: hooks.Site) -> AnyPanel:
+    """Of each unit the example with its largest output: as a picture or in words, where the task can show its examples."""
+    outputs = _outputs(task, site)
+    axis = hooks.unit_axis(outputs)
+    if outputs.ndim < 2:
+        raise SettingsError(f"--module {site.address}: its output is one number for each example, and has no units", "module")
+    units = min(outputs.shape[axis], MOST_UNITS)
+    placed = outputs.movedim(axis, 1)[:, :units].reshape(len(outputs), units, -1).float()  # (B, C, places)
+    best, place = placed.max(dim=2)  # (B, C) each
+    largest, example = best.max(dim=0)  # (C,)
+    numbers = example.tolist()
+    values = largest.tolist()
+    cut = f" · the first {units} of {outputs.shape[axis]}" if units < outputs.shape[axis] else ""
+    probe = task.probe()
+    known = task.probed(numbers) if probe is not None and len(probe.values) == len(outputs) else None
+    figure, caption = f"{site.address}: {units} units", f"the held-out example that excites each unit most{cut}"
+    if isinstance(known, Array):
+        labels = [f"{unit}: {value:.3g}" for unit, value in enumerate(values)]
+        return ImageGrid(images=known, labels=labels, figure=figure, caption=caption)
+    means = placed.mean(dim=(0, 2)).tolist()
+    places = place.gather(0, example[None])[0].tolist()
+    rows = [[str(unit), f"{values[unit]:.3g}", f"{means[unit]:.3g}", str(numbers[unit])] for unit in range(units)]
+    columns = ["unit", "largest output", "mean", "example"]
+    if outputs.ndim > 2:
+        columns.append("position")
+        rows = [[*row, str(places[unit])] for unit, row in enumerate(rows)]
+    if known is not None:
+        columns.append("words, the one it reads last in [ ]")
+        rows = [[*row, _words(known[unit], places[unit])] for unit, row in enumerate(rows)]
+    return Table(columns=columns, rows=rows, right=[0, 1, 2, 3], figure=figure, caption=caption)
+
+
+def _words(words: list[str], place: int) -> str:
+    """Those around a position."""
+    if place >= len(words):
+        return " ".join(words[: 2 * WORDS])
+    return " ".join([*words[max(0, place - WORDS) : place], f"[{words[place]}]", *words[place + 1 : place + 1 + WORDS]])
