@@ -11,7 +11,7 @@ from cyclopts import App
 
 from dlplay import __version__, architectures
 from dlplay.checkpoints import CheckpointError
-from dlplay.commands import lessons, runs, screen, serving, set_up, sweeps, training
+from dlplay.commands import doctor, lessons, runs, screen, serving, set_up, sweeps, training
 from dlplay.commands.parameters import DISK_FULL, HELD, INTERRUPTED, USAGE, nearest, refuse
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
@@ -99,7 +99,7 @@ def _app(arguments: Sequence[str]) -> App:
         app.command(command, name=card.name, help=card.summary, sort_key=1, group="Architectures")
     commands: dict[str, Callable[..., int]] = {"runs": runs.list_runs, "attach": runs.attach, "stop": runs.stop}
     commands |= {"resume": runs.resume, "branch": runs.branch}
-    commands |= {"compare": runs.compare, "label": runs.label, "export": runs.export, "rm": runs.remove}
+    commands |= {"compare": runs.compare, "doctor": doctor.doctor, "label": runs.label, "export": runs.export, "rm": runs.remove}
     for name, function in commands.items():
         app.command(function, name=name, group="Runs", sort_key=2)
     app.command(_sweep_app(arguments, complete))

@@ -32,6 +32,7 @@ RESERVED = (
         "resume",
         "branch",
         "compare",
+        "doctor",
         "label",
         "export",
         "rm",

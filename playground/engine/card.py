@@ -146,6 +146,8 @@ class Card:
     answers: str = ""
     """The panel that is asked on the command line when none is named; empty: the stage's, or else the first one."""
 
+    doctor: str = ""
+    """Module whose RULES `dlplay doctor` follows beside its own, torch-free; empty: none."""
     no_range_test: str = ""
     """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
     _found: dict[tuple[str, ...], Card] = dataclasses.field(default_factory=dict, repr=False, compare=False)

@@ -41,13 +41,24 @@ def health_table(task: Task[Any]) -> Table:
         rank = ", ".join(f"{rank:.1f} of {side}" for rank, side in of_rank[address])
         if not rank and matrices(module):
             rank = "too large"
-        rows.append([label(task, address), *_activations(activations), *_learning(learning), rank])
+        kind = type(module).__name__
+        rows.append([label(task, address), kind, *_activations(activations), *_learning(learning), rank])
     last = [found.learning[name].ratio for name in task.models if name in found.learning]
     ratios = [ratio for ratio in last if ratio is not None]
     return Table(
-        columns=["module", "mean", "deviation", "dead or saturated", "weight norm", "gradient norm", "update/weight", "effective rank"],
+        columns=[
+            "module",
+            "kind",
+            "mean",
+            "deviation",
+            "dead or saturated",
+            "weight norm",
+            "gradient norm",
+            "update/weight",
+            "effective rank",
+        ],
         rows=rows,
-        right=[1, 2, 3, 4, 5, 6, 7],
+        right=[2, 3, 4, 5, 6, 7, 8],
         figure=f"update/weight {max(ratios):.1e}" if ratios else "",
         caption=f"gradients {found.gradients_of}" + ("" if task.step else " · untrained"),
     )

@@ -41,7 +41,7 @@ def answers(
     """
     task = None
     for step in asked:
-        checkpoint = steps.nearest(run, step)
+        checkpoint = steps.nearest(run, step, state=bool(card.panel(panel).source))
         if task is None:
             task = load(card, checkpoint, settings)
         else:

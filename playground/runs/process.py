@@ -31,7 +31,7 @@ from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict, without_code
-from dlplay.engine.state import flatten, unflatten
+from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
 from dlplay.runs.console import Console, print_line
@@ -226,6 +226,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     device = devices.prepare(settings)
     task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
+    _load_optimizers(task, checkpoint)
     task.step = int(checkpoint.step)
     return task
 
@@ -233,7 +234,20 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
 def put(task: Task[Any], checkpoint: Checkpoint) -> None:
     """Another checkpoint of the same run into a task that is asked and not trained. Raises `CheckpointError`."""
     _load_weights(task, checkpoint)
+    _load_optimizers(task, checkpoint)
     task.step = int(checkpoint.step)
+
+
+def _load_optimizers(task: Task[Any], checkpoint: Checkpoint) -> None:
+    """What the optimisers remember, for panels that show it; nothing where the checkpoint was read without its training state."""
+    own = {name: value for name, value in checkpoint.tensors.items() if name.startswith("optimizers/")}
+    plain = checkpoint.meta.get("state")
+    try:
+        saved = unflatten(_tensors(own), {"optimizers": plain["optimizers"]})["optimizers"] if own and isinstance(plain, dict) else {}
+        for name, optimizer in task.optimizers.items():
+            load_optimizer_state(optimizer, task.models, saved.get(name, {}))
+    except _MISFITS as error:
+        raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
 
 
 def versions() -> dict[str, str]:

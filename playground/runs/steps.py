@@ -27,25 +27,28 @@ def steps(run: RunDirectory, *, stateful: bool = False) -> dict[int, Path]:
 
 def at(run: RunDirectory, step: int) -> Checkpoint:
     """The checkpoint of this step, without its training state. Raises `SettingsError` with the steps there are, or `CheckpointError`."""
-    return _read(run, lambda there: step if step in there else None, f"of step {step:,}", stateful=False)
+    return _read(run, lambda there: step if step in there else None, f"of step {step:,}", stateful=False, state=False)
 
 
-def nearest(run: RunDirectory, step: int, *, stateful: bool = False) -> Checkpoint:
-    """The last checkpoint at or before this step, with its training state if `stateful`. Raises `SettingsError` or `CheckpointError`."""
+def nearest(run: RunDirectory, step: int, *, stateful: bool = False, state: bool = False) -> Checkpoint:
+    """The last checkpoint at or before this step: `stateful` of those with a training state, `state` with it where it has one.
+
+    Raises `SettingsError` or `CheckpointError`.
+    """
     kind = "with its training state " if stateful else ""
     return _read(
-        run, lambda there: max((one for one in there if one <= step), default=None), f"{kind}at or before step {step:,}", stateful=stateful
+        run, lambda there: max((one for one in there if one <= step), default=None), f"{kind}at or before step {step:,}", stateful, state
     )
 
 
-def _read(run: RunDirectory, choose: Callable[[dict[int, Path]], int | None], wanted: str, *, stateful: bool) -> Checkpoint:
+def _read(run: RunDirectory, choose: Callable[[dict[int, Path]], int | None], wanted: str, stateful: bool, state: bool) -> Checkpoint:
     for attempt in itertools.count(1):
         there = steps(run, stateful=stateful)
         chosen = choose(there)
         if chosen is None:
             raise SettingsError(f"{run.name} has no checkpoint {wanted}; {_listed(list(there))}")
         try:
-            return store.load(there[chosen], state=stateful)
+            return store.load(there[chosen], state=stateful or state)
         except CheckpointError:
             if there[chosen].exists() or attempt == ATTEMPTS:
                 raise

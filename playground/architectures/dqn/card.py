@@ -20,6 +20,7 @@ card = Card(
     metric="eval_return",
     better="higher",
     batch="",
+    doctor="dlplay.architectures.dqn.doctor",
     no_range_test="its targets move with the network, so a lower loss is no better agent; compare rates by return: dlplay compare",
     order=50,
     bounds=("value iteration",),

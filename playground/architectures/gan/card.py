@@ -16,6 +16,7 @@ card = Card(
     task="dlplay.architectures.gan.task:GANTask",
     metric="wasserstein_distance",
     better="lower",
+    doctor="dlplay.architectures.gan.doctor",
     no_range_test="two networks play against each other, and neither one's loss falls as the samples get better",
     order=40,
     charts=(

@@ -26,6 +26,7 @@ card = Card(
     metric="val_loss",
     better="lower",
     order=90,
+    doctor="dlplay.architectures.transformer_xl.doctor",
     charts=(
         ChartCard(
             "Loss (nats per token)", train=("train_loss",), held_out=("val_loss", "val_loss_without_memory"), log=True, per_token=True

@@ -1,0 +1,153 @@
+"""The evidence of a run: its journal, and the panel `anatomy` of its last checkpoint, which a process with torch answers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dlplay import architectures
+from dlplay.doctor.rules import RULES
+from dlplay.engine.card import Card, ChartCard
+from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.settings import fields
+from dlplay.runs import launch
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.history import History, Series
+from dlplay.runs.journal import JournalReader
+
+SECONDS = 300
+"""That the answer about the layers may take."""
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What `dlplay doctor RUN --json` prints."""
+
+    run: str
+    architecture: str
+    step: int
+    diagnoses: list[Diagnosis]
+    rules: list[str]
+    """Those that were asked."""
+    layers: str
+    """Why there was nothing to be told of the layers; empty where there was."""
+
+
+def examine(run: RunDirectory) -> Examination:
+    """Everything that is wrong with the run. Raises `SettingsError`, `SpecError` and `OSError`."""
+    card = architectures.card(run.spec.architecture)
+    layers, problem = layers_of(run, card)
+    found = evidence(run, card, layers)
+    asked = rules(card)
+    return Examination(
+        run=run.name,
+        architecture=card.name,
+        step=found.step,
+        diagnoses=[diagnosis for rule in asked if (diagnosis := rule(found)) is not None],
+        rules=[rule.__name__.replace("_", "-") for rule in asked],
+        layers=problem,
+    )
+
+
+def rules(card: Card) -> Sequence[Rule]:
+    """Those for any architecture, and the room's own."""
+    return (*RULES, *(importlib.import_module(card.doctor).RULES if card.doctor else ()))
+
+
+def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) -> Evidence:
+    """From the run's journal."""
+    history = History(card.metric, card.better)
+    history.add(JournalReader(run.journal_path).read())
+    settings = dict(history.settings) or dict(run.spec.settings)
+    card = card.of(settings)
+    charts = [chart for chart in card.charts if chart.when is None or chart.when(settings)]
+    failed = history.failure
+    return Evidence(
+        settings=settings,
+        live=frozenset(item.name for item in fields(card.settings) if item.live),
+        training=_curves(history.training),
+        held_out=_curves(history.held_out),
+        baselines=history.baselines,
+        metric=card.metric,
+        better=card.better,
+        loss="" if card.no_range_test else next((chart.train[0] for chart in charts if chart.train), ""),
+        pair=None if card.no_range_test else _pair(charts),
+        bounds=frozenset(card.bounds),
+        data=history.started.data if history.started is not None else "",
+        step=history.step,
+        ended=history.steps is not None and history.step >= history.steps,
+        not_finite=failed is not None and "not a finite number" in failed.what,
+        layers=tuple(layers),
+    )
+
+
+def _curves(series: Mapping[str, Series]) -> dict[str, Curve]:
+    curves = {}
+    for name, one in series.items():
+        kept = np.isfinite(one.y)
+        if kept.any():
+            curves[name] = Curve(one.x[kept].copy(), one.y[kept].copy())
+    return curves
+
+
+def _pair(charts: Sequence[ChartCard]) -> tuple[str, str] | None:
+    """The first loss that is drawn in training and on held-out data."""
+    for chart in charts:
+        if chart.train and chart.held_out and chart.better in ("", "lower") and not chart.percent:
+            return chart.train[0], chart.held_out[0]
+    return None
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------------------
+
+
+def layers_of(run: RunDirectory, card: Card) -> tuple[list[LayerHealth], str]:
+    """The rows of the panel `anatomy` at the run's last checkpoint, or why there are none."""
+    question = ["--headless", "--panel", "anatomy", "--columns", "health", "--from", run.name, "--threads", "1", "--json"]
+    words = [*launch.command(), card.name, *question, "--runs-dir", str(run.path.parent)]
+    try:
+        answered = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return [], f"its layers took longer than {SECONDS} s to examine"
+    if answered.returncode != 0:
+        said = answered.stderr.decode(errors="replace").strip().splitlines()
+        return [], (said[-1].removeprefix("dlplay: ") if said else "its layers could not be examined")
+    return read_layers(json.loads(answered.stdout.splitlines()[-1])), ""
+
+
+def read_layers(table: Mapping[str, Any]) -> list[LayerHealth]:
+    """The rows of the panel's JSON."""
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table.get("rows", [])]
+    found: list[LayerHealth] = []
+    path: list[str] = []
+    depths = [(len(row["module"]) - len(row["module"].lstrip())) // 2 for row in rows]
+    for row, depth, after in zip(rows, depths, [*depths[1:], 0], strict=True):
+        path = [*path[:depth], row["module"].strip()]
+        share = row["dead or saturated"]
+        found.append(
+            LayerHealth(
+                address=".".join(path[1:] if len(path) > 1 and sum(each == 0 for each in depths) == 1 else path),
+                kind=row["kind"],
+                leaf=after <= depth,
+                deviation=_number(row["deviation"]),
+                dead=_share(share, "dead"),
+                saturated=_share(share, "saturated"),
+                weights=_number(row["weight norm"]),
+                gradients=_number(row["gradient norm"]),
+                ratio=_number(row["update/weight"]),
+            )
+        )
+    return found
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _share(text: str, what: str) -> float | None:
+    return float(text.split()[0]) / 100 if text.endswith(what) else None

@@ -1,0 +1,467 @@
+"""The rules for any architecture: small functions of the evidence, each with its source. One that lacks what it needs says nothing.
+
+The bounds were set where runs with settings known to be ill and the presets part; `tests/test_doctor_cases.py` measures how well they do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+
+LEAST_STEPS = 100
+"""A loss that has fewer is not judged."""
+DIVERGED = 1.5
+STUCK = 0.05
+HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
+STEADY = 0.5
+"""A loss that has fallen by more than this share is not falling slowly."""
+RISE = 0.05
+STILL_GAINING = 0.2
+DEAD, SATURATED = 0.6, 0.5
+VANISHING = 1e-3
+SPIKE = 30.0
+NOISE = 0.5
+SMALL_BATCH = 8
+SPREAD, DEEP = 30.0, 5
+UNKNOWN, REPEATED = 10.0, 2.0
+
+
+def lower_rate(evidence: Evidence, factor: float = 10) -> dict[str, Any]:
+    """Every learning rate, divided."""
+    return {name: float(f"{rate / factor:.2g}") for name in ("lr", "critic_lr") if (rate := evidence.number(name)) is not None}
+
+
+def written(changes: Mapping[str, Any]) -> str:
+    """Settings as flags."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in changes.items()
+    )
+
+
+# --- learning rate ----------------------------------------------------------------------------------------------------------------
+
+
+def not_finite(evidence: Evidence) -> Diagnosis | None:
+    if not evidence.not_finite:
+        return None
+    changes, rate = lower_rate(evidence), evidence.number("lr") or 0.0
+    return Diagnosis(
+        name="not-finite",
+        anew=True,
+        title="The loss became infinite",
+        found=f"after step {evidence.step:,} the loss or its gradient was no finite number, at a learning rate of {rate:g}",
+        number=rate,
+        bound=changes.get("lr", 0.0),
+        rule="a loss or gradient that is not finite has ended the run",
+        source="Goodfellow, Bengio and Courville (2016), Deep Learning, 8.2.4 and 11.4.1",
+        advice=f"a tenth of the learning rate: {written(changes)}",
+        changes=changes,
+        curve=evidence.loss,
+    )
+
+
+def rate_too_high(evidence: Evidence) -> Diagnosis | None:
+    """The loss ends far above its best, or never fell although every step changes the weights much."""
+    curve = _loss(evidence)
+    if curve is None or evidence.not_finite:
+        return None
+    blocks = curve.blocks()
+    best, last, first = float(blocks.min()), float(blocks[-2:].mean()), float(blocks[0])
+    changes = lower_rate(evidence)
+    shared = {
+        "source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1",
+        "changes": changes,
+        "curve": evidence.loss,
+    }
+    advice = f"a tenth of the learning rate: {written(changes)}"
+    if best > 0 and last > DIVERGED * best and last > best + 2 * _scatter(curve):
+        return Diagnosis(
+            name="rate-too-high",
+            anew=True,
+            title="The learning rate is too high",
+            found=f"{evidence.loss} ends at {last:.3g}, {last / best:.2g} times its best of {best:.3g}",
+            number=last / best,
+            bound=DIVERGED,
+            rule=f"the training loss ends above {DIVERGED} times its best",
+            advice=advice,
+            **shared,
+        )
+    ratio, fall = evidence.ratio, (first - last) / max(1e-12, first)
+    bound = LARGE_UPDATE if fall < STUCK else HUGE_UPDATE
+    if ratio is not None and ratio > bound:
+        return Diagnosis(
+            name="rate-too-high",
+            anew=True,
+            title="The learning rate is too high",
+            found=f"each step changes the weights by {100 * ratio:.1f} % of their norm; {evidence.loss} fell by {100 * fall:.1f} %",
+            number=ratio,
+            bound=bound,
+            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where the loss has not fallen",
+            advice=advice,
+            **shared,
+        )
+    return None
+
+
+def rate_too_low(evidence: Evidence) -> Diagnosis | None:
+    """A straight slow fall: the second half of the training brings about as much as the first, by tiny updates."""
+    name, curve = _smooth_loss(evidence)
+    ratio = evidence.ratio
+    if curve is None or ratio is None or ratio >= SMALL_UPDATE:
+        return None
+    start, middle, end = (float(value) for value in np.interp([0, 0.5 * curve.steps[-1], curve.steps[-1]], curve.steps, curve.values))
+    first, second = start - middle, middle - end
+    if second <= 0 or second < 0.5 * first or first + second > STEADY * abs(start):
+        return None
+    changes = {name: float(f"{value * 10:.2g}") for name in ("lr", "critic_lr") if (value := evidence.number(name)) is not None}
+    return Diagnosis(
+        name="rate-too-low",
+        anew=True,
+        title="The learning rate is too low",
+        found=f"each step changes the weights by {ratio:.1e} of their norm, and {name} falls as slowly and steadily as at the start",
+        number=ratio,
+        bound=SMALL_UPDATE,
+        rule=f"updates below {SMALL_UPDATE:g} of the weights while the second half of the training brings half of the first or more",
+        source="Bottou (2012), Stochastic Gradient Descent Tricks; Karpathy (2015), CS231n: about 1e-3 is healthy",
+        advice=f"ten times the learning rate: {written(changes)}",
+        changes=changes,
+        curve=evidence.loss,
+    )
+
+
+def batch_too_small(evidence: Evidence) -> Diagnosis | None:
+    """Few examples a step, so that the loss jumps from step to step by as much as its own size."""
+    curve, batch, rate = _loss(evidence), evidence.number("batch"), evidence.number("lr")
+    if curve is None or batch is None or rate is None or batch > SMALL_BATCH or evidence.not_finite:
+        return None
+    late = curve.values[len(curve) // 2 :]
+    noise = float(np.diff(late).std() / np.sqrt(2) / max(1e-12, abs(late.mean())))
+    ratio = evidence.ratio
+    if noise < NOISE or (ratio is not None and ratio < SMALL_UPDATE):
+        return None
+    changes: dict[str, Any] = {"batch": 32} if "batch" in evidence.live else {"lr": float(f"{rate * np.sqrt(batch / 32):.2g}")}
+    return Diagnosis(
+        name="batch-too-small",
+        anew=True,
+        title="The batch is too small for the rate",
+        found=f"with {batch:g} examples a step {evidence.loss} scatters by {100 * noise:.0f} % of its mean from step to step",
+        number=noise,
+        bound=NOISE,
+        rule=f"at most {SMALL_BATCH} examples a step, and a loss that scatters by more than {100 * NOISE:g} % of its mean",
+        source="McCandlish et al. (2018), An Empirical Model of Large-Batch Training; Goodfellow et al. (2016), 8.1.3",
+        advice=f"more examples a step, or a rate that is lower by the root of what is missing: {written(changes)}",
+        changes=changes,
+        curve=evidence.loss,
+    )
+
+
+# --- what is reached --------------------------------------------------------------------------------------------------------------
+
+
+def overfitting(evidence: Evidence) -> Diagnosis | None:
+    """The held-out loss rises while the training loss falls."""
+    if evidence.pair is None or not evidence.pair[0]:
+        return None
+    train, held_out = (curves.get(name) for curves, name in zip((evidence.training, evidence.held_out), evidence.pair, strict=True))
+    if train is None or held_out is None or len(held_out) < 4 or len(train) < LEAST_STEPS:
+        return None
+    at = int(held_out.values.argmin())
+    best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
+    if best <= 0 or last < (1 + RISE) * best:
+        return None
+    then = train.values[train.steps <= held_out.steps[at]]
+    before = float(then[-max(1, len(train) // 20) :].mean()) if len(then) else float(train.values[0])
+    if train.tail() >= before:
+        return None
+    changes: dict[str, Any] = {}
+    if (dropout := evidence.number("dropout")) is not None and dropout < 0.4:
+        changes = {"dropout": round(dropout + 0.2, 2)}
+    elif (decay := evidence.number("weight_decay")) is not None:
+        changes = {"weight_decay": float(f"{min(10.0, max(0.1, 10 * decay)):.2g}")}
+    advice = f"more regularisation: {written(changes)}" if changes else "more data, or a smaller model"
+    return Diagnosis(
+        name="overfitting",
+        title="It overfits",
+        found=f"{evidence.pair[1]} rose by {100 * (last / best - 1):.0f} % from step {held_out.steps[at]:,.0f} on; {evidence.pair[0]} fell",
+        number=last / best - 1,
+        bound=RISE,
+        rule=f"the held-out loss ends more than {100 * RISE:g} % above its best, and the training loss is lower than then",
+        source="Prechelt (1998), Early Stopping: But When?; Srivastava et al. (2014), Dropout",
+        advice=f"{advice}; or stop at step {held_out.steps[at]:,.0f}",
+        changes=changes,
+        curve=evidence.pair[1],
+    )
+
+
+def not_trained_out(evidence: Evidence) -> Diagnosis | None:
+    """The last quarter still brings much of what was gained."""
+    curve = evidence.held_out.get(evidence.metric)
+    if curve is None or len(curve) < 5 or not evidence.ended:
+        return None
+    sign = 1.0 if evidence.better == "higher" else -1.0
+    values = sign * curve.values
+    then = float(np.interp(0.75 * curve.steps[-1], curve.steps, values))
+    gained, late = float(values.max() - values[0]), float(values[-1]) - then
+    if gained <= 0 or late / gained < STILL_GAINING or values[-1] < values.max() - 0.02 * gained:
+        return None
+    steps = 2 * evidence.step
+    return Diagnosis(
+        name="not-trained-out",
+        title="It is not yet trained out",
+        found=f"the last quarter of the steps brought {100 * late / gained:.0f} % of all that {evidence.metric} gained",
+        number=late / gained,
+        bound=STILL_GAINING,
+        rule=f"the last quarter of the steps brings more than {100 * STILL_GAINING:g} % of the gain",
+        source="Goodfellow et al. (2016), 11.4.1; Hoffmann et al. (2022) on too few steps",
+        advice=f"more steps: --steps {steps}",
+        changes={"steps": steps},
+        curve=evidence.metric,
+    )
+
+
+def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
+    """Worse than the simplest method without a neural net."""
+    methods = {name: value for name, value in evidence.baselines.get(evidence.metric, {}).items() if name not in evidence.bounds}
+    value = evidence.final(evidence.metric)
+    if value is None or not methods or evidence.step < LEAST_STEPS:
+        return None
+    lower = evidence.better == "lower"
+    name = (max if lower else min)(methods, key=lambda method: methods[method])
+    worst = methods[name]
+    bound = worst + 0.1 * abs(worst) if lower else worst + 0.02 * abs(worst)
+    if (value <= bound) if lower else (value > bound):
+        return None
+    return Diagnosis(
+        name="no-better-than-chance",
+        title="It has learnt less than the simplest method",
+        found=f"{evidence.metric} is {value:.3g}; {name}, the worst of the baselines, has {worst:.3g}",
+        number=value,
+        bound=worst,
+        rule="the held-out metric is no better than the worst baseline",
+        source="Goodfellow et al. (2016), 11.2: begin with a baseline; Henderson et al. (2018) for returns",
+        advice="look at the rate first: dlplay ARCH --headless --find-lr; then at the data",
+        curve=evidence.metric,
+    )
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------------------
+
+
+def dead_units(evidence: Evidence) -> Diagnosis | None:
+    """Rectified units that are 0 for every held-out example, and so get no gradient."""
+    found = [layer for layer in evidence.layers if layer.leaf and layer.dead is not None]
+    if not found:
+        return None
+    worst = max(found, key=lambda layer: layer.dead or 0.0)
+    share = worst.dead or 0.0
+    if share < DEAD:
+        return None
+    changes: dict[str, Any] = {"activation": "gelu"} if evidence.settings.get("activation") == "relu" else lower_rate(evidence, 3)
+    return Diagnosis(
+        name="dead-units",
+        anew=True,
+        title="Dead units",
+        found=f"{100 * share:.0f} % of the units of {worst.address} are 0 for every held-out example",
+        number=share,
+        bound=DEAD,
+        rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example",
+        source="Maas et al. (2013), Rectifier Nonlinearities; Lu et al. (2020), Dying ReLU",
+        advice=f"a lower rate, or an activation whose gradient is nowhere 0: {written(changes)}",
+        changes=changes,
+    )
+
+
+def saturated(evidence: Evidence) -> Diagnosis | None:
+    """Hidden tanh or sigmoid units at their bounds, where hardly a gradient passes."""
+    hidden = [layer for layer in evidence.layers[:-1] if layer.saturated is not None]
+    if not hidden:
+        return None
+    worst = max(hidden, key=lambda layer: layer.saturated or 0.0)
+    share = worst.saturated or 0.0
+    if share < SATURATED:
+        return None
+    changes = {"activation": "gelu"} if evidence.settings.get("activation") in ("tanh", "sigmoid") else lower_rate(evidence)
+    return Diagnosis(
+        name="saturated",
+        anew=True,
+        title="Saturated activations",
+        found=f"{100 * share:.0f} % of the outputs of {worst.address} are at the bounds of its activation function",
+        number=share,
+        bound=SATURATED,
+        rule=f"more than {100 * SATURATED:g} % of a hidden layer's tanh or sigmoid outputs within half a per cent of their bounds",
+        source="Glorot and Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks",
+        advice=f"a lower rate, or an activation that does not saturate: {written(changes)}",
+        changes=changes,
+    )
+
+
+def vanishing_gradients(evidence: Evidence) -> Diagnosis | None:
+    """The first layers get a tiny part of the gradient that the last ones get."""
+    chain = [layer for layer in _weighted(evidence) if layer.gradients]
+    if len(chain) < 3:
+        return None
+    first, last = chain[0], max(chain[1:], key=lambda layer: layer.gradients or 0.0)
+    share = (first.gradients or 0.0) / (last.gradients or 1.0)
+    if share > VANISHING:
+        return None
+    changes = {"activation": "gelu"} if evidence.settings.get("activation") in ("tanh", "sigmoid") else {}
+    if evidence.settings.get("norm") == "none":
+        changes = {"norm": "batch"}
+    return Diagnosis(
+        name="vanishing-gradients",
+        anew=True,
+        title="Vanishing gradients",
+        found=f"the gradient of {first.address} is {share:.1e} of that of {last.address}",
+        number=share,
+        bound=VANISHING,
+        rule=f"the first layer's gradient has less than {VANISHING:g} of the largest one's norm",
+        source="Bengio, Simard and Frasconi (1994); Glorot and Bengio (2010)",
+        advice=f"normalise between the layers, or use an activation that does not saturate: {written(changes) or 'fewer layers'}",
+        changes=changes,
+    )
+
+
+def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
+    """Norms of the gradient that now and then are many times the usual one."""
+    curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
+    for name, curve in curves:
+        late = curve.values[len(curve) // 10 :]  # the first steps are those of untrained weights
+        usual = float(np.median(late))
+        spike = float(np.quantile(late, 0.999)) / usual if usual > 0 else 0.0
+        if spike > SPIKE:
+            changes: dict[str, Any] = {"clip": 1.0} if evidence.number("clip") == 0 else lower_rate(evidence, 3)
+            return Diagnosis(
+                name="exploding-gradients",
+                anew=True,
+                title="Exploding gradients",
+                found=f"{name} reaches {spike:.0f} times its median of {usual:.3g}",
+                number=spike,
+                bound=SPIKE,
+                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm",
+                source="Pascanu, Mikolov and Bengio (2013), On the Difficulty of Training Recurrent Neural Networks",
+                advice=f"clip the gradient, or lower the rate: {written(changes)}",
+                changes=changes,
+                curve=name,
+            )
+    return None
+
+
+def no_normalisation(evidence: Evidence) -> Diagnosis | None:
+    """A deep net without normalisation whose activations shrink or grow from layer to layer."""
+    chain = [layer for layer in _weighted(evidence) if layer.deviation]
+    if len(chain) < DEEP or any("Norm" in layer.kind for layer in evidence.layers) or evidence.settings.get("norm") != "none":
+        return None
+    sizes = [layer.deviation or 1.0 for layer in chain[:-1]]
+    spread = max(sizes) / min(sizes)
+    if spread < SPREAD:
+        return None
+    return Diagnosis(
+        name="no-normalisation",
+        anew=True,
+        title="A deep net without normalisation",
+        found=f"the deviation of the activations changes by a factor of {spread:.0f} over {len(chain)} layers",
+        number=spread,
+        bound=SPREAD,
+        rule=f"{DEEP} layers or more, no normalisation, and deviations that differ by a factor of {SPREAD:g} or more",
+        source="Ioffe and Szegedy (2015), Batch Normalization; He et al. (2015), Delving Deep into Rectifiers",
+        advice="normalise between the layers: --norm batch",
+        changes={"norm": "batch"},
+    )
+
+
+# --- data -------------------------------------------------------------------------------------------------------------------------
+
+
+def vocabulary_too_small(evidence: Evidence) -> Diagnosis | None:
+    """Many held-out words are no tokens of their own."""
+    share = _per_cent(r"([\d.]+) % of the held-out \w+ are <unk>", evidence.data)
+    if share is None or share < UNKNOWN:
+        return None
+    size, least = evidence.number("vocab_size"), evidence.number("min_count")
+    changes: dict[str, Any] = {}
+    if size is not None and size < 8000:
+        changes["vocab_size"] = 8000
+    if least is not None and least > 3:
+        changes["min_count"] = 3
+    return Diagnosis(
+        name="vocabulary-too-small",
+        anew=True,
+        title="The vocabulary leaves too much out",
+        found=f"{share:g} % of the held-out words are <unk>, which is easy to predict and says nothing",
+        number=share,
+        bound=UNKNOWN,
+        rule=f"more than {UNKNOWN:g} % of the held-out words are unknown",
+        source="Sennrich, Haddow and Birch (2016), Neural Machine Translation of Rare Words with Subword Units",
+        advice=f"more words, or pieces of words: {written(changes) or '--tokens bpe'}",
+        changes=changes,
+    )
+
+
+def held_out_overlaps(evidence: Evidence) -> Diagnosis | None:
+    """Held-out text that was read in training."""
+    share = _per_cent(r"([\d.]+) % of them stand in the training part", evidence.data)
+    if share is None or share < REPEATED:
+        return None
+    return Diagnosis(
+        name="held-out-overlaps",
+        title="The held-out text overlaps with the training text",
+        found=f"{share:g} % of the held-out text stands in the training part as well",
+        number=share,
+        bound=REPEATED,
+        rule=f"more than {REPEATED:g} % of the held-out tokens lie in runs that the training part has, too",
+        source="Lee et al. (2022), Deduplicating Training Data Makes Language Models Better",
+        advice="a text without repeats: held-out numbers of this one flatter",
+    )
+
+
+RULES: Sequence[Rule] = (
+    not_finite,
+    rate_too_high,
+    rate_too_low,
+    batch_too_small,
+    overfitting,
+    not_trained_out,
+    no_better_than_chance,
+    dead_units,
+    saturated,
+    vanishing_gradients,
+    exploding_gradients,
+    no_normalisation,
+    vocabulary_too_small,
+    held_out_overlaps,
+)
+
+
+def _loss(evidence: Evidence) -> Curve | None:
+    """The training loss, where there is one and it is long enough to be judged."""
+    curve = evidence.training.get(evidence.loss)
+    return curve if curve is not None and len(curve) >= LEAST_STEPS else None
+
+
+def _smooth_loss(evidence: Evidence) -> tuple[str, Curve | None]:
+    """The held-out loss where it was measured often enough, else means of the training loss."""
+    if evidence.pair is not None and (held_out := evidence.held_out.get(evidence.pair[1])) is not None and len(held_out) >= 3:
+        return evidence.pair[1], held_out
+    if (curve := _loss(evidence)) is None:
+        return "", None
+    return evidence.loss, Curve(curve.blocks_at(), curve.blocks())
+
+
+def _scatter(curve: Curve) -> float:
+    """Standard deviation of the loss of one step about its trend."""
+    return float(np.diff(curve.values).std() / np.sqrt(2))
+
+
+def _weighted(evidence: Evidence) -> list[LayerHealth]:
+    """Linear and convolutional layers of the first model, in order."""
+    return [layer for layer in evidence.layers if layer.leaf and layer.kind in ("Linear", "Conv1d", "Conv2d", "ConvTranspose2d")]
+
+
+def _per_cent(pattern: str, words: str) -> float | None:
+    match = re.search(pattern, words)
+    return float(match[1]) if match else None

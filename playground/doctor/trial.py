@@ -1,0 +1,161 @@
+"""Does the advice help? Runs with the advised change beside runs without it: the same seeds, the same steps, the same start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dlplay import architectures
+from dlplay.engine.diagnosis import Diagnosis
+from dlplay.engine.settings import SettingsError, make, to_dict, without_code
+from dlplay.experiments import pool
+from dlplay.runs import directory, launch, steps
+from dlplay.runs.directory import RunDirectory, summary
+
+SEEDS = 3
+CONFIDENCE = 0.95
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an advice."""
+
+    diagnosis: str
+    changes: dict[str, Any]
+    start: str
+    """The checkpoint that all runs began at; empty: with fresh weights."""
+    steps: int
+    seeds: list[int]
+    metric: str
+    without: list[float]
+    with_it: list[float]
+    """The metric at the end, by seed; a run that failed has none."""
+    difference: float | None
+    """Mean of the paired differences."""
+    low: float | None
+    high: float | None
+    """Of its 95 % interval, by Student's t; None for a single pair."""
+    helped: bool | None
+    """None where the interval holds 0, or nothing could be compared."""
+    verdict: str
+    runs: list[str]
+
+
+def start_of(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int) -> str:
+    """Where a trial begins: with the run's own first weights, or at the checkpoint that is `count` steps before the last one."""
+    if diagnosis.anew:
+        return run.spec.origin
+    return f"{run.name}@{steps.nearest(run, max(0, last - count)).step}"
+
+
+def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, said: Callable[[str], None] = lambda words: None) -> Trial:
+    """Train both arms to the end, `count` steps each (0: a quarter of the run's), and compare. The runs are kept.
+
+    Raises `SettingsError` where the advice names no setting; and as a training does.
+    """
+    if not diagnosis.changes:
+        raise SettingsError(f"{diagnosis.name}: its advice names no setting that could be tried: {diagnosis.advice}")
+    card = architectures.card(run.spec.architecture)
+    before = without_code(card.settings, dict(run.spec.settings))
+    count = count or max(1, int(before.get("steps", last)) // 4)
+    doubled = {"steps": 2 * count} if "steps" in diagnosis.changes else {}
+    start = start_of(run, diagnosis, last, count)
+    seed = int(before.get("seed", 0))
+    seeds = [seed + number for number in range(SEEDS)]
+    common = {**before, "steps": count, "seeds": "", "minutes": 0.0, "until": "", "history": 0}
+    arms: dict[str, Mapping[str, Any]] = {"without": common, "with": {**common, **diagnosis.changes, "steps": count, **doubled}}
+    label = _free(run, f"{run.name[:30]}-{diagnosis.name}"[:52])
+    created: dict[str, list[RunDirectory]] = {}
+    for arm, values in arms.items():
+        for own in seeds:
+            settings = to_dict(make(card.settings, {**values, "seed": own}, lenient=True))
+            name = f"{label}-{arm}-s{own}"
+            created.setdefault(arm, []).append(directory.create(run.path.parent, card.name, settings, start, name, group=label))
+    everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
+    said(f"{len(everything)} runs of {count:,} steps, {'from ' + start if start else 'with fresh weights'}: dlplay runs shows them")
+    launch.prepare(card.name)
+    jobs = pool.default_jobs(int(before.get("threads", 1)), str(before.get("device", "auto")))
+    pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"))
+    metric = card.of(before).metric
+    ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
+    return judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], [one.name for one in everything])
+
+
+def judged(
+    diagnosis: Diagnosis,
+    better: str,
+    start: str,
+    count: int,
+    seeds: list[int],
+    metric: str,
+    without: list[float | None],
+    with_it: list[float | None],
+    runs: list[str],
+) -> Trial:
+    """The verdict: the mean of the paired differences and its interval. A run that failed is worse than one that did not."""
+    pairs = [(a, b) for a, b in zip(without, with_it, strict=True) if a is not None and b is not None]
+    failed, mended = sum(b is None for b in with_it), sum(a is None and b is not None for a, b in zip(without, with_it, strict=True))
+    difference = low = high = None
+    helped: bool | None = None
+    if pairs:
+        values = np.array([b - a for a, b in pairs])
+        difference = float(values.mean())
+        if len(pairs) > 1:
+            reach = _student(len(pairs) - 1) * float(values.std(ddof=1)) / math.sqrt(len(pairs))
+            low, high = difference - reach, difference + reach
+            if low > 0 or high < 0:
+                helped = (difference > 0) == (better == "higher")
+    if mended == len(without):
+        helped, words = True, f"it helped: without it all {len(without)} runs failed, and with it none did"
+    elif failed == len(with_it):
+        helped, words = False, f"it did not help: all {failed} runs with it failed"
+    elif difference is None:
+        words = "nothing could be compared: too many runs failed"
+    else:
+        span = f" ({low:+.3g} to {high:+.3g} with 95 % confidence)" if low is not None else ""
+        how = {True: "it helped", False: "it made it worse", None: "it did not help beyond chance"}[helped]
+        words = f"{how}: {metric} changed by {difference:+.3g}{span}, over {len(pairs)} seeds"
+    kept = [[value for value in arm if value is not None] for arm in (without, with_it)]
+    return Trial(
+        diagnosis=diagnosis.name,
+        changes=diagnosis.changes,
+        start=start,
+        steps=count,
+        seeds=seeds,
+        metric=metric,
+        without=kept[0],
+        with_it=kept[1],
+        difference=difference,
+        low=low,
+        high=high,
+        helped=helped,
+        verdict=words,
+        runs=runs,
+    )
+
+
+def _student(freedom: int) -> float:
+    """Quantile of Student's t for a two-sided interval."""
+    from scipy import stats  # takes a while to import
+
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def _end(run: RunDirectory, metric: str) -> float | None:
+    """What the run ended with; None where it failed."""
+    item = summary(run)
+    value = item.metrics.get(metric)
+    return None if item.state != "finished" or value is None or not math.isfinite(value) else float(value)
+
+
+def _free(run: RunDirectory, label: str) -> str:
+    """The label, with a number where it is taken."""
+    taken = set(directory.groups(run.path.parent))
+    for number in range(2, 1000):
+        if label not in taken:
+            return label
+        label = f"{label.rpartition('.')[0] or label}.{number}"
+    return label

@@ -1,0 +1,130 @@
+"""What a doctor of runs is told and what it says. A room may have rules of its own: `Card.doctor` names them. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+BLOCKS = 20
+"""A curve is judged by the means of so many parts of equal length."""
+
+
+class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the panel `anatomy` with columns health; None for what it does not tell."""
+
+    address: str
+    kind: str
+    """Class of the module."""
+    leaf: bool
+    """It has no parts."""
+    deviation: float | None = None
+    """Of its output over held-out data."""
+    dead: float | None = None
+    saturated: float | None = None
+    """Shares, from 0 to 1."""
+    weights: float | None = None
+    gradients: float | None = None
+    """Norms."""
+    ratio: float | None = None
+    """Of the optimiser's next update to the weights, at the rate that is set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A metric over steps."""
+
+    steps: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def blocks(self, count: int = BLOCKS) -> Floats:
+        """Means of `count` parts of equal length, in order; fewer where there are fewer values."""
+        return np.array([part.mean() for part in np.array_split(self.values, min(count, len(self.values)))])
+
+    def blocks_at(self, count: int = BLOCKS) -> Floats:
+        """The mean step of each of them."""
+        return np.array([part.mean() for part in np.array_split(self.steps, min(count, len(self.values)))])
+
+    def tail(self, share: float = 0.1) -> float:
+        """Mean of the last part."""
+        return float(self.values[-max(1, int(share * len(self.values))) :].mean())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a run has recorded, and how its model fares. Curves hold finite values alone."""
+
+    settings: Mapping[str, Any]
+    live: frozenset[str] = frozenset()
+    """Settings that may change in a run."""
+    training: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
+    held_out: Mapping[str, Curve] = dataclasses.field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    metric: str = ""
+    better: Literal["lower", "higher"] = "lower"
+    loss: str = ""
+    """The training metric that falls while it learns; empty where there is none, as in a GAN."""
+    pair: tuple[str, str] | None = None
+    """A loss in training and the same on held-out data."""
+    bounds: frozenset[str] = frozenset()
+    """Baselines that can only be reached."""
+    data: str = ""
+    """The data in words."""
+    step: int = 0
+    ended: bool = False
+    """All its steps are done."""
+    not_finite: bool = False
+    layers: tuple[LayerHealth, ...] = ()
+    """As of its middle, where the learning rate is still high; of the last checkpoint if there is no other."""
+
+    def final(self, name: str) -> float | None:
+        """The last value on held-out data."""
+        curve = self.held_out.get(name)
+        return float(curve.values[-1]) if curve else None
+
+    def number(self, name: str) -> float | None:
+        """A setting that is a number."""
+        value = self.settings.get(name)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Update against weight of the whole model, of several the largest."""
+        roots = [layer.ratio for layer in self.layers if "." not in layer.address and not layer.leaf and layer.ratio is not None]
+        return max(roots, default=None)
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with a run, and what would help."""
+
+    name: str
+    """Of the rule that found it."""
+    title: str
+    found: str
+    """The evidence in one sentence."""
+    number: float
+    """What was measured."""
+    bound: float
+    """What it was held against."""
+    rule: str
+    """When this is said."""
+    source: str
+    """Paper or textbook."""
+    advice: str
+    changes: dict[str, Any] = {}
+    """Settings that do it; empty where none does."""
+    anew: bool = False
+    """The harm is in the weights: a trial of the advice begins without them."""
+    curve: str = ""
+    """The metric on whose curve it can be seen."""
+
+
+Rule = Callable[[Evidence], Diagnosis | None]

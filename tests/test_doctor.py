@@ -1,0 +1,264 @@
+"""The doctor's rules, each on evidence that shows what it is about and on evidence that does not; the command; the verdict of a trial."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlplay import architectures
+from dlplay.architectures.dqn import doctor as dqn
+from dlplay.architectures.gan import doctor as gan
+from dlplay.architectures.transformer_xl import doctor as xl
+from dlplay.doctor import rules
+from dlplay.doctor.examine import read_layers
+from dlplay.doctor.examine import rules as rules_of
+from dlplay.doctor.trial import judged
+from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from tests.conftest import Dlplay, flags
+from tests.doctor_cases import HEALTHY, PLANTED
+
+
+def curve(values: Any, last: int = 1000) -> Curve:
+    values = np.asarray(values, np.float64)
+    return Curve(np.linspace(last / len(values), last, len(values)), values)
+
+
+def falling(count: int = 1000, start: float = 2.0, end: float = 0.2, noise: float = 0.02) -> Curve:
+    """A loss as a healthy training has it."""
+    x = np.linspace(0, 1, count)
+    return curve(end + (start - end) * np.exp(-6 * x) + noise * np.random.default_rng(0).standard_normal(count), count)
+
+
+def layer(address: str, kind: str = "Linear", **values: Any) -> LayerHealth:
+    return LayerHealth(address=address, kind=kind, leaf=True, **values)
+
+
+def root(ratio: float) -> LayerHealth:
+    return LayerHealth(address="net", kind="Net", leaf=False, ratio=ratio)
+
+
+WELL = Evidence(
+    settings={"lr": 1e-3, "batch": 64, "dropout": 0.1, "clip": 0.0, "norm": "batch", "activation": "relu", "steps": 1000},
+    live=frozenset({"lr", "dropout", "clip"}),
+    training={"train_loss": falling(), "grad_norm": curve(np.full(1000, 1.5))},
+    held_out={"test_loss": curve([2.0, 0.6, 0.35, 0.3, 0.28, 0.27]), "test_accuracy": curve([0.1, 0.8, 0.9, 0.93, 0.94, 0.94])},
+    baselines={"test_accuracy": {"nearest mean": 0.7}},
+    metric="test_accuracy",
+    better="higher",
+    loss="train_loss",
+    pair=("train_loss", "test_loss"),
+    data="an image set",
+    step=1000,
+    ended=True,
+    layers=(
+        root(1e-3),
+        layer("1", gradients=0.2, deviation=1.0),
+        layer("2", "ReLU", dead=0.05),
+        layer("3", gradients=0.3, deviation=1.1),
+        layer("4", "Tanh", saturated=0.02),
+        layer("5", gradients=0.5, deviation=0.9),
+    ),
+)
+
+
+def but(**changes: Any) -> Evidence:
+    """A healthy run's evidence, changed."""
+    for name in ("settings", "training", "held_out"):
+        if name in changes:
+            changes[name] = {**getattr(WELL, name), **changes[name]}
+    return dataclasses.replace(WELL, **changes)
+
+
+DIVERGING = curve(np.concatenate([np.linspace(2, 0.5, 400), np.linspace(0.5, 2.5, 600)]))
+FLAT = curve(2.3 + 0.01 * np.random.default_rng(1).standard_normal(1000))
+STRAIGHT = curve(np.linspace(2.3, 2.1, 1000) + 0.01 * np.random.default_rng(1).standard_normal(1000))
+WILD = curve(np.abs(1 + np.random.default_rng(2).standard_normal(1000)))
+RISING = curve([2.0, 0.6, 0.4, 0.5, 0.6, 0.7])
+SPIKES = curve(np.where(np.arange(1000) % 100 == 50, 200.0, 1.0))
+CHAIN = tuple(layer(str(number), "Conv2d", gradients=0.1, deviation=10.0**-number) for number in range(6))
+
+ILL: list[tuple[Rule, Evidence]] = [
+    (rules.not_finite, but(not_finite=True)),
+    (rules.rate_too_high, but(training={"train_loss": DIVERGING})),
+    (rules.rate_too_high, but(training={"train_loss": FLAT}, layers=(root(0.05), layer("1")))),
+    (rules.rate_too_low, but(held_out={"test_loss": curve([2.3, 2.25, 2.2, 2.15, 2.1])}, layers=(root(1e-6), layer("1")))),
+    (rules.rate_too_low, but(training={"train_loss": STRAIGHT}, pair=None, layers=(root(1e-6), layer("1")))),
+    (rules.batch_too_small, but(training={"train_loss": WILD}, settings={"batch": 1})),
+    (rules.overfitting, but(held_out={"test_loss": RISING})),
+    (rules.not_trained_out, but(held_out={"test_accuracy": curve([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])})),
+    (rules.no_better_than_chance, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
+    (rules.dead_units, but(layers=(root(1e-3), layer("2", "ReLU", dead=0.9)))),
+    (rules.saturated, but(layers=(root(1e-3), layer("2", "Tanh", saturated=0.8), layer("3")))),
+    (rules.vanishing_gradients, but(layers=(root(1e-3), *(layer(str(n), gradients=g) for n, g in enumerate((1e-6, 1e-3, 1.0)))))),
+    (rules.exploding_gradients, but(training={"grad_norm": SPIKES})),
+    (rules.no_normalisation, but(settings={"norm": "none"}, layers=(root(1e-3), *CHAIN))),
+    (rules.vocabulary_too_small, but(data="a text: 1,000 words, vocabulary 50, 31.5 % of the held-out words are <unk>")),
+    (rules.held_out_overlaps, but(data="a text; 40.0 % of them stand in the training part as well, in runs of 20 or more")),
+    (
+        gan.discriminator_too_strong,
+        but(training={"discriminator_accuracy": curve(np.full(500, 0.99))}, settings={"critic_lr": 1e-3, "r1": 0}),
+    ),
+    (gan.saturated_minimax, but(training={"fake_output": curve(np.full(500, -9.0))}, settings={"loss": "minimax"})),
+    (gan.collapse, but(held_out={"modes_covered": curve([1, 1, 2])}, baselines={"modes_covered": {"real vs real": 8}})),
+    (dqn.over_estimation, but(held_out={"start_q": curve([10, 200, 300, 300]), "discounted_return": curve([9, 80, 90, 90])})),
+    (
+        dqn.no_exploration_left,
+        but(
+            training={"epsilon": curve([1.0, 0.5, 0.0])},
+            held_out={"test_accuracy": curve([-200, -200])},
+            baselines={"test_accuracy": {"random": -200.0}},
+        ),
+    ),
+    (dqn.buffer_too_small, but(training={"episode_length": curve(np.full(50, 100.0))}, settings={"buffer": 64})),
+    (
+        xl.memory_unused,
+        but(
+            held_out={"val_loss": curve([3, 2.0]), "val_loss_without_memory": curve([3, 2.001])}, settings={"memory": 0, "eval_memory": 48}
+        ),
+    ),
+]
+EVERY: list[Rule] = [*rules.RULES, *gan.RULES, *dqn.RULES, *xl.RULES]
+
+
+@pytest.mark.parametrize(("rule", "evidence"), ILL, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(ILL)])
+def test_a_rule_finds_what_it_is_about_and_shows_its_evidence(rule: Rule, evidence: Evidence) -> None:
+    found = rule(evidence)
+    assert isinstance(found, Diagnosis)
+    assert found.name == rule.__name__.replace("_", "-")
+    assert found.title
+    assert re.search(r"\d|infinite", found.found)
+    assert re.search(r"\(?(19|20)\d\d", found.source), "a source has a year"
+    assert len(found.rule) > 20
+    assert len(found.advice) > 10
+    for name in found.changes:
+        assert f"--{name.replace('_', '-')}" in found.advice
+
+
+@pytest.mark.parametrize("rule", EVERY)
+def test_a_rule_is_silent_on_a_healthy_run_and_where_it_lacks_evidence(rule: Rule) -> None:
+    assert rule(WELL) is None
+    assert rule(Evidence(settings={})) is None
+
+
+def test_every_rule_is_tried_on_an_ill_run() -> None:
+    assert {rule for rule, _ in ILL} == set(EVERY)
+    named = {diagnosis for case in PLANTED for diagnosis in case.ill}
+    assert {rule.__name__.replace("_", "-") for rule in EVERY} - named <= {"no-normalisation", "no-better-than-chance", "held-out-overlaps"}
+
+
+def test_an_annealed_run_that_overshoots_once_is_not_called_too_fast() -> None:
+    spike = falling().values.copy()
+    spike[300:310] = 5.0
+    assert rules.rate_too_high(but(training={"train_loss": curve(spike)})) is None
+
+
+def test_a_low_rate_that_has_converged_is_not_called_too_low() -> None:
+    assert rules.rate_too_low(but(layers=(root(1e-6), layer("1")))) is None
+
+
+def test_every_tab_has_ill_and_healthy_runs() -> None:
+    assert len(PLANTED) >= 20
+    assert {case.architecture for case in PLANTED} == set(architectures.cards())
+    for case in (*PLANTED, *HEALTHY):
+        architectures.card(case.architecture).settings(**case.settings)
+
+
+def test_a_room_brings_rules_of_its_own() -> None:
+    known = {name: {rule.__name__ for rule in rules_of(card)} for name, card in architectures.cards().items()}
+    assert "over_estimation" in known["dqn"]
+    assert "over_estimation" not in known["gpt"]
+    assert all("rate_too_high" in names for names in known.values())
+
+
+def test_the_layers_are_read_from_the_panel() -> None:
+    table = {
+        "columns": ["module", "kind", "deviation", "dead or saturated", "weight norm", "gradient norm", "update/weight"],
+        "rows": [
+            ["net", "Net", "1", "", "2", "3", "1.00e-03"],
+            ["  blocks", "ModuleList", "", "", "", "", ""],
+            ["    0", "ReLU", "0.5", "12.5 % dead", "", "", ""],
+            ["  out", "Tanh", "", "40.0 % saturated", "", "", ""],
+        ],
+    }
+    net, blocks, first, out = read_layers(table)
+    assert [part.address for part in (net, blocks, first, out)] == ["net", "blocks", "blocks.0", "out"]
+    assert (net.ratio, net.leaf, blocks.leaf, first.leaf) == (1e-3, False, False, True)
+    assert (first.dead, first.saturated, out.saturated) == (0.125, None, 0.4)
+    assert WELL.ratio == 1e-3
+
+
+# --- the command ------------------------------------------------------------------------------------------------------------------
+
+
+def run(dlplay: Dlplay, folder: Path, **settings: Any) -> None:
+    values = {"data": "digits", "channels": (4,), "batch": 16, "eval_every": 20, "threads": 1} | settings
+    ended = dlplay("convnet", "--headless", "--json", "--name", "mine", "--runs-dir", str(folder), *flags(values))
+    assert ended.err == ""
+
+
+def test_a_run_that_failed_is_examined_and_its_advice_is_tried(dlplay: Dlplay, tmp_path: Path) -> None:
+    run(dlplay, tmp_path, norm="none", optimizer="sgd", lr=10.0, schedule="constant", steps=120)
+    told = dlplay("doctor", "mine", "--runs-dir", str(tmp_path))
+    assert (told.status, told.err) == (0, "")
+    assert "what helps: a tenth of the learning rate: --lr 1" in told.out
+    assert "measured" in told.out
+    tried = dlplay("doctor", "mine", "--try", "--steps", "30", "--json", "--runs-dir", str(tmp_path))
+    assert (tried.status, tried.err) == (0, "")
+    answer = json.loads(tried.out)
+    assert answer["trial"]["seeds"] == [0, 1, 2]
+    assert answer["trial"]["steps"] == 30
+    assert answer["trial"]["changes"] == {"lr": 1.0}
+    assert len(answer["trial"]["runs"]) == 6
+    assert answer["trial"]["verdict"]
+
+
+def test_what_the_command_cannot_do_is_refused_in_words(dlplay: Dlplay, tmp_path: Path) -> None:
+    run(dlplay, tmp_path, steps=60)
+    refused = dlplay("doctor", "mine", "--rule", "overfitting", "--runs-dir", str(tmp_path))
+    assert (refused.status, refused.err) == (2, "dlplay: --rule goes with --try\n")
+    refused = dlplay("doctor", "mine", "--try", "--rule", "overfittin", "--json", "--runs-dir", str(tmp_path))
+    assert refused.status == 2
+    assert "--rule overfittin: that was not found" in refused.err
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------------------
+
+OVERFITTING = rules.overfitting(but(held_out={"test_loss": RISING}))
+
+
+def verdict(without: list[float | None], with_it: list[float | None], better: str = "lower") -> tuple[bool | None, str]:
+    assert OVERFITTING is not None
+    trial = judged(OVERFITTING, better, "", 100, [0, 1, 2], "test_loss", without, with_it, [])
+    return trial.helped, trial.verdict
+
+
+def test_a_verdict_is_the_measured_difference_with_its_interval() -> None:
+    helped, words = verdict([1.0, 1.1, 0.9], [0.5, 0.61, 0.39])
+    assert helped is True
+    assert words.startswith("it helped: test_loss changed by -0.5 (-0.5")
+    assert "over 3 seeds" in words
+
+
+@pytest.mark.parametrize(
+    ("without", "with_it", "better", "helped", "words"),
+    [
+        ([1.0, 1.1, 0.9], [1.5, 1.61, 1.39], "lower", False, "it made it worse"),
+        ([1.0, 1.1, 0.9], [1.1, 0.9, 1.0], "lower", None, "it did not help beyond chance"),
+        ([0.5, 0.6, 0.55], [0.9, 0.99, 0.96], "higher", True, "it helped"),
+        ([None, None, None], [0.5, 0.6, 0.4], "lower", True, "without it all 3 runs failed"),
+        ([0.5, 0.6, 0.4], [None, None, None], "lower", False, "it did not help: all 3 runs with it failed"),
+        ([None, None, 1.0], [None, 1.0, None], "lower", None, "nothing could be compared"),
+    ],
+)
+def test_it_says_so_when_the_advice_did_not_help(
+    without: list[float | None], with_it: list[float | None], better: str, helped: bool | None, words: str
+) -> None:
+    found, said = verdict(without, with_it, better)
+    assert found is helped
+    assert words in said
