@@ -87,6 +87,7 @@ ILL: list[tuple[Rule, Evidence]] = [
     (rules.not_finite, but(not_finite=True)),
     (rules.rate_too_high, but(training={"train_loss": DIVERGING})),
     (rules.rate_too_high, but(training={"train_loss": FLAT}, layers=(root(0.05), layer("1")))),
+    (rules.rate_too_high, but(held_out={"test_loss": curve([2.3, 9.0, 8.0])})),
     (rules.rate_too_low, but(held_out={"test_loss": curve([2.3, 2.25, 2.2, 2.15, 2.1])}, layers=(root(1e-6), layer("1")))),
     (rules.rate_too_low, but(training={"train_loss": STRAIGHT}, pair=None, layers=(root(1e-6), layer("1")))),
     (rules.batch_too_small, but(training={"train_loss": WILD}, settings={"batch": 1})),

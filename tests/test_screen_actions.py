@@ -10,6 +10,7 @@ import pytest
 from dlplay import architectures
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
+from dlplay.screen.dialogs.doctor import DoctorDialog
 from dlplay.screen.dialogs.find_lr import FindRateDialog
 from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
 from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
@@ -118,6 +119,24 @@ async def test_a_learning_rate_is_found_beside_a_run_and_taken_into_the_form(tmp
         await until(lambda: app.tab.form.values["lr"] == float(f"{suggested:.2g}"))
         assert before != app.tab.form.values["lr"]
         assert list(tmp_path.glob(".explore-*/find-lr-*")) == []
+        await app.tab.link.end()
+
+
+async def test_the_doctor_says_what_is_wrong_with_the_run_of_the_tab(tmp_path: Path) -> None:
+    ill = {"data": "digits", "channels": "4", "norm": "none", "optimizer": "sgd", "lr": 10.0, "schedule": "constant", "threads": 1}
+    async with opened(tmp_path, tab="convnet", settings=ill) as (app, pilot):
+        app.action_doctor()
+        await until(lambda: any("there is no run in this tab yet" in note.message for note in app._notifications))
+        await pilot.press("space")
+        await until(lambda: app.tab.link.history.failure is not None, 120)
+        await pilot.press("escape")
+        app.action_doctor()
+        await until(lambda: isinstance(app.screen, DoctorDialog), 120)
+        await until(lambda: "a tenth of the learning rate: --lr 1" in screen_text(app))
+        assert "The loss became infinite" in screen_text(app)
+        assert "t      try it" in screen_text(app)
+        await pilot.press("escape")
+        await until(lambda: not isinstance(app.screen, DoctorDialog))
         await app.tab.link.end()
 
 

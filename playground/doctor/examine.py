@@ -76,7 +76,7 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
         metric=card.metric,
         better=card.better,
         loss="" if card.no_range_test else next((chart.train[0] for chart in charts if chart.train), ""),
-        pair=None if card.no_range_test else _pair(charts),
+        pair=None if card.no_range_test else _pair(charts, history.held_out),
         bounds=frozenset(card.bounds),
         data=history.started.data if history.started is not None else "",
         step=history.step,
@@ -95,12 +95,14 @@ def _curves(series: Mapping[str, Series]) -> dict[str, Curve]:
     return curves
 
 
-def _pair(charts: Sequence[ChartCard]) -> tuple[str, str] | None:
-    """The first loss that is drawn in training and on held-out data."""
+def _pair(charts: Sequence[ChartCard], held_out: Iterable[str]) -> tuple[str, str] | None:
+    """The first loss that is drawn in training and on held-out data together; else the first of each that is called a loss."""
     for chart in charts:
         if chart.train and chart.held_out and chart.better in ("", "lower") and not chart.percent:
             return chart.train[0], chart.held_out[0]
-    return None
+    train = next((chart.train[0] for chart in charts if chart.train and chart.train[0].endswith("loss")), None)
+    other = next((name for name in held_out if name.endswith("loss")), None)
+    return (train, other) if train and other else None
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------------------

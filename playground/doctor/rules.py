@@ -15,12 +15,12 @@ from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rul
 
 LEAST_STEPS = 100
 """A loss that has fewer is not judged."""
-DIVERGED = 1.5
+DIVERGED, RISEN = 1.2, 0.15
 STUCK = 0.05
 HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
-RISE = 0.05
+RISE = 0.03
 STILL_GAINING = 0.2
 DEAD, SATURATED = 0.6, 0.5
 VANISHING = 1e-3
@@ -70,25 +70,37 @@ def rate_too_high(evidence: Evidence) -> Diagnosis | None:
     curve = _loss(evidence)
     if curve is None or evidence.not_finite:
         return None
-    blocks = curve.blocks()
-    best, last, first = float(blocks.min()), float(blocks[-2:].mean()), float(blocks[0])
+    blocks = curve.medians()
+    last, first = float(blocks[-2:].mean()), float(blocks[0])
+    rises = blocks - np.minimum.accumulate(blocks)
+    at = int(rises.argmax())
+    best, rise = float(blocks[:at].min(initial=first)), float(rises[at]) / max(1e-12, first)
     changes = lower_rate(evidence)
-    shared = {
-        "source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1",
-        "changes": changes,
-        "curve": evidence.loss,
-    }
-    advice = f"a tenth of the learning rate: {written(changes)}"
-    if best > 0 and last > DIVERGED * best and last > best + 2 * _scatter(curve):
+    shared: Any = {"source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1"}
+    shared |= {"advice": f"a tenth of the learning rate: {written(changes)}", "changes": changes, "curve": evidence.loss}
+    if rise > RISEN and blocks[at] > DIVERGED * best:
         return Diagnosis(
             name="rate-too-high",
             anew=True,
             title="The learning rate is too high",
-            found=f"{evidence.loss} ends at {last:.3g}, {last / best:.2g} times its best of {best:.3g}",
-            number=last / best,
+            found=f"{evidence.loss} rose from {best:.3g} to {blocks[at]:.3g} in the course of the training, from {first:.3g} at its start",
+            number=rise,
+            bound=RISEN,
+            rule=f"medians over a twentieth of the training rise by more than {100 * RISEN:g} % of the first and {DIVERGED} times the best",
+            **shared,
+        )
+    name = evidence.pair[1] if evidence.pair is not None else ""
+    held_out = evidence.held_out.get(name)
+    if held_out is not None and held_out.values[0] > 0 and held_out.values[-1] > DIVERGED * held_out.values[0]:
+        times = float(held_out.values[-1] / held_out.values[0])
+        return Diagnosis(
+            name="rate-too-high",
+            anew=True,
+            title="The learning rate is too high",
+            found=f"{name} ends at {times:.2g} times what it was before the training",
+            number=times,
             bound=DIVERGED,
-            rule=f"the training loss ends above {DIVERGED} times its best",
-            advice=advice,
+            rule=f"the held-out loss ends above {DIVERGED} times that of the untrained model",
             **shared,
         )
     ratio, fall = evidence.ratio, (first - last) / max(1e-12, first)
@@ -102,7 +114,6 @@ def rate_too_high(evidence: Evidence) -> Diagnosis | None:
             number=ratio,
             bound=bound,
             rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where the loss has not fallen",
-            advice=advice,
             **shared,
         )
     return None
@@ -116,7 +127,7 @@ def rate_too_low(evidence: Evidence) -> Diagnosis | None:
         return None
     start, middle, end = (float(value) for value in np.interp([0, 0.5 * curve.steps[-1], curve.steps[-1]], curve.steps, curve.values))
     first, second = start - middle, middle - end
-    if second <= 0 or second < 0.5 * first or first + second > STEADY * abs(start):
+    if second <= 0 or second < 0.25 * first or first + second > STEADY * abs(start):
         return None
     changes = {name: float(f"{value * 10:.2g}") for name in ("lr", "critic_lr") if (value := evidence.number(name)) is not None}
     return Diagnosis(
@@ -126,7 +137,7 @@ def rate_too_low(evidence: Evidence) -> Diagnosis | None:
         found=f"each step changes the weights by {ratio:.1e} of their norm, and {name} falls as slowly and steadily as at the start",
         number=ratio,
         bound=SMALL_UPDATE,
-        rule=f"updates below {SMALL_UPDATE:g} of the weights while the second half of the training brings half of the first or more",
+        rule=f"updates below {SMALL_UPDATE:g} of the weights while the second half of the training brings a quarter of the first or more",
         source="Bottou (2012), Stochastic Gradient Descent Tricks; Karpathy (2015), CS231n: about 1e-3 is healthy",
         advice=f"ten times the learning rate: {written(changes)}",
         changes=changes,
@@ -459,7 +470,10 @@ def _scatter(curve: Curve) -> float:
 
 def _weighted(evidence: Evidence) -> list[LayerHealth]:
     """Linear and convolutional layers of the first model, in order."""
-    return [layer for layer in evidence.layers if layer.leaf and layer.kind in ("Linear", "Conv1d", "Conv2d", "ConvTranspose2d")]
+    kinds = ("Linear", "Conv1d", "Conv2d", "ConvTranspose2d")
+    roots = [layer.address for layer in evidence.layers if "." not in layer.address and not layer.leaf]
+    inside = [layer for layer in evidence.layers if len(roots) < 2 or layer.address.startswith(f"{roots[0]}.")]
+    return [layer for layer in inside if layer.leaf and layer.kind in kinds]
 
 
 def _per_cent(pattern: str, words: str) -> float | None:

@@ -49,6 +49,10 @@ class Curve:
         """Means of `count` parts of equal length, in order; fewer where there are fewer values."""
         return np.array([part.mean() for part in np.array_split(self.values, min(count, len(self.values)))])
 
+    def medians(self, count: int = BLOCKS) -> Floats:
+        """Like `blocks`, and single spikes leave no trace in them."""
+        return np.array([np.median(part) for part in np.array_split(self.values, min(count, len(self.values)))])
+
     def blocks_at(self, count: int = BLOCKS) -> Floats:
         """The mean step of each of them."""
         return np.array([part.mean() for part in np.array_split(self.steps, min(count, len(self.values)))])

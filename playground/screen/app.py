@@ -354,6 +354,9 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             yield SystemCommand(
                 "New sweep of this tab's settings", "Search for the best of them; each trial is a run", self.action_new_sweep
             )
+            yield SystemCommand(
+                "Doctor: what is wrong with this run", "By its curves and its layers, with what would help", self.action_doctor
+            )
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         if self.opened in self.tabs:
@@ -558,6 +561,27 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             return saved_interventions.read(tab.link.run)
 
         await self.push_screen_wait(TouchDialog(tab.touches, address, tab.link.ask, tab.show_touches, tab.train_with_touches, saved))
+
+    def action_doctor(self) -> None:
+        self.do(self.tab, self._doctor(self.tab))
+
+    async def _doctor(self, tab: ArchitectureTab) -> None:
+        """Have the tab's run examined, and the advice tried if that is chosen."""
+        from dlplay.screen.dialogs.doctor import DoctorDialog, examination, trial
+
+        if tab.link.run is None:
+            self.notify("there is no run in this tab yet; space trains one", timeout=5)
+            return
+        name = tab.link.run.name
+        self.notify("the doctor examines the run; it takes some seconds", timeout=5)
+        found = await examination(name, self.runs_dir)
+        self.clear_notifications()
+        rule = await self.push_screen_wait(DoctorDialog(found))
+        if rule is None:
+            return
+        self.notify(f"the advice on {rule} is tried: six short runs beside what trains", timeout=8)
+        came = await trial(name, rule, self.runs_dir)
+        self.notify(f"{rule}: {came['verdict']}", timeout=60)
 
     def action_notes(self) -> None:
         """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""

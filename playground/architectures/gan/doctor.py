@@ -39,7 +39,7 @@ def saturated_minimax(evidence: Evidence) -> Diagnosis | None:
     curve = evidence.training.get("fake_output")
     if evidence.settings.get("loss") != "minimax" or curve is None or len(curve) < 100:
         return None
-    output = curve.tail(0.2)
+    output = curve.tail(0.8)
     if output > SATURATED:
         return None
     return Diagnosis(
@@ -49,7 +49,7 @@ def saturated_minimax(evidence: Evidence) -> Diagnosis | None:
         found=f"the discriminator's logit of samples is {output:.1f} on average, where log(1 - D) is flat",
         number=output,
         bound=SATURATED,
-        rule=f"with the minimax loss the mean logit of samples is below {SATURATED:g}",
+        rule=f"with the minimax loss the mean logit of samples after the first fifth is below {SATURATED:g}",
         source="Goodfellow et al. (2014), Generative Adversarial Nets, section 3",
         advice="the non-saturating loss: --loss non-saturating",
         changes={"loss": "non-saturating"},

@@ -1,0 +1,62 @@
+"""What the doctor says of a run: each diagnosis with its evidence and what would help; `t` tries the first advice that can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from dlplay.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.run.answer import last_answer
+
+
+async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
+    """What `dlplay doctor RUN --json` says. Raises `RuntimeError` with its words."""
+    found: dict[str, Any] = await last_answer(["doctor", run], runs_dir)
+    return found
+
+
+async def trial(run: str, rule: str, runs_dir: Path) -> dict[str, Any]:
+    """What came of the advice. Raises `RuntimeError`."""
+    answer: dict[str, Any] = await last_answer(["doctor", run, "--try", "--rule", rule], runs_dir)
+    found: dict[str, Any] = answer["trial"]
+    return found
+
+
+class DoctorDialog(Dialog[str | None]):
+    """Returns the name of the diagnosis whose advice is to be tried."""
+
+    DEFAULT_CSS = """
+    DoctorDialog .dialog { width: 110; }
+    DoctorDialog #diagnoses { height: auto; max-height: 24; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "try_it", "try it", show=False)]
+
+    def __init__(self, found: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.found = found
+        self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
+        self.tried = next((diagnosis for diagnosis in found["diagnoses"] if diagnosis["changes"]), None)
+        words = [] if self.tried is None else [Choice("t", f"try it: {self.tried['title'].lower()}, with and without, 3 seeds", "try_it")]
+        self.choices = (*words, Choice("esc", "close", "cancel"))
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll(id="diagnoses"):
+            if not self.found["diagnoses"]:
+                yield Static(f"Nothing is wrong by {len(self.found['rules'])} rules.", classes="dialog-text")
+            if self.found["layers"]:
+                yield Static(Content(f"Its layers could not be examined: {self.found['layers']}"), classes="dialog-text")
+            for diagnosis in self.found["diagnoses"]:
+                measured = f"{diagnosis['number']:.3g} against {diagnosis['bound']:.3g}: {diagnosis['rule']} ({diagnosis['source']})"
+                lines = [diagnosis["found"], f"measured {measured}", f"what helps: {diagnosis['advice']}", ""]
+                yield Static(Content.assemble((diagnosis["title"], "bold $text-warning"), "\n", "\n".join(lines)), classes="dialog-text")
+
+    def action_try_it(self) -> None:
+        if self.tried is not None:
+            self.dismiss(str(self.tried["name"]))
