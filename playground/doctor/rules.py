@@ -20,7 +20,7 @@ STUCK = 0.05
 HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
-RISE = 0.03
+RISE = 0.02
 STILL_GAINING = 0.2
 DEAD, SATURATED = 0.6, 0.5
 VANISHING = 1e-3
@@ -183,7 +183,8 @@ def overfitting(evidence: Evidence) -> Diagnosis | None:
         return None
     at = int(held_out.values.argmin())
     best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
-    if best <= 0 or last < (1 + RISE) * best:
+    gain = float(held_out.values[0]) - best
+    if gain <= 0 or last < best + RISE * gain:
         return None
     then = train.values[train.steps <= held_out.steps[at]]
     before = float(then[-max(1, len(train) // 20) :].mean()) if len(then) else float(train.values[0])
@@ -198,10 +199,10 @@ def overfitting(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(
         name="overfitting",
         title="It overfits",
-        found=f"{evidence.pair[1]} rose by {100 * (last / best - 1):.0f} % from step {held_out.steps[at]:,.0f} on; {evidence.pair[0]} fell",
-        number=last / best - 1,
+        found=f"{evidence.pair[1]} rose from {best:.3g} at step {held_out.steps[at]:,.0f} to {last:.3g}, while {evidence.pair[0]} fell",
+        number=(last - best) / gain,
         bound=RISE,
-        rule=f"the held-out loss ends more than {100 * RISE:g} % above its best, and the training loss is lower than then",
+        rule=f"the held-out loss has lost more than {100 * RISE:g} % of its fall again, and the training loss is lower than then",
         source="Prechelt (1998), Early Stopping: But When?; Srivastava et al. (2014), Dropout",
         advice=f"{advice}; or stop at step {held_out.steps[at]:,.0f}",
         changes=changes,
@@ -343,8 +344,9 @@ def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
     for name, curve in curves:
         late = curve.values[len(curve) // 10 :]  # the first steps are those of untrained weights
         usual = float(np.median(late))
-        spike = float(np.quantile(late, 0.999)) / usual if usual > 0 else 0.0
-        if spike > SPIKE:
+        high = float(np.quantile(late, 0.999))
+        spike = high / usual if usual > 0 else 0.0
+        if spike > SPIKE and high > 2 * curve.blocks()[0]:  # else it is the usual norm that has become small
             changes: dict[str, Any] = {"clip": 1.0} if evidence.number("clip") == 0 else lower_rate(evidence, 3)
             return Diagnosis(
                 name="exploding-gradients",
@@ -353,7 +355,7 @@ def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
                 found=f"{name} reaches {spike:.0f} times its median of {usual:.3g}",
                 number=spike,
                 bound=SPIKE,
-                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm",
+                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm, and twice that of the start",
                 source="Pascanu, Mikolov and Bengio (2013), On the Difficulty of Training Recurrent Neural Networks",
                 advice=f"clip the gradient, or lower the rate: {written(changes)}",
                 changes=changes,

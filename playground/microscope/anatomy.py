@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from dlplay.engine import hooks
 from dlplay.engine.task import Task
@@ -168,8 +168,14 @@ def _rnn_layer_flops(*shapes: Any, **options: Any) -> int:
     return 2 * steps * sum(math.prod(shape) for shape in weights[:2])
 
 
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **options: Any) -> int:
+    """Scores and their weighted sum, of shapes (B, H, T, D)."""
+    *batch, queries, width = query
+    return int(2 * math.prod(batch) * queries * key[-2] * (width + value[-1]))
+
+
 _MORE_FLOPS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     torch.ops.aten.mkldnn_rnn_layer: _rnn_layer_flops,
 }
 """Kernels that torch's counter does not know, from shapes to floating-point operations."""
@@ -238,7 +244,9 @@ def gradients_of(task: Task[Any], values: Tensor | None, name: str) -> tuple[dic
     if values is not None and parameters:
         with torch.enable_grad():
             found = torch.autograd.grad(values.mean(), parameters, allow_unused=True)
-        reached = {parameter: gradient for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None}
+        reached: dict[Tensor, Tensor] = {
+            parameter: gradient for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None
+        }
         if all(any(p in reached for p in own) for own in trained):
             return reached, f"of the held-out {name}"
     remembered = {}

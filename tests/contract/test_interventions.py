@@ -94,7 +94,7 @@ def test_the_weights_are_the_same_whether_or_not_somebody_touches(build: Callabl
     for _ in range(3):
         step(other)
         panel_of(other, card.panel("effect"), {"do": f"{part}=mean; {part}~0.3"})
-        panel_of(other, card.panel("ablations"), {"ablate": part} if ".head." not in part else {})
+        panel_of(other, card.panel("ablations"), {"module": part} if ".head." not in part else {})
     assert differences(everything(one), everything(other)) == []
 
 
