@@ -1,4 +1,4 @@
-"""The model as it is built and how its layers fare: against hand counts and torch's own counter, and without a trace in the training."""
+"""The model as it is built and how its layers fare: by hand counts and torch's own counter, and without a trace in the training."""
 
 from __future__ import annotations
 
