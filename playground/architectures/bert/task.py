@@ -21,8 +21,9 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
 from dlplay.parts.corpora import open_corpus
+from dlplay.parts.held_out import probe_shape
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates
 
 CLASSIFIER, POOLER = "bert/classifier.", "bert/pooler."
@@ -106,6 +107,12 @@ class BERTTask(Task[BERTSettings]):
 
     def evaluate(self) -> dict[str, float]:
         return self.objective.evaluate(self.model)
+
+    def probe(self) -> Probe:
+        """The mean loss of the masked words of each of the first held-out rows, or the loss of each of the first held-out texts."""
+        objective = self.objective
+        values = objective.probe(self.model, *probe_shape(self.parameters, self.settings.block_size))
+        return Probe(values, "loss (nats per masked word)" if isinstance(objective, Pretraining) else "loss (nats)")
 
     def change(self, settings: BERTSettings) -> None:
         super().change(settings)

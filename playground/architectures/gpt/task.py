@@ -18,11 +18,10 @@ from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
 from dlplay.parts.corpora import open_corpus
+from dlplay.parts.held_out import probe_shape
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
-PROBED = 2048
-"""Tokens of the held-out text that `probe` reads."""
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
 
@@ -102,9 +101,10 @@ class GPTTask(Task[GPTSettings]):
 
     def probe(self) -> Probe:
         """The mean loss of each of the first windows of the held-out text."""
-        block = self.settings.block_size
-        count = max(2, min(PROBED // block, (len(self.held_out) - 1) // block))
-        windows = self.held_out.unfold(0, block + 1, block)[:count]  # (windows, T + 1)
+        present(self.text)
+        count, length = probe_shape(self.parameters, self.settings.block_size)
+        length = min(length, (len(self.held_out) - 1) // 2)
+        windows = self.held_out.unfold(0, length + 1, length)[:count]  # (windows, T + 1)
         logits = self.model(windows[:, :-1])  # (windows, T, V)
         losses = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
         return Probe(losses.mean(dim=1), "loss (nats per token)")

@@ -18,7 +18,8 @@ from dlplay.architectures.seq2seq.problems.problem import Problem, open_problem
 from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
 from dlplay.engine.dataset import present
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
+from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 FLOOR = 0.05
@@ -91,6 +92,14 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
             "val_loss": float(nats) / tokens,
         }
         return metrics | ({"beam_exact_match": float(by_beams) / pairs} if self.settings.eval_beams > 1 else {})
+
+    def probe(self) -> Probe:
+        """The mean loss of the target's tokens under teacher forcing, of each of the first held-out pairs."""
+        present(self.problem.dataset)
+        batch = make_batch(self.problem, self.problem.held_out[:WINDOWS], self.device)
+        logits = self.model(batch.source, batch.output)  # (B, T, V)
+        nats = F.cross_entropy(logits.transpose(1, 2), batch.target, ignore_index=PAD, reduction="none")  # (B, T)
+        return Probe(nats.sum(dim=1) / (batch.target != PAD).sum(dim=1), "loss (nats per token)")
 
     def _beam_matches(self, batch: Batch, limit: int) -> int:
         ranked = beam_search(self.model, batch.source, self.settings.eval_beams, limit)

@@ -15,7 +15,8 @@ from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
-from dlplay.engine.task import Task
+from dlplay.engine.task import Probe, Task
+from dlplay.parts.held_out import probe_shape
 from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
@@ -67,6 +68,10 @@ class TransformerXLTask(Task[TransformerXLSettings]):
     def evaluate(self) -> dict[str, float]:
         """On all held-out data; at the end with several memory lengths."""
         return self.problem.evaluate(self.model, self.finishing or self.step >= self.settings.steps)
+
+    def probe(self) -> Probe:
+        """The mean loss of each of the first held-out sequences or windows, read with the memory of an evaluation."""
+        return Probe(self.problem.probe(self.model, *probe_shape(self.parameters, self.settings.block_size)), "loss (nats per token)")
 
     def change(self, settings: TransformerXLSettings) -> None:
         super().change(settings)

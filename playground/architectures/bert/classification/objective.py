@@ -103,6 +103,12 @@ class Classification:
             "test_loss": float(F.cross_entropy(logits, self.test_labels)),
         }
 
+    def probe(self, model: BERT, texts: int, length: int) -> Tensor:
+        """The loss of each of the first held-out texts, of their first `length` tokens."""
+        which = torch.arange(min(texts, len(self.test)), device=self.device)
+        logits = self.logits(model, self.test.padded(which, self.special.pad)[:, :length])
+        return F.cross_entropy(logits, self.test_labels[which], reduction="none")
+
     def baselines(self) -> dict[str, dict[str, float]]:
         """Naive Bayes and logistic regression on word counts, and the most frequent class."""
         return classifiers(self.data, self.tokenizer)

@@ -146,6 +146,21 @@ class Pretraining:
             metrics["next_sentence_accuracy"] = int(correct) / len(self.is_random)
         return metrics
 
+    def probe(self, model: BERT, count: int, length: int) -> Tensor:
+        """The mean loss of the masked words of each of the first `count` rows that have any, in the order of the rounds, of which the first
+        `length` tokens are read."""
+        chosen = self.chosen.flatten(0, 1)[:, :length].clone()  # (rounds R, T)
+        goes_on = self.held_out.valid[:, length : length + 1].any(dim=1)  # (R,)
+        chosen[goes_on.repeat(len(self.chosen)), -1] = False
+        rounds_and_rows = chosen.any(dim=1).nonzero()[:count, 0]
+        chosen, rows = chosen[rounds_and_rows], rounds_and_rows % len(goes_on)
+        idx = self.held_out.idx[rows, :length]
+        idx[goes_on[rows], -1] = self.special.sep
+        segments = self.held_out.segments[rows, :length] if self.settings.next_sentence else None
+        hidden = model(idx.masked_fill(chosen, self.special.mask), segments, self.held_out.valid[rows, :length])
+        nats = F.cross_entropy(model.logits(hidden[chosen]), idx[chosen], reduction="none")  # (K,)
+        return nats.new_zeros(len(rows)).index_add(0, chosen.nonzero()[:, 0], nats) / chosen.sum(dim=1)
+
     def baselines(self) -> dict[str, dict[str, float]]:
         """N-grams on the masked words, and the more frequent class on the pairs."""
         idx, chosen = self.held_out.idx.cpu(), self.chosen.cpu()

@@ -38,6 +38,10 @@ class Problem(ABC):
         """With a memory of `memory` tokens, on all held-out data or on about the first `tokens` of it."""
 
     @abstractmethod
+    def probe(self, model: TransformerXL, count: int, length: int) -> Tensor:
+        """The mean loss (n,) of each of the first `count` held-out examples at most, of about `length` tokens where they can be cut."""
+
+    @abstractmethod
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         """The metrics by name."""
 

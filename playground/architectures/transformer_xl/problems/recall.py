@@ -103,6 +103,10 @@ class RecallProblem(Problem):
             scores.add(logits.flatten(0, 1), words.flatten())
         return scores
 
+    def probe(self, model: TransformerXL, count: int, length: int) -> Tensor:
+        logits, words = self._answers(model, self.held_out[:count], self.settings.eval_memory)
+        return F.cross_entropy(logits.transpose(1, 2), words, reduction="none").mean(dim=1)
+
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         return {
             "val_loss": with_memory.loss,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlplay.architectures.transformer_xl.model import TransformerXL
+from dlplay.architectures.transformer_xl.model import TransformerXL, memory_after
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
@@ -61,6 +61,16 @@ class TextProblem(Problem):
             logits, carried = model(inputs, carried, memory)
             scores.add(logits[scored], targets[scored])
         return scores
+
+    def probe(self, model: TransformerXL, count: int, length: int) -> Tensor:
+        text, keep = self.text, self.settings.eval_memory
+        length = min(length, len(text.held_out) // 2)
+        before = min(keep, len(text.train) - 1)
+        sequence = torch.cat([text.train[len(text.train) - before - 1 :], text.held_out])
+        windows = sequence.unfold(0, before + length + 1, length)[:count]  # (windows, before + length + 1)
+        memory = memory_after(model, windows[:, :before], self.settings.block_size, keep)
+        logits, _ = model(windows[:, before:-1], memory)  # (windows, length, V)
+        return F.cross_entropy(logits.transpose(1, 2), windows[:, before + 1 :], reduction="none").mean(dim=1)
 
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         return {**held_out_metrics(with_memory, self.text.corpus), "val_loss_without_memory": without.loss}
