@@ -1,4 +1,4 @@
-"""Attention heads: the map of one, and what a causal one attends to in three numbers that have names."""
+"""Attention heads: the map of one, and what heads attend to in scores that have names."""
 
 from __future__ import annotations
 
@@ -39,29 +39,82 @@ def which(layer: int, layers: int, head: int, heads: int) -> str:
     return f"layer {layer} of 0–{layers - 1}, head {head} of 0–{heads - 1}"
 
 
+# --- scores ---------------------------------------------------------------------------------------------------------------------------
+#
+# A score is the mean attention that queries pay to certain keys. Which keys these are is a mask (B, T, S), True at the keys of each query;
+# queries without any do not count.
+
+
+def score(weights: Tensor, keys: Tensor) -> Tensor:
+    """The mean attention (H,) of weights (B, H, T, S) to the marked `keys` (B, T, S); NaN where no query has any."""
+    attention = (weights * keys[:, None]).sum(dim=(0, 2, 3))  # (H,)
+    return attention / keys.any(dim=-1).sum()
+
+
+def neighbour(ids: Tensor, back: int) -> Tensor:
+    """The key so many tokens back, or with a negative number ahead, of each query of `ids` (B, T)."""
+    length = ids.shape[1]
+    ones = torch.ones(length, length, dtype=torch.bool, device=ids.device)
+    return (ones.tril(-back) & ones.triu(-back)).expand(len(ids), -1, -1)
+
+
+def first_token(ids: Tensor) -> Tensor:
+    """The first key, where a head rests that finds nothing (Xiao et al., Efficient Streaming Language Models, 2023)."""
+    length = ids.shape[1]
+    keys = torch.zeros(length, length, dtype=torch.bool, device=ids.device)
+    keys[1:, 0] = True
+    return keys.expand(len(ids), -1, -1)
+
+
+def from_the_third(keys: Tensor) -> Tensor:
+    """The same keys without those of the first two queries: of a decoder's second token the key before is the first one."""
+    keys = keys.clone()
+    keys[:, :2] = False
+    return keys
+
+
+def same_token(ids: Tensor, causal: bool) -> Tensor:
+    """Copies of the query's token: earlier ones, or with `causal` False all others (duplicate-token heads; Wang et al., 2022)."""
+    copies = ids[:, :, None] == ids[:, None, :]  # (B, T, T)
+    return copies.tril(-1) if causal else copies & ~torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
+
+
+def after_a_copy(ids: Tensor) -> Tensor:
+    """The keys that followed earlier copies of the query's token (Olsson et al., In-context Learning and Induction Heads, 2022)."""
+    copies = ids[:, :, None] == ids[:, None, :-1]  # (B, T, T - 1): token t is token s
+    return torch.nn.functional.pad(copies, (1, 0)).tril(-1)
+
+
+def repeated_tokens(rows: int, longest: int, vocabulary: int) -> Tensor:
+    """Rows (B, 2 L) of different random tokens that are read twice, the same rows every time; without token 0, the unknown one."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(1, min(longest // 2, vocabulary - 1))
+    tokens = 1 + torch.rand(rows, max(1, vocabulary - 1), generator=generator).topk(count, dim=1).indices
+    return torch.cat([tokens, tokens], dim=1)
+
+
 class Pattern(NamedTuple):
     """Mean attention weights of a head, over the tokens of a text from the third on."""
 
     previous: float
     """To the token before."""
     first: float
-    """To the first token, where a head rests that finds nothing (Xiao et al., Efficient Streaming Language Models, 2023)."""
+    """To the first token."""
     induction: float | None
-    """To the token that followed an earlier copy of this one (Olsson et al., In-context Learning and Induction Heads, 2022), over the
-    tokens that have such a copy; None where there is none."""
+    """To the token that followed an earlier copy of this one, over the tokens that have such a copy; None where there is none."""
 
 
 def pattern(weights: Tensor, ids: Sequence[int]) -> Pattern:
     """The pattern of one head from its attention weights (T, T) over the tokens `ids`. With fewer than three tokens all is 0."""
-    weights = weights.double().cpu()
-    token = torch.tensor(ids)
-    if len(token) < 3:
+    if len(ids) < 3:
         return Pattern(0.0, 0.0, None)
-    copy = token[:, None] == token[None, :-1]  # (T, T - 1): token t is token s
-    after = torch.nn.functional.pad(copy, (1, 0)).tril(-1)  # (T, T): token t is the one before key s, and s is in the past
-    queries = after.any(dim=1)
-    induction = float((weights * after).sum(dim=1)[queries].mean()) if bool(queries.any()) else None
-    return Pattern(float(weights.diagonal(-1)[1:].mean()), float(weights[2:, 0].mean()), induction)
+    one, token = weights.double().cpu()[None, None], torch.tensor([ids])
+    induction = after_a_copy(token)
+    return Pattern(
+        float(score(one, from_the_third(neighbour(token, 1)))),
+        float(score(one, from_the_third(first_token(token)))),
+        float(score(one, induction)) if bool(induction.any()) else None,
+    )
 
 
 def words(found: Pattern) -> str:

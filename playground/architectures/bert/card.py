@@ -129,6 +129,15 @@ card = Card(
             when=lambda it: bool(it.get("next_sentence")),
         ),
         PanelCard(
+            "heads",
+            "Heads",
+            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
+            "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
+            "does not say that it does nothing. Mean attention over held-out rows, of which nothing is masked: to the previous and the "
+            "next word, to the first token ([CLS]), and to other copies of the same token. The last row is attention spread evenly. A "
+            "head's name is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
             "norms",
             "Gradient and weight norms",
             "For each layer: the norms of its last gradient and of its weights, on a log scale.",

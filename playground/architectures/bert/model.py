@@ -70,10 +70,11 @@ class Attention(nn.Module):
         y = self.projection(y.transpose(1, 2).reshape(x.shape))  # (B, T, C)
         return F.dropout(y, self.dropout, self.training)
 
-    def weights(self, x: Tensor) -> Tensor:
+    def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The attention weights that the fused kernel never returns, (B, H, T, T): row t holds those of query t over all keys."""
         q, k, _ = self.split(x)
-        return (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+        return (scores if mask is None else scores.masked_fill(~mask, -math.inf)).softmax(dim=-1)
 
 
 class FeedForward(nn.Module):

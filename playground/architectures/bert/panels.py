@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,9 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, heads, norms, prompts
+from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts.head_table import Costs
+from dlplay.parts.held_out import probe_shape
 from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -54,9 +57,10 @@ class BERTPanels:
         pretraining: Pretraining | Missing,
         class_names: list[str],
         optimizer: torch.optim.Optimizer,
+        ablation_costs: Callable[[], Costs],
     ) -> None:
         self.model, self.tokenizer, self.pretraining, self.class_names = model, tokenizer, pretraining, class_names
-        self.optimizer = optimizer
+        self.optimizer, self.ablation_costs = optimizer, ablation_costs
 
     def fill(self, options: Fill) -> Tokens:
         """The sentence, the probability of the most likely word for each mask, and the candidates at one position."""
@@ -188,6 +192,22 @@ class BERTPanels:
             figure=heads.which(layer, len(self.model.blocks), head, block.attention.heads),
             caption=sentence.caption(*cut),
         )
+
+    def heads(self, options: Options) -> Table:
+        """All heads, with what they attend to in held-out rows, in which nothing is masked."""
+        costs = self.ablation_costs()
+        if isinstance(self.pretraining, Missing):
+            return head_table.table(costs, [], f"what they attend to is measured in the text: {self.pretraining.why}")
+        rows = self.pretraining.held_out
+        count, length = probe_shape(sum(p.numel() for p in self.model.parameters()), self.model.block_size)
+        idx, valid = rows.idx[:count, :length], rows.valid[:count, :length]
+        segments = rows.segments[:count, :length] if self.pretraining.settings.next_sentence else None
+        states = self.model.hidden_states(idx, segments, valid)
+        weights = {}
+        for layer, (block, hidden) in enumerate(zip(self.model.blocks, states, strict=False)):
+            assert isinstance(block, Block)
+            weights[f"blocks.{layer}"] = block.attention.weights(hidden, valid[:, None, None, :])
+        return head_table.table(costs, [head_table.of_encoder(weights, idx, valid)])
 
     def contexts(self, options: Contexts) -> Lines:
         """Cosine similarity, layer by layer, of one word's hidden states in two sentences, and of two neighbours in one sentence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
 from dlplay.parts.corpora import open_corpus
+from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates
 
@@ -93,7 +95,8 @@ class BERTTask(Task[BERTSettings]):
         return self.source
 
     def panels(self) -> BERTPanels:
-        return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes, self.optimizers["bert"])
+        costs = functools.partial(ablation_costs, self)
+        return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes, self.optimizers["bert"], costs)
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of rows with fresh masks, or of texts with a class."""

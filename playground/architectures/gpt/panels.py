@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from dlplay.architectures.gpt.model import GPT, Block, Cache
 from dlplay.architectures.gpt.settings import AttentionHead
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine.dataset import Missing
+from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, heads, norms, prompts
+from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts.head_table import Costs, of_decoder, of_repeats
+from dlplay.parts.held_out import probe_shape
 from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
 from dlplay.parts.prompts import ReadPrompt
 
@@ -36,8 +39,16 @@ MAP = 128
 class GPTPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, text: Corpus | Missing) -> None:
+    def __init__(
+        self,
+        model: GPT,
+        tokenizer: Tokenizer,
+        optimizer: torch.optim.Optimizer,
+        text: Corpus | Missing,
+        ablation_costs: Callable[[], Costs],
+    ) -> None:
         self.model, self.tokenizer, self.optimizer, self.text = model, tokenizer, optimizer, text
+        self.ablation_costs = ablation_costs
 
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
@@ -78,6 +89,16 @@ class GPTPanels:
             caption=prompt.caption(heads.words(heads.pattern(weights, ids)), *cut),
         )
 
+    def heads(self, options: Options) -> Table:
+        """All heads, with what they attend to in held-out text and in random tokens that are read twice."""
+        text = torch.from_numpy(present(self.text).held_out).to(self.model.tokens.weight.device)
+        count, length = probe_shape(sum(p.numel() for p in self.model.parameters()), self.model.block_size)
+        windows = text[: len(text) // length * length].view(-1, length)[:count]
+        rows, longest = min(head_table.REPEATED_ROWS, count), min(head_table.LONGEST_REPEATED, self.model.block_size)
+        repeated = heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(text.device)
+        readings = [of_decoder(self._weights(windows), windows), of_repeats(self._weights(repeated), repeated)]
+        return head_table.table(self.ablation_costs(), readings)
+
     def layer_lens(self, options: TokenOfPrompt) -> Table:
         """The logit lens: the residual stream after the embedding and after each layer, through the final norm and the output head."""
         prompt = self._read(options)
@@ -112,6 +133,14 @@ class GPTPanels:
         piece = self.tokenizer.decode(self.text.held_out[: self.model.block_size * 3 // 4].tolist())
         read = prompts.read_prompt(self.tokenizer, dataclasses.replace(options, prompt=piece), self.model.block_size)
         return dataclasses.replace(read, notes=["held-out text, until you type a prompt", *read.notes])
+
+    def _weights(self, idx: Tensor) -> dict[str, Tensor]:
+        """The attention weights (B, H, T, T) of each block over `idx` (B, T)."""
+        found = {}
+        for layer, (block, residual) in enumerate(zip(self.model.blocks, self.model.residuals(idx), strict=False)):
+            assert isinstance(block, Block)
+            found[f"blocks.{layer}"] = block.attention.weights(block.norm_1(residual))
+        return found
 
     def _batch(self, prompt: ReadPrompt) -> Tensor:
         return torch.tensor([prompt.ids], device=self.model.tokens.weight.device)  # (1, T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
 from dlplay.parts.corpora import open_corpus
+from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
@@ -67,7 +69,7 @@ class GPTTask(Task[GPTSettings]):
         return present(self.text)
 
     def panels(self) -> GPTPanels:
-        return GPTPanels(self.model, self.tokenizer, self.optimizer, self.text)
+        return GPTPanels(self.model, self.tokenizer, self.optimizer, self.text, functools.partial(ablation_costs, self))
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""

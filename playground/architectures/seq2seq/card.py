@@ -101,6 +101,16 @@ card = Card(
             rows=10,
         ),
         PanelCard(
+            "heads",
+            "Heads",
+            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
+            "Each head is replaced by its mean over held-out pairs, one at a time, and the loss of the target's tokens is measured; other "
+            "heads may stand in for it, so that a small change does not say that it does nothing. Mean attention in the encoder, and in "
+            "the decoder to what is written: to the previous and the next token, the first one, and copies of the same token. In the "
+            "cross-attention, same token is the source token that is written next. The last row is attention spread evenly. A head's name "
+            "is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
             "norms",
             "Gradient and weight norms",
             "For each part: the norms of its last gradient and of its weights, on a log scale.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import msgspec
 import torch
@@ -23,7 +24,7 @@ from dlplay.architectures.seq2seq.decoding.output import (
     text_of,
 )
 from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy, suppress_special
-from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Seq2Seq
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Maps, Seq2Seq
 from dlplay.architectures.seq2seq.problems.batches import make_batch, target_ids, unpadded
 from dlplay.architectures.seq2seq.problems.problem import Problem
 from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Source
@@ -31,8 +32,10 @@ from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, norms
+from dlplay.parts import forward, head_table, norms
+from dlplay.parts.head_table import Costs
 from dlplay.parts.heads import attention_map
+from dlplay.parts.held_out import WINDOWS
 
 CANDIDATES = 10
 """Candidates that are listed for a position."""
@@ -54,8 +57,8 @@ PARTS = {
 class Seq2SeqPanels:
     """A method is a panel, named as on the card."""
 
-    def __init__(self, model: Seq2Seq, problem: Problem, optimizer: torch.optim.Optimizer) -> None:
-        self.model, self.problem, self.optimizer = model, problem, optimizer
+    def __init__(self, model: Seq2Seq, problem: Problem, optimizer: torch.optim.Optimizer, ablation_costs: Callable[[], Costs]) -> None:
+        self.model, self.problem, self.optimizer, self.ablation_costs = model, problem, optimizer, ablation_costs
 
     def translation(self, options: Source) -> Tokens:
         """The output token by token, each with its probability, and the candidates at one position."""
@@ -185,6 +188,22 @@ class Seq2SeqPanels:
             figure=f"top {len(found)} cover {100 * total:.1f} %",
             caption=output.caption(),
         )
+
+    def heads(self, options: Options) -> Table:
+        """All heads, with what they attend to in held-out pairs while the target is written."""
+        costs = self.ablation_costs()
+        batch = make_batch(self.problem, self.problem.held_out[:WINDOWS], self.model.tokens.weight.device)
+        maps: Maps = {"encoder": [], "decoder": [], "cross": []}
+        self.model(batch.source, batch.output, maps)
+        encoder = {f"encoder.{layer}": weights for layer, weights in enumerate(maps["encoder"])}
+        decoder = {f"decoder.{layer}.attention": weights for layer, weights in enumerate(maps["decoder"])}
+        cross = {f"decoder.{layer}.cross": weights for layer, weights in enumerate(maps["cross"])}
+        readings = [
+            head_table.of_encoder(encoder, batch.source, batch.source != PAD, "encoder"),
+            head_table.of_decoder(decoder, batch.output, batch.target != PAD, "decoder"),
+            head_table.of_cross(cross, batch.target, batch.source, batch.target != PAD, batch.source != PAD, "cross"),
+        ]
+        return head_table.table(costs, readings)
 
     def heads_off(self, options: AllHeads) -> HeatMap:
         """Exact match on a fixed sample of held-out pairs, with each head ablated in turn."""

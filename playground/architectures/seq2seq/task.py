@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
@@ -19,6 +20,7 @@ from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
 from dlplay.engine.dataset import present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
@@ -52,7 +54,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         self._held_out = [make_batch(self.problem, pairs[start : start + at_once], device) for start in range(0, len(pairs), at_once)]
 
     def panels(self) -> Seq2SeqPanels:
-        return Seq2SeqPanels(self.model, self.problem, self.optimizer)
+        return Seq2SeqPanels(self.model, self.problem, self.optimizer, functools.partial(ablation_costs, self))
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pairs; every target token is predicted from the source and the target tokens before it."""

@@ -25,9 +25,10 @@ from dlplay.architectures.transformer_xl.settings import (
     PromptWithMemory,
     Speed,
 )
-from dlplay.engine.panels import Bars, HeatMap, Layers, Lines, Tokens
+from dlplay.engine.panels import Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, heads, norms, prompts
+from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
@@ -162,6 +163,16 @@ class TransformerXLPanels:
             titles=("query", f"key: memory {BORDER} segment"),
         )
 
+    def heads(self, options: Options) -> Table:
+        """All heads, with what they attend to in held-out data and in random tokens that are read twice, at once and without a memory."""
+        settings, found = self.settings, self.problem.examples(EXAMPLES)
+        length = min(found.shape[1], settings.block_size + settings.eval_memory)
+        idx = found.unfold(1, length, length).flatten(0, 1)[:WINDOWS]  # (rows, length)
+        longest = min(head_table.LONGEST_REPEATED, settings.block_size + settings.eval_memory)
+        repeated = heads.repeated_tokens(head_table.REPEATED_ROWS, longest, len(self.tokenizer.vocabulary)).to(idx.device)
+        readings = [head_table.of_decoder(self._weights(idx), idx), head_table.of_repeats(self._weights(repeated), repeated)]
+        return head_table.table(head_table.ablation_costs(self.task), readings)
+
     def memory_curve(self, options: Options) -> Lines:
         """Held-out loss, or share of words recalled, against the memory length, up to twice the one that is set."""
         settings = self.settings
@@ -259,6 +270,10 @@ class TransformerXLPanels:
         notes = [*notes, f"memory of {held:,} {self.tokenizer.noun}" if held else "the memory is empty"]
         prompt = dataclasses.replace(prompt, ids=ids[cut:], words=prompt.words[cut:], notes=[*notes, *prompt.notes])
         return Context(prompt, options, torch.tensor([prompt.ids], device=device), memory, before[len(before) - held :], keep, block)
+
+    def _weights(self, idx: Tensor) -> dict[str, Tensor]:
+        """The attention weights (B, H, T, T) of each block over `idx` (B, T), which follows nothing."""
+        return {f"blocks.{layer}": weights for layer, weights in enumerate(self.model.weights(idx, self.model.empty_memory(len(idx))))}
 
     def _head(self, layer: int, head: int) -> tuple[int, int]:
         """Layer and head that the options mean."""
