@@ -65,6 +65,14 @@ class TokenOfPrompt(Prompt):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class NextAnswer(TokenOfPrompt):
+    """Options of a panel about one token that may come next."""
+
+    answer: Annotated[str, Meta(max_length=200)] = ""
+    """The word that comes next; empty: the most likely one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Neighbours(TokenOfPrompt):
     """Options of the embedding neighbours."""
 

@@ -170,6 +170,19 @@ def prompt_tokens(logits: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
     )
 
 
+def answer_token(logits: Tensor, tokenizer: Tokenizer, text: str) -> tuple[int, str]:
+    """The token that `text` names, and a remark on what of it is not read as it was typed; of an empty text the most likely one by the
+    logits (V,). Where tokens have their space in front of them, with it or without, whichever is likelier."""
+    if not text.strip():
+        return int(logits.argmax()), ""
+    readings = [ids for ids in (tokenizer.encode(text), tokenizer.encode(f" {text.strip()}")) if ids] or [[tokenizer.unknown or 0]]
+    ids = min(readings, key=lambda ids: (len(ids), -float(logits[ids[0]])))
+    word = clean(text.strip(), 40) or ascii(text.strip())
+    if ids[0] == tokenizer.unknown and text.strip() != UNKNOWN:
+        return ids[0], f"not in the vocabulary, read as <unk>: {word}"
+    return ids[0], f"of the answer {word} only {tokenizer.label(ids[0])} is read" if len(ids) > 1 else ""
+
+
 def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, options: Neighbours) -> Bars:
     """The tokens whose embeddings (rows of (V, C)) have the highest cosine similarity to the chosen one's."""
     if options.word.strip():

@@ -6,7 +6,7 @@ from dlplay.architectures.gpt.presets import PRESETS
 from dlplay.architectures.gpt.settings import AttentionHead, GPTSettings
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
-from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, TokenOfPrompt
+from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, TokenOfPrompt
 
 card = Card(
     name="gpt",
@@ -104,6 +104,16 @@ card = Card(
             "where a head rests that finds nothing; same token, to earlier copies of the token. Induction, to what followed an earlier "
             "copy, is measured on random tokens that are read twice (Olsson et al., 2022). The last row is attention spread evenly. A "
             "head's name is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
+            "attribution",
+            "Logit attribution",
+            "What every head, feed-forward layer and embedding adds to the logit of the next word.",
+            "The residual stream is a sum of what all parts wrote into it, and the final norm (its scale kept) and the output head map it "
+            "to logits: so the logit of a word is a sum over the parts (Wang et al., 2022). What a part adds by way of later layers "
+            "counts as theirs. All logits together can be shifted without an effect: compare with the mean logit in the caption.",
+            NextAnswer,
+            rows=10,
         ),
         PanelCard(
             "norms",

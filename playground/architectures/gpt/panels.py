@@ -15,10 +15,10 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts import attribution, forward, head_table, heads, norms, prompts
 from dlplay.parts.head_table import Costs, of_decoder, of_repeats
 from dlplay.parts.held_out import probe_shape
-from dlplay.parts.prompt_options import Neighbours, NextWord, Passage, Prompt, TokenOfPrompt
+from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, Prompt, TokenOfPrompt
 from dlplay.parts.prompts import ReadPrompt
 
 PARTS = {
@@ -98,6 +98,26 @@ class GPTPanels:
         repeated = heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(text.device)
         readings = [of_decoder(self._weights(windows), windows), of_repeats(self._weights(repeated), repeated)]
         return head_table.table(self.ablation_costs(), readings)
+
+    def attribution(self, options: NextAnswer) -> Table:
+        """What each part adds to the logit of one next token."""
+        prompt = self._read(options)
+        place, idx = prompt.place(options.token), self._batch(prompt)
+        residual, parts = attribution.added({"gpt": self.model}, lambda: self.model.residuals(idx)[-1], place)
+        logits = self.model.head(residual)[0, place]  # (V,)
+        answer, remark = prompts.answer_token(logits, self.tokenizer, options.answer)
+        embeddings = {"token embedding": self.model.tokens(idx)[0, place], "position embedding": self.model.positions.weight[place]}
+        found = attribution.to_logit(
+            embeddings | parts, residual[0, place], self.model.norm, self.model.tokens.weight[answer], float(logits[answer])
+        )
+        return attribution.table(
+            found,
+            word=self.tokenizer.label(answer),
+            logits=logits,
+            answer=answer,
+            caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
+            remark=" · ".join(filter(None, [prompt.remark, remark])),
+        )
 
     def layer_lens(self, options: TokenOfPrompt) -> Table:
         """The logit lens: the residual stream after the embedding and after each layer, through the final norm and the output head."""

@@ -17,6 +17,7 @@ from dlplay.architectures.transformer_xl.problems.problem import memory_lengths
 from dlplay.architectures.transformer_xl.settings import (
     AttentionHead,
     AttentionMap,
+    Attribution,
     MemoryAttention,
     Neighbours,
     NextToken,
@@ -27,7 +28,7 @@ from dlplay.architectures.transformer_xl.settings import (
 )
 from dlplay.engine.panels import Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts import attribution, forward, head_table, heads, norms, prompts
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompts import ReadPrompt
@@ -113,6 +114,30 @@ class TransformerXLPanels:
         known = [value for value in values if value is not None]
         figure = f"recalled with {100 * min(known):.0f} %" if known else ""
         return msgspec.structs.replace(panel, values=values, notes=notes, figure=figure)
+
+    def attribution(self, options: Attribution) -> Table:
+        """What each part adds to the logit of one next token."""
+        context = self._read(options)
+        prompt, idx = context.prompt, context.idx
+        place = prompt.place(options.token)
+        residual, parts = attribution.added({"xl": self.model}, lambda: self.model.residuals(idx, context.memory)[-1], place)
+        logits = self.model.head(residual)[0, place]  # (V,)
+        answer, remark = prompts.answer_token(logits, self.tokenizer, options.answer)
+        found = attribution.to_logit(
+            {"token embedding": self.model.embed(idx)[0, place]} | parts,
+            residual[0, place],
+            self.model.norm,
+            self.model.tokens.weight[answer],
+            float(logits[answer]),
+        )
+        return attribution.table(
+            found,
+            word=self.tokenizer.label(answer),
+            logits=logits,
+            answer=answer,
+            caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
+            remark=" · ".join(filter(None, [prompt.remark, remark])),
+        )
 
     def memory_used(self, options: MemoryAttention) -> Tokens:
         """The attention from one token of the prompt to each token of the memory."""

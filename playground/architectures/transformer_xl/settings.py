@@ -28,7 +28,7 @@ from dlplay.engine.quantities import (
 )
 from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts import prompt_options
-from dlplay.parts.prompt_options import MAX_PROMPT, NextWord, Prompt, TokenOfPrompt
+from dlplay.parts.prompt_options import MAX_PROMPT, NextAnswer, NextWord, Prompt, TokenOfPrompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
 
 MemoryLength = Annotated[int, Meta(ge=0, le=4096, extra={"unit": "tokens", "least": "none"})]
@@ -156,6 +156,11 @@ class Passage(PromptWithMemory, prompt_options.Passage):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptToken(PromptWithMemory, TokenOfPrompt):
     """Options of a question about one token of the prompt."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attribution(PromptToken, NextAnswer):
+    """Options of the logit attribution."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
