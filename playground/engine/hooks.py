@@ -317,6 +317,29 @@ def recorded(sites: Sequence[Site]) -> Iterator[list[list[Tensor]]]:
         yield found
 
 
+@contextlib.contextmanager
+def replaced(site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Within it `change` of what stands at the site takes its place in every pass."""
+
+    def of_output(module: nn.Module, inputs: tuple[Any, ...], result: Any) -> Any:
+        output = output_of(result)
+        return result if output is None else with_output(result, change(output))
+
+    def of_input(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        assert site.columns is not None
+        first, end = site.columns
+        whole = inputs[0].clone()
+        whole[..., first:end] = change(whole[..., first:end])
+        return (whole, *inputs[1:])
+
+    register = site.module.register_forward_pre_hook if site.is_head else site.module.register_forward_hook
+    handle = register(of_input if site.is_head else of_output)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 class MeanActivations:
     """Means over held-out data of the units at sites, kept until a weight changes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -65,11 +65,32 @@ class TokenOfPrompt(Prompt):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NextAnswer(TokenOfPrompt):
-    """Options of a panel about one token that may come next."""
+class Answer(Options):
+    """Options of a panel about one answer of the model."""
 
     answer: Annotated[str, Meta(max_length=200)] = ""
-    """The word that comes next; empty: the most likely one."""
+    """The word that the model answers with; empty: the most likely one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NextAnswer(TokenOfPrompt, Answer):
+    """Options of a panel about one token that may come next."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Patches(Answer):
+    """Options of activation patching."""
+
+    corrupt: Annotated[str, Meta(max_length=MAX_PROMPT)] = ""
+    """The corrupted input, of as many tokens as the clean one; empty: the clean one with a word replaced."""
+
+    site: Literal["residual", "heads", "feed_forward"] = "residual"
+    """What is patched: the residual stream after each layer, each attention head, or each feed-forward layer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PatchedPrompt(Prompt, Patches):
+    """Options of activation patching between two prompts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

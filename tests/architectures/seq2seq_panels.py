@@ -67,7 +67,11 @@ STRANGE = ["", " ", "abc", "zebra", "ab" * 900, "\x1b[31m\udc80\u202e", "<eos>",
 def test_panels_answer_to_strange_words(trained: Seq2SeqTask, panel: str) -> None:
     for item in fields(card.panel(panel).options):
         for value in STRANGE if item.kind == "text" and not item.choices else []:
-            answer = ask(trained, panel, **{item.name: value})
+            try:
+                answer = ask(trained, panel, **{item.name: value})
+            except SettingsError as error:  # a corrupted source of another length, or an answer of 1,800 characters
+                assert error.field in ("corrupt", "answer")
+                continue
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(answer), type=type(answer)) == answer
             assert not [text for text in texts(msgspec.to_builtins(answer)) if set(text) & {"\x1b", "\udc80", "\u202e", "\t", "\n"}]
 

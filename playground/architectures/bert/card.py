@@ -9,6 +9,7 @@ from dlplay.architectures.bert.settings import (
     Contexts,
     Fill,
     HeldOutRow,
+    PatchedSentence,
     Sentence,
     WordNeighbours,
     WordOfSentence,
@@ -136,6 +137,16 @@ card = Card(
             "does not say that it does nothing. Mean attention over held-out rows, of which nothing is masked: to the previous and the "
             "next word, to the first token ([CLS]), and to other copies of the same token. The last row is attention spread evenly. A "
             "head's name is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
+            "patching",
+            "Activation patching",
+            "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
+            "The corrupted sentence is read, and at one place after the other the activation is put in that the clean one has there. What "
+            "comes back is the difference of two logits, of the clean answer and of the corrupted one (Meng et al., 2022; Wang et al., "
+            "2022): so one sees where the word that was replaced matters, and where that is moved to. Patched can be the residual stream, "
+            "each head or each feed-forward layer. Without a corrupted sentence one word is replaced.",
+            PatchedSentence,
         ),
         PanelCard(
             "norms",

@@ -14,15 +14,25 @@ from dlplay.architectures.bert.model import BERT, Block
 from dlplay.architectures.bert.pretraining.objective import Pretraining
 from dlplay.architectures.bert.sentences.predictions import fill_masks, logits_at, logits_of, suppress_special
 from dlplay.architectures.bert.sentences.sentence import ReadSentence, label, read_sentence
-from dlplay.architectures.bert.settings import AttentionHead, Contexts, Fill, HeldOutRow, Sentence, WordNeighbours, WordOfSentence
+from dlplay.architectures.bert.settings import (
+    AttentionHead,
+    Contexts,
+    Fill,
+    HeldOutRow,
+    PatchedSentence,
+    Sentence,
+    WordNeighbours,
+    WordOfSentence,
+)
 from dlplay.data.special_tokens import CLS, MASK, SEP
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, head_table, heads, norms, prompts
+from dlplay.parts import forward, head_table, heads, norms, patching, prompts
 from dlplay.parts.head_table import Costs
 from dlplay.parts.held_out import probe_shape
+from dlplay.parts.patching import Axis
 from dlplay.parts.prompt_options import Neighbours
 
 PARTS = {
@@ -208,6 +218,44 @@ class BERTPanels:
             assert isinstance(block, Block)
             weights[f"blocks.{layer}"] = block.attention.weights(hidden, valid[:, None, None, :])
         return head_table.table(costs, [head_table.of_encoder(weights, idx, valid)])
+
+    def patching(self, options: PatchedSentence) -> HeatMap:
+        """How much of the masked word comes back when a corrupted sentence gets the clean one's activations, layer by position."""
+        if self.model.head is None:
+            return HeatMap(values=Array.of(torch.zeros(0, 0)), caption=NO_HEAD)
+        sentence, device = self._read(options), self.model.embeddings.tokens.weight.device
+        position, words = sentence.position(options.place), sentence.special.words
+
+        def read(idx: Tensor) -> Tensor:
+            return suppress_special(self.model.logits(self.model(idx)[:, position + 1]), words)  # (B, V)
+
+        clean, notes, remark = sentence.row(position), sentence.notes, sentence.remark
+        if options.corrupt.strip():
+            other = self._read(options, options.corrupt)
+            patching.check_lengths(other.ids, sentence.ids, self.tokenizer.noun)
+            corrupt, remark = other.row(position), " · ".join(filter(None, [remark, other.remark]))
+            patching.check_lengths(corrupt, clean, self.tokenizer.noun)
+        else:
+            positions = [place for place in range(1, len(clean) - 1) if place != position + 1]
+            embedding, parameters = self.model.embeddings.tokens.weight[1:words], sum(p.numel() for p in self.model.parameters())
+            corrupt, _ = patching.replace_one(torch.tensor(clean, device=device), read, embedding, positions, parameters, first=1)
+            notes = ["one word replaced", *notes]
+        ids, others = torch.tensor([clean], device=device), torch.tensor([corrupt], device=device)
+        answer, unread = prompts.answer_token(read(ids)[0], self.tokenizer, options.answer)
+        return patching.patch_map(
+            {"bert": self.model},
+            [Axis(patching.differing(corrupt, clean, self._label), [f"blocks.{layer}" for layer in range(len(self.model.blocks))])],
+            options.site,
+            clean=lambda: read(ids),
+            corrupted=lambda rows: read(others.expand(rows, -1)),
+            answer=answer,
+            label=self._label,
+            notes=notes,
+            remark=" · ".join(filter(None, [remark, unread])),
+        )
+
+    def _label(self, token: int) -> str:
+        return label(self.tokenizer, token)
 
     def contexts(self, options: Contexts) -> Lines:
         """Cosine similarity, layer by layer, of one word's hidden states in two sentences, and of two neighbours in one sentence."""

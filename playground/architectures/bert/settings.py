@@ -27,7 +27,7 @@ from dlplay.engine.quantities import (
     unit,
 )
 from dlplay.engine.settings import Options, SettingsError, unless
-from dlplay.parts.prompt_options import MAX_PROMPT
+from dlplay.parts.prompt_options import MAX_PROMPT, Patches
 from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
 
@@ -161,6 +161,11 @@ class Contexts(WordOfSentence):
 
     shared: Annotated[str, Meta(max_length=200)] = ""
     """The word to compare; empty: the one at the chosen place, or else the longest word that is in both sentences."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PatchedSentence(WordOfSentence, Patches):
+    """Options of activation patching between two sentences."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

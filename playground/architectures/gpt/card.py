@@ -6,7 +6,7 @@ from dlplay.architectures.gpt.presets import PRESETS
 from dlplay.architectures.gpt.settings import AttentionHead, GPTSettings
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
-from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, TokenOfPrompt
+from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, PatchedPrompt, TokenOfPrompt
 
 card = Card(
     name="gpt",
@@ -114,6 +114,16 @@ card = Card(
             "counts as theirs. All logits together can be shifted without an effect: compare with the mean logit in the caption.",
             NextAnswer,
             rows=10,
+        ),
+        PanelCard(
+            "patching",
+            "Activation patching",
+            "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
+            "The corrupted prompt is read, and at one place after the other the activation is put in that the clean one has there. What "
+            "comes back is the difference of two logits, of the clean answer and of the corrupted one (Meng et al., 2022; Wang et al., "
+            "2022): so one sees where the word that was replaced matters, and where that is moved to. Patched can be the residual stream, "
+            "each head or each feed-forward layer. Without a corrupted prompt one word is replaced.",
+            PatchedPrompt,
         ),
         PanelCard(
             "norms",

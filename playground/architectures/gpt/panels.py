@@ -15,10 +15,11 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import attribution, forward, head_table, heads, norms, prompts
+from dlplay.parts import attribution, forward, head_table, heads, norms, patching, prompts
 from dlplay.parts.head_table import Costs, of_decoder, of_repeats
 from dlplay.parts.held_out import probe_shape
-from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, Prompt, TokenOfPrompt
+from dlplay.parts.patching import Axis
+from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, PatchedPrompt, Prompt, TokenOfPrompt
 from dlplay.parts.prompts import ReadPrompt
 
 PARTS = {
@@ -118,6 +119,44 @@ class GPTPanels:
             caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
             remark=" · ".join(filter(None, [prompt.remark, remark])),
         )
+
+    def patching(self, options: PatchedPrompt) -> HeatMap:
+        """How much of the answer comes back when a corrupted prompt gets the clean one's activations, layer by position."""
+        clean, corrupt, notes, remark = self._patched_pair(options)
+        device = self.model.tokens.weight.device
+        ids, others = torch.tensor([clean], device=device), torch.tensor([corrupt], device=device)
+        answer, unread = prompts.answer_token(self._last(ids)[0], self.tokenizer, options.answer)
+        return patching.patch_map(
+            {"gpt": self.model},
+            [Axis(patching.differing(corrupt, clean, self.tokenizer.label), [f"blocks.{n}" for n in range(len(self.model.blocks))])],
+            options.site,
+            clean=lambda: self._last(ids),
+            corrupted=lambda rows: self._last(others.expand(rows, -1)),
+            answer=answer,
+            label=self.tokenizer.label,
+            notes=notes,
+            remark=" · ".join(filter(None, [remark, unread])),
+        )
+
+    def _patched_pair(self, options: PatchedPrompt) -> tuple[list[int], list[int], list[str], str]:
+        """The ids of the clean and of the corrupted prompt, notes, and what of them is not read as it was typed."""
+        embedding, parameters = self.model.tokens.weight, sum(p.numel() for p in self.model.parameters())
+        if not options.corrupt.strip() and options.prompt == Prompt.prompt and isinstance(self.text, Corpus):
+            text = torch.from_numpy(self.text.held_out).to(embedding.device)
+            clean, corrupt = patching.from_text(text, self._last, embedding, parameters, self.model.block_size)
+            return clean, corrupt, [f"held-out text, one word replaced: {self.tokenizer.decode(clean)}"], ""
+        prompt = self._read(options)
+        if not options.corrupt.strip():
+            ids = torch.tensor(prompt.ids, device=embedding.device)
+            corrupt, _ = patching.replace_one(ids, self._last, embedding, range(max(1, len(ids) - 1)), parameters)
+            return prompt.ids, corrupt, prompt.caption("one word replaced").split(" · "), prompt.remark
+        other = self._read(dataclasses.replace(options, prompt=options.corrupt))
+        patching.check_lengths(other.all_ids, prompt.all_ids, self.tokenizer.noun)
+        return prompt.ids, other.ids, prompt.notes, " · ".join(filter(None, [prompt.remark, other.remark]))
+
+    def _last(self, idx: Tensor) -> Tensor:
+        """Logits (B, V) of the token after `idx` (B, T)."""
+        return self.model.head(self.model.residuals(idx)[-1][:, -1])
 
     def layer_lens(self, options: TokenOfPrompt) -> Table:
         """The logit lens: the residual stream after the embedding and after each layer, through the final norm and the output head."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlplay.architectures.seq2seq.presets import PRESETS
-from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Seq2SeqSettings, Source
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, PatchedSource, Seq2SeqSettings, Source
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
 
@@ -109,6 +109,17 @@ card = Card(
             "the decoder to what is written: to the previous and the next token, the first one, and copies of the same token. In the "
             "cross-attention, same token is the source token that is written next. The last row is attention spread evenly. A head's name "
             "is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
+            "patching",
+            "Activation patching",
+            "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
+            "The corrupted source is read, and at one place after the other the activation is put in that the clean one has there. The "
+            "decoder reads the output to the clean source; it is patched as well, and left of it stand the places of the encoder. What "
+            "comes back is the difference of two logits, of the clean answer and of the corrupted one (Meng et al., 2022; Wang et al., "
+            "2022): so one sees where the word that was replaced matters, and where that is moved to. Patched can be the residual stream, "
+            "each head or each feed-forward layer. Without a corrupted source one token is replaced.",
+            PatchedSource,
         ),
         PanelCard(
             "norms",

@@ -23,19 +23,21 @@ from dlplay.architectures.seq2seq.decoding.output import (
     max_output,
     text_of,
 )
+from dlplay.architectures.seq2seq.decoding.pair import patched_pair
 from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy, suppress_special
-from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, UNK, Maps, Seq2Seq
+from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Maps, Seq2Seq
 from dlplay.architectures.seq2seq.problems.batches import make_batch, target_ids, unpadded
 from dlplay.architectures.seq2seq.problems.problem import Problem
-from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, Source
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, PatchedSource, Source
 from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import forward, head_table, norms
+from dlplay.parts import forward, head_table, norms, patching, prompts
 from dlplay.parts.head_table import Costs
 from dlplay.parts.heads import attention_map
 from dlplay.parts.held_out import WINDOWS
+from dlplay.parts.patching import Axis
 
 CANDIDATES = 10
 """Candidates that are listed for a position."""
@@ -204,6 +206,38 @@ class Seq2SeqPanels:
             head_table.of_cross(cross, batch.target, batch.source, batch.target != PAD, batch.source != PAD, "cross"),
         ]
         return head_table.table(costs, readings)
+
+    def patching(self, options: PatchedSource) -> HeatMap:
+        """How much of one output token comes back when a corrupted source gets the clean one's activations, layer by position. The decoder
+        reads the output to the clean source."""
+        model, output = self._decode(options)
+        pair = patched_pair(model, self.problem, output, options)
+        device, place = model.tokens.weight.device, pair.place
+        source, corrupt, written = (torch.tensor([ids], device=device) for ids in (output.source, pair.corrupt, pair.written))
+
+        def read(rows: Tensor) -> Tensor:
+            return suppress_special(model(rows, written.expand(len(rows), -1))[:, -1])  # (B, V)
+
+        logits, layers = read(source)[0], range(len(model.encoder))
+        answer, unread = prompts.answer_token(logits[SPECIALS:], self.problem.tokenizer, options.answer)
+        answer = SPECIALS + answer if options.answer.strip() else int(logits.argmax())
+        return patching.patch_map(
+            {"seq2seq": model},
+            [
+                Axis(patching.differing(pair.corrupt, output.source, self._label), [f"encoder.{layer}" for layer in layers]),
+                Axis([self._label(token) for token in pair.written], [f"decoder.{layer}" for layer in layers]),
+            ],
+            options.site,
+            clean=lambda: read(source),
+            corrupted=lambda rows: read(corrupt.expand(rows, -1)),
+            answer=answer,
+            label=self._label,
+            notes=[f"output token {place}", *pair.notes, output.caption()],
+            remark=" · ".join(filter(None, [output.remark, unread])),
+        )
+
+    def _label(self, token: int) -> str:
+        return labels_of(self.problem, [token])[0]
 
     def heads_off(self, options: AllHeads) -> HeatMap:
         """Exact match on a fixed sample of held-out pairs, with each head ablated in turn."""

@@ -28,6 +28,7 @@ from dlplay.engine.quantities import (
     unit,
 )
 from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.parts.prompt_options import Patches
 from dlplay.parts.transformer_settings import TransformerSettings
 
 GENERATED = "made"
@@ -179,6 +180,11 @@ class Alignment(Source):
 
     aligned_head: Annotated[int, Meta(ge=-1, le=63, extra={"least": "mean"})] = -1
     """Which of its heads, counted from 0, or the mean of all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PatchedSource(Source, Patches):
+    """Options of activation patching between two sources."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from dlplay.architectures.transformer_xl.settings import (
     Neighbours,
     NextToken,
     Passage,
+    PatchedText,
     PromptToken,
     Speed,
     TransformerXLSettings,
@@ -157,6 +158,17 @@ card = Card(
             "counts as theirs. All logits together can be shifted without an effect: compare with the mean logit in the caption.",
             Attribution,
             rows=10,
+        ),
+        PanelCard(
+            "patching",
+            "Activation patching",
+            "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
+            "The corrupted text is read, and at one place after the other the activation is put in that the clean one has there. What was "
+            "read before and the prompt are read at once here. What comes back is the difference of two logits, of the clean answer and "
+            "of the corrupted one (Meng et al., 2022; Wang et al., 2022): so one sees where the word that was replaced matters, and where "
+            "that is moved to. Patched can be the residual stream, each head or each feed-forward layer. Without a corrupted text one "
+            "token is replaced.",
+            PatchedText,
         ),
         PanelCard(
             "norms",

@@ -14,7 +14,10 @@ from torch import Tensor
 
 from dlplay.architectures.transformer_xl.model import Block, Memory, TransformerXL, memory_after, segments, update_memory
 from dlplay.architectures.transformer_xl.problems.problem import memory_lengths
+from dlplay.architectures.transformer_xl.problems.text import TextProblem
 from dlplay.architectures.transformer_xl.settings import (
+    QUESTION,
+    READ,
     AttentionHead,
     AttentionMap,
     Attribution,
@@ -22,15 +25,17 @@ from dlplay.architectures.transformer_xl.settings import (
     Neighbours,
     NextToken,
     Passage,
+    PatchedText,
     PromptToken,
     PromptWithMemory,
     Speed,
 )
 from dlplay.engine.panels import Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
-from dlplay.parts import attribution, forward, head_table, heads, norms, prompts
+from dlplay.parts import attribution, forward, head_table, heads, norms, patching, prompts
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.measurements import device_and_threads, fastest, remember
+from dlplay.parts.patching import Axis
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
 
@@ -138,6 +143,51 @@ class TransformerXLPanels:
             caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
             remark=" · ".join(filter(None, [prompt.remark, remark])),
         )
+
+    def patching(self, options: PatchedText) -> HeatMap:
+        """How much of the answer comes back when a corrupted text gets the clean one's activations, layer by position. What was read before
+        and the prompt are read at once, without a memory, so that every position can be patched."""
+        clean, corrupt, notes, remark = self._patched_pair(options)
+        ids, others = (torch.tensor([each], device=self.task.device) for each in (clean, corrupt))
+        answer, unread = prompts.answer_token(self._last(ids)[0], self.tokenizer, options.answer)
+        return patching.patch_map(
+            {"xl": self.model},
+            [Axis(patching.differing(corrupt, clean, self.tokenizer.label), [f"blocks.{n}" for n in range(len(self.model.blocks))])],
+            options.site,
+            clean=lambda: self._last(ids),
+            corrupted=lambda rows: self._last(others.expand(rows, -1)),
+            answer=answer,
+            label=self.tokenizer.label,
+            notes=[*notes, "read at once, without a memory"],
+            remark=" · ".join(filter(None, [remark, unread])),
+        )
+
+    def _patched_pair(self, options: PatchedText) -> tuple[list[int], list[int], list[str], str]:
+        """The ids of the clean and of the corrupted text, notes, and what of them is not read as it was typed."""
+        embedding, noun = self.model.tokens.weight, self.tokenizer.noun
+        default = (options.prompt, options.read_before) == (QUESTION, READ)
+        if not options.corrupt.strip() and default and isinstance(self.problem, TextProblem):
+            text, longest = self.problem.text.held_out, self.settings.block_size
+            clean, corrupt = patching.from_text(text, self._last, embedding, self.task.parameters, longest)
+            return clean, corrupt, [f"held-out text, one token replaced: {self.tokenizer.decode(clean)}"], ""
+        resolved, notes = self.problem.resolve(options)
+        prompt = prompts.read_prompt(self.tokenizer, resolved)
+        longest = self.settings.block_size + self.settings.eval_memory
+        whole = [*self.tokenizer.encode(resolved.read_before), *prompt.all_ids]
+        clean, notes = whole[-longest:], [*notes, *prompt.notes]
+        if len(whole) > longest:
+            notes = [*notes, f"only the last {longest} of {len(whole):,} {noun}"]
+        if not options.corrupt.strip():
+            ids = torch.tensor(clean, device=self.task.device)
+            corrupt, _ = patching.replace_one(ids, self._last, embedding, range(max(1, len(clean) - 1)), self.task.parameters)
+            return clean, corrupt, ["one token replaced", *notes], prompt.remark
+        other = prompts.read_prompt(self.tokenizer, dataclasses.replace(resolved, prompt=options.corrupt))
+        patching.check_lengths(other.all_ids, whole, noun)
+        return clean, other.all_ids[-longest:], notes, " · ".join(filter(None, [prompt.remark, other.remark]))
+
+    def _last(self, idx: Tensor) -> Tensor:
+        """Logits (B, V) of the token after `idx` (B, T), which follows nothing."""
+        return self.model.head(self.model.residuals(idx, self.model.empty_memory(len(idx)))[-1][:, -1])
 
     def memory_used(self, options: MemoryAttention) -> Tokens:
         """The attention from one token of the prompt to each token of the memory."""

@@ -28,7 +28,7 @@ from dlplay.engine.quantities import (
 )
 from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts import prompt_options
-from dlplay.parts.prompt_options import MAX_PROMPT, NextAnswer, NextWord, Prompt, TokenOfPrompt
+from dlplay.parts.prompt_options import MAX_PROMPT, NextAnswer, NextWord, Patches, Prompt, TokenOfPrompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
 
 MemoryLength = Annotated[int, Meta(ge=0, le=4096, extra={"unit": "tokens", "least": "none"})]
@@ -161,6 +161,11 @@ class PromptToken(PromptWithMemory, TokenOfPrompt):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attribution(PromptToken, NextAnswer):
     """Options of the logit attribution."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PatchedText(PromptWithMemory, Patches):
+    """Options of activation patching between two texts, what was read before and the prompt together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
