@@ -81,6 +81,7 @@ def heads(models: Mapping[str, nn.Module]) -> dict[str, Site]:
 def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
     """The place that an address names, as `flag` had it. Raises `SettingsError` with the nearest ones."""
     named = modules(models)
+    part = _counted(named, part)
     if part in named:
         return Site(part, named[part])
     if ".head." in part:
@@ -99,6 +100,17 @@ def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
             count = attention_of(named[inside[0]])[0]  # type: ignore[index]
             raise SettingsError(f"--{flag}: there is no head {number[:20]} in {owner}; its heads are 0 to {count - 1}", flag)
     raise SettingsError(f"--{flag}: there is no part {part[:80]!r}; {_suggestion(named, part)}; the panel anatomy lists all", flag)
+
+
+def _counted(named: Mapping[str, nn.Module], part: str) -> str:
+    """The address with numbers from 0 in place of those from the end: `blocks.2` for `blocks.-1` of three."""
+    path = ""
+    for name in part.split("."):
+        parent = named.get(path)
+        if name[:1] == "-" and name[1:].isdecimal() and isinstance(parent, (nn.ModuleList, nn.Sequential)):
+            name = str(len(parent) + int(name))  # below 0 it is not there, as the message will say
+        path = f"{path}.{name}" if path else name
+    return path
 
 
 def _suggestion(named: Mapping[str, nn.Module], part: str) -> str:

@@ -26,7 +26,7 @@ MOST = 64
 """Interventions at once, at most."""
 
 _FORM = re.compile(
-    r"(?P<part>[A-Za-z_]\w*(?:\.\w+)*)\s*(?:\[(?P<units>[^\]]*)\])?\s*(?:@(?P<positions>[^=*+~]*?))?\s*(?P<sign>[=*+~])\s*(?P<value>.+)",
+    r"(?P<part>[A-Za-z_]\w*(?:\.-?\w+)*)\s*(?:\[(?P<units>[^\]]*)\])?\s*(?:@(?P<positions>[^=*+~]*?))?\s*(?P<sign>[=*+~])\s*(?P<value>.+)",
     re.DOTALL,
 )
 _RANGE = re.compile(r"(-?\d{1,9})(?::(-?\d{1,9}))?")
@@ -42,7 +42,7 @@ class Intervention:
     """One of them."""
 
     part: str
-    """A module's path, or `PATH.head.N` for an attention head."""
+    """A module's path, or `PATH.head.N` for an attention head; a number in it may count from the end, as in `blocks.-1`."""
     kind: Literal["set", "scale", "add", "noise", "mean", "skip", "patch"]
     value: float = 0.0
     """The number set, multiplied with, added, or the noise's standard deviation."""

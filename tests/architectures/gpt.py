@@ -448,14 +448,14 @@ def test_panels_answer_at_every_bound_and_disturb_nothing(trained: GPTTask, pane
     asked: list[dict[str, Any]] = [{}]
     for item in fields(options_type):
         asked += [{item.name: value} for value in (item.low, item.high) if value is not None and not (item.open_low and value == item.low)]
-        if item.kind == "text":
+        if item.kind == "text" and not item.choices:
             asked += [{item.name: value} for value in ("", " ", "zebra", "the cat " * 24, "\x1b[31m\udc80\u202e", "?!")]
     for options in asked:
         try:
             answer = ask(trained, panel, **({"words": 3} | options if panel == "passage" and "words" not in options else options))
         except SettingsError as error:
-            assert "corrupt" in options
-            assert "patching needs as many in both" in str(error)
+            if error.field != "corrupt":  # which must have as many words as the prompt
+                raise
             continue
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(answer), type=type(answer)) == answer
         assert msgspec.json.encode(answer)
