@@ -51,8 +51,10 @@ class Shipped:
 
 
 def shipped(root: Path = PRETRAINED) -> dict[str, Shipped]:
-    """Every shipped model by name; none when there is no manifest. Raises `CheckpointError` for a damaged manifest."""
-    return {name: _entry(name, fields, root) for name, fields in sorted(_read_manifest(root).items())}
+    """Every shipped model by name, those with default settings first, since the first of an architecture is shown until another is chosen;
+    none when there is no manifest. Raises `CheckpointError` for a damaged manifest."""
+    found = [_entry(name, fields, root) for name, fields in _read_manifest(root).items()]
+    return {item.name: item for item in sorted(found, key=lambda item: (" --preset " in item.command, item.name))}
 
 
 def find(name: str, root: Path = PRETRAINED) -> Shipped:

@@ -602,3 +602,12 @@ def test_every_model_that_is_shipped_loads_and_fits_its_manifest() -> None:
         assert model.open().weights
         assert model.bytes <= shipped.SIZE_LIMIT
         assert model.command.startswith("dlplay ")
+
+
+def test_a_model_with_default_settings_is_the_first_of_its_architecture() -> None:
+    first: dict[str, str] = {}
+    for item in shipped.shipped().values():
+        first.setdefault(item.architecture, item.name)
+    assert first["gpt"] == "gpt-reference"
+    assert first["gan"] == "gan-gaussians"
+    assert first["transformer-xl"] == "transformer-xl-recall"

@@ -204,6 +204,23 @@ def test_nothing_a_prompt_holds_is_unknown(gpt: Task[Any]) -> None:
     assert len(passage.words) == 30
 
 
+def test_the_circuits_of_an_opened_gpt2_are_looked_into(gpt: Task[Any]) -> None:
+    card = architectures.card("gpt")
+
+    def ask(panel: str, **options: Any) -> Any:
+        with looking(gpt):
+            return gpt.panel(panel, make(card.panel(panel).options, options))
+
+    heads = ask("heads")
+    assert {row[0] for row in heads.rows[:4]} == {f"blocks.{layer}.head.{head}" for layer in range(2) for head in range(2)}
+    assert heads.columns == ["head", "without it", "previous", "first", "same token", "induction"]
+    answer = ask("attribution", prompt="The value of", answer="the")
+    assert answer.figure.split()[0] == "␣the" if answer.figure.startswith("␣") else answer.figure.split()[0] == "the"
+    assert sum(float(row[1]) for row in answer.rows) == pytest.approx(float(answer.figure.split()[-1]), abs=0.01)
+    shown = ask("patching", prompt="The value of", corrupt="The name of")
+    assert shown.values.numpy()[:, 0].tolist() == pytest.approx([1, 1], abs=1e-3)
+
+
 def test_half_precision_old_names_and_buffers_are_read(gpt2: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(gpt2, tmp_path / "old")
     tensors = safetensors.torch.load_file(gpt2 / "model.safetensors")

@@ -356,7 +356,7 @@ def test_each_word_is_as_likely_as_transformers_finds_it(folder: Path, bert: Tas
 
 # --- without the masked-word head ---------------------------------------------------------------------------------------------------------
 
-NEEDS_HEAD = ("fill", "forward", "masked_words", "pseudo_likelihood", "neighbours", "held_out")
+NEEDS_HEAD = ("fill", "forward", "masked_words", "pseudo_likelihood", "neighbours", "held_out", "heads", "patching")
 
 
 def saved_as(kind: str, folder: Path, target: Path, **config: Any) -> Path:

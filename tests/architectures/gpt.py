@@ -544,6 +544,29 @@ def test_the_pattern_of_a_head_is_told() -> None:
     assert "earlier copy" in heads.words(heads.pattern(previous, ids))
 
 
+def test_heads_are_scored_in_every_evaluation_of_a_text_that_repeats() -> None:
+    task = build("repeats", block_size=20)
+    ids = heads.repeated_tokens(8, 20, len(task.tokenizer.vocabulary))
+    with looking(task):
+        metrics, weights = task.evaluate(), task.model.weights(ids)
+        table = ask(task, "heads")
+        baselines = task.baselines()
+    best = max(float(heads.score(each, heads.after_a_copy(ids)).max()) for each in weights)
+    assert metrics["induction_score"] == pytest.approx(best)
+    listed = [row[table.columns.index("induction")] for row in table.rows if ".head." in row[0]]
+    assert f"{100 * metrics['induction_score']:.0f} %" in listed
+    even = baselines["induction_score"]["even attention"]
+    assert even == pytest.approx(np.mean([1 / (query + 1) for query in range(10, 20)]))
+    assert abs(metrics["induction_score"] - even) < 0.02, "an untrained head attends evenly"
+    assert 0 < metrics["previous_token_score"] < 0.3
+
+
+def test_no_other_text_has_its_heads_scored(trained: GPTTask) -> None:
+    with looking(trained):
+        assert "induction_score" not in trained.evaluate()
+    assert "induction_score" not in trained.baselines()
+
+
 @pytest.mark.slow
 def test_induction_heads_form_and_the_loss_drops() -> None:
     """About half of the tokens can be copied. Before the heads form, hardly any are; afterwards heads of the first layer attend to the

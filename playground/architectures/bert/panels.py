@@ -205,6 +205,8 @@ class BERTPanels:
 
     def heads(self, options: Options) -> Table:
         """All heads, with what they attend to in held-out rows, in which nothing is masked."""
+        if self.model.head is None and self.model.classifier is None:
+            return Table(columns=["head"], rows=[], caption=NO_HEAD)
         costs = self.ablation_costs()
         if isinstance(self.pretraining, Missing):
             return head_table.table(costs, [], f"what they attend to is measured in the text: {self.pretraining.why}")

@@ -30,6 +30,12 @@ card = Card(
         ),
         ChartCard("Bits per byte (held-out)", held_out=("val_bits_per_byte",), when=lambda it: it["tokens"] != "word"),
         ChartCard("Next-word accuracy", held_out=("val_top1",), percent=True, per_token=True),
+        ChartCard(
+            "Induction and previous-token score (best head)",
+            held_out=("induction_score", "previous_token_score"),
+            percent=True,
+            when=lambda it: it["text"] == "repeats",
+        ),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

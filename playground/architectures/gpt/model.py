@@ -130,6 +130,14 @@ class GPT(nn.Module):
             residuals.append(block(residuals[-1])[0])
         return residuals
 
+    def weights(self, idx: Tensor) -> list[Tensor]:
+        """The attention weights of each block over `idx` (B, T): L tensors (B, H, T, T)."""
+        found = []
+        for block, residual in zip(self.blocks, self.residuals(idx), strict=False):
+            assert isinstance(block, Block)
+            found.append(block.attention.weights(block.norm_1(residual)))
+        return found
+
     def forward(self, idx: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `idx` (B, T).
 

@@ -194,12 +194,8 @@ class GPTPanels:
         return dataclasses.replace(read, notes=["held-out text, until you type a prompt", *read.notes])
 
     def _weights(self, idx: Tensor) -> dict[str, Tensor]:
-        """The attention weights (B, H, T, T) of each block over `idx` (B, T)."""
-        found = {}
-        for layer, (block, residual) in enumerate(zip(self.model.blocks, self.model.residuals(idx), strict=False)):
-            assert isinstance(block, Block)
-            found[f"blocks.{layer}"] = block.attention.weights(block.norm_1(residual))
-        return found
+        """The attention weights (B, H, T, T) of each block, by its address."""
+        return {f"blocks.{layer}": weights for layer, weights in enumerate(self.model.weights(idx))}
 
     def _batch(self, prompt: ReadPrompt) -> Tensor:
         return torch.tensor([prompt.ids], device=self.model.tokens.weight.device)  # (1, T)

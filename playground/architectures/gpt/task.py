@@ -13,11 +13,12 @@ from torch import Tensor
 from dlplay.architectures.gpt.model import GPT
 from dlplay.architectures.gpt.panels import GPTPanels
 from dlplay.architectures.gpt.settings import GPTSettings
-from dlplay.data.text import Corpus
+from dlplay.data.text import REPEATS, Corpus
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.parts import head_table, heads
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
@@ -99,7 +100,24 @@ class GPTTask(Task[GPTSettings]):
         for part, last in parts:
             logits = self.model.head(self.model.residuals(part[:, :-1])[-1][:, -last:])  # (windows, last, V)
             scores.add(logits.flatten(0, 1), part[:, -last:].flatten())
-        return held_out_metrics(scores, self.corpus)
+        return held_out_metrics(scores, self.corpus) | self._head_scores()
+
+    def _head_scores(self) -> dict[str, float]:
+        """For a text of repeated sentences: how far the best head does what induction takes, on random tokens that are read twice."""
+        if self.settings.text != REPEATS:
+            return {}
+        idx = self._repeated_tokens()
+        weights = self.model.weights(idx)
+        scores = {
+            "induction_score": [heads.score(each, heads.after_a_copy(idx)) for each in weights],
+            "previous_token_score": [heads.score(each, heads.from_the_third(heads.neighbour(idx, 1))) for each in weights],
+        }
+        return {name: float(torch.cat(found).max()) for name, found in scores.items()}
+
+    def _repeated_tokens(self) -> Tensor:
+        """(rows, 2 L)."""
+        longest = min(head_table.LONGEST_REPEATED, self.settings.block_size)
+        return heads.repeated_tokens(head_table.REPEATED_ROWS, longest, len(self.tokenizer.vocabulary)).to(self.device)
 
     def probe(self) -> Probe:
         """The mean loss of each of the first windows of the held-out text."""
@@ -121,7 +139,17 @@ class GPTTask(Task[GPTSettings]):
         self.model.set_dropout(settings.dropout)
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        return ngram_baselines(self.corpus)
+        """N-grams, and where heads are scored what even attention scores."""
+        found = ngram_baselines(self.corpus)
+        if self.settings.text == REPEATS:
+            idx = self._repeated_tokens()
+            chance = head_table.of_repeats({}, idx).chance() | head_table.of_decoder({}, idx).chance()
+            found["induction_score"] = {"even attention": chance["induction"]}
+            found["previous_token_score"] = {"even attention": chance["previous"]}
+        return found
+
+    def baselines_depend_on(self) -> str:
+        return f"rows of {self.settings.block_size}" if self.settings.text == REPEATS else ""
 
     def graphs(self) -> dict[str, Graph]:
         """Tokens to logits."""
