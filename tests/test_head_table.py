@@ -71,15 +71,22 @@ def test_scores_are_those_of_double_loops() -> None:
 
 
 def test_heads_that_do_one_thing_alone_have_a_score_of_one() -> None:
-    ids = heads.repeated_tokens(2, 12, 30)
-    assert ids.shape == (2, 12)
-    assert torch.equal(ids[:, :6], ids[:, 6:])
-    assert all(len(set(row[:6])) == 6 and 0 not in row for row in ids.tolist())
-    previous = torch.eye(12).roll(1, 0).expand(2, 1, 12, 12)
-    induction = torch.eye(12).roll(5, 0).expand(2, 1, 12, 12)  # the key 5 tokens back followed the copy 6 tokens back
+    ids = heads.repeated_tokens(8, 40, 60)
+    assert torch.equal(ids, heads.repeated_tokens(8, 40, 60))
+    previous = torch.eye(40).roll(1, 0).expand(8, 1, 40, 40)
+    induction = torch.zeros(8, 1, 40, 40)
+    for number, row in enumerate(ids.tolist()):
+        assert 0 not in row
+        assert max(row.count(token) for token in row) == 2, "no token comes again by chance"
+        for query, token in enumerate(row):
+            if token in row[:query]:
+                induction[number, 0, query, row.index(token) + 1] = 1
     assert head_table.of_decoder({"a": previous}, ids).scores()["a.head.0"]["previous"] == 1
     assert head_table.of_repeats({"a": induction}, ids).scores()["a.head.0"]["induction"] == 1
     assert head_table.of_repeats({"a": previous}, ids).scores()["a.head.0"]["induction"] == 0
+    for back in range(2, 10):
+        counting = torch.eye(40).roll(back, 0).expand(8, 1, 40, 40)
+        assert head_table.of_repeats({"a": counting}, ids).scores()["a.head.0"]["induction"] < 0.5, "counting back finds none"
 
 
 def test_padding_is_not_scored() -> None:
@@ -142,6 +149,34 @@ def test_a_head_costs_what_its_absence_in_the_weights_costs(small: Small) -> Non
         part.weight[:, columns] = 0
         after = task.measure().values.mean()
     assert costs.heads["blocks.1.head.1"] == pytest.approx(float(after - before), rel=1e-3, abs=1e-7)
+
+
+def test_costs_of_a_large_model_are_estimated_to_first_order(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a small step on the way to the mean, by interventions: the change of a head by a hundredth costs a hundredth of it."""
+    task = build("gpt", small, lr=0.02)
+    with looking(task):
+        means = {address: hooks.find(task.models, address) for address in hooks.heads(task.models)}
+        with hooks.recorded(list(means.values())) as passes:
+            before = float(task.measure().values.double().mean())
+        estimated = head_table.first_order_costs(task)
+        for (address, site), found in zip(means.items(), passes, strict=True):
+            mean = found[0].flatten(0, -2).mean(dim=0)
+            with hooks.replaced(site, lambda values, mean=mean: values + 0.01 * (mean - values)):
+                after = float(task.measure().values.double().mean())
+            assert estimated[address] == pytest.approx(100 * (after - before), rel=0.05, abs=2e-5), address
+        assert all(parameter.grad is None or bool(parameter.grad.isfinite().all()) for parameter in task.models["gpt"].parameters())
+        monkeypatch.setattr(head_table, "LARGE", 0)
+        shown = task.panel("heads", CARDS["gpt"].panel("heads").options())
+    assert isinstance(shown, Table)
+    assert "to first order" in shown.caption
+    assert {row[0]: row[1] for row in shown.rows if row[1]} == {address: f"≈ {cost:+.4f}" for address, cost in estimated.items()}
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_room_can_be_estimated(name: str, small: Small) -> None:
+    task = build(name, small)
+    with looking(task):
+        assert set(head_table.first_order_costs(task)) == set(hooks.heads(task.models))
 
 
 def test_interventions_show_in_the_table(small: Small) -> None:

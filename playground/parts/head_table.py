@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlplay.engine import hooks
 from dlplay.engine.interventions import Intervention
@@ -24,6 +25,9 @@ SCORES = ("previous", "next", "first", "same token", "induction")
 
 REPEATED_ROWS, LONGEST_REPEATED = 8, 100
 """Rows of random tokens that are read twice, and tokens of such a row, at most."""
+
+LARGE = 1e9
+"""Parameters times heads from which on the costs are estimated: that many runs take minutes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,20 +100,52 @@ class Costs:
     """By address, one at a time."""
     together: float
     """All of them at once."""
+    estimated: bool = False
+    """To first order: those of single heads were not measured."""
 
 
 def ablation_costs(task: Task[Any]) -> Costs:
-    """Every head of the task's models, ablated one after the other."""
+    """Every head of the task's models, ablated one after the other; of a large model an estimate."""
     ablations = {address: Intervention(address, "mean") for address in hooks.heads(task.models)}
     without = task.measure()
+    estimated = task.parameters * len(ablations) > LARGE
 
     def cost(*interventions: Intervention) -> float:
         with task.touched(interventions):
             return float((task.measure().values - without.values).mean())
 
     together = cost(*ablations.values())  # first, since it takes the means of all of them in one pass
-    costs = {address: cost(ablation) for address, ablation in ablations.items()}
-    return Costs(without.name, float(without.values.mean()), len(without.values), costs, together)
+    costs = first_order_costs(task) if estimated else {address: cost(ablation) for address, ablation in ablations.items()}
+    return Costs(without.name, float(without.values.mean()), len(without.values), costs, together, estimated)
+
+
+def first_order_costs(task: Task[Any]) -> dict[str, float]:
+    """What ablating each head would cost if the measure were linear in what the heads hand on: its gradient times the change to the mean,
+    for all of them from one backward pass (Nanda, Attribution Patching, 2023)."""
+    sites = hooks.heads(task.models)
+    passes: dict[nn.Module, list[Tensor]] = {site.module: [] for site in sites.values()}
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        passes[module].append(inputs[0])
+
+    with contextlib.ExitStack() as stack, torch.enable_grad():
+        for module in passes:
+            stack.callback(module.register_forward_pre_hook(keep).remove)
+        measured = task.measure().values.mean()
+        followed = [activation for found in passes.values() for activation in found if activation.requires_grad]
+        gradients = dict(zip(followed, torch.autograd.grad(measured, followed, allow_unused=True), strict=True))
+    costs = {}
+    for address, site in sites.items():
+        assert site.columns is not None
+        found, part = passes[site.module], slice(*site.columns)
+        mean = torch.cat([activation.detach()[..., part].flatten(0, -2) for activation in found]).mean(dim=0)  # (D,)
+        changes = [
+            ((mean - activation.detach()[..., part]) * gradient[..., part]).sum()
+            for activation in found
+            if (gradient := gradients.get(activation)) is not None
+        ]
+        costs[address] = float(torch.stack(changes).sum())
+    return costs
 
 
 def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table:
@@ -122,7 +158,8 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
         chance.setdefault(f"{CHANCE}, {reading.name}" if reading.name else CHANCE, {}).update(reading.chance())
     names = [name for name in SCORES if any(name in reading.keys for reading in readings)]
     order = sorted(costs.heads, key=lambda address: -costs.heads[address])
-    values = [(address, f"{costs.heads[address]:+.4f}", scores[address]) for address in order]
+    about = "≈ " if costs.estimated else ""
+    values = [(address, f"{about}{costs.heads[address]:+.4f}", scores[address]) for address in order]
     values += [(name, "", found) for name, found in chance.items()]
     shown = [[found.get(name, math.nan) for name in names] for *_, found in values]
     tints = [[math.nan, math.nan, *(0.0 if math.isnan(value) else min(1.0, value) for value in row)] for row in shown]
@@ -136,6 +173,7 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
             [
                 f"without it: change of the held-out {costs.measure}, of {costs.without:.4g}, over {costs.examples} examples; "
                 f"without all heads {costs.together:+.3g}",
+                *(["≈: to first order, from one backward pass; the model is too large to ablate each head"] if costs.estimated else []),
                 *([caption] if caption else []),
             ]
         ),

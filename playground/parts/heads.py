@@ -85,12 +85,22 @@ def after_a_copy(ids: Tensor) -> Tensor:
     return torch.nn.functional.pad(copies, (1, 0)).tril(-1)
 
 
-def repeated_tokens(rows: int, longest: int, vocabulary: int) -> Tensor:
-    """Rows (B, 2 L) of different random tokens that are read twice, the same rows every time; without token 0, the unknown one."""
+def repeated_tokens(rows: int, length: int, vocabulary: int) -> Tensor:
+    """Rows (B, T) of random tokens, 4 to 8 at a time and these read twice, the same rows every time: the distance of the copies varies, so
+    that counting back finds none. No token comes again by chance where there are enough; the unknown one, 0, does not come."""
     generator = torch.Generator().manual_seed(0)
-    count = max(1, min(longest // 2, vocabulary - 1))
-    tokens = 1 + torch.rand(rows, max(1, vocabulary - 1), generator=generator).topk(count, dim=1).indices
-    return torch.cat([tokens, tokens], dim=1)
+    found = []
+    for _ in range(rows):
+        row: list[int] = []
+        fresh: list[int] = []
+        while len(row) < length:
+            count = min(int(torch.randint(4, 9, (), generator=generator)), max(1, vocabulary - 1))
+            if len(fresh) < count:
+                fresh = (1 + torch.randperm(max(1, vocabulary - 1), generator=generator)).tolist()
+            some, fresh = fresh[:count], fresh[count:]
+            row += [*some, *some]
+        found.append(row[:length])
+    return torch.tensor(found)
 
 
 class Pattern(NamedTuple):

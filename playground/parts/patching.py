@@ -22,8 +22,8 @@ from dlplay.engine.settings import SettingsError
 
 TOKENS_AT_ONCE = 4096
 """Tokens of the patched inputs that are read in one pass."""
-COMPUTATION = 5e11
-"""Parameters times tokens of a map, at most: ten seconds of two cores. Of a larger one the positions are patched several at a time."""
+COMPUTATION = 1e11
+"""Parameters times tokens of a map, at most: seconds of two cores. Where it would be more, several positions are patched at a time."""
 EXAMPLE, EXAMPLES = 12, 64
 """Tokens of a piece of held-out text that serves as a prompt, and pieces among which one is chosen."""
 NEAREST = 4
@@ -187,7 +187,8 @@ def from_text(
     windows = windows[: max(1, int(COMPUTATION / 5 / (parameters * length)))]
     known = -F.cross_entropy(read(windows[:, :-1]), windows[:, -1], reduction="none")
     best: tuple[float, list[int], list[int]] | None = None
-    for number in known.topk(min(NEAREST, len(windows))).indices.tolist():
+    tried = max(1, min(NEAREST, len(windows), int(COMPUTATION / (parameters * length**2 * NEAREST))))
+    for number in known.topk(tried).indices.tolist():
         piece = windows[number, :-1]
         corrupt, margin = replace_one(piece, read, embedding, range(max(1, length - 1)), parameters)
         if best is None or margin > best[0]:
