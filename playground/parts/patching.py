@@ -170,7 +170,7 @@ def replace_one(
     if not tried:  # there is nothing to replace
         return ids.tolist(), -math.inf
     answer = int(read(ids[None])[0].argmax())
-    logits = torch.cat([read(part) for part in torch.stack(tried).split(max(1, TOKENS_AT_ONCE // len(ids)))])  # (rows, V)
+    logits = torch.cat([read(part) for part in torch.split(torch.stack(tried), max(1, TOKENS_AT_ONCE // len(ids)))])  # (rows, V)
     before = logits[:, answer].clone()
     logits[:, answer] = -torch.inf
     margins = logits.amax(dim=1) - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ def patched_pair(model: Seq2Seq, problem: Problem, output: Output, options: Patc
     written = torch.tensor([[BOS, *output.ids[:-1]]], device=device)
     places = [output.position(options.place)] if options.place >= 0 else list(range(min(PLACES, len(output.ids))))
 
-    def read(sources: Tensor, place: int) -> Tensor:
+    def read(place: int, sources: Tensor) -> Tensor:
         return suppress_special(model(sources, written[:, : place + 1].expand(len(sources), -1))[:, -1])  # (B, V)
 
     if options.corrupt.strip():
@@ -49,7 +50,7 @@ def patched_pair(model: Seq2Seq, problem: Problem, output: Output, options: Patc
         source, other = (torch.tensor([ids], device=device) for ids in (output.source, corrupt))
         margins = []
         for place in places:
-            before, after = read(source, place)[0], read(other, place)[0]
+            before, after = read(place, source)[0], read(place, other)[0]
             margins.append(float(after.max() - after[before.argmax()]))
         best = max(range(len(places)), key=margins.__getitem__)
         return Pair(corrupt, places[best], written[0, : places[best] + 1].tolist(), notes)
@@ -57,14 +58,7 @@ def patched_pair(model: Seq2Seq, problem: Problem, output: Output, options: Patc
     parameters = sum(p.numel() for p in model.parameters())
     tried = []
     for place in places:
-        corrupt, margin = replace_one(
-            ids,
-            lambda rows, place=place: read(rows, place),
-            embedding,
-            range(len(ids) - 1),
-            parameters,
-            first=SPECIALS + 1,  # type: ignore[misc]
-        )
+        corrupt, margin = replace_one(ids, functools.partial(read, place), embedding, range(len(ids) - 1), parameters, first=SPECIALS + 1)
         tried.append((margin, place, corrupt))
     _, place, corrupt = max(tried, key=lambda each: each[0])
     return Pair(corrupt, place, written[0, : place + 1].tolist(), ["one token of the source replaced"])
