@@ -47,9 +47,10 @@ class GPTPanels:
         optimizer: torch.optim.Optimizer,
         text: Corpus | Missing,
         ablation_costs: Callable[[], Costs],
+        repeated_tokens: Callable[[], Tensor],
     ) -> None:
         self.model, self.tokenizer, self.optimizer, self.text = model, tokenizer, optimizer, text
-        self.ablation_costs = ablation_costs
+        self.ablation_costs, self.repeated_tokens = ablation_costs, repeated_tokens
 
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
@@ -95,8 +96,7 @@ class GPTPanels:
         text = torch.from_numpy(present(self.text).held_out).to(self.model.tokens.weight.device)
         count, length = probe_shape(sum(p.numel() for p in self.model.parameters()), self.model.block_size)
         windows = text[: len(text) // length * length].view(-1, length)[:count]
-        rows, longest = min(head_table.REPEATED_ROWS, count), min(head_table.LONGEST_REPEATED, self.model.block_size)
-        repeated = heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(text.device)
+        repeated = self.repeated_tokens()
         readings = [of_decoder(self._weights(windows), windows), of_repeats(self._weights(repeated), repeated)]
         return head_table.table(self.ablation_costs(), readings)
 

@@ -70,7 +70,9 @@ class GPTTask(Task[GPTSettings]):
         return present(self.text)
 
     def panels(self) -> GPTPanels:
-        return GPTPanels(self.model, self.tokenizer, self.optimizer, self.text, functools.partial(ablation_costs, self))
+        return GPTPanels(
+            self.model, self.tokenizer, self.optimizer, self.text, functools.partial(ablation_costs, self), self._repeated_tokens
+        )
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of windows; every token of a window is predicted from those before it."""
@@ -103,7 +105,7 @@ class GPTTask(Task[GPTSettings]):
         return held_out_metrics(scores, self.corpus) | self._head_scores()
 
     def _head_scores(self) -> dict[str, float]:
-        """For a text of repeated sentences: how far the best head does what induction takes, on random tokens that are read twice."""
+        """For a text of repeated sentences: how far the best head does what induction takes, on held-out sentences."""
         if self.settings.text != REPEATS:
             return {}
         idx = self._repeated_tokens()
@@ -115,9 +117,12 @@ class GPTTask(Task[GPTSettings]):
         return {name: float(torch.cat(found).max()) for name, found in scores.items()}
 
     def _repeated_tokens(self) -> Tensor:
-        """(rows, 2 L)."""
-        longest = min(head_table.LONGEST_REPEATED, self.settings.block_size)
-        return heads.repeated_tokens(head_table.REPEATED_ROWS, longest, len(self.tokenizer.vocabulary)).to(self.device)
+        """What is read twice, (rows, T): the held-out sentences of a text that repeats, or else random tokens."""
+        count, length = probe_shape(self.parameters, self.settings.block_size)
+        if self.settings.text == REPEATS and not isinstance(self.text, Missing):
+            return self.held_out[: len(self.held_out) // length * length].view(-1, length)[:count]
+        rows, longest = min(head_table.REPEATED_ROWS, count), min(head_table.LONGEST_REPEATED, self.settings.block_size)
+        return heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(self.device)
 
     def probe(self) -> Probe:
         """The mean loss of each of the first windows of the held-out text."""
