@@ -20,8 +20,8 @@ from dlplay.screen.keys import ACTIONS
 CARDS = architectures.cards()
 
 PLAN = {"__init__.py", "card.py", "settings.py", "presets.py", "model.py", "task.py", "panels.py", "notes.md"}
-MAY_HAVE = {"gpt": {"hf.py"}, "bert": {"hf.py"}}
-"""The bridge to `transformers`."""
+MAY_HAVE = {"gpt": {"hf.py"}, "bert": {"hf.py"}, "gan": {"doctor.py"}, "dqn": {"doctor.py"}, "transformer-xl": {"doctor.py"}}
+"""The bridge to `transformers`; a doctor's rules of its own."""
 PACKAGES = {
     "bert": {"classification", "pretraining", "sentences"},
     "dqn": {"env", "evaluation", "player", "replay"},
