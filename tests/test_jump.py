@@ -43,8 +43,8 @@ async def laid_out(app: PlaygroundApp) -> None:
 @pytest.mark.parametrize(
     ("size", "labels"),
     [
-        ((140, 42), ("sSettings", "tDraw", "cLoss", "oAccuracy", "bForward pass", "dKernels", "eFeature maps", "rRuns")),
-        ((220, 60), ("sSettings", "tDraw", "cLoss", "oAccuracy", "bForward pass", "dKernels", "rRuns")),
+        ((140, 42), ("sSettings", "tDraw", "cLoss", "yAccuracy", "bForward pass", "dKernels", "eFeature maps", "rRuns")),
+        ((220, 60), ("sSettings", "tDraw", "cLoss", "yAccuracy", "bForward pass", "dKernels", "rRuns")),
         ((80, 24), ("tDraw", "c Curves", "i Inspect", "s Settings", "r runs")),
     ],
 )

@@ -22,6 +22,7 @@ from dlplay.screen.panels.inspector import Inspector
 from dlplay.screen.tab import CURVES, INSPECT, SETTINGS, TRY_IT, ArchitectureTab
 from dlplay.widgets import LineChart
 
+CHARTS = "pquvwxyz"
 OTHERS = "abdefghjklmopquvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Letters of panels and further charts, of which a tab may have more: then the last ones have none. The other letters are those of panes
 that every tab has."""
@@ -39,10 +40,11 @@ class Pane:
 
 def panes(tab: ArchitectureTab, show_runs: Callable[[], object]) -> list[Pane]:
     """The panes of a tab: those that are seen, and those of its other pages."""
-    free = iter(OTHERS)
+    charts = dict(zip(tab.card.all_charts, reversed(CHARTS), strict=False))  # from the end: another panel changes no chart's letter
+    free = (letter for letter in OTHERS if letter not in charts.values())
     own = (panel.name for panel in tab.card.panels if not panel.source)
     everybodys = (panel.name for panel in tab.card.panels if panel.source)
-    letters: dict[object, str] = dict(zip((*own, *tab.card.all_charts, *everybodys), free, strict=False))
+    letters: dict[object, str] = {**charts, **dict(zip((*own, *everybodys), free, strict=False))}
     found = [_part(tab, "t", "Try it", TRY_IT, tab.stage)] if tab.stage is not None else []
     found += _charts(tab, letters)
     for inspector in tab.inspectors:
