@@ -165,6 +165,7 @@ def test_there_are_letters_for_every_pane_of_every_architecture() -> None:
 async def test_panes_for_which_no_letter_is_left_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A room of somebody else's may have more panels and charts than there are letters."""
     monkeypatch.setattr("dlplay.screen.jump.OTHERS", "a")
+    monkeypatch.setattr("dlplay.screen.jump.CHARTS", "")
     async with opened(tmp_path, tab="gpt") as (app, pilot):
         await laid_out(app)
         await jump(app)
