@@ -163,6 +163,12 @@ def test_a_low_rate_that_has_converged_is_not_called_too_low() -> None:
     assert rules.rate_too_low(but(layers=(root(1e-6), layer("1")))) is None
 
 
+def test_containers_without_a_name_before_theirs_are_parts_of_the_one_model() -> None:
+    tree = [LayerHealth(address="net", kind="Net", leaf=False), LayerHealth(address="encoder", kind="Sequential", leaf=False)]
+    tree += [layer(f"encoder.{number}", gradients=size) for number, size in enumerate((1e-7, 1e-3, 1.0))]
+    assert rules.vanishing_gradients(but(layers=tuple(tree))) is not None
+
+
 def test_every_tab_has_ill_and_healthy_runs() -> None:
     assert len(PLANTED) >= 20
     assert {case.architecture for case in PLANTED} == set(architectures.cards())

@@ -473,8 +473,8 @@ def _scatter(curve: Curve) -> float:
 def _weighted(evidence: Evidence) -> list[LayerHealth]:
     """Linear and convolutional layers of the first model, in order."""
     kinds = ("Linear", "Conv1d", "Conv2d", "ConvTranspose2d")
-    roots = [layer.address for layer in evidence.layers if "." not in layer.address and not layer.leaf]
-    inside = [layer for layer in evidence.layers if len(roots) < 2 or layer.address.startswith(f"{roots[0]}.")]
+    prefix = f"{evidence.layers[0].address}." if evidence.layers else ""  # where there are several models, every address has its model's
+    inside = [layer for layer in evidence.layers if layer.address.startswith(prefix)] or evidence.layers
     return [layer for layer in inside if layer.leaf and layer.kind in kinds]
 
 
