@@ -161,14 +161,16 @@ class Task(ABC, Generic[S]):
 
     def train_with(self) -> None:
         """Put the interventions of the setting `train_with` to work for good, in place of earlier ones. Raises `SettingsError`."""
+        interventions = parse(self.settings.train_with)
+        if whole := next((each for each in interventions if each.part in self.models), None):
+            raise SettingsError(f"--train-with {whole}: name a part of {whole.part}; training need not call the whole model", "train_with")
         for handle in self._trained_with:
             handle.remove()
         self._trained_with = []
         try:
             with looking(self):
-                self._trained_with = hooks.attach(
-                    self.models, parse(self.settings.train_with), None if isinstance(self.dataset, Missing) else self.measure
-                )
+                run = None if isinstance(self.dataset, Missing) else self.measure
+                self._trained_with = hooks.attach(self.models, interventions, run)
         except SettingsError as error:
             raise SettingsError(str(error).replace("--do", "--train-with", 1), "train_with") from None
 

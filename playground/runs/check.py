@@ -32,8 +32,9 @@ from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.events import DurableEvent, Failed, Finished, Shown
-from dlplay.engine.settings import Settings, fields, make, to_dict
-from dlplay.engine.task import Task, looking
+from dlplay.engine.panel_server import panel_of
+from dlplay.engine.settings import Settings, SettingsError, fields, make, to_dict
+from dlplay.engine.task import Task
 from dlplay.runs import directory, process
 from dlplay.runs.console import print_line
 from dlplay.runs.directory import RunDirectory
@@ -241,8 +242,12 @@ def _same(one: Checkpoint, other: Checkpoint) -> bool:
 
 def _ask_panels(card: Card, task: Task[Any], result: Result) -> None:
     for panel in card.panels:
-        with _noted(result, f"the panel {panel.name}"), looking(task):
-            encode(Shown(view=0, watch=0, panel=task.panel(panel.name, panel.options())))
+        with _noted(result, f"the panel {panel.name}"):
+            try:
+                answer = panel_of(task, panel, {})
+            except SettingsError as error:
+                raise error.__cause__ or error from None  # what went wrong in the panel itself
+            encode(Shown(view=0, watch=0, panel=answer))
             result.panels += 1
 
 

@@ -105,7 +105,7 @@ def test_the_cursor_at_an_images_own_place_decodes_its_reconstruction(net: Autoe
     place = ",".join(caption.rsplit(" is at ", 1)[1].split(", "))
     panel = ask(net, "decoded", image=11, place=place)
     assert np.allclose(pictures(panel)[0], shown(net, code_of(net, 11)), atol=0.02)
-    assert panel.ids == [11, 11]
+    assert panel.ids == [11, 11, 11]
     assert np.allclose(pictures(panel)[1], net.images.test_images[11, 0] / 16, atol=0.003)
 
 
