@@ -44,7 +44,8 @@ def panes(tab: ArchitectureTab, show_runs: Callable[[], object]) -> list[Pane]:
     free = (letter for letter in OTHERS if letter not in charts.values())
     own = (panel.name for panel in tab.card.panels if not panel.source)
     everybodys = (panel.name for panel in tab.card.panels if panel.source)
-    letters: dict[object, str] = {**charts, **dict(zip((*own, *everybodys), free, strict=False))}
+    letters: dict[object, str] = dict(zip((*own, *everybodys), free, strict=False))
+    letters |= charts
     found = [_part(tab, "t", "Try it", TRY_IT, tab.stage)] if tab.stage is not None else []
     found += _charts(tab, letters)
     for inspector in tab.inspectors:
