@@ -40,12 +40,13 @@ class Pane:
 
 def panes(tab: ArchitectureTab, show_runs: Callable[[], object]) -> list[Pane]:
     """The panes of a tab: those that are seen, and those of its other pages."""
-    charts = dict(zip(tab.card.all_charts, reversed(CHARTS), strict=False))  # from the end: another panel changes no chart's letter
+    charts: dict[object, str] = dict(
+        zip(tab.card.all_charts, reversed(CHARTS), strict=False)
+    )  # from the end: another panel changes no chart's letter
     free = (letter for letter in OTHERS if letter not in charts.values())
     own = (panel.name for panel in tab.card.panels if not panel.source)
     everybodys = (panel.name for panel in tab.card.panels if panel.source)
-    letters: dict[object, str] = dict(zip((*own, *everybodys), free, strict=False))
-    letters |= charts
+    letters = charts | dict(zip((*own, *everybodys), free, strict=False))
     found = [_part(tab, "t", "Try it", TRY_IT, tab.stage)] if tab.stage is not None else []
     found += _charts(tab, letters)
     for inspector in tab.inspectors:
