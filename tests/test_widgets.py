@@ -195,6 +195,22 @@ async def test_a_table_is_aligned_and_scrolls() -> None:
         assert [m.row for m in stage.heard if isinstance(m, TableView.Selected)] == [1]
 
 
+async def test_the_column_that_names_the_rows_is_whole_and_stays_when_the_others_are_shifted() -> None:
+    widget = TableView()
+    stage = Stage(widget)
+    async with stage.run_test(size=(44, 6)) as pilot:
+        names = [f"blocks.{i}.head.2" for i in range(3)]
+        columns = ["head", "without it", "previous", "first", "same token", "induction"]
+        widget.show(columns, [[name, *(f"{c}{i}" for c in "abcde")] for i, name in enumerate(names)], right=[1, 2, 3, 4, 5])
+        assert all(name in row for name, row in zip(names, text(widget)[1:], strict=False))
+        assert "induction" not in text(widget)[0]
+        await pilot.press(*["right"] * 4)
+        await until(pilot, lambda: "induction" in text(widget)[0])
+        assert all(name in row for name, row in zip(names, text(widget)[1:], strict=False))
+        await pilot.press(*["left"] * 9)
+        await until(pilot, lambda: "without it" in text(widget)[0])
+
+
 # --- the pad ------------------------------------------------------------------------------------------------------------------------
 
 

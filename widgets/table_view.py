@@ -137,26 +137,28 @@ class TableView(Surface):
         return rows
 
     def _widths(self, width: int, palette: Palette) -> list[int]:
-        """Cells for each column: its widest text. If that does not fit, columns of text become narrower, then those at the right get 0."""
+        """Cells for each column: its widest text. If that does not fit, columns of text become narrower, then those at the right get 0.
+        The first column says what a row is: it keeps half of the width, and stays in view when the others are shifted."""
         count = len(self._natural)
         extra = 1 if palette.shaded and self._shades is not None else 0
         widths = [natural + extra for natural in self._natural]
-        self._left = max(0, min(self._left, count - 1))
+        self._left = max(0, min(self._left, count - 2))
         text = [i for i in range(count) if i not in self._right]
+        least = [max(self.narrowest, min(widths[0], width // 2)) if i == 0 else self.narrowest for i in range(count)]
         over = sum(widths) + 2 * (count - 1) - width
-        while over > 0 and text and max(widths[i] for i in text) > self.narrowest:
-            widest = max(text, key=lambda i: widths[i])
+        while over > 0 and (wide := [i for i in text if widths[i] > least[i]]):
+            widest = max(wide, key=lambda i: widths[i])
             widths[widest] -= 1
             over -= 1
         if over <= 0:
             self._left = 0
             return widths
-        used = 0
+        used, first = 0, self._left + 1
         for i in range(count):
-            fits = i >= self._left and (used == 0 or used + widths[i] <= width)
-            widths[i] = min(widths[i], width - used) if fits else 0
+            fits = i == 0 or (i >= first and (used == widths[0] + 2 or used + widths[i] <= width))
+            widths[i] = min(widths[i], max(0, width - used)) if fits else 0
             used += widths[i] + 2 if fits else 0
-            if i >= self._left and not fits:
+            if i >= first and not fits:
                 used = width  # a later column must not take the place of this one
         return widths
 
