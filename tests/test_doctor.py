@@ -259,7 +259,7 @@ def test_a_verdict_is_the_measured_difference_with_its_interval() -> None:
         ([1.0, 1.1, 0.9], [1.1, 0.9, 1.0], "lower", None, "it did not help beyond chance"),
         ([0.5, 0.6, 0.55], [0.9, 0.99, 0.96], "higher", True, "it helped"),
         ([None, None, None], [0.5, 0.6, 0.4], "lower", True, "without it all 3 runs failed"),
-        ([0.5, 0.6, 0.4], [None, None, None], "lower", False, "it did not help: all 3 runs with it failed"),
+        ([0.5, 0.6, 0.4], [None, None, None], "lower", False, "it did not help: 3 of 3 runs with it failed, and 0 of 3 without it"),
         ([None, None, 1.0], [None, 1.0, None], "lower", None, "nothing could be compared"),
     ],
 )

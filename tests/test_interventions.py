@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.gpt.model import GPT
 from dlplay.engine import hooks
-from dlplay.engine.hooks import MeanActivations, applied, find
+from dlplay.engine.hooks import MeanActivations, applied, attach, find
 from dlplay.engine.interventions import Intervention, parse, parse_lasting, written
 from dlplay.engine.settings import SettingsError
 from dlplay.microscope.panels import interval
@@ -175,7 +175,7 @@ def test_the_mean_is_that_of_the_data(gpt: GPT) -> None:
     plain(gpt, TOKENS)
     handle.remove()
     mean = seen[0].mean(dim=(0, 1))
-    means = MeanActivations({"net": gpt}, lambda: plain(gpt, TOKENS))
+    means = MeanActivations({"net": gpt}, [lambda: plain(gpt, TOKENS)], lambda: 0)
     torch.testing.assert_close(means([find({"net": gpt}, "blocks.0.feed_forward")])[0], mean)
     by_hand = gpt.blocks[0].feed_forward.register_forward_hook(lambda module, inputs, output: mean.expand_as(output))  # type: ignore[union-attr]
     wanted = plain(gpt, TOKENS)
@@ -185,13 +185,13 @@ def test_the_mean_is_that_of_the_data(gpt: GPT) -> None:
 
 def test_a_mean_is_taken_anew_once_a_weight_has_changed(gpt: GPT) -> None:
     runs: list[int] = []
-    means = MeanActivations({"net": gpt}, lambda: (runs.append(1), plain(gpt, TOKENS)))
+    version = [0]
+    means = MeanActivations({"net": gpt}, [lambda: (runs.append(1), plain(gpt, TOKENS))], lambda: version[0])
     site = find({"net": gpt}, "blocks.0")
     means([site])
     means([site])
     assert len(runs) == 1
-    with torch.no_grad():
-        gpt.tokens.weight.mul_(2)
+    version[0] += 1
     means([site])
     assert len(runs) == 2
 
@@ -251,3 +251,28 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
     expected = stats.ttest_1samp(differences.numpy(), 0.0).confidence_interval(0.95)
     assert interval(differences) == pytest.approx((expected.low, expected.high))
     assert interval(differences[:1]) is None
+
+
+def test_an_intervention_that_is_refused_leaves_no_hook_of_those_before_it(gpt: GPT) -> None:
+    with pytest.raises(SettingsError, match="a head is not skipped"):
+        attach({"net": gpt}, parse("blocks.0.feed_forward=0; blocks.0.head.0=skip"), [lambda: plain(gpt, TOKENS)])
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in gpt.modules())
+    with pytest.raises(SettingsError, match="--train-with"):
+        parse_lasting("blocks.0.head.0=skip")
+
+
+def test_a_range_of_a_billion_positions_takes_no_time(gpt: GPT) -> None:
+    assert torch.equal(under(gpt, "blocks.0@0:999999999*2", TOKENS), under(gpt, "blocks.0*2", TOKENS))
+
+
+def test_a_token_that_is_read_with_a_cache_is_the_last_place_and_no_other(gpt: GPT) -> None:
+    def continued(do: str) -> Tensor:
+        cache: list[Any] = []
+        with torch.no_grad(), applied({"net": gpt}, parse(do), no_means):
+            gpt(TOKENS[:, :4], cache)
+            rest: Tensor = gpt(TOKENS[:, 4:5], cache)
+        return rest
+
+    whole = under(gpt, "blocks.1@0=0", TOKENS[:, :5])[:, -1:]
+    torch.testing.assert_close(continued("blocks.1@0=0"), whole)
+    assert not torch.allclose(continued("blocks.1@-1=0"), whole)

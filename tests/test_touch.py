@@ -118,3 +118,34 @@ def test_training_with_an_intervention_is_a_setting_of_the_run(dlplay: Dlplay, t
     assert found[0] != found[1]
     refused = dlplay(*train, "--train-with", "blocks.7=0")
     assert (refused.status, "did you mean" in refused.err) == (2, True)
+
+
+def test_what_did_not_act_is_told_and_the_others_are_shown(dlplay: Dlplay) -> None:
+    ask = ["gan", "--headless", "--panel", "map", "--json", "--do"]
+    alone, both = (json.loads(dlplay(*ask, do).out) for do in ("generator.body=0", "generator.body=0; discriminator.body=0"))
+    assert alone["caption"].startswith("with 1 intervention")
+    assert "discriminator.body=0: nothing passed through discriminator.body here" in both["caption"]
+    assert {name: value for name, value in both.items() if name != "caption"} == {
+        name: value for name, value in alone.items() if name != "caption"
+    }
+    neither = json.loads(dlplay(*ask, "discriminator.body=0").out)
+    assert neither["caption"].startswith("interventions do not act here")
+
+
+def test_looking_back_is_with_the_interventions_of_that_time(dlplay: Dlplay, tmp_path: Path) -> None:
+    runs = ["--runs-dir", str(tmp_path / "runs")]
+    train = ["convnet", "--headless", "--steps", "2", "--eval-every", "2", "--name", "one"]
+    assert dlplay(*train, *runs).status == 0
+    assert dlplay("resume", "one", "--headless", "--steps", "8", "--set", "train_with=blocks.0.convolution=0", *runs).status == 0
+    ask = ["convnet", "--headless", "--panel", "probabilities", "--json", *runs]
+    looked = [json.loads(line) for line in dlplay(*ask, "--from", "one", "--at", "2,8,2").out.splitlines()]
+    opened = [json.loads(dlplay(*ask, "--from", f"one@{step}").out) for step in (2, 8, 2)]
+    assert [one["rows"] for one in looked] == [one["rows"] for one in opened]
+
+
+def test_what_was_trained_with_interventions_is_not_exported_without_them(dlplay: Dlplay, tmp_path: Path) -> None:
+    runs = ["--runs-dir", str(tmp_path / "runs")]
+    train = ["convnet", "--headless", "--steps", "2", "--name", "one", "--train-with", "blocks.0.convolution=0"]
+    assert dlplay(*train, *runs).status == 0
+    refused = dlplay("export", "one", "--to", "torch", str(tmp_path / "out"), *runs)
+    assert (refused.status, "was trained with interventions (blocks.0.convolution=0)" in refused.err) == (2, True)

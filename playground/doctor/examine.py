@@ -15,7 +15,8 @@ from dlplay import architectures
 from dlplay.doctor.rules import RULES
 from dlplay.engine.card import Card, ChartCard
 from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
-from dlplay.engine.settings import fields
+from dlplay.engine.errors import cause
+from dlplay.engine.settings import SettingsError, fields, make, to_dict, without_code
 from dlplay.runs import launch
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History, Series
@@ -63,7 +64,10 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
     """From the run's journal."""
     history = History(card.metric, card.better)
     history.add(JournalReader(run.journal_path).read())
-    settings = dict(history.settings) or dict(run.spec.settings)
+    try:  # of an older version, or of anybody's making: every name is there, and every value can be
+        settings = to_dict(make(card.settings, without_code(card.settings, history.settings or run.spec.settings), lenient=True))
+    except SettingsError:
+        settings = to_dict(make(card.settings, without_code(card.settings, run.spec.settings), lenient=True))
     card = card.of(settings)
     charts = [chart for chart in card.charts if chart.when is None or chart.when(settings)]
     failed = history.failure
@@ -119,7 +123,10 @@ def layers_of(run: RunDirectory, card: Card) -> tuple[list[LayerHealth], str]:
     if answered.returncode != 0:
         said = answered.stderr.decode(errors="replace").strip().splitlines()
         return [], (said[-1].removeprefix("dlplay: ") if said else "its layers could not be examined")
-    return read_layers(json.loads(answered.stdout.splitlines()[-1])), ""
+    try:
+        return read_layers(json.loads(answered.stdout.splitlines()[-1])), ""
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        return [], f"the answer about its layers cannot be read: {cause(error)}"
 
 
 def read_layers(table: Mapping[str, Any]) -> list[LayerHealth]:

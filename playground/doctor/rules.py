@@ -71,10 +71,12 @@ def rate_too_high(evidence: Evidence) -> Diagnosis | None:
     if curve is None or evidence.not_finite:
         return None
     blocks = curve.medians()
+    if blocks.min() <= 0:  # shares of it would mean nothing
+        return None
     last, first = float(blocks[-2:].mean()), float(blocks[0])
     rises = blocks - np.minimum.accumulate(blocks)
     at = int(rises.argmax())
-    best, rise = float(blocks[:at].min(initial=first)), float(rises[at]) / max(1e-12, first)
+    best, rise = float(blocks[:at].min(initial=first)), float(rises[at]) / first
     changes = lower_rate(evidence)
     shared: Any = {"source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1"}
     shared |= {"advice": f"a tenth of the learning rate: {written(changes)}", "changes": changes, "curve": evidence.loss}
@@ -245,7 +247,7 @@ def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
     lower = evidence.better == "lower"
     name = (max if lower else min)(methods, key=lambda method: methods[method])
     worst = methods[name]
-    bound = worst + 0.1 * abs(worst) if lower else worst + 0.02 * abs(worst)
+    bound = worst + 0.1 * abs(worst) if lower else worst
     if (value <= bound) if lower else (value > bound):
         return None
     return Diagnosis(

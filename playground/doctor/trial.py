@@ -95,7 +95,7 @@ def judged(
     with_it: list[float | None],
     runs: list[str],
 ) -> Trial:
-    """The verdict: the mean of the paired differences and its interval. A run that failed is worse than one that did not."""
+    """The verdict: the mean of the paired differences and its interval, or how many runs failed where that is what differs."""
     pairs = [(a, b) for a, b in zip(without, with_it, strict=True) if a is not None and b is not None]
     failed, mended = sum(b is None for b in with_it), sum(a is None and b is not None for a, b in zip(without, with_it, strict=True))
     difference = low = high = None
@@ -110,8 +110,9 @@ def judged(
                 helped = (difference > 0) == (better == "higher")
     if mended == len(without):
         helped, words = True, f"it helped: without it all {len(without)} runs failed, and with it none did"
-    elif failed == len(with_it):
-        helped, words = False, f"it did not help: all {failed} runs with it failed"
+    elif failed == len(with_it) or failed > sum(value is None for value in without):
+        before = sum(value is None for value in without)
+        helped, words = False, f"it did not help: {failed} of {len(with_it)} runs with it failed, and {before} of {len(without)} without it"
     elif difference is None:
         words = "nothing could be compared: too many runs failed"
     else:

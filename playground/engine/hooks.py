@@ -21,7 +21,11 @@ from dlplay.engine.settings import SettingsError
 
 
 class NotReached(SettingsError):
-    """Nothing passed through a part while interventions were at work: they changed nothing."""
+    """Nothing passed through some parts while interventions were at work; `all` says that none of them changed anything."""
+
+    def __init__(self, message: str, *, all: bool) -> None:
+        super().__init__(message, "do")
+        self.all = all
 
 
 NOISE_SEED = 20_261_128
@@ -171,15 +175,19 @@ def applied(
 
 
 def attach(
-    models: Mapping[str, nn.Module], interventions: Sequence[Intervention], run: Callable[[], object] | None
+    models: Mapping[str, nn.Module], interventions: Sequence[Intervention], runs: Sequence[Callable[[], object]]
 ) -> list[torch.utils.hooks.RemovableHandle]:
-    """Interventions that stay until the handles are removed, and need no data. `run` passes data through the models, to see that each is
-    one that acts; None where there are no data. Raises `SettingsError`."""
+    """Interventions that stay until the handles are removed, and need no data. `runs` pass data through the models, one after the
+    other until each has acted; none where there are no data. Raises `SettingsError`."""
     done = [_Done(intervention, find(models, intervention.part)) for intervention in interventions]
-    handles = [each.register() for each in done]
+    handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
-        if done and run is not None:
-            run()
+        for each in done:
+            handles.append(each.register())
+        for run in runs:
+            if not all(each.reached for each in done):
+                run()
+        if runs:
             _check_reached(done)
     except BaseException:
         for handle in handles:
@@ -189,9 +197,11 @@ def attach(
 
 
 def _check_reached(done: Sequence[_Done]) -> None:
-    for each in done:
-        if not each.reached:
-            raise NotReached(f"--do {each.intervention}: nothing passed through {each.site.address} here, so it changed nothing", "do")
+    idle = [each for each in done if not each.reached]
+    if idle:
+        words = "; ".join(str(each.intervention) for each in idle)
+        where = ", ".join(dict.fromkeys(each.site.address for each in idle))
+        raise NotReached(f"--do {words}: nothing passed through {where} here, so it changed nothing", all=len(idle) == len(done))
 
 
 class _Done:
@@ -258,12 +268,10 @@ class _Done:
 
     def _positions(self, count: int) -> list[int]:
         """Those that a pass of `count` positions has: one token read with a cache has only the last."""
-        return [
-            place
-            for first, end in self.intervention.positions
-            for place in range(first, first + 1 if end is None else end)
-            if -count <= place < count
-        ]
+        if count == 1 and self.passes:  # one more token, read with a cache: it has no place but the last
+            return [0] if any(first == -1 for first, _ in self.intervention.positions) else []
+        ranges = [(first, first + 1 if end is None else end) for first, end in self.intervention.positions]
+        return [place for first, end in ranges for place in range(max(first, -count), min(end, count))]
 
     def _new(self, values: Tensor, axis: int) -> Tensor:
         it = self.intervention
@@ -355,25 +363,29 @@ def replaced(site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
 class MeanActivations:
     """Means over held-out data of the units at sites, kept until a weight changes."""
 
-    def __init__(self, models: Mapping[str, nn.Module], run: Callable[[], object]) -> None:
-        """`run` passes the held-out data through the models."""
-        self._models, self._run = models, run
-        self._version = -1
+    def __init__(self, models: Mapping[str, nn.Module], runs: Sequence[Callable[[], object]], version: Callable[[], object]) -> None:
+        """`runs` pass data through the models, the second for what the first does not reach; `version` is another one whenever the
+        weights are."""
+        self._models, self._runs, self._version_now = models, runs, version
+        self._version: object = None
         self._known: dict[tuple[nn.Module, tuple[int, int] | None], Tensor] = {}
 
     def __call__(self, sites: list[Site]) -> list[Tensor]:
         """(C,) each. Raises `SettingsError` for a site that the held-out data do not pass."""
-        version = weights_version(self._models)
+        version = self._version_now()
         if version != self._version:
             self._known, self._version = {}, version
-        missing = [site for site in sites if (site.module, site.columns) not in self._known]
-        if missing:
-            with recorded(missing) as found:
-                self._run()
-            for site, passes in zip(missing, found, strict=True):
-                if not passes or not passes[0].is_floating_point():
-                    raise SettingsError(f"--do: the held-out data do not pass {site.address}, so it has no mean; set it to a number", "do")
-                self._known[site.module, site.columns] = _mean(passes)
+        for run in self._runs:
+            missing = [site for site in sites if (site.module, site.columns) not in self._known]
+            if missing:
+                with recorded(missing) as found:
+                    run()
+                for site, passes in zip(missing, found, strict=True):
+                    if passes and passes[0].is_floating_point():
+                        self._known[site.module, site.columns] = _mean(passes)
+        for site in sites:
+            if (site.module, site.columns) not in self._known:
+                raise SettingsError(f"--do: the held-out data do not pass {site.address}, so it has no mean; set it to a number", "do")
         return [self._known[site.module, site.columns] for site in sites]
 
 
@@ -384,7 +396,7 @@ def _mean(passes: list[Tensor]) -> Tensor:
 
 
 def weights_version(models: Mapping[str, nn.Module]) -> int:
-    """Another number after any weight was written in place, as optimisers and loading do."""
+    """Another number after any weight was written in place, as loading does. A fused optimiser does so without a trace."""
     return sum(tensor._version for model in models.values() for tensor in (*model.parameters(), *model.buffers()))
 
 

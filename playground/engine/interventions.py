@@ -83,6 +83,8 @@ def parse_lasting(text: str) -> tuple[Intervention, ...]:
     except SettingsError as error:
         raise SettingsError(str(error).replace("--do", "--train-with", 1), "train_with") from None
     for each in found:
+        if each.kind == "skip" and ".head." in each.part:
+            raise SettingsError(f"--train-with {each}: a head is not skipped; set it to 0", "train_with")
         if each.kind not in ("set", "scale", "add", "skip"):
             raise SettingsError(f"--train-with {each}: training runs with =NUMBER, *NUMBER, +NUMBER or =skip alone", "train_with")
     return found

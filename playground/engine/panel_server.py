@@ -93,12 +93,15 @@ def panel_of(task: Task[Any], card: PanelCard, options: dict[str, Any]) -> AnyPa
             answer = asked(checked)
             if not interventions:
                 return answer
+            changed, idle = answer, ""
             try:
                 with task.touched(interventions, of_other_input):
                     changed = asked(checked)
-            except NotReached:
-                return unaffected(answer)
-            return beside(answer, changed, len(interventions))
+            except NotReached as error:
+                if error.all:
+                    return unaffected(answer)
+                idle = str(error).removeprefix("--do ")
+            return beside(answer, changed, len(interventions), idle)
     except (SettingsError, DataError):
         raise
     except Exception as error:  # whatever goes wrong in a panel, such as running out of memory, must not end the training

@@ -228,11 +228,12 @@ class Layers(Panel, frozen=True, kw_only=True):
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame | Layers
 
 
-def beside(before: AnyPanel, after: AnyPanel, interventions: int) -> AnyPanel:
-    """The answer after interventions, with the one before beside it where the kind has room for two."""
+def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = "") -> AnyPanel:
+    """The answer after interventions, with the one before beside it where the kind has room for two. `idle` says which did nothing."""
     said = f"with {interventions} intervention{'s' * (interventions > 1)}"
-    caption = said + (f" · {after.caption}" if after.caption else "")
-    if isinstance(before, Bars) and isinstance(after, Bars) and not after.second:
+    caption = " · ".join(part for part in (said, idle, after.caption) if part)
+    distinct = isinstance(before, Bars) and len(set(before.labels)) == len(before.labels)  # two words may be written alike
+    if isinstance(before, Bars) and isinstance(after, Bars) and not after.second and distinct:
         known = dict(zip(before.labels, before.values, strict=True))
         second = [known.get(label, math.nan) for label in after.labels]  # unknown where the answer before did not name it
         return msgspec.structs.replace(after, second=second, names=["with interventions", "without"], caption=caption)

@@ -72,6 +72,8 @@ class Task(ABC, Generic[S]):
         self.not_finite = torch.zeros((), device=device)
         """1 on the device once a loss or gradient was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
         self._one = torch.ones((), device=device)
+        self._updates = 0
+        """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: hooks.MeanActivations | None = None
         self._trained_with: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -122,11 +124,13 @@ class Task(ABC, Generic[S]):
         if not can_look:
             watched = loss.detach() + norm
             torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+            self._updates += 1
             step_where_finite(optimizer, parameters, self.not_finite)
             return metrics
         if not math.isfinite(norm) or self.not_finite.item():
             self.not_finite.fill_(1)
             return metrics
+        self._updates += 1
         optimizer.step()
         return metrics
 
@@ -159,6 +163,16 @@ class Task(ABC, Generic[S]):
         """Pass real data through every model once, for whoever records what goes through them: what `measure` passes, by default."""
         self.measure()
 
+    @property
+    def version(self) -> tuple[object, ...]:
+        """Another one whenever an answer about the model may be another: what is derived from the weights is kept by it."""
+        return self.step, self._updates, hooks.weights_version(self.models), self.settings.train_with
+
+    @property
+    def _passes(self) -> tuple[Callable[[], object], ...]:
+        """What passes data through the models: held-out data first, and for what these do not reach `pass_through`."""
+        return (self.measure,) if type(self).pass_through is Task.pass_through else (self.measure, self.pass_through)
+
     def train_with(self) -> None:
         """Put the interventions of the setting `train_with` to work for good, in place of earlier ones. Raises `SettingsError`."""
         interventions = parse(self.settings.train_with)
@@ -169,16 +183,20 @@ class Task(ABC, Generic[S]):
         self._trained_with = []
         try:
             with looking(self):
-                run = None if isinstance(self.dataset, Missing) else self.measure
-                self._trained_with = hooks.attach(self.models, interventions, run)
+                self._trained_with = hooks.attach(self.models, interventions, () if isinstance(self.dataset, Missing) else self._passes)
         except SettingsError as error:
             raise SettingsError(str(error).replace("--do", "--train-with", 1), "train_with") from None
+        except DataError:
+            raise
+        except (ArithmeticError, RuntimeError, ValueError) as error:  # such as numbers that no distance can be taken of
+            words = f"--train-with {self.settings.train_with[:80]}: the model cannot be measured with it ({error})"
+            raise SettingsError(words, "train_with") from error
 
     @contextlib.contextmanager
     def touched(self, interventions: tuple[Intervention, ...], recordings: hooks.Recordings | None = None) -> Iterator[None]:
         """Within it every forward pass is one with these interventions; the weights stay as they are. Raises `SettingsError`."""
         if self._means is None:
-            self._means = hooks.MeanActivations(self.models, self.measure)
+            self._means = hooks.MeanActivations(self.models, self._passes, lambda: self.version)
         with hooks.applied(self.models, interventions, self._means, recordings):
             yield
 

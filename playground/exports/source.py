@@ -54,9 +54,15 @@ class Source:
         return self.checked(card, origin.all_settings(checkpoint))
 
     def checked(self, card: Card, values: dict[str, Any]) -> Settings:
-        """Settings of these values. Raises `SettingsError`, also for code to import that nobody has agreed to."""
+        """Settings of these values. Raises `SettingsError`, also for code to import that nobody has agreed to, and for interventions."""
         own_code = agreed(card, values, self.text, trusted=self.trust_code)
-        return make(card.settings, without_code(card.settings, values) | own_code, lenient=True)
+        settings = make(card.settings, without_code(card.settings, values) | own_code, lenient=True)
+        if settings.train_with:
+            raise SettingsError(
+                f"{self.text[:200]} was trained with interventions ({settings.train_with[:80]}), which nothing exported would have; "
+                "export a run without --train-with"
+            )
+        return settings
 
     def task(self) -> tuple[Card, Task[Any]]:
         """The model with its weights, on the CPU and in eval mode."""

@@ -208,6 +208,8 @@ def health(task: Task[Any]) -> Health:
     gradients, words = gradients_of(task, values, name)
     updates: dict[Tensor, Tensor] = {}
     for optimizer, group, parameter in _trained(task):
+        if task.step and not optimizer.state.get(parameter) and ({"betas", "alpha"} & group.keys() or group.get("momentum")):
+            continue  # a model without its optimiser's memory: its next update is not the one that this would be
         gradient = memory_of(optimizer, group, parameter)
         if gradient is None:
             gradient = gradients.get(parameter)
@@ -402,17 +404,19 @@ def matrices(module: nn.Module) -> list[Tensor]:
 
 
 def effective_rank(matrix: Tensor) -> float:
-    """exp of the entropy of the normalised singular values (Roy and Vetterli, 2007): from 1 to the smaller side."""
+    """exp of the entropy of the normalised singular values (Roy and Vetterli, 2007): from 1 to the smaller side; 0 of a matrix of zeros."""
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     gram = tall.double().T @ tall.double()
     values = torch.linalg.eigvalsh(gram.cpu()).clamp_min(0).sqrt()
-    shares = values / values.sum().clamp_min(1e-300)
+    if not values.sum():
+        return 0.0
+    shares = values / values.sum()
     return float(torch.special.entr(shares).sum().exp())
 
 
 def ranks(task: Task[Any]) -> dict[str, list[tuple[float, int]]]:
     """Effective rank and smaller side of each matrix, by its module's address; kept until a weight changes."""
-    version = hooks.weights_version(task.models)
+    version = task.version
     known = _ranks.get(task)
     if known is None or known[0] != version:
         found = {
@@ -423,4 +427,4 @@ def ranks(task: Task[Any]) -> dict[str, list[tuple[float, int]]]:
     return known[1]
 
 
-_ranks: weakref.WeakKeyDictionary[Task[Any], tuple[int, dict[str, list[tuple[float, int]]]]] = weakref.WeakKeyDictionary()
+_ranks: weakref.WeakKeyDictionary[Task[Any], tuple[object, dict[str, list[tuple[float, int]]]]] = weakref.WeakKeyDictionary()

@@ -60,7 +60,7 @@ class Microscope:
         if not options.module and heads:
             return self._heads(list(heads), kind, without, options.group)
         part = options.module or layer.first(self.task)
-        site = hooks.find(self.task.models, part)
+        site = hooks.find(self.task.models, part, "module")
         with hooks.recorded([site]) as [passes]:
             self.task.measure()
         if not passes:

@@ -87,6 +87,8 @@ def patch_map(
     given = corrupted(1)[0]
     other = int(given.index_fill(0, torch.tensor(answer, device=given.device), -torch.inf).argmax())
     whole, none = (float(logits[answer] - logits[other]) for logits in (wanted, given))
+    if not (math.isfinite(whole) and math.isfinite(none)):
+        raise SettingsError(f"--answer {label(answer)}: the model never answers with it; name another word", "answer")
     spans = [_spans(axis, sum(number == which for _, which in places), models) for number, axis in enumerate(axes)]
     columns = ["all", *(_label(axis, span) for axis, parts in zip(axes, spans, strict=True) for span in parts)]
     grid = torch.full((len(places), len(columns)), torch.nan)

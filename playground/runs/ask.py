@@ -64,7 +64,7 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
             name, _ = origin.at_step(start) or (start, 0)
             if not is_run(runs_dir, name):
                 raise SettingsError(f"{start} has one checkpoint; only runs have several")
-            put(task, steps.nearest(RunDirectory(runs_dir / name), step))
+            put(task, steps.nearest(RunDirectory(runs_dir / name), step, state=True))
 
         serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS, rewind)
     remove_explored(directory.path)  # not after an error: the screen reads the log, and removes it

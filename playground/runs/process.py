@@ -30,7 +30,7 @@ from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Hel
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
 from dlplay.engine.recorder import Progress, Write
-from dlplay.engine.settings import Settings, SettingsError, fields, make, show, to_dict, without_code
+from dlplay.engine.settings import Settings, SettingsError, change, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
 from dlplay.runs import origin
@@ -227,6 +227,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     _load_optimizers(task, checkpoint)
+    _take_interventions(task, checkpoint)
     task.step = int(checkpoint.step)
     return task
 
@@ -235,7 +236,19 @@ def put(task: Task[Any], checkpoint: Checkpoint) -> None:
     """Another checkpoint of the same run into a task that is asked and not trained. Raises `CheckpointError`."""
     _load_weights(task, checkpoint)
     _load_optimizers(task, checkpoint)
+    _take_interventions(task, checkpoint)
     task.step = int(checkpoint.step)
+
+
+def _take_interventions(task: Task[Any], checkpoint: Checkpoint) -> None:
+    """Those that the checkpoint was trained with: they are a part of the model, and may have changed during the run."""
+    trained_with = str(_table(checkpoint, "settings").get("train_with", ""))
+    try:
+        if trained_with != task.settings.train_with:
+            task.settings = change(task.settings, "train_with", trained_with)
+            task.train_with()
+    except SettingsError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
 
 
 def _load_optimizers(task: Task[Any], checkpoint: Checkpoint) -> None:

@@ -22,6 +22,7 @@ from dlplay.architectures.convnet.task import ConvNetTask, channel_statistics
 from dlplay.data.augmentation import augment
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
+from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.state import flatten, unflatten
@@ -523,10 +524,13 @@ def test_the_products_of_a_cell_sum_to_the_number_in_the_map(layer: int, pooling
     maps: ImageGrid = ask(task, "maps", layer=layer, after="convolution", image=5)
     values = maps.images.numpy()[2]
     shown: ImageGrid = ask(task, "cell", layer=layer, output=2, row=1, column=0, image=5)
-    said = float(shown.caption.split(" = ")[-1].split(" ")[0] if norm == "none" else shown.caption.split("all of them ")[1].split(" ")[0])
+    said = float(shown.caption.split(" = ")[-1].split(" ")[0] if norm == "none" else shown.caption.split("over all is ")[1].split(" ")[0])
     assert said == pytest.approx(float(values[1, 0]), abs=2e-3)
     window, kernel, product = shown.images.numpy()
     assert np.allclose(window * kernel, product)
+    touched = panel_of(task, card.panel("cell"), {"layer": layer, "output": 2, "do": f"blocks.{layer}.convolution[2]=0"})
+    assert "in the map stands 0.000" in touched.caption
+    assert "in the map stands" not in shown.caption
     strongest: ImageGrid = ask(task, "cell", layer=layer, output=2, image=5)
     row, column = np.unravel_index(values.argmax(), values.shape)
     assert strongest.figure.endswith(f"cell {row},{column}")

@@ -158,3 +158,21 @@ def test_ablations_of_one_class_are_measured_on_its_examples_alone(build: Callab
     with looking(task), task.touched(parse(shown.figure.partition("[")[0] + "[0]=0")):
         touched = task.measure().values
     assert shown.values[0] == pytest.approx(float((touched - probe.values)[at].mean()), abs=1e-6)
+
+
+def test_a_mean_is_that_of_the_weights_of_now(build: Callable[..., Task[Any]], card: Card) -> None:
+    """Fused optimisers write weights without leaving a trace in PyTorch's own count."""
+    task = build()
+    panel = card.panel("effect")
+    part = parts(task)[-1]
+    asked = {"do": f"{part}=mean"}
+    panel_of(task, panel, asked)
+    before = task.weights()
+    before = {name: value.clone() for name, value in before.items()}
+    for _ in range(60):
+        step(task)
+    if not differences(before, task.weights()):
+        return  # a DQN whose buffer is not full yet
+    kept = panel_of(task, panel, asked)
+    task._means = None
+    assert panel_of(task, panel, asked) == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -212,16 +213,20 @@ class ConvNetPanels:
         side, (stride, _), (padding, _) = kernel.shape[-1], convolution.stride, _pair(convolution.padding)
         padded = F.pad(before[0], [padding] * 4)
         window = padded[:, row * stride : row * stride + side, column * stride : column * stride + side]  # (C, k, k)
-        product = window * kernel
+        product, written = window * kernel, float(maps[options.layer].convolution[0, output, row, column])
         channel = int(product.sum((1, 2)).abs().argmax())
         total, bias = float(product.sum()), 0.0 if convolution.bias is None else float(convolution.bias[output])
         summed = f"{total:.3f}" + (f" {bias:+.3f} (bias) = {total + bias:.3f}" if convolution.bias is not None else "")
+        # what an intervention on the convolution has made of the sum
+        changed = "" if math.isclose(written, total + bias, rel_tol=1e-3, abs_tol=1e-3) else f"in the map stands {written:.3f}"
         return ImageGrid(
             images=Array.of(torch.stack([part[channel] for part in (window, kernel, product)]).float().cpu()),
             labels=["window", "kernel", f"product, sum {float(product[channel].sum()):.3f}"],
             signed=True,
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
-            caption=f"input channel {channel} of {len(kernel)} is shown; over all of them {summed}" + (f" · {words}" if words else ""),
+            caption=" · ".join(
+                part for part in (f"channel {channel} of {len(kernel)} is shown, the sum over all is {summed}", changed, words) if part
+            ),
         )
 
     def _target(self, options: SaliencyTarget, logits: Tensor) -> int:

@@ -127,17 +127,21 @@ class GPTTask(Task[GPTSettings]):
     def probe(self) -> Probe:
         """The mean loss of each of the first windows of the held-out text."""
         present(self.text)
-        count, length = probe_shape(self.parameters, self.settings.block_size)
-        length = min(length, (len(self.held_out) - 1) // 2)
+        count, length = self._probe_shape()
         windows = self.held_out.unfold(0, length + 1, length)[:count]  # (windows, T + 1)
         logits = self.model(windows[:, :-1])  # (windows, T, V)
         losses = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
         return Probe(losses.mean(dim=1), "loss (nats per token)")
 
     def probed(self, numbers: Sequence[int]) -> list[list[str]]:
-        block = self.settings.block_size
-        starts = [number * block for number in numbers]
-        return [[self.tokenizer.label(token) for token in self.held_out[start : start + block].tolist()] for start in starts]
+        _, length = self._probe_shape()
+        starts = [number * length for number in numbers]
+        return [[self.tokenizer.label(token) for token in self.held_out[start : start + length].tolist()] for start in starts]
+
+    def _probe_shape(self) -> tuple[int, int]:
+        """Windows that `probe` reads, and their tokens."""
+        count, length = probe_shape(self.parameters, self.settings.block_size)
+        return count, min(length, (len(self.held_out) - 1) // 2)
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)
