@@ -87,7 +87,7 @@ class Evidence:
     """All its steps are done."""
     not_finite: bool = False
     layers: tuple[LayerHealth, ...] = ()
-    """As of its middle, where the learning rate is still high; of the last checkpoint if there is no other."""
+    """Of the last checkpoint, the updates at the learning rate as it was set."""
 
     def final(self, name: str) -> float | None:
         """The last value on held-out data."""

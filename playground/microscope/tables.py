@@ -60,7 +60,8 @@ def health_table(task: Task[Any]) -> Table:
         rows=rows,
         right=[2, 3, 4, 5, 6, 7, 8],
         figure=f"update/weight {max(ratios):.1e}" if ratios else "",
-        caption=f"gradients {found.gradients_of}" + ("" if task.step else " · untrained"),
+        caption=f"gradients {found.gradients_of} · updates {_at_rate(task) if ratios else 'unknown: no optimiser state is here'}"
+        + ("" if task.step else " · untrained"),
     )
 
 
@@ -95,3 +96,9 @@ def _learning(found: Learning | None) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2e}"
+
+
+def _at_rate(task: Task[Any]) -> str:
+    """The rates that the updates are at: of a model that was opened the highest, of one that trains those of its last step."""
+    rates = {f"{group['lr']:.3g}" for optimizer in task.optimizers.values() for group in optimizer.param_groups}
+    return f"at lr {', '.join(sorted(rates))}"
