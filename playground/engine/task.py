@@ -173,6 +173,10 @@ class Task(ABC, Generic[S]):
         """What passes data through the models: held-out data first, and for what these do not reach `pass_through`."""
         return (self.measure,) if type(self).pass_through is Task.pass_through else (self.measure, self.pass_through)
 
+    def copies(self) -> Sequence[dict[str, nn.Module]]:
+        """Copies of the models, by the models' names, that training computes with as well: a target network. None by default."""
+        return ()
+
     def train_with(self) -> None:
         """Put the interventions of the setting `train_with` to work for good, in place of earlier ones. Raises `SettingsError`."""
         interventions = parse(self.settings.train_with)
@@ -184,6 +188,8 @@ class Task(ABC, Generic[S]):
         try:
             with looking(self):
                 self._trained_with = hooks.attach(self.models, interventions, () if isinstance(self.dataset, Missing) else self._passes)
+                for models in self.copies():
+                    self._trained_with += hooks.attach(models, interventions, ())
         except SettingsError as error:
             raise SettingsError(str(error).replace("--do", "--train-with", 1), "train_with") from None
         except DataError:

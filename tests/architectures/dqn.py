@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -579,3 +580,17 @@ def trained(preset: str, seed: int = 0) -> Any:
         task.train_step()
         task.step += 1
     return task
+
+
+def test_an_intervention_that_is_trained_with_acts_on_the_target_network_as_well() -> None:
+    task = build(**SMALL | {"train_with": "body.0[0]=3"})
+    task.train_with()
+    with torch.no_grad():
+        observations = torch.from_numpy(task.envs.observations)
+        assert torch.equal(task.q_network(observations), task.target_network(observations))
+        task.target_network.body[0].weight.add_(1.0)
+        touched = task.target_network.body[0](observations)
+    assert bool((touched[:, 0] == 3).all())
+    task.change(dataclasses.replace(task.settings, train_with=""))
+    task.train_with()
+    assert not any(module._forward_hooks for net in (task.q_network, task.target_network) for module in net.modules())

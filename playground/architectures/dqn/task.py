@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlplay.architectures.dqn.env.preprocessing import centre_and_reach
 from dlplay.architectures.dqn.env.registry import find, time_limit
@@ -267,6 +267,9 @@ class DQNTask(Task[DQNSettings]):
         seeds = episode_seeds(self.settings.seed, 2, PROBED_EPISODES)
         rollouts = self.evaluator.run(seeds, self.policy.actions, self.settings.gamma)
         return Probe(torch.from_numpy(rollouts.returns).float().to(self.device), "return", "higher")
+
+    def copies(self) -> list[dict[str, nn.Module]]:
+        return [{"net": self.target_network}]
 
     def pass_through(self) -> None:
         """The newest observations of the replay buffer, or those of now where it is empty."""
