@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlplay.commands.parameters import USAGE, Ascii, Rooms, RunsDir, refuse
 from dlplay.runs import directory
 from dlplay.web import DRIVER
-from dlplay.widgets.drawing.glyphs import Characters
+
+if TYPE_CHECKING:  # with it come the widgets, and textual with them: the help needs neither
+    from dlplay.widgets.drawing.glyphs import Characters
 
 _checked: list[bool] | None = None
 """Where it is told that a screen would be opened, while command lines are only checked."""
