@@ -216,6 +216,8 @@ class SweepScreen(Modal[tuple[str, dict[str, Any]] | None]):
             self.call_after_refresh(self._draw)
 
     def _draw(self) -> None:
+        if not self.query(Trials):  # the screen is being taken down
+            return
         report = self.report
         card = architectures.cards().get(report["architecture"])
         charts = card.all_charts if card is not None else ()
