@@ -269,3 +269,11 @@ def test_it_says_so_when_the_advice_did_not_help(
     found, said = verdict(without, with_it, better)
     assert found is helped
     assert words in said
+
+
+def test_one_bump_at_the_end_of_a_run_that_was_cut_off_is_no_overfitting() -> None:
+    values = RISING.values.copy()
+    best = int(values.argmin())
+    cut = Curve(RISING.steps[: best + 2], values[: best + 2])
+    assert rules.overfitting(but(held_out={"test_loss": RISING})) is not None
+    assert rules.overfitting(but(held_out={"test_loss": cut})) is None

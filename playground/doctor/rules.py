@@ -176,6 +176,10 @@ def batch_too_small(evidence: Evidence) -> Diagnosis | None:
 # --- what is reached --------------------------------------------------------------------------------------------------------------
 
 
+LATER = 3
+"""Evaluations after the best one, none of which came back to it: a single bump is none."""
+
+
 def overfitting(evidence: Evidence) -> Diagnosis | None:
     """The held-out loss rises while the training loss falls."""
     if evidence.pair is None or not evidence.pair[0]:
@@ -186,7 +190,7 @@ def overfitting(evidence: Evidence) -> Diagnosis | None:
     at = int(held_out.values.argmin())
     best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
     gain = float(held_out.values[0]) - best
-    if gain <= 0 or last < best + RISE * gain:
+    if len(held_out) - 1 - at < LATER or gain <= 0 or last < best + RISE * gain:
         return None
     then = train.values[train.steps <= held_out.steps[at]]
     before = float(then[-max(1, len(train) // 20) :].mean()) if len(then) else float(train.values[0])
