@@ -229,7 +229,7 @@ def test_several_are_done_one_after_the_other(gpt: GPT) -> None:
         ("nonsense=0", "parts are net, tokens"),
         ("blocks.0.head.2=0", "its heads are 0 to 1"),
         ("blocks.head.0=0", "has several attentions"),
-        ("blocks.0[8]=0", "there is no unit of blocks.0 8; there are 8, from 0 to 7"),
+        ("blocks.0[8]=0", "there is no unit 8 of blocks.0; there are 8, from 0 to 7"),
         ("blocks.0[3:3]=0", "is empty"),
         ("blocks.0@9=0", "nothing passed through"),
         ("blocks.0.head.0=skip", "a head is not skipped"),

@@ -106,7 +106,7 @@ def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:
     assert after["kind"] == "bars"
     values = {row["label"]: row["value"] for row in before["rows"]}
     assert after["second"] == pytest.approx([values[row["label"]] for row in after["rows"]])
-    assert after["names"] == ["with interventions", "without"]
+    assert after["names"] == ["with", "without"]
     assert {row["label"]: row["value"] for row in after["rows"]} != values
     prompt = ["gpt", "--headless", "--prompt", "the value of", "--do", "blocks.0=0; blocks.1=0", "--json"]
     assert None in json.loads(dlplay(*prompt).out)["second"]  # of words that were not named before
@@ -149,3 +149,16 @@ def test_what_was_trained_with_interventions_is_not_exported_without_them(dlplay
     assert dlplay(*train, *runs).status == 0
     refused = dlplay("export", "one", "--to", "torch", str(tmp_path / "out"), *runs)
     assert (refused.status, "was trained with interventions (blocks.0.convolution=0)" in refused.err) == (2, True)
+
+
+async def test_the_keys_of_the_dialog_are_seen_in_a_small_window(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="convnet", explore=True) as (app, pilot):
+        await until(lambda: app.tab.link._client is not None)
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        for unit in range(8):
+            app.screen.query_one(Input).value = f"blocks.0.convolution[{unit}]=mean"
+            await pilot.press("enter")
+        await until(lambda: "none" in screen_text(app))
+        wanted = ("remove all", "train with these", "esc ", "blocks.0.convolution[0]=mean", "95 % interval", "360 held-out examples")
+        await until(lambda: all(word in screen_text(app) for word in wanted))

@@ -249,7 +249,7 @@ class _Done:
     def _changed(self, values: Tensor) -> Tensor:
         """Values (B, …, C) or (B, C, H, W) after the intervention; a copy."""
         it, axis = self.intervention, unit_axis(values)
-        units = torch.tensor(indices(it.units, values.shape[axis], f"unit of {self.site.address}"), device=values.device)
+        units = torch.tensor(indices(it.units, values.shape[axis], self.site.address), device=values.device)
         mask = torch.zeros(values.shape[axis], dtype=torch.bool, device=values.device).index_fill_(0, units, True)
         mask = mask.view([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
         if it.positions:

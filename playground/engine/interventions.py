@@ -139,15 +139,15 @@ def _ranges(ranges: tuple[Range, ...]) -> str:
     return ",".join(str(first) if end is None else f"{first}:{end}" for first, end in ranges)
 
 
-def indices(ranges: tuple[Range, ...], count: int, what: str) -> list[int]:
-    """The positions that ranges mean among `count`; all without ranges. Raises `SettingsError` for one that is not there."""
+def indices(ranges: tuple[Range, ...], count: int, where: str) -> list[int]:
+    """The units that ranges mean among the `count` of an address; all without ranges. Raises `SettingsError` for one that is not there."""
     if not ranges:
         return list(range(count))
     found: dict[int, None] = {}
     for first, end in ranges:
         for index in [first] if end is None else range(first, end):
             if not -count <= index < count:
-                raise SettingsError(f"--do: there is no {what} {index}; there are {count}, from 0 to {count - 1}", "do")
+                raise SettingsError(f"--do: there is no unit {index} of {where}; there are {count}, from 0 to {count - 1}", "do")
             found[index % count] = None
     if not found:
         raise SettingsError(f"--do: [{_ranges(ranges)}] is empty; a range ends before its second number", "do")

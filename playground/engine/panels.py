@@ -236,7 +236,7 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = ""
     if isinstance(before, Bars) and isinstance(after, Bars) and not after.second and distinct:
         known = dict(zip(before.labels, before.values, strict=True))
         second = [known.get(label, math.nan) for label in after.labels]  # unknown where the answer before did not name it
-        return msgspec.structs.replace(after, second=second, names=["with interventions", "without"], caption=caption)
+        return msgspec.structs.replace(after, second=second, names=["with", "without"], caption=caption)
     return msgspec.structs.replace(after, caption=caption)
 
 

@@ -48,8 +48,8 @@ class Microscope:
             rows.append(["all of them", *_compared(without, self._with(*interventions))])
         count = len(without.values)
         examples = f"{count} held-out examples" if count > 1 else "all held-out data as one number, so there is no interval"
-        columns = ["intervention", f"held-out {without.name}", "difference", "95 % interval"]
-        return Table(columns=columns, rows=rows, right=[1, 2, 3], figure=rows[-1][2], caption=examples)
+        columns = ["intervention", "held-out", "difference", "95 % interval"]
+        return Table(columns=columns, rows=rows, right=[1, 2, 3], figure=rows[-1][2], caption=f"{without.name} · {examples}")
 
     def ablations(self, options: Ablations) -> AnyPanel:
         """The mean change of the held-out measure without each part."""

@@ -225,7 +225,7 @@ class ConvNetPanels:
             signed=True,
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
             caption=" · ".join(
-                part for part in (f"channel {channel} of {len(kernel)} is shown, the sum over all is {summed}", changed, words) if part
+                part for part in (f"sum over {_channels(len(kernel))} {summed}; shown is channel {channel}", changed, words) if part
             ),
         )
 
@@ -269,3 +269,7 @@ class ConvNetPanels:
 def _pair(padding: str | tuple[int, ...]) -> tuple[int, int]:
     assert not isinstance(padding, str)
     return padding[0], padding[1]
+
+
+def _channels(count: int) -> str:
+    return f"{count} input channel{'s' * (count > 1)}"

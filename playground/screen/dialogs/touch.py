@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 from textual import work
@@ -20,6 +20,8 @@ from dlplay.screen.line_input import LineInput
 from dlplay.screen.touches import Touches
 from dlplay.widgets import TableView
 
+AROUND = 20
+"""Rows of the dialog without its table."""
 EXAMPLES = "=0  =mean  *2  +0.5  ~0.1 (noise)  =skip  =from prompt: another text"
 
 
@@ -28,8 +30,7 @@ class TouchDialog(Dialog[None]):
 
     DEFAULT_CSS = """
     TouchDialog .dialog { width: 96; }
-    TouchDialog LineInput { margin: 1 0; }
-    TouchDialog TableView { height: 9; }
+    TouchDialog LineInput { margin: 1 0 0 0; background: $boost; }
     TouchDialog #touch-words { height: auto; min-height: 1; color: $text-error; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,7 +63,7 @@ class TouchDialog(Dialog[None]):
         super().__init__()
         self._touches, self._address = touches, address
         self._ask, self._changed, self._train_with, self._saved = ask, changed, train_with, saved
-        self._line = LineInput(address, placeholder="blocks.0.feed_forward[17]=0", select_on_focus=False)
+        self._line = LineInput(address, placeholder="blocks.0.feed_forward[17]=0", select_on_focus=False, compact=True)
         self._table = TableView(empty="no interventions: the model is as it was trained")
         self._words = Static(id="touch-words")
 
@@ -126,7 +127,7 @@ class TouchDialog(Dialog[None]):
         """What the interventions cost. One that the model refuses is taken back."""
         asked = self._touches.text
         if not asked:
-            self._table.show([], [])
+            self._show([], [])
             return
         try:
             panel = await self._ask("effect", {"do": asked})
@@ -136,7 +137,13 @@ class TouchDialog(Dialog[None]):
                 self._changed()
             return
         if isinstance(panel, Table) and self._touches.text == asked:
-            self._table.show(panel.columns, panel.rows, panel.right)
+            self._words.update(Content.styled(panel.caption, "$text-muted"))
+            self._show(panel.columns, panel.rows, panel.right)
+
+    def _show(self, columns: list[str], rows: list[list[str]], right: Sequence[int] = ()) -> None:
+        """As many rows as there are, within what a small window has beside the keys; the rest is scrolled to."""
+        self._table.styles.height = min(len(rows) + 2, max(3, self.size.height - AROUND))
+        self._table.show(columns, rows, right)
 
 
 def address_of(touches: str, options: dict[str, Any], figure: str) -> str:
