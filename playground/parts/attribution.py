@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from dlplay.data.tokens import Tokenizer
 from dlplay.engine import hooks
 from dlplay.engine.panels import Array, Table
+from dlplay.parts.prompts import ReadPrompt, answer_token
 
 MOST = 200
 """Parts that are listed one by one."""
@@ -53,6 +55,30 @@ def to_logit(parts: Mapping[str, Tensor], residual: Tensor, norm: nn.LayerNorm, 
     found["final norm's bias"] = float(norm.bias.double() @ embedding.double())
     missing = logit - sum(found.values())
     return found | ({"interventions": missing} if abs(missing) > ROUNDING * max(1.0, abs(logit)) else {})
+
+
+def of_token(
+    parts: Mapping[str, Tensor],
+    residual: Tensor,
+    norm: nn.LayerNorm,
+    embedding: Tensor,
+    logits: Tensor,
+    tokenizer: Tokenizer,
+    asked: str,
+    prompt: ReadPrompt,
+    place: int,
+) -> Table:
+    """The panel: what the parts of the `residual` stream (C,) at a `place` of the prompt add to the logit of the token that was asked for,
+    of the `logits` (V,); `embedding` (V, C) is the output's."""
+    answer, remark = answer_token(logits, tokenizer, asked)
+    return table(
+        to_logit(parts, residual, norm, embedding[answer], float(logits[answer])),
+        word=tokenizer.label(answer),
+        logits=logits,
+        answer=answer,
+        caption=prompt.caption(f"after {tokenizer.label(prompt.ids[place])}"),
+        remark=" · ".join(filter(None, [prompt.remark, remark])),
+    )
 
 
 def table(found: Mapping[str, float], *, word: str, logits: Tensor, answer: int, caption: str, remark: str) -> Table:

@@ -6,6 +6,7 @@ from dlplay.architectures.gpt.presets import PRESETS
 from dlplay.architectures.gpt.settings import AttentionHead, GPTSettings
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
+from dlplay.parts.circuit_cards import DECODER_HEADS, attribution
 from dlplay.parts.prompt_options import Neighbours, NextAnswer, NextWord, Passage, PatchedPrompt, TokenOfPrompt
 
 card = Card(
@@ -102,26 +103,8 @@ card = Card(
             "Words that are used alike get similar embeddings. Before training the neighbours are random.",
             Neighbours,
         ),
-        PanelCard(
-            "heads",
-            "Heads",
-            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
-            "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
-            "does not say that it does nothing. Mean attention over held-out text: previous, to the token before; first, to the first "
-            "one, where a head rests that finds nothing; same token, to earlier copies of the token. Induction, to what followed an "
-            "earlier copy, is measured on random tokens of which 4 to 8 at a time are read twice (Olsson et al., 2022). The last row is "
-            "attention spread evenly. A head's name is its address: it can be typed into an intervention.",
-        ),
-        PanelCard(
-            "attribution",
-            "Logit attribution",
-            "What every head, feed-forward layer and embedding adds to the logit of the next word.",
-            "The residual stream is a sum of what all parts wrote into it, and the final norm (its scale kept) and the output head map it "
-            "to logits: so the logit of a word is a sum over the parts (Wang et al., 2022). What a part adds by way of later layers "
-            "counts as theirs. All logits together can be shifted without an effect: compare with the mean logit in the caption.",
-            NextAnswer,
-            rows=10,
-        ),
+        DECODER_HEADS,
+        attribution(NextAnswer),
         PanelCard(
             "patching",
             "Activation patching",

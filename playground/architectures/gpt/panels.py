@@ -106,19 +106,10 @@ class GPTPanels:
         place, idx = prompt.place(options.token), self._batch(prompt)
         residual, parts = attribution.added({"gpt": self.model}, lambda: self.model.residuals(idx)[-1], place)
         logits = self.model.head(residual)[0, place]  # (V,)
-        answer, remark = prompts.answer_token(logits, self.tokenizer, options.answer)
         embeddings = {"token embedding": self.model.tokens(idx)[0, place], "position embedding": self.model.positions.weight[place]}
-        found = attribution.to_logit(
-            embeddings | parts, residual[0, place], self.model.norm, self.model.tokens.weight[answer], float(logits[answer])
-        )
-        return attribution.table(
-            found,
-            word=self.tokenizer.label(answer),
-            logits=logits,
-            answer=answer,
-            caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
-            remark=" · ".join(filter(None, [prompt.remark, remark])),
-        )
+        norm, output = self.model.norm, self.model.tokens.weight
+        whole = residual[0, place]
+        return attribution.of_token(embeddings | parts, whole, norm, output, logits, self.tokenizer, options.answer, prompt, place)
 
     def patching(self, options: PatchedPrompt) -> HeatMap:
         """How much of the answer comes back when a corrupted prompt gets the clean one's activations, layer by position."""

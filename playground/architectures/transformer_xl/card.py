@@ -18,6 +18,7 @@ from dlplay.architectures.transformer_xl.settings import (
 )
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
+from dlplay.parts.circuit_cards import DECODER_HEADS, attribution
 
 card = Card(
     name="transformer-xl",
@@ -140,26 +141,8 @@ card = Card(
             "random.",
             Neighbours,
         ),
-        PanelCard(
-            "heads",
-            "Heads",
-            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
-            "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
-            "does not say that it does nothing. Mean attention over held-out text: previous, to the token before; first, to the first "
-            "one, where a head rests that finds nothing; same token, to earlier copies of the token. Induction, to what followed an "
-            "earlier copy, is measured on random tokens of which 4 to 8 at a time are read twice (Olsson et al., 2022). The last row is "
-            "attention spread evenly. A head's name is its address: it can be typed into an intervention.",
-        ),
-        PanelCard(
-            "attribution",
-            "Logit attribution",
-            "What every head, feed-forward layer and embedding adds to the logit of the next token.",
-            "The residual stream is a sum of what all parts wrote into it, and the final norm (its scale kept) and the output head map it "
-            "to logits: so the logit of a token is a sum over the parts (Wang et al., 2022). What a part adds by way of later layers "
-            "counts as theirs. All logits together can be shifted without an effect: compare with the mean logit in the caption.",
-            Attribution,
-            rows=10,
-        ),
+        DECODER_HEADS,
+        attribution(Attribution),
         PanelCard(
             "patching",
             "Activation patching",

@@ -127,22 +127,10 @@ class TransformerXLPanels:
         place = prompt.place(options.token)
         residual, parts = attribution.added({"xl": self.model}, lambda: self.model.residuals(idx, context.memory)[-1], place)
         logits = self.model.head(residual)[0, place]  # (V,)
-        answer, remark = prompts.answer_token(logits, self.tokenizer, options.answer)
-        found = attribution.to_logit(
-            {"token embedding": self.model.embed(idx)[0, place]} | parts,
-            residual[0, place],
-            self.model.norm,
-            self.model.tokens.weight[answer],
-            float(logits[answer]),
-        )
-        return attribution.table(
-            found,
-            word=self.tokenizer.label(answer),
-            logits=logits,
-            answer=answer,
-            caption=prompt.caption(f"after {self.tokenizer.label(prompt.ids[place])}"),
-            remark=" · ".join(filter(None, [prompt.remark, remark])),
-        )
+        embeddings = {"token embedding": self.model.embed(idx)[0, place]}
+        norm, output = self.model.norm, self.model.tokens.weight
+        whole = residual[0, place]
+        return attribution.of_token(embeddings | parts, whole, norm, output, logits, self.tokenizer, options.answer, prompt, place)
 
     def patching(self, options: PatchedText) -> HeatMap:
         """How much of the answer comes back when a corrupted text gets the clean one's activations, layer by position. What was read before
