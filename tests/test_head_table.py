@@ -126,7 +126,7 @@ def test_the_table_lists_every_head_by_an_address_and_by_its_cost(name: str, sma
     assert ("next" in shown.columns) == (name in ("bert", "seq2seq"))
     measured = task.measure() if task.models else None
     assert measured is not None
-    assert f"over {len(measured.values)} examples" in shown.caption
+    assert f"on {len(measured.values)} held-out examples" in shown.caption
     effect = panel_of(task, CARDS[name].panel("effect"), {"do": f"{listed[0]}=mean"})
     assert isinstance(effect, Table)
     assert float(effect.rows[1][2]) == pytest.approx(costs.heads[listed[0]], rel=0.01, abs=1e-6)

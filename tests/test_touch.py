@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.app import App
 from textual.widgets import Input
 
 from dlplay.engine.interventions import parse
+from dlplay.engine.panels import AnyPanel, Table
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory, saved_interventions
 from dlplay.screen.dialogs.touch import TouchDialog, address_of
@@ -98,6 +102,37 @@ async def test_interventions_are_trained_with_only_when_a_person_asks(tmp_path: 
         await pilot.press("f7")
         await until(lambda: "the next run trains with them" in screen_text(app))
         assert app.tab.form.values["train_with"] == "blocks.0.convolution[3]=0"
+
+
+class Touching(App[None]):
+    """The dialog alone, over a model whose effect is measured when `measured` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured = asyncio.Event()
+        self.touches = Touches()
+        self.touches.add("blocks.0=0")
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        await self.measured.wait()
+        return Table(columns=["intervention"], rows=[["measured"]], caption="loss (nats)")
+
+    async def train_with(self, text: str) -> str:
+        return f"the next run trains with {text}"
+
+    def on_mount(self) -> None:
+        self.push_screen(TouchDialog(self.touches, "", self.ask, lambda: None, self.train_with, lambda: ()))
+
+
+async def test_what_is_said_of_a_key_is_not_overwritten_by_an_effect_that_comes_later() -> None:
+    app = Touching()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        await pilot.press("f7")
+        await until(lambda: "the next run trains with blocks.0=0" in screen_text(app))
+        app.measured.set()
+        await until(lambda: "measured" in screen_text(app))
+        assert "the next run trains with blocks.0=0" in screen_text(app)
 
 
 def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:

@@ -26,12 +26,18 @@ WORDS = 8
 """Words before and after the one that excites a unit most."""
 
 
+def weighted(task: Task[Any]) -> list[hooks.Site]:
+    """The modules without parts that have weights."""
+    named = hooks.modules(task.models).items()
+    return [hooks.Site(path, each) for path, each in named if not list(each.children()) and list(each.parameters(recurse=False))]
+
+
 def first(task: Task[Any]) -> str:
     """Address of the first module without parts that has weights. Raises `SettingsError`."""
-    for address, module in hooks.modules(task.models).items():
-        if not list(module.children()) and list(module.parameters(recurse=False)):
-            return address
-    raise SettingsError("this model has no layer with weights", "module")
+    found = weighted(task)
+    if not found:
+        raise SettingsError("this model has no layer with weights", "module")
+    return found[0].address
 
 
 def shown(task: Task[Any], options: Layer) -> AnyPanel:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from dlplay.microscope.tables import build_table, health_table
 
 MOST_ABLATED = 256
 """Parts that are ablated one after the other, at most."""
+SECONDS = 15.0
+"""Seconds that measuring them may take, about; a few are measured in any case."""
+FEW = 8
 
 
 class Microscope:
@@ -54,35 +59,43 @@ class Microscope:
     def ablations(self, options: Ablations) -> AnyPanel:
         """The mean change of the held-out measure without each part."""
         kind: Any = "mean" if options.by == "mean" else "set"
+        began = time.perf_counter()
         without = self.task.measure()
+        fits = max(FEW, int(SECONDS / (time.perf_counter() - began)))
         self._of_group = _of_group(without, options.group)
-        heads = hooks.heads(self.task.models)
-        if not options.module and heads:
-            return self._heads(list(heads), kind, without, options.group)
-        part = options.module or layer.first(self.task)
-        site = hooks.find(self.task.models, part, "module")
-        with hooks.recorded([site]) as [passes]:
-            self.task.measure()
-        if not passes:
-            raise SettingsError(f"--module {part}: the held-out data do not pass it; the panel anatomy lists what they pass", "module")
+        if not options.module and (heads := self._passed(hooks.heads(self.task.models).values())):
+            return self._heads([site.address for site, _ in heads][:fits], len(heads), kind, without, options.group)
+        named = [hooks.find(self.task.models, options.module, "module")] if options.module else layer.weighted(self.task)
+        passed = self._passed(named)
+        if not passed:
+            words = f"--module {options.module}: the held-out data do not pass it" if options.module else "the held-out data pass no layer"
+            raise SettingsError(f"{words}; the panel anatomy lists what they pass", "module")
+        site, passes = passed[0]
+        part = site.address
         units = passes[0].shape[hooks.unit_axis(passes[0])]
-        shown = min(units, MOST_ABLATED)
+        shown = min(units, MOST_ABLATED, fits)
         costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in range(shown)]
-        cut = f" · the first {shown} of {units}" if shown < units else ""
         worst = max(range(shown), key=lambda unit: abs(costs[unit]))
         return Bars(
             labels=[str(unit) for unit in range(shown)],
             values=costs,
             chosen=worst,
             figure=f"{part}[{worst}] {costs[worst]:+.3g}",
-            caption=f"{self._measured(without, options.group)}{cut}",
+            caption=self._measured(without, options.group) + _cut(shown, units),
         )
 
-    def _heads(self, addresses: list[str], kind: Any, without: Probe, group: str) -> AnyPanel:
+    def _passed(self, sites: Iterable[hooks.Site]) -> list[tuple[hooks.Site, list[Tensor]]]:
+        """Those of the sites that the held-out data pass, with what stands there in each pass."""
+        sites = list(sites)
+        with hooks.recorded(sites) as passes:
+            self.task.measure()
+        return [(site, found) for site, found in zip(sites, passes, strict=True) if found]
+
+    def _heads(self, addresses: list[str], of: int, kind: Any, without: Probe, group: str) -> AnyPanel:
         costs = {address: self._cost(Intervention(address, kind), without) for address in addresses}
         owners = list(dict.fromkeys(_owner(address) for address in addresses))
         most = max(_number(address) for address in addresses) + 1
-        grid = torch.zeros(len(owners), most)
+        grid = torch.full((len(owners), most), math.nan)  # a layer may have fewer heads than another
         for address, cost in costs.items():
             grid[owners.index(_owner(address)), _number(address)] = cost
         worst = max(addresses, key=lambda address: abs(costs[address]))
@@ -92,12 +105,12 @@ class Microscope:
             columns=[f"head {head}" for head in range(most)],
             signed=True,
             figure=f"{worst} {costs[worst]:+.3g}",
-            caption=self._measured(without, group),
+            caption=self._measured(without, group) + _cut(len(addresses), of),
         )
 
     def _measured(self, without: Probe, group: str) -> str:
         of = f" on {len(self._of_group)} examples of {group}" if group else ""
-        return f"change of the held-out {without.name}{of}, of {float(without.values[self._of_group].mean()):.4g}"
+        return f"change in the held-out {without.name}{of}, {float(without.values[self._of_group].mean()):.4g}"
 
     def _with(self, *interventions: Intervention) -> Probe:
         with self.task.touched(interventions):
@@ -139,6 +152,10 @@ def _compared(without: Probe, with_it: Probe) -> list[str]:
 
 def _mean(probe: Probe) -> float:
     return float(probe.values.mean())
+
+
+def _cut(shown: int, of: int) -> str:
+    return f" · the first {shown} of {of}" if shown < of else ""
 
 
 def _owner(head: str) -> str:

@@ -171,7 +171,7 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
         figure=f"{order[0]} {costs.heads[order[0]]:+.3g}",
         caption=" · ".join(
             [
-                f"without it: change of the held-out {costs.measure}, of {costs.without:.4g}, over {costs.examples} examples; "
+                f"without it: change in {costs.measure}, {costs.without:.4g} on {costs.examples} held-out examples",
                 f"without all heads {costs.together:+.3g}",
                 *(["≈: to first order, from one backward pass; the model is too large to ablate each head"] if costs.estimated else []),
                 *([caption] if caption else []),

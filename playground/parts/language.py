@@ -25,6 +25,14 @@ ORDERS = {"char": 8}
 """Order of the longest n-grams, by the kind of token; 5 of any other."""
 
 
+def token_losses(logits: Tensor, targets: Tensor, *, ignore: int = -100) -> Tensor:
+    """The loss in nats of every position (B, T), from logits (B, T, V) and targets (B, T); 0 where the target is `ignore`.
+
+    Flat inside: on a card, the kernel for (B, V, T) adds in any order.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=ignore, reduction="none").view(targets.shape)
+
+
 @dataclasses.dataclass(frozen=True)
 class StreamedText:
     """A corpus on the device, with the streams that train on it. A dataset."""

@@ -22,7 +22,7 @@ from dlplay.parts import head_table, heads
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
-from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
+from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines, token_losses
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 LOGITS = 1 << 22
@@ -130,7 +130,7 @@ class GPTTask(Task[GPTSettings]):
         count, length = self._probe_shape()
         windows = self.held_out.unfold(0, length + 1, length)[:count]  # (windows, T + 1)
         logits = self.model(windows[:, :-1])  # (windows, T, V)
-        losses = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
+        losses = token_losses(logits, windows[:, 1:])  # (windows, T)
         return Probe(losses.mean(dim=1), "loss (nats per token)")
 
     def probed(self, numbers: Sequence[int]) -> list[list[str]]:

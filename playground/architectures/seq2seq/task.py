@@ -22,6 +22,7 @@ from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import WINDOWS
+from dlplay.parts.language import token_losses
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
 FLOOR = 0.05
@@ -100,7 +101,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         present(self.problem.dataset)
         batch = make_batch(self.problem, self.problem.held_out[:WINDOWS], self.device)
         logits = self.model(batch.source, batch.output)  # (B, T, V)
-        nats = F.cross_entropy(logits.transpose(1, 2), batch.target, ignore_index=PAD, reduction="none")  # (B, T)
+        nats = token_losses(logits, batch.target, ignore=PAD)  # (B, T)
         return Probe(nats.sum(dim=1) / (batch.target != PAD).sum(dim=1), "loss (nats per token)")
 
     def _beam_matches(self, batch: Batch, limit: int) -> int:

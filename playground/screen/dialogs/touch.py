@@ -137,7 +137,8 @@ class TouchDialog(Dialog[None]):
                 self._changed()
             return
         if isinstance(panel, Table) and self._touches.text == asked:
-            self._words.update(Content.styled(panel.caption, "$text-muted"))
+            if not str(self._words.render()):  # what was said of a key pressed meanwhile stays
+                self._words.update(Content.styled(panel.caption, "$text-muted"))
             self._show(panel.columns, panel.rows, panel.right)
 
     def _show(self, columns: list[str], rows: list[list[str]], right: Sequence[int] = ()) -> None:

@@ -17,7 +17,7 @@ from dlplay.engine.dataset import Generated
 from dlplay.engine.panels import Bars, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts.held_out import held_out_generator
-from dlplay.parts.language import perplexity
+from dlplay.parts.language import perplexity, token_losses
 from dlplay.parts.sampling import distribution
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class CopyProblem(Problem):
         count = max(2, PROBED_STEPS // (self.settings.length + 2 * RECALLED))
         x, symbols = (part[:count] for part in self.held_out)
         logits = model.read_out(model(x)[0][:, -RECALLED:])  # (B, 10, V)
-        losses = F.cross_entropy(logits.transpose(1, 2), symbols - 1, reduction="none")
+        losses = token_losses(logits, symbols - 1)
         return Probe(losses.mean(dim=1), "loss (nats per symbol)")
 
     def baselines(self) -> dict[str, dict[str, float]]:

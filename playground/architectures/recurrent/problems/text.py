@@ -19,7 +19,7 @@ from dlplay.engine.dataset import Missing, present
 from dlplay.engine.panels import Bars, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts import prompts
-from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams
+from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.prompt_options import Neighbours, Prompt
 from dlplay.parts.prompts import ReadPrompt
 from dlplay.parts.sampling import candidates, distribution
@@ -88,7 +88,7 @@ class TextProblem(Problem):
         hidden, _ = model(windows[:, :-1])
         if self.settings.predict == "last":
             return Probe(F.cross_entropy(model.read_out(hidden[:, -1]), windows[:, -1], reduction="none"), "loss (nats per token)")
-        losses = F.cross_entropy(model.read_out(hidden).transpose(1, 2), windows[:, 1:], reduction="none")  # (windows, T)
+        losses = token_losses(model.read_out(hidden), windows[:, 1:])  # (windows, T)
         return Probe(losses.mean(dim=1), "loss (nats per token)")
 
     def _rows(self, model: Recurrent) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,7 +15,7 @@ from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.data.tokens import UNKNOWN, Words
 from dlplay.engine.dataset import Generated
 from dlplay.parts.held_out import held_out_generator
-from dlplay.parts.language import TokenScores
+from dlplay.parts.language import TokenScores, token_losses
 
 KINDS = {
     "colour": "red blue green black white yellow pink brown grey purple",
@@ -105,7 +105,7 @@ class RecallProblem(Problem):
 
     def probe(self, model: TransformerXL, count: int, length: int) -> Tensor:
         logits, words = self._answers(model, self.held_out[:count], self.settings.eval_memory)
-        return F.cross_entropy(logits.transpose(1, 2), words, reduction="none").mean(dim=1)
+        return token_losses(logits, words).mean(dim=1)
 
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         return {

@@ -13,7 +13,7 @@ from dlplay.architectures.transformer_xl.model import TransformerXL, memory_afte
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
-from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams
+from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.streams import HeldOutRows
 
 ROWS = 16
@@ -70,7 +70,7 @@ class TextProblem(Problem):
         windows = sequence.unfold(0, before + length + 1, length)[:count]  # (windows, before + length + 1)
         memory = memory_after(model, windows[:, :before], self.settings.block_size, keep)
         logits, _ = model(windows[:, before:-1], memory)  # (windows, length, V)
-        return F.cross_entropy(logits.transpose(1, 2), windows[:, before + 1 :], reduction="none").mean(dim=1)
+        return token_losses(logits, windows[:, before + 1 :]).mean(dim=1)
 
     def metrics(self, with_memory: TokenScores, without: TokenScores) -> dict[str, float]:
         return {**held_out_metrics(with_memory, self.text.corpus), "val_loss_without_memory": without.loss}

@@ -1,0 +1,62 @@
+"""What each part of a model carries, measured by ablating one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlplay import architectures
+from dlplay.engine.device import prepare
+from dlplay.engine.panel_server import panel_of
+from dlplay.engine.panels import Bars, HeatMap
+from dlplay.engine.settings import make
+from dlplay.engine.task import Task
+from dlplay.microscope import panels
+from tests.conftest import Small
+
+pytestmark = pytest.mark.usefixtures("as_before")
+
+
+def build(name: str, values: dict[str, Any]) -> Task[Any]:
+    card = architectures.card(name)
+    settings = make(card.settings, values | {"device": "cpu", "steps": 10})
+    return card.load_task()(settings, prepare(settings), None)
+
+
+def ask(name: str, task: Task[Any], **options: Any) -> Any:
+    return panel_of(task, architectures.card(name).panel("ablations"), options)
+
+
+@pytest.mark.parametrize("preset", ["digits", "digits-transformers"])
+def test_those_of_a_gan_are_of_the_network_that_samples_are_drawn_from(preset: str) -> None:
+    """With a moving average of the weights, the held-out measure does not pass the generator, which comes first."""
+    task = build("gan", dict(architectures.card("gan").presets[preset].values))
+    assert "average" in task.models
+    shown = ask("gan", task)
+    assert shown.figure.startswith("average.")
+    if isinstance(shown, HeatMap):
+        assert all(row.startswith("average.") for row in shown.rows)
+
+
+def test_where_measuring_takes_long_only_the_first_parts_are_ablated(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build("autoencoder", small("autoencoder"))
+    whole = ask("autoencoder", task, module="encoder.0")
+    assert isinstance(whole, Bars)
+    assert len(whole.values) > panels.FEW
+    assert " · the first" not in whole.caption
+    monkeypatch.setattr(panels, "SECONDS", 0.0)
+    cut = ask("autoencoder", task, module="encoder.0")
+    assert cut.values == whole.values[: panels.FEW]
+    assert cut.caption.endswith(f" · the first {panels.FEW} of {len(whole.values)}")
+
+
+def test_heads_that_were_not_ablated_are_left_empty(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As are those that a layer does not have: 0 would say that they carry nothing."""
+    task = build("gpt", small("gpt") | {"layers": 2, "heads": 2})
+    monkeypatch.setattr(panels, "SECONDS", 0.0)
+    monkeypatch.setattr(panels, "FEW", 3)
+    shown = ask("gpt", task)
+    assert shown.caption.endswith(" · the first 3 of 4")
+    assert np.isnan(shown.values.numpy()).tolist() == [[False, False], [False, True]]
