@@ -113,7 +113,7 @@ def patch_map(
         signed=True,
         counts=True,
         figure="" if same else f"{places[best[0]][0].address} at {columns[1 + best[1]]} {float(grid[best[0], 1 + best[1]]):.2f}",
-        caption=" · ".join([*same, *notes, measured, *grouped]),
+        caption=" · ".join([*same, measured, *notes, *grouped]),
         remark=remark,
     )
 

@@ -135,7 +135,7 @@ class GPTPanels:
         if not options.corrupt.strip() and options.prompt == Prompt.prompt and isinstance(self.text, Corpus):
             text = torch.from_numpy(self.text.held_out).to(embedding.device)
             clean, corrupt = patching.from_text(text, self._last, embedding, parameters, self.model.block_size)
-            return clean, corrupt, [f"held-out text, one word replaced: {self.tokenizer.decode(clean)}"], ""
+            return clean, corrupt, ["one word replaced", f"held-out text: {self.tokenizer.decode(clean)}"], ""
         prompt = self._read(options)
         if not options.corrupt.strip():
             ids = torch.tensor(prompt.ids, device=embedding.device)

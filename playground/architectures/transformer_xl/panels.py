@@ -157,7 +157,7 @@ class TransformerXLPanels:
         if not options.corrupt.strip() and default and isinstance(self.problem, TextProblem):
             text, longest = self.problem.text.held_out, self.settings.block_size
             clean, corrupt = patching.from_text(text, self._last, embedding, self.task.parameters, longest)
-            return clean, corrupt, [f"held-out text, one token replaced: {self.tokenizer.decode(clean)}"], ""
+            return clean, corrupt, ["one token replaced", f"held-out text: {self.tokenizer.decode(clean)}"], ""
         resolved, notes = self.problem.resolve(options)
         prompt = prompts.read_prompt(self.tokenizer, resolved)
         longest = self.settings.block_size + self.settings.eval_memory
