@@ -6,9 +6,11 @@ killed and resumed has the same ones. They lie in a folder of their own, so that
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,35 +37,35 @@ def kept(step: int, count: int) -> list[int]:
     level 1. Coarse levels go before fine ones, and early steps before late ones. What is dropped when the run goes on therefore never
     comes back, and with c = `count` no gap in log2(step) is more than max(2 log2(step) / (c - 1), that of the finest level).
     """
-    found = {0: None}
-    for level in range(_COARSEST, finest(count) + 1):
-        found |= dict.fromkeys(_points(level, step))
-    return list(found)[:count]
+    return list(itertools.islice((point for point in _ranked(finest(count)) if point <= step), count))
 
 
 def following(step: int, count: int) -> int | None:
     """The first step after `step` at which a checkpoint is to be kept; None when there is none within 2^32 steps."""
-    later = itertools.takewhile(lambda octave: octave <= 32, itertools.count(max(step, 1).bit_length()))
-    for octave in later:
-        points = {point for level in range(_COARSEST, finest(count) + 1) for point in _points(level, 2**octave)}
-        for point in sorted(point for point in points if point > step):
-            if point in kept(point, count):
-                return point
-    return None
+    points = _in_order(finest(count))
+    later = points[bisect.bisect_right(points, step) :]
+    return next((point for point in later if point in kept(point, count)), None)
 
 
 @functools.cache
 def finest(count: int) -> int:
     """The finest level of which `count` checkpoints, at most `MOST`, reach step `REACH`."""
     level = _COARSEST - 1
-    while len({0, *_points(level + 1, REACH)}) <= min(count, MOST):
+    while sum(point <= REACH for point in _ranked(level + 1)) <= min(count, MOST):
         level += 1
     return level
 
 
-def _points(level: int, step: int) -> list[int]:
-    points = (round(2 ** (j * 2.0**-level)) for j in itertools.count())
-    return list(itertools.takewhile(lambda point: point <= step, points))
+@functools.cache
+def _ranked(level: int) -> tuple[int, ...]:
+    """The steps up to 2^32 of this level and the coarser ones, the ones to be dropped last first."""
+    levels = range(_COARSEST, level + 1)
+    return tuple(dict.fromkeys([0, *(round(2 ** (j * 2.0**-each)) for each in levels for j in range(math.floor(32 * 2.0**each) + 1))]))
+
+
+@functools.cache
+def _in_order(level: int) -> tuple[int, ...]:
+    return tuple(sorted(_ranked(level)))
 
 
 def within(sizes: Mapping[int, tuple[int, int]], limit: int) -> tuple[list[int], list[int]]:
