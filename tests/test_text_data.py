@@ -13,6 +13,8 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dlplay.data import bounded, text
 from dlplay.data.subwords import BytePairs
@@ -103,6 +105,12 @@ def test_controls_of_direction_and_marks_without_a_letter_are_dropped() -> None:
 
 def test_a_pile_of_marks_is_cut() -> None:
     assert list(Words.split("q" + "\u0323" * 1000 + " b")) == ["q" + "\u0323" * 8, "b"]
+
+
+@given(st.text(st.characters() | st.sampled_from("ab'7. \u0301\u200d<unk>"), max_size=300))
+def test_a_text_without_marks_has_the_tokens_that_the_pattern_with_marks_finds(content: str) -> None:
+    normal = unicodedata.normalize("NFC", content).translate(Words._straight).lower()
+    assert list(Words.split(content)) == [match.group() for match in Words._pattern(marked=True).finditer(normal)]
 
 
 def test_joiners_come_back_as_characters() -> None:

@@ -20,6 +20,8 @@ UNKNOWN = "<unk>"
 
 MAX_VOCABULARY = 65_536
 
+FIRST_MARK = "\u0300"
+"""There are no combining marks before it."""
 JOINERS = "\u200c\u200d"
 """The zero-width non-joiner and joiner, which belong to the spelling of Persian, Hindi and other languages."""
 
@@ -123,13 +125,22 @@ class Tokenizer(ABC):
 @functools.cache
 def marks() -> str:
     """What may follow a letter inside a word: combining marks (general category M) and joiners, as a class of a regular expression."""
-    codes = itertools.chain(range(0x300, 0x20000), range(0xE0100, 0xE01F0))  # there are no marks outside these
-    return f"[{JOINERS}{''.join(chr(code) for code in codes if unicodedata.category(chr(code))[0] == 'M')}]"
+    codes = itertools.chain(range(ord(FIRST_MARK), 0x20000), range(0xE0100, 0xE01F0))  # there are no marks outside these
+    return f"[{JOINERS}{''.join(char for char in map(chr, codes) if is_mark(char))}]"
+
+
+def is_mark(char: str) -> bool:
+    """Whether it may follow a letter inside a word."""
+    return char in JOINERS or unicodedata.category(char)[0] == "M"
 
 
 def words_pattern(letter: str, mark: str, digit: str) -> str:
     """The regular expression of a token of `Words`, from the classes of its characters. All repeats are bounded."""
-    word = rf"(?:{letter}{mark}{{0,8}}){{1,40}}"
+    return pattern_of(rf"(?:{letter}{mark}{{0,8}}){{1,40}}", digit)
+
+
+def pattern_of(word: str, digit: str) -> str:
+    """The same, from the expression of a word without apostrophes."""
     return rf"{UNKNOWN}|{word}(?:'{word}){{0,3}}|{digit}{{1,40}}|[.,;:!?()\[\]\"']"
 
 
@@ -143,24 +154,31 @@ class Words(Tokenizer):
     noun = "words"
     _straight = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"'})
 
+    @classmethod
+    def _token(cls, text: str) -> re.Pattern[str]:
+        """For the tokens of this text. Where it has no marks, the pattern need not look for one behind every letter."""
+        return cls._pattern(marked=any(is_mark(char) for char in set(text) if char >= FIRST_MARK))
+
     @staticmethod
     @functools.cache
-    def _token() -> re.Pattern[str]:
-        return re.compile(words_pattern(r"[^\W\d_]", marks(), r"\d"))
+    def _pattern(*, marked: bool) -> re.Pattern[str]:
+        letter, digit = r"[^\W\d_]", r"\d"
+        return re.compile(words_pattern(letter, marks(), digit) if marked else pattern_of(f"{letter}{{1,40}}", digit))
 
     @classmethod
     def is_token(cls, word: str) -> bool:
-        return cls._token().fullmatch(word) is not None
+        return cls._token(word).fullmatch(word) is not None
 
     @classmethod
     def split(cls, text: str) -> Iterator[str]:
         normal = unicodedata.normalize("NFC", text).translate(cls._straight).lower()
-        return (match.group() for match in cls._token().finditer(normal))
+        return (match.group() for match in cls._token(normal).finditer(normal))
 
     @classmethod
     def spans(cls, text: str) -> Iterator[tuple[str, int, int]]:
         """`text` should be composed (NFC), so that the positions are right."""
-        for match in cls._token().finditer(text.translate(cls._straight)):
+        straight = text.translate(cls._straight)
+        for match in cls._token(straight).finditer(straight):
             for word in cls.split(match.group()):
                 yield word, match.start(), match.end()
 
