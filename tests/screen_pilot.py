@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
 from dlplay.lessons import progress
@@ -19,9 +20,16 @@ from dlplay.screen.tab import ArchitectureTab
 
 
 async def until(condition: Callable[[], object], seconds: float = float(os.environ.get("SECS", "60"))) -> None:
-    """Wait until `condition()` holds."""
+    """Wait until `condition()` holds. It may ask for widgets that are not there yet."""
+
+    def holds() -> bool:
+        try:
+            return bool(condition())
+        except NoMatches:
+            return False
+
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not holds():
         assert time.monotonic() < deadline, "the condition never held"
         await asyncio.sleep(0.02)
 

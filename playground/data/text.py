@@ -31,6 +31,9 @@ HELD_OUT = 0.1
 UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """A letter of a script that puts no spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
 
+SHORT = 2_000_000
+"""Characters of a text whose tokens are kept in memory."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Text:
@@ -195,7 +198,7 @@ def encode_corpus(text: Text, tokenizer: Tokenizer, *, minimum: int) -> Corpus:
     if isinstance(tokenizer, SubWords):
         cut = _cut(text.content)
         return _corpus(text, tokenizer, *map(tokenizer.encode_long, (text.content[:cut], text.content[cut:])), minimum=minimum)
-    numbers, words = number(tokenizer.split(text.content))
+    numbers, words = _numbers(text, type(tokenizer))
     return _numbered(text, tokenizer, numbers, words, minimum=minimum)
 
 
@@ -214,7 +217,7 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
         raise DataError(f"--tokens {kind} needs a pretrained model: give one with --from hf:DIR, or use --tokens word or char")
     if vocabulary is not None:
         return encode_corpus(text, tokenizer_type(vocabulary), minimum=minimum)
-    numbers, words = number(tokenizer_type.split(text.content))
+    numbers, words = _numbers(text, tokenizer_type)
     _check_length(text, len(numbers), tokenizer_type.noun, minimum)
     chosen = choose_vocabulary(numbers[: _cut(numbers)], words, size=vocab_size, min_count=min_count if kind == "word" else 1)
     if len(chosen) < 2:
@@ -225,6 +228,16 @@ def read_corpus(text: Text, kind: str, *, vocab_size: int, min_count: int, minim
         )
         raise DataError(f"no word occurs {min_count} times in the training part of {text.name}; {way}")
     return _numbered(text, tokenizer_type(chosen), numbers, words, minimum=minimum)
+
+
+def _numbers(text: Text, kind: type[Tokenizer]) -> tuple[NDArray[np.int64], list[str]]:
+    """The number of each token, and the distinct tokens. Of a short text they are kept: every model of it begins with them."""
+    return _kept_numbers(text, kind) if len(text.content) <= SHORT else number(kind.split(text.content))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_numbers(text: Text, kind: type[Tokenizer]) -> tuple[NDArray[np.int64], list[str]]:
+    return number(kind.split(text.content))
 
 
 def _cut(whole: Sized) -> int:

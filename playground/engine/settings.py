@@ -24,10 +24,11 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import itertools
 import json
 import math
 import re
-import textwrap
+import sys
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -514,16 +515,34 @@ def _field_docs(settings_type: type) -> dict[str, str]:
     """The docstring under each field, by field name, of the type and its bases (the nearest wins)."""
     docs: dict[str, str] = {}
     for base in reversed(settings_type.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Options)):
-            continue
-        body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
-        for statement, following in zip(body, body[1:], strict=False):
-            if (
-                isinstance(statement, ast.AnnAssign)
-                and isinstance(statement.target, ast.Name)
-                and isinstance(following, ast.Expr)
-                and isinstance(following.value, ast.Constant)
-                and isinstance(following.value.value, str)
-            ):
-                docs[statement.target.id] = " ".join(following.value.value.split())
+        if isinstance(base, type) and issubclass(base, Options):
+            docs |= _docs_in(inspect.getsource(sys.modules[base.__module__])).get(base.__qualname__, {})
+    return docs
+
+
+@functools.lru_cache(maxsize=64)
+def _docs_in(source: str) -> dict[str, dict[str, str]]:
+    """The docstrings under the annotated names of every class in a module's source, by the class's qualified name."""
+    found: dict[str, dict[str, str]] = {}
+
+    def look(body: list[ast.stmt], path: str) -> None:
+        for statement in body:
+            if isinstance(statement, ast.ClassDef):
+                found[path + statement.name] = _docs_under(statement.body)
+                look(statement.body, f"{path}{statement.name}.")
+            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                look(statement.body, f"{path}{statement.name}.<locals>.")
+            else:
+                look([part for part in ast.iter_child_nodes(statement) if isinstance(part, ast.stmt)], path)
+
+    look(ast.parse(source).body, "")
+    return found
+
+
+def _docs_under(body: list[ast.stmt]) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for statement, following in itertools.pairwise(body):
+        match statement, following:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                docs[name] = " ".join(text.split())
     return docs
