@@ -100,6 +100,35 @@ def test_an_episode_of_the_training_can_be_watched_again(which: str, pick: Any) 
     assert frame.facts["last action"].endswith("(replay)")
 
 
+def test_predicted_values_stand_beside_the_return_that_followed() -> None:
+    task = build(**SMALL)
+    assert ask(task, "episode").series == {}
+    expected: dict[str, list[float]] = {name: [] for name in task.player.action_names}
+    rewards = []
+    while not task.player.ended:
+        shown = ask(task, "environment")
+        for name, value in zip(shown.bars.labels, shown.bars.values, strict=True):
+            expected[name].append(value)
+        rewards.append(float(act(task, "watch", policy="random").facts["reward"]))
+        assert "return obtained" not in ask(task, "episode").series or task.player.ended
+    shown = ask(task, "episode")
+    assert shown.x == list(range(len(rewards)))
+    obtained = [sum(0.99**later * reward for later, reward in enumerate(rewards[step:])) for step in range(len(rewards))]
+    assert shown.series["return obtained"] == pytest.approx(obtained)
+    for name, values in expected.items():
+        assert shown.series[name] == pytest.approx(values)
+
+
+def test_an_episode_that_the_time_limit_cut_off_goes_on_with_the_last_prediction() -> None:
+    task = build(**SMALL, time_limit=3)
+    after = max(act(task, "watch", steps=3).bars.values)
+    shown = ask(task, "episode")
+    assert shown.series["return obtained"] == pytest.approx(
+        [1 + 0.99 * (1 + 0.99 * (1 + 0.99 * after)), 1 + 0.99 * (1 + 0.99 * after), 1 + 0.99 * after]
+    )
+    assert "time limit" in shown.caption
+
+
 def test_the_same_seed_begins_the_same_episode() -> None:
     task = build(**SMALL)
     one, other, again = (act(task, "new_episode", seed=seed).facts["observation"] for seed in (5, 6, 5))

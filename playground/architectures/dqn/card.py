@@ -8,7 +8,7 @@ from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
 from dlplay.engine.settings import Options
 
-WATCHED = ("environment", "forward", "q_values", "values")
+WATCHED = ("environment", "forward", "q_values", "values", "episode")
 """The panels that show the watched episode."""
 
 card = Card(
@@ -61,6 +61,15 @@ card = Card(
             "there are extrapolated, and need not mean anything.",
             ValueFunction,
             rows=12,
+        ),
+        PanelCard(
+            "episode",
+            "Values over the episode",
+            "The predicted value of each action, step by step, and the return that followed.",
+            "Q-values as they were when each step of the watched episode was taken. Once it has ended, the discounted return that was "
+            "obtained from every step on stands beside them: where predictions lie above it, the agent overestimates. Where the curves "
+            "of the actions part, it matters which one is taken.",
+            rows=11,
         ),
         PanelCard(
             "td_errors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from dlplay.architectures.dqn.env import vocabulary
 from dlplay.architectures.dqn.player.player import short, training_step
 from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
 from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
-from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Layer, Layers, Table
+from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Layer, Layers, Lines, Table
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts import forward
 
@@ -28,6 +29,10 @@ SPAN_SAMPLE = 10_000
 """Observations in the replay buffer that give the range of an axis."""
 MAX_STATES = 64
 """Rows of the table of states."""
+MOST_STEPS = 2_000
+"""Steps of an episode that are drawn, the last ones."""
+MOST_CURVES = 4
+"""Actions that have a curve each; of more only the largest value is drawn."""
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "pick up": "▲", "drop off": "▼"}
 EMPTY = "empty until training starts"
 
@@ -94,6 +99,31 @@ class DQNPanels:
         if kind == "state":
             return self._tabulate_values(options)
         return Table(columns=[], rows=[], caption="images have too many dimensions to plot; see the Q-values instead")
+
+    def episode(self, options: Options) -> Lines:
+        """The values predicted in each step, and the discounted return that followed it, once that is known."""
+        player, names = self.player, self.player.action_names
+        if not player.predicted:
+            return Lines(x=[], series={}, caption="no step of the watched episode yet: w or . takes one")
+        first = max(0, len(player.predicted) - MOST_STEPS)
+        predicted = np.stack(player.predicted[first:])  # (T, A)
+        series: dict[str, list[float | None]] = {"max Q": predicted.max(1).tolist()}
+        if len(names) <= MOST_CURVES:
+            series = {name: predicted[:, number].tolist() for number, name in enumerate(names)}
+        figure = f"max Q {predicted[-1].max():.4g}"
+        if player.ended:
+            after = 0.0 if player.ended == "terminated" else float(player.q_values().max())
+            obtained = discounted(player.rewards, self.task.settings.gamma, after)[first:]
+            series["return obtained"] = [*obtained]
+            figure = f"predicted {predicted[0].max():.4g}, obtained {obtained[0]:.4g}"
+        cut = "; beyond the time limit the last state's own prediction counts" if player.ended == "truncated" else ""
+        return Lines(
+            x=[float(first + step) for step in range(len(predicted))],
+            series=series,
+            x_title="step of the episode",
+            figure=figure,
+            caption=f"discounted by {self.task.settings.gamma:g}{cut}",
+        )
 
     def td_errors(self, options: Options) -> Bars:
         """Their histogram; errors beyond the 99th percentile of |TD error| are in the outermost bins."""
@@ -281,6 +311,15 @@ class DQNPanels:
     def _td_errors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         errors: NDArray[np.float32] = self.task.td_errors(rows).cpu().numpy()
         return errors
+
+
+def discounted(rewards: Sequence[float], gamma: float, after: float) -> list[float]:
+    """The discounted return from each step on; `after` is the value of the state behind the last one."""
+    returns = []
+    for reward in reversed(rewards):
+        after = reward + gamma * after
+        returns.append(after)
+    return returns[::-1]
 
 
 def _shown(q_values: NDArray[np.float32], show: str, action_names: tuple[str, ...]) -> tuple[NDArray[np.float32], str]:

@@ -79,6 +79,9 @@ class Player:
         self.observation = self.env.reset(seed=self.episode.seed)[0]
         self.script, self.label = script, label
         self._seen = None
+        self.predicted: list[NDArray[np.float32]] = []
+        """Q-values (A,) of every state so far in which an action was taken, as they were then."""
+        self.rewards: list[float] = []
         self.last: PlayedStep | None = None
         self.ended = ""
         self.by_hand = False
@@ -101,12 +104,14 @@ class Player:
 
     def step(self, action: int, chosen_by: str, gamma: float) -> None:
         """Take one step, and compute its one-step TD error."""
-        value = float(self.q_values()[action])
+        predicted = self.q_values()
         self.observation, reward, terminated, truncated, _ = self.env.step(action)
         next_value = 0.0 if terminated else float(self.q_values().max())
         self.episode.actions.append(action)
         self.episode.total_reward += reward
-        self.last = PlayedStep(action, chosen_by, reward, reward + gamma * next_value - value)
+        self.predicted.append(predicted)
+        self.rewards.append(float(reward))
+        self.last = PlayedStep(action, chosen_by, reward, reward + gamma * next_value - float(predicted[action]))
         self.ended = "terminated" if terminated else "truncated" if truncated else ""
         self.by_hand |= chosen_by == "you"
         self._draw = None
