@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dlplay.architectures.recurrent import card, panels
-from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent, cell_step
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, MinimalGRU, Recurrent, cell_step
 from dlplay.architectures.recurrent.problems.adding import AddingProblem, adding_batch
 from dlplay.architectures.recurrent.problems.copying import GO, RECALLED, SYMBOLS, CopyProblem, copy_batch
 from dlplay.architectures.recurrent.problems.series import SeriesProblem, autoregression, forecast
@@ -474,13 +474,30 @@ def test_gates_let_the_gradient_through_where_a_plain_net_loses_it() -> None:
     assert kept["lstm, untrained"] > 1000 * kept["rnn-tanh, untrained"]
 
 
+@pytest.mark.parametrize("length", [1, 2, 7, 16, 33])
+def test_a_minimal_gru_computes_all_steps_at_once_as_one_after_the_other(length: int) -> None:
+    torch.manual_seed(0)
+    cell = MinimalGRU(5).double()
+    x = torch.randn(3, length, 5, dtype=torch.float64, requires_grad=True)
+    z, candidates = torch.sigmoid(cell.update(x)), cell.candidate(x)
+    state, states = torch.zeros(3, 5, dtype=torch.float64), []
+    for step in range(length):
+        state = (1 - z[:, step]) * state + z[:, step] * candidates[:, step]
+        states.append(state)
+    expected, found = torch.stack(states, 1), cell(x)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(found)
+    for one, other in zip(*(torch.autograd.grad((out * weights).sum(), [x, *cell.parameters()]) for out in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_cost_is_measured_once_for_each_measurement(own_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build(own_text)
     monkeypatch.setattr(panels, "LENGTHS", (4, 8))
     monkeypatch.setattr(panels, "SECONDS", 0.0)
     assert ask(task, "cost_against_length").x == []  # only when somebody asks for it
     first = ask(task, "cost_against_length", measurement=1)
-    assert list(first.series) == ["lstm", "convolution", "attention"]
+    assert list(first.series) == ["lstm", "minimal GRU", "convolution", "attention"]
     assert all(value > 0 for values in first.series.values() for value in values)
     assert ask(task, "cost_against_length", measurement=1) == first
     ask(task, "cost_against_length", measurement=2)

@@ -123,7 +123,8 @@ card = Card(
             "Milliseconds per training step of one layer: recurrent, convolution, attention.",
             "Forward and backward of one layer of this width for sequences of growing length, measured on this device when the option "
             "measurement is set to another number (about two seconds, for which training waits). A recurrent layer computes its steps one "
-            "after the other, however many cores there are; the others compute all at once, and attention compares all pairs.",
+            "after the other, however many cores there are; the others compute all at once, and attention compares all pairs. A minimal "
+            "GRU (Feng et al., 2024) is recurrent too, but its gate does not see the state, so that log2(length) passes do.",
             Cost,
         ),
         PanelCard(

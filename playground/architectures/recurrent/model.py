@@ -234,3 +234,30 @@ class Stateless(nn.Module):
         """Outputs (B, T, V) of tokens (B, T) or numbers (B, T, C); with `final` (B, V)."""
         hidden, _ = self.net(x)
         return self.net.read_out(self.net.final_hidden(hidden) if self.final else hidden)
+
+
+class MinimalGRU(nn.Module):
+    """The minGRU of Feng et al. (2024, *Were RNNs All We Needed?*): its gate sees the input and not the state, so that the recurrence
+    that is left is linear in the state, and all steps can be computed at once."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.update, self.candidate = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States h(t) = (1 - z(t)) h(t-1) + z(t) c(t), (B, T, H), of inputs (B, T, H), from a zero state."""
+        z = torch.sigmoid(self.update(x))
+        return linear_recurrence(1 - z, z * self.candidate(x))
+
+
+def linear_recurrence(a: Tensor, b: Tensor) -> Tensor:
+    """h(t) = a(t) h(t-1) + b(t), (B, T, H), from a zero state, in log2(T) passes over all steps (Hillis and Steele, 1986).
+
+    After the pass at distance d, the state is a(t) h(t - 2d) + b(t), with the products and sums over those 2d steps in a and b.
+    """
+    distance = 1
+    while distance < b.shape[1]:
+        b = b + a * F.pad(b, (0, 0, distance, 0))[:, :-distance]
+        a = a * F.pad(a, (0, 0, distance, 0))[:, :-distance]
+        distance *= 2
+    return b

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, MinimalGRU, Recurrent
 from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
 from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, GradientFlow, NextToken, Passage, PromptToken, Unit
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Lines, Tokens
@@ -135,7 +135,7 @@ class RecurrentPanels(ABC):
         )
 
     def cost_against_length(self, options: Cost) -> Lines:
-        """Milliseconds of a training step of three kinds of layer."""
+        """Milliseconds of a training step of each kind of layer."""
         if options.measurement == 0:
             return Lines(x=[], series={}, caption="one step of measurement ( ] ) measures now; training waits about two seconds")
         cell, width, device = self.model.cell, self.model.width, self.task.device
@@ -219,7 +219,8 @@ REPEATS = 5
 
 
 def layer_times(cell: str, width: int, device: torch.device) -> dict[str, list[float]]:
-    """Milliseconds of forward and backward at each of `LENGTHS`: a recurrent layer, a causal convolution and causal attention."""
+    """Milliseconds of forward and backward at each of `LENGTHS`: a recurrent layer, a minimal GRU, a causal convolution and
+    causal attention."""
     recurrent = Recurrent(1, cell=cell, inputs=width, width=width).to(device)
     convolution = nn.Conv1d(width, width, KERNEL).to(device)
     qkv, projection = nn.Linear(width, 3 * width).to(device), nn.Linear(width, width).to(device)
@@ -232,6 +233,7 @@ def layer_times(cell: str, width: int, device: torch.device) -> dict[str, list[f
 
     layers: dict[str, Callable[[Tensor], Tensor]] = {
         cell: lambda x: recurrent(x)[0],
+        "minimal GRU": MinimalGRU(width).to(device),
         "convolution": lambda x: convolution(F.pad(x.transpose(1, 2), (KERNEL - 1, 0))),
         "attention": attention,
     }
