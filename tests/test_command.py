@@ -59,6 +59,25 @@ def test_torch_is_not_imported_before_a_run_needs_it(tmp_path: Path) -> None:
     assert "no runs yet" in ended.stdout
 
 
+FIRST_PAINT = """
+import asyncio, os, sys
+from pathlib import Path
+from dlplay.screen.app import PlaygroundApp
+async def main():
+    app = PlaygroundApp(runs_dir=Path(sys.argv[1]), config_path=Path(sys.argv[1]) / "screen.json")
+    app.open_tab = lambda *_: os.write(1, repr({"numpy", "torch"} & set(sys.modules)).encode()) and os._exit(0)
+    async with app.run_test():
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def test_the_first_paint_waits_for_neither_numpy_nor_torch(tmp_path: Path) -> None:
+    """Which takes a quarter of the time; what a tab needs is imported after it."""
+    ended = subprocess.run([sys.executable, "-c", FIRST_PAINT, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "set()", ended.stderr[-2000:]
+
+
 REFUSALS: dict[str, tuple[list[str], list[str]]] = {
     "unknown flag": (["ARCH", "--headless", "--stepz", "5"], ["--stepz", "--steps"]),
     "unknown architecture": (["convnett", "--headless"], ["convnett", "convnet"]),

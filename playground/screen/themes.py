@@ -8,8 +8,7 @@ from pathlib import Path
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from dlplay.widgets.drawing.contrast import RGB, TEXT, readable
-from dlplay.widgets.drawing.palette import blend
+from dlplay.widgets.drawing.contrast import RGB, TEXT, blend, readable
 
 DARK = Theme(
     name="playground-dark",

@@ -63,3 +63,8 @@ def lightness(colour: RGB) -> float:
     """CIE L*, 0 (black) to 100 (white): even steps of it look even."""
     share = brightness(colour)
     return 116 * share ** (1 / 3) - 16 if share > 216 / 24389 else share * 24389 / 27
+
+
+def blend(a: RGB, b: RGB, share: float) -> RGB:
+    """`a` mixed with `share` (0..1) of `b`."""
+    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]

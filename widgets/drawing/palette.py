@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.color import Color
 from rich.style import Style
 
-from dlplay.widgets.drawing.contrast import LINE, RGB, TEXT, readable
+from dlplay.widgets.drawing.contrast import LINE, RGB, TEXT, blend, readable
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -66,11 +66,6 @@ _OVER_ZERO_ON_LIGHT: RGB = (190, 80, 0)
 _SHADES = " ░▒▓█"
 _SHADES_UNDER_ZERO = " ·-=≡"
 _SHADES_UNDER_ZERO_IN_ASCII = " `-=&"
-
-
-def blend(a: RGB, b: RGB, share: float) -> RGB:
-    """`a` mixed with `share` (0..1) of `b`."""
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 def luminance(colour: RGB) -> float:
