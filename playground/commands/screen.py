@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlplay import architectures
 from dlplay.commands.parameters import USAGE, Ascii, Rooms, RunsDir, refuse
 from dlplay.runs import directory
 from dlplay.web import DRIVER
@@ -37,6 +38,9 @@ def open_screen(*, tab: str | None, runs_dir: Path, plain: bool = False, **wishe
         return refuse(
             f"the playground cannot draw on TERM={os.environ.get('TERM', '')!r}; run without a screen: dlplay ARCH --headless", USAGE
         )
+    from dlplay.runs import launch
+
+    launch.prepare(tab or next(iter(architectures.cards())))  # it imports while the screen does
     from dlplay.screen.app import PlaygroundApp
 
     app = PlaygroundApp(tab=tab, runs_dir=runs_dir, characters=_characters(plain), **wishes)
