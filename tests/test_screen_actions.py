@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.app import App
 
 from dlplay import architectures
+from dlplay.engine.events import Stepped
 from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
+from dlplay.runs.history import History
 from dlplay.screen.dialogs.doctor import DoctorDialog
 from dlplay.screen.dialogs.find_lr import FindRateDialog
 from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
 from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
+from dlplay.screen.runs.compare import CompareScreen
+from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 SCROLLBAR = {ord(character): None for character in "▁▂▃▄▅▆▇█"}
@@ -137,6 +142,52 @@ async def test_the_doctor_says_what_is_wrong_with_the_run_of_the_tab(tmp_path: P
         assert "t      try it" in screen_text(app)
         await pilot.press("escape")
         await until(lambda: not isinstance(app.screen, DoctorDialog))
+        await app.tab.link.end()
+
+
+class Examined(App[None]):
+    def __init__(self, curve: str) -> None:
+        super().__init__()
+        self.history = History()
+        self.history.add([Stepped(step=3, first=1, metrics={"loss": [1.0, 2.0, 4.0]}, seconds=1.0)])
+        diagnosis = {"name": "x", "title": "It rises", "found": "from 1 to 4", "number": 4, "bound": 1, "rule": "r", "source": "s"}
+        diagnosis |= {"advice": "less", "changes": {}, "curve": curve}
+        self.found = {"run": "one", "step": 3, "diagnoses": [diagnosis], "rules": ["x"], "layers": ""}
+
+    def on_mount(self) -> None:
+        self.push_screen(DoctorDialog(self.found, self.history))
+
+
+@pytest.mark.parametrize(("curve", "drawn"), [("loss", True), ("val_loss", False), ("", False)])
+async def test_a_diagnosis_is_seen_on_its_curve(curve: str, drawn: bool) -> None:
+    app = Examined(curve)
+    async with app.run_test(size=(120, 40)):
+        await until(lambda: "It rises" in screen_text(app))
+        assert [list(chart.curves[0].y) for chart in app.screen.query(LineChart)] == ([[1.0, 2.0, 4.0]] if drawn else [])
+
+
+@pytest.mark.slow
+async def test_advice_that_was_tried_is_seen_beside_the_runs_without_it(tmp_path: Path) -> None:
+    ill = {
+        "data": "digits",
+        "channels": "4",
+        "norm": "none",
+        "optimizer": "sgd",
+        "lr": 10.0,
+        "schedule": "constant",
+        "threads": 1,
+        "steps": 40,
+    }
+    async with opened(tmp_path, tab="convnet", settings=ill) as (app, pilot):
+        await pilot.press("space")
+        await until(lambda: app.tab.link.history.failure is not None, 120)
+        await pilot.press("escape")
+        app.action_doctor()
+        await until(lambda: isinstance(app.screen, DoctorDialog), 120)
+        await pilot.press("t")
+        await until(lambda: isinstance(app.screen, CompareScreen), 240)
+        await until(lambda: "-without" in screen_text(app) and "-with" in screen_text(app), 120)
+        await pilot.press("escape")
         await app.tab.link.end()
 
 

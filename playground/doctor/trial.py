@@ -42,6 +42,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """None where the interval holds 0, or nothing could be compared."""
     verdict: str
     runs: list[str]
+    groups: list[str] = []
+    """Of the runs without and with it, as `dlplay compare` takes them."""
 
 
 def start_of(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int) -> str:
@@ -73,15 +75,20 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
         for own in seeds:
             settings = to_dict(make(card.settings, {**values, "seed": own}, lenient=True))
             name = f"{label}-{arm}-s{own}"
-            created.setdefault(arm, []).append(directory.create(run.path.parent, card.name, settings, start, name, group=label))
+            arm_runs = created.setdefault(arm, [])
+            arm_runs.append(directory.create(run.path.parent, card.name, settings, start, name, group=f"{label}-{arm}"))
     everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
-    said(f"{len(everything)} runs of {count:,} steps, {'from ' + start if start else 'with fresh weights'}: dlplay runs shows them")
+    said(
+        f"{len(everything)} runs of {count:,} steps, {'from ' + start if start else 'with fresh weights'}: dlplay compare {label}-without {label}-with overlays them"
+    )
     launch.prepare(card.name)
     jobs = pool.default_jobs(int(before.get("threads", 1)), str(before.get("device", "auto")))
     pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"))
     metric = card.of(before).metric
     ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
-    return judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], [one.name for one in everything])
+    names = [one.name for one in everything]
+    trial = judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], names)
+    return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms])
 
 
 def judged(
@@ -156,7 +163,7 @@ def _free(run: RunDirectory, label: str) -> str:
     """The label, with a number where it is taken."""
     taken = set(directory.groups(run.path.parent))
     for number in range(2, 1000):
-        if label not in taken:
+        if not {label, f"{label}-without", f"{label}-with"} & set(taken):
             return label
         label = f"{label.rpartition('.')[0] or label}.{number}"
     return label

@@ -568,6 +568,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
     async def _doctor(self, tab: ArchitectureTab) -> None:
         """Have the tab's run examined, and the advice tried if that is chosen."""
         from dlplay.screen.dialogs.doctor import DoctorDialog, examination, trial
+        from dlplay.screen.runs.compare import CompareScreen
 
         if tab.link.run is None:
             self.notify("there is no run in this tab yet; space trains one", timeout=5)
@@ -576,12 +577,13 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.notify("the doctor examines the run; it takes some seconds", timeout=5)
         found = await examination(name, self.runs_dir)
         self.clear_notifications()
-        rule = await self.push_screen_wait(DoctorDialog(found))
+        rule = await self.push_screen_wait(DoctorDialog(found, tab.link.history))
         if rule is None:
             return
         self.notify(f"the advice on {rule} is tried: six short runs beside what trains", timeout=8)
         came = await trial(name, rule, self.runs_dir)
         self.notify(f"{rule}: {came['verdict']}", timeout=60)
+        self.push_screen(CompareScreen(came["groups"], self.runs_dir))
 
     def action_notes(self) -> None:
         """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""

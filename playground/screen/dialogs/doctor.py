@@ -12,8 +12,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from dlplay.runs.history import History
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.run.answer import last_answer
+from dlplay.widgets import Curve, LineChart
 
 
 async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
@@ -34,13 +36,15 @@ class DoctorDialog(Dialog[str | None]):
 
     DEFAULT_CSS = """
     DoctorDialog .dialog { width: 110; }
-    DoctorDialog #diagnoses { height: auto; max-height: 24; }
+    DoctorDialog #diagnoses { height: auto; max-height: 32; }
+    DoctorDialog LineChart { height: 9; margin: 0 2 1 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "try_it", "try it", show=False)]
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
+    def __init__(self, found: Mapping[str, Any], history: History) -> None:
+        """`history` is that of the run, for the curve that each diagnosis can be seen on."""
         super().__init__()
-        self.found = found
+        self.found, self.history = found, history
         self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
         self.tried = next((diagnosis for diagnosis in found["diagnoses"] if diagnosis["changes"]), None)
         words = [] if self.tried is None else [Choice("t", f"try it: {self.tried['title'].lower()}, with and without, 3 seeds", "try_it")]
@@ -56,6 +60,20 @@ class DoctorDialog(Dialog[str | None]):
                 measured = f"{diagnosis['number']:.3g} against {diagnosis['bound']:.3g}: {diagnosis['rule']} ({diagnosis['source']})"
                 lines = [diagnosis["found"], f"measured {measured}", f"what helps: {diagnosis['advice']}", ""]
                 yield Static(Content.assemble((diagnosis["title"], "bold $text-warning"), "\n", "\n".join(lines)), classes="dialog-text")
+                if (chart := self._picture(diagnosis["curve"])) is not None:
+                    yield chart
+
+    def _picture(self, metric: str) -> LineChart | None:
+        """The curve of a metric; None where the run has none that could be looked at."""
+        held_out = metric in self.history.held_out
+        series = (self.history.held_out if held_out else self.history.training).get(metric)
+        if series is None or len(series) < 2:
+            return None
+        chart = LineChart()
+        chart.can_focus = False
+        name = metric.replace("_", " ")
+        chart.show([Curve(name, series.x, series.y, colour="held_out" if held_out else "train", smoothed=not held_out)])
+        return chart
 
     def action_try_it(self) -> None:
         if self.tried is not None:
