@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from textual.app import App
 from textual.css.query import NoMatches
 from textual.pilot import Pilot
 
@@ -74,7 +75,7 @@ async def opened(
         RunLink.explore = kept  # type: ignore[method-assign]
 
 
-def screen_text(app: PlaygroundApp) -> str:
+def screen_text(app: App[Any]) -> str:
     """What stands on the screen, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in lines[: app.size.height])

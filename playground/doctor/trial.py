@@ -78,9 +78,8 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
             arm_runs = created.setdefault(arm, [])
             arm_runs.append(directory.create(run.path.parent, card.name, settings, start, name, group=f"{label}-{arm}"))
     everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
-    said(
-        f"{len(everything)} runs of {count:,} steps, {'from ' + start if start else 'with fresh weights'}: dlplay compare {label}-without {label}-with overlays them"
-    )
+    where = f"from {start}" if start else "with fresh weights"
+    said(f"{len(everything)} runs of {count:,} steps, {where}: dlplay compare {label}-without {label}-with overlays them")
     launch.prepare(card.name)
     jobs = pool.default_jobs(int(before.get("threads", 1)), str(before.get("device", "auto")))
     pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"))
