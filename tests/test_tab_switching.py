@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from textual import events
 from textual.widgets import ContentSwitcher, Input
+from textual.worker import WorkerState
 
 from dlplay.screen import app as app_module
 from dlplay.screen.app import PlaygroundApp
@@ -47,6 +48,16 @@ async def test_tabs_that_are_passed_by_are_not_built(tmp_path: Path, monkeypatch
         await pilot.press(*["ctrl+pageup"] * 7)
         await until(lambda: app.opened == "convnet" and app.tab.display)
         assert list(app.tabs) == ["convnet", last]
+
+
+async def test_a_worker_that_wakes_while_the_screen_is_taken_down_ends_without_a_word(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, _):
+        await app.screen_stack[0].remove_children()
+        app.opened = "gpt"
+        worker = app._show_tab("gpt", 0.0)
+        await until(lambda: worker.is_finished)
+        assert worker.state is WorkerState.ERROR
+        assert app._exception is None
 
 
 async def test_a_tab_that_was_built_is_shown_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

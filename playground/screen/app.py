@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, work
 from textual.app import ComposeResult, SystemCommand
 from textual.command import Provider
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher
-from textual.worker import Worker
+from textual.worker import Worker, WorkerFailed
 
 from dlplay import architectures
 from dlplay.engine.interventions import Intervention
@@ -149,6 +150,13 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         """Whether an earlier checkpoint is shown."""
         return self.opened in self.tabs and self.tab.link.wanted is not None
 
+    def _handle_exception(self, error: Exception) -> None:
+        """What a worker looks for on a screen that is being taken down is not there any more, and that is no failure."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        taken_down = self._tab_bar.is_mounted and not self._tab_bar.is_attached
+        if not (isinstance(cause, NoMatches) and taken_down):
+            super()._handle_exception(error)
+
     # --- building -----------------------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
@@ -178,6 +186,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
     async def _show_tab(self, name: str, rest: float) -> None:
         if name not in self.tabs:
             await asyncio.sleep(rest)
+        if name != self.opened:
+            return
         switcher = self.query_one(ContentSwitcher)
         async with self._building:
             if name != self.opened:
