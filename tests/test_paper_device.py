@@ -61,6 +61,7 @@ def check_presets(name: str, presets: list[str], text: Path) -> None:
         assert result["problems"] == [], preset
         assert result["warnings"] == [], preset
         assert result["resumed_exactly"] is True, preset
+        assert result["rounding"].keys() == {"tf32", "bf16"}, "an Ampere card has both"
         assert result["panels"] == result["all_panels"] == len(architectures.card(name).panels), preset
         for place, count in result["waits"].items():
             module = place.partition(":")[0].removeprefix("dlplay.architectures.")

@@ -33,6 +33,13 @@ TrustCode = Annotated[
     bool, Parameter(name="--trust-code", negative="", help="Import the Python modules that its settings name, without asking.")
 ]
 Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[
+    str | None,
+    Parameter(
+        name="--precision",
+        help="Rounding from now on: auto, float32, tf32 or bf16; with another one the run is no longer the same to the bit.",
+    ),
+]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
 
 

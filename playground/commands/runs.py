@@ -16,6 +16,7 @@ from dlplay.commands.parameters import (
     Ascii,
     AsJson,
     Device,
+    Precision,
     Headless,
     Minutes,
     RunName,
@@ -86,6 +87,7 @@ def resume(
     until: Until = None,
     threads: Threads = None,
     device: Device = None,
+    precision: Precision = None,
     set_: Annotated[
         list[str] | None,
         Parameter(name="--set", help="Change a setting that may change during a run, such as lr=0.001; may be repeated."),
@@ -98,7 +100,7 @@ def resume(
     folder = directory.default_runs_dir(runs_dir)
     run, *others = directory.find_all(folder, name)
     card = architectures.card(run.spec.architecture)
-    given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device}
+    given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device, "precision": precision}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
     overrides |= dict(_setting(card, text) for text in set_ or ())
     if not headless:
@@ -168,7 +170,7 @@ def _setting(card: Card, text: str) -> tuple[str, Any]:
     if not equals:
         raise SettingsError(f"--set {text[:60]!r} is not a name, = and a value; write it like lr=0.001")
     item = field(card.settings, name)
-    if not item.live and item.name not in ("steps", "minutes", "until", "threads", "device"):
+    if not item.live and item.name not in ("steps", "minutes", "until", "threads", "device", "precision"):
         raise SettingsError(f"--set {text[:60]}: {item.name} cannot change in a run; start a new one with it", item.name)
     return item.name, parse(item, value)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from dlplay.engine import precision
 from dlplay.engine.settings import Settings, SettingsError
 
 
@@ -36,8 +37,10 @@ def choose(name: str) -> torch.device:
 
 
 def prepare(settings: Settings) -> torch.device:
-    """The device of these settings, in a process made deterministic: thread count, deterministic kernels, every global generator seeded."""
+    """The device of these settings, in a process made deterministic: thread count, precision, deterministic kernels,
+    every global generator seeded. Raises `SettingsError`."""
     device = choose(settings.device)
+    precision.prepare(settings.precision, device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)
     torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler, for seconds

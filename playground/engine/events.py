@@ -51,6 +51,8 @@ class Started(Event, frozen=True, kw_only=True):
     """The torch device, such as cuda:0."""
     device_name: str
     """The device in words, such as NVIDIA H200."""
+    precision: str = "float32"
+    """How training rounds: float32, tf32 or bf16."""
     threads: int
     parameters: int
     """Trainable parameters of all models together."""

@@ -77,6 +77,10 @@ class Settings(Options):
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
     """Where the numbers are computed: auto, cpu, cuda, cuda:N or mps."""
 
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """Rounding of matrix products and convolutions in training: float32, TF32 or, in forward pass and loss alone, bfloat16. TF32 and bf16
+    are fast on NVIDIA GPUs from Ampere on; auto: TF32 there, float32 elsewhere."""
+
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """CPU threads of the tensor library; tiny models are quickest with one or two."""
 
@@ -97,6 +101,9 @@ class Settings(Options):
         parse_until(self.until)
         parse_seeds(self.seeds)
         parse_lasting(self.train_with)
+        if self.precision == "tf32" and self.device in ("cpu", "mps"):
+            words = f"--precision tf32 is for NVIDIA GPUs, and --device {self.device} is none; use --precision auto or float32"
+            raise SettingsError(words, "precision")
 
     def unused(self) -> dict[str, str]:
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":

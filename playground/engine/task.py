@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dlplay.engine import hooks, state
+from dlplay.engine import hooks, precision, state
 from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
@@ -72,6 +72,8 @@ class Task(ABC, Generic[S]):
         self.not_finite = torch.zeros((), device=device)
         """1 on the device once a loss or gradient was not finite: `minimise` updates nothing from then on, and the engine ends the run."""
         self._one = torch.ones((), device=device)
+        self._in_float32 = settings.precision != "bf16"
+        self._autocast_used = False
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: hooks.MeanActivations | None = None
@@ -93,6 +95,14 @@ class Task(ABC, Generic[S]):
     def evaluate(self) -> dict[str, float]:
         """Metrics on the whole held-out split. Deterministic; the engine has set eval mode and switched gradients off."""
 
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Goes around a training step's forward pass and loss: with `--precision bf16` they are computed in bfloat16 within it, as far as
+        that does no harm. Weights, gradients, optimisers and all that is outside stay in float32."""
+        if self._in_float32:
+            return contextlib.nullcontext()
+        self._autocast_used = True
+        return precision.bfloat16(self.device)
+
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
         """One update of the optimiser's parameters down the gradient of `loss`.
 
@@ -103,6 +113,8 @@ class Task(ABC, Generic[S]):
         A loss or gradient that is not finite changes no parameter, in this update or any later one. A CPU looks, which costs less than a
         guard; elsewhere nobody waits for the device, which leaves the update out or takes it back itself.
         """
+        if not (self._in_float32 or self._autocast_used):
+            raise DataError("--precision bf16: this architecture computes its loss outside `with self.autocast():`; use --precision float32")
         can_look = self.device.type == "cpu"
         names = [name for name, own in self.optimizers.items() if own is optimizer]
         several = len(self.optimizers) > 1

@@ -52,8 +52,8 @@ class Streams:
         return self._inputs[:, here], self._targets[:, here]
 
     def carry(self, state: Iterable[Tensor]) -> None:
-        """Hand the state after a chunk to the next one, without its gradient."""
-        self.carried = tuple(part.detach() for part in state)
+        """Hand the state after a chunk to the next one, without its gradient and at least in float32."""
+        self.carried = tuple(part.detach().to(torch.promote_types(part.dtype, torch.float32)) for part in state)
 
     def extra_state(self) -> dict[str, Any]:
         """The position in the sequence, and what is carried."""

@@ -33,7 +33,8 @@ from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.events import DurableEvent, Failed, Finished, Shown
 from dlplay.engine.panel_server import panel_of
-from dlplay.engine.settings import Settings, SettingsError, fields, make, to_dict
+from dlplay.engine.precision import resolve
+from dlplay.engine.settings import Settings, SettingsError, field, fields, make, to_dict
 from dlplay.engine.task import Task
 from dlplay.runs import directory, process
 from dlplay.runs.console import print_line
@@ -45,6 +46,8 @@ LOSSES = 5
 """Training losses that are compared. Of two players a difference of 1e-6 has grown to 5e-4 by then, and to 2e-2 after 20."""
 TOLERANCE = 0.005
 """How far a loss may lie from the CPU's, as a share of the largest of them."""
+ROUNDING_TOLERANCE = 0.05
+"""The same for a loss under TF32 or bfloat16. On a CPU bfloat16 changes those of the defaults by 4e-4 at most, and the GAN's by 2e-2."""
 MOST_STEPS = 20_000
 """A room that has measured fewer losses by then is not compared."""
 STEPS = 20
@@ -57,7 +60,9 @@ class Result(msgspec.Struct, kw_only=True):
 
     architecture: str
     loss_difference: float | None = None
-    """The largest, as a share of the largest loss on the CPU."""
+    """The largest in float32, as a share of the largest loss on the CPU."""
+    rounding: dict[str, float] = {}
+    """The same for the other precisions that the device has: tf32, bf16."""
     resumed_exactly: bool | None = None
     """Whether weights and state are the same to the bit when the second half of a run starts from a checkpoint."""
     panels: int = 0
@@ -117,9 +122,12 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
     with tempfile.TemporaryDirectory(prefix="dlplay-check-") as folder, _heard(result):
         steps = STEPS
         with _noted(result, "the losses"):
-            steps, result.loss_difference = _compare_losses(card, settings)
+            steps, result.loss_difference, result.rounding = _compare_losses(card, settings)
             if not result.loss_difference <= TOLERANCE:
                 result.problems.append(f"a loss differs from the CPU's by {result.loss_difference:.1%} of the largest")
+            for name, difference in result.rounding.items():
+                if not difference <= ROUNDING_TOLERANCE:
+                    result.problems.append(f"with --precision {name} a loss differs from the CPU's in float32 by {difference:.1%} of the largest")
         with _noted(result, "the run"):
             run = _Run(card, settings, max(STEPS, steps), Path(folder))
             checkpoint = run.train()
@@ -140,13 +148,27 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
 # --- losses -------------------------------------------------------------------------------------------------------------------------------
 
 
-def _compare_losses(card: Card, settings: Settings) -> tuple[int, float]:
-    """The steps that it took, and the largest difference. Dropout is off: it is drawn on the device, where other numbers come."""
+def _compare_losses(card: Card, settings: Settings) -> tuple[int, float, dict[str, float]]:
+    """The steps that it took, and the largest difference in float32 and with each other precision. Dropout is off: it is drawn on the
+    device, where other numbers come."""
     without: dict[str, Any] = {item.name: 0.0 for item in fields(card.settings) if item.name.endswith("dropout")}
-    steps, reference = _losses(card, dataclasses.replace(settings, **without, device="cpu"))
-    _, found = _losses(card, dataclasses.replace(settings, **without))
-    largest = max(map(abs, reference))
-    return steps, max(abs(a - b) for a, b in zip(found, reference, strict=True)) / max(largest, 1e-12)
+    steps, reference = _losses(card, dataclasses.replace(settings, **without, device="cpu", precision="float32"))
+    largest = max(*map(abs, reference), 1e-12)
+    differences = {}
+    for rounding in ("float32", *_other_precisions(card, settings)):
+        _, found = _losses(card, make(card.settings, {**to_dict(settings), **without, "precision": rounding}))
+        differences[rounding] = max(abs(a - b) for a, b in zip(found, reference, strict=True)) / largest
+    return steps, differences.pop("float32"), differences
+
+
+def _other_precisions(card: Card, settings: Settings) -> list[str]:
+    """Those besides float32 that both the device and the architecture have."""
+    found = []
+    for rounding in field(card.settings, "precision").choices:
+        with contextlib.suppress(SettingsError):
+            resolve(rounding, devices.choose(settings.device))
+            found += [rounding] if rounding not in ("auto", "float32") else []
+    return found
 
 
 def _losses(card: Card, settings: Settings) -> tuple[int, list[float]]:
@@ -316,10 +338,10 @@ def _heard(result: Result) -> Iterator[None]:
 
 # --- what is printed ----------------------------------------------------------------------------------------------------------------------
 
-TITLES = {"architecture": 14, "losses": 8, "resumed": 8, "panels": 7, "memory": 9, "steps/s": 8, "of bare": 8, "waits": 6}
+TITLES = {"architecture": 14, "losses": 8, "bf16": 6, "resumed": 8, "panels": 7, "memory": 9, "steps/s": 8, "of bare": 8, "waits": 6}
 """Columns of the table, with their widths."""
-MEANING = """losses: the largest difference from the CPU's; resumed: from a checkpoint, to the bit; of bare: speed beside a bare loop;
-waits: for the device, in a training step"""
+MEANING = """losses: the largest difference from the CPU's, in float32 and with bf16; resumed: from a checkpoint, to the bit;
+of bare: speed beside a bare loop; waits: for the device, in a training step"""
 
 
 def run(cards: Sequence[Card], device: str, seconds: float, out: Path | None, as_json: bool) -> int:
@@ -353,6 +375,7 @@ def _row(result: Result) -> str:
         [
             result.architecture,
             _shown(result.loss_difference, ".0e"),
+            _shown(result.rounding.get("bf16"), ".0e"),
             {None: "–", True: "exactly", False: "NO"}[result.resumed_exactly],
             f"{result.panels}/{result.all_panels}",
             _shown(None if result.memory is None else result.memory / 1e6, ",.0f", " MB"),

@@ -171,9 +171,10 @@ class PlainLines:
                 self.name, self.settings = event.name, dict(event.settings)
                 begin = f"resumed at step {event.step:,}" if event.step else "started" + (f" from {event.origin}" if event.origin else "")
                 threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
+                rounding = "" if event.precision == "float32" else f", {event.precision}"
                 return [
                     f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters, {event.data}, "
-                    f"on {event.device} ({event.device_name}), {threads}, seed {event.settings.get('seed')}"
+                    f"on {event.device} ({event.device_name}){rounding}, {threads}, seed {event.settings.get('seed')}"
                 ]
             case Baselines():
                 return [f"baselines of {metric}: {_baselines(values)}" for metric, values in event.values.items()]

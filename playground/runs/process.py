@@ -22,6 +22,7 @@ from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
+from dlplay.engine import precision
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.eager import use_eager_optimizers
@@ -215,6 +216,7 @@ class Writer:
             "data": task.data,
             "threads": torch.get_num_threads(),
             "device": task.device.type,
+            "precision": precision.resolve(task.settings.precision, task.device),
             "versions": versions(),
         }
         return task.step, _copies(task.weights()), _copies(tensors), meta
@@ -374,6 +376,7 @@ def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Star
         settings=to_dict(task.settings),
         device=str(task.device),
         device_name=device_name,
+        precision=precision.resolve(task.settings.precision, task.device),
         threads=torch.get_num_threads(),
         parameters=task.parameters,
         data=task.data,
@@ -393,13 +396,16 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
     if checkpoint is None:
         return
     before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **_table(checkpoint, "versions")}
-    now = {"threads": torch.get_num_threads(), "device": task.device.type, **versions()}
+    before["precision"] = checkpoint.meta.get("precision", "float32")  # an earlier version knew no other
+    rounding = precision.resolve(task.settings.precision, task.device)
+    now = {"threads": torch.get_num_threads(), "device": task.device.type, "precision": rounding, **versions()}
     for name, value in now.items():
         if before.get(name) != value:
+            reason = "numbers are rounded in another way" if name == "precision" else "sums are computed in another order"
             yield Warned(
                 step=task.step,
                 what=f"resumed with {name} {value} instead of {before.get(name)}",
-                why="sums are computed in another order, so the run is no longer the same to the bit",
+                why=f"{reason}, so the run is no longer the same to the bit",
                 remedy="resume with the previous one to repeat it exactly",
             )
 

@@ -212,6 +212,8 @@ _CUDA: dict[str, Any] = {
     "device_count": lambda: 1,
     "_lazy_init": lambda: None,
     "get_device_name": lambda *_: "a device of paper",
+    "get_device_capability": lambda *_: (8, 0),
+    "is_bf16_supported": lambda *_: True,
     "synchronize": lambda *_: None,
     "memory_allocated": lambda *_: 0,
     "max_memory_allocated": lambda *_: 0,

@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Tensor) -> Code:
         """The codes of images (B, C, H, W), or their distributions."""
-        encoded = self.encoder(images - self.mean)  # (B, k), or (B, 2k): means, then log variances
+        encoded = self.encoder(images - self.mean).to(self.mean.dtype)  # (B, k), or (B, 2k): means, then log variances
         if not self.variational:
             return Code(self.code_function(encoded), None)
         mean, log_variance = encoded.chunk(2, dim=1)
@@ -91,7 +91,7 @@ class Autoencoder(nn.Module):
 
     def logits(self, code: Tensor) -> Tensor:
         """Outputs (B, C, H, W) of codes (B, k) before the output's activation function."""
-        logits: Tensor = self.decoder(code)
+        logits: Tensor = self.decoder(code).to(self.mean.dtype)
         return logits
 
     def decode(self, code: Tensor) -> Tensor:

@@ -107,12 +107,13 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         settings = self.settings
         images = self.scaled(self.train_images[self.batches.next()])  # (B, C, H, W)
         inputs = corrupt(images, settings.noise, settings.noise_level, self.generators["noise"])
-        code = self.model.encode(inputs)
-        logits = self.model.logits(code.sample(self.generators["noise"]))
-        output = self.model.output_function(logits)
-        reconstruction = reconstruction_loss(logits, output, images, settings.loss)
-        penalty = self._penalty(code)
-        loss = reconstruction if penalty is None else reconstruction + penalty
+        with self.autocast():
+            code = self.model.encode(inputs)
+            logits = self.model.logits(code.sample(self.generators["noise"]))
+            output = self.model.output_function(logits)
+            reconstruction = reconstruction_loss(logits, output, images, settings.loss)
+            penalty = self._penalty(code)
+            loss = reconstruction if penalty is None else reconstruction + penalty
         update_rates(self.optimizer, settings, self.step)
         self.minimise(loss, self.optimizer)
         detached = reconstruction.detach()

@@ -105,7 +105,8 @@ class BERTTask(Task[BERTSettings]):
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
-        loss, parts = self.objective.loss(self.model)
+        with self.autocast():
+            loss, parts = self.objective.loss(self.model)
         return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip)}
 
     def evaluate(self) -> dict[str, float]:

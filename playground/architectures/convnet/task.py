@@ -79,8 +79,9 @@ class ConvNetTask(Task[ConvNetSettings]):
         images, labels = self.train_images[indices].float(), self.train_labels[indices]  # (B, C, H, W), (B,)
         if self.settings.augment:
             images = augment(images, self.images.full, self.generators["augment"])
-        logits = self.model(images)  # (B, classes)
-        loss = F.cross_entropy(logits, labels)
+        with self.autocast():
+            logits = self.model(images)  # (B, classes)
+            loss = F.cross_entropy(logits, labels)
         update_rates(self.optimizer, self.settings, self.step)
         self.minimise(loss, self.optimizer)
         return {"train_loss": loss.detach(), "train_accuracy": (logits.detach().argmax(1) == labels).float().mean()}

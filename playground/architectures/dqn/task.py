@@ -165,7 +165,8 @@ class DQNTask(Task[DQNSettings]):
             weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta)).to(self.device, non_blocking=True)
         batch = replay.gather(rows, settings.n_step, settings.gamma, self.device)
         targets = self._td_targets(batch)
-        q_values = self.q_network(batch.observations)  # (B, A)
+        with self.autocast():
+            q_values = self.q_network(batch.observations).float()  # (B, A)
         chosen = q_values.gather(1, batch.actions[:, None])[:, 0]  # (B,)
         loss = td_loss(chosen, targets, settings.loss, weights)
         metrics = self.minimise(loss, self.optimizer, settings.clip)

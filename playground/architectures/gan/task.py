@@ -87,10 +87,12 @@ class GANTask(Task[GANSettings]):
         settings, batch = self.settings, self.settings.batch
         indices = torch.randint(len(self.examples.train), (batch,), generator=self.generators["order"])
         real = self.examples.batch(indices.to(self.device, non_blocking=True))
-        with torch.no_grad():
-            fake = self.generator(self._latents(batch))
+        latents = self._latents(batch)
+        with torch.no_grad(), self.autocast():
+            fake = self.generator(latents).float()
         both = self._augmented(torch.cat([real, fake]))  # (2B, *shape)
-        outputs = self.discriminator(both)  # (2B,)
+        with self.autocast():
+            outputs = self.discriminator(both).float()  # (2B,)
         real_loss, fake_loss = discriminator_losses(settings.loss, outputs[:batch], outputs[batch:], settings.label_smoothing)
         loss, penalty = real_loss + fake_loss, None
         if settings.loss == "wasserstein-gp":
@@ -120,7 +122,9 @@ class GANTask(Task[GANSettings]):
 
     def update_generator(self) -> dict[str, Tensor]:
         """One update of the generator against the discriminator as it is, and of the moving average."""
-        outputs = self.discriminator(self._augmented(self.generator(self._latents(self.settings.batch))))  # (B,)
+        latents = self._latents(self.settings.batch)
+        with self.autocast():
+            outputs = self.discriminator(self._augmented(self.generator(latents))).float()  # (B,)
         loss = generator_loss(self.settings.loss, outputs)
         self.minimise(loss, self.optimizers["generator"])
         if self.sampler is not self.generator:

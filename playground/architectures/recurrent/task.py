@@ -57,7 +57,8 @@ class RecurrentTask(Task[RecurrentSettings]):
         else:
             lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps, FLOOR)
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
-        loss = self.problem.loss(self.model)
+        with self.autocast():
+            loss = self.problem.loss(self.model)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 
     def evaluate(self) -> dict[str, float]:

@@ -65,7 +65,8 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
         batch = next_batch(self.problem, settings.batch, self.generators["data"], self.device)
-        loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
+        with self.autocast():
+            loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 
     def evaluate(self) -> dict[str, float]:

@@ -19,7 +19,7 @@ from dlplay.screen.form.form import SettingsForm
 from dlplay.screen.run.companions import others_of_group
 from dlplay.screen.run.run_link import COMPLETE, RunLink
 
-ON_RESUME = ("threads", "device")
+ON_RESUME = ("threads", "device", "precision")
 """Settings that can be changed when a run is resumed, beside those that can at any time."""
 END_SECONDS = 60.0
 """How long to wait for a run to end; it may only just be starting."""

@@ -35,7 +35,8 @@ class BlobsTask(Task[BlobsSettings]):
 
     def train_step(self) -> dict[str, Tensor]:
         points, labels = (part.to(self.device) for part in draw(32, self.generators["data"]))
-        loss = F.cross_entropy(self.model(points), labels)
+        with self.autocast():
+            loss = F.cross_entropy(self.model(points), labels)
         self.optimizer.param_groups[0]["lr"] = self.settings.lr  # it may change during a run
         self.minimise(loss, self.optimizer)
         return {"train_loss": loss.detach()}

@@ -32,7 +32,8 @@ class Sound(ToyTask):
 
     def train_step(self) -> dict[str, Tensor]:
         x = torch.randn(16, self.settings.width, generator=self.generators["data"]).to(self.device, non_blocking=True)
-        loss = self.loss(x)
+        with self.autocast():
+            loss = self.loss(x)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizers["model"], clip=1.0)}
 
     def loss(self, x: Tensor) -> Tensor:
