@@ -269,6 +269,9 @@ def test_examples_are_steps_times_the_batch(runs_dir: Path, typed: Compare) -> N
     curves = found["metrics"][0]["curves"]
     assert (curves["small"]["examples"], curves["large"]["examples"]) == ([0, 3200], [0, 6400])
     assert "images" in typed("small", "large", "--x", "examples")
+    make(runs_dir, "gathered", norm="group", batch=32, accumulate=4)
+    member = sources.find(["gathered"], [], runs_dir).sources[0].members[0]
+    assert member.at(np.array([100.0]), "examples").tolist() == [12800], "an update by four batches"
     change = Applied(step=50, what="batch", value=32, before=16)
     make(runs_dir, "changed", "gpt", data=WORDS, batch=16, finals=[{"val_loss": 5.0}, {"val_loss": 4.0}], more=[change])
     member = sources.find(["changed"], [], runs_dir).sources[0].members[0]

@@ -91,6 +91,13 @@ def test_a_room_without_a_fault_passes() -> None:
     assert sound["loss_difference"] < 1e-6
 
 
+def test_an_update_by_several_batches_waits_for_nothing() -> None:
+    [found] = on_paper("--accumulating", "Sound")
+    result = found["result"]
+    assert (result["problems"], result["warnings"], result["waits"], result["resumed_exactly"]) == ([], [], {}, True)
+    assert result["loss_difference"] < 1e-6
+
+
 def test_a_fault_that_a_card_refuses_is_a_problem() -> None:
     for kind, words in REFUSED.items():
         assert any(words in problem for problem in rooms()[kind]["problems"]), rooms()[kind]

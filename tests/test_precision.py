@@ -17,6 +17,7 @@ from dlplay.engine.device import prepare
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Started, Warned
 from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.state import flatten
 from dlplay.engine.task import Task
 from dlplay.runs.directory import RunDirectory
 from tests.conftest import Dlplay, Small
@@ -55,7 +56,9 @@ def test_what_a_device_cannot_do_is_refused_with_the_bound_and_a_way_out() -> No
         with a_card(7, 5), pytest.raises(SettingsError) as refused:
             precision.resolve(name, CUDA)
         assert refused.value.field == "precision"
-        assert f"--precision {name} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer, and a card has 7.5" in str(refused.value)
+        assert f"--precision {name} needs an NVIDIA GPU of compute capability 8.0 (Ampere) or newer, and a card has 7.5" in str(
+            refused.value
+        )
         assert "use --precision auto or float32" in str(refused.value)
     with pytest.raises(SettingsError, match=r"--precision tf32 needs .* and this is cpu; use --precision auto or float32"):
         precision.resolve("tf32", CPU)
@@ -105,7 +108,7 @@ def test_a_cpu_without_bfloat16_has_its_kernels_back_afterwards() -> None:
 
 def test_a_room_that_does_not_say_where_its_forward_pass_is_refuses_in_words() -> None:
     task = ToyTask(make(ToySettings, {"precision": "bf16"}), CPU)
-    with pytest.raises(DataError, match=r"computes its loss outside `with self\.autocast\(\):`; use --precision float32"):
+    with pytest.raises(DataError, match=r"has its loss outside `with self\.autocast\(\):`; use --precision float32"):
         task.train_step()
 
 
@@ -165,6 +168,16 @@ def test_q_targets_are_computed_in_float32(double: bool, small: Small, monkeypat
         task.train_step()
         task.step += 1
     assert all(found)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn-tanh"])
+def test_a_recurrent_net_carries_its_state_in_float32(cell: str, small: Small) -> None:
+    """A checkpoint holds it, and takes no bfloat16."""
+    task = a_task("recurrent", small, cell=cell)
+    for _ in range(3):
+        task.train_step()
+    tensors, _ = flatten(task.extra_state())
+    assert {value.dtype for value in tensors.values()} == {torch.float32}
 
 
 def test_interventions_of_a_training_work_in_bfloat16(small: Small) -> None:

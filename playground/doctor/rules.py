@@ -150,6 +150,8 @@ def rate_too_low(evidence: Evidence) -> Diagnosis | None:
 def batch_too_small(evidence: Evidence) -> Diagnosis | None:
     """Few examples a step, so that the loss jumps from step to step by as much as its own size."""
     curve, batch, rate = _loss(evidence), evidence.number("batch"), evidence.number("lr")
+    if batch is not None:
+        batch *= evidence.number("accumulate") or 1
     if curve is None or batch is None or rate is None or batch > SMALL_BATCH or evidence.not_finite:
         return None
     late = curve.values[len(curve) // 2 :]

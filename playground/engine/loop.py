@@ -110,7 +110,7 @@ class Loop:
                 self._pause()
                 continue
 
-            metrics = task.train_step()
+            metrics = task.advance()
             task.step += 1
             recorder.add(metrics)
 

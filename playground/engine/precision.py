@@ -20,7 +20,9 @@ def resolve(precision: str, device: torch.device) -> str:
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
     if precision == "auto":
         return "tf32" if capability >= AMPERE else "float32"
-    found = f"{torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}" if device.type == "cuda" else f"this is {device.type}"
+    found = (
+        f"{torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}" if device.type == "cuda" else f"this is {device.type}"
+    )
     needs = f"an NVIDIA GPU of compute capability {AMPERE[0]}.{AMPERE[1]} (Ampere) or newer, and {found}"
     if precision == "tf32" and capability < AMPERE:
         raise SettingsError(f"--precision tf32 needs {needs}; use --precision auto or float32", "precision")
@@ -28,7 +30,8 @@ def resolve(precision: str, device: torch.device) -> str:
         raise SettingsError(f"--precision bf16 needs {needs}; use --precision auto or float32, or --device cpu", "precision")
     if precision == "bf16" and device.type == "mps" and not torch.backends.mps.is_macos_or_newer(*MACOS):
         raise SettingsError(
-            f"--precision bf16 on an Apple GPU needs macOS {MACOS[0]} or newer; use --precision auto or float32, or --device cpu", "precision"
+            f"--precision bf16 on an Apple GPU needs macOS {MACOS[0]} or newer; use --precision auto or float32, or --device cpu",
+            "precision",
         )
     return precision
 

@@ -81,6 +81,9 @@ class Settings(Options):
     """Rounding of matrix products and convolutions in training: float32, TF32 or, in forward pass and loss alone, bfloat16. TF32 and bf16
     are fast on NVIDIA GPUs from Ampere on; auto: TF32 there, float32 elsewhere."""
 
+    accumulate: Annotated[int, Meta(ge=1, le=1024, extra={"unit": "batches"})] = 1
+    """Batches whose gradients make one update: the same as one batch that many times as large, in the memory of one."""
+
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """CPU threads of the tensor library; tiny models are quickest with one or two."""
 
@@ -104,11 +107,23 @@ class Settings(Options):
         if self.precision == "tf32" and self.device in ("cpu", "mps"):
             words = f"--precision tf32 is for NVIDIA GPUs, and --device {self.device} is none; use --precision auto or float32"
             raise SettingsError(words, "precision")
+        if self.accumulate > 1 and (why := self.no_accumulation()):
+            larger = "; use --accumulate 1, and a larger --batch"
+            raise SettingsError(f"--accumulate {self.accumulate} is for another loss: {why}{larger}", "accumulate")
+
+    def no_accumulation(self) -> str:
+        """Why the gradients of several batches do not make that of one large batch; empty where they do: with one loss a step, which is a
+        mean over terms that know nothing of each other."""
+        return ""
 
     def unused(self) -> dict[str, str]:
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":
         "--variational"}. The form hides them, the command says so of one that was typed."""
-        return unless(bool(self.seeds.strip()), "--seeds", "jobs") | unless(not self.seeds.strip(), "one run", "seed")
+        return (
+            unless(bool(self.seeds.strip()), "--seeds", "jobs")
+            | unless(not self.seeds.strip(), "one run", "seed")
+            | unless(not self.no_accumulation(), "a loss that is a mean over examples", "accumulate")
+        )
 
 
 def unless(used: bool, use: str, *names: str) -> dict[str, str]:

@@ -74,6 +74,9 @@ class Task(ABC, Generic[S]):
         self._one = torch.ones((), device=device)
         self._in_float32 = settings.precision != "bf16"
         self._autocast_used = False
+        self._accumulate = settings.accumulate
+        self._terms: list[Tensor | int] = []
+        """With `--accumulate`: what each loss of this step was the mean of so many of."""
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: hooks.MeanActivations | None = None
@@ -87,9 +90,28 @@ class Task(ABC, Generic[S]):
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
+    def advance(self) -> dict[str, Tensor]:
+        """One training step: `train_step`, or with `--accumulate N` one update by N times `train_step`. Metrics are then means over all
+        terms of its batches."""
+        if self._accumulate == 1:
+            return self.train_step()
+        self._terms, batches = [], list[dict[str, Tensor]]()
+        while len(batches) < self._accumulate:
+            batches.append(self.train_step())
+            if len(self._terms) != len(batches):
+                raise DataError("--accumulate needs an architecture whose steps minimise one loss once; use --accumulate 1")
+        sums: dict[str, Tensor] = {}
+        weights: dict[str, Tensor | int] = {}
+        for metrics, terms in zip(batches, self._terms, strict=True):
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0) + value * terms
+                weights[name] = weights.get(name, 0) + terms
+        return {name: value / weights[name] for name, value in sums.items()}
+
     @abstractmethod
     def train_step(self) -> dict[str, Tensor]:
-        """One step. Returns 0-d detached tensors by metric name, still on the device: no `.item()`, no wait for the device."""
+        """One batch, and the update that it makes; with `--accumulate N` every Nth makes one (see `minimise`). Returns 0-d detached tensors
+        by metric name, still on the device: no `.item()`, no wait for the device."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
@@ -103,8 +125,9 @@ class Task(ABC, Generic[S]):
         self._autocast_used = True
         return precision.bfloat16(self.device)
 
-    def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
-        """One update of the optimiser's parameters down the gradient of `loss`.
+    def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0, terms: Tensor | int = 1) -> dict[str, Tensor]:
+        """One update of the optimiser's parameters down the gradient of `loss`; with `--accumulate N` the gradients of N losses are added
+        up first, as that of one batch N times as large. `terms`: how many terms `loss` is the mean of, where batches differ in that.
 
         The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured, and where the task has
         several optimisers with this one's name in front, such as `generator_grad_norm`. Other parameters that the loss depends on get no
@@ -114,7 +137,9 @@ class Task(ABC, Generic[S]):
         guard; elsewhere nobody waits for the device, which leaves the update out or takes it back itself.
         """
         if not (self._in_float32 or self._autocast_used):
-            raise DataError("--precision bf16: this architecture computes its loss outside `with self.autocast():`; use --precision float32")
+            raise DataError("--precision bf16: this architecture has its loss outside `with self.autocast():`; use --precision float32")
+        if self._accumulate > 1:
+            self._terms.append(terms)
         can_look = self.device.type == "cpu"
         names = [name for name, own in self.optimizers.items() if own is optimizer]
         several = len(self.optimizers) > 1
@@ -123,9 +148,17 @@ class Task(ABC, Generic[S]):
             self.not_finite.fill_(1)
             return {}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for parameter in parameters:
-            parameter.grad = None  # as zero_grad does, at a thirtieth of its time: small nets are updated thousands of times a second
-        loss.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
+        if len(self._terms) <= 1:
+            for parameter in parameters:
+                parameter.grad = None  # as zero_grad does, at a thirtieth of its time: small nets are updated thousands of times a second
+        summed = loss if self._accumulate == 1 else loss * terms
+        summed.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
+        if self._accumulate > 1:
+            if len(self._terms) < self._accumulate:
+                if not can_look:
+                    self._watch(loss.detach())
+                return {}
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], sum(self._terms))
         norm: Tensor | float = 0.0
         metrics: dict[str, Tensor] = {}
         if clip > 0:
@@ -134,8 +167,7 @@ class Task(ABC, Generic[S]):
             # what a GradScaler does, with a scale of 1: one kernel that sets the flag and leaves the gradients as they are
             torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.not_finite, self._one)
         if not can_look:
-            watched = loss.detach() + norm
-            torch.maximum(self.not_finite, (watched - watched).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+            self._watch(loss.detach() + norm)
             self._updates += 1
             step_where_finite(optimizer, parameters, self.not_finite)
             return metrics
@@ -145,6 +177,10 @@ class Task(ABC, Generic[S]):
         self._updates += 1
         optimizer.step()
         return metrics
+
+    def _watch(self, number: Tensor) -> None:
+        """Set `not_finite` on the device if this number there is not."""
+        torch.maximum(self.not_finite, (number - number).ne(0).to(self.not_finite.dtype), out=self.not_finite)
 
     def change(self, settings: S) -> None:
         """A live setting was changed; takes effect from the next step. Override where a setting is not read at every step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-READ = ("train_step", "evaluate", "step", "finishing", "thorough_at_end", "not_finite", "data", "parameters", "models")
+READ = ("advance", "evaluate", "step", "finishing", "thorough_at_end", "not_finite", "data", "parameters", "models")
 """Members of a task that the text below uses."""
 
 LOOP = '''
@@ -25,7 +25,7 @@ def run(settings: $Settings, every: int, log: str, save: str) -> None:
 
     evaluate()
     while task.step < settings.steps:
-        measured = task.train_step()
+        measured = task.advance()
         task.step += 1
         if log:
             lines.append(json.dumps({"step": task.step, **{name: value.item() for name, value in measured.items()}}))

@@ -19,7 +19,7 @@ from dlplay.engine.dataset import Missing
 from dlplay.engine.errors import DataError
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.streams import Streams
-from dlplay.parts.transformer_settings import StreamSettings
+from dlplay.parts.transformer_settings import StreamSettings, tokens_a_step
 
 ORDERS = {"char": 8}
 """Order of the longest n-grams, by the kind of token; 5 of any other."""
@@ -41,11 +41,12 @@ class StreamedText:
     train: Tensor  # (N,)
     held_out: Tensor  # (M,)
     streams: Streams
+    accumulate: int = 1
+    """Chunks of the streams that make an update."""
 
     @property
     def words(self) -> str:
-        batch, block = self.streams.batch, self.streams.block
-        return f"{self.corpus.words}; {batch} x {block} = {batch * block:,} a step"
+        return f"{self.corpus.words}; {tokens_a_step(self.accumulate, self.streams.batch, self.streams.block)}"
 
     @property
     def key(self) -> str:
@@ -70,7 +71,8 @@ def open_streams(
         return tokenizer, corpus
     train, held_out = (torch.from_numpy(part).to(device) for part in (corpus.train, corpus.held_out))
     try:
-        return tokenizer, StreamedText(corpus, train, held_out, Streams(train, batch, block, generator, carries=carries))
+        streams = Streams(train, batch, block, generator, carries=carries)
+        return tokenizer, StreamedText(corpus, train, held_out, streams, settings.accumulate)
     except DataError as error:
         if assets is None:
             raise DataError(f"{corpus.name}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -99,6 +100,12 @@ class TransformerSettings(Settings):
     def check(self) -> None:
         super().check()
         check_heads(self.width, self.heads)
+
+
+def tokens_a_step(accumulate: int, batch: int, block: int) -> str:
+    """How many tokens make an update, in words: `4 x 16 x 64 = 4,096 a step`."""
+    factors = [accumulate, batch, block] if accumulate > 1 else [batch, block]
+    return f"{' x '.join(map(str, factors))} = {math.prod(factors):,} a step"
 
 
 def check_heads(width: int, heads: int) -> None:

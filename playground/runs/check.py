@@ -127,7 +127,9 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
                 result.problems.append(f"a loss differs from the CPU's by {result.loss_difference:.1%} of the largest")
             for name, difference in result.rounding.items():
                 if not difference <= ROUNDING_TOLERANCE:
-                    result.problems.append(f"with --precision {name} a loss differs from the CPU's in float32 by {difference:.1%} of the largest")
+                    result.problems.append(
+                        f"with --precision {name} a loss differs from the CPU's in float32 by {difference:.1%} of the largest"
+                    )
         with _noted(result, "the run"):
             run = _Run(card, settings, max(STEPS, steps), Path(folder))
             checkpoint = run.train()
@@ -180,7 +182,7 @@ def _losses(card: Card, settings: Settings) -> tuple[int, list[float]]:
     while len(losses) < LOSSES:
         if task.step == MOST_STEPS:
             raise RuntimeError(f"{name} was measured {len(losses)} times in {MOST_STEPS:,} steps")
-        metrics = task.train_step()
+        metrics = task.advance()
         task.step += 1
         if name in metrics:
             losses.append(metrics[name])
@@ -277,7 +279,7 @@ def _bare_speed(task: Task[Any], seconds: float) -> float:
     """Training steps per second with nothing around them."""
     first, began = task.step, time.perf_counter()
     while task.step == first or time.perf_counter() - began < seconds:
-        task.train_step()
+        task.advance()
         task.step += 1
     devices.synchronize(task.device)
     return (task.step - first) / (time.perf_counter() - began)
@@ -299,7 +301,7 @@ def waits_of(task: Task[Any]) -> dict[str, float] | None:
         torch.cuda.set_sync_debug_mode("warn")
         try:
             for _ in range(STEPS):
-                task.train_step()
+                task.advance()
                 task.step += 1
         finally:
             torch.cuda.set_sync_debug_mode("default")

@@ -59,11 +59,11 @@ def range_test(task: Task[Any], steps: int = STEPS) -> RangeTest:
     losses: list[Tensor] = []
     minimise, rate = task.minimise, LOWEST
 
-    def at_this_rate(loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0) -> dict[str, Tensor]:
+    def at_this_rate(loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0, terms: Tensor | int = 1) -> dict[str, Tensor]:
         losses.append(loss.detach())
         for group in optimizer.param_groups:
             group["lr"] = rate
-        return minimise(loss, optimizer, clip)
+        return minimise(loss, optimizer, clip, terms)
 
     task.minimise = at_this_rate  # type: ignore[method-assign]
     rates: list[float] = []
@@ -72,11 +72,12 @@ def range_test(task: Task[Any], steps: int = STEPS) -> RangeTest:
     average, least = 0.0, math.inf
     for number in range(steps):
         rate = LOWEST * (HIGHEST / LOWEST) ** (number / (steps - 1))
-        task.train_step()
+        task.advance()
         task.step += 1
-        if len(losses) != 1:
+        if len(losses) != task.settings.accumulate:
             raise SettingsError(f"--find-lr needs a step that minimises one loss once, and this one minimises {len(losses)}")
-        value = losses.pop().item()
+        value = torch.stack(losses).mean().item()
+        losses.clear()
         if not math.isfinite(value) or task.not_finite.item():
             return RangeTest(rates, values, smoothed, diverged=True)
         average = BETA * average + (1 - BETA) * value

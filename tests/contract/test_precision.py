@@ -37,6 +37,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "transformer-xl": {"steps": 150, "layers": 2, "width": 32, "batch": 16},
 }
 """The defaults, shortened: most CPUs compute in bfloat16 at a twentieth of their speed."""
+METRIC = {"bert": "masked_loss"}
+"""Instead of the card's, which does not move in so few steps."""
 SEEDS = 5
 
 
@@ -129,11 +131,13 @@ def test_training_in_bfloat16_ends_within_the_spread_of_seeds_in_float32(card: C
             task.train_step()
             task.step += 1
         with looking(task):
-            return task.evaluate()[card.metric]
+            return task.evaluate()[metric]
 
+    metric = METRIC.get(card.name, card.metric)
     exact = [reached("float32", seed) for seed in range(SEEDS)]
     rounded = reached("bf16", 0)
-    print(card.name, card.metric, exact, rounded)
+    print(card.name, metric, exact, rounded)
     spread = max(exact) - min(exact)
+    assert spread > 0
     assert math.isfinite(rounded)
     assert abs(rounded - exact[0]) <= spread

@@ -1,5 +1,6 @@
 """`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
-`… --rooms KIND …` rooms with a fault, `… --poisoned OPTIMIZER …` what a loss that is not finite does. Prints JSON lines."""
+`… --rooms KIND …` rooms with a fault, `… --accumulating KIND …` rooms whose updates are by three batches,
+`… --poisoned OPTIMIZER …` what a loss that is not finite does. Prints JSON lines."""
 
 from __future__ import annotations
 
@@ -102,11 +103,12 @@ def poisoned(optimizer: str) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     if arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
-    elif arguments[0] == "--rooms":
+    elif arguments[0] in ("--rooms", "--accumulating"):
+        values = {"accumulate": 3} if arguments[0] == "--accumulating" else {}
         for kind in arguments[1:]:
             card = rooms.card(kind)
             with mock.patch.object(architectures, "card", return_value=card), installed():
-                print(msgspec.json.encode(Found(preset=kind, result=examine(card, "cuda", SECONDS))).decode())
+                print(msgspec.json.encode(Found(preset=kind, result=examine(card, "cuda", SECONDS, values))).decode())
     else:
         name, text, *presets = arguments
         card = architectures.card(name)

@@ -109,6 +109,9 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
                 "loss",
             )
 
+    def no_accumulation(self) -> str:
+        return "the KL sparsity is of the mean activation of each batch by itself" if self.sparsity == "kl" else ""
+
     def unused(self) -> dict[str, str]:
         layers = self.encoder != "linear"
         return (

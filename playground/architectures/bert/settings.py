@@ -101,6 +101,9 @@ class BERTSettings(TextSettings, TransformerSettings):
                 "mask_kept",
             )
 
+    def no_accumulation(self) -> str:
+        return "with next sentences it is the sum of two means, over words and over rows" if self.next_sentence and not self.data else ""
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()

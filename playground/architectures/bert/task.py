@@ -106,8 +106,8 @@ class BERTTask(Task[BERTSettings]):
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
         with self.autocast():
-            loss, parts = self.objective.loss(self.model)
-        return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip)}
+            loss, parts, terms = self.objective.loss(self.model)
+        return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip, terms)}
 
     def evaluate(self) -> dict[str, float]:
         return self.objective.evaluate(self.model)

@@ -64,6 +64,9 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
         if side is not None:
             check_depth(self, side)
 
+    def no_accumulation(self) -> str:
+        return "batch norm takes its statistics from each batch by itself" if self.norm == "batch" else ""
+
     def unused(self) -> dict[str, str]:
         return super().unused() | unless(self.data not in IMAGE_SIDES, "a folder of class folders", "image_size")
 

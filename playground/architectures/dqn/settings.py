@@ -158,6 +158,9 @@ class DQNSettings(Settings):
         if self.vector == "native" and self.envs == 1:
             raise SettingsError("--vector native is for parallel environments; use --envs 2 or more, or --vector auto", "vector")
 
+    def no_accumulation(self) -> str:
+        return "each update is on transitions that the one before it had a part in choosing"
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()

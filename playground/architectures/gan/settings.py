@@ -145,6 +145,9 @@ class GANSettings(Settings):
         elif self.data in IMAGES:
             check_nets(self, (1, IMAGES[self.data], IMAGES[self.data]))
 
+    def no_accumulation(self) -> str:
+        return "generator and discriminator are updated in turn, each by its own loss"
+
     def unused(self) -> dict[str, str]:
         transformer = "transformer" in (self.generator, self.discriminator)
         critic = self.loss in ("wasserstein-gp", "wasserstein")

@@ -24,6 +24,7 @@ from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
 from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines, token_losses
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
+from dlplay.parts.transformer_settings import tokens_a_step
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
@@ -61,8 +62,9 @@ class GPTTask(Task[GPTSettings]):
 
     @property
     def data(self) -> str:
-        batch, block = self.settings.batch, self.settings.block_size
-        return self.text.words + ("" if isinstance(self.text, Missing) else f"; {batch} x {block} = {batch * block:,} a step")
+        if isinstance(self.text, Missing):
+            return self.text.words
+        return f"{self.text.words}; {tokens_a_step(self.settings.accumulate, self.settings.batch, self.settings.block_size)}"
 
     @property
     def corpus(self) -> Corpus:

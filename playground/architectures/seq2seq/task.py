@@ -67,7 +67,8 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
         batch = next_batch(self.problem, settings.batch, self.generators["data"], self.device)
         with self.autocast():
             loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
-        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
+        tokens = (batch.target != PAD).sum()  # that the loss is the mean of
+        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip, tokens)}
 
     def evaluate(self) -> dict[str, float]:
         """Every held-out pair: the loss and the accuracy under teacher forcing, and the accuracies of greedy outputs. A target with a token

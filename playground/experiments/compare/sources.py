@@ -228,7 +228,8 @@ def _batches(card: Card | None, settings: Mapping[str, Any], history: History) -
     if not card.batch:
         return ((0, 1),)
     changes = [(change.step, change.value) for change in history.changes if change.what == card.batch]
-    return tuple((step, size) for step, size in ((0, settings.get(card.batch)), *changes) if isinstance(size, int))
+    times = int(settings.get("accumulate", 1))
+    return tuple((step, times * size) for step, size in ((0, settings.get(card.batch)), *changes) if isinstance(size, int))
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -87,11 +87,11 @@ class Classification:
         logits: Tensor = model.classifier(F.dropout(pooled, self.settings.dropout, model.training))
         return logits
 
-    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss on a batch of texts drawn with replacement; it has no parts."""
+    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor], int]:
+        """The loss on a batch of texts drawn with replacement, which has no parts, and how many texts it is the mean of."""
         which = torch.randint(len(self.train), (self.settings.batch,), generator=self.generator).to(self.device, non_blocking=True)
         logits = self.logits(model, self.train.padded(which, self.special.pad))
-        return F.cross_entropy(logits, self.train_labels[which]), {}
+        return F.cross_entropy(logits, self.train_labels[which]), {}, len(which)
 
     def evaluate(self, model: BERT) -> dict[str, float]:
         """Accuracy and loss on every held-out text."""

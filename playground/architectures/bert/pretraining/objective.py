@@ -15,6 +15,7 @@ from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.text import Corpus
 from dlplay.parts.language import TokenScores
+from dlplay.parts.transformer_settings import tokens_a_step
 
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
@@ -40,8 +41,8 @@ class Pretraining:
 
     @property
     def words(self) -> str:
-        batch, block = self.settings.batch, self.settings.block_size
-        return f"{self.corpus.words}; {batch} x {block} = {batch * block:,} a step"
+        settings = self.settings
+        return f"{self.corpus.words}; {tokens_a_step(settings.accumulate, settings.batch, settings.block_size)}"
 
     @property
     def key(self) -> str:
@@ -53,8 +54,8 @@ class Pretraining:
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
-    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss on the next batch, and its parts by metric name."""
+    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss on the next batch, its parts by metric name, and how many words it is the mean of."""
         settings = self.settings
         rows, is_random = self._batch()
         limit = max_targets(rows.idx.numel(), settings.mask_share)
@@ -67,11 +68,12 @@ class Pretraining:
         hidden = model(masked_idx, segments if settings.next_sentence else None, valid)  # (B, T, C)
         logits = model.logits(hidden.flatten(0, 1)[positions])  # (K, V)
         nats = F.cross_entropy(logits, targets, reduction="none")
-        masked = (nats * is_target).sum() / is_target.sum().clamp(min=1)
+        words = is_target.sum().clamp(min=1)
+        masked = (nats * is_target).sum() / words
         if model.next_sentence is None:
-            return masked, {}
+            return masked, {}, words
         next_sentence = F.cross_entropy(model.next_sentence(model.pool(hidden)), is_random)
-        return masked + next_sentence, {"masked_train_loss": masked.detach(), "next_sentence_loss": next_sentence.detach()}
+        return masked + next_sentence, {"masked_train_loss": masked.detach(), "next_sentence_loss": next_sentence.detach()}, words
 
     def _batch(self) -> tuple[Rows, Tensor]:
         """Rows from random places, and the next-sentence labels (B,): 0 if the second segment follows the first, 1 if it is a random one,

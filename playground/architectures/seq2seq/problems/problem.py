@@ -61,8 +61,8 @@ class GeneratedProblem(Problem):
         key = f"{name} 1"
         self.held_out = self._hold_out(settings, random.Random(f"held out {key}"))
         self.dataset = Generated(
-            f"{name}: fresh pairs at every step, {settings.batch} a step; {len(self.held_out):,} pairs held out, whose sources are never "
-            f"trained on; vocabulary {len(alphabet)}",
+            f"{name}: fresh pairs at every step, {settings.accumulate * settings.batch} a step; {len(self.held_out):,} pairs held out, "
+            f"whose sources are never trained on; vocabulary {len(alphabet)}",
             key,
         )
 
