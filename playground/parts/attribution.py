@@ -30,7 +30,8 @@ def added(models: Mapping[str, nn.Module], run: Callable[[], Tensor], place: int
     layer have added at `place`, (C,) each."""
     heads = hooks.heads(models)
     layers = list(dict.fromkeys(address.rpartition(".head.")[0] for address in heads))
-    feed_forward = [hooks.find(models, f"{layer}.feed_forward") for layer in layers]
+    named = hooks.modules(models)
+    feed_forward = [hooks.find(models, path) for layer in layers if (path := f"{layer}.feed_forward") in named]
     with hooks.recorded([*heads.values(), *feed_forward]) as passes:
         residual = run()
     vectors = [found[-1][0, place].double() for found in passes]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine.settings import Settings
+from dlplay.engine.settings import Settings, SettingsError
 from dlplay.parts.bridge import Arrays, Bridge, Config
 
 PARTS = {
@@ -35,6 +35,8 @@ class GPT2(Bridge):
 
     def config(self, settings: Settings, tokenizer: Tokenizer, assets: Mapping[str, Any]) -> dict[str, Any]:
         assert isinstance(settings, GPTSettings)
+        if not settings.feed_forward:
+            raise SettingsError("transformers' GPT-2 has feed-forward layers and this model has none; use --to torch or --to onnx")
         return {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",

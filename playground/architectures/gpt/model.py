@@ -70,41 +70,57 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; each reads a normalised copy of the residual stream and adds to it."""
+    """Attention, then feed-forward, if there is one; each reads a normalised copy of the residual stream and adds to it."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, feed_forward: bool = True) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(width, eps=1e-5)
         self.attention = Attention(width, heads, dropout)
-        self.norm_2 = nn.LayerNorm(width, eps=1e-5)
-        self.feed_forward = FeedForward(width, dropout)
+        self.feed_forward: FeedForward | None = None
+        if feed_forward:
+            self.norm_2 = nn.LayerNorm(width, eps=1e-5)
+            self.feed_forward = FeedForward(width, dropout)
 
     def forward(self, x: Tensor, past: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The residual stream (B, T, C) after this block, and the block's keys and values."""
         y, present = self.attention(self.norm_1(x), past)
         x = x + y
+        if self.feed_forward is None:
+            return x, present
         return x + self.feed_forward(self.norm_2(x)), present
 
 
 class GPT(nn.Module):
     """A decoder over `vocabulary` tokens that reads at most `block_size` of them."""
 
-    def __init__(self, vocabulary: int, *, layers: int, heads: int, width: int, block_size: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        layers: int,
+        heads: int,
+        width: int,
+        block_size: int,
+        dropout: float = 0.0,
+        feed_forward: bool = True,
+        init_std: float = 0.02,
+    ) -> None:
         super().__init__()
         self.block_size, self.dropout = block_size, dropout
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(block_size, width)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout, feed_forward) for _ in range(layers))
         self.norm = nn.LayerNorm(width, eps=1e-5)
-        self.apply(self._initialise)
+        for module in self.modules():
+            self._initialise(module, init_std)
         for name, parameter in self.named_parameters():
             if name.endswith("projection.weight"):  # 2 L of them add to the residual stream: keep its variance
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
+                nn.init.normal_(parameter, std=init_std / math.sqrt(2 * layers))
 
     @staticmethod
-    def _initialise(module: nn.Module) -> None:
+    def _initialise(module: nn.Module, std: float) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=std)
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 

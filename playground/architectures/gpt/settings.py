@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from dlplay.engine.quantities import (
     Batch,
     BlockSize,
@@ -41,6 +43,14 @@ class GPTSettings(TextSettings, TransformerSettings):
     layers: Layers = 3
     heads: Heads = 4
     width: Width = 96
+
+    feed_forward: bool = True
+    """A feed-forward network after the attention of each block; without it the model is attention-only, as in the first studies of
+    circuits (Elhage et al., 2021)."""
+
+    init_std: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    """Standard deviation of the weights before training (GPT-2's initializer_range). GPT-2's .02 is for widths of 768 and more; with it a
+    narrow model attends evenly for longer."""
 
     block_size: BlockSize = 64
     """Context length: how many tokens the model sees at once."""
