@@ -22,6 +22,9 @@ from dlplay.engine.errors import DataError
 REFERENCE, REPEATS = "reference", "repeats"
 """Names of the built-in texts."""
 
+PARAGRAPHS = 7000
+"""Of the text that repeats: enough that a small model does not learn it by heart."""
+
 MAX_BYTES = 64 * bounded.MIB
 
 HELD_OUT = 0.1
@@ -135,16 +138,30 @@ def reference() -> Text:
 
 @functools.cache
 def repeats() -> Text:
-    """Sentences of 4 to 8 syllables drawn at random out of 60, each of them read twice in a row.
+    """Paragraphs of random sentences: each has four of its own, of 2 to 8 syllables out of 60, and says them 14 times in random order.
 
-    The first time nothing can be predicted. The second time every syllable can, by looking for its copy and what came after it: what
-    induction heads do (Olsson et al., 2022). Lengths vary, so that it cannot be done by counting back.
+    The first time nothing can be predicted. When a sentence comes again nearly every syllable can, by looking for its copy and what came
+    after it: what induction heads do (Olsson et al., 2022). How far back the copy lies differs every time, so that it cannot be done by
+    counting back. The last paragraphs, held out among them, have no sentence that came before.
     """
     rng = np.random.default_rng(0)
     syllables = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
-    sentences = [" ".join(syllables[number] for number in rng.integers(len(syllables), size=rng.integers(4, 9))) for _ in range(8000)]
-    content = "\n".join(f"{sentence} . {sentence} ." for sentence in sentences)
-    return Text("random syllables, each sentence twice", content, hashlib.sha256(content.encode()).hexdigest())
+    said: set[str] = set()
+
+    def sentence(*, new: bool) -> str:
+        length = rng.integers(2, 9)
+        while True:
+            found = " ".join(syllables[each] for each in rng.integers(len(syllables), size=length))
+            if not (new and found in said):
+                said.add(found)
+                return found
+
+    paragraphs = []
+    for place in range(PARAGRAPHS):
+        own = [sentence(new=place >= (1 - 1.5 * HELD_OUT) * PARAGRAPHS) for _ in range(4)]
+        paragraphs.append(" ".join(f"{own[each]} ." for each in rng.integers(4, size=14)))
+    content = "\n".join(paragraphs)
+    return Text("random sentences that come again", content, hashlib.sha256(content.encode()).hexdigest())
 
 
 def _without_repeats(topics: Mapping[str, str]) -> Iterator[str]:

@@ -33,7 +33,7 @@ class TextSettings(Settings):
     """A text, and the vocabulary that is made from it."""
 
     text: TextSource = "reference"
-    """Text to learn from: reference (the language reference inside Python), repeats (random sentences, each of them twice), or a UTF-8 text
+    """Text to learn from: reference (the language reference inside Python), repeats (random sentences that come again), or a UTF-8 text
     file of at most 64 MiB."""
 
     vocab_size: VocabSize = 8000
@@ -48,7 +48,7 @@ class StreamSettings(TextSettings):
     """A text that is read in contiguous streams, for architectures that have other tasks besides."""
 
     text: TextSource = "reference"
-    """For text: reference (the language reference inside Python), repeats (random sentences, each of them twice), or a UTF-8 text file of
+    """For text: reference (the language reference inside Python), repeats (random sentences that come again), or a UTF-8 text file of
     at most 64 MiB."""
 
     tokens: Literal["char", "word", "bpe"] = "word"

@@ -50,6 +50,8 @@ class GPTTask(Task[GPTSettings]):
             width=settings.width,
             block_size=settings.block_size,
             dropout=settings.dropout,
+            feed_forward=settings.feed_forward,
+            init_std=settings.init_std,
         ).to(device)
         self.models["gpt"] = self.model
         self.optimizers["gpt"] = self.optimizer = adamw(self.model, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -108,7 +110,7 @@ class GPTTask(Task[GPTSettings]):
         return held_out_metrics(scores, self.corpus) | self._head_scores()
 
     def _head_scores(self) -> dict[str, float]:
-        """For a text of repeated sentences: how far the best head does what induction takes, on held-out sentences."""
+        """For a text of repeated sentences: how far the best head does what induction takes, on random tokens."""
         if self.settings.text != REPEATS:
             return {}
         idx = self._repeated_tokens()
@@ -120,10 +122,8 @@ class GPTTask(Task[GPTSettings]):
         return {name: float(torch.cat(found).max()) for name, found in scores.items()}
 
     def _repeated_tokens(self) -> Tensor:
-        """What is read twice, (rows, T): the held-out sentences of a text that repeats, or else random tokens."""
-        count, length = probe_shape(self.parameters, self.settings.block_size)
-        if self.settings.text == REPEATS and not isinstance(self.text, Missing):
-            return self.held_out[: len(self.held_out) // length * length].view(-1, length)[:count]
+        """Random tokens that are read twice, (rows, T)."""
+        count, _ = probe_shape(self.parameters, self.settings.block_size)
         rows, longest = min(head_table.REPEATED_ROWS, count), min(head_table.LONGEST_REPEATED, self.settings.block_size)
         return heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(self.device)
 
