@@ -150,6 +150,8 @@ class Card:
     """Module whose RULES `dlplay doctor` follows beside its own, torch-free; empty: none."""
     no_range_test: str = ""
     """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
+    no_script: Callable[[Mapping[str, Any]], str] | None = None
+    """Why a run with these settings cannot become a script of PyTorch alone; empty, or None: it can."""
     _found: dict[tuple[str, ...], Card] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """What `of` has given."""
 

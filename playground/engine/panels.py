@@ -177,6 +177,8 @@ class Table(Panel, frozen=True, kw_only=True):
     right: list[int] = []
     """Columns aligned right."""
     shades: Array | None = None  # (rows, columns) f4 from 0 to 1: how strongly each cell is tinted
+    ids: list[int] = []
+    """What selecting a row sets the panel's `selects` option to; empty: its position."""
 
 
 class Frame(Panel, frozen=True, kw_only=True):

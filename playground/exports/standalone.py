@@ -38,6 +38,8 @@ KINDS = {"int": "int", "float": "float", "bool": "bool", "text": "str", "ints": 
 def write(source: Source, target: Path) -> str:
     """Write the script. Raises `SettingsError` for what cannot be exported."""
     card, settings, notes = _read(source)
+    if card.no_script is not None and (why := card.no_script(to_dict(settings))):
+        raise SettingsError(f"{source.text[:200]} cannot become a script: {why}")
     kind = getattr(settings, "tokens", "")
     learned = kind == BytePairs.kind and source.run is not None and not source.run.spec.origin
     if kind in (BytePairs.kind, WordPieces.kind) and not learned:

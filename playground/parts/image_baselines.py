@@ -95,8 +95,13 @@ class PrincipalComponents:
 
     def error(self, count: int, inputs: Rows, images: Rows) -> float:
         """Mean squared error per pixel between `images` (n, D) and the projections of `inputs` onto the first `count` components."""
+        return float(np.square(self.projected(count, inputs) - images).mean())
+
+    def projected(self, count: int, inputs: Rows) -> Floats:
+        """`inputs` (n, D) projected onto the first `count` components."""
         kept = self.components[:, :count]
-        return float(np.square((inputs - self.mean) @ kept @ kept.T + self.mean - images).mean())
+        found: Floats = (inputs - self.mean) @ kept @ kept.T + self.mean
+        return found
 
     def errors(self, images: Rows) -> Floats:
         """Mean squared error per pixel of the images' projections onto the first 0, 1, … D components (D + 1,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -75,11 +76,15 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
     match panel:
         case Bars():
             table.add_column("")
-            table.add_column("", justify="right")
+            both = [panel.values, panel.second] if panel.second else [panel.values]
+            for name in panel.names[: len(both)] or [""] * len(both):
+                table.add_column(printable(name), justify="right")
             table.add_column("")
             top = panel.high or max(panel.values, default=1.0) or 1.0
-            for label, value in zip(panel.labels, panel.values, strict=True):
-                table.add_row(printable(label), f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}", "█" * round(30 * value / top))
+            for label, *values in zip(panel.labels, *both, strict=True):
+                figures = [f"{100 * value:.2f} %" if panel.percent else f"{value:.4g}" for value in values]
+                shown = ["" if math.isnan(value) else figure for value, figure in zip(values, figures, strict=True)]
+                table.add_row(printable(label), *shown, "█" * round(30 * values[0] / top))
         case Tokens():
             if panel.text:
                 print_line(panel.text)

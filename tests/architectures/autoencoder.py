@@ -35,8 +35,20 @@ from tests.samples import DIGITS, digit
 facts = RoomFacts(
     small={"hidden": (16,), "latent": 3, "batch": 16, "noise": "gaussian", "variational": True},
     easy={"variational": False, "noise": "none", "lr": 0.02, "schedule": "constant", "weight_decay": 0.0},
+    cases=[
+        {
+            "data": "activations",
+            "encoder": "linear",
+            "code": "topk",
+            "latent": 20,
+            "active": 3,
+            "output": "linear",
+            "variational": False,
+            "noise": "none",
+        }
+    ],
     idle={"code": "no other fits a VAE", "sparsity": "no other fits a VAE"},
-    gates=[Gate(0.0120, seeds=5), Gate(0.0074, seeds=5, settings={"latent": 16})],
+    gates=[Gate(0.0120, seeds=5), Gate(0.0074, seeds=5, settings={"latent": 16}), Gate(0.06, seeds=3, preset="activations")],
     pictured={
         "reconstructions": ImageGrid(images=DIGITS, labels=[str(i) for i in range(10)], figure="0 to 9 of 360"),
         "decoded": ImageGrid(images=Array.of(np.stack([digit(4), digit(9)])), labels=["decoded", "nearest: 4"], figure="+0.00, +0.00"),

@@ -4,6 +4,7 @@ import ast
 import builtins
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from dlplay import architectures
-from dlplay.engine.settings import make, to_dict
+from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.exports.source import Source
 from dlplay.exports.standalone import write
 from dlplay.runs import directory
@@ -85,6 +86,10 @@ def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, t
         settings = make(card.settings, known.values)
         run = directory.create(tmp_path, name, to_dict(settings))
         script = tmp_path / f"{preset}.py"
+        if card.no_script is not None and (why := card.no_script(to_dict(settings))):
+            with pytest.raises(SettingsError, match=re.escape(f"{run.name} cannot become a script: {why}")):
+                write(Source(run.name, tmp_path), script)
+            continue
         write(Source(run.name, tmp_path), script)
         tree = ast.parse(script.read_text())
         assert not any("dlplay" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))

@@ -23,13 +23,13 @@ PLAN = {"__init__.py", "card.py", "settings.py", "presets.py", "model.py", "task
 MAY_HAVE = {"gpt": {"hf.py"}, "bert": {"hf.py"}, "gan": {"doctor.py"}, "dqn": {"doctor.py"}, "transformer-xl": {"doctor.py"}}
 """The bridge to `transformers`; a doctor's rules of its own."""
 PACKAGES = {
+    "autoencoder": {"activations"},
     "bert": {"classification", "pretraining", "sentences"},
     "dqn": {"env", "evaluation", "player", "replay"},
     "gan": {"data", "evaluation", "nets"},
     "recurrent": {"problems"},
     "seq2seq": {"decoding", "problems"},
     "transformer-xl": {"problems"},
-    "autoencoder": set(),
     "convnet": set(),
     "gpt": set(),
 }

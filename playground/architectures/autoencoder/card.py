@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dlplay.architectures.autoencoder.presets import PRESETS
 from dlplay.architectures.autoencoder.settings import (
+    ACTIVATIONS,
+    SPARSE,
     AutoencoderSettings,
     CodeScatter,
+    FeatureEffect,
     Features,
     ImagePair,
     LatentGrid,
     LatentPoint,
+    OneFeature,
     OneReconstruction,
     ReconstructionPage,
 )
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
+
+
+def of_images(it: Mapping[str, Any]) -> bool:
+    return it.get("data") != ACTIVATIONS
+
+
+def of_activations(it: Mapping[str, Any]) -> bool:
+    return it.get("data") == ACTIVATIONS
+
 
 card = Card(
     name="autoencoder",
@@ -27,9 +43,19 @@ card = Card(
     order=30,
     bounds=("PCA, the linear optimum", "rho"),
     charts=(
-        ChartCard("Mean squared error per pixel", train=("train_mse",), held_out=("test_mse",), log=True),
+        ChartCard("Mean squared error", train=("train_mse",), held_out=("test_mse",), log=True),
         ChartCard("Nearest-neighbour accuracy of the codes", held_out=("code_accuracy",), percent=True),
+        ChartCard("Explained variance (held-out)", held_out=("explained_variance",), percent=True, when=of_activations),
+        ChartCard("What the reconstruction costs GPT (nats per token)", held_out=("added_loss",), when=of_activations),
         ChartCard("Loss and its terms, summed over pixels", train=("train_loss", "train_reconstruction", "train_penalty")),
+        ChartCard("Active units of a code", held_out=("active_units",), better="neither", when=lambda it: it["code"] in SPARSE),
+        ChartCard(
+            "Dead units, never active on held-out data",
+            held_out=("dead_share",),
+            percent=True,
+            better="lower",
+            when=lambda it: it["code"] in SPARSE,
+        ),
         ChartCard("Mean absolute activation of the code", held_out=("mean_activation",), better="neither"),
     ),
     panels=(
@@ -43,6 +69,7 @@ card = Card(
             ReconstructionPage,
             selects="image",
             rows=14,
+            when=of_images,
         ),
         PanelCard(
             "forward",
@@ -51,6 +78,7 @@ card = Card(
             "The code is the narrowest place: what does not fit into it is lost.",
             OneReconstruction,
             rows=8,
+            when=of_images,
         ),
         PanelCard(
             "reconstruction",
@@ -60,6 +88,7 @@ card = Card(
             "decoder has learnt nothing else.",
             OneReconstruction,
             rows=9,
+            when=of_images,
         ),
         PanelCard(
             "code",
@@ -70,6 +99,7 @@ card = Card(
             CodeScatter,
             selects="image",
             rows=14,
+            when=of_images,
         ),
         PanelCard(
             "decoded",
@@ -88,6 +118,7 @@ card = Card(
             "units this is all that the decoder can produce.",
             LatentGrid,
             rows=14,
+            when=of_images,
         ),
         PanelCard(
             "interpolation",
@@ -97,6 +128,7 @@ card = Card(
             "vary, pixels do not.",
             ImagePair,
             rows=9,
+            when=of_images,
         ),
         PanelCard(
             "features",
@@ -105,6 +137,39 @@ card = Card(
             "Decoder: how the output changes when a unit of the code grows. Encoder: the weights of the first layer; scaled to length one "
             "they are also the input that activates a unit most. Gradient: that of each unit with respect to the selected image.",
             Features,
+            when=of_images,
+        ),
+        PanelCard(
+            "feature_words",
+            "Features by their words",
+            "Each feature with the held-out words that excite it most; select one.",
+            "With data activations the units of the code are features of what the language model computes at a word. Listed are those that "
+            "are largest on average, with how often they are active, and the words where they are largest. A feature whose words have "
+            "something in common may stand for it: clamp it, and see whether the answers change accordingly.",
+            OneFeature,
+            selects="feature",
+            rows=14,
+            when=of_activations,
+        ),
+        PanelCard(
+            "feature_contexts",
+            "What excites the feature",
+            "The held-out words that the selected feature is largest at, with what stands around them.",
+            "The word in [ ] is the one whose activation excites the feature. What the language model has read stands before it.",
+            OneFeature,
+            rows=12,
+            when=of_activations,
+        ),
+        PanelCard(
+            "feature_effect",
+            "Clamp the feature",
+            "The language model's next word with the feature set to a value, beside its own.",
+            "At every word of the prompt the feature is set to the value, and the difference that this makes to the decoder's output is "
+            "added to the language model's activation; what the code left out stays as it was. An intervention on code_function does the "
+            "same to several features.",
+            FeatureEffect,
+            rows=11,
+            when=of_activations,
         ),
         PanelCard(
             "activity",
@@ -132,8 +197,13 @@ card = Card(
         ),
     ),
     stage=stages.Plane(
-        panel="decoded", option="place", bounds=(-3.0, 3.0, -3.0, 3.0), shows="latent_grid", below=("forward", "reconstructions")
+        panel="decoded",
+        option="place",
+        bounds=(-3.0, 3.0, -3.0, 3.0),
+        shows="latent_grid",
+        below=("forward", "reconstructions", "feature_effect"),
     ),
     presets=PRESETS,
+    no_script=lambda it: "its data are activations of a model that comes with dlplay; use --to onnx" if of_activations(it) else "",
     search=("lr=1e-4..1e-1:log", "latent=2..16"),
 )

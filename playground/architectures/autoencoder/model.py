@@ -26,6 +26,20 @@ MIN_ACTIVATION = 1e-6
 """A mean activation is kept this far from 0 and 1, where the KL divergence or its gradient would be infinite."""
 
 
+class TopK(nn.Module):
+    """The `count` largest activations of each code, none of them negative; the others are 0 (Makhzani and Frey, 2014; Gao et al., Scaling
+    and evaluating sparse autoencoders, 2024)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(B, k) to (B, k)."""
+        largest, units = F.relu(code).topk(self.count, dim=1)  # (B, count) each
+        return torch.zeros_like(code).scatter(1, units, largest)
+
+
 class Code(NamedTuple):
     """What the encoder makes of images: codes or, in a VAE, a normal distribution for each."""
 
@@ -62,6 +76,7 @@ class Autoencoder(nn.Module):
         hidden: tuple[int, ...] = (256,),
         activation: str = "gelu",
         code: str = "linear",
+        active: int = 16,
         output: str = "sigmoid",
         variational: bool = False,
     ) -> None:
@@ -76,9 +91,11 @@ class Autoencoder(nn.Module):
             widths = (mean.numel(), *(() if encoder == "linear" else hidden))
             self.encoder = nn.Sequential(nn.Flatten(), *dense((*widths, encoded), activation))
             self.decoder = nn.Sequential(*dense((latent, *reversed(widths)), activation), nn.Unflatten(1, tuple(mean.shape)))
-        self.code_function = FUNCTIONS[code]()
+        self.code_function = TopK(active) if code == "topk" else FUNCTIONS[code]()
         self.output_function = FUNCTIONS[output]()
         self.apply(initialise)
+        if code == "topk" and encoder == "linear":
+            self._tie()
         self._begin_at_the_mean(output)
 
     def encode(self, images: Tensor) -> Code:
@@ -102,6 +119,16 @@ class Autoencoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Reconstructions (B, C, H, W); a VAE decodes the mean of each code."""
         return self.decode(self.encode(images).mean)
+
+    @torch.no_grad()
+    def _tie(self) -> None:
+        """The encoder begins as the decoder's transpose, with a direction of length one for each unit: few units then stay unused (Gao et
+        al., 2024)."""
+        encoder, decoder = self.encoder[1], self.decoder[0]
+        assert isinstance(encoder, nn.Linear)
+        assert isinstance(decoder, nn.Linear)
+        encoder.weight.copy_(F.normalize(encoder.weight, dim=1))
+        decoder.weight.copy_(encoder.weight.T)
 
     @torch.no_grad()
     def _begin_at_the_mean(self, output: str) -> None:

@@ -9,18 +9,21 @@ from torch import Tensor, nn
 
 from dlplay.architectures.autoencoder.model import corrupt, reconstruction_loss
 from dlplay.architectures.autoencoder.settings import (
+    SPARSE,
     CodeScatter,
+    FeatureEffect,
     Features,
     ImagePair,
     Intervention,
     LatentGrid,
     LatentPoint,
+    OneFeature,
     OneReconstruction,
     PlaneOfUnits,
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, ImageGrid, Layer, Layers, Lines, Scatter
+from dlplay.engine.panels import Array, Bars, ImageGrid, Layer, Layers, Lines, Scatter, Table
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts import forward
 from dlplay.parts.image_options import InputImage
@@ -83,7 +86,7 @@ class AutoencoderPanels:
 
     # --- reconstructions ----------------------------------------------------------------------------------------------------------
 
-    def reconstructions(self, options: ReconstructionPage) -> ImageGrid:
+    def reconstructions(self, options: ReconstructionPage) -> ImageGrid | Bars:
         """The page with the selected image: images, noisy inputs, and reconstructions, one below the other."""
         self._held_out(options.image)
         first = options.image // PAGE * PAGE
@@ -99,7 +102,7 @@ class AutoencoderPanels:
             caption="from top to bottom: image, " + ("noisy input, " if noisy else "") + "reconstruction",
         )
 
-    def reconstruction(self, options: OneReconstruction) -> ImageGrid:
+    def reconstruction(self, options: OneReconstruction) -> ImageGrid | Bars:
         """The selected image or drawing, the noisy input, the reconstruction and the absolute difference."""
         image, words = self._input(options)
         inputs, output = self._reconstruct(image, options)
@@ -112,7 +115,7 @@ class AutoencoderPanels:
             caption=words + (f", unit {options.ablate} ablated" if options.ablate >= 0 else ""),
         )
 
-    def forward(self, options: OneReconstruction) -> Layers:
+    def forward(self, options: OneReconstruction) -> Layers | Bars:
         """The image, the encoder's hidden layers, the code, the decoder's hidden layers, and the reconstruction."""
         image, words = self._input(options)
         inputs, output = self._reconstruct(image, options)
@@ -134,25 +137,29 @@ class AutoencoderPanels:
         )
 
     def components(self, options: Options) -> Lines:
-        """Mean squared error of PCA by the number of components, and the network's own at the size of its code."""
-        pca, latent = self.task.pca, self.settings.latent
+        """Mean squared error of PCA by the number of components, and the network's own at the size of its code, or at the number of units
+        that are not 0 on average."""
+        pca = self.task.pca
         if pca is None:
             return Lines(x=[0.0], series={"PCA": [None]}, caption="these images have too many pixels for a panel to compute PCA")
         images = self.task.scaled(self.task.test_images[:MOST])
         errors = pca.errors(images.flatten(1).cpu().numpy())  # (D + 1,)
         pixels = len(errors) - 1
-        most = min(pixels, max(2 * latent, 32))
-        own = (self.model(images) - images).square().mean().item()
+        code = self.model.encode(images).mean
+        sparse = self.settings.code in SPARSE
+        units = round((code != 0).sum(1).float().mean().item()) if sparse else self.settings.latent
+        most = min(pixels, max(2 * units, 32))
+        own = (self.model.decode(code) - images).square().mean().item()
         equal = next((count for count in range(pixels + 1) if errors[count] <= own), pixels)
         return Lines(
             x=[float(count) for count in range(most + 1)],
             series={
                 "PCA": [float(error) for error in errors[: most + 1]],
-                "this network": [own if count == latent else None for count in range(most + 1)],
+                "this network": [own if count == units else None for count in range(most + 1)],
             },
-            x_title="components, or units of the code",
+            x_title="components, or " + ("units that are not 0 on average" if sparse else "units of the code"),
             log=True,
-            figure=f"{latent} units = {equal} components",
+            figure=f"{units} units = {equal} components",
             caption=f"components of the first {pca.fitted:,} training images" if pca.fitted < len(self.data.train_images) else "",
         )
 
@@ -166,7 +173,7 @@ class AutoencoderPanels:
 
     # --- latent space -------------------------------------------------------------------------------------------------------------
 
-    def code(self, options: CodeScatter) -> Scatter:
+    def code(self, options: CodeScatter) -> Scatter | Bars:
         """The codes of held-out images in two dimensions."""
         self._held_out(options.image)
         codes = self._codes()
@@ -193,7 +200,7 @@ class AutoencoderPanels:
             caption=f"{first}{count:,} held-out images; labelled: one point of each class, and image {options.image}",
         )
 
-    def decoded(self, options: LatentPoint) -> ImageGrid:
+    def decoded(self, options: LatentPoint) -> ImageGrid | Bars:
         """The output at one point of the plane, the held-out image with the nearest code, and the training image most like the output."""
         plane = self._plane(options)
         x, y = parse_point(options.place)
@@ -210,7 +217,7 @@ class AutoencoderPanels:
             caption=f"{plane.words()}; image {options.image} (label {label(options.image, self.data)}) is at {own_x:+.2f}, {own_y:+.2f}",
         )
 
-    def latent_grid(self, options: LatentGrid) -> ImageGrid:
+    def latent_grid(self, options: LatentGrid) -> ImageGrid | Bars:
         """The outputs on a regular grid in the plane."""
         plane = self._plane(options)
         steps = REACH * ((2 * torch.arange(options.images) + 1) / options.images - 1)  # each in the middle of the square that it fills
@@ -222,7 +229,7 @@ class AutoencoderPanels:
             caption=f"{plane.words()}, {REACH:g} standard deviations to each side",
         )
 
-    def interpolation(self, options: ImagePair) -> ImageGrid:
+    def interpolation(self, options: ImagePair) -> ImageGrid | Bars:
         """From one image to another: through latent space above, by mixing pixels below."""
         start, end = self._held_out(options.image), self._held_out(options.other, "other")
         start_code, end_code = self.model.encode(start).mean, self.model.encode(end).mean
@@ -239,7 +246,7 @@ class AutoencoderPanels:
 
     # --- units --------------------------------------------------------------------------------------------------------------------
 
-    def features(self, options: Features) -> ImageGrid:
+    def features(self, options: Features) -> ImageGrid | Bars:
         """One signed image for each unit."""
         image = self._held_out(options.image)
         if options.of == "encoder":
@@ -290,6 +297,20 @@ class AutoencoderPanels:
         layers = sum(p.ndim >= 2 for p in self.model.parameters()) // 2
         labels = [f"{half} {layer}" for half in ("encoder", "decoder") for layer in range(layers)]
         return probe_norms(self.model, loss, labels, self.task.optimizer)
+
+    # --- activations --------------------------------------------------------------------------------------------------------------
+
+    def feature_words(self, options: OneFeature) -> Table | Bars:
+        """Only for activations."""
+        return nothing("only activations have words that excite a feature; choose --preset activations")
+
+    def feature_contexts(self, options: OneFeature) -> Table | Bars:
+        """Only for activations."""
+        return nothing("only activations have words that excite a feature; choose --preset activations")
+
+    def feature_effect(self, options: FeatureEffect) -> Bars:
+        """Only for activations."""
+        return nothing("only features of activations can be clamped in a language model; choose --preset activations")
 
     # --- inputs and codes ---------------------------------------------------------------------------------------------------------
 
@@ -367,6 +388,11 @@ class AutoencoderPanels:
             code = self.model.encode(copies).mean
             (gradients,) = torch.autograd.grad(code[:, :units].diagonal().sum(), copies)
         return gradients
+
+
+def nothing(why: str) -> Bars:
+    """A panel that has nothing to show."""
+    return Bars(labels=[], values=[], caption=why)
 
 
 def _pictures(images: Tensor) -> Array:

@@ -42,6 +42,21 @@ PRESETS = {
         },
         "The UFLDL exercise, 64-25-64 on whitened patches of photographs: units that are rarely active become edge detectors.",
     ),
+    "activations": Preset(
+        {
+            "data": "activations",
+            "encoder": "linear",
+            "code": "topk",
+            "active": 16,
+            "latent": 384,
+            "output": "linear",
+            "weight_decay": 0.0,
+            "lr": 3e-3,
+            "batch": 256,
+            "steps": 3000,
+        },
+        "A sparse autoencoder of the shipped GPT's residual stream: four times as many features as numbers, 16 of them for each word.",
+    ),
     "convolutional": Preset(
         {"encoder": "conv", "hidden": [32, 64]},
         "Convolutions of stride 2 to the code, transposed ones back: the same weights at every place of the image.",

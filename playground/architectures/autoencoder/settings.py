@@ -13,6 +13,14 @@ from dlplay.engine.quantities import LIVE, Batch, ExampleIndex, ImageSize, Learn
 from dlplay.engine.settings import Options, SettingsError, unless
 from dlplay.parts.image_options import HeldOutImage, InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
+from dlplay.parts.prompt_options import Prompt
+
+ACTIVATIONS = "activations"
+OTHER_DATA = ("patches", ACTIVATIONS)
+"""Data besides the sets of images."""
+
+SPARSE = ("relu", "topk")
+"""Activation functions of a code whose units may be 0."""
 
 PenaltyWeight = Annotated[float, Meta(ge=0, le=1000, extra=LIVE)]
 
@@ -25,14 +33,18 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     eval_every: Steps = 250
     save_every: Steps = 1000
 
-    data: Annotated[ImageSource, Meta(extra={"choices": [*IMAGE_SIDES, "patches"]})] = "digits"
-    """Data set by name (patches are cut from photographs), or the path of a folder that holds IDX files or one folder of images for each
-    class."""
+    data: Annotated[ImageSource, Meta(extra={"choices": [*IMAGE_SIDES, *OTHER_DATA]})] = "digits"
+    """Data set by name (patches are cut from photographs, activations are those of the shipped GPT), or the path of a folder that holds
+    IDX files or one folder of images for each class."""
 
     image_size: ImageSize = 32
 
     whiten: bool = True
     """Whiten the photographs that patches are cut from, so that all spatial frequencies have about the same power."""
+
+    site: Annotated[str, Meta(min_length=1, max_length=200)] = "blocks.1"
+    """The module of the shipped GPT whose output is learned, by its address, as GPT's panel anatomy lists them; blocks.1 is the residual
+    stream after the second block, blocks.1.head.3 a head of its attention."""
 
     latent: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "units"})] = 8
     """Size of the code, the bottleneck."""
@@ -47,8 +59,11 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     activation: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = "gelu"
     """Activation function of the hidden layers."""
 
-    code: Literal["linear", "sigmoid", "relu"] = "linear"
-    """Activation function of the code."""
+    code: Literal["linear", "sigmoid", "relu", "topk"] = "linear"
+    """Activation function of the code; topk keeps the largest units of each code and sets the others to 0."""
+
+    active: Annotated[int, Meta(ge=1, le=4096, extra={"unit": "units"})] = 16
+    """Units of a code that topk keeps."""
 
     output: Literal["linear", "sigmoid"] = "sigmoid"
     """Activation function of the output; sigmoid keeps pixels from 0 to 1, as those of the images are."""
@@ -109,6 +124,15 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
                 "loss",
             )
 
+        if self.code == "topk" and self.active > self.latent:
+            raise SettingsError(f"--active {self.active} is more than the code's {self.latent} units; raise --latent", "active")
+        if self.data == ACTIVATIONS and (self.output != "linear" or self.loss != "squared"):
+            raise SettingsError(
+                f"--data {ACTIVATIONS} have no bounds, and --output {self.output} with --loss {self.loss} has; use --output linear and "
+                f"--loss squared, or --preset {ACTIVATIONS}",
+                "output",
+            )
+
     def no_accumulation(self) -> str:
         return "the KL sparsity is of the mean activation of each batch by itself" if self.sparsity == "kl" else ""
 
@@ -117,7 +141,9 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
         return (
             super().unused()
             | unless(self.data == "patches", "--data patches", "whiten")
-            | unless(self.data not in (*IMAGE_SIDES, "patches"), "a folder of class folders", "image_size")
+            | unless(self.data == ACTIVATIONS, f"--data {ACTIVATIONS}", "site")
+            | unless(self.data not in (*IMAGE_SIDES, *OTHER_DATA), "a folder of class folders", "image_size")
+            | unless(self.code == "topk", "--code topk", "active")
             | unless(layers, "--encoder mlp or conv", "hidden", "activation")
             | unless(self.noise != "none", "another --noise than none", "noise_level", "test_noise")
             | unless(self.sparsity != "none", "another --sparsity than none", "sparsity_weight")
@@ -207,6 +233,22 @@ class ImagePair(HeldOutImage):
 
     other: ExampleIndex = 1
     """Index of the held-out image at the other end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneFeature(Options):
+    """A feature of activations."""
+
+    feature: Unit = 0
+    """Which feature: a unit of the code; beyond the last one the last is taken."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeatureEffect(Prompt, OneFeature):
+    """Options of a feature that is clamped while the language model reads a prompt."""
+
+    value: Annotated[float, Meta(ge=0, le=1000)] = 10.0
+    """What the feature is set to at every word of the prompt; 0 turns it off."""
 
 
 def parse_point(text: str) -> tuple[float, float]:

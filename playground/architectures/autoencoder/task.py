@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlplay.architectures.autoencoder.activations.panels import ActivationPanels
 from dlplay.architectures.autoencoder.model import (
     Autoencoder,
     Code,
@@ -23,7 +25,7 @@ from dlplay.architectures.autoencoder.model import (
     reconstruction_loss,
 )
 from dlplay.architectures.autoencoder.panels import AutoencoderPanels
-from dlplay.architectures.autoencoder.settings import AutoencoderSettings
+from dlplay.architectures.autoencoder.settings import ACTIVATIONS, SPARSE, AutoencoderSettings
 from dlplay.data.batches import Batches
 from dlplay.data.images import ImageData, evenly_spaced, load_images
 from dlplay.data.patches import load_patches
@@ -35,6 +37,9 @@ from dlplay.parts.image_baselines import PrincipalComponents, Rows, denoising_er
 from dlplay.parts.ink import ink_frame
 from dlplay.parts.optimizers import make_optimizer, update_rates
 from dlplay.parts.pictures import pictures
+
+if TYPE_CHECKING:
+    from dlplay.architectures.autoencoder.activations.source import Activations
 
 EVAL_BATCH = 1000
 PROBED = 360
@@ -57,12 +62,13 @@ class AutoencoderTask(Task[AutoencoderSettings]):
     baselines_version = 2
 
     @classmethod
-    def read_ahead(cls, settings: AutoencoderSettings) -> Dataset:
-        return _images(settings)
+    def read_ahead(cls, settings: AutoencoderSettings) -> Dataset | None:
+        return None if settings.data == ACTIVATIONS else _images(settings)
 
     def __init__(self, settings: AutoencoderSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
-        self.images = _images(settings)
+        self.activations = _activations(settings) if settings.data == ACTIVATIONS else None
+        self.images = _images(settings) if self.activations is None else self.activations
         self.dataset = self.images
         if assets is not None:
             self.images.check(assets)
@@ -76,6 +82,7 @@ class AutoencoderTask(Task[AutoencoderSettings]):
             hidden=settings.hidden,
             activation=settings.activation,
             code=settings.code,
+            active=settings.active,
             output=settings.output,
             variational=settings.variational,
         ).to(device)
@@ -87,11 +94,11 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         self.test_inputs = self._corrupted(self.scaled(self.test_images), NOISE_SEED)
 
     def scaled(self, images: Tensor) -> Tensor:
-        """Stored images as floats with pixels from 0 to 1."""
-        return images.float().div_(self.images.full)
+        """Stored images as floats with pixels from 0 to 1; vectors of activations as they are."""
+        return images.float().div_(self.images.full) if self.activations is None else images
 
     def panels(self) -> AutoencoderPanels:
-        return AutoencoderPanels(self)
+        return AutoencoderPanels(self) if self.activations is None else ActivationPanels(self, self.activations)
 
     @functools.cached_property
     def pca(self) -> PrincipalComponents | None:
@@ -144,12 +151,15 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         bounds no likelihood; it is the training objective with a beta of 1.
         """
         generator = torch.Generator().manual_seed(SAMPLE_SEED)
-        sums: dict[str, list[Tensor]] = {"squares": [], "activation": [], "reconstruction": [], "kl": []}
+        sums: dict[str, list[Tensor]] = {"squares": [], "activation": [], "reconstruction": [], "kl": [], "active": []}
+        used = torch.zeros(self.settings.latent, dtype=torch.bool, device=self.device)
         for stored, inputs in zip(torch.split(self.test_images, EVAL_BATCH), torch.split(self.test_inputs, EVAL_BATCH), strict=True):
             images = self.scaled(stored)
             code = self.model.encode(inputs)
             sums["squares"].append((self.model.decode(code.mean) - images).square().sum())
             sums["activation"].append(code.mean.abs().mean(1).sum())
+            sums["active"].append((code.mean != 0).sum())
+            used |= (code.mean != 0).any(0)
             if self.settings.variational:
                 logits = self.model.logits(code.sample(generator))
                 loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
@@ -160,17 +170,34 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         if self.settings.variational:
             metrics |= {"test_reconstruction": mean["reconstruction"], "test_kl": mean["kl"]}
             metrics["test_bound"] = mean["reconstruction"] + mean["kl"]
+        if self.settings.code in SPARSE:
+            metrics |= {"active_units": mean["active"], "dead_share": 1 - float(used.float().mean())}
+        if self.activations is not None:
+            metrics |= self._of_activations(self.activations, self.model, metrics["test_mse"])
         train, test = self._classified()
         known, asked = self._codes(self.scaled(self.train_images[train])), self._codes(self.test_inputs[test])
         return metrics | {"code_accuracy": self._nearest_neighbour(known, asked)}
 
+    def _of_activations(self, data: Activations, reconstruct: Callable[[Tensor], Tensor], mse: float) -> dict[str, float]:
+        """The share of the held-out variance that reconstructions (B, 1, 1, C) explain, and by how much the language model's loss rises
+        when it goes on with them, in nats per token."""
+
+        def spliced(vectors: Tensor) -> Tensor:
+            return reconstruct(vectors.reshape(-1, 1, 1, vectors.shape[-1]).to(self.device)).reshape(vectors.shape).to(vectors.device)
+
+        variance = float(self.test_images.square().mean(dtype=torch.float64))
+        added = data.losses(spliced).double().mean() - data.losses().double().mean()
+        return {"explained_variance": 1 - mse / variance, "added_loss": float(added)}
+
     def probe(self) -> Probe:
-        """The squared error per pixel of each of the first held-out images, as in `test_mse`."""
+        """The squared error per pixel of each of the first held-out images, or per number of a vector, as in `test_mse`."""
         images = self.scaled(self.test_images[:PROBED])
         errors = (self.model(self.test_inputs[:PROBED]) - images).square().flatten(1).mean(dim=1)
-        return Probe(errors, "squared error per pixel")
+        return Probe(errors, "squared error per pixel" if self.activations is None else "squared error per number")
 
-    def probed(self, numbers: Sequence[int]) -> Array:
+    def probed(self, numbers: Sequence[int]) -> Array | list[list[str]]:
+        if self.activations is not None:
+            return [[self.activations.in_context(number)] for number in numbers]
         return pictures(self.test_inputs[list(numbers)], 1.0)
 
     def _codes(self, images: Tensor) -> Rows:
@@ -192,30 +219,52 @@ class AutoencoderTask(Task[AutoencoderSettings]):
     # --- baselines ----------------------------------------------------------------------------------------------------------------
 
     def baselines(self) -> dict[str, dict[str, float]]:
-        """PCA with as many components as the code has units; with noise the noisy images themselves, PCA and ridge regression. A nearest
-        neighbour among the images themselves, and the mean activation that a sparse code is trained for."""
+        """PCA with as many components as the code has units, or as topk keeps of them; with noise the noisy images themselves, PCA and
+        ridge regression. A nearest neighbour among the images themselves, and the mean activation that a sparse code is trained for. Of
+        activations also the mean vector in place of every one."""
         settings = self.settings
         count, suffix = subset(len(self.train_images), self.train_images[0].numel(), FITTED)
         images, test = rows(self.scaled(self.train_images[:count])), rows(self.scaled(self.test_images))
         test_inputs = rows(self.test_inputs)
         errors: dict[str, float] = {}
+        ways: dict[str, Callable[[Rows], Any]] = {}
         if settings.noise != "none":
             clean = np.concatenate([images] * (COPIES if count <= FEW else 1))
             noisy = rows(self._corrupted(torch.from_numpy(clean), NOISE_SEED + 1))
             errors = denoising_errors(clean, noisy, test, test_inputs)
-        elif settings.latent < images.shape[1]:
-            name = "PCA, the linear optimum" if is_linear(settings) else "PCA"
-            errors[name] = PrincipalComponents(images).error(settings.latent, test, test)
+        elif (numbers := settings.active if settings.code == "topk" else settings.latent) < images.shape[1]:
+            name, pca = "PCA, the linear optimum" if is_linear(settings) else "PCA", PrincipalComponents(images)
+            errors[name] = pca.error(numbers, test, test)
+            ways[name] = functools.partial(pca.projected, numbers)
         train, asked = self._classified()
         found = {
             "test_mse": {name + ("" if name == "identity" else suffix): error for name, error in errors.items()},
-            "code_accuracy": {"pixels": self._nearest_neighbour(rows(self.scaled(self.train_images[train])), test_inputs[asked])},
+            "code_accuracy": {
+                "pixels" if self.activations is None else "vectors": self._nearest_neighbour(
+                    rows(self.scaled(self.train_images[train])), test_inputs[asked]
+                )
+            },
         }
+        if self.activations is not None:
+            found |= self._baselines_of_activations(self.activations, ways)
         return found | ({"mean_activation": {"rho": settings.rho}} if settings.sparsity == "kl" else {})
+
+    def _baselines_of_activations(self, data: Activations, ways: dict[str, Callable[[Rows], Any]]) -> dict[str, dict[str, float]]:
+        """What other reconstructions of the vectors (n, C) reach; `mean` puts the mean vector in place of every one."""
+        held_out = rows(self.test_images)
+        found = {}
+        for name, way in {"mean": np.zeros_like, **ways}.items():
+
+            def reconstruct(vectors: Tensor, way: Callable[[Rows], Any] = way) -> Tensor:
+                return torch.from_numpy(way(rows(vectors))).to(vectors).view_as(vectors)
+
+            found[name] = self._of_activations(data, reconstruct, float(np.square(way(held_out) - held_out).mean()))
+        return {metric: {name: values[metric] for name, values in found.items()} for metric in ("explained_variance", "added_loss")}
 
     def baselines_depend_on(self) -> str:
         settings = self.settings
-        noise = f"{settings.noise} {settings.test_noise}" if settings.noise != "none" else f"{settings.latent} {is_linear(settings)}"
+        numbers = f"top {settings.active}" if settings.code == "topk" else f"{settings.latent}"
+        noise = f"{settings.noise} {settings.test_noise}" if settings.noise != "none" else f"{numbers} {is_linear(settings)}"
         return f"{noise} {settings.rho if settings.sparsity == 'kl' else ''}"
 
     # --- graphs and state ---------------------------------------------------------------------------------------------------------
@@ -240,6 +289,13 @@ class AutoencoderTask(Task[AutoencoderSettings]):
 
 def _images(settings: AutoencoderSettings) -> ImageData:
     return load_patches(settings.whiten) if settings.data == "patches" else load_images(settings.data, settings.image_size)
+
+
+def _activations(settings: AutoencoderSettings) -> Activations:
+    """Imported by its name: a script made of this file (`dlplay export --to torch`) takes along what it imports, and images need no
+    language model."""
+    found: Activations = importlib.import_module("dlplay.architectures.autoencoder.activations.source").load_activations(settings.site)
+    return found
 
 
 def is_linear(settings: AutoencoderSettings) -> bool:

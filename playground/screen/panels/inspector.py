@@ -112,7 +112,8 @@ class Inspector(Vertical):
 
     def _ordered(self, card: Card) -> list[PanelCard]:
         if self._only:
-            return [card.panel(name) for name in self._only]
+            known = {panel.name: panel for panel in card.panels}
+            return [known[name] for name in self._only if name in known]
         return [panel for panel in _ordered(card) if panel.name not in self._elsewhere]
 
     def show(self, view: View, panel: AnyPanel, step: int | None = None) -> None:

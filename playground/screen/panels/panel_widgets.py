@@ -94,7 +94,7 @@ def picked_value(panel: AnyPanel, position: int, column: int = 0, *, as_text: bo
         case panels.Tokens():
             return panel.words[position] if as_text else position
         case panels.Table():
-            return panel.rows[position][0] if as_text else position
+            return panel.rows[position][0] if as_text else panel.ids[position] if panel.ids else position
         case panels.HeatMap():
             return panel.rows[position] if as_text and panel.rows else position
         case panels.Scatter():

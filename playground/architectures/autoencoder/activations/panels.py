@@ -1,0 +1,162 @@
+"""What can be seen of an autoencoder of activations: each feature by the words that excite it, and what it does to the next word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import torch
+from torch import Tensor
+
+from dlplay.architectures.autoencoder.panels import AutoencoderPanels, nothing
+from dlplay.architectures.autoencoder.settings import (
+    CodeScatter,
+    FeatureEffect,
+    Features,
+    ImagePair,
+    LatentGrid,
+    LatentPoint,
+    OneFeature,
+    OneReconstruction,
+    ReconstructionPage,
+    parse_point,
+)
+from dlplay.engine.panels import Array, Bars, Table, beside
+from dlplay.parts.prompt_options import NextWord
+
+if TYPE_CHECKING:
+    from dlplay.architectures.autoencoder.activations.source import Activations, Change
+    from dlplay.architectures.autoencoder.task import AutoencoderTask
+
+LISTED = 60
+"""Features that are listed, at most."""
+EXCITING = 12
+"""Words that excite a feature most, at most."""
+NAMED = 5
+"""Different ones of them in the list of features."""
+KNOWN = 1000
+"""Words whose probability before is known, the most likely ones."""
+READ = 48
+"""Words of the held-out text that the language model reads before the one that the plane is about."""
+
+
+class ActivationPanels(AutoencoderPanels):
+    """The panels where the images are vectors that a language model computes, one for each word."""
+
+    def __init__(self, task: AutoencoderTask, activations: Activations) -> None:
+        super().__init__(task)
+        self.activations = activations
+
+    # --- features -------------------------------------------------------------------------------------------------------------------
+
+    def feature_words(self, options: OneFeature) -> Table | Bars:
+        """The features that are largest on average, each with the held-out words that excite it most."""
+        code = self._held_out_code()  # (n, k)
+        means, active = code.mean(0), (code > 0).float().mean(0)
+        order = means.argsort(descending=True)[:LISTED]
+        order = order[means[order] > 0].tolist()
+        rows = []
+        for feature in order:
+            values, places = code[:, feature].topk(min(EXCITING, len(code)))
+            found = [number for value, number in zip(values.tolist(), places.tolist(), strict=True) if value > 0]
+            words = list(dict.fromkeys(self.activations.classes[int(self.data.test_labels[number])] for number in found))
+            share = f"{100 * active[feature].item():.1f} %"
+            rows.append([str(feature), share, f"{values[0].item():.1f}", "  ".join(words[:NAMED]), self.activations.in_context(found[0])])
+        unused = int((active == 0).sum())
+        return Table(
+            columns=["feature", "active", "largest", "words", "at the first of them, in [ ]"],
+            rows=rows,
+            right=[0, 1, 2],
+            ids=order,
+            figure=f"{code.shape[1]} features, {unused} never active",
+            caption=f"{len(code):,} held-out words · {(code > 0).sum(1).float().mean().item():.1f} features are active on one",
+        )
+
+    def feature_contexts(self, options: OneFeature) -> Table | Bars:
+        """The held-out words that excite one feature most, with what stands around them."""
+        feature, code = self._feature(options.feature), self._held_out_code()
+        own = code[:, feature]
+        values, places = own.topk(min(EXCITING, len(own)))
+        found = [(value, place) for value, place in zip(values.tolist(), places.tolist(), strict=True) if value > 0]
+        return Table(
+            columns=["activation", "at the word in [ ]"],
+            rows=[[f"{value:.2f}", self.activations.in_context(place)] for value, place in found],
+            right=[0],
+            shades=Array.of([[value / found[0][0], 0.0] for value, _ in found]) if found else None,
+            figure=f"feature {feature}",
+            caption=f"active on {100 * (own > 0).float().mean().item():.1f} % of {len(own):,} held-out words, "
+            f"mean {own.sum().item() / max(1, int((own > 0).sum())):.2f} there",
+        )
+
+    def feature_effect(self, options: FeatureEffect) -> Bars:
+        """The language model's next word with a feature clamped at every word of the prompt, beside its own."""
+        feature = self._feature(options.feature)
+
+        def clamped(code: Tensor) -> Tensor:
+            return code.index_fill(-1, torch.tensor([feature], device=code.device), options.value)
+
+        return self._beside(options.prompt, clamped, f"feature {feature} = {options.value:g} at every word")
+
+    def decoded(self, options: LatentPoint) -> Bars:
+        """The next word where the cursor sets two features of the last word of a held-out text."""
+        self._held_out(options.image)
+        plane, point = self._plane(options), parse_point(options.place)
+
+        def moved(code: Tensor) -> Tensor:
+            code = code.clone()
+            for value, axis in reversed(list(zip(point, plane.axes, strict=True))):
+                code[..., -1, axis] = plane.mean[axis] + value * plane.std[axis]
+            return code
+
+        text = self.activations.before(options.image, READ)
+        return self._beside(text, moved, f"{plane.words()}, of the last word of: … {self.activations.before(options.image)}")
+
+    def _beside(self, prompt: str, change: Change, words: str) -> Bars:
+        """The next word after a prompt with a `change` of the codes (1, T, k), beside the one without. Interventions on the code's
+        activation function are changes as well."""
+
+        def changed(vectors: Tensor) -> Tensor:
+            flat = vectors.reshape(-1, 1, 1, vectors.shape[-1]).to(self.task.device)
+            encoded = self.model.encoder(flat - self.model.mean)[:, : self.settings.latent]  # of a VAE the means
+            own = self.model.code_function.forward(encoded)  # not called, so that no intervention reaches it
+            code = change(self.model.code_function(encoded).view(*vectors.shape[:-1], -1)).view_as(own)
+            difference = self.model.decode(code) - self.model.decode(own)
+            return vectors + difference.view(vectors.shape).to(vectors.device)
+
+        before = self.activations.answer(NextWord(prompt=prompt, top_k=KNOWN))
+        after = self.activations.answer(NextWord(prompt=prompt), changed)
+        shown = beside(before, after, 1)
+        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, after.caption])))
+
+    def _feature(self, number: int) -> int:
+        return min(number, self.settings.latent - 1)
+
+    def _held_out_code(self) -> Tensor:
+        """(n, k): the codes of all held-out vectors."""
+        return self.model.encode(self.task.test_images).mean
+
+    # --- panels of images -------------------------------------------------------------------------------------------------------------
+
+    def reconstructions(self, options: ReconstructionPage) -> Bars:
+        return self._no_images()
+
+    def reconstruction(self, options: OneReconstruction) -> Bars:
+        return self._no_images()
+
+    def forward(self, options: OneReconstruction) -> Bars:
+        return self._no_images()
+
+    def code(self, options: CodeScatter) -> Bars:
+        return self._no_images()
+
+    def latent_grid(self, options: LatentGrid) -> Bars:
+        return self._no_images()
+
+    def interpolation(self, options: ImagePair) -> Bars:
+        return self._no_images()
+
+    def features(self, options: Features) -> Bars:
+        return self._no_images()
+
+    def _no_images(self) -> Bars:
+        return nothing(f"{self.activations.name} are no images; see Features by their words")
