@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
@@ -38,6 +38,10 @@ class Probe(NamedTuple):
     better: Literal["lower", "higher"] = "lower"
     groups: Sequence[str] = ()
     """Of each example, such as its class; none where examples have none."""
+
+
+Earlier = Mapping[int, Callable[[], dict[str, Tensor] | None]]
+"""By the step of a checkpoint along the way what reads its weights; None where it has been dropped since."""
 
 
 class Task(ABC, Generic[S]):
@@ -80,6 +84,8 @@ class Task(ABC, Generic[S]):
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: hooks.MeanActivations | None = None
+        self.earlier: Callable[[], Earlier] = dict
+        """The checkpoints along the way of the run that it belongs to, for whoever looks back; set by who knows of them."""
         self._trained_with: list[torch.utils.hooks.RemovableHandle] = []
 
     @classmethod
@@ -328,6 +334,17 @@ class Task(ABC, Generic[S]):
         for name, model in self.models.items():
             own = {key.removeprefix(name + "/"): value for key, value in weights.items() if key.startswith(name + "/")}
             model.load_state_dict(own, strict=True)
+
+    @contextlib.contextmanager
+    def with_weights(self, weights: dict[str, Tensor]) -> Iterator[None]:
+        """Within it the models have these weights, of the same names and shapes, and afterwards their own; all else stays as it is, what
+        `load_weights` does besides included. Raises `SettingsError`."""
+        own = {name: value.clone() for name, value in self.weights().items()}
+        Task.load_weights(self, weights)
+        try:
+            yield
+        finally:
+            Task.load_weights(self, own)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that the next steps depend on, keyed by name."""

@@ -25,7 +25,8 @@ PANELS = (
         "Layer",
         "One module: its weights, output and gradients, its matrix, or what excites its units.",
         "Choose it with module, by its address in the panel Anatomy, and what is shown of it with details. Histograms are over all "
-        "values; a unit's example is the held-out one with the largest output of that unit, at any place.",
+        "values; over time there is a row for each of some checkpoints along the way of the run. A unit's example is the held-out one with "
+        "the largest output of that unit, at any place.",
         Layer,
         source=SOURCE,
     ),

@@ -1,7 +1,10 @@
-"""The panel `layer`: one module's weights, output and gradients, its weight matrix, and what excites its units."""
+"""The panel `layer`: one module's weights, output and gradients, now and over time, its weight matrix, and what excites its units."""
 
 from __future__ import annotations
 
+import dataclasses
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ MOST_CELLS = 64
 """Rows and columns of the map of a matrix, at most: each cell is the mean of those it stands for."""
 MOST_VALUES = 1 << 20
 """Values of a histogram: of more, every n-th counts."""
+MOST_ROWS, MOST_KEPT = 16, 1 << 16
+"""Rows of a map over time besides that of now, and values that are kept for each."""
 MOST_UNITS = 64
 """Units whose example is searched for."""
 WORDS = 8
@@ -49,16 +54,94 @@ def shown(task: Task[Any], options: Layer) -> AnyPanel:
             raise SettingsError(f"--module {part}: a head has no weights of its own; use --details activations or units", "module")
     else:
         site = hooks.Site(part, hooks.modules(task.models)[part])
-    if options.details == "activations":
-        values = _outputs(task, site)
-        return _histogram(part, {"output": values.flatten()}, "output over held-out data")
     if options.details == "units":
         return _units(task, site)
     if options.details == "matrix":
         return _matrix(part, site.module)
-    if options.details == "gradients":
-        return _gradients(task, part, site.module)
-    return _histogram(part, {name: value.detach().flatten() for name, value in _weights(part, site.module).items()}, "weights")
+    values, what = _values(task, site, options.details)
+    if not values:
+        return Table(columns=[options.details], rows=[], figure=part, caption=what)
+    return _over_time(task, site, options.details, what) if options.over_time else _histogram(part, values, what)
+
+
+def _values(task: Task[Any], site: hooks.Site, details: str) -> tuple[dict[str, Tensor], str]:
+    """What a histogram is of, by name, (n,) each, and in words; none, and why. Raises `SettingsError`."""
+    if details == "activations":
+        return {"output": _outputs(task, site).flatten()}, "output over held-out data"
+    weights = _weights(site.address, site.module)
+    if details == "weights":
+        return {name: value.detach().flatten() for name, value in weights.items()}, "weights"
+    found, words = gradients_of(task, *held_out_values(task))
+    named = {key: found[p].flatten() for key, p in weights.items() if p in found}
+    return named, f"gradients {words if named or not found else 'do not reach it'}"
+
+
+# --- over time --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Kept:
+    """What was computed of earlier checkpoints, which never changes: of one question about one task."""
+
+    question: tuple[object, ...] = ()
+    rows: dict[int, Tensor] = dataclasses.field(default_factory=dict)
+
+
+_kept: weakref.WeakKeyDictionary[Task[Any], Kept] = weakref.WeakKeyDictionary()
+
+
+def _over_time(task: Task[Any], site: hooks.Site, details: str, what: str) -> AnyPanel:
+    """A row for each of some checkpoints along the way, and one for now: the share of the values in each of `BINS` common bins.
+
+    Outputs and gradients are those of the same held-out data with the weights of then, as far as these alone decide them. Nothing is
+    recorded while a model trains.
+    """
+    if details == "gradients" and not what.startswith("gradients of the held-out"):
+        return Table(columns=[details], rows=[], figure=site.address, caption=f"{what}: nothing is remembered of earlier ones")
+    rows = _earlier(task, site, details) | {task.step: _sample(_values(task, site, details)[0])}
+    every = torch.cat(list(rows.values()))
+    low, high = float(every.min()), float(every.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    width = (high - low) / BINS
+    shares = torch.stack([torch.histc(values, BINS, low, high) / len(values) for values in rows.values()])  # (steps, BINS)
+    alone = "" if len(rows) > 1 else "; this model has no earlier checkpoints"
+    return HeatMap(
+        values=Array.of(shares),
+        rows=[f"{step:,}" for step in rows],
+        columns=[f"{low + width * (index + 0.5):.2g}" for index in range(BINS)],
+        row_title="step",
+        column_title=what,
+        low=0.0,
+        figure=f"{site.address}: {len(rows)} steps",
+        caption=f"share of {what}, in {BINS} bins of {width:.3g}{alone}",
+    )
+
+
+def _earlier(task: Task[Any], site: hooks.Site, details: str) -> dict[int, Tensor]:
+    """Values at some of the checkpoints along the way. The weights of then are put into the models meanwhile, and those of now back."""
+    earlier = task.earlier()
+    spread = list(earlier)
+    if len(spread) > MOST_ROWS:
+        spread = [spread[round(at * (len(spread) - 1) / (MOST_ROWS - 1))] for at in range(MOST_ROWS)]
+    kept = _kept.setdefault(task, Kept())
+    if kept.question != (question := (site.address, details)):
+        kept.question, kept.rows = question, {}
+    for step in spread:
+        if step not in kept.rows and (weights := earlier[step]()) is not None:
+            with task.with_weights(weights):
+                kept.rows[step] = _sample(_values(task, site, details)[0])
+    kept.rows = {step: kept.rows[step] for step in spread if step in kept.rows}
+    return dict(kept.rows)
+
+
+def _sample(values: Mapping[str, Tensor]) -> Tensor:
+    """The largest part's values, of many every n-th, on the CPU."""
+    largest = max(values.values(), key=torch.numel)
+    return largest[:: -(-largest.numel() // MOST_KEPT)].float().cpu().clone()
+
+
+# --- now --------------------------------------------------------------------------------------------------------------------------
 
 
 def _weights(part: str, module: nn.Module) -> dict[str, nn.Parameter]:
@@ -67,14 +150,6 @@ def _weights(part: str, module: nn.Module) -> dict[str, nn.Parameter]:
     if not own:
         raise SettingsError(f"--module {part}: {type(module).__name__} has no weights; choose another, or --details activations", "module")
     return own
-
-
-def _gradients(task: Task[Any], part: str, module: nn.Module) -> AnyPanel:
-    found, words = gradients_of(task, *held_out_values(task))
-    named = {key: found[p].flatten() for key, p in _weights(part, module).items() if p in found}
-    if not named:
-        return Table(columns=["gradients"], rows=[], figure=part, caption=f"gradients {words if not found else 'do not reach it'}")
-    return _histogram(part, named, f"gradients {words}")
 
 
 def _histogram(part: str, values: dict[str, Tensor], what: str) -> Lines:

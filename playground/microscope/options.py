@@ -56,3 +56,6 @@ class Layer(Options):
 
     details: Literal["weights", "activations", "gradients", "matrix", "units"] = "weights"
     """Histograms of its weights, its output or its gradients; its weight matrix; or the held-out example that excites each unit most."""
+
+    over_time: bool = False
+    """Histograms at each of some checkpoints along the way of the run, as rows of a map, the newest at the bottom."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlplay.checkpoints.shipped import shipped
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.events import Hello
@@ -16,10 +17,11 @@ from dlplay.engine.explore import explore as serve_panels
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.task import Task
 from dlplay.runs import origin, steps
 from dlplay.runs.directory import RunDirectory, is_run, remove_explored
 from dlplay.runs.lock import RunLock
-from dlplay.runs.process import load, put
+from dlplay.runs.process import load, look_back, put
 from dlplay.runs.server import Server
 
 LINGER_SECONDS = 5.0
@@ -29,6 +31,7 @@ LINGER_SECONDS = 5.0
 def answer(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any]) -> AnyPanel:
     """One panel of the model in the checkpoint that `start` names. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     task = load(card, origin.find(start, runs_dir, card.name), settings)
+    _look_back(task, start, runs_dir)
     return panel_of(task, card.panel(panel), options)
 
 
@@ -44,9 +47,17 @@ def answers(
         checkpoint = steps.nearest(run, step, state=bool(card.panel(panel).source))
         if task is None:
             task = load(card, checkpoint, settings)
+            look_back(task, run)
         else:
             put(task, checkpoint)
         yield checkpoint.step, panel_of(task, card.panel(panel), options)
+
+
+def _look_back(task: Task[Any], start: str, runs_dir: Path) -> None:
+    """Let panels see the run's checkpoints along the way, where it is a run's model; names of shipped models come first."""
+    name, _ = origin.at_step(start) or (start, 0)
+    if name not in shipped() and "/" not in name and is_run(runs_dir, name):
+        look_back(task, RunDirectory(runs_dir / name))
 
 
 def explore(directory: RunDirectory, card: Card, settings: Settings, start: str, runs_dir: Path) -> int:
@@ -56,6 +67,7 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         signal.signal(number, lambda number, frame: ended.append(number))
     with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
         task = load(card, origin.find(start, runs_dir, card.name, earlier=True), settings)
+        _look_back(task, start, runs_dir)
         server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=start, pid=os.getpid()))
         server.start()
         stack.callback(server.close)

@@ -11,13 +11,14 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
 
 from dlplay import architectures
-from dlplay.checkpoints import CheckpointError
+from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
@@ -34,7 +35,7 @@ from dlplay.engine.recorder import Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, change, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
-from dlplay.runs import origin
+from dlplay.runs import origin, steps
 from dlplay.runs.console import Console, print_line
 from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
@@ -97,8 +98,8 @@ def run(
             )
         task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {}, lock.doing)
         _check_size(task)
-        if overrides and (steps := overrides.get("steps")) is not None and steps <= task.step:
-            raise SettingsError(f"--steps {steps}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
+        if overrides and (last := overrides.get("steps")) is not None and last <= task.step:
+            raise SettingsError(f"--steps {last}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
         journal = stack.enter_context(contextlib.closing(Journal(directory.journal_path)))
         server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=directory.name, pid=os.getpid()))
         server.start()
@@ -113,6 +114,7 @@ def run(
             lock.doing("baselines")
             values = _record_baselines(log, task)
             directory.history.drop_after(task.step)
+            look_back(task, directory)
             writer = Writer(directory, anchor, journal, card, task, progress, values)
             loop = Loop(
                 card,
@@ -240,6 +242,20 @@ def put(task: Task[Any], checkpoint: Checkpoint) -> None:
     _load_optimizers(task, checkpoint)
     _take_interventions(task, checkpoint)
     task.step = int(checkpoint.step)
+
+
+def look_back(task: Task[Any], run: RunDirectory) -> None:
+    """Let panels of the task see the weights of the run's checkpoints up to the task's own step."""
+
+    def read(path: Path) -> dict[str, torch.Tensor] | None:
+        try:
+            return _tensors(store.load(path, state=False).weights)
+        except CheckpointError:
+            if path.exists():
+                raise
+            return None  # a run that trains drops some
+
+    task.earlier = lambda: {step: functools.partial(read, path) for step, path in steps.steps(run).items() if step < task.step}
 
 
 def _take_interventions(task: Task[Any], checkpoint: Checkpoint) -> None:

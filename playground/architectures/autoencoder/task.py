@@ -253,7 +253,8 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         """What other reconstructions of the vectors (n, C) reach; `mean` puts the mean vector in place of every one."""
         held_out = rows(self.test_images)
         found = {}
-        for name, way in {"mean": np.zeros_like, **ways}.items():
+        every: dict[str, Callable[[Rows], Any]] = {"mean": np.zeros_like, **ways}
+        for name, way in every.items():
 
             def reconstruct(vectors: Tensor, way: Callable[[Rows], Any] = way) -> Tensor:
                 return torch.from_numpy(way(rows(vectors))).to(vectors).view_as(vectors)

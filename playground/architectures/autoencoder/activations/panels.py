@@ -53,8 +53,8 @@ class ActivationPanels(AutoencoderPanels):
         """The features that are largest on average, each with the held-out words that excite it most."""
         code = self._held_out_code()  # (n, k)
         means, active = code.mean(0), (code > 0).float().mean(0)
-        order = means.argsort(descending=True)[:LISTED]
-        order = order[means[order] > 0].tolist()
+        largest = means.argsort(descending=True)[:LISTED]
+        order: list[int] = largest[means[largest] > 0].tolist()
         rows = []
         for feature in order:
             values, places = code[:, feature].topk(min(EXCITING, len(code)))
@@ -126,6 +126,7 @@ class ActivationPanels(AutoencoderPanels):
         before = self.activations.answer(NextWord(prompt=prompt, top_k=KNOWN))
         after = self.activations.answer(NextWord(prompt=prompt), changed)
         shown = beside(before, after, 1)
+        assert isinstance(shown, Bars)
         return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, after.caption])))
 
     def _feature(self, number: int) -> int:
