@@ -123,7 +123,6 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
                 "--loss cross-entropy needs outputs from 0 to 1; use --output sigmoid, or --loss squared",
                 "loss",
             )
-
         if self.code == "topk" and self.active > self.latent:
             raise SettingsError(f"--active {self.active} is more than the code's {self.latent} units; raise --latent", "active")
         if self.data == ACTIVATIONS and (self.output != "linear" or self.loss != "squared"):
