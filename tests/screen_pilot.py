@@ -19,8 +19,11 @@ from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.run.run_link import RunLink
 from dlplay.screen.tab import ArchitectureTab
 
+SECONDS = float(os.environ.get("SECS", "60"))
+"""How long a condition may take to hold, unless a test knows better."""
 
-async def until(condition: Callable[[], object], seconds: float = float(os.environ.get("SECS", "60"))) -> None:
+
+async def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
     """Wait until `condition()` holds. It may ask for widgets that are not there yet."""
 
     def holds() -> bool:

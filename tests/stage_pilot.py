@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from dlplay.engine.card import ActionCard, Card, PanelCard, Stage
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings
 from dlplay.screen.stages.stage import ActionStage
+from tests.screen_pilot import SECONDS
 
 
 def card_of(stage: Stage, *panels: PanelCard, actions: tuple[ActionCard, ...] = ()) -> Card:
@@ -58,11 +60,10 @@ class StageApp(App[None]):
 
 async def until(pilot: Pilot[None], condition: Callable[[], object], what: str) -> None:
     """Wait until `condition()` holds."""
-    for _ in range(500):
-        if condition():
-            return
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
         await pilot.pause(0.01)
-    raise AssertionError(f"never: {what}")
 
 
 def message(app: StageApp) -> str:

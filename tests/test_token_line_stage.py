@@ -16,6 +16,7 @@ from dlplay.engine.card import PanelCard
 from dlplay.engine.panels import AnyPanel, Bars, Tokens
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
+from dlplay.screen.stages import token_line
 from dlplay.screen.stages.prompt.stage import PromptStage
 from dlplay.screen.stages.token_line import TokenLineStage
 from tests.stage_pilot import StageApp, card_of, message, stage_text, until
@@ -205,6 +206,13 @@ async def test_a_word_is_forced_and_the_rest_goes_on_and_undo_takes_it_back() ->
         await until(pilot, lambda: app.options["output"] == "" and app.options["place"] == -1, "another source is met without prejudice")
 
 
+@pytest.fixture
+def slow_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each word stands long enough to be seen on a busy machine."""
+    monkeypatch.setattr(token_line, "PLAY_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("slow_play")
 async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
     model = Reverser()
     app = StageApp(TokenLineStage, TRANSLATION, model)
@@ -234,6 +242,7 @@ async def play(app: StageApp, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: app.options.get("words", 0) > 0 and len(strip(app).words) == 1, "the first word alone")
 
 
+@pytest.mark.usefixtures("slow_play")
 @pytest.mark.parametrize("key", ["ctrl+z", "escape,home", "x"])
 async def test_whatever_ends_a_play_shows_the_whole_output(key: str) -> None:
     app = StageApp(TokenLineStage, TRANSLATION, Reverser())
@@ -249,6 +258,7 @@ async def test_whatever_ends_a_play_shows_the_whole_output(key: str) -> None:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "and shown")
 
 
+@pytest.mark.usefixtures("slow_play")
 async def test_an_error_in_a_play_is_told_and_the_output_not_left_short() -> None:
     app = StageApp(TokenLineStage, TRANSLATION, Hesitating())
     async with app.run_test(size=(80, 12)) as pilot:
