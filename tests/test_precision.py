@@ -203,3 +203,11 @@ def test_a_run_says_its_precision_and_goes_on_with_another_only_with_a_warning(d
     assert resume(dlplay, run, "--steps", "30", "--precision", "auto").wait().status == 0
     assert [event.what for event in following.of(Warned)] == ["resumed with precision float32 instead of bf16"]
     assert [event.precision for event in following.of(Started)] == ["bf16", "bf16", "float32"]
+
+
+def test_what_a_clipped_critic_tells_apart_is_not_rounded_away() -> None:
+    settings = architectures.card("gan").settings
+    make(settings, {"loss": "wasserstein-gp", "precision": "bf16"})
+    with pytest.raises(SettingsError, match="clipped weights") as refused:
+        make(settings, {"loss": "wasserstein", "precision": "bf16"})
+    assert refused.value.field == "precision"

@@ -168,6 +168,7 @@ def _other_precisions(card: Card, settings: Settings) -> list[str]:
     found = []
     for rounding in field(card.settings, "precision").choices:
         with contextlib.suppress(SettingsError):
+            make(card.settings, {**to_dict(settings), "precision": rounding})  # which some losses refuse
             resolve(rounding, devices.choose(settings.device))
             found += [rounding] if rounding not in ("auto", "float32") else []
     return found

@@ -138,6 +138,12 @@ class GANSettings(Settings):
 
     def check(self) -> None:
         super().check()
+        if self.precision == "bf16" and self.loss == "wasserstein":
+            raise SettingsError(
+                "--precision bf16 rounds by more than what a critic with clipped weights tells real from fake by; use --precision auto or "
+                "float32, or --loss wasserstein-gp",
+                "precision",
+            )
         if self.data == "drawn":
             check_drawing(self.drawing)
         if self.data in POINTS:
