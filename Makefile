@@ -16,7 +16,7 @@ test: setup  ## the tests: minutes, on two cores
 slow: setup  ## the longer gates: every target, many kills, the wheel
 	.venv/bin/python -m pytest -n 2 -m slow
 
-long: setup  ## what takes too long for every change: further seeds of the lessons, planted faults
+long: setup  ## what takes too long for every change: further seeds, planted faults, precision
 	.venv/bin/python -m pytest -n 2 -m long
 
 check: setup  ## lint, format, types, import contracts

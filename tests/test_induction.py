@@ -149,9 +149,8 @@ def test_the_weights_start_as_far_apart_as_the_setting_says() -> None:
     assert spread == pytest.approx(expected, rel=0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=pytest.mark.long if seed else pytest.mark.slow) for seed in range(3)])
 def test_induction_heads_form_and_the_loss_drops(seed: int) -> None:
     torch.manual_seed(seed)
     task = GPTTask(make(GPTSettings, PRESETS["induction"].values | {"seed": seed}), torch.device("cpu"))

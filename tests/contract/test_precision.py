@@ -118,7 +118,7 @@ def test_a_run_in_bfloat16_is_resumed_exactly_and_answers_every_panel(card: Card
     assert (found.problems, found.resumed_exactly, found.panels) == ([], True, found.all_panels)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_training_in_bfloat16_ends_within_the_spread_of_seeds_in_float32(card: Card) -> None:
     if not has_facts(card.name):
