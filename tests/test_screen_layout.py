@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
@@ -95,10 +96,8 @@ async def test_the_column_of_runs_compares_and_opens(tmp_path: Path, monkeypatch
         finished_run(tmp_path, name, value)
     loaded: list[str] = []
 
-    async def attach(link: RunLink, name: str, **_: object) -> None:
-        loaded.append(name)
-
-    monkeypatch.setattr(RunLink, "attach", attach)
+    monkeypatch.setattr(RunLink, "show", lambda link, name: loaded.append(name))
+    monkeypatch.setattr(RunLink, "open", AsyncMock())
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         await until(lambda: "second" in part_text(app, "RecentRuns"))
         words = part_text(app, "RecentRuns")

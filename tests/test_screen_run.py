@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from dlplay.runs.launch import Launched
 from dlplay.runs.launcher import Process
 from dlplay.runs.lock import RunLock, holder
 from dlplay.screen.run.peer import Peer, PeerDied
+from dlplay.screen.run.run_link import RunLink
 from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -275,3 +278,33 @@ async def test_a_chart_that_fills_the_window_goes_on_growing(tmp_path: Path) -> 
             await until(lambda: app.screen.maximized is not None)
             journal.append(Stepped(first=51, step=100, metrics={"train_loss": [0.5] * 50}, seconds=2.0))
             await until(lambda: any(curve.x[-1] == 100 for curve in chart.curves if not curve.behind), 20)
+
+
+async def test_a_finished_run_goes_on_with_its_own_settings_however_soon_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its model is still being opened the form had its defaults, and the run went on with these."""
+    own = {"lr": 0.0042, "steps": 30, "weight_decay": 0.0}
+    run = directory.create(tmp_path, "convnet", own)
+    with Journal(run.journal_path) as journal:
+        journal.append(msgspec.structs.replace(started(30), settings=own))
+        journal.append(Finished(step=30, reason="steps", metrics={}, baselines={}, steps_per_second=9.0, seconds=1.0))
+    never, resumed = asyncio.Event(), []
+
+    async def opening(link: RunLink, origin: str = "") -> None:
+        await never.wait()
+
+    async def resume(link: RunLink, **how: object) -> None:
+        resumed.append(how)
+
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        monkeypatch.setattr(RunLink, "explore", opening)
+        monkeypatch.setattr(RunLink, "resume", resume)
+        attaching = asyncio.create_task(app.tab.controls.attach(run.name))
+        await until(lambda: app.tab.link.run is not None)
+        await pilot.press("f5")
+        await until(lambda: any("All 30 steps are done" in note.message for note in app._notifications))
+        assert resumed == []
+        assert {name: app.tab.form.values[name] for name in own} == own
+        never.set()
+        await attaching

@@ -46,9 +46,17 @@ class RunControls:
         """The checkpoint that the next run starts from; empty to train from scratch."""
         self._notify = notify
         self._problem = problem
+        self._adopting = asyncio.Lock()
+        """Held until the settings of a run that is opened stand in the form: what they are compared with before that is another run's."""
+
+    async def _adopted(self) -> None:
+        """Wait until the form has the settings of the run that is shown."""
+        async with self._adopting:
+            return
 
     async def train(self) -> None:
         """Start a run when there is none, else pause or resume it."""
+        await self._adopted()
         link = self.link
         if link.state == "starting":
             return
@@ -87,6 +95,7 @@ class RunControls:
 
     async def step_once(self) -> None:
         """Train the run, or a new one, for a single step."""
+        await self._adopted()
         link = self.link
         if link.state == "starting":
             return
@@ -193,6 +202,7 @@ class RunControls:
 
         The present run goes on by itself. Raises `SettingsError`, `CheckpointError` and `OSError`.
         """
+        await self._adopted()
         link = self.link
         if link.state == "starting":
             return
@@ -211,10 +221,12 @@ class RunControls:
         run = directory.find(self.link.runs_dir, name)
         if others := await asyncio.to_thread(others_of_group, self.link.runs_dir, run):
             self.link.companions.mark(others)
-        await self.link.attach(name, resume=resume, overrides=overrides)
-        await self.link.caught_up()
-        if self.link.history.settings:
-            self.form.adopt(self.link.history.settings)
+        async with self._adopting:
+            self.link.show(name)
+            await self.link.caught_up()
+            if self.link.history.settings:
+                self.form.adopt({**self.link.history.settings, **(overrides or {})})
+        await self.link.open(resume=resume, overrides=overrides)
 
     async def explore(self) -> None:
         """Open a model before anything is trained: the one that was named, or the pretrained one."""

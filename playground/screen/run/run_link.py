@@ -288,20 +288,27 @@ class RunLink:
         await self._launch(run, paused=paused)
 
     async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
-        """Show a run: live when its process is running, else from its journal; `resume` resumes it.
+        """Show a run: live when its process is running, else from its journal; `resume` resumes it. Raises `RunNameError`."""
+        self.show(name)
+        await self.open(resume=resume, overrides=overrides)
 
-        Raises `RunNameError`.
-        """
+    def show(self, name: str) -> None:
+        """Show the curves of a run, and no model yet. Raises `RunNameError`."""
         run = directory.find(self.runs_dir, name)
         self.leave()
         self._leave_explorer()  # another model does not answer beside this run's curves
         self._show(run)
+
+    async def open(self, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
+        """Connect to the run that is shown where its process is running, else resume it or open its last checkpoint."""
+        assert self.run is not None
+        run = self.run
         if holder(run.lock_path) is not None:
             await self._connect(Peer(run, self.card.name, self._receive, self._run_gone))
         elif resume:
             await self._launch(run, paused=False, overrides=overrides)
         else:
-            await self.explore(name)
+            await self.explore(run.name)
 
     async def resume(self, *, paused: bool = False, overrides: dict[str, Any] | None = None) -> None:
         """Resume the run that is shown, from its last checkpoint."""
