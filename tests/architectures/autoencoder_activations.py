@@ -222,12 +222,12 @@ def test_a_feature_is_shown_by_the_words_that_excite_it_most(net: AutoencoderTas
     for feature, row in list(zip(listed.ids, listed.rows, strict=True))[:5]:
         largest, place = code[:, feature].max(0)
         assert row[0] == str(feature)
-        assert float(row[2]) == pytest.approx(largest.item(), abs=0.06)
+        assert float(row[3]) == pytest.approx(largest.item(), abs=0.06)
         word = words[data.corpus.held_out[32 + int(place)]]
-        assert row[3].split()[0] == word
-        assert f"[{word}]" in row[4]
+        assert row[1].split()[0] == word
         contexts = shown(net, "feature_contexts", feature=feature)
-        assert contexts.rows[0][1] == row[4]
+        assert contexts.rows[0][1] == data.in_context(int(place))
+        assert f"[{word}]" in contexts.rows[0][1]
         values = [float(each[0]) for each in contexts.rows]
         assert values == sorted(values, reverse=True)
         assert values[0] == pytest.approx(largest.item(), abs=0.006)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlplay.architectures.dqn import card
+from dlplay.architectures.dqn import card, panels
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
 from tests.architectures.dqn import CPU, SMALL, act, ask, build, cart, train
@@ -117,6 +117,15 @@ def test_predicted_values_stand_beside_the_return_that_followed() -> None:
     assert shown.series["return obtained"] == pytest.approx(obtained)
     for name, values in expected.items():
         assert shown.series[name] == pytest.approx(values)
+
+
+def test_a_long_episode_shows_the_largest_value_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "FEW_STEPS", 2)
+    task = build(**SMALL)
+    act(task, "watch", steps=2)
+    assert list(ask(task, "episode").series) == list(task.player.action_names)
+    act(task, "watch", steps=1)
+    assert next(iter(ask(task, "episode").series)) == "max Q"
 
 
 def test_an_episode_that_the_time_limit_cut_off_goes_on_with_the_last_prediction() -> None:

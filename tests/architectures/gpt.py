@@ -575,6 +575,10 @@ def test_a_default_prompt_that_the_model_cannot_read_gives_way_to_the_text() -> 
     assert "held-out text, until you type a prompt" in answer.caption
     assert UNKNOWN not in answer.words
     assert "held-out text" not in ask(task, "prompt_tokens", prompt="the cat").caption
+    read = ask(task, "next_word").read["prompt"]  # what stands in the line of the stage
+    assert task.tokenizer.encode(read) == task.text.held_out[: len(task.tokenizer.encode(read))].tolist()
+    assert ask(task, "next_word", prompt=read).values == ask(task, "next_word").values
+    assert ask(task, "next_word", prompt="the cat").read == {}
 
 
 def test_attention_map_is_causal_and_sums_to_one(trained: GPTTask) -> None:

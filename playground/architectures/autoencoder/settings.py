@@ -102,7 +102,7 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     momentum: Momentum = 0.9
     weight_decay: WeightDecay = 0.1
     schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
-    batch: Annotated[Batch, unit("images")] = 64
+    batch: Annotated[Batch, unit("examples")] = 64
 
     def check(self) -> None:
         super().check()

@@ -31,8 +31,8 @@ MAX_STATES = 64
 """Rows of the table of states."""
 MOST_STEPS = 2_000
 """Steps of an episode that are drawn, the last ones."""
-MOST_CURVES = 4
-"""Actions that have a curve each; of more only the largest value is drawn."""
+MOST_CURVES, FEW_STEPS = 4, 100
+"""So many actions have a curve each for so many steps; beyond that, where they would hide each other, only the largest value has one."""
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "pick up": "▲", "drop off": "▼"}
 EMPTY = "empty until training starts"
 
@@ -108,7 +108,7 @@ class DQNPanels:
         first = max(0, len(player.predicted) - MOST_STEPS)
         predicted = np.stack(player.predicted[first:])  # (T, A)
         series: dict[str, list[float | None]] = {"max Q": predicted.max(1).tolist()}
-        if len(names) <= MOST_CURVES:
+        if len(names) <= MOST_CURVES and len(predicted) <= FEW_STEPS:
             series = {name: predicted[:, number].tolist() for number, name in enumerate(names)}
         figure = f"max Q {predicted[-1].max():.4g}"
         if player.ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -54,7 +55,8 @@ class GPTPanels:
 
     def next_word(self, options: NextWord) -> Bars:
         prompt = self._read(options)
-        return prompts.next_token(self._logits(prompt)[-1], prompt, self.tokenizer, options)
+        panel = prompts.next_token(self._logits(prompt)[-1], prompt, self.tokenizer, options)
+        return panel if self._knows(options) else msgspec.structs.replace(panel, read={"prompt": self._piece()})
 
     def forward(self, options: TokenOfPrompt) -> Layers:
         """The prompt, and what the residual stream at one token predicts after the embedding and after each layer."""
@@ -177,12 +179,23 @@ class GPTPanels:
 
     def _read(self, options: Prompt) -> ReadPrompt:
         """The prompt; a piece of the held-out text instead of the default one, where the model knows none of its words."""
-        read = prompts.read_prompt(self.tokenizer, options, self.model.block_size)
-        if options.prompt != Prompt.prompt or isinstance(self.text, Missing) or any(token != self.tokenizer.unknown for token in read.ids):
-            return read
-        piece = self.tokenizer.decode(self.text.held_out[: self.model.block_size * 3 // 4].tolist())
-        read = prompts.read_prompt(self.tokenizer, dataclasses.replace(options, prompt=piece), self.model.block_size)
+        if self._knows(options):
+            return prompts.read_prompt(self.tokenizer, options, self.model.block_size)
+        read = prompts.read_prompt(self.tokenizer, dataclasses.replace(options, prompt=self._piece()), self.model.block_size)
         return dataclasses.replace(read, notes=["held-out text, until you type a prompt", *read.notes])
+
+    def _knows(self, options: Prompt) -> bool:
+        """Whether the prompt is read: it is a person's, or the model knows a word of it, or there is no text to read instead."""
+        return (
+            options.prompt != Prompt.prompt
+            or isinstance(self.text, Missing)
+            or any(token != self.tokenizer.unknown for token in self.tokenizer.encode(options.prompt))
+        )
+
+    def _piece(self) -> str:
+        """The beginning of the held-out text."""
+        assert isinstance(self.text, Corpus)
+        return self.tokenizer.decode(self.text.held_out[: self.model.block_size * 3 // 4].tolist())
 
     def _weights(self, idx: Tensor) -> dict[str, Tensor]:
         """The attention weights (B, H, T, T) of each block, by its address."""

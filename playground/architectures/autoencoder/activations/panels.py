@@ -61,15 +61,15 @@ class ActivationPanels(AutoencoderPanels):
             found = [number for value, number in zip(values.tolist(), places.tolist(), strict=True) if value > 0]
             words = list(dict.fromkeys(self.activations.classes[int(self.data.test_labels[number])] for number in found))
             share = f"{100 * active[feature].item():.1f} %"
-            rows.append([str(feature), share, f"{values[0].item():.1f}", "  ".join(words[:NAMED]), self.activations.in_context(found[0])])
-        unused = int((active == 0).sum())
+            rows.append([str(feature), "  ".join(words[:NAMED]), share, f"{values[0].item():.1f}"])
+        unused, mean = int((active == 0).sum()), float(active.sum())
         return Table(
-            columns=["feature", "active", "largest", "words", "at the first of them, in [ ]"],
+            columns=["feature", "words", "active", "largest"],
             rows=rows,
-            right=[0, 1, 2],
+            right=[0, 2, 3],
             ids=order,
-            figure=f"{code.shape[1]} features, {unused} never active",
-            caption=f"{len(code):,} held-out words · {(code > 0).sum(1).float().mean().item():.1f} features are active on one",
+            figure=f"{unused} never active",
+            caption=f"{code.shape[1]} features, {mean:.1f} of them active on one of {len(code):,} held-out words",
         )
 
     def feature_contexts(self, options: OneFeature) -> Table | Bars:
