@@ -226,8 +226,8 @@ def test_a_feature_is_shown_by_the_words_that_excite_it_most(net: AutoencoderTas
         word = words[data.corpus.held_out[32 + int(place)]]
         assert row[1].split()[0] == word
         contexts = shown(net, "feature_contexts", feature=feature)
-        assert contexts.rows[0][1] == data.in_context(int(place))
-        assert f"[{word}]" in contexts.rows[0][1]
+        assert contexts.rows[0][1:] == [word, data.in_context(int(place))]
+        assert f"[{word}]" in contexts.rows[0][2]
         values = [float(each[0]) for each in contexts.rows]
         assert values == sorted(values, reverse=True)
         assert values[0] == pytest.approx(largest.item(), abs=0.006)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -79,10 +80,13 @@ class ActivationPanels(AutoencoderPanels):
         values, places = own.topk(min(EXCITING, len(own)))
         found = [(value, place) for value, place in zip(values.tolist(), places.tolist(), strict=True) if value > 0]
         return Table(
-            columns=["activation", "at the word in [ ]"],
-            rows=[[f"{value:.2f}", self.activations.in_context(place)] for value, place in found],
+            columns=["activation", "word", "in [ ] with what stands around it"],
+            rows=[
+                [f"{value:.2f}", self.activations.classes[int(self.data.test_labels[place])], self.activations.in_context(place)]
+                for value, place in found
+            ],
             right=[0],
-            shades=Array.of([[value / found[0][0], 0.0] for value, _ in found]) if found else None,
+            shades=Array.of([[value / found[0][0], math.nan, math.nan] for value, _ in found]) if found else None,
             figure=f"feature {feature}",
             caption=f"active on {100 * (own > 0).float().mean().item():.1f} % of {len(own):,} held-out words, "
             f"mean {own.sum().item() / max(1, int((own > 0).sum())):.2f} there",
