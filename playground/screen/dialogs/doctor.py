@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -16,6 +17,10 @@ from dlplay.runs.history import History
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.run.answer import last_answer
 from dlplay.widgets import Curve, LineChart
+
+
+WIDE = 100
+"""A curve whose largest value is more than so many times its smallest is drawn on a log scale."""
 
 
 async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
@@ -71,6 +76,8 @@ class DoctorDialog(Dialog[str | None]):
             return None
         chart = LineChart()
         chart.can_focus = False
+        low, high = np.nanmin(series.y), np.nanmax(series.y)
+        chart.log_scale = bool(low > 0 and high > WIDE * low)
         name = metric.replace("_", " ")
         chart.show([Curve(name, series.x, series.y, colour="held_out" if held_out else "train", smoothed=not held_out)])
         return chart
