@@ -18,7 +18,6 @@ from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.run.answer import last_answer
 from dlplay.widgets import Curve, LineChart
 
-
 WIDE = 100
 """A curve whose largest value is more than so many times its smallest is drawn on a log scale."""
 
