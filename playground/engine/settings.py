@@ -19,16 +19,13 @@ docstring of the base. `fields` reads all of that into `Field`s. Types with a na
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
 import functools
 import inspect
-import itertools
 import json
 import math
 import re
-import sys
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,6 +36,7 @@ from msgspec import Meta
 
 from dlplay.engine.errors import DataError
 from dlplay.engine.errors import SettingsError as SettingsError
+from dlplay.engine.field_docs import field_docs
 from dlplay.engine.interventions import parse_lasting
 from dlplay.engine.paths import expanded
 from dlplay.engine.quantities import Minutes, Seed, Steps
@@ -233,7 +231,7 @@ _FIELDS: dict[type[Options], tuple[Field, ...]] = {}
 
 
 def _find_fields(settings_type: type[Options]) -> tuple[Field, ...]:
-    docs = _field_docs(settings_type)
+    docs = field_docs(settings_type, Options)
     hints = typing.get_type_hints(settings_type, include_extras=True)
     by_name = {item.name: item for item in dataclasses.fields(settings_type)}
     if not issubclass(settings_type, Settings):
@@ -531,40 +529,3 @@ def _field(item: dataclasses.Field[Any], hint: Any, doc: str) -> Field:
         doc=doc,
         annotation=hint,
     )
-
-
-def _field_docs(settings_type: type) -> dict[str, str]:
-    """The docstring under each field, by field name, of the type and its bases (the nearest wins)."""
-    docs: dict[str, str] = {}
-    for base in reversed(settings_type.__mro__):
-        if isinstance(base, type) and issubclass(base, Options):
-            docs |= _docs_in(inspect.getsource(sys.modules[base.__module__])).get(base.__qualname__, {})
-    return docs
-
-
-@functools.lru_cache(maxsize=64)
-def _docs_in(source: str) -> dict[str, dict[str, str]]:
-    """The docstrings under the annotated names of every class in a module's source, by the class's qualified name."""
-    found: dict[str, dict[str, str]] = {}
-
-    def look(body: list[ast.stmt], path: str) -> None:
-        for statement in body:
-            if isinstance(statement, ast.ClassDef):
-                found[path + statement.name] = _docs_under(statement.body)
-                look(statement.body, f"{path}{statement.name}.")
-            elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                look(statement.body, f"{path}{statement.name}.<locals>.")
-            else:
-                look([part for part in ast.iter_child_nodes(statement) if isinstance(part, ast.stmt)], path)
-
-    look(ast.parse(source).body, "")
-    return found
-
-
-def _docs_under(body: list[ast.stmt]) -> dict[str, str]:
-    docs: dict[str, str] = {}
-    for statement, following in itertools.pairwise(body):
-        match statement, following:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                docs[name] = " ".join(text.split())
-    return docs
