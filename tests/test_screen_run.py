@@ -297,9 +297,9 @@ async def test_a_finished_run_goes_on_with_its_own_settings_however_soon_it_is_a
     async def resume(link: RunLink, **how: object) -> None:
         resumed.append(how)
 
-    async with opened(tmp_path, tab="convnet") as (app, pilot):
-        monkeypatch.setattr(RunLink, "explore", opening)
-        monkeypatch.setattr(RunLink, "resume", resume)
+    monkeypatch.setattr(RunLink, "explore", opening)
+    monkeypatch.setattr(RunLink, "resume", resume)
+    async with opened(tmp_path, tab="convnet", explore=True) as (app, pilot):
         attaching = asyncio.create_task(app.tab.controls.attach(run.name))
         await until(lambda: app.tab.link.run is not None)
         await pilot.press("f5")
