@@ -100,8 +100,11 @@ class Reverser:
 class Hesitating(Reverser):
     """Cannot say a second word when it is asked for exactly two."""
 
+    refused = 0
+
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         if options.get("words") == 2:
+            self.refused += 1
             raise RunError("the process is gone")
         return await super().ask(panel, options)
 
@@ -207,13 +210,13 @@ async def test_a_word_is_forced_and_the_rest_goes_on_and_undo_takes_it_back() ->
 
 
 @pytest.fixture
-def slow_play(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each word stands long enough to be seen on a busy machine."""
-    monkeypatch.setattr(token_line, "PLAY_SECONDS", 2.0)
+def held_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word stands until something ends the play."""
+    monkeypatch.setattr(token_line, "PLAY_SECONDS", 3600.0)
 
 
-@pytest.mark.usefixtures("slow_play")
-async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
+async def test_enter_plays_the_output_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_line, "PLAY_SECONDS", 0.0)
     model = Reverser()
     app = StageApp(TokenLineStage, TRANSLATION, model)
     async with app.run_test(size=(80, 12)) as pilot:
@@ -222,13 +225,21 @@ async def test_enter_plays_the_output_word_by_word_and_stops() -> None:
         await until(pilot, lambda: line(app).has_focus, "the line has the focus")
         del model.asked[:]
         await pilot.press("enter")
+        await until(pilot, lambda: len(model.asked) >= 3 and app.options["words"] == 0, "then all words are wanted again")
+        assert [values["words"] for values in model.asked][:3] == [1, 2, 3]
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "all of them at last")
+
+
+@pytest.mark.usefixtures("held_play")
+async def test_enter_stops_a_play() -> None:
+    app = StageApp(TokenLineStage, TRANSLATION, Reverser())
+    async with app.run_test(size=(80, 12)) as pilot:
+        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+        await pilot.press("enter")
         await until(pilot, lambda: strip(app).words == ["c"], "the first word alone")
         assert "stop" in stage_text(app)
-        await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "all of them at last")
-        await until(pilot, lambda: app.options["words"] == 0, "then all words are wanted again")
-        assert [values["words"] for values in model.asked][:3] == [1, 2, 3]
-        await pilot.press("enter")
-        await until(pilot, lambda: strip(app).words == ["c"], "played again")
         await pilot.press("enter")
         await until(
             pilot, lambda: strip(app).words == ["c", "b", "a"] and app.options["words"] == 0, "stopped: the whole output stands there"
@@ -242,7 +253,7 @@ async def play(app: StageApp, pilot: Pilot[None]) -> None:
     await until(pilot, lambda: app.options.get("words", 0) > 0 and len(strip(app).words) == 1, "the first word alone")
 
 
-@pytest.mark.usefixtures("slow_play")
+@pytest.mark.usefixtures("held_play")
 @pytest.mark.parametrize("key", ["ctrl+z", "escape,home", "x"])
 async def test_whatever_ends_a_play_shows_the_whole_output(key: str) -> None:
     app = StageApp(TokenLineStage, TRANSLATION, Reverser())
@@ -258,12 +269,16 @@ async def test_whatever_ends_a_play_shows_the_whole_output(key: str) -> None:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "and shown")
 
 
-@pytest.mark.usefixtures("slow_play")
-async def test_an_error_in_a_play_is_told_and_the_output_not_left_short() -> None:
-    app = StageApp(TokenLineStage, TRANSLATION, Hesitating())
+async def test_an_error_in_a_play_is_told_and_the_output_not_left_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_line, "PLAY_SECONDS", 0.0)
+    model = Hesitating()
+    app = StageApp(TokenLineStage, TRANSLATION, model)
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
-        await play(app, pilot)
+        line(app).focus()
+        await until(pilot, lambda: line(app).has_focus, "the line has the focus")
+        await pilot.press("enter")
+        await until(pilot, lambda: model.refused, "the second word")
         await until(pilot, lambda: app.options["words"] == 0 and len(strip(app).words) == 3, "the whole output again")
 
 
