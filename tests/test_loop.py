@@ -19,7 +19,7 @@ from dlplay.engine.events import Answered, Applied, Evaluated, Failed, Finished,
 from dlplay.engine.explore import explore
 from dlplay.engine.failures import TrainingFailed
 from dlplay.engine.loop import Loop
-from dlplay.engine.recorder import MOST_COPIES, Progress
+from dlplay.engine.recorder import COPIES, Copy, Progress
 from dlplay.engine.settings import Options
 from dlplay.engine.state import flatten, unflatten
 from tests.toy import ToySettings, ToyTask, card
@@ -505,9 +505,11 @@ def test_looking_back_and_acting_are_told_apart() -> None:
 
 
 class Along:
-    """Checkpoints along the way at every fifth step, whose writing is held up until `go`."""
+    """Checkpoints along the way at every fifth step, each of `size` bytes, whose writing is held up until `go`, which is set when `most`
+    wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 1, most: int = 8) -> None:
+        self.size, self.most = size, most
         self.task: ToyTask | None = None
         self.taken: list[int] = []
         self.go = threading.Event()
@@ -517,21 +519,21 @@ class Along:
         assert self.task is not None
         return (self.task.step // 5 + 1) * 5 if self.task.settings.history else None
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> Copy:
         assert self.task is not None
         step = self.task.step
         self.taken.append(step)
         self.held = max(self.held, len(self.taken) - self.written)
-        if len(self.taken) - self.written == MOST_COPIES:
+        if len(self.taken) - self.written == self.most:
             self.go.set()
 
         def write() -> str:
             if step:  # the checkpoint of step 0, which is waited for, comes behind it
-                self.go.wait(60)
+                self.go.wait(20)
             self.written += 1
             return ""
 
-        return write
+        return Copy(self.size, write)
 
 
 def train_along(along: Along, script: dict[int, list[cmd.AnyCommand]] | None = None) -> None:
@@ -540,12 +542,16 @@ def train_along(along: Along, script: dict[int, list[cmd.AnyCommand]] | None = N
     Loop(card, task, memory, memory, lambda: lambda: ("step", 1), baselines={}, progress=Progress(), along=along).run()
 
 
-def test_training_does_not_wait_for_checkpoints_along_the_way_until_too_many_copies_wait() -> None:
-    along = Along()
+@pytest.mark.parametrize(
+    ("size", "most"), [pytest.param(1, 8, id="small"), pytest.param(COPIES // 3, 4, id="some"), pytest.param(10 * COPIES, 2, id="large")]
+)
+def test_training_does_not_wait_for_checkpoints_along_the_way_until_their_copies_take_too_much(size: int, most: int) -> None:
+    """Those that wait, and the one that was just copied."""
+    along = Along(size, most)
     train_along(along)
     assert along.taken == list(range(0, 45, 5))
     assert along.written == len(along.taken)
-    assert along.held == MOST_COPIES
+    assert along.held == most
 
 
 def test_how_many_are_kept_along_the_way_may_change_in_mid_run() -> None:

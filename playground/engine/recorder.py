@@ -42,8 +42,17 @@ _REFUSALS = {
 
 Write = Callable[[], tuple[str, int]]
 """Writes a checkpoint from a copy; returns its name and its size in bytes. May raise `OSError`, and is called again then."""
-MOST_COPIES = 4
-"""Checkpoints along the way that may wait to be written; training waits for the oldest rather than to hold more copies."""
+COPIES = 256 << 20
+"""Bytes that the copies which wait to be written may take, of checkpoints along the way. Training waits rather than to hold more, except
+for the first of them."""
+
+
+class Copy(NamedTuple):
+    """A checkpoint along the way that is not written yet."""
+
+    bytes: int
+    write: Callable[[], str]
+    """Returns why that failed, in words, or nothing."""
 
 
 class Along(Protocol):
@@ -52,8 +61,8 @@ class Along(Protocol):
     def following(self) -> int | None:
         """The first step after the task's at which one is to be kept; None when none is."""
 
-    def snapshot(self) -> Callable[[], str]:
-        """Copy everything it holds; returns what writes the copy, and returns why that failed, in words, or nothing."""
+    def snapshot(self) -> Copy:
+        """Copy everything it holds."""
 
 
 class EventLog(Protocol):
@@ -147,8 +156,8 @@ class Recorder:
         """The step at which the next checkpoint along the way is due."""
         self._snapshot = snapshot
         self._along = along
-        self._kept: collections.deque[Future[str]] = collections.deque()
-        """Checkpoints along the way that are being written."""
+        self._kept: collections.deque[tuple[int, Future[str]]] = collections.deque()
+        """Checkpoints along the way that are being written, and their bytes."""
         self._refused = ""
         """Why the last one of them could not be written."""
         self._wait = wait
@@ -188,14 +197,17 @@ class Recorder:
     def keep(self) -> None:
         """Keep a checkpoint along the way: copied now, written while training continues."""
         if self._along is not None:
-            self.finish_kept(most=MOST_COPIES - 1)
-            self._kept.append(self._thread.submit(self._along.snapshot()))
+            size, write = self._along.snapshot()
+            self.finish_kept(most=COPIES - size)
+            self._kept.append((size, self._thread.submit(write)))
             self.plan_next()
 
-    def finish_kept(self, *, most: int = 0) -> None:
-        """Wait until no more than `most` are being written. Where they cannot be written any more, why is recorded, once."""
-        while self._kept and (len(self._kept) > most or self._kept[0].done()):
-            before, self._refused = self._refused, self._kept.popleft().result()
+    def finish_kept(self, *, most: float = 0) -> None:
+        """Wait until those that are being written take no more than `most` bytes. Where they cannot be written any more, why is recorded,
+        once."""
+        while self._kept and (sum(size for size, _ in self._kept) > most or self._kept[0][1].done()):
+            _, written = self._kept.popleft()
+            before, self._refused = self._refused, written.result()
             if self._refused and not before:
                 what, remedy = "a checkpoint could not be kept along the way", "training goes on without it, and keeps the next one"
                 self.record(Warned(step=self.task.step, time=time.time(), what=what, why=self._refused, remedy=remedy))
@@ -284,7 +296,7 @@ class Recorder:
 
     def finish_save(self, *, wait: bool) -> None:
         """Record the checkpoint that is being written, once it is complete; if the disk refused it, write it again."""
-        self.finish_kept(most=MOST_COPIES)
+        self.finish_kept(most=math.inf)
         if self._pending is None or not (wait or self._pending.future.done()):
             return
         (step, write, future), self._pending = self._pending, None

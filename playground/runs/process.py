@@ -31,7 +31,7 @@ from dlplay.engine.errors import DataError, cause
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
-from dlplay.engine.recorder import Progress, Write
+from dlplay.engine.recorder import Copy, Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, change, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
@@ -180,7 +180,7 @@ class Writer:
     def following(self) -> int | None:
         return following(self.task.step, self.task.settings.history)
 
-    def snapshot(self) -> Callable[[], str]:
+    def snapshot(self) -> Copy:
         step, weights, state, meta = self._copy()
         count = self.task.settings.history
 
@@ -194,7 +194,7 @@ class Writer:
                 return str(error)
             return ""
 
-        return write
+        return Copy(sum(array.nbytes for array in (*weights.values(), *state.values())), write)
 
     def _check_place(self, step: int) -> None:
         if not self.anchor.in_place:
