@@ -1,7 +1,10 @@
 """What is answered while a stage or a screen is being taken away: its parts are gone before it is."""
 
+import ast
 import asyncio
+import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +15,12 @@ from textual.widgets import Static
 from dlplay.engine.card import Card
 from dlplay.engine.panels import AnyPanel
 from dlplay.screen.dialogs.dialog import Modal
+from dlplay.screen.recent_runs import RecentRuns
 from dlplay.screen.stages.environment.stage import EnvironmentStage
 from dlplay.screen.stages.pad import PadStage
 from dlplay.screen.stages.plane import PlaneStage
 from dlplay.screen.stages.prompt.stage import PromptStage
+from tests.conftest import ROOT
 from tests.stage_pilot import Asked, StageApp, until
 from tests.test_stages import PAD, PROMPT, Model
 from tests.test_stages_actions import ENVIRONMENT, PLANE, Maker, World
@@ -52,6 +57,32 @@ async def test_an_answer_to_a_stage_without_parts_is_dropped(kind: type[Any], ca
         assert not late.answered
 
 
+@pytest.mark.filterwarnings("error")
+async def test_work_that_is_cancelled_before_it_begins_ends_without_a_word(tmp_path: Path) -> None:
+    """A coroutine that nobody awaits warns once it is collected."""
+
+    class Listing(App[None]):
+        def compose(self) -> ComposeResult:
+            yield RecentRuns(PAD, tmp_path)
+
+    app = Listing()
+    async with app.run_test() as pilot:
+        runs = app.query_one(RecentRuns)
+        await until(pilot, lambda: runs.size.height > 0, "a size")
+        runs.poll("", "another state")
+        assert runs.workers.cancel_node(runs)
+    gc.collect()
+
+
+def test_no_coroutine_is_made_before_its_worker_begins() -> None:
+    """It would never be awaited where the worker is cancelled at once: what is run is a function."""
+    for path in (ROOT / "playground").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_worker":
+                [work] = node.args
+                assert not isinstance(work, ast.Call) or ast.unparse(work.func) == "partial", f"{path}:{node.lineno}"
+
+
 class Reader(Modal[None]):
     """Reads something, and shows it."""
 
@@ -59,7 +90,7 @@ class Reader(Modal[None]):
         yield Static("reading", id="read")
 
     def on_mount(self) -> None:
-        self.run_worker(self._read())
+        self.run_worker(self._read)
 
     async def _read(self) -> None:
         while self.children:

@@ -76,10 +76,8 @@ async def test_the_cursor_walks_and_the_answer_follows() -> None:
         await until(pilot, lambda: "made of 0.1,0.05" in message(app), "a step is a fortieth of the way")
         await pilot.press("shift+left")
         await until(pilot, lambda: app.options["latent"] == "-0.4,0.05", "five steps at once")
-        await until(pilot, lambda: "latent 0 -0.40  latent 1  0.05" in stage_text(app), "the readout names the axes")
+        await until(pilot, lambda: "→ -0.40  ↑  0.05" in stage_text(app), "the readout")
         assert "Latent -2 to 2, -1 to 1" in stage_text(app), "what the plane is, and how far it reaches"
-        await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "latent 1 -0.40" in stage_text(app), "another axis")
         await until(pilot, lambda: any(values.get("latent") == "-0.4,0.05" for values in app.told), "the other panels hear of it")
         for _ in range(30):
             await pilot.press("shift+right", "shift+down")
@@ -481,7 +479,8 @@ class Painter(Maker):
         if panel != "plane":
             return await super().ask(panel, options)
         self.painted.append(dict(options))
-        return ImageGrid(images=Array.of(np.eye(8)[None] * len(self.painted)))
+        names = {"column_title": f"latent {options.get('across', 0)}", "row_title": "latent 5"}
+        return ImageGrid(images=Array.of(np.eye(8)[None] * len(self.painted)), **names)
 
 
 async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,7 +488,7 @@ async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkey
     card = painted(AcrossOptions)
     model = Painter()
     app = StageApp(PlaneStage, card, model)
-    async with app.run_test(size=(80, 18)) as pilot:
+    async with app.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: len(model.painted) == 1, "a picture")
         asked = len(model.asked)
         app.stage.model_changed()
@@ -498,9 +497,11 @@ async def test_the_picture_behind_follows_the_model_but_not_at_every_step(monkey
         await pilot.press("right")
         await until(pilot, lambda: "made of 0.1,0" in message(app), "the cursor walks")
         assert len(model.painted) == 1, "neither asks for the picture again"
+        await until(pilot, lambda: "latent 0  0.10  latent 5  0.00" in stage_text(app), "the answer names the axes")
         app.stage.set_option("across", 3)
         app.stage.ask_question()
         await until(pilot, lambda: len(model.painted) == 2, "another axis does")
+        await until(pilot, lambda: "latent 3  0.10" in stage_text(app), "which is named as well")
         monkeypatch.setattr(stage_module, "BEHIND_SECONDS", 0.0)
         app.stage.model_changed()
         await until(pilot, lambda: len(model.painted) == 3, "and a changed model, after a while")

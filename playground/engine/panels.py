@@ -89,6 +89,10 @@ class ImageGrid(Panel, frozen=True, kw_only=True):
     signed: bool = False
     selected: int | None = None
     """Position of the selected image."""
+    row_title: str = ""
+    """What grows upwards, where the images are a square sheet of a plane."""
+    column_title: str = ""
+    """What grows to the right there."""
 
 
 class Bars(Panel, frozen=True, kw_only=True):

@@ -294,6 +294,33 @@ def test_the_cursor_sets_two_features_of_a_held_out_word(net: AutoencoderTask, d
     assert shown(net, "decoded", image=40, place="4,-1", x_axis=3, y_axis=5).values != found.values
 
 
+def test_the_plane_is_painted_with_how_far_the_next_word_moves(net: AutoencoderTask, data: Activations) -> None:
+    """Each cell by what the decoder's own directions add to the last word, in nats over the whole vocabulary."""
+    found = shown(net, "latent_grid", image=40, x_axis=3, y_axis=5, images=3)
+    assert (found.column_title, found.row_title) == ("unit 3", "unit 5")
+    assert found.values.shape == (3, 3)
+    text, decoder = data.before(40, 48), net.model.decoder[0]
+    scaled = (vectors_of(data, text) - data.mean) / data.deviation
+    with looking(net):
+        code = net.model.encode(scaled.view(-1, 1, 1, 96)).mean[-1]
+        codes = net.model.encode(torch.from_numpy(data.test_images[:1000])).mean
+    own = next_word(data, text, torch.zeros(1))
+    for row, column, x, y in ((0, 0, -2, 2), (0, 2, 2, 2), (2, 1, 0, -2)):
+        added = torch.zeros_like(scaled)
+        for unit, at in ((3, x), (5, y)):
+            value = codes[:, unit].mean() + at * codes[:, unit].std(correction=0)
+            added[-1] += data.deviation * (value - code[unit]) * decoder.weight.detach()[:, unit]
+        there = next_word(data, text, added)
+        expected = sum(p * np.log(p / there[word]) for word, p in own.items() if p > 0)
+        assert found.values.numpy()[row, column] == pytest.approx(expected, abs=2e-4)
+
+
+def test_the_axes_are_the_features_that_are_largest_on_average(net: AutoencoderTask) -> None:
+    first, second = shown(net, "feature_words").ids[:2]
+    found = shown(net, "latent_grid", image=40)
+    assert (found.column_title, found.row_title) == (f"unit {first}", f"unit {second}")
+
+
 def test_the_language_model_is_left_as_it_was(net: AutoencoderTask, data: Activations) -> None:
     own = data.answer(NextWord(prompt=PROMPT))
     shown(net, "feature_effect", value=100.0)

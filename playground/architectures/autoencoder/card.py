@@ -115,10 +115,10 @@ card = Card(
             "Latent grid",
             "The decoder's output over a plane of two units, three standard deviations to each side.",
             "One unit of the code grows to the right, another one upwards; the others are those of the selected image. With a code of two "
-            "units this is all that the decoder can produce.",
+            "units this is all that the decoder can produce. With data activations: how far the language model's next word is from its own "
+            "there, as the Kullback-Leibler divergence of the two distributions.",
             LatentGrid,
             rows=14,
-            when=of_images,
         ),
         PanelCard(
             "interpolation",

@@ -23,7 +23,7 @@ from dlplay.architectures.autoencoder.settings import (
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, ImageGrid, Layer, Layers, Lines, Scatter, Table
+from dlplay.engine.panels import AnyPanel, Array, Bars, ImageGrid, Layer, Layers, Lines, Scatter, Table
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts import forward
 from dlplay.parts.image_options import InputImage
@@ -61,9 +61,13 @@ class Plane(NamedTuple):
 
     def at(self, points: Tensor) -> Tensor:
         """Codes (n, k) at points (n, 2), in standard deviations from the means."""
-        codes = self.code.repeat(len(points), 1)
+        return self.with_last(self.code.repeat(len(points), 1, 1), points)[:, -1]
+
+    def with_last(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Sequences of codes (n, T, k), the last one of each at one of the points (n, 2)."""
+        codes = codes.clone()
         for column, axis in reversed(list(enumerate(self.axes))):  # where both axes are one unit, the first one counts
-            codes[:, axis] = self.mean[axis] + points[:, column].to(codes) * self.std[axis]
+            codes[:, -1, axis] = self.mean[axis] + points[:, column].to(codes) * self.std[axis]
         return codes
 
     def point(self) -> tuple[float, float]:
@@ -185,7 +189,7 @@ class AutoencoderPanels:
             explained = (singular[:2].square().sum() / singular.square().sum().clamp(min=1e-30)).item()
             titles, figure = ("component 1", "component 2"), f"{100 * explained:.0f} % of the variance"
         else:
-            axes = self._axes(options)
+            axes = self._axes(options, codes)
             points, titles, figure = codes[:, list(axes)], (f"unit {axes[0]}", f"unit {axes[1]}"), f"{codes.shape[1]} units"
         count = len(self.data.test_images)
         first = f"the first {MOST:,} of " if count > MOST else ""
@@ -217,14 +221,14 @@ class AutoencoderPanels:
             caption=f"{plane.words()}; image {options.image} (label {label(options.image, self.data)}) is at {own_x:+.2f}, {own_y:+.2f}",
         )
 
-    def latent_grid(self, options: LatentGrid) -> ImageGrid | Bars:
+    def latent_grid(self, options: LatentGrid) -> AnyPanel:
         """The outputs on a regular grid in the plane."""
         plane = self._plane(options)
-        steps = REACH * ((2 * torch.arange(options.images) + 1) / options.images - 1)  # each in the middle of the square that it fills
-        y, x = torch.meshgrid(-steps, steps, indexing="ij")  # the top row has the largest y
-        images = self.model.decode(plane.at(torch.stack([x.flatten(), y.flatten()], 1)))
+        images = self.model.decode(plane.at(grid(options.images)))
         return ImageGrid(
             images=_pictures(tiled(images, options.images)),
+            row_title=f"unit {plane.axes[1]}",
+            column_title=f"unit {plane.axes[0]}",
             figure=f"{options.images}x{options.images}",
             caption=f"{plane.words()}, {REACH:g} standard deviations to each side",
         )
@@ -340,14 +344,19 @@ class AutoencoderPanels:
         """Codes (n, k) of the first held-out images."""
         return self.model.encode(self.task.scaled(self.task.test_images[:MOST])).mean
 
-    def _axes(self, options: PlaneOfUnits) -> tuple[int, int]:
+    def _axes(self, options: PlaneOfUnits, codes: Tensor) -> tuple[int, int]:
         last = self.settings.latent - 1
-        return min(options.x_axis, last), min(options.y_axis, last)
+        first, second = self._default_axes(codes)
+        x, y = (own if own >= 0 else auto for own, auto in ((options.x_axis, first), (options.y_axis, second)))
+        return min(x, last), min(y, last)
+
+    def _default_axes(self, codes: Tensor) -> tuple[int, int]:
+        return 0, 1
 
     def _plane(self, options: PlaneOfUnits) -> Plane:
         code = self.model.encode(self._held_out(options.image)).mean[0]
         codes = self._codes()
-        return Plane(code, self._axes(options), codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6), codes)
+        return Plane(code, self._axes(options, codes), codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6), codes)
 
     def _point_labels(self, points: Tensor, image: int) -> list[str]:
         """Labels of points (n, 2): the class's name for the one nearest to the centre of each class, and the selected image's."""
@@ -388,6 +397,13 @@ class AutoencoderPanels:
             code = self.model.encode(copies).mean
             (gradients,) = torch.autograd.grad(code[:, :units].diagonal().sum(), copies)
         return gradients
+
+
+def grid(count: int) -> Tensor:
+    """Points (count², 2) of a plane, row by row from the top, each in the middle of the square that it fills."""
+    steps = REACH * ((2 * torch.arange(count) + 1) / count - 1)
+    y, x = torch.meshgrid(-steps, steps, indexing="ij")  # the top row has the largest y
+    return torch.stack([x.flatten(), y.flatten()], 1)
 
 
 def nothing(why: str) -> Bars:

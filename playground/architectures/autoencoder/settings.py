@@ -154,6 +154,7 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
 # --- options of the panels --------------------------------------------------------------------------------------------------------
 
 Unit = Annotated[int, Meta(ge=0, le=4095)]
+UnitOfPlane = Annotated[int, Meta(ge=-1, le=4095, extra={"least": "auto"})]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,11 +185,13 @@ class ReconstructionPage(Intervention, HeldOutImage):
 class PlaneOfUnits(HeldOutImage):
     """A plane in latent space: two units vary, the others are those of a held-out image."""
 
-    x_axis: Unit = 0
-    """Unit of the code on the horizontal axis; beyond the last one the last is taken."""
+    x_axis: UnitOfPlane = -1
+    """Unit of the code on the horizontal axis; beyond the last one the last is taken. Auto: unit 0, or with data activations the feature
+    that is largest on average."""
 
-    y_axis: Unit = 1
-    """Unit of the code on the vertical axis; beyond the last one the last is taken."""
+    y_axis: UnitOfPlane = -1
+    """Unit of the code on the vertical axis; beyond the last one the last is taken. Auto: unit 1, or with data activations the second
+    largest feature."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

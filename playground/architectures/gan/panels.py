@@ -159,16 +159,17 @@ class GANPanels:
         ruler = torch.linspace(-LATENT_RANGE, LATENT_RANGE, count)
         grid = torch.stack(torch.meshgrid(ruler, ruler.flip(0), indexing="xy"), -1).view(-1, 2).to(self.device)
         samples = self.sampler(self._latents(options, grid))
+        across, up = f"latent {options.across}", f"latent {options.along}"
         if self.examples.points is None:
-            return ImageGrid(images=_images(samples), figure=f"{count} x {count} latents")
+            return ImageGrid(images=_images(samples), figure=f"{count} x {count} latents", row_title=up, column_title=across)
         scores = self._outputs(samples).reshape(count, count)
         names = [f"{value:.1f}" for value in ruler.tolist()]
         return HeatMap(
             values=Array.of(scores),
             rows=names[::-1],
             columns=names,
-            row_title=f"latent {options.along}",
-            column_title=f"latent {options.across}",
+            row_title=up,
+            column_title=across,
             figure=f"{self._output_name} {scores.min():.3g} to {scores.max():.3g}",
         )
 

@@ -74,7 +74,6 @@ class PlaneStage(ActionStage):
 
     def on_mount(self) -> None:
         self._place_cursor()
-        self._name_axes()
         self.draw_message()
         self.ask_question()
 
@@ -106,16 +105,6 @@ class PlaneStage(ActionStage):
     def _place_cursor(self) -> None:
         place = read_place(str(self.options.get(self.option.name, self.option.default)))
         self._plane.set(*(place if place is not None else self._plane.middle))
-
-    def _name_axes(self) -> None:
-        """Name the axes after the options that choose what they are, if the question has such options."""
-        values = self.bar.values
-
-        def title(names: tuple[str, ...]) -> str:
-            chosen = next((name for name in values if set(name.split("_")) & set(names)), None)
-            return names[0] if chosen is None else f"{label(self.option)} {values[chosen]}"
-
-        self._plane.set_titles(title(("x", "across")), title(("y", "along", "up")))
 
     # --- answers ------------------------------------------------------------------------------------------------------------------
 
@@ -150,6 +139,8 @@ class PlaneStage(ActionStage):
 
     def show_behind(self, panel: AnyPanel) -> None:
         self._plane.show_picture(picture_of(panel))
+        if isinstance(panel, (HeatMap, ImageGrid)) and panel.column_title and panel.row_title:
+            self._plane.set_titles(panel.column_title, panel.row_title)
 
     def idle_message(self) -> str:
         return self.caption or HOW_TO_MOVE
@@ -173,11 +164,6 @@ class PlaneStage(ActionStage):
         super().set_options(values)
         if self.option.name in values:
             self._place_cursor()
-        self._name_axes()
-
-    def set_option(self, name: str, value: Any) -> None:
-        super().set_option(name, value)
-        self._name_axes()
 
 
 def picture_of(panel: AnyPanel) -> NDArray[np.float64] | None:

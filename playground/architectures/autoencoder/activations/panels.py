@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.autoencoder.panels import AutoencoderPanels, nothing
+from dlplay.architectures.autoencoder.panels import REACH, AutoencoderPanels, grid, nothing
 from dlplay.architectures.autoencoder.settings import (
     CodeScatter,
     FeatureEffect,
@@ -22,7 +23,7 @@ from dlplay.architectures.autoencoder.settings import (
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, Table, beside
+from dlplay.engine.panels import Array, Bars, HeatMap, Table, beside
 from dlplay.parts.prompt_options import NextWord
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ NAMED = 5
 """Different ones of them in the list of features."""
 KNOWN = 1000
 """Words whose probability before is known, the most likely ones."""
+AT_ONCE = 16
+"""Places of the plane that the language model answers at once."""
 READ = 48
 """Words of the held-out text that the language model reads before the one that the plane is about."""
 
@@ -104,20 +107,45 @@ class ActivationPanels(AutoencoderPanels):
     def decoded(self, options: LatentPoint) -> Bars:
         """The next word where the cursor sets two features of the last word of a held-out text."""
         self._held_out(options.image)
-        plane, point = self._plane(options), parse_point(options.place)
-
-        def moved(code: Tensor) -> Tensor:
-            code = code.clone()
-            for value, axis in reversed(list(zip(point, plane.axes, strict=True))):
-                code[..., -1, axis] = plane.mean[axis] + value * plane.std[axis]
-            return code
-
+        plane, point = self._plane(options), torch.tensor([parse_point(options.place)])
         text = self.activations.before(options.image, READ)
-        return self._beside(text, moved, f"{plane.words()}, of the last word of: … {self.activations.before(options.image)}")
+        words = f"{plane.words()}, of the last word of: … {self.activations.before(options.image)}"
+        return self._beside(text, lambda code: plane.with_last(code, point), words)
+
+    def latent_grid(self, options: LatentGrid) -> HeatMap:
+        """How far the next word's distribution is from the language model's own where two features of the last word are on a regular
+        grid: the Kullback-Leibler divergence, in nats."""
+        self._held_out(options.image)
+        plane, text = self._plane(options), self.activations.before(options.image, READ)
+        places = grid(options.images)
+        own = self.activations.next_words(text)
+        divergences = []
+        for points in torch.split(places, AT_ONCE):
+            moved = functools.partial(plane.with_last, points=points)
+            there = self.activations.next_words(text, self._changing(moved), len(points))
+            divergences.append((own.exp() * (own - there)).sum(1))
+        values = torch.cat(divergences).clamp(min=0).view(options.images, -1)
+        return HeatMap(
+            values=Array.of(values),
+            row_title=f"unit {plane.axes[1]}",
+            column_title=f"unit {plane.axes[0]}",
+            low=0.0,
+            figure=f"up to {values.max().item():.2f} nats",
+            caption=f"{plane.words()}, {REACH:g} standard deviations to each side: divergence of the next word from the model's own",
+        )
 
     def _beside(self, prompt: str, change: Change, words: str) -> Bars:
         """The next word after a prompt with a `change` of the codes (1, T, k), beside the one without. Interventions on the code's
         activation function are changes as well."""
+
+        before = self.activations.answer(NextWord(prompt=prompt, top_k=KNOWN))
+        after = self.activations.answer(NextWord(prompt=prompt), self._changing(change))
+        shown = beside(before, after, 1)
+        assert isinstance(shown, Bars)
+        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, after.caption])))
+
+    def _changing(self, change: Change) -> Change:
+        """The change of the vectors (B, T, C) that one of their codes (B, T, k) makes; what the code leaves out stays as it is."""
 
         def changed(vectors: Tensor) -> Tensor:
             flat = vectors.reshape(-1, 1, 1, vectors.shape[-1]).to(self.task.device)
@@ -127,11 +155,11 @@ class ActivationPanels(AutoencoderPanels):
             difference = self.model.decode(code) - self.model.decode(own)
             return vectors + difference.view(vectors.shape).to(vectors.device)
 
-        before = self.activations.answer(NextWord(prompt=prompt, top_k=KNOWN))
-        after = self.activations.answer(NextWord(prompt=prompt), changed)
-        shown = beside(before, after, 1)
-        assert isinstance(shown, Bars)
-        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, after.caption])))
+        return changed
+
+    def _default_axes(self, codes: Tensor) -> tuple[int, int]:
+        order: list[int] = self._held_out_code().mean(0).argsort(descending=True)[:2].tolist()
+        return order[0], order[-1]
 
     def _feature(self, number: int) -> int:
         return min(number, self.settings.latent - 1)
@@ -152,9 +180,6 @@ class ActivationPanels(AutoencoderPanels):
         return self._no_images()
 
     def code(self, options: CodeScatter) -> Bars:
-        return self._no_images()
-
-    def latent_grid(self, options: LatentGrid) -> Bars:
         return self._no_images()
 
     def interpolation(self, options: ImagePair) -> Bars:

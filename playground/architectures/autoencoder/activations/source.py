@@ -123,6 +123,13 @@ class Activations(ImageData):
         assert isinstance(found, Bars)
         return found
 
+    def next_words(self, prompt: str, change: Change | None = None, count: int = 1) -> Tensor:
+        """Log-probabilities (count, V) of the word after a prompt, which is read `count` times at once; with `change` of the vectors."""
+        ids, _ = self.model.tokenizer.read(prompt)
+        with self._changed(change), torch.no_grad():
+            logits: Tensor = next(iter(self.model.models.values()))(torch.tensor([ids]).expand(count, -1))
+        return logits[:, -1].log_softmax(-1)
+
     @contextlib.contextmanager
     def _changed(self, change: Change | None) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
