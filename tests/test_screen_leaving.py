@@ -1,6 +1,5 @@
 """What is answered while a stage or a screen is being taken away: its parts are gone before it is."""
 
-import ast
 import asyncio
 import gc
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from dlplay.screen.stages.environment.stage import EnvironmentStage
 from dlplay.screen.stages.pad import PadStage
 from dlplay.screen.stages.plane import PlaneStage
 from dlplay.screen.stages.prompt.stage import PromptStage
-from tests.conftest import ROOT
 from tests.stage_pilot import Asked, StageApp, until
 from tests.test_stages import PAD, PROMPT, Model
 from tests.test_stages_actions import ENVIRONMENT, PLANE, Maker, World
@@ -74,15 +72,6 @@ async def test_work_that_is_cancelled_before_it_begins_ends_without_a_word(tmp_p
     gc.collect()
 
 
-def test_no_coroutine_is_made_before_its_worker_begins() -> None:
-    """It would never be awaited where the worker is cancelled at once: what is run is a function."""
-    for path in (ROOT / "playground").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_worker":
-                [work] = node.args
-                assert not isinstance(work, ast.Call) or ast.unparse(work.func) == "partial", f"{path}:{node.lineno}"
-
-
 class Reader(Modal[None]):
     """Reads something, and shows it."""
 
@@ -90,7 +79,7 @@ class Reader(Modal[None]):
         yield Static("reading", id="read")
 
     def on_mount(self) -> None:
-        self.run_worker(self._read)
+        self.begin(self._read, "read")
 
     async def _read(self) -> None:
         while self.children:

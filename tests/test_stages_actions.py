@@ -76,7 +76,7 @@ async def test_the_cursor_walks_and_the_answer_follows() -> None:
         await until(pilot, lambda: "made of 0.1,0.05" in message(app), "a step is a fortieth of the way")
         await pilot.press("shift+left")
         await until(pilot, lambda: app.options["latent"] == "-0.4,0.05", "five steps at once")
-        await until(pilot, lambda: "→ -0.40  ↑  0.05" in stage_text(app), "the readout")
+        await until(pilot, lambda: "x -0.40  y  0.05" in stage_text(app), "the readout")
         assert "Latent -2 to 2, -1 to 1" in stage_text(app), "what the plane is, and how far it reaches"
         await until(pilot, lambda: any(values.get("latent") == "-0.4,0.05" for values in app.told), "the other panels hear of it")
         for _ in range(30):

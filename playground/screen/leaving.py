@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.messages import Prune
 
@@ -18,3 +19,8 @@ class EndsItsWork(_AnyWidget):
 
     async def on_prune(self, event: Prune) -> None:
         self.workers.cancel_node(self)
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]], group: str, *, exclusive: bool = False) -> None:
+        """Begin work, `exclusive` in place of what the group is doing. A function, since nobody would await a coroutine of work that is
+        cancelled before it begins."""
+        self.run_worker(cast(Any, work), name=group, group=group, exclusive=exclusive)

@@ -78,7 +78,7 @@ class RecentRuns(EndsItsWork, Widget):
             self.refresh()
         if self.display and self.size.height and ((own, state) != self._of or now >= self._due):
             self._of, self._due = (own, state), now + SECONDS
-            self.run_worker(self._read, group="runs", exclusive=True)
+            self.begin(self._read, "runs", exclusive=True)
 
     async def _read(self) -> None:
         runs = await asyncio.to_thread(self._latest.read, self.size.height)

@@ -244,7 +244,7 @@ class ActionStage(EndsItsWork, Container):
         self._stale = True
         if not self._asking:
             self._asking = True
-            self.run_worker(self._keep_asking, name="ask", group="ask")
+            self.begin(self._keep_asking, "ask")
 
     async def _keep_asking(self) -> None:
         try:

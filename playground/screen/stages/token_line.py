@@ -249,7 +249,7 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
             if self._playing:
                 self._stop()
             else:
-                self.run_worker(self._play, name="play", group="play")
+                self.begin(self._play, "play")
         elif (panel := self._current_panel(self.action_play_or_fill)) is not None:
             if panel.filled:
                 self._fill(panel)

@@ -317,7 +317,7 @@ class EnvironmentStage(ActionStage):
         self._draw_controls()
         self.draw_message()
         if self.episode.has_work:
-            self.run_worker(self.episode.run, name="episode", group="episode")
+            self.begin(self.episode.run, "episode")
 
     @on(widgets.Bars.Selected)
     def _action_picked(self, event: widgets.Bars.Selected) -> None:

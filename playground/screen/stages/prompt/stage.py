@@ -190,7 +190,7 @@ class PromptStage(ActionStage, inherit_bindings=False):
             self.show_problem(self.unavailable)
         else:
             self.passage.begin_change()
-            self.run_worker(partial(self._run_generator, self._generator, self.ask, count), name="generate", group="generate")
+            self.begin(partial(self._run_generator, self._generator, self.ask, count), "generate")
 
     async def _run_generator(self, generator: Generator, ask: Ask, count: int) -> None:
         generator.running = True
