@@ -51,7 +51,11 @@ def test_the_advice_is_settings_that_are_used_and_allowed(small: Small) -> None:
     shortage = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
     smaller = out_of_memory(task("convnet", small, batch=16), shortage)
     assert smaller is not None
-    assert (smaller.settings, smaller.resumes) == ({"batch": 8}, True)
+    assert (smaller.settings, smaller.resumes) == ({"batch": 8}, True)  # batch normalisation takes each batch by itself
+    added = out_of_memory(task("gpt", small, batch=8, accumulate=2), shortage)
+    assert added is not None
+    assert added.settings == {"batch": 4, "accumulate": 4}
+    assert "--batch 4 and --accumulate 4, which adds up the same gradient from smaller batches" in added.remedy
     least = out_of_memory(task("convnet", small, batch=2), shortage)  # batch normalisation needs two
     assert least is not None
     assert least.settings == {}

@@ -43,12 +43,14 @@ def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     words = str(error).lower()
     if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
         return None
-    smaller = _allowed(task, {"batch": getattr(task.settings, "batch", 0) // 2})
+    half, twice = getattr(task.settings, "batch", 0) // 2, 2 * task.settings.accumulate
+    smaller = _allowed(task, {"batch": half, "accumulate": twice}) or _allowed(task, {"batch": half})
     return Failed(
         step=task.step,
         what="out of memory",
         why=str(error).splitlines()[0][:300] or "the device has too little memory for a training step",
-        remedy=f"train again with {_words(smaller) or 'a smaller model'}",
+        remedy=f"train again with {_words(smaller) or 'a smaller model'}"
+        + (", which adds up the same gradient from smaller batches" if "accumulate" in smaller else ""),
         settings=smaller,
         resumes=bool(smaller),
     )
