@@ -18,10 +18,13 @@ from dlplay.engine.settings import Settings, SettingsError
 
 
 def choose(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is available. Raises `SettingsError` when it is not."""
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is available. Raises `SettingsError` when it is not.
+
+    `auto` is the freest card where there are several, and the first one where the `nvidia` extra, which tells, is missing.
+    """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", 0)
+            return torch.device("cuda", _freest_card())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     if name.startswith("cuda"):
         if not torch.cuda.is_available():
@@ -126,7 +129,26 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def _freest_card() -> int:
+    """The card with the most free memory, in steps of a tenth of its own; of several the one that is used least, of these the first.
+
+    The driver is asked, which knows of every process; `CUDA_VISIBLE_DEVICES` decides which cards there are.
+    """
+    free: list[tuple[int, float, int]] = []
+    for index in range(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else ():
+        if (found := _nvidia(torch.device("cuda", index))) is None:
+            return 0
+        module, handle = found
+        try:
+            memory, rates = module.nvmlDeviceGetMemoryInfo(handle), module.nvmlDeviceGetUtilizationRates(handle)
+            free.append((-round(10 * memory.free / memory.total), rates.gpu, index))
+        except Exception:  # the driver raises errors of many kinds, and a choice can be made without its answer
+            return 0
+    return min(free, default=(0, 0.0, 0))[-1]
+
+
 def _nvidia(device: torch.device) -> tuple[Any, Any] | None:
+    """The NVML module and its handle of a card."""
     if device.type != "cuda":
         return None
     try:

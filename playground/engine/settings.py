@@ -73,7 +73,7 @@ class Settings(Options):
     """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
-    """Where the numbers are computed: auto, cpu, cuda, cuda:N or mps."""
+    """Where the numbers are computed: auto (the freest card, where there is one), cpu, cuda, cuda:N or mps."""
 
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     """Rounding of matrix products and convolutions in training: float32, TF32 or, in forward pass and loss alone, bfloat16. TF32 and bf16
