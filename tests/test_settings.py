@@ -1,7 +1,8 @@
 """Settings are refused in words that name the value, the bound and the way out, wherever they come from."""
 
+import copy
+import dataclasses
 import json
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
@@ -9,10 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from dlplay.engine.settings import Settings, SettingsError, change, field, fields, make, parse, parse_until, read_file, to_dict
+from dlplay import architectures
+from dlplay.engine.settings import (
+    Options,
+    Settings,
+    SettingsError,
+    change,
+    field,
+    fields,
+    frozen,
+    make,
+    parse,
+    parse_until,
+    read_file,
+    to_dict,
+)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Example(Settings):
     lr: Annotated[float, Meta(gt=0, le=10, extra={"live": True})] = 1e-3
     """How far one step goes."""
@@ -116,3 +131,57 @@ def test_a_bad_settings_file_is_refused(tmp_path, text: str, words: str) -> None
 def test_a_missing_settings_file_is_refused(tmp_path) -> None:
     with pytest.raises(SettingsError, match="cannot read the settings file"):
         read_file(tmp_path / "none.json")
+
+
+@frozen
+class Point(Options):
+    x: int
+    y: float = 0.5
+
+    def check(self) -> None:
+        if self.x < 0:
+            raise SettingsError("x is negative", "x")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plain:
+    """What `dataclass` itself makes of the same."""
+
+    x: int
+    y: float = 0.5
+
+
+def test_a_frozen_class_behaves_as_a_dataclass_does() -> None:
+    point, plain = Point(x=3), Plain(x=3)
+    assert repr(point) == repr(plain).replace("Plain", "Point")
+    assert dataclasses.asdict(point) == dataclasses.asdict(plain)
+    assert dataclasses.replace(point, y=2.0) == Point(x=3, y=2.0) != point
+    assert len({point, Point(x=3), Point(x=4)}) == 2
+    assert point != plain
+    for made in (point, plain):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            made.x = 4  # type: ignore[misc]
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            del made.y
+        with pytest.raises(TypeError, match="x"):
+            type(made)()  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="z"):
+            type(made)(x=1, z=2)  # type: ignore[call-arg]
+    assert copy.deepcopy(point) == copy.copy(point) == point
+
+
+def test_a_plain_dataclass_may_follow_a_frozen_class() -> None:
+    """A room of one's own that was written as any dataclass."""
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Own(Point):
+        z: int = 7
+
+    assert Own(x=1) == Own(x=1, y=0.5, z=7) != Own(x=1, z=8)
+    assert [item.name for item in dataclasses.fields(Own)] == ["x", "y", "z"]
+
+
+def test_no_room_has_a_misspelt_extra_or_a_field_that_no_flag_can_have() -> None:
+    for card in architectures.cards().values():
+        for kind in (card.settings, *(panel.options for panel in card.panels), *(action.options for action in card.actions)):
+            assert fields(kind) or kind is Options

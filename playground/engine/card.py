@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlplay.engine.errors import cause
-from dlplay.engine.settings import Options, Settings, SettingsError, check_extras
+from dlplay.engine.settings import Options, Settings, SettingsError
 from dlplay.engine.stages import Stage
 
 if TYPE_CHECKING:
@@ -154,10 +154,6 @@ class Card:
     """Why a run with these settings cannot become a script of PyTorch alone; empty, or None: it can."""
     _found: dict[tuple[str, ...], Card] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """What `of` has given."""
-
-    def __post_init__(self) -> None:
-        for kind in {self.settings, *(panel.options for panel in self.panels), *(action.options for action in self.actions)}:
-            check_extras(kind)
 
     def of(self, values: Mapping[str, Any]) -> Card:
         """The card as it is with these settings: of a variant where one is asked for, and without the panels that have nothing to show."""

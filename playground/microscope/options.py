@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dlplay.engine.interventions import parse
-from dlplay.engine.settings import Options
+from dlplay.engine.settings import Options, frozen
 
 Address = Annotated[str, Meta(max_length=200)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Effect(Options):
     """What is done to the model."""
 
@@ -25,7 +24,7 @@ class Effect(Options):
         parse(self.do)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Ablations(Options):
     """Which parts are ablated, one after the other."""
 
@@ -39,7 +38,7 @@ class Ablations(Options):
     """What a part is replaced by: its mean over held-out data, or 0."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Anatomy(Options):
     """What is told of each module."""
 
@@ -47,7 +46,7 @@ class Anatomy(Options):
     """build: shapes, parameters, multiply-adds, time; health: activations, gradients, updates, effective ranks."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Layer(Options):
     """One module, and what of it is shown."""
 

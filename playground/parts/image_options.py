@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 from msgspec import Meta
 
 from dlplay.engine.quantities import ExampleIndex
-from dlplay.engine.settings import Options
+from dlplay.engine.settings import Options, frozen
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class HeldOutImage(Options):
     """One of the held-out images."""
 
@@ -19,7 +18,7 @@ class HeldOutImage(Options):
     """Index of the held-out image."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class InputImage(HeldOutImage):
     """A held-out image or, when there is one, a drawing."""
 

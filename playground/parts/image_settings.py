@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.engine.quantities import Batch, ImageSize, LearningRate, Momentum, WeightDecay, unit
-from dlplay.engine.settings import Settings
+from dlplay.engine.settings import Settings, frozen
 
 ImageSource = Annotated[str, Meta(min_length=1, max_length=1000, extra={"choices": list(IMAGE_SIDES), "path": True})]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ImageSettings(Settings):
     """Images to learn from."""
 
@@ -25,7 +24,7 @@ class ImageSettings(Settings):
     """Images from class folders are cropped to a square and resized to this side."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class OptimizerSettings(Settings):
     """A choice of optimiser and schedule; `parts.optimizers.make_optimizer` and `update_rates` follow it."""
 

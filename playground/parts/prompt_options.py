@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dlplay.engine.quantities import TokenOrLast
-from dlplay.engine.settings import Options, SettingsError
+from dlplay.engine.settings import Options, SettingsError, frozen
 
 MAX_PROMPT = 100_000
 
@@ -17,7 +16,7 @@ TopK = Annotated[int, Meta(ge=0, le=1000, extra={"least": "all"})]
 TopP = Annotated[float, Meta(gt=0, le=1)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Prompt(Options):
     """Options of every panel about a prompt."""
 
@@ -31,7 +30,7 @@ class Prompt(Options):
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class NextWord(Prompt):
     """Options of the next token's candidates."""
 
@@ -45,7 +44,7 @@ class NextWord(Prompt):
     """Only the most likely candidates that together reach this probability are kept."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Passage(NextWord):
     """Options of a passage."""
 
@@ -56,7 +55,7 @@ class Passage(NextWord):
     """Seed of the passage's own random generator: the same seed gives the same passage."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class TokenOfPrompt(Prompt):
     """Options of a panel about one token of the prompt."""
 
@@ -64,7 +63,7 @@ class TokenOfPrompt(Prompt):
     """Which token of the prompt, counted from 0, or last."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Answer(Options):
     """Options of a panel about one answer of the model."""
 
@@ -72,12 +71,12 @@ class Answer(Options):
     """The word that the model answers with; empty: the most likely one."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class NextAnswer(TokenOfPrompt, Answer):
     """Options of a panel about one token that may come next."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Patches(Answer):
     """Options of activation patching."""
 
@@ -88,12 +87,12 @@ class Patches(Answer):
     """What is patched: the residual stream after each layer, each attention head, or each feed-forward layer."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PatchedPrompt(Prompt, Patches):
     """Options of activation patching between two prompts."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Neighbours(TokenOfPrompt):
     """Options of the embedding neighbours."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Annotated, Literal
 
@@ -23,12 +22,12 @@ from dlplay.engine.quantities import (
     Width,
     unit,
 )
-from dlplay.engine.settings import Settings, SettingsError
+from dlplay.engine.settings import Settings, SettingsError, frozen
 
 TextSource = Annotated[str, Meta(min_length=1, max_length=4096, extra={"choices": ["reference", "repeats"], "path": True})]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class TextSettings(Settings):
     """A text, and the vocabulary that is made from it."""
 
@@ -43,7 +42,7 @@ class TextSettings(Settings):
     """Words that occur less often in the training text are read as <unk>, and pairs (bpe) are not merged; characters are all kept."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class StreamSettings(TextSettings):
     """A text that is read in contiguous streams, for architectures that have other tasks besides."""
 
@@ -69,7 +68,7 @@ class StreamSettings(TextSettings):
     """Streams that are read side by side, or sequences per step."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class TransformerSettings(Settings):
     """Size of a transformer, and how it is optimised."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.engine.quantities import LIVE, Batch, ExampleIndex, ImageSize, LearningRate, Momentum, Share, Steps, WeightDecay, unit
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.image_options import HeldOutImage, InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
 from dlplay.parts.prompt_options import Prompt
@@ -25,7 +24,7 @@ SPARSE = ("relu", "topk")
 PenaltyWeight = Annotated[float, Meta(ge=0, le=1000, extra=LIVE)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AutoencoderSettings(ImageSettings, OptimizerSettings):
     """Settings of an autoencoder."""
 
@@ -157,7 +156,7 @@ Unit = Annotated[int, Meta(ge=0, le=4095)]
 UnitOfPlane = Annotated[int, Meta(ge=-1, le=4095, extra={"least": "auto"})]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Intervention(Options):
     """What is done to inputs and codes on the way."""
 
@@ -171,17 +170,17 @@ class Intervention(Options):
     """A unit of the code to ablate: it is set to 0 before decoding. Or none."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class OneReconstruction(Intervention, InputImage):
     """Options of the reconstruction of one image."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ReconstructionPage(Intervention, HeldOutImage):
     """Options of a page of reconstructions."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PlaneOfUnits(HeldOutImage):
     """A plane in latent space: two units vary, the others are those of a held-out image."""
 
@@ -194,7 +193,7 @@ class PlaneOfUnits(HeldOutImage):
     largest feature."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class CodeScatter(PlaneOfUnits):
     """Options of the scatter plot of codes."""
 
@@ -202,7 +201,7 @@ class CodeScatter(PlaneOfUnits):
     """Project codes onto their first two principal components, or onto two units."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LatentGrid(PlaneOfUnits):
     """Options of the grid of decoded images."""
 
@@ -210,7 +209,7 @@ class LatentGrid(PlaneOfUnits):
     """Images in each row and column of the grid."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LatentPoint(PlaneOfUnits):
     """Options of the image decoded at one point."""
 
@@ -221,7 +220,7 @@ class LatentPoint(PlaneOfUnits):
         parse_point(self.place)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Features(HeldOutImage):
     """Options of the features."""
 
@@ -229,7 +228,7 @@ class Features(HeldOutImage):
     """The change in the output when a unit grows, the weights of the first layer, or the gradient of a unit with respect to the image."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ImagePair(HeldOutImage):
     """Two held-out images."""
 
@@ -237,7 +236,7 @@ class ImagePair(HeldOutImage):
     """Index of the held-out image at the other end."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class OneFeature(Options):
     """A feature of activations."""
 
@@ -245,7 +244,7 @@ class OneFeature(Options):
     """Which feature: a unit of the code; beyond the last one the last is taken."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class FeatureEffect(Prompt, OneFeature):
     """Options of a feature that is clamped while the language model reads a prompt."""
 

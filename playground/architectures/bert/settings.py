@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -26,12 +25,12 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.prompt_options import MAX_PROMPT, Patches
 from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class BERTSettings(TextSettings, TransformerSettings):
     """Settings of a BERT."""
 
@@ -113,7 +112,7 @@ class BERTSettings(TextSettings, TransformerSettings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Sentence(Options):
     """Options of every panel about a sentence."""
 
@@ -128,7 +127,7 @@ class Sentence(Options):
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class WordOfSentence(Sentence):
     """Options of a panel about one word of the sentence."""
 
@@ -136,7 +135,7 @@ class WordOfSentence(Sentence):
     """Which word of the sentence, counted from 0, or first mask; without a mask that is the first word."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Fill(WordOfSentence):
     """Options of the candidates for a masked word."""
 
@@ -144,7 +143,7 @@ class Fill(WordOfSentence):
     """How many of the most likely words are listed."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionHead(Sentence):
     """Options of the attention map."""
 
@@ -155,7 +154,7 @@ class AttentionHead(Sentence):
     """Which of its heads, counted from 0; beyond the last one the last is shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Contexts(WordOfSentence):
     """Options of a word in two contexts."""
 
@@ -166,12 +165,12 @@ class Contexts(WordOfSentence):
     """The word to compare; empty: the one at the chosen place, or else the longest word that is in both sentences."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PatchedSentence(WordOfSentence, Patches):
     """Options of activation patching between two sentences."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class WordNeighbours(WordOfSentence):
     """Options of the embedding neighbours."""
 
@@ -179,7 +178,7 @@ class WordNeighbours(WordOfSentence):
     """Whose neighbours; empty: those of the word at the chosen place or, if it is masked, of the most likely word there."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class HeldOutRow(Options):
     """Options of the held-out rows."""
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, Steps, WeightDecay, unit
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.image_options import InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ConvNetSettings(ImageSettings, OptimizerSettings):
     """Settings of a ConvNet."""
 
@@ -85,7 +84,7 @@ def check_depth(settings: ConvNetSettings, side: int) -> None:
 ConvLayer = Annotated[int, Meta(ge=0, le=7)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LayerKernels(Options):
     """Options of the kernels."""
 
@@ -96,7 +95,7 @@ class LayerKernels(Options):
     """The input channel whose kernels are shown; the first layer of colour images shows all three at once."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class FeatureMaps(InputImage):
     """Options of the feature maps."""
 
@@ -107,7 +106,7 @@ class FeatureMaps(InputImage):
     """The operation whose output is shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class SaliencyTarget(InputImage):
     """Options of the saliency map."""
 
@@ -115,7 +114,7 @@ class SaliencyTarget(InputImage):
     """Index of the class whose logit is differentiated, or predicted: the predicted class."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Nudge(InputImage):
     """Options of the adversarial nudge."""
 
@@ -123,7 +122,7 @@ class Nudge(InputImage):
     """By how much each pixel is changed, as a share of full ink."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Cell(InputImage):
     """One cell of a feature map."""
 

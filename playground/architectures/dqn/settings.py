@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from dlplay.engine.quantities import Batch, LearningRate, Share, Steps, WeightDecay, live, unit
-from dlplay.engine.settings import Options, Settings, SettingsError, unless
+from dlplay.engine.settings import Options, Settings, SettingsError, frozen, unless
 
 ENVIRONMENTS = (
     "CartPole-v1",
@@ -29,7 +28,7 @@ StepsOrNone = Annotated[int, Meta(ge=0, le=1_000_000), unit("steps")]
 Units = Annotated[int, Meta(ge=0, le=4096)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class DQNSettings(Settings):
     """Settings of a DQN. A step of training is one step in every parallel environment, and the updates that are due then."""
 
@@ -173,7 +172,7 @@ class DQNSettings(Settings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PictureSize(Options):
     """Options of the watched episode's picture."""
 
@@ -181,7 +180,7 @@ class PictureSize(Options):
     """Largest size of the picture in pixels, columns x rows, such as 120x64."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class EpisodeSteps(PictureSize):
     """Options of carrying the watched episode on."""
 
@@ -189,7 +188,7 @@ class EpisodeSteps(PictureSize):
     """How many steps to take; the end of the episode stops it."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Watch(EpisodeSteps):
     """Options of advancing the watched episode."""
 
@@ -197,7 +196,7 @@ class Watch(EpisodeSteps):
     """Who acts: greedy, the best action; explore, epsilon-greedy as in training; random, any action."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Play(EpisodeSteps):
     """Options of steps that a person takes."""
 
@@ -205,7 +204,7 @@ class Play(EpisodeSteps):
     """The action to take, counted from 0."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class NewEpisode(PictureSize):
     """Options of starting another episode."""
 
@@ -213,7 +212,7 @@ class NewEpisode(PictureSize):
     """Seed of the environment: the same seed gives the same first state; random draws one."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ReplayPage(Options):
     """Options of the replay buffer's table."""
 
@@ -221,7 +220,7 @@ class ReplayPage(Options):
     """How many of the newest transitions to skip."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class ValueFunction(Options):
     """Options of the plot of the value function."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Annotated, Literal
 
@@ -25,7 +24,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, Settings, SettingsError, unless
+from dlplay.engine.settings import Options, Settings, SettingsError, frozen, unless
 from dlplay.parts.transformer_settings import check_heads
 
 IMAGES = {name: side for name, side in IMAGE_SIDES.items() if name != "cifar10"}
@@ -47,7 +46,7 @@ FixedLatent = Annotated[int, Meta(ge=0, le=FIXED_LATENTS - 1)]
 PlaceText = Annotated[str, Meta(max_length=60)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class GANSettings(Settings):
     """Settings of a GAN."""
 
@@ -199,7 +198,7 @@ def check_nets(settings: GANSettings, shape: tuple[int, ...]) -> None:
 # --- options of panels and actions ----------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Place(Options):
     """A place in the plane of points, or one of the samples."""
 
@@ -220,7 +219,7 @@ class Place(Options):
         return int(text)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LatentPlane(Place):
     """A plane in latent space: two of its dimensions; the other ones are those of the chosen sample for images, and 0 for points."""
 
@@ -231,7 +230,7 @@ class LatentPlane(Place):
     """Latent dimension from bottom to top, counted from 0."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LatentPlace(LatentPlane):
     """A place in that plane."""
 
@@ -242,7 +241,7 @@ class LatentPlace(LatentPlane):
         parse_place(self.latent_place, "latent_place")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionHead(Place):
     """A head of one of the two networks, where that is a transformer."""
 
@@ -256,7 +255,7 @@ class AttentionHead(Place):
     """Which of its heads, counted from 0; beyond the last one the last is shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class LatentPath(Options):
     """A path between two of the fixed latents."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -25,12 +24,12 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import unless
+from dlplay.engine.settings import frozen, unless
 from dlplay.parts.prompt_options import Prompt
 from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class GPTSettings(TextSettings, TransformerSettings):
     """Settings of a GPT."""
 
@@ -84,7 +83,7 @@ class GPTSettings(TextSettings, TransformerSettings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionHead(Prompt):
     """Options of the attention map."""
 

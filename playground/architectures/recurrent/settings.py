@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -26,7 +25,7 @@ from dlplay.engine.quantities import (
     WeightDecay,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts import prompt_options
 from dlplay.parts.prompt_options import NextWord, Prompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource
@@ -35,7 +34,7 @@ SINES = "sines"
 """Name of the series that is always there."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class RecurrentSettings(StreamSettings):
     """Settings of a recurrent net."""
 
@@ -142,7 +141,7 @@ class RecurrentSettings(StreamSettings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Unit(Options):
     """One unit, and whether it is ablated or clamped."""
 
@@ -161,19 +160,19 @@ class Unit(Options):
     """The value at which the unit is clamped."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class NextToken(NextWord, Unit):
     """Options of the next token's candidates."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Passage(prompt_options.Passage, Unit):
     """Options of a passage."""
 
     words: Annotated[int, Meta(ge=1, le=500)] = 200
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PromptToken(Prompt, Unit):
     """Options of the prompt, step by step."""
 
@@ -181,7 +180,7 @@ class PromptToken(Prompt, Unit):
     """Which token of the prompt, counted from 0, or last."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Activations(Prompt, Unit):
     """Options of the activations through time."""
 
@@ -195,7 +194,7 @@ class Activations(Prompt, Unit):
     """Which piece of the held-out data, counted from 0; after the last comes the first again."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class GradientFlow(Options):
     """Options of the gradient through time."""
 
@@ -206,7 +205,7 @@ class GradientFlow(Options):
     """Which pieces of the held-out data, counted from 0."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Cost(Options):
     """Options of the cost against length."""
 
@@ -214,7 +213,7 @@ class Cost(Options):
     """Another number than 0 measures, and a further one measures again; a number that was measured shows the same result."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Forecast(Unit):
     """Options of the forecast."""
 

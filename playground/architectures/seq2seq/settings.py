@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -27,7 +26,7 @@ from dlplay.engine.quantities import (
     live,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.prompt_options import Patches
 from dlplay.parts.transformer_settings import TransformerSettings
 
@@ -35,7 +34,7 @@ GENERATED = "made"
 """The value of `data` for pairs that the task generates."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Seq2SeqSettings(TransformerSettings):
     """Settings of a sequence-to-sequence Transformer."""
 
@@ -129,7 +128,7 @@ class Seq2SeqSettings(TransformerSettings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class HeadAblation(Options):
     """A head that is ablated while the panel is computed."""
 
@@ -143,7 +142,7 @@ class HeadAblation(Options):
     """Which of its heads, counted from 0; beyond the last one the last."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Source(HeadAblation):
     """Options of every panel about a source and its output."""
 
@@ -163,7 +162,7 @@ class Source(HeadAblation):
     """Which held-out pair is shown for an empty source, counted from 0."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionMap(Source):
     """Options of the attention map."""
 
@@ -171,7 +170,7 @@ class AttentionMap(Source):
     """Which attention at layer and head: the encoder's or the decoder's self-attention, or the cross-attention."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Alignment(Source):
     """Options of the alignment."""
 
@@ -182,12 +181,12 @@ class Alignment(Source):
     """Which of its heads, counted from 0, or the mean of all."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PatchedSource(Source, Patches):
     """Options of activation patching between two sources."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Beam(Source):
     """Options of the beam search."""
 
@@ -198,7 +197,7 @@ class Beam(Source):
     """Exponent of the length penalty ((5 + length) / 6)^alpha; 0 ranks by the log-probability alone, which favours short outputs."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class HeldOut(HeadAblation):
     """Options of the held-out pairs."""
 
@@ -206,7 +205,7 @@ class HeldOut(HeadAblation):
     """How many held-out pairs are decoded."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AllHeads(Options):
     """Options of the ablation of all heads."""
 

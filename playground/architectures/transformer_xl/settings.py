@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -26,7 +25,7 @@ from dlplay.engine.quantities import (
     Width,
     unit,
 )
-from dlplay.engine.settings import Options, SettingsError, unless
+from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts import prompt_options
 from dlplay.parts.prompt_options import MAX_PROMPT, NextAnswer, NextWord, Patches, Prompt, TokenOfPrompt
 from dlplay.parts.transformer_settings import StreamSettings, TextSource, TransformerSettings
@@ -40,7 +39,7 @@ QUESTION = "animal cat city"
 """The default prompt, for the same."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class TransformerXLSettings(StreamSettings, TransformerSettings):
     """Settings of a Transformer-XL."""
 
@@ -121,7 +120,7 @@ class TransformerXLSettings(StreamSettings, TransformerSettings):
         )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PromptWithMemory(Prompt):
     """A prompt, and what was read before it."""
 
@@ -143,32 +142,32 @@ class PromptWithMemory(Prompt):
             )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class NextToken(PromptWithMemory, NextWord):
     """Options of the next token's candidates."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Passage(PromptWithMemory, prompt_options.Passage):
     """Options of a passage."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PromptToken(PromptWithMemory, TokenOfPrompt):
     """Options of a question about one token of the prompt."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Attribution(PromptToken, NextAnswer):
     """Options of the logit attribution."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class PatchedText(PromptWithMemory, Patches):
     """Options of activation patching between two texts, what was read before and the prompt together."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionHead(Options):
     """One attention head."""
 
@@ -179,12 +178,12 @@ class AttentionHead(Options):
     """Which of its heads, counted from 0; beyond the last one the last is shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class AttentionMap(PromptWithMemory, AttentionHead):
     """Options of the attention map."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class MemoryAttention(PromptToken):
     """Options of the attention to memory."""
 
@@ -198,12 +197,12 @@ class MemoryAttention(PromptToken):
     """For one head: which one of that block, counted from 0; beyond the last one the last is shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Neighbours(PromptWithMemory, prompt_options.Neighbours):
     """Options of the embedding neighbours."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@frozen
 class Speed(Options):
     """Options of the speed of evaluation."""
 

@@ -1,12 +1,10 @@
 """Settings of the blobs room. Imports no torch."""
 
-from dataclasses import dataclass
-
 from dlplay.engine.quantities import LearningRate
-from dlplay.engine.settings import Settings
+from dlplay.engine.settings import Settings, frozen
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BlobsSettings(Settings):
     """Settings of the linear classifier."""
 
