@@ -349,12 +349,17 @@ def test_presets_are_settings_with_a_reason(card: Card) -> None:
         assert "\n" not in preset.why
 
 
-GATES = [(name, gate) for name in CARDS for gate in facts(name).gates]
+GATES = [
+    pytest.param(
+        name, gate, id=f"{name}-{gate.preset or 'default'}-{gate.bound:g}", marks=pytest.mark.long if gate.preset else pytest.mark.slow
+    )
+    for name in CARDS
+    for gate in facts(name).gates
+]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("name", "gate"), GATES, ids=[f"{name}-{gate.preset or 'default'}-{gate.bound:g}" for name, gate in GATES])
+@pytest.mark.parametrize(("name", "gate"), GATES)
 def test_training_reaches_its_target(name: str, gate: Gate) -> None:
     card = CARDS[name]
     values = dict(card.presets[gate.preset].values) if gate.preset else dict(gate.settings)
