@@ -12,7 +12,7 @@ from msgspec import Meta
 from dlplay import widgets
 from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, PanelCard
-from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, ImageGrid, Scatter
+from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Scatter
 from dlplay.engine.settings import Options
 from dlplay.runs.client import RunError
 from dlplay.screen.flow import Flow
@@ -521,3 +521,18 @@ async def test_a_plane_is_painted_with_as_many_images_as_can_be_made_out() -> No
         await until(pilot, lambda: {"images": 3} in model.painted, "few in a small plane")
         await pilot.resize_terminal(180, 50)
         await until(pilot, lambda: model.painted[-1]["images"] == app.query_one(widgets.Plane).size.width // 9 > 5, "more in a large one")
+
+
+class Mapper(Painter):
+    """Its picture of the plane is numbers."""
+
+    async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        found = await super().ask(panel, options)
+        return HeatMap(values=Array.of(np.zeros((7, 7)))) if panel == "plane" else found
+
+
+async def test_a_plane_of_numbers_is_painted_as_finely_as_usual() -> None:
+    model = Mapper()
+    app = StageApp(PlaneStage, painted(SheetOptions), model)
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: model.painted[-1:] == [{}], "no other number than the usual one")

@@ -61,6 +61,8 @@ class PlaneStage(ActionStage):
         self._body: Widget | None = None
         self._across = 0
         """Cells that the plane is wide."""
+        self._numbers = False
+        """What lies behind the cursor is numbers, and no sheet of images."""
 
     def compose(self) -> ComposeResult:
         yield self.bar
@@ -130,14 +132,17 @@ class PlaneStage(ActionStage):
         super().answered(panel)
 
     def options_behind(self) -> dict[str, Any]:
-        """Of images, as many as can be made out."""
+        """Of images, as many as can be made out; numbers are coloured cells, which may be small."""
         found = super().options_behind()
-        for field in fields(self.card.panel(self.stage.shows).options):
+        for field in () if self._numbers else fields(self.card.panel(self.stage.shows).options):
             if field.name == IMAGES and field.low is not None and field.high is not None:
                 found[IMAGES] = int(min(max(self._across // LEAST_IMAGE, field.low), field.high))
         return found
 
     def show_behind(self, panel: AnyPanel) -> None:
+        if self._numbers != isinstance(panel, HeatMap):
+            self._numbers = not self._numbers
+            self.ask_question()
         self._plane.show_picture(picture_of(panel))
         if isinstance(panel, (HeatMap, ImageGrid)) and panel.column_title and panel.row_title:
             self._plane.set_titles(panel.column_title, panel.row_title)

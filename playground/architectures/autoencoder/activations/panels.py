@@ -131,7 +131,7 @@ class ActivationPanels(AutoencoderPanels):
             column_title=f"unit {plane.axes[0]}",
             low=0.0,
             figure=f"up to {values.max().item():.2f} nats",
-            caption=f"{plane.words()}, {REACH:g} standard deviations to each side: divergence of the next word from the model's own",
+            caption=f"divergence from its own next word; {plane.words()}, ±{REACH:g} standard deviations",
         )
 
     def _beside(self, prompt: str, change: Change, words: str) -> Bars:
