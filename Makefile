@@ -14,9 +14,9 @@ test: setup  ## the tests: minutes, on two cores
 	.venv/bin/python -m pytest -n 2
 
 slow: setup  ## the longer gates: every target, many kills, the wheel
-	.venv/bin/python -m pytest -n 2 -m slow
+	.venv/bin/python -m pytest -n 2 -m slow --durations 40
 
-long: setup  ## what takes too long for every change: further seeds, planted faults, precision
+long: setup  ## what takes too long for every change: presets' targets, further seeds, planted faults, precision
 	.venv/bin/python -m pytest -n 2 -m long
 
 check: setup  ## lint, format, types, import contracts

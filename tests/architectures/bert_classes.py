@@ -307,7 +307,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pretraining_helps_with_real_sentences(sentences: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = shipped.find("bert-reference").open()
     values = origin.settings_of(card, checkpoint) | dict(card.presets["classify"].values) | {"data": str(sentences), "device": "cpu"}

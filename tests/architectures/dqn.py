@@ -547,7 +547,7 @@ def test_other_environments_train_and_are_shown(env: str) -> None:
     assert frame.text or frame.pixels.shape[0] <= 40
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("preset", "least"), [("cliffwalking", -13.0), ("acrobot", -90.0), ("mountaincar", -110.0)])
 def test_a_preset_reaches_its_return(preset: str, least: float) -> None:
@@ -561,7 +561,7 @@ def test_a_preset_reaches_its_return(preset: str, least: float) -> None:
     pytest.fail(f"{preset} reached {reached} with three seeds, none of them {least}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_policy_on_frozenlake_is_nearly_optimal() -> None:
     task = trained("frozenlake")

@@ -659,7 +659,7 @@ def trained(preset: str, **values: Any) -> dict[str, float]:
     return evaluate(task)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_cross_entropy_finds_all_modes_unless_it_saturates() -> None:
     assert trained("minimax")["modes_covered"] <= 4
@@ -669,7 +669,7 @@ def test_cross_entropy_finds_all_modes_unless_it_saturates() -> None:
         assert found["wasserstein_distance"] < 0.15  # a single Gaussian: 0.63
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_two_transformers_make_digits() -> None:
     settings = make(GANSettings, dict(card.presets["digits-transformers"].values) | {"device": "cpu"})
