@@ -47,7 +47,7 @@ card = Card(
         ChartCard("Nearest-neighbour accuracy of the codes", held_out=("code_accuracy",), percent=True),
         ChartCard("Explained variance (held-out)", held_out=("explained_variance",), percent=True, when=of_activations),
         ChartCard("What the reconstruction costs GPT (nats per token)", held_out=("added_loss",), when=of_activations),
-        ChartCard("Loss and its terms, summed over pixels", train=("train_loss", "train_reconstruction", "train_penalty")),
+        ChartCard("Loss per example, and its terms", train=("train_loss", "train_reconstruction", "train_penalty")),
         ChartCard("Active units of a code", held_out=("active_units",), better="neither", when=lambda it: it["code"] in SPARSE),
         ChartCard(
             "Dead units, never active on held-out data",
