@@ -299,6 +299,7 @@ def test_the_plane_is_painted_with_how_far_the_next_word_moves(net: AutoencoderT
     found = shown(net, "latent_grid", image=40, x_axis=3, y_axis=5, images=3)
     assert (found.column_title, found.row_title) == ("unit 3", "unit 5")
     assert found.values.shape == (3, 3)
+    assert (found.columns, found.rows) == (["-2.0", "+0.0", "+2.0"], ["+2.0", "+0.0", "-2.0"])
     text, decoder = data.before(40, 48), net.model.decoder[0]
     scaled = (vectors_of(data, text) - data.mean) / data.deviation
     with looking(net):

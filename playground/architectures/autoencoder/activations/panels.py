@@ -125,8 +125,11 @@ class ActivationPanels(AutoencoderPanels):
             there = self.activations.next_words(text, self._changing(moved), len(points))
             divergences.append((own.exp() * (own - there)).sum(1))
         values = torch.cat(divergences).clamp(min=0).view(options.images, -1)
+        names = [f"{x:+.1f}" for x in places[: options.images, 0].tolist()]
         return HeatMap(
             values=Array.of(values),
+            rows=names[::-1],
+            columns=names,
             row_title=f"unit {plane.axes[1]}",
             column_title=f"unit {plane.axes[0]}",
             low=0.0,
