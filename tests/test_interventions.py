@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.gpt.model import GPT
 from dlplay.engine import hooks
-from dlplay.engine.hooks import MeanActivations, applied, attach, find
+from dlplay.engine.hooks import applied, attach, find
 from dlplay.engine.interventions import Intervention, parse, parse_lasting, written
+from dlplay.engine.means import MeanActivations
 from dlplay.engine.settings import SettingsError
 from dlplay.microscope.panels import interval
 
@@ -65,14 +66,23 @@ def test_an_intervention_is_read_as_it_is_written() -> None:
 
 
 NAMES = st.lists(st.sampled_from(["blocks", "feed_forward", "x_1", "head", "qkv"]), min_size=1, max_size=4).map(".".join)
+WORDS = st.lists(st.text("a\"'\\];, \nö", max_size=5), max_size=2).map(tuple)
 RANGES = st.lists(st.tuples(st.integers(-99, 99), st.none() | st.integers(-99, 99)), max_size=3).map(tuple)
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.10g}"))
 
 
-@given(NAMES, st.sampled_from(["set", "scale", "add"]), NUMBERS, RANGES, RANGES)
-def test_what_is_written_is_read_again(part: str, kind: Any, value: float, units: Any, positions: Any) -> None:
-    one = Intervention(part, kind, value, units, positions)
-    assert parse(written((one,))) == (one,)
+@given(NAMES, st.sampled_from(["set", "scale", "add"]), NUMBERS, RANGES, RANGES, WORDS)
+def test_what_is_written_is_read_again(part: str, kind: Any, value: float, units: Any, positions: Any, words: Any) -> None:
+    one = Intervention(part, kind, value, units, positions, words=words)
+    assert parse(written((one, one))) == (one, one)
+
+
+def test_words_stand_in_quotes_of_either_kind_and_may_hold_any_sign() -> None:
+    found = parse("""a.b['the']*2; tokens["a", ';'][17]@-1=mean; tokens["\\"","\\n]"]=0; t=from prompt: don't; t["x"]=from prompt: it's""")
+    assert [each.words for each in found] == [("the",), ("a", ";"), ('"', "\n]"), (), ("x",)]
+    assert (found[1].units, found[1].positions) == (((17, None),), ((-1, None),))
+    assert [each.source[1] for each in found[3:]] == ["don't", "it's"]
+    assert written(found[1:3]) == r"""tokens["a",";"][17]@-1=mean; tokens["\"","\n]"]=0"""
 
 
 @given(st.text(max_size=60))
@@ -94,6 +104,9 @@ def test_any_text_is_read_or_refused_in_words(text: str) -> None:
         ("blocks[a]=0", "is no number and no range"),
         ("blocks[]=0", "is no number and no range"),
         ("blocks[1]=skip", "a whole module is skipped"),
+        ('blocks["a"]=skip', "a whole module is skipped"),
+        ("blocks[the]=0", "nor words in quotes"),
+        ('blocks["the]=0', "nor words in quotes"),
         ("blocks~-1", "not negative"),
         ("blocks=from nowhere", "another input is named like"),
         ("a=0;" * 65, "use 64 at most"),

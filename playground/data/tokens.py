@@ -89,6 +89,13 @@ class Tokenizer(ABC):
     def label(self, token: int) -> str:
         """The token as shown by itself: never empty, without control characters."""
 
+    def names(self) -> dict[str, int]:
+        """The id of every token by its names: as it is in the vocabulary and, where no other is called so, as it is shown by itself."""
+        names = {word: token for token, word in enumerate(self.vocabulary)}
+        for token in range(len(self.vocabulary)):
+            names.setdefault(self.label(token), token)
+        return names
+
     @property
     @abstractmethod
     def start(self) -> int:

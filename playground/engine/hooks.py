@@ -2,7 +2,8 @@
 
 The output of a module is the tensor it returns, or the first of several. Its units are the channels of feature maps (B, C, H, W) and the
 last dimension of anything else; its positions the second dimension of (B, T, C). A head is a slice of what an attention module hands to
-its last linear map: (B, T, H * D), of which head h has D columns from h * D on.
+its last linear map: (B, T, H * D), of which head h has D columns from h * D on. A layer of a recurrent module that computes all layers in
+one call is what this layer hands to the next, and each of its steps to the next step: (B, T, D * H), one direction after the other.
 """
 
 from __future__ import annotations
@@ -11,21 +12,33 @@ import contextlib
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from dlplay.engine.interventions import Intervention, indices
+from dlplay.engine import fused
+from dlplay.engine.interventions import Intervention, indices, quoted
 from dlplay.engine.settings import SettingsError
+from dlplay.engine.vocabulary import Vocabulary
+
+T = TypeVar("T")
+
+
+class Handle(Protocol):
+    """What a hook hands back."""
+
+    def remove(self) -> None:
+        """Take the hook off."""
 
 
 class NotReached(SettingsError):
-    """Nothing passed through some parts while interventions were at work; `all` says that none of them changed anything."""
+    """Nothing passed through some parts while interventions were at work; `all` says that none of them changed anything, `words` that
+    they are on words, which only this input does not have."""
 
-    def __init__(self, message: str, *, all: bool) -> None:
+    def __init__(self, message: str, *, all: bool, words: bool) -> None:
         super().__init__(message, "do")
-        self.all = all
+        self.all, self.words = all, words
 
 
 NOISE_SEED = 20_261_128
@@ -42,10 +55,17 @@ class Site:
     """The output of this one; for heads the input of this one."""
     columns: tuple[int, int] | None = None
     """Of the input, from and to: a head's."""
+    layer: int | None = None
+    """Of a recurrent module: the hidden states of this layer."""
 
     @property
     def is_head(self) -> bool:
         return self.columns is not None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """The same for all addresses of it."""
+        return self.module, self.columns, self.layer
 
 
 def attention_of(module: nn.Module) -> tuple[int, nn.Linear] | None:
@@ -82,12 +102,50 @@ def heads(models: Mapping[str, nn.Module]) -> dict[str, Site]:
     return sites
 
 
+def recurrent_layers(models: Mapping[str, nn.Module]) -> dict[str, Site]:
+    """Every layer of PyTorch's recurrent modules by its address: `PATH.layers.N`."""
+    return {
+        address: Site(address, module, layer=layer)
+        for path, module in modules(models).items()
+        if isinstance(module, nn.RNNBase)
+        for layer in range(module.num_layers)
+        if (address := f"{path}.layers.{layer}")
+    }
+
+
+def sites(models: Mapping[str, nn.Module]) -> dict[str, Site]:
+    """Every place by its address: modules, attention heads and recurrent layers."""
+    return {path: Site(path, module) for path, module in modules(models).items()} | heads(models) | recurrent_layers(models)
+
+
+def find_all(models: Mapping[str, nn.Module], part: str) -> list[Site]:
+    """The places that an address names, of which a `*` is any name between two dots. Raises `SettingsError`."""
+    if "*" not in (names := part.split(".")):
+        return [find(models, part)]
+    found = [
+        site
+        for address, site in sites(models).items()
+        if len(own := address.split(".")) == len(names) and all(name in ("*", other) for name, other in zip(names, own, strict=True))
+    ]
+    if not found:
+        raise SettingsError(f"--do: there is no part {part[:80]!r}, whatever stands for *; the panel anatomy lists all", "do")
+    return found
+
+
 def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
     """The place that an address names, as `flag` had it. Raises `SettingsError` with the nearest ones."""
     named = modules(models)
     part = _counted(named, part)
     if part in named:
         return Site(part, named[part])
+    owner, _, number = part.rpartition(".layers.")
+    if isinstance(recurrent := named.get(owner), nn.RNNBase):
+        try:
+            layer = range(recurrent.num_layers)[int(number)]
+        except (IndexError, ValueError):
+            last = recurrent.num_layers - 1
+            raise SettingsError(f"--{flag}: there is no layer {number[:20]} in {owner}; its layers are 0 to {last}", flag) from None
+        return Site(f"{owner}.layers.{layer}", recurrent, layer=layer)
     if ".head." in part:
         owner, _, number = part.rpartition(".head.")
         known = heads(models)
@@ -154,11 +212,15 @@ Recordings = Callable[[Intervention, Site], list[Tensor]]
 
 @contextlib.contextmanager
 def applied(
-    models: Mapping[str, nn.Module], interventions: Sequence[Intervention], means: Means, recordings: Recordings | None = None
+    models: Mapping[str, nn.Module],
+    interventions: Sequence[Intervention],
+    means: Means,
+    recordings: Recordings | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[None]:
     """Within it every forward pass of the models is one with these interventions. Raises `SettingsError` where one cannot be done, and at
     the end where one never was."""
-    done = [_Done(intervention, find(models, intervention.part)) for intervention in interventions]
+    done = _done(models, interventions, vocabulary)
     of_mean = [each for each in done if each.intervention.kind == "mean"]
     for each, mean in zip(of_mean, means([each.site for each in of_mean]) if of_mean else [], strict=True):
         each.mean = mean
@@ -175,12 +237,17 @@ def applied(
 
 
 def attach(
-    models: Mapping[str, nn.Module], interventions: Sequence[Intervention], runs: Sequence[Callable[[], object]]
-) -> list[torch.utils.hooks.RemovableHandle]:
+    models: Mapping[str, nn.Module],
+    interventions: Sequence[Intervention],
+    runs: Sequence[Callable[[], object]],
+    vocabulary: Vocabulary | None = None,
+) -> list[Handle]:
     """Interventions that stay until the handles are removed, and need no data. `runs` pass data through the models, one after the
     other until each has acted; none where there are no data. Raises `SettingsError`."""
-    done = [_Done(intervention, find(models, intervention.part)) for intervention in interventions]
-    handles: list[torch.utils.hooks.RemovableHandle] = []
+    done = _done(models, interventions, vocabulary)
+    for each in done:
+        each.lasting = True
+    handles: list[Handle] = []
     try:
         for each in done:
             handles.append(each.register())
@@ -196,30 +263,61 @@ def attach(
     return handles
 
 
+def _done(models: Mapping[str, nn.Module], interventions: Sequence[Intervention], vocabulary: Vocabulary | None) -> list[_Done]:
+    """Each at its places. Raises `SettingsError`."""
+    found = []
+    for each in interventions:
+        for site in find_all(models, each.part):
+            here = dataclasses.replace(each, part=site.address) if "*" in each.part else each
+            found.append(_Done(here, site, _rows(models, here, site, vocabulary)))
+    return found
+
+
+def _rows(models: Mapping[str, nn.Module], it: Intervention, site: Site, vocabulary: Vocabulary | None) -> Tensor | None:
+    """The rows (n,) of an intervention's words; None where it names none. Raises `SettingsError`."""
+    if not it.words:
+        return None
+    if vocabulary is None:
+        raise SettingsError(f"--do {it}: this model has no embedding of words; leave out the words in [ ]", "do")
+    if site.place != (vocabulary.embedding, None, None):
+        address = next(path for path, module in modules(models).items() if module is vocabulary.embedding)
+        raise SettingsError(f"--do {it}: only the embedding has rows of words; write {address}[{quoted(it.words[0])}]", "do")
+    return torch.tensor(vocabulary.rows(it.words, site.address), device=vocabulary.embedding.weight.device)
+
+
 def _check_reached(done: Sequence[_Done]) -> None:
     idle = [each for each in done if not each.reached]
     if idle:
         words = "; ".join(str(each.intervention) for each in idle)
         where = ", ".join(dict.fromkeys(each.site.address for each in idle))
-        raise NotReached(f"--do {words}: nothing passed through {where} here, so it changed nothing", all=len(idle) == len(done))
+        of_words = all(each.rows is not None for each in idle)
+        why = "it is not read here" if of_words else f"nothing passed through {where} here"
+        raise NotReached(f"--do {words}: {why}, so it changed nothing", all=len(idle) == len(done), words=of_words)
 
 
 class _Done:
     """One intervention at its site."""
 
-    def __init__(self, intervention: Intervention, site: Site) -> None:
-        self.intervention, self.site = intervention, site
+    def __init__(self, intervention: Intervention, site: Site, rows: Tensor | None = None) -> None:
+        """`rows` of an embedding: only where one of these is read."""
+        self.intervention, self.site, self.rows = intervention, site, rows
         self.mean: Tensor | None = None
         self.recorded: list[Tensor] = []
         self.passes = 0
         self.reached = False
+        self.lasting = False
+        """It stays for data that are not here yet, where a word may come that is not read now."""
         self._noise: torch.Generator | None = None
 
-    def register(self) -> torch.utils.hooks.RemovableHandle:
+    def register(self) -> Handle:
         if self.intervention.kind == "skip":
-            if self.site.is_head:
-                raise SettingsError(f"--do {self.intervention}: a head is not skipped; set it to 0", "do")
+            if self.site.is_head or self.site.layer is not None:
+                kind = "head" if self.site.is_head else "recurrent layer"
+                raise SettingsError(f"--do {self.intervention}: a {kind} is not skipped; set it to 0", "do")
             return self.site.module.register_forward_hook(self._skip)
+        if self.site.layer is not None:
+            assert isinstance(self.site.module, nn.RNNBase)
+            return fused.attach(self.site.module, self.site.layer, begin=self._change_steps)
         if self.site.is_head:
             return self.site.module.register_forward_pre_hook(self._change_input)
         return self.site.module.register_forward_hook(self._change_output)
@@ -244,14 +342,32 @@ class _Done:
         output = output_of(result)
         if output is None or not output.is_floating_point():
             raise SettingsError(f"--do {self.intervention}: {self.site.address} returns no numbers that could be changed", "do")
-        return with_output(result, self._changed(output))
+        return with_output(result, self._changed(output, inputs[0] if self.rows is not None else None))
 
-    def _changed(self, values: Tensor) -> Tensor:
-        """Values (B, …, C) or (B, C, H, W) after the intervention; a copy."""
+    def _change_steps(self, values: Tensor) -> fused.Change:
+        """What is done at each step to a layer's hidden states, which are like `values` (B, T, C)."""
+        mask, given = self._mask(values).expand_as(values), self._given(values)
+        self.passes += 1
+
+        def change(hidden: Tensor, step: int, columns: slice) -> Tensor:
+            new = self._new(hidden, None if given is None else given[:, step, columns])
+            return torch.where(mask[:, step, columns], new, hidden)
+
+        return change
+
+    def _changed(self, values: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Values (B, …, C) or (B, C, H, W) after the intervention; a copy. `tokens` (B, …) are those whose embeddings they are."""
+        changed = torch.where(self._mask(values, tokens), self._new(values, self._given(values, tokens)), values)
+        self.passes += 1
+        return changed
+
+    def _mask(self, values: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Where it acts, broadcast to the shape of the values."""
         it, axis = self.intervention, unit_axis(values)
         units = torch.tensor(indices(it.units, values.shape[axis], self.site.address), device=values.device)
         mask = torch.zeros(values.shape[axis], dtype=torch.bool, device=values.device).index_fill_(0, units, True)
         mask = mask.view([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
+        acts = values.numel() > 0
         if it.positions:
             if values.ndim != 3:
                 raise SettingsError(f"--do {it}: {self.site.address} is {_shape(values)} and has no positions; leave out @", "do")
@@ -259,12 +375,12 @@ class _Done:
             places = torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
             places[at] = True
             mask = mask & places.view(1, -1, 1)
-            self.reached |= bool(at)
-        else:
-            self.reached = True
-        changed = torch.where(mask, self._new(values, axis), values)
-        self.passes += 1
-        return changed
+            acts = bool(at)
+        if tokens is not None and self.rows is not None:
+            mask = mask & torch.isin(tokens, self.rows)[..., None]
+            acts = acts and (self.lasting or self.reached or bool(mask.any()))
+        self.reached |= acts
+        return mask
 
     def _positions(self, count: int) -> list[int]:
         """Those that a pass of `count` positions has: one token read with a cache has only the last."""
@@ -273,7 +389,29 @@ class _Done:
         ranges = [(first, first + 1 if end is None else end) for first, end in self.intervention.positions]
         return [place for first, end in ranges for place in range(max(first, -count), min(end, count))]
 
-    def _new(self, values: Tensor, axis: int) -> Tensor:
+    def _given(self, values: Tensor, tokens: Tensor | None = None) -> Tensor | None:
+        """The mean, the noise or what is patched in, in the shape of the values; None where it takes no more than a number."""
+        it, axis = self.intervention, unit_axis(values)
+        if it.kind == "noise":
+            return self._noise_like(values, tokens)
+        if it.kind == "mean":
+            assert self.mean is not None
+            return self.mean.to(values).view([-1 if dimension == axis else 1 for dimension in range(values.ndim)]).expand_as(values)
+        if it.kind == "patch":
+            if self.passes >= len(self.recorded):
+                raise SettingsError(f"--do {it}: the other input takes fewer passes through {self.site.address} than this one", "do")
+            return self._fitting(self.recorded[self.passes], values)
+        return None
+
+    def _noise_like(self, values: Tensor, tokens: Tensor | None) -> Tensor:
+        """Other noise in each pass, but the same for a word wherever it is read: that of its row of the embedding."""
+        if tokens is None or self.rows is None:
+            self._noise = self._noise or torch.Generator().manual_seed(NOISE_SEED)
+            return torch.randn(values.shape, generator=self._noise).to(values)
+        of_rows = torch.randn(len(self.rows), values.shape[-1], generator=torch.Generator().manual_seed(NOISE_SEED)).to(values)
+        return of_rows[(tokens[..., None] == self.rows).int().argmax(dim=-1)]
+
+    def _new(self, values: Tensor, given: Tensor | None) -> Tensor:
         it = self.intervention
         if it.kind == "set":
             return torch.full_like(values, it.value)
@@ -281,15 +419,8 @@ class _Done:
             return values * it.value
         if it.kind == "add":
             return values + it.value
-        if it.kind == "noise":
-            self._noise = self._noise or torch.Generator().manual_seed(NOISE_SEED)
-            return values + it.value * torch.randn(values.shape, generator=self._noise).to(values)
-        if it.kind == "mean":
-            assert self.mean is not None
-            return self.mean.to(values).view([-1 if dimension == axis else 1 for dimension in range(values.ndim)]).expand_as(values)
-        if self.passes >= len(self.recorded):
-            raise SettingsError(f"--do {it}: the other input takes fewer passes through {self.site.address} than this one", "do")
-        return self._fitting(self.recorded[self.passes], values)
+        assert given is not None
+        return values + it.value * given if it.kind == "noise" else given.to(values.dtype)
 
     def _fitting(self, recorded: Tensor, values: Tensor) -> Tensor:
         """Another input's activation in the shape of this one's: where only some positions are patched, the same ones of the other."""
@@ -311,35 +442,48 @@ class _Done:
 
 
 @contextlib.contextmanager
-def recorded(sites: Sequence[Site]) -> Iterator[list[list[Tensor]]]:
-    """What stands at these sites in every pass within it, in their order: detached, one list for each site."""
-    found: list[list[Tensor]] = [[] for _ in sites]
+def observed(sites: Sequence[Site], keep: Callable[[Tensor], T]) -> Iterator[list[list[T]]]:
+    """What `keep` makes of what stands at these sites in every pass within it, in their order: one list for each site."""
+    found: list[list[T]] = [[] for _ in sites]
 
-    def of_output(values: list[Tensor]) -> Callable[..., None]:
+    def of_output(kept: list[T]) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
             if (output := output_of(result)) is not None:
-                values.append(output.detach())
+                kept.append(keep(output.detach()))
 
         return hook
 
-    def of_input(values: list[Tensor], first: int, end: int) -> Callable[..., None]:
+    def of_input(kept: list[T], first: int, end: int) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            values.append(inputs[0].detach()[..., first:end])
+            kept.append(keep(inputs[0].detach()[..., first:end]))
 
         return hook
+
+    def of_layer(kept: list[T]) -> Callable[[Tensor], None]:
+        return lambda hidden: kept.append(keep(hidden.detach()))
 
     with contextlib.ExitStack() as stack:
-        for site, values in zip(sites, found, strict=True):
-            if site.columns is not None:
-                stack.callback(site.module.register_forward_pre_hook(of_input(values, *site.columns)).remove)
+        for site, kept in zip(sites, found, strict=True):
+            if site.layer is not None:
+                assert isinstance(site.module, nn.RNNBase)
+                stack.callback(fused.attach(site.module, site.layer, seen=of_layer(kept)).remove)
+            elif site.columns is not None:
+                stack.callback(site.module.register_forward_pre_hook(of_input(kept, *site.columns)).remove)
             else:
-                stack.callback(site.module.register_forward_hook(of_output(values)).remove)
+                stack.callback(site.module.register_forward_hook(of_output(kept)).remove)
+        yield found
+
+
+@contextlib.contextmanager
+def recorded(sites: Sequence[Site]) -> Iterator[list[list[Tensor]]]:
+    """What stands at these sites in every pass within it."""
+    with observed(sites, lambda values: values) as found:
         yield found
 
 
 @contextlib.contextmanager
 def replaced(site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within it `change` of what stands at the site takes its place in every pass."""
+    """Within it `change` of what stands at the site takes its place in every pass. Not for the layers of recurrent modules."""
 
     def of_output(module: nn.Module, inputs: tuple[Any, ...], result: Any) -> Any:
         output = output_of(result)
@@ -358,41 +502,6 @@ def replaced(site: Site, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-class MeanActivations:
-    """Means over held-out data of the units at sites, kept until a weight changes."""
-
-    def __init__(self, models: Mapping[str, nn.Module], runs: Sequence[Callable[[], object]], version: Callable[[], object]) -> None:
-        """`runs` pass data through the models, the second for what the first does not reach; `version` is another one whenever the
-        weights are."""
-        self._models, self._runs, self._version_now = models, runs, version
-        self._version: object = None
-        self._known: dict[tuple[nn.Module, tuple[int, int] | None], Tensor] = {}
-
-    def __call__(self, sites: list[Site]) -> list[Tensor]:
-        """(C,) each. Raises `SettingsError` for a site that the held-out data do not pass."""
-        version = self._version_now()
-        if version != self._version:
-            self._known, self._version = {}, version
-        for run in self._runs:
-            missing = [site for site in sites if (site.module, site.columns) not in self._known]
-            if missing:
-                with recorded(missing) as found:
-                    run()
-                for site, passes in zip(missing, found, strict=True):
-                    if passes and passes[0].is_floating_point():
-                        self._known[site.module, site.columns] = _mean(passes)
-        for site in sites:
-            if (site.module, site.columns) not in self._known:
-                raise SettingsError(f"--do: the held-out data do not pass {site.address}, so it has no mean; set it to a number", "do")
-        return [self._known[site.module, site.columns] for site in sites]
-
-
-def _mean(passes: list[Tensor]) -> Tensor:
-    axis = unit_axis(passes[0])
-    flat = [values.movedim(axis, -1).reshape(-1, values.shape[axis]).double() for values in passes]
-    return (torch.stack([each.sum(0) for each in flat]).sum(0) / sum(len(each) for each in flat)).float()
 
 
 def weights_version(models: Mapping[str, nn.Module]) -> int:

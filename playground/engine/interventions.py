@@ -7,6 +7,7 @@
     encoder.0~0.1                      Gaussian noise of standard deviation 0.1 added
     blocks.2=skip                      the module hands on its input
     blocks.0@3=from prompt: the cat    the activation that another input has there
+    tokens["the"]=0                    the embedding of a word, wherever it is read; "the","a" are two of them
 
 Several are parted by `;` and are done in their order, each to what the one before has left.
 """
@@ -25,8 +26,13 @@ LONGEST = 2000
 MOST = 64
 """Interventions at once, at most."""
 
+_WORD = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_WORDS = rf"\[\s*{_WORD}(?:\s*,\s*{_WORD})*\s*\]"
+_EACH = re.compile(rf"(?:{_WORDS}|[^;])+", re.DOTALL)
+"""What stands between two `;`, of which those in a quoted word are none."""
 _FORM = re.compile(
-    r"(?P<part>[A-Za-z_]\w*(?:\.-?\w+)*)\s*(?:\[(?P<units>[^\]]*)\])?\s*(?:@(?P<positions>[^=*+~]*?))?\s*(?P<sign>[=*+~])\s*(?P<value>.+)",
+    rf"(?P<part>[A-Za-z_]\w*(?:\.(?:-?\w+|\*))*)\s*(?P<words>{_WORDS})?\s*(?:\[(?P<units>[^\]]*)\])?\s*"
+    r"(?:@(?P<positions>[^=*+~]*?))?\s*(?P<sign>[=*+~])\s*(?P<value>.+)",
     re.DOTALL,
 )
 _RANGE = re.compile(r"(-?\d{1,9})(?::(-?\d{1,9}))?")
@@ -42,7 +48,8 @@ class Intervention:
     """One of them."""
 
     part: str
-    """A module's path, or `PATH.head.N` for an attention head; a number in it may count from the end, as in `blocks.-1`."""
+    """A module's path, or `PATH.head.N` for an attention head, or `PATH.layers.N` for a layer of a recurrent module; a number in it may
+    count from the end, as in `blocks.-1`, and a `*` between dots is any name."""
     kind: Literal["set", "scale", "add", "noise", "mean", "skip", "patch"]
     value: float = 0.0
     """The number set, multiplied with, added, or the noise's standard deviation."""
@@ -52,8 +59,11 @@ class Intervention:
     """In the sequence, from 0, or from -1 backwards; none: all."""
     source: tuple[str, str] = ("", "")
     """For a patch: the option of the panel that is another, and its value."""
+    words: tuple[str, ...] = ()
+    """Of a token embedding: the places where one of these is read; none: all."""
 
     def __str__(self) -> str:
+        words = f"[{','.join(map(quoted, self.words))}]" if self.words else ""
         units = f"[{_ranges(self.units)}]" if self.units else ""
         positions = f"@{_ranges(self.positions)}" if self.positions else ""
         done = {
@@ -63,14 +73,14 @@ class Intervention:
             "noise": f"~{self.value:.10g}",
             "patch": f"=from {self.source[0]}: {self.source[1]}",
         }.get(self.kind, f"={self.kind}")
-        return f"{self.part}{units}{positions}{done}"
+        return f"{self.part}{words}{units}{positions}{done}"
 
 
 def parse(text: str) -> tuple[Intervention, ...]:
     """The interventions of a text; none of an empty one. Raises `SettingsError` for field `do`."""
     if len(text) > LONGEST:
         raise SettingsError(f"--do has {len(text):,} characters; use {LONGEST:,} at most", "do")
-    found = tuple(_one(part.strip()) for part in text.split(";") if part.strip())
+    found = tuple(_one(part.strip()) for part in _EACH.findall(text) if part.strip())
     if len(found) > MOST:
         raise SettingsError(f"--do has {len(found)} interventions; use {MOST} at most", "do")
     return found
@@ -101,15 +111,16 @@ def _one(text: str) -> Intervention:
         raise SettingsError(f"--do {text[:80]!r} is no intervention; {_EXAMPLE}", "do")
     units, positions = (_parse_ranges(text, match[name]) for name in ("units", "positions"))
     part, sign, value = match["part"], match["sign"], match["value"].strip()
+    words = tuple(map(_unquoted, re.findall(_WORD, match["words"] or "", re.DOTALL)))
     if sign == "=" and value in ("mean", "skip"):
-        if value == "skip" and (units or positions):
+        if value == "skip" and (words or units or positions):
             raise SettingsError(f"--do {text[:80]!r}: a whole module is skipped; leave out what stands in [ ] and behind @", "do")
-        return Intervention(part, "mean" if value == "mean" else "skip", units=units, positions=positions)
+        return Intervention(part, "mean" if value == "mean" else "skip", units=units, positions=positions, words=words)
     if sign == "=" and value.startswith("from"):
         source = _SOURCE.fullmatch(value)
         if source is None:
             raise SettingsError(f"--do {text[:80]!r}: another input is named like =from prompt: the cat", "do")
-        return Intervention(part, "patch", units=units, positions=positions, source=(source[1], source[2].strip()))
+        return Intervention(part, "patch", units=units, positions=positions, source=(source[1], source[2].strip()), words=words)
     try:
         number = float(value)
     except ValueError:
@@ -119,7 +130,23 @@ def _one(text: str) -> Intervention:
     if sign == "~" and number < 0:
         raise SettingsError(f"--do {text[:80]!r}: a standard deviation is not negative", "do")
     kinds: dict[str, Literal["set", "scale", "add", "noise"]] = {"=": "set", "*": "scale", "+": "add", "~": "noise"}
-    return Intervention(part, kinds[sign], number, units, positions)
+    return Intervention(part, kinds[sign], number, units, positions, words=words)
+
+
+def quoted(word: str) -> str:
+    """A word as it stands in [ ]."""
+    for char, written in _ESCAPED.items():
+        word = word.replace(char, f"\\{written}")
+    return f'"{word}"'
+
+
+def _unquoted(text: str) -> str:
+    meant = {written: char for char, written in _ESCAPED.items()}
+    return re.sub(r"\\(.)", lambda match: meant.get(match[1], match[1]), text[1:-1], flags=re.DOTALL)
+
+
+_ESCAPED = {"\\": "\\", '"': '"', "\n": "n", "\t": "t", "\r": "r"}
+"""Characters of a quoted word, the backslash first, and what stands for them behind a backslash."""
 
 
 def _parse_ranges(text: str, ranges: str | None) -> tuple[Range, ...]:
@@ -130,7 +157,7 @@ def _parse_ranges(text: str, ranges: str | None) -> tuple[Range, ...]:
     for part in ranges.split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise SettingsError(f"--do {text[:80]!r}: {part.strip()[:20]!r} is no number and no range like 0:4", "do")
+            raise SettingsError(f"--do {text[:80]!r}: {part.strip()[:20]!r} is no number and no range like 0:4, nor words in quotes", "do")
         found.append((int(match[1]), None if match[2] is None else int(match[2])))
     return tuple(found)
 

@@ -22,8 +22,10 @@ from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.interventions import Intervention, parse
+from dlplay.engine.means import MeanActivations
 from dlplay.engine.panels import AnyPanel, Array
 from dlplay.engine.settings import Options, Settings, SettingsError
+from dlplay.engine.vocabulary import Vocabulary
 
 S = TypeVar("S", bound=Settings)
 
@@ -83,10 +85,10 @@ class Task(ABC, Generic[S]):
         """With `--accumulate`: what each loss of this step was the mean of so many of."""
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
-        self._means: hooks.MeanActivations | None = None
+        self._means: MeanActivations | None = None
         self.earlier: Callable[[], Earlier] = dict
         """The checkpoints along the way of the run that it belongs to, for whoever looks back; set by who knows of them."""
-        self._trained_with: list[torch.utils.hooks.RemovableHandle] = []
+        self._trained_with: list[hooks.Handle] = []
 
     @classmethod
     def read_ahead(cls, settings: S) -> Dataset | None:
@@ -213,6 +215,11 @@ class Task(ABC, Generic[S]):
         None: they cannot."""
         return None
 
+    def vocabulary(self) -> Vocabulary | None:
+        """The embedding of the tokens that it reads, so that a person can name the row of a word, and which token is padding, so that means
+        leave that out. None: it reads no tokens."""
+        return None
+
     def pass_through(self) -> None:
         """Pass real data through every model once, for whoever records what goes through them: what `measure` passes, by default."""
         self.measure()
@@ -241,7 +248,8 @@ class Task(ABC, Generic[S]):
         self._trained_with = []
         try:
             with looking(self):
-                self._trained_with = hooks.attach(self.models, interventions, () if isinstance(self.dataset, Missing) else self._passes)
+                passes = () if isinstance(self.dataset, Missing) else self._passes
+                self._trained_with = hooks.attach(self.models, interventions, passes, self.vocabulary())
                 for models in self.copies():
                     self._trained_with += hooks.attach(models, interventions, ())
         except SettingsError as error:
@@ -255,10 +263,14 @@ class Task(ABC, Generic[S]):
     @contextlib.contextmanager
     def touched(self, interventions: tuple[Intervention, ...], recordings: hooks.Recordings | None = None) -> Iterator[None]:
         """Within it every forward pass is one with these interventions; the weights stay as they are. Raises `SettingsError`."""
-        if self._means is None:
-            self._means = hooks.MeanActivations(self.models, self._passes, lambda: self.version)
-        with hooks.applied(self.models, interventions, self._means, recordings):
+        with hooks.applied(self.models, interventions, self.means, recordings, self.vocabulary()):
             yield
+
+    def means(self, sites: list[hooks.Site]) -> list[Tensor]:
+        """The means of the units at each of these sites over held-out data, (C,) each. Raises `SettingsError` where there is none."""
+        if self._means is None:
+            self._means = MeanActivations(self.models, self._passes, lambda: self.version, self.vocabulary)
+        return self._means(sites)
 
     @abstractmethod
     def panels(self) -> object:

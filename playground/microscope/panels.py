@@ -112,12 +112,21 @@ class Microscope:
         of = f" on {len(self._of_group)} examples of {group}" if group else ""
         return f"change in the held-out {without.name}{of}, {float(without.values[self._of_group].mean()):.4g}"
 
-    def _with(self, *interventions: Intervention) -> Probe:
-        with self.task.touched(interventions):
-            return self.task.measure()
+    def _with(self, *interventions: Intervention) -> Probe | None:
+        """The measure with them; None where all are about words that the held-out examples do not have."""
+        measured = None
+        try:
+            with self.task.touched(interventions):
+                measured = self.task.measure()
+        except hooks.NotReached as error:
+            if not error.words:
+                raise
+            return None if error.all else measured
+        return measured
 
     def _cost(self, intervention: Intervention, without: Probe) -> float:
-        return float((self._with(intervention).values - without.values)[self._of_group].mean())
+        with self.task.touched((intervention,)):
+            return float((self.task.measure().values - without.values)[self._of_group].mean())
 
 
 def interval(differences: Tensor) -> tuple[float, float] | None:
@@ -143,7 +152,9 @@ def _of_group(probe: Probe, group: str) -> list[int]:
     return found
 
 
-def _compared(without: Probe, with_it: Probe) -> list[str]:
+def _compared(without: Probe, with_it: Probe | None) -> list[str]:
+    if with_it is None:
+        return ["", "", "not in these examples"]
     differences = (with_it.values - without.values).cpu().double()
     found = interval(differences)
     words = "" if found is None else f"{found[0]:+.3g} to {found[1]:+.3g}"

@@ -135,10 +135,9 @@ def first_order_costs(task: Task[Any]) -> dict[str, float]:
         followed = [activation for found in passes.values() for activation in found if activation.requires_grad]
         gradients = dict(zip(followed, torch.autograd.grad(measured, followed, allow_unused=True), strict=True))
     costs = {}
-    for address, site in sites.items():
+    for (address, site), mean in zip(sites.items(), task.means(list(sites.values())), strict=True):  # (D,) each
         assert site.columns is not None
         found, part = passes[site.module], slice(*site.columns)
-        mean = torch.cat([activation.detach()[..., part].flatten(0, -2) for activation in found]).mean(dim=0)  # (D,)
         changes = [
             ((mean - activation.detach()[..., part]) * gradient[..., part]).sum()
             for activation in found

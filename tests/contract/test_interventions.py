@@ -50,11 +50,11 @@ def trained(task: Task[Any]) -> Task[Any]:
 
 
 def parts(task: Task[Any]) -> list[str]:
-    """Every module that the held-out data pass and that returns numbers, and every head of them."""
-    named = {name: hooks.Site(name, module) for name, module in hooks.modules(task.models).items()} | hooks.heads(task.models)
+    """Every module that the held-out data pass and that returns numbers, every head of them and every recurrent layer."""
+    named = hooks.sites(task.models)
     with looking(task), hooks.recorded(list(named.values())) as passes:
         task.measure()
-    return [name for name, seen in zip(named, passes, strict=True) if seen and seen[0].is_floating_point()]
+    return [name for name, seen in zip(named, passes, strict=True) if any(each.numel() for each in seen) and seen[0].is_floating_point()]
 
 
 def test_every_part_can_be_touched_and_nothing_of_the_training_is(build: Callable[..., Task[Any]], card: Card) -> None:

@@ -16,13 +16,14 @@ from dlplay.architectures.bert.pretraining.objective import Pretraining
 from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.bounded import clean
 from dlplay.data.labelled import read_labelled
-from dlplay.data.special_tokens import SpecialIds
+from dlplay.data.special_tokens import SPECIAL_TOKENS, SpecialIds
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.engine.vocabulary import Vocabulary
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
@@ -111,6 +112,14 @@ class BERTTask(Task[BERTSettings]):
 
     def evaluate(self) -> dict[str, float]:
         return self.objective.evaluate(self.model)
+
+    def vocabulary(self) -> Vocabulary:
+        special = SpecialIds(len(self.tokenizer.vocabulary))
+
+        def names() -> dict[str, int]:
+            return self.tokenizer.names() | {word: special.words + number for number, word in enumerate(SPECIAL_TOKENS)}
+
+        return Vocabulary(self.model.embeddings.tokens, names, padding=special.pad)
 
     def probe(self) -> Probe:
         """The mean loss of the masked words of each of the first held-out rows, or the loss of each of the first held-out texts."""

@@ -18,6 +18,7 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.engine.vocabulary import Vocabulary
 from dlplay.parts import head_table, heads
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.head_table import ablation_costs
@@ -126,6 +127,9 @@ class GPTTask(Task[GPTSettings]):
         count, _ = probe_shape(self.parameters, self.settings.block_size)
         rows, longest = min(head_table.REPEATED_ROWS, count), min(head_table.LONGEST_REPEATED, self.settings.block_size)
         return heads.repeated_tokens(rows, longest, len(self.tokenizer.vocabulary)).to(self.device)
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.model.tokens, self.tokenizer.names)
 
     def probe(self) -> Probe:
         """The mean loss of each of the first windows of the held-out text."""

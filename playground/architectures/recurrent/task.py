@@ -19,6 +19,7 @@ from dlplay.architectures.recurrent.settings import GradientFlow, RecurrentSetti
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.engine.vocabulary import Vocabulary
 from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 
@@ -63,6 +64,9 @@ class RecurrentTask(Task[RecurrentSettings]):
 
     def evaluate(self) -> dict[str, float]:
         return self.problem.evaluate(self.model)
+
+    def vocabulary(self) -> Vocabulary | None:
+        return None if self.model.tokens is None else Vocabulary(self.model.tokens, self.problem.names)
 
     def probe(self) -> Probe:
         return self.problem.probe(self.model)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlplay.architectures.seq2seq.decoding.output import LABELS
 from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy
 from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, Seq2Seq
 from dlplay.architectures.seq2seq.panels import Seq2SeqPanels
@@ -20,6 +21,7 @@ from dlplay.architectures.seq2seq.settings import Seq2SeqSettings
 from dlplay.engine.dataset import present
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.engine.vocabulary import Vocabulary
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.language import token_losses
@@ -97,6 +99,13 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
             "val_loss": float(nats) / tokens,
         }
         return metrics | ({"beam_exact_match": float(by_beams) / pairs} if self.settings.eval_beams > 1 else {})
+
+    def vocabulary(self) -> Vocabulary:
+        def names() -> dict[str, int]:
+            of_words = {word: SPECIALS + token for word, token in self.problem.tokenizer.names().items()}
+            return of_words | {label: token for token, label in LABELS.items()}
+
+        return Vocabulary(self.model.tokens, names, padding=PAD)
 
     def probe(self) -> Probe:
         """The mean loss of the target's tokens under teacher forcing, of each of the first held-out pairs."""

@@ -16,6 +16,7 @@ from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.engine.dataset import Dataset
 from dlplay.engine.graph import Graph
 from dlplay.engine.task import Probe, Task
+from dlplay.engine.vocabulary import Vocabulary
 from dlplay.parts.held_out import probe_shape
 from dlplay.parts.language import open_text
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
@@ -69,6 +70,9 @@ class TransformerXLTask(Task[TransformerXLSettings]):
     def evaluate(self) -> dict[str, float]:
         """On all held-out data; at the end with several memory lengths."""
         return self.problem.evaluate(self.model, self.finishing or self.step >= self.settings.steps)
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.model.tokens, self.problem.tokenizer.names)
 
     def probe(self) -> Probe:
         """The mean loss of each of the first held-out sequences or windows, read with the memory of an evaluation."""

@@ -106,6 +106,9 @@ class CopyProblem(Problem):
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
+    def names(self) -> dict[str, int]:
+        return {label: token for token, label in enumerate(LABELS)}
+
     def panels(self, task: RecurrentTask) -> RecurrentPanels:
         return CopyPanels(task)
 

@@ -76,6 +76,10 @@ class Problem(ABC):
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
+    def names(self) -> dict[str, int]:
+        """The id of each token by its names."""
+        return {}
+
     @abstractmethod
     def panels(self, task: RecurrentTask) -> RecurrentPanels:
         """The panels of a model that is trained on this problem."""

@@ -122,6 +122,9 @@ class TextProblem(Problem):
 
     # --- looking inside -----------------------------------------------------------------------------------------------------------
 
+    def names(self) -> dict[str, int]:
+        return self.tokenizer.names()
+
     def panels(self, task: RecurrentTask) -> RecurrentPanels:
         return TextPanels(task, self)
 

@@ -1,0 +1,200 @@
+"""PyTorch's recurrent layers step by step: the fused call's numbers, and what is changed in a layer goes on through time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlplay.architectures.recurrent.model import CELLS, Clamp, Recurrent
+from dlplay.engine import fused, hooks
+from dlplay.engine.hooks import applied, attach, find, recorded
+from dlplay.engine.interventions import parse
+from dlplay.engine.means import MeanActivations
+from dlplay.engine.settings import SettingsError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TOKENS = torch.arange(14).view(2, 7) % 9
+
+
+def net(cell: str, *, layers: int = 2, bidirectional: bool = False) -> Recurrent:
+    torch.manual_seed(0)
+    model = Recurrent(9, cell=cell, vocabulary=9, embedding=5, width=4, layers=layers, bidirectional=bidirectional).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return model
+
+
+def no_means(sites: list[hooks.Site]) -> list[Tensor]:
+    raise AssertionError("no mean is asked for")
+
+
+def unchanged(values: Tensor) -> fused.Change:
+    return lambda hidden, step, columns: hidden
+
+
+@torch.no_grad()
+def outputs(model: Recurrent, do: str = "", means: Any = no_means, recordings: Any = None) -> Tensor:
+    with applied({"net": model}, parse(do), means, recordings):
+        return model.read_out(model(TOKENS)[0])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+@torch.no_grad()
+def test_step_by_step_it_computes_what_the_fused_call_does(cell: str, bidirectional: bool) -> None:
+    model = net(cell, bidirectional=bidirectional)
+    _, state = model(TOKENS)
+    for before in (None, state):
+        hidden, after = model(TOKENS, before)
+        attached = fused.attach(model.rnn, 0, begin=unchanged)
+        same, same_after = model(TOKENS, before)
+        attached.remove()
+        torch.testing.assert_close(same, hidden, atol=1e-6, rtol=0)
+        for one, other in zip(same_after, after, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        again, _ = model(TOKENS, before)
+        assert torch.equal(again, hidden)
+    assert not model.rnn._forward_hooks
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("options", [{"bias": False}, {"batch_first": False}, {"proj_size": 2}, {"dropout": 0.5}])
+@torch.no_grad()
+def test_every_form_of_the_fused_call_is_known(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    rnn = nn.LSTM(3, 4, 2, **{"batch_first": True} | options).eval()
+    x = torch.randn(5, 6, 3)
+    wanted, state = rnn(x)
+    attached = fused.attach(rnn, 1, begin=unchanged)
+    found, after = rnn(x)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+    for one, other in zip(after, state, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    torch.testing.assert_close(rnn(x, hx=state)[0], rnn(x, state)[0])
+    attached.remove()
+
+
+@torch.no_grad()
+def test_packed_sequences_are_refused_in_words() -> None:
+    rnn = nn.GRU(3, 4, batch_first=True)
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(2, 5, 3), torch.tensor([5, 3]), batch_first=True)
+    with pytest.raises(SettingsError, match="sequences of one length"), applied({"net": rnn}, parse("net.layers.0=0"), no_means):
+        rnn(packed)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("cell", CELLS)
+@torch.no_grad()
+def test_a_unit_that_is_set_is_the_one_that_the_net_of_equations_clamps(cell: str, layer: int) -> None:
+    """`trace` runs the cell's equations by itself, and knows no hooks."""
+    model = net(cell)
+    wanted = model.trace(TOKENS, Clamp(layer, 2, 0.7)).outputs
+    torch.testing.assert_close(outputs(model, f"rnn.layers.{layer}[2]=0.7"), wanted, atol=1e-6, rtol=0)
+    assert not torch.allclose(wanted, outputs(model))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("cell", CELLS)
+@torch.no_grad()
+def test_a_unit_set_to_0_is_one_that_nothing_reads(cell: str, layer: int) -> None:
+    """Its columns of the recurrent weights, and of the weights of what comes next, are 0."""
+    model = net(cell)
+    edited = copy.deepcopy(model)
+    getattr(edited.rnn, f"weight_hh_l{layer}")[:, 1] = 0
+    (edited.rnn.weight_ih_l1 if layer == 0 else edited.output.weight)[:, 1] = 0  # type: ignore[operator, index]
+    torch.testing.assert_close(outputs(model, f"rnn.layers.{layer}[1]=0"), outputs(edited), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_a_change_goes_on_to_later_steps_alone() -> None:
+    model = net("gru")
+    changed = (outputs(model, "rnn.layers.0@3*2") != outputs(model, "rnn.layers.0*1")).any(dim=2).all(dim=0).tolist()
+    assert changed == [False, False, False, True, True, True, True]
+
+
+@torch.no_grad()
+def test_the_backward_direction_has_the_units_behind_those_of_the_forward_one() -> None:
+    """And its effect goes to earlier steps."""
+    model = net("lstm", layers=1, bidirectional=True)
+    changed = (outputs(model, "rnn.layers.0[4:8]@3=0") != outputs(model, "rnn.layers.0*1")).any(dim=2).all(dim=0).tolist()
+    assert changed == [True, True, True, True, False, False, False]
+
+
+@torch.no_grad()
+def test_the_state_that_is_carried_on_is_the_changed_one() -> None:
+    model = net("lstm")
+    with applied({"net": model}, parse("rnn.layers.1[0]=0.5"), no_means):
+        whole, (hidden, _) = model(TOKENS)
+        first, state = model(TOKENS[:, :4])
+        rest, _ = model(TOKENS[:, 4:], state)
+    assert torch.equal(hidden[1, :, 0], torch.full((2,), 0.5))
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), whole)
+
+
+@torch.no_grad()
+def test_several_layers_and_the_output_are_changed_in_order() -> None:
+    model = net("gru")
+    both = outputs(model, "rnn.layers.1[0]=0.1; rnn.layers.0[1]=0; rnn.layers.-2[1]+1; rnn[3]=0")
+    with applied({"net": model}, parse("rnn.layers.0[1]=1; rnn.layers.1[0]=0.1"), no_means):
+        hidden, _ = model(TOKENS)
+    torch.testing.assert_close(both, model.read_out(hidden.index_fill(2, torch.tensor(3), 0.0)))
+
+
+@torch.no_grad()
+def test_a_mean_is_that_of_the_layer_and_noise_and_patches_are_its_own() -> None:
+    model = net("lstm")
+    site = find({"net": model}, "rnn.layers.0")
+    with recorded([site]) as [passes]:
+        model(TOKENS)
+    hidden = passes[0]
+    torch.testing.assert_close(hidden, torch.stack([parts["hidden"] for parts in model.trace(TOKENS).layers[0]], dim=1))
+    means = MeanActivations({"net": model}, [lambda: model(TOKENS)], lambda: 0)
+    torch.testing.assert_close(means([site])[0], hidden.mean(dim=(0, 1)))
+    mean = float(hidden[..., 2].mean())
+    torch.testing.assert_close(outputs(model, "rnn.layers.0[2]=mean", means), outputs(model, f"rnn.layers.0[2]={mean:.10g}"))
+    assert torch.equal(outputs(model, "rnn.layers.0~0.2"), outputs(model, "rnn.layers.0~0.2"))
+    patched = outputs(model, "rnn.layers.0=from prompt: the same", recordings=lambda intervention, site: [hidden])
+    torch.testing.assert_close(patched, outputs(model))
+
+
+def test_training_with_a_layer_touched_reaches_its_weights() -> None:
+    model = net("gru").train()
+    handles = attach({"net": model}, parse("rnn.layers.0[1]=0"), [])
+    model.read_out(model(TOKENS)[0]).square().mean().backward()
+    for handle in handles:
+        handle.remove()
+    weight: Tensor = model.rnn.weight_hh_l0  # type: ignore[assignment]
+    assert weight.grad is not None
+    assert torch.equal(weight.grad[:, 1], torch.zeros(12))  # nothing reads the unit
+    assert weight.grad[:, 0].abs().sum() > 0
+    assert not model.rnn._forward_hooks
+
+
+WRONG: list[tuple[str, str]] = [
+    ("rnn.layers.2=0", "there is no layer 2 in rnn; its layers are 0 to 1"),
+    ("rnn.layers.x=0", "there is no layer x in rnn; its layers are 0 to 1"),
+    ("rnn.layers.0[4]=0", "there is no unit 4 of rnn.layers.0; there are 4, from 0 to 3"),
+    ("rnn.layers.0=skip", "a recurrent layer is not skipped; set it to 0"),
+    ("rnn.layers.0@9=0", "nothing passed through rnn.layers.0"),
+    ('rnn.layers.0["a"]=0', "has no embedding of words"),
+]
+
+
+@pytest.mark.parametrize(("do", "words"), WRONG)
+def test_what_cannot_be_done_is_refused_in_words_and_leaves_no_hook(do: str, words: str) -> None:
+    model = net("gru")
+    with pytest.raises(SettingsError, match=words):
+        outputs(model, do)
+    assert not model.rnn._forward_hooks
+
+
+def test_a_star_stands_for_every_layer() -> None:
+    model = net("rnn-tanh")
+    assert torch.equal(outputs(model, "rnn.layers.*[1]=0"), outputs(model, "rnn.layers.0[1]=0; rnn.layers.1[1]=0"))
+    with pytest.raises(SettingsError, match="whatever stands for \\*"):
+        outputs(model, "blocks.*=0")
