@@ -13,6 +13,7 @@ from dlplay.architectures.transformer_xl.model import TransformerXL, memory_afte
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
+from dlplay.engine.means import beforehand
 from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.streams import HeldOutRows
 
@@ -68,7 +69,8 @@ class TextProblem(Problem):
         before = min(keep, len(text.train) - 1)
         sequence = torch.cat([text.train[len(text.train) - before - 1 :], text.held_out])
         windows = sequence.unfold(0, before + length + 1, length)[:count]  # (windows, before + length + 1)
-        memory = memory_after(model, windows[:, :before], self.settings.block_size, keep)
+        with beforehand():
+            memory = memory_after(model, windows[:, :before], self.settings.block_size, keep)
         logits, _ = model(windows[:, before:-1], memory)  # (windows, length, V)
         return token_losses(logits, windows[:, before + 1 :]).mean(dim=1)
 
