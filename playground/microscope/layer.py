@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlplay.engine import hooks
+from dlplay.engine.means import counting, rows_of_units
 from dlplay.engine.panels import AnyPanel, Array, HeatMap, ImageGrid, Lines, Table
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Task
@@ -51,7 +52,8 @@ def shown(task: Task[Any], options: Layer) -> AnyPanel:
     if options.module and options.module not in hooks.modules(task.models):
         site = hooks.find(task.models, options.module, flag="module")
         if options.details not in ("activations", "units"):
-            raise SettingsError(f"--module {part}: a head has no weights of its own; use --details activations or units", "module")
+            kind = "head" if site.is_head else "layer in one of PyTorch's recurrent modules"
+            raise SettingsError(f"--module {part}: a {kind} has no weights of its own; use --details activations or units", "module")
     else:
         site = hooks.Site(part, hooks.modules(task.models)[part])
     if options.details == "units":
@@ -67,7 +69,8 @@ def shown(task: Task[Any], options: Layer) -> AnyPanel:
 def _values(task: Task[Any], site: hooks.Site, details: str) -> tuple[dict[str, Tensor], str]:
     """What a histogram is of, by name, (n,) each, and in words; none, and why. Raises `SettingsError`."""
     if details == "activations":
-        return {"output": _outputs(task, site).flatten()}, "output over held-out data"
+        outputs, places = _outputs(task, site)
+        return {"output": rows_of_units(outputs)[places].flatten()}, "output over held-out data"
     weights = _weights(site.address, site.module)
     if details == "weights":
         return {name: value.detach().flatten() for name, value in weights.items()}, "weights"
@@ -191,24 +194,47 @@ def _matrix(part: str, module: nn.Module) -> HeatMap:
     )
 
 
-def _outputs(task: Task[Any], site: hooks.Site) -> Tensor:
-    """Its output over held-out data, calls of one shape after one another. Raises `SettingsError`."""
-    with hooks.recorded([site]) as [passes]:
+def _outputs(task: Task[Any], site: hooks.Site) -> tuple[Tensor, Tensor]:
+    """Its output over held-out data, and the places of it that count, a mask of its shape without the units. Raises `SettingsError`.
+
+    Of several calls, those of one shape come after one another; but where each is about all of the probe's examples, as segments of
+    them are, their positions do.
+    """
+    probe = task.probe()
+    with (
+        counting(task.vocabulary(), memory=False) as places,
+        hooks.observed([site], lambda values: _counted(values, places(values))) as [passes],
+    ):
         task.pass_through()
-    if not passes or not passes[0].is_floating_point():
+    passes = [(values, counted) for values, counted in passes if bool(counted.any())]
+    if not passes or not passes[0][0].is_floating_point():
         raise SettingsError(f"--module {site.address}: the held-out data do not pass it; the panel anatomy lists what they pass", "module")
-    return torch.cat([each for each in passes if each.shape[1:] == passes[0].shape[1:]])
+    first = passes[0][0]
+    if probe is not None and first.ndim == 3 and len(first) == len(probe.values):
+        alike = [each for each in passes if (len(each[0]), each[0].shape[2:]) == (len(first), first.shape[2:])]
+        return torch.cat([values for values, _ in alike], dim=1), torch.cat([counted for _, counted in alike], dim=1)
+    alike = [each for each in passes if each[0].shape[1:] == first.shape[1:]]
+    return torch.cat([values for values, _ in alike]), torch.cat([counted for _, counted in alike])
+
+
+def _counted(values: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor]:
+    """An output and the places of it that count, from the first position on at which one does."""
+    if places is None:
+        return values, torch.ones(rows_of_units(values).shape[:-1], dtype=torch.bool, device=values.device)
+    begins = int(places.any(dim=0).int().argmax()) if places.ndim == 2 else 0
+    return (values[:, begins:], places[:, begins:]) if begins else (values, places)
 
 
 def _units(task: Task[Any], site: hooks.Site) -> AnyPanel:
     """Of each unit the example with its largest output: as a picture or in words, where the task can show its examples."""
-    outputs = _outputs(task, site)
+    outputs, counted = _outputs(task, site)
     axis = hooks.unit_axis(outputs)
     if outputs.ndim < 2:
         raise SettingsError(f"--module {site.address}: its output is one number for each example, and has no units", "module")
     units = min(outputs.shape[axis], MOST_UNITS)
     placed = outputs.movedim(axis, 1)[:, :units].reshape(len(outputs), units, -1).float()  # (B, C, places)
-    best, place = placed.max(dim=2)  # (B, C) each
+    held = counted.reshape(len(outputs), 1, -1)  # (B, 1, places)
+    best, place = placed.masked_fill(~held, -torch.inf).max(dim=2)  # (B, C) each
     largest, example = best.max(dim=0)  # (C,)
     numbers = example.tolist()
     values = largest.tolist()
@@ -219,7 +245,7 @@ def _units(task: Task[Any], site: hooks.Site) -> AnyPanel:
     if isinstance(known, Array):
         labels = [f"{unit}: {value:.3g}" for unit, value in enumerate(values)]
         return ImageGrid(images=known, labels=labels, figure=figure, caption=caption)
-    means = placed.mean(dim=(0, 2)).tolist()
+    means = (placed.masked_fill(~held, 0).sum(dim=(0, 2)) / held.sum()).tolist()
     places = place.gather(0, example[None])[0].tolist()
     rows = [[str(unit), f"{values[unit]:.3g}", f"{means[unit]:.3g}", str(numbers[unit])] for unit in range(units)]
     columns = ["unit", "largest output", "mean", "example"]
