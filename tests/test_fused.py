@@ -9,14 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dlplay import architectures
 from dlplay.architectures.recurrent.model import CELLS, Clamp, Recurrent
 from dlplay.engine import fused, hooks
+from dlplay.engine.device import prepare
 from dlplay.engine.hooks import applied, attach, find, recorded
 from dlplay.engine.interventions import parse
 from dlplay.engine.means import MeanActivations
-from dlplay.engine.settings import SettingsError
+from dlplay.engine.panel_server import panel_of
+from dlplay.engine.panels import Bars, HeatMap, Layers, Tokens
+from dlplay.engine.settings import SettingsError, make
+from tests.conftest import Small
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "as_before")
 
 TOKENS = torch.arange(14).view(2, 7) % 9
 
@@ -198,3 +203,32 @@ def test_a_star_stands_for_every_layer() -> None:
     assert torch.equal(outputs(model, "rnn.layers.*[1]=0"), outputs(model, "rnn.layers.0[1]=0; rnn.layers.1[1]=0"))
     with pytest.raises(SettingsError, match="whatever stands for \\*"):
         outputs(model, "blocks.*=0")
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_the_panels_of_a_recurrent_net_show_what_was_done_to_a_layer(cell: str, small: Small) -> None:
+    """The same as their own clamp, in the states that the intervention reaches."""
+    card = architectures.card("recurrent")
+    settings = make(card.settings, small("recurrent") | {"device": "cpu", "cell": cell, "layers": 2})
+    task = card.load_task()(settings, prepare(settings), None)
+    clamp = {"intervention": "clamp", "clamp_at": 0.5, "layer": 0, "unit": 1}
+    do = {"do": "rnn.layers.0[1]=0.5", "layer": 0, "unit": 1}
+    for name in ("forward", "activations", "unit", "next_token"):
+        wanted, found, plain = (panel_of(task, card.panel(name), options) for options in (clamp, do, {"layer": 0, "unit": 1}))
+        if isinstance(found, HeatMap):
+            assert isinstance(wanted, HeatMap)
+            assert found.values.numpy() == pytest.approx(wanted.values.numpy(), abs=1e-5)
+            assert found.values.numpy()[1] == pytest.approx(0.5)
+        elif isinstance(found, Tokens):
+            assert isinstance(wanted, Tokens)
+            assert found.values == pytest.approx(wanted.values)
+        elif isinstance(found, Layers):
+            assert isinstance(wanted, Layers)
+            assert isinstance(plain, Layers)
+            assert found.layers[1].values == pytest.approx(wanted.layers[1].values, abs=1e-5)
+            assert found.layers[1].values != plain.layers[1].values
+        else:
+            assert isinstance(found, Bars)
+            assert isinstance(wanted, Bars)
+            assert dict(zip(found.labels, found.values, strict=True)) == pytest.approx(dict(zip(wanted.labels, wanted.values, strict=True)))
+        assert "do not act" not in found.caption

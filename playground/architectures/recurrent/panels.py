@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, MinimalGRU, Recurrent
 from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
 from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, GradientFlow, NextToken, Passage, PromptToken, Unit
+from dlplay.engine import hooks
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Lines, Tokens
 from dlplay.engine.settings import Options
 from dlplay.parts import forward, norms
@@ -57,8 +58,7 @@ class RecurrentPanels(ABC):
     def forward(self, options: NextToken) -> Layers:
         """The input, each layer's hidden state after its last step, and what is read from it."""
         inputs = self._inputs(options)
-        trace = self.model.trace(inputs.values, self._clamp(options))
-        last = [trace.part(layer, "hidden")[0, -1] for layer in range(self.model.layers)]  # (H,) each
+        last, cells = self._after(inputs.values, self._clamp(options))
         predicted = self.next_token(options)
         count = forward.GUESSES
         output = Layer(
@@ -69,7 +69,7 @@ class RecurrentPanels(ABC):
             chosen=0 if predicted.labels else None,
         )
         states = [forward.state(f"hidden {layer}", last[layer], layer=layer) for layer in forward.hidden_layers(len(last))]
-        cell = [forward.state("cell", trace.part(self.model.layers - 1, "cell")[0, -1])] if self.model.cell == "lstm" else []
+        cell = [forward.state("cell", cells[-1])] if cells else []
         return Layers(layers=[forward.words("read", inputs.labels), *states, *cell, output], caption=self._caption(options, *inputs.notes))
 
     def neighbours(self, options: Neighbours) -> Bars:
@@ -153,6 +153,24 @@ class RecurrentPanels(ABC):
     def norms(self, options: Options) -> Bars:
         return norms.norms(self.model, _part, self.task.optimizer)
 
+    def _over_time(self, x: Tensor, clamp: Clamp | None, layer: int, name: str) -> Tensor:
+        """One gate or state of a layer in its forward direction at every step of one sequence, (T, H)."""
+        if name != "hidden" or clamp is not None:
+            return self.model.trace(x, clamp).part(layer, name)[0]
+        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}")]) as [passes]:
+            self.model(x)
+        return passes[0][0, :, : self.model.width]
+
+    def _after(self, x: Tensor, clamp: Clamp | None) -> tuple[list[Tensor], list[Tensor]]:
+        """Hidden states and, of an LSTM, cells of the forward direction after the last step of one sequence, (H,) for each layer."""
+        names = ("hidden", "cell") if self.model.cell == "lstm" else ("hidden",)
+        if clamp is None:  # called as it is, so that interventions act
+            parts = [list(state[:: self.model.directions, 0]) for state in self.model(x)[1]]
+        else:
+            trace = self.model.trace(x, clamp)
+            parts = [[trace.part(layer, name)[0, -1] for layer in range(self.model.layers)] for name in names]
+        return parts[0], parts[1] if len(parts) > 1 else []
+
     # --- what the options mean ----------------------------------------------------------------------------------------------------
 
     def _unit(self, options: Unit) -> tuple[int, int]:
@@ -181,7 +199,7 @@ class RecurrentPanels(ABC):
         name = options.part if options.part in PARTS[self.model.cell] else "hidden"
         instead = "" if name == options.part else f"{self.model.cell} has no {options.part}: its hidden state is shown"
         layer, _ = self._unit(options)
-        values = self.model.trace(inputs.values, self._clamp(options)).part(layer, name)[0]
+        values = self._over_time(inputs.values, self._clamp(options), layer, name)
         return inputs, values.float().cpu(), name, [note for note in (instead, self._caption(options), *inputs.notes) if note]
 
 
