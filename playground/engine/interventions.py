@@ -7,7 +7,9 @@
     encoder.0~0.1                      Gaussian noise of standard deviation 0.1 added
     blocks.2=skip                      the module hands on its input
     blocks.0@3=from prompt: the cat    the activation that another input has there
-    tokens["the"]=0                    the embedding of a word, wherever it is read; "the","a" are two of them
+    tokens["the"]=0                    the embedding of a word, wherever it is read; ["the","a"] are two of them
+    rnn.layers.0[17]=0                 one unit of a recurrent layer, at each step, so that it goes on through time
+    blocks.*.memory@-3=0               the third token back in the memory of every layer; * is any name
 
 Several are parted by `;` and are done in their order, each to what the one before has left.
 """

@@ -35,7 +35,8 @@ PANELS = (
         "Effect of interventions",
         "What the interventions cost on held-out data: mean difference, with a 95 % interval.",
         "The same held-out examples are measured without and with each intervention, and with all of them. The interval is that of the "
-        "mean of the differences; one that holds 0 may be chance. Interventions are on while somebody looks: training never sees them.",
+        "mean of the differences; one that holds 0 may be chance. Interventions are on while somebody looks: training never sees them. "
+        'A part is a module by its address, an attention head (blocks.1.head.3), a recurrent layer (rnn.layers.0), a word (tokens["the"]).',
         Effect,
         rows=6,
         source=SOURCE,

@@ -17,7 +17,7 @@ class Effect(Options):
     """What is done to the model."""
 
     do: Annotated[str, Meta(max_length=2000)] = ""
-    """Interventions parted by ;, such as blocks.1.head.3=mean or blocks.0.feed_forward[17]*2."""
+    """Interventions parted by ;, such as blocks.1.head.3=mean, blocks.0.feed_forward[17]*2 or tokens["the"]=0."""
 
     def check(self) -> None:
         """Raises `SettingsError`."""

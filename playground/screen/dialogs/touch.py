@@ -70,8 +70,8 @@ class TouchDialog(Dialog[None]):
     def body(self) -> ComposeResult:
         yield Static(
             Content(
-                "A part of the model, and what is done to it while you look: training never sees it. A part is a module, a unit of it in "
-                f"[ ], a position behind @, or an attention head.\n{EXAMPLES}"
+                "What is done to a part of the model while you look: training never sees it. A part is a module, a unit in [ ], a "
+                f'position behind @, an attention head, or a word: tokens["the"].\n{EXAMPLES}'
             ),
             classes="dialog-text",
         )
