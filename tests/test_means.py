@@ -22,6 +22,7 @@ from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Table
 from dlplay.engine.settings import make
 from dlplay.engine.task import Task, looking
+from dlplay.microscope.anatomy import health
 from dlplay.parts.head_table import first_order_costs
 from dlplay.parts.held_out import WINDOWS
 from tests.conftest import Small
@@ -157,6 +158,16 @@ def test_a_mean_over_masked_rows_is_that_over_their_tokens(build: Build) -> None
     over_all = MeanActivations(task.models, [task.evaluate], lambda: 0, task.vocabulary)
     with looking(task):
         torch.testing.assert_close(over_all([find(task.models, "blocks.0.norm_1")])[0], counted.mean(dim=0))
+
+
+def test_the_health_of_a_layer_is_that_over_tokens(pairs: tuple[Task[Any], Tensor, Tensor]) -> None:
+    task, source, _ = pairs
+    [values] = passes(task, "encoder.0.feed_forward.expansion")
+    real = values[source != PAD]
+    with looking(task):
+        found = health(task).activations["encoder.0.feed_forward.expansion"]
+    assert (found.mean, found.deviation) == pytest.approx((float(real.mean()), float(real.std(correction=0))), rel=1e-4)
+    assert float(values.mean()) != pytest.approx(found.mean, rel=1e-3)
 
 
 # --- what excites a unit ----------------------------------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ def counting(vocabulary: Vocabulary | None, *, memory: bool = True) -> Iterator[
         if vocabulary is None or not read or values.ndim != 3 or len(values) != len(read[0]):
             return None
         before = values.shape[1] - read[0].shape[1]
-        if before < 0 or (before > 0 and memory):
-            return None
         padding = vocabulary.padding
+        if before < 0 or (before > 0 and memory) or (before == 0 and padding is None):
+            return None
         return F.pad(torch.ones_like(read[0], dtype=torch.bool) if padding is None else read[0] != padding, (before, 0))  # (B, T)
 
     if vocabulary is None:

@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlplay.engine import hooks
+from dlplay.engine.means import counting, rows_of_units
 from dlplay.engine.task import Task
+from dlplay.engine.vocabulary import Vocabulary
 
 TIMED = 3
 """Passes that are timed; the quickest counts."""
@@ -197,7 +199,7 @@ class Health:
 def health(task: Task[Any]) -> Health:
     """As of now, over held-out data."""
     named = hooks.modules(task.models)
-    recorder = _Recorder(named)
+    recorder = _Recorder(named, task.vocabulary())
     with recorder:
         if type(task).pass_through is Task.pass_through:
             values, name = held_out_values(task)
@@ -340,14 +342,15 @@ class _Sums:
 
 
 class _Recorder:
-    """Sums over everything that passes each module; the activations themselves are not kept."""
+    """Sums over everything that passes each module and counts, padding for one does not; the activations themselves are not kept."""
 
-    def __init__(self, named: Mapping[str, nn.Module]) -> None:
-        self._named = named
+    def __init__(self, named: Mapping[str, nn.Module], vocabulary: Vocabulary | None) -> None:
+        self._named, self._vocabulary = named, vocabulary
         self._sums: dict[nn.Module, _Sums] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> _Recorder:
+        self._places = self._stack.enter_context(counting(self._vocabulary))
         for module in self._named.values():
             self._stack.callback(module.register_forward_hook(self._take).remove)
         return self
@@ -358,9 +361,13 @@ class _Recorder:
     @torch.no_grad()
     def _take(self, module: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
         output = hooks.output_of(result)
-        if output is None or not output.is_floating_point() or output.numel() == 0:
+        if output is None or not output.is_floating_point():
             return
-        values, axis = output.detach(), hooks.unit_axis(output)
+        places = self._places(output)
+        values = output.detach() if places is None else rows_of_units(output.detach())[places]
+        if values.numel() == 0:
+            return
+        axis = hooks.unit_axis(values)
         total, squares = values.sum().double(), torch.linalg.vector_norm(values).double().square()
         least = values.min()
         others = [dimension for dimension in range(values.ndim) if dimension != axis]
