@@ -278,6 +278,12 @@ def test_the_panel_of_a_dueling_network_shows_value_and_advantages() -> None:
     assert bars.values == pytest.approx((value + advantages)[0].tolist())
 
 
+def test_an_image_is_no_state_that_can_be_edited() -> None:
+    task = build(env="probe/Picture-v0", **SMALL | {"buffer": 60, "batch": 4})
+    with pytest.raises(SettingsError, match="--state 0: the observations of probe/Picture-v0 are images, .* leave --state out"):
+        ask(task, "q_values", state="0")
+
+
 def test_a_dueling_network_of_version_0_1_is_refused_in_words() -> None:
     task = build(**SMALL | {"dueling": True})
     old = {"net/head.weight": torch.zeros(2, 16), "net/state_value.weight": torch.zeros(1, 16)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gymnasium
@@ -13,6 +14,7 @@ from dlplay.architectures.dqn import card, panels
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
 from tests.architectures.dqn import CPU, SMALL, act, ask, build, cart, train
+from tests.conftest import Dlplay
 
 
 def everything(task: Any) -> dict[str, Any]:
@@ -280,6 +282,70 @@ def test_bars_that_stand_side_by_side_say_of_which_training_step_they_are() -> N
     assert ask(task, "environment").facts["trained for"] == "30 steps"
     train(task, 1)
     assert act(task, "watch").facts["trained for"] == "31 steps"
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_an_edited_state_is_valued_beside_the_watched_one(dueling: bool) -> None:
+    task = build(**SMALL | {"dueling": dueling})
+    train(task, 200)
+    bars = ask(task, "q_values", state="0.5, -1, .1,2e-1")
+    with torch.no_grad():
+        edited, watched = task.q_network(torch.tensor([[0.5, -1.0, 0.1, 0.2], task.player.observation.tolist()]))
+    assert bars.values == pytest.approx(edited.tolist(), rel=1e-5)
+    assert bars.second == pytest.approx(watched.tolist(), rel=1e-5)
+    assert bars.names == ["edited state", "watched state"]
+    assert bars.chosen == int(edited.argmax())
+    assert bars.figure.startswith("V " if dueling else task.player.action_names[bars.chosen])
+    numbers, _, action = bars.caption.partition("; the best action in the watched state is ")
+    assert numbers == "position 0.5, velocity -1, angle 0.1, angular velocity 0.2"
+    assert action == task.player.action_names[int(watched.argmax())]
+    alone = ask(task, "q_values")
+    assert ask(task, "q_values", state=" ") == alone
+    assert alone.values == pytest.approx(bars.second)
+
+
+def test_the_shipped_agent_pushes_to_the_side_to_which_the_edited_pole_leans(dlplay: Dlplay) -> None:
+    def best(angle: float) -> str:
+        told = dlplay("dqn", "--headless", "--panel", "q_values", "--state", f"0,0,{angle},0", "--threads", "1", "--json")
+        assert (told.status, told.err) == (0, "")
+        answer = json.loads(told.out)
+        return str(answer["rows"][answer["chosen"]]["label"])
+
+    assert [best(angle) for angle in (-0.1, -0.05, 0.05, 0.1)] == ["push left", "push left", "push right", "push right"]
+
+
+def test_an_edited_state_of_a_grid_is_its_number() -> None:
+    task = build(env="FrozenLake-v1", **SMALL)
+    bars = ask(task, "q_values", state="5")
+    assert bars.values == pytest.approx(task.policy.q_values(np.array([5]))[0].tolist())
+    assert bars.second == pytest.approx(task.player.q_values().tolist())
+    assert bars.caption.startswith("state 5; ")
+
+
+CARTPOLE = "give the 4 numbers of an observation of CartPole-v1: position, velocity, angle, angular velocity"
+
+
+@pytest.mark.parametrize(
+    ("env", "state", "words"),
+    [
+        ("CartPole-v1", "0,0,0.1", f"--state 0,0,0.1 has 3 numbers; {CARTPOLE}"),
+        ("CartPole-v1", "0,0,0,0,0", f"--state 0,0,0,0,0 has 5 numbers; {CARTPOLE}"),
+        ("CartPole-v1", "0,0,left,0", f"--state 0,0,left,0: 'left' is not a finite number; {CARTPOLE}"),
+        ("CartPole-v1", "0,0,,0", f"--state 0,0,,0: '' is not a finite number; {CARTPOLE}"),
+        ("CartPole-v1", "0,0,nan,0", f"--state 0,0,nan,0: 'nan' is not a finite number; {CARTPOLE}"),
+        ("CartPole-v1", "0,0,1e39,0", f"--state 0,0,1e39,0: '1e39' is not a finite number; {CARTPOLE}"),
+        ("FrozenLake-v1", "16", "--state 16: FrozenLake-v1 has no such state; give one of 0 to 15"),
+        ("FrozenLake-v1", "-1", "--state -1: FrozenLake-v1 has no such state; give one of 0 to 15"),
+        ("FrozenLake-v1", "1.5", "--state 1.5: FrozenLake-v1 has no such state; give one of 0 to 15"),
+        ("FrozenLake-v1", "0,0", "--state 0,0: FrozenLake-v1 has no such state; give one of 0 to 15"),
+    ],
+)
+def test_a_state_that_is_none_is_refused_with_the_way_out(env: str, state: str, words: str) -> None:
+    task = build(env=env, **SMALL)
+    with pytest.raises(SettingsError) as caught:
+        ask(task, "q_values", state=state)
+    assert str(caught.value) == words
+    assert caught.value.field == "state"
 
 
 def test_the_buffer_can_be_browsed() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlplay.architectures.dqn.presets import PRESETS
-from dlplay.architectures.dqn.settings import DQNSettings, NewEpisode, PictureSize, Play, ReplayPage, ValueFunction, Watch
+from dlplay.architectures.dqn.settings import DQNSettings, EditedState, NewEpisode, PictureSize, Play, ReplayPage, ValueFunction, Watch
 from dlplay.engine import stages
 from dlplay.engine.card import ActionCard, Card, ChartCard, PanelCard
 from dlplay.engine.settings import Options
@@ -86,7 +86,9 @@ card = Card(
             "The predicted discounted return of each action in the watched state.",
             "Q(s, a) of the online network and, in thinner bars, of the target network, which follows slowly so that the TD targets stay "
             "stable. In CartPole with a discount factor of 0.99 a pole that never falls is worth 100. Of a dueling network, V is the "
-            "value of the state and A each action's advantage; Q is their sum.",
+            "value of the state and A each action's advantage; Q is their sum. With a state of your own its values stand beside those of "
+            "the watched one: tilt CartPole's pole, and the best action is to push to the side to which it leans.",
+            EditedState,
             rows=5,
         ),
         PanelCard(

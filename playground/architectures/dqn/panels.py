@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dlplay.architectures.dqn.env import vocabulary
 from dlplay.architectures.dqn.player.player import short, training_step
 from dlplay.architectures.dqn.replay.buffer import TERMINATED, TRUNCATED
-from dlplay.architectures.dqn.settings import PictureSize, ReplayPage, ValueFunction
+from dlplay.architectures.dqn.settings import EditedState, PictureSize, ReplayPage, ValueFunction
 from dlplay.engine.panels import Array, Bars, Frame, HeatMap, Layer, Layers, Lines, Table
 from dlplay.engine.settings import Options, SettingsError
 from dlplay.parts import forward
@@ -46,34 +46,77 @@ class DQNPanels:
     def environment(self, options: PictureSize) -> Frame:
         return self.player.frame(self.task.epsilon, options.room, self.task.step)
 
-    def q_values(self, options: Options) -> Bars:
-        """Of all actions in the watched state, by the online and the target network."""
-        names = self.player.action_names
+    def q_values(self, options: EditedState) -> Bars:
+        """Of all actions: in the watched state by the online and the target network, or in an edited state beside it."""
+        if options.state.strip():
+            return self._edited_values(options.state)
         online = self.player.q_values()
         target = self.task.target_network(torch.from_numpy(self.player.observation[None]).to(self.task.device))[0].cpu().numpy()
         two = self.task.settings.target != "none"
-        best, ranked = int(online.argmax()), np.sort(online)
-        lead = f"{names[best]}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else names[best]
-        labels, value = list(names), ""
-        if self.task.settings.dueling:
-            state_value, advantages = self._value_and_advantages()
-            labels = [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages, strict=True)]
-            value = f"V {state_value:.4g}; "
+        labels, figure = self._in_words(self.player.observation, online)
         return Bars(
             labels=labels,
             values=online.tolist(),
             second=target.tolist() if two else [],
             names=["online network", "target network"] if two else [],
-            chosen=best,
-            figure=value + lead,
+            chosen=int(online.argmax()),
+            figure=figure,
             caption=f"step {len(self.player.episode.actions)} of the watched episode, {training_step(self.task.step)}",
         )
 
-    def _value_and_advantages(self) -> tuple[float, list[float]]:
-        """V(s) and the advantages (A,) of the watched state, by a dueling network."""
-        observation = torch.from_numpy(self.player.observation[None]).to(self.task.device)
-        value, advantages = self.task.q_network.value_and_advantages(observation)
-        return float(value), advantages[0].tolist()
+    def _edited_values(self, state: str) -> Bars:
+        """By the online network, in this state and in the watched one."""
+        observation, names = self._observation(state), self.player.action_names
+        edited, watched = self.task.policy.q_values(np.stack([observation, self.player.observation]))
+        labels, figure = self._in_words(observation, edited)
+        numbers = np.ravel(observation).tolist()
+        if self.player.obs_spec.kind == "state":
+            described = f"state {numbers[0]}"
+        else:
+            named = zip(vocabulary.observation_names(self.task.name, len(numbers)), numbers, strict=True)
+            described = ", ".join(f"{name} {number:.4g}" for name, number in named)
+        return Bars(
+            labels=labels,
+            values=edited.tolist(),
+            second=watched.tolist(),
+            names=["edited state", "watched state"],
+            chosen=int(edited.argmax()),
+            figure=figure,
+            caption=f"{described}; the best action in the watched state is {names[int(watched.argmax())]}",
+        )
+
+    def _observation(self, state: str) -> NDArray[Any]:
+        """An observation from its numbers. Raises `SettingsError`."""
+        spec, environment = self.player.obs_spec, self.task.name
+        words, given = [word.strip() for word in state.split(",")], f"--state {state.strip()[:60]}"
+        if spec.kind == "image":
+            raise SettingsError(
+                f"{given}: the observations of {environment} are images, which cannot be edited as numbers; leave --state out", "state"
+            )
+        if spec.kind == "state":
+            if len(words) > 1 or not words[0].isdecimal() or int(words[0]) >= spec.states:
+                raise SettingsError(f"{given}: {environment} has no such state; give one of 0 to {spec.states - 1}", "state")
+            return np.asarray(int(words[0]), self.player.observation.dtype)
+        names = vocabulary.observation_names(environment, self.player.observation.size)
+        listed = f"{', '.join(names[:8])}{', …' if len(names) > 8 else ''}"
+        way_out = f"give the {len(names)} numbers of an observation of {environment}: {listed}"
+        numbers = [_number(word) for word in words]
+        if None in numbers:
+            raise SettingsError(f"{given}: {words[numbers.index(None)][:20]!r} is not a finite number; {way_out}", "state")
+        if len(numbers) != len(names):
+            raise SettingsError(f"{given} has {len(numbers)} number{'s' * (len(numbers) > 1)}; {way_out}", "state")
+        return np.array(numbers, self.player.observation.dtype).reshape(self.player.observation.shape)
+
+    def _in_words(self, observation: NDArray[Any], q_values: NDArray[np.float32]) -> tuple[list[str], str]:
+        """A label for each action, and by how much the best one leads; of a dueling network with V and the advantages."""
+        names, ranked = self.player.action_names, np.sort(q_values)
+        best = names[int(q_values.argmax())]
+        lead = f"{best}, {ranked[-1] - ranked[-2]:.3g} ahead" if len(ranked) > 1 else best
+        if not self.task.settings.dueling:
+            return list(names), lead
+        value, advantages = self.task.q_network.value_and_advantages(torch.from_numpy(observation[None]).to(self.task.device))
+        labels = [f"{name} (A {advantage:+.3g})" for name, advantage in zip(names, advantages[0].tolist(), strict=True)]
+        return labels, f"V {float(value):.4g}; {lead}"
 
     def forward(self, options: Options) -> Layers:
         """The watched observation, the hidden layers, and the value of each action."""
@@ -320,6 +363,15 @@ def discounted(rewards: Sequence[float], gamma: float, after: float) -> list[flo
         after = reward + gamma * after
         returns.append(after)
     return returns[::-1]
+
+
+def _number(word: str) -> float | None:
+    """None for what is no number, or too large for one of 32 bits."""
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if abs(number) <= float(np.finfo(np.float32).max) else None
 
 
 def _shown(q_values: NDArray[np.float32], show: str, action_names: tuple[str, ...]) -> tuple[NDArray[np.float32], str]:

@@ -213,6 +213,15 @@ class NewEpisode(PictureSize):
 
 
 @frozen
+class EditedState(Options):
+    """Options of the Q-values."""
+
+    state: Annotated[str, Meta(max_length=4000)] = ""
+    """An observation of your own, which is valued beside that of the watched episode: its numbers, such as 0,0,0.1,0, or the number of a
+    state; empty for the watched one alone."""
+
+
+@frozen
 class ReplayPage(Options):
     """Options of the replay buffer's table."""
 
