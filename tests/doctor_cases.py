@@ -29,7 +29,10 @@ def ill(architecture: str, diagnoses: str, also: str = "", **settings: Any) -> C
 
 
 HIGH = "rate-too-high not-finite"
-FAILED = "no-better-than-chance rate-too-high not-finite dead-units saturated exploding-gradients vanishing-gradients not-trained-out"
+FAILED = (
+    "no-better-than-chance rate-too-high not-finite dead-units saturated saturated-softmax exploding-gradients vanishing-gradients "
+    "not-trained-out"
+)
 """What else a run that learns nothing shows."""
 
 DIGITS: Any = {"data": "digits", "eval_every": 50}
@@ -69,6 +72,7 @@ PLANTED = [
     ill("gpt", "overfitting", "", dropout=0.0, weight_decay=0.0, layers=2, steps=2500),
     ill("gpt", HIGH, FAILED, lr=1.0, layers=1, width=32, steps=300),
     ill("gpt", "rate-too-low", "not-trained-out no-better-than-chance", lr=3e-6, layers=1, width=32, steps=300),
+    ill("gpt", "saturated-softmax", FAILED, init_std=1.0, layers=2, width=128, steps=300),
     ill("gpt", "vocabulary-too-small", "not-trained-out", vocab_size=300, layers=1, width=32, steps=300),
     ill(
         "recurrent",

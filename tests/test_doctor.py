@@ -82,6 +82,8 @@ WILD = curve(np.abs(1 + np.random.default_rng(2).standard_normal(1000)))
 RISING = curve([2.0, 0.6, 0.4, 0.5, 0.6, 0.7])
 SPIKES = curve(np.where(np.arange(1000) % 100 == 50, 200.0, 1.0))
 CHAIN = tuple(layer(str(number), "Conv2d", gradients=0.1, deviation=10.0**-number) for number in range(6))
+ONE_HOT = (root(1e-3), layer("attention", "Attention", one_hot=0.8), layer("cross", "Attention", one_hot=0.1))
+POOR = {"test_accuracy": curve([0.1, 0.6])}
 
 ILL: list[tuple[Rule, Evidence]] = [
     (rules.not_finite, but(not_finite=True)),
@@ -96,6 +98,9 @@ ILL: list[tuple[Rule, Evidence]] = [
     (rules.no_better_than_chance, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
     (rules.dead_units, but(layers=(root(1e-3), layer("2", "ReLU", dead=0.9)))),
     (rules.saturated, but(layers=(root(1e-3), layer("2", "Tanh", saturated=0.8), layer("3")))),
+    (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR)),
+    (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 1.0})),
+    (rules.saturated_softmax, but(layers=ONE_HOT, baselines={})),
     (rules.vanishing_gradients, but(layers=(root(1e-3), *(layer(str(n), gradients=g) for n, g in enumerate((1e-6, 1e-3, 1.0)))))),
     (rules.exploding_gradients, but(training={"grad_norm": SPIKES})),
     (rules.no_normalisation, but(settings={"norm": "none"}, layers=(root(1e-3), *CHAIN))),
@@ -169,6 +174,24 @@ def test_containers_without_a_name_before_theirs_are_parts_of_the_one_model() ->
     assert rules.vanishing_gradients(but(layers=tuple(tree))) is not None
 
 
+def test_heads_that_copy_are_not_called_saturated_where_the_model_beats_the_simple_methods() -> None:
+    assert rules.saturated_softmax(but(layers=ONE_HOT)) is None
+    found = rules.saturated_softmax(but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 1.0}))
+    assert found is not None
+    assert (found.number, found.changes, found.bars) == (0.8, {"init_std": 0.02}, {"attention": 0.8, "cross": 0.1})
+    small = rules.saturated_softmax(but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 0.02}))
+    assert small is not None
+    assert small.changes == {"lr": 1e-4}
+
+
+@pytest.mark.parametrize(("rule", "evidence"), ILL, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(ILL)])
+def test_a_diagnosis_has_a_picture(rule: Rule, evidence: Evidence) -> None:
+    found = rule(evidence)
+    assert found is not None
+    known = evidence.training.keys() | evidence.held_out.keys()
+    assert found.curve in known or (not found.curve and found.bars)
+
+
 def test_every_tab_has_ill_and_healthy_runs() -> None:
     assert len(PLANTED) >= 20
     assert {case.architecture for case in PLANTED} == set(architectures.cards())
@@ -191,10 +214,12 @@ def test_the_layers_are_read_from_the_panel() -> None:
             ["  blocks", "ModuleList", "", "", "", "", ""],
             ["    0", "ReLU", "0.5", "12.5 % dead", "", "", ""],
             ["  out", "Tanh", "", "40.0 % saturated", "", "", ""],
+            ["  attention", "Attention", "", "12.0 % one-hot", "", "", ""],
         ],
     }
-    net, blocks, first, out = read_layers(table)
+    net, blocks, first, out, attention = read_layers(table)
     assert [part.address for part in (net, blocks, first, out)] == ["net", "blocks", "blocks.0", "out"]
+    assert (attention.one_hot, attention.saturated, out.one_hot) == (0.12, None, None)
     assert (net.ratio, net.leaf, blocks.leaf, first.leaf) == (1e-3, False, False, True)
     assert (first.dead, first.saturated, out.saturated) == (0.125, None, 0.4)
     assert WELL.ratio == 1e-3

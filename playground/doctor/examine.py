@@ -146,6 +146,7 @@ def read_layers(table: Mapping[str, Any]) -> list[LayerHealth]:
                 deviation=_number(row["deviation"]),
                 dead=_share(share, "dead"),
                 saturated=_share(share, "saturated"),
+                one_hot=_share(share, "one-hot"),
                 weights=_number(row["weight norm"]),
                 gradients=_number(row["gradient norm"]),
                 ratio=_number(row["update/weight"]),

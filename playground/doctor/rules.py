@@ -22,7 +22,9 @@ STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
 RISE = 0.02
 STILL_GAINING = 0.2
-DEAD, SATURATED = 0.6, 0.5
+DEAD, SATURATED, ONE_HOT = 0.6, 0.5, 0.5
+INITIAL = 0.02
+"""Deviation of the weights before training, as GPT-2 and BERT have it."""
 VANISHING = 1e-3
 SPIKE = 30.0
 NOISE = 0.5
@@ -246,8 +248,7 @@ def not_trained_out(evidence: Evidence) -> Diagnosis | None:
 
 def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
     """Worse than the simplest method without a neural net."""
-    methods = {name: value for name, value in evidence.baselines.get(evidence.metric, {}).items() if name not in evidence.bounds}
-    value = evidence.final(evidence.metric)
+    methods, value = _methods(evidence), evidence.final(evidence.metric)
     if value is None or not methods or evidence.step < LEAST_STEPS:
         return None
     lower = evidence.better == "lower"
@@ -293,6 +294,7 @@ def dead_units(evidence: Evidence) -> Diagnosis | None:
         source="Maas et al. (2013), Rectifier Nonlinearities; Lu et al. (2020), Dying ReLU",
         advice=f"a lower rate, or an activation whose gradient is nowhere 0: {written(changes)}",
         changes=changes,
+        bars={layer.address: layer.dead for layer in found if layer.dead is not None},
     )
 
 
@@ -317,6 +319,34 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
         source="Glorot and Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks",
         advice=f"a lower rate, or an activation that does not saturate: {written(changes)}",
         changes=changes,
+        bars={layer.address: layer.saturated for layer in hidden if layer.saturated is not None},
+    )
+
+
+def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
+    """Attention that has chosen one key in most rows, so that hardly a gradient reaches queries and keys. A head that copies does so by
+    right: a model that beats every simple method is left alone."""
+    found = [layer for layer in evidence.layers if layer.one_hot is not None]
+    if not found or evidence.step < LEAST_STEPS:
+        return None
+    worst = max(found, key=lambda layer: layer.one_hot or 0.0)
+    share = worst.one_hot or 0.0
+    if share < ONE_HOT or _beats_the_baselines(evidence):
+        return None
+    spread = evidence.number("init_std")
+    changes = {"init_std": INITIAL} if spread is not None and spread > 5 * INITIAL else lower_rate(evidence)
+    return Diagnosis(
+        name="saturated-softmax",
+        anew=True,
+        title="The attention's softmax is saturated",
+        found=f"{100 * share:.0f} % of the rows of attention of {worst.address} have all but 1 % of their weight on one key",
+        number=share,
+        bound=ONE_HOT,
+        rule=f"{100 * ONE_HOT:g} % of an attention's rows or more are one-hot, and some method without a neural net does as well",
+        source="Vaswani et al. (2017), 3.2.1; Zhai et al. (2023), Preventing Attention Entropy Collapse",
+        advice=f"smaller weights at the start, or a lower rate: {written(changes)}",
+        changes=changes,
+        bars={layer.address: layer.one_hot for layer in found if layer.one_hot is not None},
     )
 
 
@@ -343,6 +373,7 @@ def vanishing_gradients(evidence: Evidence) -> Diagnosis | None:
         source="Bengio, Simard and Frasconi (1994); Glorot and Bengio (2010)",
         advice=f"normalise between the layers, or use an activation that does not saturate: {written(changes) or 'fewer layers'}",
         changes=changes,
+        bars={layer.address: layer.gradients for layer in chain if layer.gradients is not None},
     )
 
 
@@ -392,6 +423,7 @@ def no_normalisation(evidence: Evidence) -> Diagnosis | None:
         source="Ioffe and Szegedy (2015), Batch Normalization; He et al. (2015), Delving Deep into Rectifiers",
         advice="normalise between the layers: --norm batch",
         changes={"norm": "batch"},
+        bars={layer.address: layer.deviation for layer in chain if layer.deviation is not None},
     )
 
 
@@ -420,6 +452,7 @@ def vocabulary_too_small(evidence: Evidence) -> Diagnosis | None:
         source="Sennrich, Haddow and Birch (2016), Neural Machine Translation of Rare Words with Subword Units",
         advice=f"more words, or pieces of words: {written(changes) or '--tokens bpe'}",
         changes=changes,
+        bars={"<unk>": share, "known": 100 - share},
     )
 
 
@@ -437,6 +470,7 @@ def held_out_overlaps(evidence: Evidence) -> Diagnosis | None:
         rule=f"more than {REPEATED:g} % of the held-out tokens lie in runs that the training part has, too",
         source="Lee et al. (2022), Deduplicating Training Data Makes Language Models Better",
         advice="a text without repeats: held-out numbers of this one flatter",
+        bars={"in the training part, too": share, "not": 100 - share},
     )
 
 
@@ -450,6 +484,7 @@ RULES: Sequence[Rule] = (
     no_better_than_chance,
     dead_units,
     saturated,
+    saturated_softmax,
     vanishing_gradients,
     exploding_gradients,
     no_normalisation,
@@ -471,6 +506,18 @@ def _smooth_loss(evidence: Evidence) -> tuple[str, Curve | None]:
     if (curve := _loss(evidence)) is None:
         return "", None
     return evidence.loss, Curve(curve.blocks_at(), curve.blocks())
+
+
+def _methods(evidence: Evidence) -> dict[str, float]:
+    """What the metric is by each method without a neural net."""
+    return {name: value for name, value in evidence.baselines.get(evidence.metric, {}).items() if name not in evidence.bounds}
+
+
+def _beats_the_baselines(evidence: Evidence) -> bool:
+    methods, value = _methods(evidence), evidence.final(evidence.metric)
+    if value is None or not methods:
+        return False
+    return value < min(methods.values()) if evidence.better == "lower" else value > max(methods.values())
 
 
 def _scatter(curve: Curve) -> float:

@@ -26,8 +26,11 @@ class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
     deviation: float | None = None
     """Of its output over held-out data."""
     dead: float | None = None
+    """Units that are 0 for every example."""
     saturated: float | None = None
-    """Shares, from 0 to 1."""
+    """Values at the bounds of a tanh or a sigmoid."""
+    one_hot: float | None = None
+    """Of an attention's rows of softmax, those with nearly all their weight on one key. Shares, from 0 to 1."""
     weights: float | None = None
     gradients: float | None = None
     """Norms."""
@@ -129,6 +132,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """The harm is in the weights: a trial of the advice begins without them."""
     curve: str = ""
     """The metric on whose curve it can be seen."""
+    bars: dict[str, float] = {}
+    """What was measured by name, such as layers' addresses, where it is seen on no curve."""
 
 
 Rule = Callable[[Evidence], Diagnosis | None]

@@ -25,6 +25,7 @@ from dlplay.engine import hooks
 from dlplay.engine.means import counting, rows_of_units
 from dlplay.engine.task import Task
 from dlplay.engine.vocabulary import Vocabulary
+from dlplay.microscope.attention import AttentionRows
 
 TIMED = 3
 """Passes that are timed; the quickest counts."""
@@ -191,6 +192,8 @@ class Health:
     """Of every module, by its address."""
 
     activations: dict[str, Activations]
+    one_hot: dict[str, float]
+    """Of attention modules, the share of softmax rows with nearly all their weight on one key."""
     learning: dict[str, Learning]
     gradients_of: str
     """What the gradients are of, in words."""
@@ -199,8 +202,8 @@ class Health:
 def health(task: Task[Any]) -> Health:
     """As of now, over held-out data."""
     named = hooks.modules(task.models)
-    recorder = _Recorder(named, task.vocabulary())
-    with recorder:
+    recorder, attention = _Recorder(named, task.vocabulary()), AttentionRows(named)
+    with recorder, attention:
         if type(task).pass_through is Task.pass_through:
             values, name = held_out_values(task)
         else:
@@ -227,7 +230,7 @@ def health(task: Task[Any]) -> Health:
             learning[address] = Learning(
                 math.sqrt(sum(squares[p] for p in own)), _norm(own, of_gradients), _norm([p for p in own if squares[p] > 0], of_updates)
             )
-    return Health(recorder.found(), learning, words)
+    return Health(recorder.found(), attention.shares(), learning, words)
 
 
 def held_out_values(task: Task[Any]) -> tuple[Tensor | None, str]:

@@ -15,8 +15,8 @@ PANELS = (
         "Anatomy",
         "The model as it is built, module by module; with columns health, how they fare.",
         "Shapes, multiply-adds and time are those of one pass of held-out data; a module's own include its parts'. Health: a unit is dead "
-        "when it is 0 for every example; an update of about a thousandth of the weights is healthy; the effective rank is exp of the "
-        "entropy of the singular values (Roy and Vetterli, 2007).",
+        "when it is 0 for every example; a row of attention is one-hot when one key has more than .99 of its weight; an update of about a "
+        "thousandth of the weights is healthy; the effective rank is exp of the entropy of the singular values (Roy and Vetterli, 2007).",
         Anatomy,
         source=SOURCE,
     ),

@@ -42,7 +42,7 @@ def health_table(task: Task[Any]) -> Table:
         if not rank and matrices(module):
             rank = "too large"
         kind = type(module).__name__
-        rows.append([label(task, address), kind, *_activations(activations), *_learning(learning), rank])
+        rows.append([label(task, address), kind, *_activations(activations, found.one_hot.get(address)), *_learning(learning), rank])
     last = [found.learning[name].ratio for name in task.models if name in found.learning]
     ratios = [ratio for ratio in last if ratio is not None]
     return Table(
@@ -78,10 +78,12 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "" if shape is None else "x".join(map(str, shape)) or "1"
 
 
-def _activations(found: Activations | None) -> list[str]:
+def _activations(found: Activations | None, one_hot: float | None) -> list[str]:
     if found is None:
         return ["", "", ""]
-    if found.saturated is not None:
+    if one_hot is not None:
+        share = f"{100 * one_hot:.1f} % one-hot"
+    elif found.saturated is not None:
         share = f"{100 * found.saturated:.1f} % saturated"
     else:
         share = "" if found.dead is None else f"{100 * found.dead:.1f} % dead"

@@ -80,7 +80,7 @@ def buffer_too_small(evidence: Evidence) -> Diagnosis | None:
         source="Lin (1992), experience replay; Mnih et al. (2015): correlated samples; Zhang and Sutton (2017)",
         advice="a larger buffer: --buffer 50000",
         changes={"buffer": 50_000},
-        curve="episode_return",
+        curve="episode_length",
     )
 
 

@@ -1,0 +1,92 @@
+"""How much of the attention is saturated: rows of softmax with nearly all their weight on one key, whatever the model calls its parts.
+
+Softmaxes are watched as they are computed, in the modules that have attention heads; the fused kernel's, whose weights nobody sees, again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from dlplay.engine import hooks
+
+ONE_HOT = 0.99
+"""A row of softmax is saturated from this largest weight on: the trace of its derivative, 1 - sum of squares, is then below .02."""
+MASKED = -1e4
+"""Scores below it are those of keys that a query does not see."""
+MOST_SCORES = 1 << 22
+"""Of a call: where there are more, its first examples count."""
+
+
+class AttentionRows(TorchFunctionMode):
+    """Within it, how many rows of each attention's softmax are saturated. Rows of a query that sees a single key do not count."""
+
+    def __init__(self, named: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self._attentions = {module: address for address, module in named.items() if hooks.attention_of(module) is not None}
+        self._counts = {address: [0, 0] for address in self._attentions.values()}
+        self._running: list[nn.Module] = []
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> AttentionRows:
+        for module in self._attentions:
+            self._stack.callback(module.register_forward_pre_hook(self._begin).remove)
+            self._stack.callback(module.register_forward_hook(self._end).remove)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._stack.close()
+
+    def shares(self) -> dict[str, float]:
+        """The share of saturated rows, by the address of each attention that the data passed."""
+        return {address: saturated / rows for address, (rows, saturated) in self._counts.items() if rows}
+
+    def _begin(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._running.append(module)
+
+    def _end(self, module: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
+        self._running.pop()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if self._running:
+            if func is F.scaled_dot_product_attention:
+                self._count(scores(*args, **(kwargs or {})))
+            elif func in (torch.softmax, Tensor.softmax, F.softmax):
+                self._count(args[0])
+        return func(*args, **(kwargs or {}))
+
+    @torch.no_grad()
+    def _count(self, scores: Tensor) -> None:
+        """Scores (..., T, S)."""
+        kept = scores.detach()[: max(1, MOST_SCORES * len(scores) // max(1, scores.numel()))].float()
+        largest = 1 / (kept - kept.amax(dim=-1, keepdim=True)).exp().sum(dim=-1)
+        chooses = (kept > MASKED).sum(dim=-1) > 1
+        counts = self._counts[self._attentions[self._running[-1]]]
+        counts[0] += int(chooses.sum())
+        counts[1] += int(((largest > ONE_HOT) & chooses).sum())
+
+
+@torch.no_grad()
+def scores(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, **rest: Any
+) -> Tensor:
+    """What the fused kernel takes the softmax of, (B, H, T, S); of a long batch only of its first examples."""
+    each = math.prod(query.shape[1:-1]) * key.shape[-2]
+    first = max(1, MOST_SCORES // each)
+    query, key = query[:first].float(), key[:first].float()
+    found = query @ key.transpose(-2, -1) * (rest.get("scale") or 1 / math.sqrt(query.shape[-1]))
+    if is_causal:
+        found = found.masked_fill(torch.ones(found.shape[-2:], dtype=torch.bool, device=found.device).triu(1), -math.inf)
+    if attn_mask is not None:
+        mask = attn_mask[:first] if attn_mask.ndim == 4 and len(attn_mask) > 1 else attn_mask
+        found = found.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else found + mask
+    return found
