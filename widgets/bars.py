@@ -17,7 +17,7 @@ from textual.reactive import var
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
 from dlplay.widgets.drawing.surface import Surface
-from dlplay.widgets.drawing.text import aligned, fit, plain, width_of
+from dlplay.widgets.drawing.text import aligned, figure, fit, plain, width_of
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -117,7 +117,7 @@ class Bars(Surface):
         room = height - self._top
         self._seen = len(self.values) if len(self.values) <= room else max(1, room - 1)
         self._first = max(0, min(self._first, len(self.values) - self._seen))
-        figures = aligned(self.values, self._percent)
+        figures = self._figures()
         number = 2 if self.numbered else 0
         figure_width = max(len(f) for f in figures)
         room = width - figure_width - number
@@ -140,6 +140,13 @@ class Bars(Surface):
             words = out_of_sight(self._first, hidden)
             rows.append(status_row("", width, palette, words))
         return rows
+
+    def _figures(self) -> list[str]:
+        """Numbers of one column, unless that would make 0 of the small ones of a log scale."""
+        positive = [v for v in self.values if v > 0 and math.isfinite(v)]
+        if self._log and positive and max(positive) > 1000 * min(positive):
+            return [figure(v) for v in self.values]
+        return aligned(self.values, self._percent)
 
     def _bounds(self) -> tuple[float, float]:
         """The values at the left and right end of the bars; on a log scale, their decimal logarithms."""

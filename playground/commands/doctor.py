@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Annotated
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from cyclopts import Parameter
 
+from dlplay import architectures
 from dlplay.commands.parameters import AsJson, RunName, RunsDir, nearest
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory
 from dlplay.runs.console import print_line
+
+if TYPE_CHECKING:
+    from dlplay.doctor.examine import Examination
+    from dlplay.runs.history import History
+
+NARROW, WIDE = 40, 100
+"""Cells between which the width of the pictures lies."""
 
 
 def doctor(
@@ -26,20 +37,31 @@ def doctor(
     ] = None,
     steps: Annotated[int, Parameter(name="--steps", help="With --try: steps of each run; by default a quarter of the run's.")] = 0,
     as_json: AsJson = False,
+    svg: Annotated[Path | None, Parameter(name="--svg", help="Write what was found as a picture to this file as well.")] = None,
+    force: Annotated[bool, Parameter(name="--force", negative="", help="Replace the picture if it exists.")] = False,
     runs_dir: RunsDir = None,
 ) -> int:
     """Say what is wrong with a run, by what it recorded; with --try, prove the advice."""
-    from dlplay.doctor.examine import examine
+    from dlplay.doctor.examine import examine, recorded
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
     if not try_ and (rule or steps):
         raise SettingsError(f"--{'rule' if rule else 'steps'} goes with --try")
+    if force and svg is None:
+        raise SettingsError("--force is for the file of --svg", "force")
     found = examine(run)
+    history = recorded(run, architectures.card(found.architecture))
+    if svg is not None:
+        from dlplay.doctor import report
+        from dlplay.exports.target import staged
+
+        with staged(svg, folder=False, force=force) as draft:
+            draft.write_text(report.svg(found, history, WIDE), encoding="utf-8")
     if as_json and not try_:
         print_line(msgspec.json.encode(found).decode())
         return 0
     if not as_json:
-        _tell(found)
+        _tell(found, history)
     if not try_:
         return 0
     known = {diagnosis.name: diagnosis for diagnosis in found.diagnoses}
@@ -58,17 +80,14 @@ def doctor(
     return 0
 
 
-def _tell(found: object) -> None:
-    from dlplay.doctor.examine import Examination
+def _tell(found: Examination, history: History) -> None:
+    from dlplay.doctor import report
+    from dlplay.experiments.compare.picture import print_rows
 
-    assert isinstance(found, Examination)
-    if found.layers:
-        print_line(f"without its layers: {found.layers}")
-    if not found.diagnoses:
-        print_line(f"{found.run}: nothing is wrong by {len(found.rules)} rules, at step {found.step:,}")
+    width = min(max(shutil.get_terminal_size().columns, NARROW), WIDE)
+    for line in report.summary(found):
+        print_line(line)
     for diagnosis in found.diagnoses:
-        print_line(f"{diagnosis.title} ({diagnosis.name})")
-        print_line(f"  {diagnosis.found}")
-        print_line(f"  measured {diagnosis.number:.3g} against {diagnosis.bound:.3g}: {diagnosis.rule}")
-        print_line(f"  {diagnosis.source}")
-        print_line(f"  what helps: {diagnosis.advice}")
+        for line in report.words(diagnosis):
+            print_line(line)
+        print_rows(functools.partial(report.rows, diagnosis, history, width))

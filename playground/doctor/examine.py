@@ -62,8 +62,7 @@ def rules(card: Card) -> Sequence[Rule]:
 
 def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) -> Evidence:
     """From the run's journal."""
-    history = History(card.metric, card.better)
-    history.add(JournalReader(run.journal_path).read())
+    history = recorded(run, card)
     try:  # of an older version, or of anybody's making: every name is there, and every value can be
         settings = to_dict(make(card.settings, without_code(card.settings, history.settings or run.spec.settings), lenient=True))
     except SettingsError:
@@ -88,6 +87,13 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
         not_finite=failed is not None and "not a finite number" in failed.what,
         layers=tuple(layers),
     )
+
+
+def recorded(run: RunDirectory, card: Card) -> History:
+    """All that is in the run's journal."""
+    history = History(card.metric, card.better)
+    history.add(JournalReader(run.journal_path).read())
+    return history
 
 
 def _curves(series: Mapping[str, Series]) -> dict[str, Curve]:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.segment import Segment, Segments
-from rich.style import Style
 
 from dlplay.engine.settings import SettingsError
 from dlplay.experiments.compare import picture, report, sources
 from dlplay.experiments.compare.comparison import Comparison, compare
 from dlplay.experiments.compare.member import Axis, Measured, Member
 from dlplay.experiments.compare.statistics import METHODS, Difference
-from dlplay.runs.console import print_line, rich_console
-from dlplay.widgets.drawing.rows import Row
+from dlplay.runs.console import print_line
 
 NARROW, WIDE = 40, 160
 """Cells between which the width of the output lies."""
@@ -52,7 +47,7 @@ def run(
     elif as_csv:
         _print_csv(comparison)
     else:
-        _print_rows(comparison, axis, width)
+        picture.print_rows(lambda colours: report.rows(comparison, axis, width, colours))
     title = "dlplay compare " + " ".join(source.name for source in comparison.sources)
     return lambda: picture.svg(list(report.rows(comparison, axis, width, picture.colours(plain=False))), width, title)
 
@@ -138,19 +133,3 @@ def _csv_rows(comparison: Comparison) -> Iterator[list[str | int]]:
                 seconds = member.at(curve.steps, "seconds").tolist() if timed else [math.nan] * len(curve.steps)
                 for step, second, value in zip(curve.steps.tolist(), seconds, curve.values.tolist(), strict=True):
                     yield [member.name, metric.name, curve.kind, int(step), *("" if math.isnan(v) else repr(v) for v in (second, value))]
-
-
-def _print_rows(comparison: Comparison, axis: Axis, width: int) -> None:
-    """On a terminal in its colours, else as plain text."""
-    console = rich_console(highlight=False, markup=False) if sys.stdout.isatty() else None
-    plain = console is None or console.color_system is None or console.no_color or os.environ.get("TERM", "dumb") == "dumb"
-    for row in report.rows(comparison, axis, width, picture.colours(plain=plain)):
-        if plain or console is None:
-            print_line("".join(segment.text for segment in row).rstrip())
-        else:
-            console.print(Segments([*_without_background(row), Segment("\n")]), end="", soft_wrap=True)
-
-
-def _without_background(row: Row) -> Row:
-    """On the background that the terminal has."""
-    return [Segment(text, Style(color=style.color, bold=style.bold) if style else None) for text, style, _ in row]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import string
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from rich.console import Console
 from rich.segment import Segment, Segments
+from rich.style import Style
 from textual.strip import Strip
 
 from dlplay import widgets
@@ -16,6 +19,7 @@ from dlplay.engine.settings import fields
 from dlplay.experiments.compare.comparison import Comparison, Metric
 from dlplay.experiments.compare.member import Axis, Floats, Member, Source
 from dlplay.experiments.compare.spread import quartiles
+from dlplay.runs.console import print_line, rich_console
 from dlplay.widgets.charts.curves import smooth
 from dlplay.widgets.drawing.palette import MARKERS, Palette, palette
 from dlplay.widgets.drawing.rows import Row
@@ -61,6 +65,22 @@ def svg(rows: Sequence[Row], width: int, title: str) -> str:
     for row in rows:
         console.print(Segments([*row, Segment("\n")]), end="", soft_wrap=True)
     return console.export_svg(title=title)
+
+
+def print_rows(rows: Callable[[Palette], Iterable[Row]]) -> None:
+    """Rows in the colours of the terminal that they are printed on, else as plain text."""
+    console = rich_console(highlight=False, markup=False) if sys.stdout.isatty() else None
+    plain = console is None or console.color_system is None or console.no_color or os.environ.get("TERM", "dumb") == "dumb"
+    for row in rows(colours(plain=plain)):
+        if plain or console is None:
+            print_line("".join(segment.text for segment in row).rstrip())
+        else:
+            console.print(Segments([*_without_background(row), Segment("\n")]), end="", soft_wrap=True)
+
+
+def _without_background(row: Row) -> Row:
+    """On the background that the terminal has."""
+    return [Segment(text, Style(color=style.color, bold=style.bold) if style else None) for text, style, _ in row]
 
 
 def _curve(source: Source, metric: Metric, axis: Axis, position: int) -> widgets.Curve:

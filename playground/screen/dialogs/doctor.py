@@ -6,20 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from dlplay.doctor.report import drawing
 from dlplay.runs.history import History
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.run.answer import last_answer
-from dlplay.widgets import Curve, LineChart
-
-WIDE = 100
-"""A curve whose largest value is more than so many times its smallest is drawn on a log scale."""
+from dlplay.widgets import Bars
 
 
 async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
@@ -42,11 +39,12 @@ class DoctorDialog(Dialog[str | None]):
     DoctorDialog .dialog { width: 110; }
     DoctorDialog #diagnoses { height: auto; max-height: 32; }
     DoctorDialog LineChart { height: 9; margin: 0 2 1 2; }
+    DoctorDialog Bars { min-height: 1; margin: 0 2 1 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "try_it", "try it", show=False)]
 
     def __init__(self, found: Mapping[str, Any], history: History) -> None:
-        """`history` is that of the run, for the curve that each diagnosis can be seen on."""
+        """`history` is that of the run, for the curves on which diagnoses are seen."""
         super().__init__()
         self.found, self.history = found, history
         self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
@@ -64,22 +62,11 @@ class DoctorDialog(Dialog[str | None]):
                 measured = f"{diagnosis['number']:.3g} against {diagnosis['bound']:.3g}: {diagnosis['rule']} ({diagnosis['source']})"
                 lines = [diagnosis["found"], f"measured {measured}", f"what helps: {diagnosis['advice']}", ""]
                 yield Static(Content.assemble((diagnosis["title"], "bold $text-warning"), "\n", "\n".join(lines)), classes="dialog-text")
-                if (chart := self._picture(diagnosis["curve"])) is not None:
-                    yield chart
-
-    def _picture(self, metric: str) -> LineChart | None:
-        """The curve of a metric; None where the run has none that could be looked at."""
-        held_out = metric in self.history.held_out
-        series = (self.history.held_out if held_out else self.history.training).get(metric)
-        if series is None or len(series) < 2:
-            return None
-        chart = LineChart()
-        chart.can_focus = False
-        low, high = np.nanmin(series.y), np.nanmax(series.y)
-        chart.log_scale = bool(low > 0 and high > WIDE * low)
-        name = metric.replace("_", " ")
-        chart.show([Curve(name, series.x, series.y, colour="held_out" if held_out else "train", smoothed=not held_out)])
-        return chart
+                if (drawn := drawing(diagnosis["curve"], diagnosis["bars"], self.history)) is not None:
+                    drawn.can_focus = False
+                    if isinstance(drawn, Bars):
+                        drawn.styles.height = len(drawn.values)
+                    yield drawn
 
     def action_try_it(self) -> None:
         if self.tried is not None:
