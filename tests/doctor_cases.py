@@ -154,5 +154,6 @@ HEALTHY = [
     Case("seq2seq", {}),
     Case("transformer-xl", {}),
     Case("gpt", {}),
+    Case("bert", {}),
 ]
 """Presets, of their full length."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlplay.architectures.gpt.model import GPT, Attention
+from dlplay.doctor import rules
+from dlplay.doctor.examine import read_layers
 from dlplay.engine import hooks
+from dlplay.engine.diagnosis import Evidence
 from dlplay.engine.task import looking
 from dlplay.microscope import anatomy
 from dlplay.microscope.attention import AttentionRows
-from tests.conftest import Small
+from tests.conftest import Dlplay, Small
 from tests.test_anatomy import ask, rows, trained
 
 pytestmark = pytest.mark.usefixtures("as_before", "one_thread")
@@ -90,6 +94,31 @@ def test_every_transformer_tells_how_much_of_its_attention_is_saturated(small: S
     told = rows(ask(task, name, "anatomy", columns="health"))
     shown = [row["dead or saturated"] for row in told.values() if row["dead or saturated"].endswith("one-hot")]
     assert shown == [f"{100 * share:.1f} % one-hot" for share in steep.values()]
+
+
+SHIPPED = {
+    "gpt-reference": "gpt",
+    "gpt-induction": "gpt",
+    "bert-reference": "bert",
+    "seq2seq-reverse": "seq2seq",
+    "transformer-xl-recall": "transformer-xl",
+    "transformer-xl-reference": "transformer-xl",
+    "gan-transformers": "gan",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shipped", SHIPPED)
+def test_no_shipped_model_has_saturated_attention(dlplay: Dlplay, shipped: str) -> None:
+    question = ("--headless", "--from", shipped, "--panel", "anatomy", "--columns", "health", "--threads", "1", "--json")
+    told = dlplay(SHIPPED[shipped], *question)
+    assert (told.status, told.err) == (0, "")
+    layers = read_layers(json.loads(told.out))
+    found = [layer.one_hot for layer in layers if layer.one_hot is not None]
+    assert len(found) >= 2
+    assert max(found) < 0.3
+    evidence = Evidence(settings={}, step=1000, layers=tuple(layers))
+    assert rules.saturated_softmax(evidence) is None
 
 
 def test_a_long_batch_is_measured_on_its_first_examples(monkeypatch: pytest.MonkeyPatch) -> None:

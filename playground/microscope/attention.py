@@ -39,11 +39,11 @@ class AttentionRows(TorchFunctionMode):
         for module in self._attentions:
             self._stack.callback(module.register_forward_pre_hook(self._begin).remove)
             self._stack.callback(module.register_forward_hook(self._end).remove)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._stack.close()
 
     def shares(self) -> dict[str, float]:
