@@ -234,13 +234,14 @@ def run(dlplay: Dlplay, folder: Path, **settings: Any) -> None:
     assert ended.err == ""
 
 
+@pytest.mark.timeout(700)
 def test_a_run_that_failed_is_examined_and_its_advice_is_tried(dlplay: Dlplay, tmp_path: Path) -> None:
     run(dlplay, tmp_path, norm="none", optimizer="sgd", lr=10.0, schedule="constant", steps=120)
     told = dlplay("doctor", "mine", "--runs-dir", str(tmp_path))
     assert (told.status, told.err) == (0, "")
     assert "what helps: a tenth of the learning rate: --lr 1" in told.out
     assert "measured" in told.out
-    tried = dlplay("doctor", "mine", "--try", "--steps", "30", "--json", "--runs-dir", str(tmp_path))
+    tried = dlplay.start("doctor", "mine", "--try", "--steps", "30", "--json", "--runs-dir", str(tmp_path)).wait(500)  # six runs
     assert (tried.status, tried.err) == (0, "")
     answer = json.loads(tried.out)
     assert answer["trial"]["seeds"] == [0, 1, 2]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from dlplay import architectures
 from dlplay.commands.parameters import AsJson, RunName, RunsDir, nearest
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory
@@ -42,6 +41,7 @@ def doctor(
     runs_dir: RunsDir = None,
 ) -> int:
     """Say what is wrong with a run, by what it recorded; with --try, prove the advice."""
+    from dlplay import architectures
     from dlplay.doctor.examine import examine, recorded
 
     run = directory.find(directory.default_runs_dir(runs_dir), name)
