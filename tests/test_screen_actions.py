@@ -151,7 +151,7 @@ class Examined(App[None]):
         self.history = History()
         self.history.add([Stepped(step=3, first=1, metrics={"loss": [1.0, 2.0, 4.0]}, seconds=1.0)])
         diagnosis = {"name": "x", "title": "It rises", "found": "from 1 to 4", "number": 4, "bound": 1, "rule": "r", "source": "s"}
-        diagnosis |= {"advice": "less", "changes": {}, "curve": curve}
+        diagnosis |= {"advice": "less", "changes": {}, "curve": curve, "bars": {}}
         self.found = {"run": "one", "step": 3, "diagnoses": [diagnosis], "rules": ["x"], "layers": ""}
 
     def on_mount(self) -> None:
