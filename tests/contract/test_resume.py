@@ -25,7 +25,7 @@ from tests.runs import EVERY, Following, attached, begin, caught_saving, curves,
 ARCHITECTURES = list(architectures.cards())
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_run_killed_again_and_again_ends_as_one_that_never_was(
     name: str, kills: int, small: Small, dlplay: Dlplay, tmp_path: Path
