@@ -243,6 +243,27 @@ def test_a_watched_panel_comes_along_with_an_answer_as_of_the_same_step() -> Non
     assert [type(event).__name__ for _, event in sent] == ["Answered"], "one for other options would not belong to the answer"
 
 
+def test_an_episode_that_is_watched_changes_a_panel_no_more_often_than_asked_for_while_nothing_trains() -> None:
+    settings, memory = ToySettings(), Memory()
+    task = ToyTask(settings, prepare(settings))
+    panels = panel_server.PanelServer(card, task, memory)
+    panels.handle(1, cmd.Watch(id=7, rate=0.1, views=[cmd.View("weights")]))
+
+    def shown() -> int:
+        while panels.behind:
+            panels.serve(time.perf_counter(), idle=True)
+        return len(memory.live)
+
+    assert shown() == 1
+    for steps in range(1, 6):
+        panels._changes["weights"] = steps
+        assert shown() == 1
+    panels._watched[0].soonest = 0.0  # ten seconds later
+    assert shown() == 2, "the latest one is shown"
+    task.step = 6
+    assert shown() == 3, "looking back at another step is answered at once"
+
+
 def test_a_live_setting_changes_at_the_next_step_and_is_saved_at_once() -> None:
     memory = Memory(
         {11: [cmd.Set(id=1, field="lr", value="0.2"), cmd.Set(id=2, field="width", value=2), cmd.Set(id=3, field="lr", value=-1)]}

@@ -64,6 +64,9 @@ class WatchedPanel:
     interval: float
     """Least seconds between two updates."""
     due: float = 0.0
+    """While training: when its share of the time is there again."""
+    soonest: float = 0.0
+    """When `interval` is over."""
     shown: tuple[int, ...] = ()
     """Version that was shown last (see `PanelServer._version`)."""
 
@@ -269,7 +272,8 @@ class PanelServer:
     def serve(self, now: float, *, idle: bool = False) -> None:
         """Perform one queued action, or update the watched panel that has waited longest, if one is due at `now` (`perf_counter` clock).
 
-        One at a time, so that no training step waits for more than one. `idle`: nothing trains, so whatever is out of date is due.
+        One at a time, so that no training step waits for more than one. `idle`: nothing trains, so what another step has changed is due,
+        and what actions have changed, such as those of an episode that is watched, as often as the client asked for.
         """
         if idle and self.answer(idle=True):
             return
@@ -282,7 +286,7 @@ class PanelServer:
             return
         clients = self.server.clients
         self._watched = [item for item in self._watched if item.client in clients]
-        due = [item for item in self._watched if (idle or item.due <= now) and item.shown != self._version(item.panel)]
+        due = [item for item in self._watched if self._is_due(item, now, idle)]
         if not due:
             return
         item = min(due, key=lambda item: item.due)
@@ -293,7 +297,7 @@ class PanelServer:
 
     def _show(self, item: WatchedPanel) -> None:
         """Send a watched panel as it is now."""
-        item.shown = self._version(item.panel)
+        item.shown, item.soonest = self._version(item.panel), time.perf_counter() + item.interval
         try:
             panel = self._panel(item.panel, item.options)
             event: LiveEvent = Shown(step=self.task.step, time=time.time(), view=item.view, watch=item.watch, panel=panel)
@@ -303,11 +307,19 @@ class PanelServer:
 
     @property
     def behind(self) -> bool:
-        """Whether somebody waits for an answer, an action is queued, or a watched panel is out of date."""
-        return bool(self._asked or self._queue) or any(item.shown != self._version(item.panel) for item in self._watched)
+        """Whether, while nothing trains, somebody waits for an answer, an action is queued, or a watched panel is due."""
+        now = time.perf_counter()
+        return bool(self._asked or self._queue) or any(self._is_due(item, now, idle=True) for item in self._watched)
+
+    def _is_due(self, item: WatchedPanel, now: float, idle: bool) -> bool:
+        version = self._version(item.panel)
+        if item.shown == version:
+            return False
+        by_actions_alone = item.shown[:-1] == version[:-1]
+        return (item.soonest <= now or not by_actions_alone) if idle else item.due <= now
 
     def _version(self, panel: str) -> tuple[int, ...]:
-        """Another one whenever the panel may look different."""
+        """Another one whenever the panel may look different; the last number is that of the actions that changed nothing else."""
         return self.task.step, self._lasting_actions, self._changes.get(panel, 0)
 
     # --- replies ------------------------------------------------------------------------------------------------------------------
