@@ -126,6 +126,19 @@ async def test_the_cursor_stands_on_the_picture_of_a_plane() -> None:
             plane.show_picture(np.ones(3))
 
 
+@pytest.mark.parametrize(
+    ("width", "said"), [(44, "Latent grid: KL up to 0.15 nats, -3 to 3"), (30, "KL up to 0.15 nats, -3 to 3"), (20, "KL up to 0.15 nats")]
+)
+async def test_what_the_colours_of_a_plane_mean_is_said_above_it(width: int, said: str) -> None:
+    plane = Plane((-3, 3, -3, 3))
+    async with Stage(plane).run_test(size=(width, 14)):
+        plane.set_heading("Latent grid")
+        plane.show_picture(np.ones((3, 3)), "KL up to 0.15 nats")
+        assert text(plane)[0].strip() == said
+        plane.show_picture(np.ones((3, 3)))
+        assert text(plane)[0].strip() in ("Latent grid -3 to 3", "-3 to 3")
+
+
 async def test_the_eraser_takes_away_from_the_picture_behind_and_the_pen_begins_anew() -> None:
     pad = PixelPad(8, 8)
     async with Stage(pad).run_test(size=(20, 6)) as pilot:

@@ -70,6 +70,7 @@ class Plane(Surface):
         self._dragging = False
         self._area = (1, 1)  # rows and columns
         self._picture: NDArray[np.float64] | None = None
+        self._meaning = ""
         self._levels: NDArray[np.intp] = np.zeros((1, 1), np.intp)
 
     @property
@@ -84,11 +85,12 @@ class Plane(Surface):
         self.x, self.y = min(max(x, left), right), min(max(y, bottom), top)
         self.repaint()
 
-    def show_picture(self, values: NDArray[np.float64] | None) -> None:
-        """Numbers (rows, columns), top row first, that are painted over the whole plane; None: its axes alone. Raises `ValueError`."""
+    def show_picture(self, values: NDArray[np.float64] | None, meaning: str = "") -> None:
+        """Numbers (rows, columns), top row first, that are painted over the whole plane; None: its axes alone. `meaning`: what the colours
+        stand for, which is said above the plane. Raises `ValueError`."""
         if values is not None and (values.ndim != 2 or not values.size):
             raise ValueError(f"a picture of the plane is (rows, columns), not {values.shape}")
-        self._picture = values
+        self._picture, self._meaning = values, plain(meaning)
         self.repaint()
 
     def set_titles(self, across: str, up: str) -> None:
@@ -107,11 +109,13 @@ class Plane(Surface):
         return [[Segment(fit(self._scale(width), width), palette.style("muted"))], *painted] if self._top else painted
 
     def _scale(self, width: int) -> str:
-        """The heading and the bounds, the bounds alone where there is no room for both."""
+        """The heading, what the colours mean, and the bounds; where there is no room for all, what matters most of it."""
         left, right, bottom, top = (f"{end:g}" for end in self.bounds)
         scale = f"{left} to {right}" if (left, right) == (bottom, top) else f"{left} to {right}, {bottom} to {top}"
-        both = f"{self._heading} {scale}"
-        return both if len(both) <= width else scale
+        said = [f"{self._heading} {scale}", scale]
+        if self._meaning:
+            said = [f"{self._heading}: {self._meaning}, {scale}", f"{self._meaning}, {scale}", self._meaning]
+        return next((words for words in said if len(words) <= width), said[-1])
 
     def _plane(self, width: int, height: int, palette: Palette) -> list[Row]:
         rows = height - 1 if height > 2 else height

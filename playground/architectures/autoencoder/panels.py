@@ -314,7 +314,7 @@ class AutoencoderPanels:
 
     def feature_effect(self, options: FeatureEffect) -> Bars:
         """Only for activations."""
-        return nothing("only features of activations can be clamped in a language model; choose --preset activations")
+        return nothing("of activations alone; choose --preset activations")
 
     # --- inputs and codes ---------------------------------------------------------------------------------------------------------
 

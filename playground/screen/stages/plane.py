@@ -143,7 +143,7 @@ class PlaneStage(ActionStage):
         if self._numbers != isinstance(panel, HeatMap):
             self._numbers = not self._numbers
             self.ask_question()
-        self._plane.show_picture(picture_of(panel))
+        self._plane.show_picture(picture_of(panel), panel.figure if isinstance(panel, HeatMap) else "")
         if isinstance(panel, (HeatMap, ImageGrid)) and panel.column_title and panel.row_title:
             self._plane.set_titles(panel.column_title, panel.row_title)
 

@@ -10,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from dlplay.architectures.autoencoder.panels import REACH, AutoencoderPanels, grid, nothing
+from dlplay.architectures.autoencoder.panels import AutoencoderPanels, grid, nothing
 from dlplay.architectures.autoencoder.settings import (
     CodeScatter,
     FeatureEffect,
@@ -102,15 +102,17 @@ class ActivationPanels(AutoencoderPanels):
         def clamped(code: Tensor) -> Tensor:
             return code.index_fill(-1, torch.tensor([feature], device=code.device), options.value)
 
-        return self._beside(options.prompt, clamped, f"feature {feature} = {options.value:g} at every word")
+        shown = self._beside(options.prompt, clamped)
+        words = f"feature {feature} = {options.value:g} at every word"
+        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, shown.caption])))
 
     def decoded(self, options: LatentPoint) -> Bars:
         """The next word where the cursor sets two features of the last word of a held-out text."""
         self._held_out(options.image)
         plane, point = self._plane(options), torch.tensor([parse_point(options.place)])
         text = self.activations.before(options.image, READ)
-        words = f"{plane.words()}, of the last word of: … {self.activations.before(options.image)}"
-        return self._beside(text, lambda code: plane.with_last(code, point), words)
+        shown = self._beside(text, lambda code: plane.with_last(code, point))
+        return msgspec.structs.replace(shown, caption=f"{plane.words()}; next word after: … {self.activations.before(options.image)}")
 
     def latent_grid(self, options: LatentGrid) -> HeatMap:
         """How far the next word's distribution is from the language model's own where two features of the last word are on a regular
@@ -133,19 +135,18 @@ class ActivationPanels(AutoencoderPanels):
             row_title=f"unit {plane.axes[1]}",
             column_title=f"unit {plane.axes[0]}",
             low=0.0,
-            figure=f"up to {values.max().item():.2f} nats",
-            caption=f"divergence from its own next word; {plane.words()}, ±{REACH:g} standard deviations",
+            figure=f"KL up to {values.max().item():.2f} nats",
+            caption=f"divergence from its own next word; {plane.words()}",
         )
 
-    def _beside(self, prompt: str, change: Change, words: str) -> Bars:
+    def _beside(self, prompt: str, change: Change) -> Bars:
         """The next word after a prompt with a `change` of the codes (1, T, k), beside the one without. Interventions on the code's
         activation function are changes as well."""
-
         before = self.activations.answer(NextWord(prompt=prompt, top_k=KNOWN))
         after = self.activations.answer(NextWord(prompt=prompt), self._changing(change))
         shown = beside(before, after, 1)
         assert isinstance(shown, Bars)
-        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, after.caption])))
+        return msgspec.structs.replace(shown, caption=after.caption)
 
     def _changing(self, change: Change) -> Change:
         """The change of the vectors (B, T, C) that one of their codes (B, T, k) makes; what the code leaves out stays as it is."""
