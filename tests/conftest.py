@@ -40,6 +40,8 @@ launcher._surroundings = _surroundings
 
 Small = Callable[[str], dict[str, Any]]
 """Small settings of an architecture, by its name."""
+Build = Callable[..., Any]
+"""A task with such settings, and with others that are named."""
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
@@ -82,6 +84,21 @@ def own_words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(own_words: Path) -> Small:
     """Small settings of an architecture, by its name."""
     return lambda name: {key: str(own_words) if value == "{text}" else value for key, value in facts(name).small.items()}
+
+
+@pytest.fixture
+def build(small: Small) -> Build:
+    """Makes a task of an architecture, by its name and the settings that are to differ from the small ones."""
+    from dlplay import architectures  # and torch with the task: most tests need neither
+    from dlplay.engine.device import prepare
+    from dlplay.engine.settings import make
+
+    def build(name: str, **values: Any) -> Any:
+        card = architectures.card(name)
+        settings = make(card.settings, small(name) | {"device": "cpu", "steps": 100} | values)
+        return card.load_task()(settings, prepare(settings), None)
+
+    return build
 
 
 def flags(values: dict[str, Any]) -> list[str]:

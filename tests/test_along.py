@@ -22,11 +22,12 @@ from dlplay import architectures
 from dlplay.checkpoints import store
 from dlplay.checkpoints.history import MOST, REACH, History, finest, following, kept, within
 from dlplay.engine.events import Saved, Warned
+from dlplay.engine.recorder import Progress
 from dlplay.engine.settings import make, to_dict
 from dlplay.runs import directory, process
 from dlplay.runs.console import PlainLines
 from dlplay.runs.directory import RunDirectory
-from tests.conftest import ROOT, Dlplay, Small, wait_until
+from tests.conftest import ROOT, Build, Dlplay, Small, wait_until
 from tests.runs import Following, begin, curves, resume, same, weights
 from tests.test_checkpoints import die_at, small_disk
 
@@ -299,3 +300,19 @@ def test_killed_ten_times_in_the_midst_of_the_thinning_a_run_ends_as_one_that_ne
     assert run.history.steps() == calm.history.steps() == sorted(kept(steps, MOST))
     assert same(weights(calm)[1], weights(run)[1])
     assert curves(run) == curves(calm)
+
+
+def test_a_model_that_is_too_large_for_any_is_told_of_and_never_copied(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build("gpt", width=256, layers=4)
+    taken = sum(weight.nbytes for weight in task.weights().values())
+    monkeypatch.setattr(process, "LIMIT", taken - 1)
+    unused: Any = None
+    writer = process.Writer(unused, unused, unused, architectures.card("gpt"), task, Progress(), {})
+    monkeypatch.setattr(process.Writer, "_copy", unused)  # would fail
+    size, write = writer.snapshot()
+    assert size == 0
+    megabytes = f"{taken / 1e6:,.0f} MB"
+    assert write() == f"its weights take {megabytes}, and all checkpoints along the way together {megabytes} at most"
+    monkeypatch.setattr(process, "LIMIT", taken)
+    with pytest.raises(TypeError, match="not callable"):
+        writer.snapshot()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,18 @@ from dlplay import architectures
 from dlplay.architectures.seq2seq.model import PAD, Seq2Seq
 from dlplay.architectures.seq2seq.problems.batches import make_batch
 from dlplay.engine import hooks
-from dlplay.engine.device import prepare
 from dlplay.engine.hooks import find, recorded
 from dlplay.engine.interventions import parse
 from dlplay.engine.means import MeanActivations
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Table
-from dlplay.engine.settings import make
 from dlplay.engine.task import Task, looking
 from dlplay.microscope.anatomy import health
 from dlplay.parts.head_table import first_order_costs
 from dlplay.parts.held_out import WINDOWS
-from tests.conftest import Small
+from tests.conftest import Build
 
 pytestmark = pytest.mark.usefixtures("as_before")
-
-Build = Callable[..., Task[Any]]
-
-
-@pytest.fixture
-def build(small: Small) -> Build:
-    def build(name: str, **values: Any) -> Task[Any]:
-        card = architectures.card(name)
-        settings = make(card.settings, small(name) | {"device": "cpu", "steps": 100} | values)
-        return card.load_task()(settings, prepare(settings), None)
-
-    return build
 
 
 def passes(task: Task[Any], address: str) -> list[Tensor]:

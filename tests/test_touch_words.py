@@ -12,30 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from dlplay import architectures
-from dlplay.engine.device import prepare
 from dlplay.engine.interventions import parse
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Table
-from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Task, looking
-from tests.conftest import Small
+from tests.conftest import Build
 from tests.contract.test_task import step
 
 pytestmark = pytest.mark.usefixtures("as_before")
 
-Build = Callable[..., Task[Any]]
-
 ROOMS = ("recurrent", "seq2seq", "gpt", "bert", "transformer-xl")
-
-
-@pytest.fixture
-def build(small: Small) -> Build:
-    def build(room: str, **values: Any) -> Task[Any]:
-        card = architectures.card(room)
-        settings = make(card.settings, small(room) | {"device": "cpu", "steps": 100} | values)
-        return card.load_task()(settings, prepare(settings), None)
-
-    return build
 
 
 @pytest.fixture(params=ROOMS)

@@ -209,7 +209,10 @@ class Recorder:
             _, written = self._kept.popleft()
             before, self._refused = self._refused, written.result()
             if self._refused and not before:
-                what, remedy = "a checkpoint could not be kept along the way", "training goes on without it, and keeps the next one"
+                what, remedy = (
+                    "a checkpoint could not be kept along the way",
+                    "training goes on without it, and keeps the next one that it can",
+                )
                 self.record(Warned(step=self.task.step, time=time.time(), what=what, why=self._refused, remedy=remedy))
 
     # --- training metrics ---------------------------------------------------------------------------------------------------------

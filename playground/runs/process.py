@@ -20,7 +20,7 @@ import torch
 from dlplay import architectures
 from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
-from dlplay.checkpoints.history import History, following
+from dlplay.checkpoints.history import LIMIT, History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import device as devices
 from dlplay.engine import precision
@@ -181,6 +181,9 @@ class Writer:
         return following(self.task.step, self.task.settings.history)
 
     def snapshot(self) -> Copy:
+        if (size := sum(tensor.nbytes for tensor in self.task.weights().values())) > LIMIT:
+            why = f"its weights take {size / 1e6:,.0f} MB, and all checkpoints along the way together {LIMIT / 1e6:,.0f} MB at most"
+            return Copy(0, lambda: why)
         step, weights, state, meta = self._copy()
         count = self.task.settings.history
 

@@ -189,7 +189,7 @@ class AutoencoderPanels:
             explained = (singular[:2].square().sum() / singular.square().sum().clamp(min=1e-30)).item()
             titles, figure = ("component 1", "component 2"), f"{100 * explained:.0f} % of the variance"
         else:
-            axes = self._axes(options, codes)
+            axes = self._axes(options)
             points, titles, figure = codes[:, list(axes)], (f"unit {axes[0]}", f"unit {axes[1]}"), f"{codes.shape[1]} units"
         count = len(self.data.test_images)
         first = f"the first {MOST:,} of " if count > MOST else ""
@@ -344,19 +344,19 @@ class AutoencoderPanels:
         """Codes (n, k) of the first held-out images."""
         return self.model.encode(self.task.scaled(self.task.test_images[:MOST])).mean
 
-    def _axes(self, options: PlaneOfUnits, codes: Tensor) -> tuple[int, int]:
+    def _axes(self, options: PlaneOfUnits) -> tuple[int, int]:
         last = self.settings.latent - 1
-        first, second = self._default_axes(codes)
+        first, second = self._default_axes()
         x, y = (own if own >= 0 else auto for own, auto in ((options.x_axis, first), (options.y_axis, second)))
         return min(x, last), min(y, last)
 
-    def _default_axes(self, codes: Tensor) -> tuple[int, int]:
+    def _default_axes(self) -> tuple[int, int]:
         return 0, 1
 
     def _plane(self, options: PlaneOfUnits) -> Plane:
         code = self.model.encode(self._held_out(options.image)).mean[0]
         codes = self._codes()
-        return Plane(code, self._axes(options, codes), codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6), codes)
+        return Plane(code, self._axes(options), codes.mean(0), codes.std(0, correction=0).clamp(min=1e-6), codes)
 
     def _point_labels(self, points: Tensor, image: int) -> list[str]:
         """Labels of points (n, 2): the class's name for the one nearest to the centre of each class, and the selected image's."""

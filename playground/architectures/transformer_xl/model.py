@@ -124,9 +124,8 @@ class Block(nn.Module):
         self.memory = nn.Identity()  # the memory passes it, so that it can be looked at and touched
 
     def _normalised(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        context = self.norm_1(
-            torch.cat([self.memory(memory), x], dim=1)
-        )  # (B, S, C): the memory holds inputs of the block, before this norm
+        inputs = torch.cat([self.memory(memory), x], dim=1)  # (B, S, C): the memory holds what came into the block, before this norm
+        context = self.norm_1(inputs)
         return context[:, memory.shape[1] :], context
 
     def forward(self, x: Tensor, memory: Tensor, R: Tensor, mask: Tensor) -> Tensor:  # noqa: N803

@@ -161,7 +161,7 @@ class ActivationPanels(AutoencoderPanels):
 
         return changed
 
-    def _default_axes(self, codes: Tensor) -> tuple[int, int]:
+    def _default_axes(self) -> tuple[int, int]:
         order: list[int] = self._held_out_code().mean(0).argsort(descending=True)[:2].tolist()
         return order[0], order[-1]
 
