@@ -78,8 +78,14 @@ class MainScreen(Steady, Screen[None]):
     """The one under all dialogs."""
 
 
+QUIT = Binding("ctrl+q,f10", "app.quit", "quit", show=False, priority=True)
+"""The keys that quit from everywhere: the app's own bindings end at a modal screen."""
+
+
 class Modal(Steady, ModalScreen[R]):
     """A screen that covers the tab until it is dismissed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [QUIT]
 
 
 class Dialog(Modal[R]):

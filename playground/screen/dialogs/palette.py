@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import BindingType
 from textual.command import CommandList, CommandPalette
 from textual.widgets import OptionList
 
-from dlplay.screen.dialogs.dialog import Steady
+from dlplay.screen.dialogs.dialog import QUIT, Steady
 
 
 class Options(OptionList):
@@ -22,6 +25,8 @@ class Options(OptionList):
 
 class Palette(Steady, CommandPalette):
     """The command palette."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [QUIT]
 
     def _action_command_list(self, action: str) -> None:
         if self.query_one(CommandList).size.height:

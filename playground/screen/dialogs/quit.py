@@ -19,6 +19,7 @@ class QuitDialog(Dialog[Literal["keep", "stop"] | None]):
         Binding("k", "keep", "keep", show=False),
         Binding("s", "stop", "stop", show=False),
         Binding("q", "cancel", "cancel", show=False),
+        Binding("ctrl+q,f10", "cancel", "cancel", show=False, priority=True),
     ]
     heading = "Quit dlplay"
 

@@ -63,7 +63,7 @@ class TouchDialog(Dialog[None]):
         super().__init__()
         self._touches, self._address = touches, address
         self._ask, self._changed, self._train_with, self._saved = ask, changed, train_with, saved
-        self._line = LineInput(address, placeholder="blocks.0.feed_forward[17]=0", select_on_focus=False, compact=True)
+        self._line = LineInput(address, placeholder="a part, as the panel Anatomy lists them, and =0", select_on_focus=False, compact=True)
         self._table = TableView(empty="no interventions: the model is as it was trained")
         self._words = Static(id="touch-words")
 
