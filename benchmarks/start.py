@@ -25,7 +25,7 @@ def measure(effort: Effort) -> list[Line]:
     candidates = {"help": wait_for_help, "Python alone": wait_for_python, "first paint": first_paint}
     candidates |= {f"panels of {name}": functools.partial(panels, name) for name in LIVING}
     found = alternate(candidates, 2 * effort.rounds)
-    bounds = {"help": 0.25, "first paint": 0.6}
+    bounds = {"help": 0.25, "first paint": 0.4}
     return [
         Line(what, statistics.median(times), "s", bounds.get(what, 3.0 if what.startswith("panels") else None), "most", spread(times))
         for what, times in found.items()
@@ -50,11 +50,11 @@ def _wait_for(command: list[str]) -> float:
 
 def first_paint() -> float:
     """From start to the first words on the screen."""
-    with tempfile.TemporaryDirectory() as folder, terminal("--runs-dir", folder) as screen:
+    with tempfile.TemporaryDirectory() as folder, terminal(home=folder) as screen:
         return screen.wait_for(FIRST_PAINT)
 
 
 def panels(name: str) -> float:
     """From start to the first panel that the process behind the tab answered with, all of it started cold."""
-    with tempfile.TemporaryDirectory() as folder, terminal(name, "--runs-dir", folder) as screen:
+    with tempfile.TemporaryDirectory() as folder, terminal(name, home=folder) as screen:
         return screen.wait_for(LIVING[name])

@@ -50,8 +50,10 @@ class Drawn:
 class Terminal:
     """`dlplay ARGUMENTS` in a terminal of `SIZE`; nothing is drawn but for `wait_for`, so that the measuring takes no core."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], home: str = "") -> None:
+        """`home`: the folder that its data and its configuration lie in, instead of the person's own."""
         outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}  # another terminal's size
+        outer |= {name: home for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME") if home}
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
         self.began = time.perf_counter()
@@ -122,9 +124,9 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(*arguments: str) -> Iterator[Terminal]:
+def terminal(*arguments: str, home: str = "") -> Iterator[Terminal]:
     """A `Terminal`, closed at the end."""
-    opened = Terminal(arguments)
+    opened = Terminal(arguments, home)
     try:
         yield opened
     finally:

@@ -233,6 +233,7 @@ def _modules() -> list[str]:
         "sklearn.svm",
         "sklearn.datasets",
         "dlplay.cli",
+        "dlplay.commands.grammar",
         "dlplay.runs.process",
         "dlplay.runs.ask",
         *tasks,

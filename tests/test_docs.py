@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlplay import cli
-from dlplay.commands import runs, screen, training
+from dlplay.commands import grammar, runs, training
 from dlplay.experiments import seeds
 from dlplay.experiments.sweep import commands
 from dlplay.runs import ask, check, panel_text
@@ -79,7 +79,7 @@ def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytes
     """All but the training, the model's answer and the screen."""
     for module in (training, runs):
         monkeypatch.setattr(module, "train", lambda *_, **__: 0)
-    for module in (training, runs, screen):
+    for module in (cli, grammar, training, runs):
         monkeypatch.setattr(module, "open_screen", lambda **_: 0)
     monkeypatch.setattr(seeds, "train", lambda *_: 0)
     monkeypatch.setattr(ask, "answer", lambda *_: None)

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from textual.app import App
 
 from dlplay import architectures, cli
-from dlplay.commands import runs, screen, training
+from dlplay.commands import grammar, runs, training
 from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
@@ -191,7 +191,7 @@ def test_a_terminal_is_sent_nothing_else(
 
 def test_the_flag_goes_to_what_opens_a_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[bool] = []
-    for module in (screen, training, runs):
+    for module in (grammar, training, runs):
         monkeypatch.setattr(module, "open_screen", lambda **given: asked.append(given.get("plain", False)) or 0)
     directory.create(tmp_path, "gpt", to_dict(architectures.card("gpt").settings()), name="gpt-1")
     where = ["--runs-dir", str(tmp_path)]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from dlplay.commands.parameters import AsJson, RunName, RunsDir, nearest
+from dlplay.commands.parameters import AsJson, RunName, RunsDir
+from dlplay.engine.errors import nearest
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory
 from dlplay.runs.console import print_line

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dlplay.commands.parameters import nearest
 from dlplay.engine.card import Card
+from dlplay.engine.errors import nearest
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, field, fields, parse_until, read_file
 from dlplay.runs.console import print_line

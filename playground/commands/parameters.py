@@ -1,4 +1,4 @@
-"""Flags that several commands share, the exit statuses of all of them, and how they refuse."""
+"""Flags that several commands share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-
-from dlplay.engine.errors import nearest as nearest
-from dlplay.engine.printable import without_address
-from dlplay.runs.console import print_line
-
-USAGE, HELD, DISK_FULL, INTERRUPTED = 2, 3, 4, 130
 
 RunsDir = Annotated[Path | None, Parameter(name="--runs-dir", help="Folder that holds the runs; by default the platform's data folder.")]
 Rooms = Annotated[Path | None, Parameter(name="--rooms", help="Folder with rooms of your own, each a tab; goes with every command.")]
@@ -41,9 +35,3 @@ Precision = Annotated[
     ),
 ]
 Until = Annotated[str | None, Parameter(name="--until", help="Train until this holds instead, such as test_accuracy>=0.99.")]
-
-
-def refuse(words: str, status: int) -> int:
-    """Say in one line on standard error why a command is not carried out; returns its exit status."""
-    print_line(f"dlplay: {without_address(words)}", error=True)
-    return status

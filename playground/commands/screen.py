@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlplay import architectures
-from dlplay.commands.parameters import USAGE, Ascii, Rooms, RunsDir, refuse
-from dlplay.runs import directory
+from dlplay.commands.refusal import USAGE, refuse
 from dlplay.web import DRIVER
 
 if TYPE_CHECKING:  # with it come the widgets, and textual with them: the help needs neither
@@ -19,11 +18,6 @@ if TYPE_CHECKING:  # with it come the widgets, and textual with them: the help n
 
 _checked: list[bool] | None = None
 """Where it is told that a screen would be opened, while command lines are only checked."""
-
-
-def playground(*, runs_dir: RunsDir = None, rooms: Rooms = None, ascii_: Ascii = False) -> int:
-    """Open the playground."""
-    return open_screen(tab=None, runs_dir=directory.default_runs_dir(runs_dir), plain=ascii_)
 
 
 def open_screen(*, tab: str | None, runs_dir: Path, plain: bool = False, **wishes: Any) -> int:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from dlplay import architectures
 from dlplay.commands import screen
-from dlplay.commands.parameters import nearest
+from dlplay.engine.errors import nearest
 from dlplay.engine.settings import SettingsError
 
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dlplay.commands.given import absolute, check_until, from_checkpoint, path, settings_given, tell_unused, typed
-from dlplay.commands.parameters import (
-    nearest,
-)
 from dlplay.commands.screen import open_screen
 from dlplay.engine.card import Card
+from dlplay.engine.errors import nearest
 from dlplay.engine.interventions import written
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, fields, make, parse, to_dict
