@@ -53,6 +53,8 @@ class Started(Event, frozen=True, kw_only=True):
     """The device in words, such as NVIDIA H200."""
     precision: str = "float32"
     """How training rounds: float32, tf32 or bf16."""
+    compiled: bool = False
+    """Whether training steps are compiled."""
     threads: int
     parameters: int
     """Trainable parameters of all models together."""

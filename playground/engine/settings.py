@@ -128,6 +128,10 @@ class Settings(Options):
     accumulate: Annotated[int, Meta(ge=1, le=1024, extra={"unit": "batches"})] = 1
     """Batches whose gradients make one update: the same as one batch that many times as large, in the memory of one."""
 
+    compile: bool = False
+    """Compile the passes of training steps (torch.compile): fewer and larger kernels, after a warm-up of seconds to a minute. Needs a
+    C++ compiler and, on a GPU, Triton."""
+
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """CPU threads of the tensor library; tiny models are quickest with one or two."""
 
@@ -154,10 +158,16 @@ class Settings(Options):
         if self.accumulate > 1 and (why := self.no_accumulation()):
             larger = "; use --accumulate 1, and a larger --batch"
             raise SettingsError(f"--accumulate {self.accumulate} is for another loss: {why}{larger}", "accumulate")
+        if self.compile and (why := self.no_compilation()):
+            raise SettingsError(f"--compile: {why}; leave it out", "compile")
 
     def no_accumulation(self) -> str:
         """Why the gradients of several batches do not make that of one large batch; empty where they do: with one loss a step, which is a
         mean over terms that know nothing of each other."""
+        return ""
+
+    def no_compilation(self) -> str:
+        """Why training steps cannot be compiled; empty where they can."""
         return ""
 
     def unused(self) -> dict[str, str]:
@@ -167,6 +177,7 @@ class Settings(Options):
             unless(bool(self.seeds.strip()), "--seeds", "jobs")
             | unless(not self.seeds.strip(), "one run", "seed")
             | unless(not self.no_accumulation(), "a loss that is a mean over examples", "accumulate")
+            | unless(not self.no_compilation(), "steps that can be compiled", "compile")
         )
 
 

@@ -89,6 +89,8 @@ class Task(ABC, Generic[S]):
         self.earlier: Callable[[], Earlier] = dict
         """The checkpoints along the way of the run that it belongs to, for whoever looks back; set by who knows of them."""
         self._trained_with: list[hooks.Handle] = []
+        self.compiled = False
+        """Whether training steps run the compiled `compiled_modules`; set by `engine.compiled`. With interventions they do not."""
 
     @classmethod
     def read_ahead(cls, settings: S) -> Dataset | None:
@@ -101,6 +103,12 @@ class Task(ABC, Generic[S]):
     def advance(self) -> dict[str, Tensor]:
         """One training step: `train_step`, or with `--accumulate N` one update by N times `train_step`. Metrics are then means over all
         terms of its batches."""
+        if not self.compiled or self._trained_with:
+            return self._advance()
+        with torch.compiler.set_stance("default"):
+            return self._advance()
+
+    def _advance(self) -> dict[str, Tensor]:
         if self._accumulate == 1:
             return self.train_step()
         self._terms, batches = [], list[dict[str, Tensor]]()
@@ -189,6 +197,10 @@ class Task(ABC, Generic[S]):
     def _watch(self, number: Tensor) -> None:
         """Set `not_finite` on the device if this number there is not."""
         torch.maximum(self.not_finite, (number - number).ne(0).to(self.not_finite.dtype), out=self.not_finite)
+
+    def compiled_modules(self) -> Sequence[nn.Module]:
+        """What `--compile` compiles: modules that `train_step` calls. By default the models."""
+        return list(self.models.values())
 
     def change(self, settings: S) -> None:
         """A live setting was changed; takes effect from the next step. Override where a setting is not read at every step."""

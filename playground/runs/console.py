@@ -172,6 +172,7 @@ class PlainLines:
                 begin = f"resumed at step {event.step:,}" if event.step else "started" + (f" from {event.origin}" if event.origin else "")
                 threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
                 rounding = "" if event.precision == "float32" else f", {event.precision}"
+                rounding += ", compiled" if event.compiled else ""
                 return [
                     f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters, {event.data}, "
                     f"on {event.device} ({event.device_name}){rounding}, {threads}, seed {event.settings.get('seed')}"

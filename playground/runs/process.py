@@ -22,8 +22,8 @@ from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import LIMIT, History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
+from dlplay.engine import compiled, precision
 from dlplay.engine import device as devices
-from dlplay.engine import precision
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.eager import use_eager_optimizers
@@ -222,6 +222,7 @@ class Writer:
             "threads": torch.get_num_threads(),
             "device": task.device.type,
             "precision": precision.resolve(task.settings.precision, task.device),
+            "steps": _kind_of_steps(task),
             "versions": versions(),
         }
         return task.step, _copies(task.weights()), _copies(tensors), meta
@@ -329,7 +330,12 @@ def prepare(
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:
         _load_weights(task, start, _changed(card, start, settings))
-    return task, progress, devices.describe(device), list(_differences(checkpoint, task))
+    refused = []
+    if settings.compile:
+        doing("compiling the training step")
+        if why := compiled.prepare(task):
+            refused.append(Warned(step=task.step, what="steps are not compiled", why=why, remedy="training goes on without"))
+    return task, progress, devices.describe(device), refused + list(_differences(checkpoint, task))
 
 
 def _with_assets(card: Card, settings: Settings, device: torch.device, assets: Any, source: str) -> Task[Any]:
@@ -396,6 +402,7 @@ def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Star
         device=str(task.device),
         device_name=device_name,
         precision=precision.resolve(task.settings.precision, task.device),
+        compiled=task.compiled,
         threads=torch.get_num_threads(),
         parameters=task.parameters,
         data=task.data,
@@ -416,17 +423,23 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
         return
     before = {"threads": checkpoint.meta.get("threads"), "device": checkpoint.meta.get("device"), **_table(checkpoint, "versions")}
     before["precision"] = checkpoint.meta.get("precision", "float32")  # an earlier version knew no other
+    before["steps"] = checkpoint.meta.get("steps", "not compiled")
     rounding = precision.resolve(task.settings.precision, task.device)
     now = {"threads": torch.get_num_threads(), "device": task.device.type, "precision": rounding, **versions()}
+    now["steps"] = _kind_of_steps(task)
     for name, value in now.items():
         if before.get(name) != value:
-            reason = "numbers are rounded in another way" if name == "precision" else "sums are computed in another order"
+            reason = "numbers are rounded in another way" if name in ("precision", "steps") else "sums are computed in another order"
             yield Warned(
                 step=task.step,
                 what=f"resumed with {name} {value} instead of {before.get(name)}",
                 why=f"{reason}, so the run is no longer the same to the bit",
                 remedy="resume with the previous one to repeat it exactly",
             )
+
+
+def _kind_of_steps(task: Task[Any]) -> str:
+    return "compiled" if task.compiled else "not compiled"
 
 
 def _record_baselines(log: RunLog, task: Task[Any]) -> dict[str, dict[str, float]]:

@@ -175,10 +175,12 @@ class Chart(Vertical):
 
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: `test accuracy` is `test` under Accuracy."""
-        names = [words(name) for name in (*self.card.train, *self.card.held_out)]
-        name = words(metric).removesuffix(" " + self.card.title.split(" (")[0].lower())
-        last = " " + name.rpartition(" ")[2]
-        return name.removesuffix(last) if len(names) > 1 and all(other.endswith(last) for other in names) else name
+        names = [words(name).split() for name in (*self.card.train, *self.card.held_out)]
+        own, shared = words(metric).split(), 0
+        while len(names) > 1 and all(len(name) > shared + 1 and name[-1 - shared] == own[-1 - shared] for name in names):
+            shared += 1
+        name = " ".join(own[: len(own) - shared])
+        return name.removesuffix(" " + self.card.title.split(" (")[0].lower())
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""

@@ -519,4 +519,4 @@ def test_the_training_image_most_like_a_decoding_is_the_nearest_neighbour() -> N
     known, _ = rows(task)
     distances, [[best]] = NearestNeighbors(n_neighbors=1).fit(known).kneighbors(images[0].reshape(1, -1))
     assert np.allclose(images[2].ravel(), known[best], atol=1 / 255)
-    assert float(shown.labels[2].split("MSE ")[1]) == pytest.approx(float(distances[0, 0]) ** 2 / known.shape[1], abs=1e-3)
+    assert float(shown.caption.split("MSE ")[1]) == pytest.approx(float(distances[0, 0]) ** 2 / known.shape[1], abs=1e-3)

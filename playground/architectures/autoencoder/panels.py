@@ -167,13 +167,14 @@ class AutoencoderPanels:
             caption=f"components of the first {pca.fitted:,} training images" if pca.fitted < len(self.data.train_images) else "",
         )
 
-    def _most_alike(self, image: Tensor) -> tuple[Tensor, float]:
-        """The training image (1, C, H, W) with the least mean squared error from an image, and that error."""
+    def _most_alike(self, image: Tensor) -> tuple[Tensor, str, float]:
+        """The training image (1, C, H, W) with the least mean squared error from an image, its label, and that error."""
         errors = torch.cat(
             [(self.task.scaled(part) - image).square().flatten(1).mean(1) for part in torch.split(self.task.train_images, AT_ONCE)]
         )
         best = int(errors.argmin())
-        return self.task.scaled(self.task.train_images[best : best + 1]), float(errors[best])
+        name = self.data.classes[self.data.train_labels[best]]
+        return self.task.scaled(self.task.train_images[best : best + 1]), name, float(errors[best])
 
     # --- latent space -------------------------------------------------------------------------------------------------------------
 
@@ -212,13 +213,14 @@ class AutoencoderPanels:
         nearest = int(((plane.codes - code) / plane.std).square().sum(1).argmin())
         own_x, own_y = plane.point()
         output = self.model.decode(code)
-        alike, error = self._most_alike(output)
+        alike, name, error = self._most_alike(output)
         return ImageGrid(
             images=_pictures(torch.cat([output, self._held_out(nearest), alike])),
-            labels=["decoded", f"nearest: {label(nearest, self.data)}", f"trained on: MSE {error:.3f}"],
+            labels=["decoded", f"nearest: {label(nearest, self.data)}", f"trained: {name}"],
             ids=[options.image, nearest, options.image],
             figure=f"{x:+.2f}, {y:+.2f}",
-            caption=f"{plane.words()}; image {options.image} (label {label(options.image, self.data)}) is at {own_x:+.2f}, {own_y:+.2f}",
+            caption=f"{plane.words()}; image {options.image} ({label(options.image, self.data)}) at {own_x:+.2f}, {own_y:+.2f}; "
+            f"nearest training image: MSE {error:.3f}",
         )
 
     def latent_grid(self, options: LatentGrid) -> AnyPanel:

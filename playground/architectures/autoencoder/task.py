@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlplay.architectures.autoencoder.activations.panels import ActivationPanels
 from dlplay.architectures.autoencoder.model import (
@@ -129,6 +129,10 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         if penalty is not None:
             metrics |= {"train_reconstruction": detached, "train_penalty": penalty.detach()}
         return metrics
+
+    def compiled_modules(self) -> list[nn.Module]:
+        """Its two halves, which a step calls one after the other."""
+        return [self.model.encoder, self.model.decoder]
 
     def _penalty(self, code: Code) -> Tensor | None:
         settings = self.settings

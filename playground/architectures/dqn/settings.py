@@ -160,6 +160,9 @@ class DQNSettings(Settings):
     def no_accumulation(self) -> str:
         return "each update is on transitions that the one before it had a part in choosing"
 
+    def no_compilation(self) -> str:
+        return "most of a step is spent in the environment, and its net is asked for one action at a time"
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()

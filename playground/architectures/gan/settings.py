@@ -153,6 +153,9 @@ class GANSettings(Settings):
     def no_accumulation(self) -> str:
         return "generator and discriminator are updated in turn, each by its own loss"
 
+    def no_compilation(self) -> str:
+        return "PyTorch cannot compile the gradient of a gradient, which the penalty takes" if self.loss == "wasserstein-gp" else ""
+
     def unused(self) -> dict[str, str]:
         transformer = "transformer" in (self.generator, self.discriminator)
         critic = self.loss in ("wasserstein-gp", "wasserstein")

@@ -126,6 +126,9 @@ class RecurrentSettings(StreamSettings):
                 "bidirectional",
             )
 
+    def no_compilation(self) -> str:
+        return "PyTorch leaves its fused recurrent layers as they are"
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()
