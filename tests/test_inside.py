@@ -267,6 +267,33 @@ async def test_an_empty_panel_says_what_appears_and_an_error_is_told_in_words() 
         assert "this answer cannot be drawn" in hint(app.view("images"))
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        Bars(labels=[], values=[], caption="no image yet"),
+        Lines(x=[], series={}, caption="no image yet"),
+        Table(columns=["image"], rows=[], caption="no image yet"),
+        Tokens(words=[], values=[], caption="no image yet"),
+        ImageGrid(images=Array.of(np.zeros((0, 8, 8), "f4")), caption="no image yet"),
+        Scatter(points=Array.of(np.zeros((0, 2), "f4")), caption="no image yet"),
+        Layers(layers=[], caption="no image yet"),
+    ],
+    ids=lambda panel: type(panel).__name__,
+)
+async def test_an_answer_that_holds_nothing_says_why_in_one_place(nothing: AnyPanel) -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(60, 24)) as pilot:
+        await until(pilot, lambda: app.names(), "panels")
+        view = app.view("images")
+        app.inspector.show(View("images"), nothing)
+        await until(pilot, lambda: view.query(".body") and view.query_one(".body").size.width > 20, "it is laid out")
+        assert hint(view) == "Pick one."
+        assert view.query_one(".body").empty == "no image yet"  # type: ignore[attr-defined]
+        app.inspector.show(View("images"), grid())
+        app.inspector.show(View("images"), ImageGrid(images=grid().images, caption="six images"))
+        assert hint(view) == "six images"
+
+
 async def test_help_opens_and_closes_in_the_panel() -> None:
     app = InspectorApp()
     async with app.run_test(size=(60, 24)) as pilot:

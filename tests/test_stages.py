@@ -17,7 +17,7 @@ from dlplay.engine import stages
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.panels import AnyPanel, Array, Bars, ImageGrid, Tokens
 from dlplay.engine.settings import Options
-from dlplay.runs.client import RunError
+from dlplay.runs.client import NotAnswered, RunError
 from dlplay.screen.flow import Flow
 from dlplay.screen.stages.pad import PadStage, read_drawing, write_drawing
 from dlplay.screen.stages.prompt.passage import Passage
@@ -73,12 +73,17 @@ class Model:
         self.gate.set()
         self.words = 0
         self.error = ""
+        self.silent = 0
+        """Questions that it leaves unanswered."""
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         self.asked.append((panel, dict(options)))
         await self.gate.wait()
         if self.error:
             raise RunError(self.error)
+        if self.silent:
+            self.silent -= 1
+            raise NotAnswered("no answer within 10 s")
         if panel == "next":
             last = options["prompt"].split()[-1] if options["prompt"].split() else "nothing"
             labels = [f"{last}{letter}" for letter in "abcdefghij"][: options.get("top_k", 10)]
@@ -105,6 +110,16 @@ async def focus_line(pilot: Pilot[None]) -> Input:
     line.focus()
     await until(pilot, lambda: line.has_focus, "the line has the focus")
     return line
+
+
+async def test_a_model_that_was_busy_is_asked_again_until_it_answers() -> None:
+    model = Model()
+    model.silent = 2
+    async with StageApp(PromptStage, PROMPT, model).run_test(size=(80, 24)) as pilot:
+        app: Any = pilot.app
+        await until(pilot, lambda: bool(candidates(app)), "it has answered")
+        assert [panel for panel, _ in model.asked] == ["next"] * 3
+        assert "no answer" not in stage_text(app)
 
 
 async def test_candidates_follow_what_is_typed_and_the_other_panels_are_told() -> None:

@@ -28,7 +28,7 @@ LEAST = 9
 """Cells that a layer needs; where they do not all fit side by side, they go on in a second row."""
 SMALLEST_TILE = 6
 """Pixels of the shorter side of an image below which little can be seen in it; then fewer images are shown."""
-LABELS = (12, 10, 8, 6, 5, 4, 0)
+LABELS = (16, 14, 12, 10, 8, 6, 5, 4, 0)
 """Cells of the longest label that it is tried to have room for, in turn."""
 LARGEST_CELL = 4
 """Pixels of the side of a number."""

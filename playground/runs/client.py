@@ -27,6 +27,10 @@ class RunError(Exception):
     """The run refused a command, or does not answer; the message says why."""
 
 
+class NotAnswered(RunError):
+    """The run does not answer in time; it may later."""
+
+
 class NotListening(RunError, OSError):
     """No run is listening at that socket."""
 
@@ -98,7 +102,7 @@ class RunClient:
             self.send(msgspec.structs.replace(command, id=number))
             answer = await asyncio.wait_for(future, timeout)
         except TimeoutError:
-            raise RunError(f"the run did not answer within {timeout:g} s; it may be in a long step or evaluation") from None
+            raise NotAnswered(f"the run did not answer within {timeout:g} s; it may be in a long step or evaluation") from None
         finally:
             self._waiting.pop(number, None)
         if answer.error:

@@ -50,7 +50,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_never_was(
     assert undisturbed.wait().status == 0
     starts = following.of(Started)
     assert len(starts) == len({event.pid for event in starts}) == kills + 1
-    assert len({event.step for event in starts}) >= 3  # of resumes from resumes
+    assert len({event.step for event in starts}) >= (3 if kills > 3 else 2)  # the more kills, the surer a resume from a resume
     expected, got = weights(calm), weights(run)
     assert expected[0] == got[0] == steps
     assert same(expected[1], got[1])

@@ -273,7 +273,7 @@ class BERTPanels:
             x=[float(layer) for layer in range(len(states))],
             series={
                 f"{word} in both": [_cosine(a[0, here + 1], b[0, there + 1]) for a, b in zip(states, others, strict=True)],
-                f"{word} and its neighbour {first.words[near]}": [_cosine(a[0, here + 1], a[0, near + 1]) for a in states],
+                f'{word} and "{first.words[near]}"': [_cosine(a[0, here + 1], a[0, near + 1]) for a in states],
             },
             x_title="after the embedding (0) and after each layer",
             figure=f"{word}: {_cosine(states[-1][0, here + 1], others[-1][0, there + 1]):.2f}",

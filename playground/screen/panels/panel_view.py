@@ -23,7 +23,7 @@ from dlplay.engine.panels import AnyPanel, Layers
 from dlplay.engine.settings import Field, fields, show
 from dlplay.screen.flow import fit
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
-from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
+from dlplay.screen.panels.panel_widgets import fill, is_empty, picked_value, widget_for, write_place
 
 EMPTY = "Appears once there is a model: space trains one, o loads one."
 """In place of an answer while there is no model to ask."""
@@ -233,7 +233,7 @@ class PanelView(Vertical, can_focus=True):
     def _explain(self) -> None:
         stale = bool(self.problem) and not self._reverted and self.panel is not None
         self.set_class(stale or self._waits, "-stale")
-        text = (self.panel.caption if self.panel is not None else "") or self.card.hint
+        text = (self.panel.caption if self.panel is not None and not is_empty(self.panel) else "") or self.card.hint
         if self._waits:
             text = f"of the model before · {text}"
         elif self._step is not None and self._now is not None and self._step != self._now:

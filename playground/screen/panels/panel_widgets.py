@@ -29,8 +29,30 @@ def widget_for(panel: AnyPanel) -> type[Widget]:
     return _WIDGET[type(panel)]
 
 
+def is_empty(panel: AnyPanel) -> bool:
+    """Whether there is nothing to draw: then the widget shows the caption, which says why, in its place."""
+    match panel:
+        case panels.Bars():
+            return not panel.labels
+        case panels.Lines():
+            return not panel.series
+        case panels.Table():
+            return not panel.rows
+        case panels.Tokens():
+            return not panel.words
+        case panels.Layers():
+            return not panel.layers
+        case panels.Scatter():
+            return 0 in panel.points.shape
+        case panels.ImageGrid():
+            return 0 in panel.images.shape
+    return False
+
+
 def fill(widget: Widget, panel: AnyPanel) -> None:
     """Give the panel's data to its widget. Raises `ValueError` when arrays and shapes do not fit together."""
+    if isinstance(widget, widgets.Surface):
+        widget.empty = (panel.caption if is_empty(panel) else "") or "nothing to show yet"
     match panel:
         case panels.HeatMap():
             _fill_heat_map(widget, panel)
@@ -49,11 +71,9 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
         case panels.Lines():
             assert isinstance(widget, widgets.LineChart)
             widget.log_scale, widget.percent, widget.x_title = panel.log, panel.percent, panel.x_title
-            widget.empty = panel.caption or "nothing to draw yet"
             widget.show([_curve(panel, position, name) for position, name in enumerate(panel.series)])
         case panels.Table():
             assert isinstance(widget, widgets.TableView)
-            widget.empty = panel.caption or "nothing to show yet"
             shades = panel.shades.numpy() if panel.shades is not None else None
             widget.show(panel.columns, panel.rows, right=panel.right, shades=shades)
         case panels.Frame():

@@ -20,7 +20,7 @@ from dlplay.engine.card import ActionCard, Card, PanelCard
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Field, fields
 from dlplay.engine.stages import Stage
-from dlplay.runs.client import RunError
+from dlplay.runs.client import NotAnswered, RunError
 from dlplay.screen.flow import Flow, Group, Piece, fit
 from dlplay.screen.leaving import EndsItsWork
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, question
@@ -257,6 +257,8 @@ class ActionStage(EndsItsWork, Container):
                 except (RunError, OSError) as error:
                     if not self._stale:
                         self.refused(str(error))
+                    if isinstance(error, NotAnswered):
+                        self.model_changed()  # asked again, until it answers
                     continue
                 if options == self.question_options():
                     self.answered(panel)
