@@ -129,6 +129,7 @@ class ArchitectureTab(Vertical):
         self.card = card
         self.set_class(card.stage is not None and card.stage.below[:1] != ("forward",), "-samples")
         self.set_class(isinstance(card.stage, stages.Pad), "-pad")
+        self.set_class(isinstance(card.stage, (stages.Prompt, stages.TokenLine)), "-text")
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
         self.touches = Touches()

@@ -443,9 +443,9 @@ def test_the_gradient_through_time_is_what_nudging_the_hidden_state_finds() -> N
     task = build(task="adding", cell="rnn-tanh", length=20, width=8)
     panel = ask(task, "gradient_flow", back=20)
     assert isinstance(panel, Lines)
-    assert set(panel.series) == {"rnn-tanh, this one", *(f"{cell}, untrained" for cell in CELLS)}
-    own = panel.series["rnn-tanh, this one"]
-    assert own == pytest.approx(panel.series["rnn-tanh, untrained"])  # nothing was trained yet
+    assert set(panel.series) == {"this net", *CELLS}
+    own = panel.series["this net"]
+    assert own == pytest.approx(panel.series["rnn-tanh"])  # nothing was trained yet
     assert len(own) == 20
     x, sums = task.problem.last_step(0, 20)
     model = task.model.double().eval()
@@ -471,7 +471,7 @@ def test_gates_let_the_gradient_through_where_a_plain_net_loses_it() -> None:
     task = build(task="adding", length=60, width=32, forget_bias=3.0)
     series = ask(task, "gradient_flow", back=60).series
     kept = {name: (values[50] or 0.0) / values[0] for name, values in series.items()}
-    assert kept["lstm, untrained"] > 1000 * kept["rnn-tanh, untrained"]
+    assert kept["lstm"] > 1000 * kept["rnn-tanh"]
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 16, 33])

@@ -119,11 +119,11 @@ class RecurrentPanels(ABC):
         inputs, targets = self.problem.last_step(options.example, options.back)
 
         def untrained() -> dict[str, list[float]]:
-            models = {f"{cell}, untrained": self.task.untrained(cell).eval() for cell in CELLS}
+            models = {cell: self.task.untrained(cell).eval() for cell in CELLS}
             return {name: gradient_norms(model, self.problem, inputs, targets) for name, model in models.items()}
 
         own = gradient_norms(self.model, self.problem, inputs, targets)
-        series = {f"{self.model.cell}, this one": own, **remember(self.task.untrained_gradients, options, untrained)}
+        series = {"this net": own, **remember(self.task.untrained_gradients, options, untrained)}
         share = own[-1] / own[0] if own[0] > 0 else 0.0
         return Lines(
             x=[float(step) for step in range(len(own))],
@@ -131,7 +131,7 @@ class RecurrentPanels(ABC):
             x_title="steps back",
             log=True,
             figure=f"x {share:.2g} over {len(own) - 1} steps" if share else f"vanished after {len(own) - 1} steps",
-            caption=f"mean loss of the last step of {inputs.shape[0]} held-out sequences; layer {self.model.layers - 1}",
+            caption=f"loss at the last step of {inputs.shape[0]} held-out rows; layer {self.model.layers - 1}; the others are untrained",
         )
 
     def cost_against_length(self, options: Cost) -> Lines:
