@@ -16,6 +16,7 @@ card = Card(
     settings=GPTSettings,
     task="dlplay.architectures.gpt.task:GPTTask",
     hf="dlplay.architectures.gpt.hf:GPT2",
+    no_script=lambda it: "it is trained beside a pretrained model, which a script has not; use --to hf" if it["lora"] else "",
     metric="val_perplexity",
     better="lower",
     order=70,

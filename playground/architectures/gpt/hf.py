@@ -9,6 +9,7 @@ from dlplay.architectures.gpt.settings import GPTSettings
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.settings import Settings, SettingsError
 from dlplay.parts.bridge import Arrays, Bridge, Config
+from dlplay.parts.merging import merged
 
 PARTS = {
     "norm_1": "ln_1",
@@ -58,6 +59,7 @@ class GPT2(Bridge):
         }
 
     def outward(self, weights: Arrays, tokenizer: Tokenizer) -> Arrays:
+        weights = merged(weights)
         names = _names(len({name.split(".")[1] for name in weights if name.startswith("gpt/blocks.")}))
         return {f"transformer.{theirs}": _turned(theirs, weights[f"gpt/{ours}"]) for ours, theirs in names.items()}
 

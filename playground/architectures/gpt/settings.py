@@ -69,6 +69,9 @@ class GPTSettings(TextSettings, TransformerSettings):
     warmup: Warmup = 100
     weight_decay: WeightDecay = 1.0
 
+    lora: Annotated[int, Meta(ge=0, le=256, extra={"least": "off"})] = 0
+    """Rank of the matrices that are trained beside the frozen ones of a model that was opened with --from (LoRA); 0: all weights train."""
+
     steps: Steps = 4000
     """Training ends after this many steps; the learning rate decays towards that end."""
 

@@ -17,9 +17,10 @@ from dlplay.data.text import REPEATS, Corpus
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.graph import Graph
+from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Probe, Task
 from dlplay.engine.vocabulary import Vocabulary
-from dlplay.parts import head_table, heads
+from dlplay.parts import head_table, heads, low_rank
 from dlplay.parts.corpora import open_corpus
 from dlplay.parts.head_table import ablation_costs
 from dlplay.parts.held_out import probe_shape
@@ -42,6 +43,8 @@ class GPTTask(Task[GPTSettings]):
 
     def __init__(self, settings: GPTSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
+        if settings.lora and assets is None:
+            raise SettingsError(f"--lora {settings.lora} trains beside a pretrained model; name one with --from, or use --lora 0", "lora")
         self.tokenizer, self.text = _corpus(settings, assets)
         self.dataset = self.text
         self.model = GPT(
@@ -53,7 +56,10 @@ class GPTTask(Task[GPTSettings]):
             dropout=settings.dropout,
             feed_forward=settings.feed_forward,
             init_std=settings.init_std,
-        ).to(device)
+        )
+        if settings.lora:
+            low_rank.adapt(self.model, settings.lora)
+        self.model.to(device)
         self.models["gpt"] = self.model
         self.optimizers["gpt"] = self.optimizer = adamw(self.model, lr=settings.lr, weight_decay=settings.weight_decay)
         self.generators["data"] = torch.Generator().manual_seed(settings.seed)
@@ -149,6 +155,10 @@ class GPTTask(Task[GPTSettings]):
         """Windows that `probe` reads, and their tokens."""
         count, length = probe_shape(self.parameters, self.settings.block_size)
         return count, min(length, (len(self.held_out) - 1) // 2)
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """With `--lora` from a model without it, or the other way round."""
+        super().load_weights(low_rank.fitted(self.weights(), weights))
 
     def change(self, settings: GPTSettings) -> None:
         super().change(settings)
