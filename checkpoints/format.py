@@ -54,26 +54,53 @@ class _Entry:
     end: int
 
 
-def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
-    """The tensors as safetensors bytes, sorted by name. Raises `CheckpointError` for anything `read_tensors` would refuse.
+@dataclasses.dataclass(frozen=True)
+class TensorFile:
+    """A safetensors file that is not put together: its header, and the memory of its tensors, which is not copied."""
+
+    header: bytes
+    data: tuple[NDArray[np.uint8], ...]
+
+    def __len__(self) -> int:
+        return len(self.header) + sum(array.nbytes for array in self.data)
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """The file's bytes, one part after the other."""
+        yield self.header
+        for array in self.data:
+            yield array.data
+
+
+def tensor_file(tensors: Tensors, metadata: dict[str, str] | None = None) -> TensorFile:
+    """The tensors as a safetensors file, the same whatever their order. Raises `CheckpointError` for anything `read_tensors` would refuse.
 
     `metadata` is for other readers; `read_tensors` ignores it.
     """
-    from safetensors.numpy import save  # here, so that a list of runs need not import it
-
     if len(tensors) > TENSOR_LIMIT:
         raise CheckpointError(f"{len(tensors):,} tensors do not fit in a checkpoint; the limit is {TENSOR_LIMIT:,}")
-    known = set(DTYPES.values())
+    codes = {dtype: code for code, dtype in DTYPES.items()}
     for name, array in tensors.items():
         _check_name(name, "the checkpoint")
-        if array.dtype not in known:
+        if array.dtype not in codes:
             raise CheckpointError(f"tensor {name} is {array.dtype}; a checkpoint takes {_known_dtypes()}")
     if (total := sum(array.nbytes for array in tensors.values())) > DATA_LIMIT:
         raise CheckpointError(f"the tensors take {total:,} bytes; the limit is {DATA_LIMIT:,}")
-    data: bytes = save({name: np.ascontiguousarray(tensors[name]).reshape(tensors[name].shape) for name in sorted(tensors)}, metadata)
-    if (length := int.from_bytes(data[:8], "little")) > HEADER_LIMIT:
-        raise CheckpointError(f"the tensors' names and shapes take {length:,} bytes; the limit is {HEADER_LIMIT:,}")
-    return data
+    table: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    data, at = [], 0
+    for name, array in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):  # each at a multiple of its size
+        table[name] = {"dtype": codes[array.dtype], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        data.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        at += array.nbytes
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    if len(header) > HEADER_LIMIT:
+        raise CheckpointError(f"the tensors' names and shapes take {len(header):,} bytes; the limit is {HEADER_LIMIT:,}")
+    return TensorFile(len(header).to_bytes(8, "little") + header, tuple(data))
+
+
+def write_tensors(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
+    """`tensor_file` as bytes."""
+    return b"".join(tensor_file(tensors, metadata).chunks())
 
 
 def read_tensors(path: Path, limit_bytes: int = DATA_LIMIT, sha256: str | None = None) -> dict[str, NDArray[Any]]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dlplay.checkpoints import CheckpointError
-from dlplay.checkpoints.format import DATA_LIMIT, Tensors, read_bytes, write_tensors
-from dlplay.checkpoints.store import META, STATE, WEIGHTS, Saved, Store, encode_meta, read_record, without_nan
+from dlplay.checkpoints.format import DATA_LIMIT, Tensors, read_bytes, tensor_file
+from dlplay.checkpoints.store import META, STATE, WEIGHTS, Contents, Saved, Store, encode_meta, read_record, without_nan
 
 LIMIT = 200_000_000
 """Bytes that they may take in all."""
@@ -103,7 +103,7 @@ class History(Store):
         of these fit, there are fewer. None: this one does not fit. Raises `CheckpointError` and `OSError` as `save` does.
         """
         self._check_place()
-        files = {WEIGHTS: write_tensors(without_nan(weights)), STATE: write_tensors(tensors)}
+        files: dict[str, Contents] = {WEIGHTS: tensor_file(without_nan(weights)), STATE: tensor_file(tensors)}
         files[META] = encode_meta(step, files, meta)
         sizes = {other: self._sizes(other) for other in self.steps()}
         sizes[step] = (len(files[WEIGHTS]) + len(files[META]), len(files[STATE]))
@@ -134,7 +134,7 @@ class History(Store):
             self._known[step] = files.get(WEIGHTS, 0) + files.get(META, 0), files.get(STATE, 0)
         return self._known[step]
 
-    def _write(self, step: int, files: Mapping[str, bytes]) -> Saved:
+    def _write(self, step: int, files: Mapping[str, Contents]) -> Saved:
         self._known.pop(step, None)
         return super()._write(step, files)
 
@@ -153,7 +153,7 @@ class History(Store):
             self._write(step, _without_state(step, weights, record.meta))
 
 
-def _without_state(step: int, weights: bytes, meta: Mapping[str, Any]) -> dict[str, bytes]:
+def _without_state(step: int, weights: Contents, meta: Mapping[str, Any]) -> dict[str, Contents]:
     """The files of a checkpoint that has weights and meta alone."""
-    files = {WEIGHTS: weights}
+    files: dict[str, Contents] = {WEIGHTS: weights}
     return files | {META: encode_meta(step, files, {name: value for name, value in meta.items() if name != "state"})}

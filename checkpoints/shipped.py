@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dlplay.checkpoints import CheckpointError
-from dlplay.checkpoints.format import read_bytes, write_tensors
-from dlplay.checkpoints.store import META, WEIGHTS, Checkpoint, encode_meta, load, read_record, write_folder
+from dlplay.checkpoints.format import read_bytes, tensor_file
+from dlplay.checkpoints.store import META, WEIGHTS, Checkpoint, Contents, encode_meta, load, read_record, write_folder
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 FORMAT = 1
@@ -87,7 +87,7 @@ def add(
         raise CheckpointError(f"{name[:80]!r} cannot be a model's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")
     if metric not in metrics:
         raise CheckpointError(f"there is no metric {metric!r} among {', '.join(metrics) or 'none'}")
-    files = {WEIGHTS: write_tensors(checkpoint.weights)}
+    files: dict[str, Contents] = {WEIGHTS: tensor_file(checkpoint.weights)}
     files[META] = encode_meta(checkpoint.step, files, checkpoint.meta if meta is None else meta)
     if (size := sum(len(data) for data in files.values())) > SIZE_LIMIT:
         raise CheckpointError(f"{name} takes {size:,} bytes; a shipped model may take {SIZE_LIMIT:,}")

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlplay.checkpoints import CheckpointError
-from dlplay.checkpoints.format import DATA_LIMIT, Tensors, read_bytes, read_tensors, write_tensors
+from dlplay.checkpoints.format import DATA_LIMIT, TensorFile, Tensors, read_bytes, read_tensors, tensor_file
 
 FORMAT = 1
 META_LIMIT = 8 << 20
@@ -31,6 +31,9 @@ STATE = "state.safetensors"
 META = "meta.json"
 KEEP = 3
 """Checkpoints of a run that are kept."""
+
+Contents = bytes | TensorFile
+"""Of a file that is to be written."""
 
 _STEP = re.compile(r"step-(0|[1-9][0-9]{0,17})")
 _STALE = re.compile(r"\.tmp-[0-9]+-[0-9]+")
@@ -81,13 +84,13 @@ class Store:
         `CheckpointError` for values that could not be loaded again, and `OSError` (a full disk); older checkpoints stay intact.
         """
         self._check_place()
-        files = {WEIGHTS: write_tensors(without_nan(weights)), STATE: write_tensors(tensors)}
+        files: dict[str, Contents] = {WEIGHTS: tensor_file(without_nan(weights)), STATE: tensor_file(tensors)}
         files[META] = encode_meta(step, files, meta)
         saved = self._write(step, files)
         self._prune(step)
         return saved
 
-    def _write(self, step: int, files: Mapping[str, bytes]) -> Saved:
+    def _write(self, step: int, files: Mapping[str, Contents]) -> Saved:
         """Stage, sync and rename."""
         if not self.directory.is_dir():
             self.directory.mkdir(mode=0o700, exist_ok=True)  # and no parents: where the run's folder went away, none is made in its place
@@ -219,7 +222,7 @@ def read_record(path: Path) -> Record:
     return Record(step, meta, files)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, Contents]) -> None:
     """Write a new folder with these files, and flush it to the disk (fsync). Raises `OSError`."""
     if os.path.lexists(folder):
         shutil.rmtree(folder)
@@ -227,20 +230,21 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
+            for chunk in _chunks(data):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(fd, view) :]
             os.fsync(fd)
         finally:
             os.close(fd)
     _sync_folder(folder)
 
 
-def encode_meta(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> bytes:
+def encode_meta(step: int, files: Mapping[str, Contents], meta: Mapping[str, Any]) -> bytes:
     """`meta.json` for these files. Raises `CheckpointError`."""
     if step < 0:
         raise CheckpointError(f"step {step} cannot be saved; steps count from 0")
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    digests = {name: _digest(data) for name, data in files.items()}
     content: dict[str, Any] = {"format": FORMAT, "step": step, "files": digests, "meta": dict(meta)}
     try:
         content["checksum"] = _checksum(content)
@@ -250,6 +254,17 @@ def encode_meta(step: int, files: Mapping[str, bytes], meta: Mapping[str, Any]) 
     if len(data) > META_LIMIT:
         raise CheckpointError(f"the checkpoint's meta takes {len(data):,} bytes; the limit is {META_LIMIT:,}")
     return data
+
+
+def _chunks(contents: Contents) -> Iterable[bytes | memoryview]:
+    return contents.chunks() if isinstance(contents, TensorFile) else (contents,)
+
+
+def _digest(contents: Contents) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(contents):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _checksum(content: Any) -> str:
@@ -262,7 +277,7 @@ def _checksum(content: Any) -> str:
 def without_nan(weights: Tensors, where: str = "the model") -> Tensors:
     """The weights, unless one is NaN (raises `CheckpointError`); infinities may be intended, as in a mask."""
     for name, array in weights.items():
-        if array.dtype.kind == "f" and bool(np.isnan(array).any()):
+        if array.dtype.kind == "f" and array.size and bool(np.isnan(array.min())):  # which is NaN if any is
             raise CheckpointError(f"weight {name} of {where} holds values that are not a number (NaN)")
     return weights
 

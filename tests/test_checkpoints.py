@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,17 @@ def test_tensors_come_back_to_the_bit_and_as_safetensors_reads_them(tmp_path: Pa
 def test_the_same_tensors_give_the_same_bytes_in_whatever_order_they_come() -> None:
     tensors = some_tensors()
     assert write_tensors(tensors) == write_tensors(dict(reversed(tensors.items())))
+
+
+def test_large_tensors_are_written_without_a_copy(tmp_path: Path) -> None:
+    weights = {"w": np.ones((16, 1 << 20), np.float32)}  # 64 MiB
+    tracemalloc.start()
+    try:
+        Store(tmp_path).save(1, weights, {"m": weights["w"]}, {})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 << 20
 
 
 def test_a_view_that_is_not_contiguous_is_saved_as_what_it_shows(tmp_path: Path) -> None:

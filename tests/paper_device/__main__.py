@@ -28,6 +28,7 @@ from tests.paper_device.device import installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
 
 LIGHT = {
+    "accumulate": 2,
     "batch": 4,
     "block_size": 16,
     "buffer": 500,

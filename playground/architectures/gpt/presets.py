@@ -84,6 +84,6 @@ PRESETS = {
             "eval_every": 1000,
             "save_every": 1000,
         },
-        "GPT-2's 124 M parameters at nanoGPT's setting (0.49 M tokens a step), for a GPU with 24 GB and a text of your own of tens of MB.",
+        "GPT-2's 124 M parameters at nanoGPT's setting (0.49 M tokens a step), for a GPU and a long text of your own.",
     ),
 }
