@@ -129,6 +129,23 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that can still be allocated: on the card; elsewhere of the machine or, if that is less, of this process's control group.
+    None where the system does not tell."""
+    if device.type == "cuda":
+        with contextlib.suppress(RuntimeError, AssertionError):  # a driver that does not answer
+            return int(torch.cuda.mem_get_info(device)[0])
+        return None
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no bound
+        group = Path("/sys/fs/cgroup")
+        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    return min(found, default=None)
+
+
 def _freest_card() -> int:
     """The card with the most free memory, in steps of a tenth of its own; of several the one that is used least, of these the first.
 

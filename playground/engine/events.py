@@ -58,6 +58,8 @@ class Started(Event, frozen=True, kw_only=True):
     threads: int
     parameters: int
     """Trainable parameters of all models together."""
+    memory: int = 0
+    """Bytes of weights, gradients and optimisers together; 0 in runs of an earlier version."""
     data: str
     """The data in words, with sizes."""
     origin: str = ""

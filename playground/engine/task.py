@@ -399,8 +399,21 @@ class Task(ABC, Generic[S]):
     @property
     def parameters(self) -> int:
         """Number of trainable parameters; shared ones count once."""
-        unique = {id(p): p.numel() for model in self.models.values() for p in model.parameters() if p.requires_grad}
-        return sum(unique.values())
+        return sum(parameter.numel() for parameter in self._trained())
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of the trainable parameters."""
+        return sum(parameter.nbytes for parameter in self._trained())
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights, trainable or not."""
+        return sum(weight.nbytes for weight in self.weights().values())
+
+    def _trained(self) -> list[nn.Parameter]:
+        """Each once."""
+        return list({id(p): p for model in self.models.values() for p in model.parameters() if p.requires_grad}.values())
 
 
 def clip_gradients(parameters: list[Tensor], clip: float) -> Tensor:

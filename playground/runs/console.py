@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import rich.console
 
 _encoder = msgspec.json.Encoder()
+LARGE = 100_000_000
+"""Bytes from which it is told what a model takes."""
 
 
 class Console(Protocol):
@@ -173,8 +175,9 @@ class PlainLines:
                 threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
                 rounding = "" if event.precision == "float32" else f", {event.precision}"
                 rounding += ", compiled" if event.compiled else ""
+                takes = f" ({event.memory / 1e9:.1f} GB with gradients and optimiser)" if event.memory >= LARGE else ""
                 return [
-                    f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters, {event.data}, "
+                    f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters{takes}, {event.data}, "
                     f"on {event.device} ({event.device_name}){rounding}, {threads}, seed {event.settings.get('seed')}"
                 ]
             case Baselines():

@@ -109,7 +109,7 @@ def run(
         log = RunLog(journal, console, lock)
         try:
             log.record(_started(directory, task, device_name))
-            for warning in [*_refused(problems), *differences]:
+            for warning in [*_refused(problems), *differences, *_shortage(task)]:
                 log.record(warning)
             lock.doing("baselines")
             values = _record_baselines(log, task)
@@ -385,10 +385,10 @@ def _changed(card: Card, checkpoint: Checkpoint, settings: Settings) -> str:
 def _check_size(task: Task[Any]) -> None:
     """Raises `SettingsError` or `CheckpointError` for a model whose checkpoints would be too large to load, before it is trained."""
     size = sum(value.nbytes for value in task.weights().values())
-    if 2 * size > DATA_LIMIT:
+    if (largest := max(size, 2 * task.trained_bytes)) > DATA_LIMIT:
         raise SettingsError(
-            f"a model of {task.parameters:,} parameters can be asked here but not trained: its optimiser keeps up to {2 * size:,} bytes, "
-            f"and a checkpoint file holds {DATA_LIMIT:,}; train a smaller one"
+            f"a model of {task.parameters:,} parameters can be asked here but not trained: its weights or its optimiser take up to "
+            f"{largest:,} bytes, and a checkpoint file holds {DATA_LIMIT:,}; train a smaller one"
         )
     encode_meta(task.step, {}, {"assets": task.assets()})
 
@@ -405,6 +405,7 @@ def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Star
         compiled=task.compiled,
         threads=torch.get_num_threads(),
         parameters=task.parameters,
+        memory=task.weight_bytes + _still_needed(task),
         data=task.data,
         origin=directory.spec.origin,
         versions=versions(),
@@ -436,6 +437,25 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
                 why=f"{reason}, so the run is no longer the same to the bit",
                 remedy="resume with the previous one to repeat it exactly",
             )
+
+
+def _still_needed(task: Task[Any]) -> int:
+    """Bytes that the first step will add to the weights: gradients, and what the optimisers remember of each parameter."""
+    remembered = max((2 if "betas" in optimizer.defaults else 1 for optimizer in task.optimizers.values()), default=0)
+    return (1 + remembered) * task.trained_bytes
+
+
+def _shortage(task: Task[Any]) -> Iterator[Warned]:
+    """A warning where memory will not do, whatever the batch."""
+    free, needed = devices.free_bytes(task.device), _still_needed(task)
+    if free is not None and needed > free:
+        yield Warned(
+            step=task.step,
+            what="memory will run out",
+            why=f"gradients and optimiser take {needed / 1e9:.1f} GB, activations come on top, and {free / 1e9:.1f} GB are free on "
+            f"{task.device}",
+            remedy="train a smaller model, or on another device; of a pretrained GPT --lora trains far less",
+        )
 
 
 def _kind_of_steps(task: Task[Any]) -> str:
