@@ -196,8 +196,14 @@ def test_it_starts_from_weights_and_leaves_their_run_alone(tmp_path: Path, small
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, card in architectures.cards().items() if not card.no_range_test])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("convnet", "gpt") else pytest.mark.long)
+        for name, card in architectures.cards().items()
+        if not card.no_range_test
+    ],
+)
 def test_the_default_rate_is_near_what_is_suggested(name: str, tmp_path: Path) -> None:
     """Valley is the careful one; where it lies low, as for Transformer-XL, steepest does not."""
     card = architectures.card(name)

@@ -102,7 +102,8 @@ async def test_random_keys_while_a_run_trains(tmp_path: Path, seed: int) -> None
     await trained_and_walked(tmp_path, seed, 100)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.long if seed > 101 else pytest.mark.slow) for seed in range(100, 104)]
+)
 async def test_random_keys_for_minutes(tmp_path: Path, seed: int) -> None:
     await trained_and_walked(tmp_path, seed, 800)

@@ -421,7 +421,7 @@ def test_a_short_denoising_run_is_better_than_ridge_regression() -> None:
     assert evaluate(task)["test_mse"] < min(task.baselines()["test_mse"].values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("preset", "values", "seeds", "target"),
