@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from dlplay.architectures import card, cards
 from dlplay.engine.device import choose
+from dlplay.engine.settings import make, to_dict
+from dlplay.runs import directory, process
 
 GB = 10**9
 
@@ -77,3 +81,36 @@ def test_without_the_driver_s_answer_it_is_the_first_card(machine: Any, monkeypa
     if missing == "an answer":
         del sys.modules["pynvml"].nvmlDeviceGetUtilizationRates
     assert choose("auto") == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "placed"),
+    [
+        pytest.param({}, "cpu", id="CartPole's small net"),
+        pytest.param({"hidden": "0"}, "cpu", id="a table"),
+        pytest.param({"device": "cuda:1"}, "cuda:1", id="a card that is named"),
+        pytest.param({"hidden": "1024,1024"}, "auto", id="a large net"),
+        pytest.param({"env": "ALE/Pong-v5"}, "auto", id="pictures"),
+    ],
+)
+def test_nets_that_a_card_would_slow_down_stay_on_the_cpu(values: dict[str, Any], placed: str) -> None:
+    settings = make(card("dqn").settings, values)
+    assert settings.placed == placed
+    assert bool(settings.cpu_is_faster()) == (placed != "auto")
+
+
+def test_other_nets_go_where_they_are_told(machine: Any) -> None:
+    assert {name: each.settings().placed for name, each in cards().items() if name != "dqn"} == dict.fromkeys(
+        set(cards()) - {"dqn"}, "auto"
+    )
+
+
+def test_a_run_that_stays_on_the_cpu_says_so(machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dqn = card("dqn")
+    run = directory.create(tmp_path, "dqn", to_dict(make(dqn.settings, {})))
+    machine({"a": (0, 0)})
+    task, _, _, warnings = process.prepare(dqn, run, None, {}, {})
+    assert task.device == torch.device("cpu")
+    assert [(each.what, each.remedy) for each in warnings] == [("trained on the CPU though there is a GPU", "--device cuda takes the GPU")]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert process.prepare(dqn, run, None, {}, {})[3] == []

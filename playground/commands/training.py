@@ -82,7 +82,9 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         if "seed" in typed(card, given):
             raise SettingsError("--seed is for one run, and --seeds are several; leave one of them out", "seeds")
         group = seeds.create(runs_dir, card, settings, given.get("name"), start)
-        return seeds.train(card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings)), as_json)
+        return seeds.train(
+            card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings) | {"device": settings.placed}), as_json
+        )
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
     return train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
 

@@ -42,7 +42,7 @@ def choose(name: str) -> torch.device:
 def prepare(settings: Settings) -> torch.device:
     """The device of these settings, in a process made deterministic: thread count, precision, deterministic kernels,
     every global generator seeded. Raises `SettingsError`."""
-    device = choose(settings.device)
+    device = choose(settings.placed)
     precision.prepare(settings.precision, device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)

@@ -119,7 +119,7 @@ class Settings(Options):
     """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
-    """Where the numbers are computed: auto (the freest card, where there is one), cpu, cuda, cuda:N or mps."""
+    """Where the numbers are computed: auto (the freest card if there is one, but the CPU for a small DQN), cpu, cuda, cuda:N or mps."""
 
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     """Rounding of matrix products and convolutions in training: float32, TF32 or, in forward pass and loss alone, bfloat16. TF32 and bf16
@@ -169,6 +169,15 @@ class Settings(Options):
     def no_compilation(self) -> str:
         """Why training steps cannot be compiled; empty where they can."""
         return ""
+
+    def cpu_is_faster(self) -> str:
+        """Why a CPU trains faster than a GPU with these settings, so that `--device auto` takes it; empty where that is not known."""
+        return ""
+
+    @property
+    def placed(self) -> str:
+        """`device`, and for `auto` the CPU where that is known to be faster."""
+        return "cpu" if self.device == "auto" and self.cpu_is_faster() else self.device
 
     def unused(self) -> dict[str, str]:
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":

@@ -53,7 +53,7 @@ def create(runs_dir: Path, card: Card, settings: Settings, name: str | None, ori
     if (runs_dir / group).exists() or group in groups:
         raise RunNameError(f"there is a run or a group {group!r} already; choose another name, or remove it: dlplay rm {group}")
     directory.check_no_group(groups, *(f"{group}-s{seed}" for seed in seeds))
-    gpus = pool.devices(settings.device)
+    gpus = pool.devices(settings.placed)
     created: list[RunDirectory] = []
     try:
         for number, seed in enumerate(seeds):

@@ -331,6 +331,15 @@ def prepare(
     elif start is not None:
         _load_weights(task, start, _changed(card, start, settings))
     refused = []
+    if settings.placed != settings.device and torch.cuda.is_available():
+        refused.append(
+            Warned(
+                step=task.step,
+                what="trained on the CPU though there is a GPU",
+                why=settings.cpu_is_faster(),
+                remedy="--device cuda takes the GPU",
+            )
+        )
     if settings.compile:
         doing("compiling the training step")
         if why := compiled.prepare(task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -26,6 +27,10 @@ ENVIRONMENT_ID = r"^([\w:.-]+/)?([A-Z][\w:.-]*|[\w:.-]+-v\d+)$"
 
 StepsOrNone = Annotated[int, Meta(ge=0, le=1_000_000), unit("steps")]
 Units = Annotated[int, Meta(ge=0, le=4096)]
+
+
+SMALL = 65_536
+"""Weights between hidden layers up to which a CPU is taken to be faster: 256 times 256."""
 
 
 @frozen
@@ -162,6 +167,12 @@ class DQNSettings(Settings):
 
     def no_compilation(self) -> str:
         return "most of a step is spent in the environment, and its net is asked for one action at a time"
+
+    def cpu_is_faster(self) -> str:
+        weights = sum(a * b for a, b in itertools.pairwise(self.hidden))
+        if self.env.startswith("ALE/") or weights > SMALL:
+            return ""
+        return f"a net of {','.join(map(str, self.hidden))} units computes faster than a GPU is told to, and it is asked at every step"
 
     def unused(self) -> dict[str, str]:
         return (
