@@ -39,10 +39,10 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare(settings: Settings) -> torch.device:
-    """The device of these settings, in a process made deterministic: thread count, precision, deterministic kernels,
-    every global generator seeded. Raises `SettingsError`."""
-    device = choose(settings.placed)
+def prepare(settings: Settings, name: str = "") -> torch.device:
+    """The device of that name, by default that of the settings, in a process made deterministic: thread count, precision, deterministic
+    kernels, every global generator seeded. Raises `SettingsError`."""
+    device = choose(name or settings.device)
     precision.prepare(settings.precision, device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)

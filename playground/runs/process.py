@@ -231,7 +231,7 @@ class Writer:
 def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     """A task with a checkpoint's weights, to be asked and not trained. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     card.load_task()  # before the seed: what is imported may draw from the global generators
-    device = devices.prepare(settings)
+    device = devices.prepare(settings, settings.placed)
     task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     _load_optimizers(task, checkpoint)
@@ -312,7 +312,7 @@ def prepare(
         start = origin.find(spec.origin, directory.path.parent, card.name)
     assets = (checkpoint or start).meta.get("assets") if (checkpoint or start) else None  # type: ignore[union-attr]
     card.load_task()  # before the seed: what is imported may draw from the global generators
-    device = devices.prepare(settings)
+    device = devices.prepare(settings, settings.placed)
     task = _with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
     progress = Progress()
     if checkpoint is not None or start is not None:

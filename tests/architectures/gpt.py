@@ -34,7 +34,7 @@ from tests.samples import ATTENTION, CANDIDATES, WORDS
 facts = RoomFacts(
     small={"text": "{text}", "layers": 2, "heads": 2, "width": 16, "block_size": 8, "batch": 8, "min_count": 1},
     easy={"dropout": 0.0, "warmup": 0, "weight_decay": 0.0},
-    idle={"min_count": "each of its words is frequent"},
+    idle={"lora": "from scratch it is refused", "min_count": "each of its words is frequent"},
     gates=[Gate(65.0)],
     pictured={
         "next_word": CANDIDATES,
