@@ -83,7 +83,7 @@ async def test_a_matrix_that_does_not_fit_says_that_it_shows_means() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(70, 10)):
         widget.show(np.random.default_rng(0).random((300, 500)))
-        assert "300 x 500, means of neighbours" in text(widget)[-1]
+        assert "300 x 500, averages of neighbours" in text(widget)[-1]
 
 
 async def test_images_carry_labels_and_crosses_and_can_be_chosen() -> None:
@@ -323,7 +323,7 @@ async def test_too_many_rows_leave_the_columns_as_wide_as_they_can_be() -> None:
     widget = HeatMap()
     async with Stage(widget).run_test(size=(60, 8)):
         widget.show(np.eye(40, 3), [f"row {i}" for i in range(40)], ["one", "two", "three"])
-        assert "40 x 3, means of neighbours" in text(widget)[-1]
+        assert "40 x 3, averages of neighbours" in text(widget)[-1]
         assert text(widget)[0].split() == ["one", "two", "three"]
 
 

@@ -214,13 +214,15 @@ class HeatMap(Surface):
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
             return f"{row} → {column}: {figure(float(self.values[at]), short=True)}", True
-        titles = [f"{arrow} {plain(title)}" for arrow, title in zip("↓→", self._titles, strict=True) if title]
+        titles = [
+            f"{arrow} {plain(title)}" for arrow, title in zip(("↑" if _falls(self._rows) else "↓", "→"), self._titles, strict=True) if title
+        ]
         named = " · ".join(titles)
         if self._grid is None or not self._grid.shrunk:
             return named, False
         found = [
             f"{named} · {how}" if named else how
-            for how in (f"{self.values.shape[0]} x {self.values.shape[1]}, means of neighbours", "means")
+            for how in (f"{self.values.shape[0]} x {self.values.shape[1]}, averages of neighbours", "averaged")
         ]
         return next((text for text in found if cell_len(text) <= width), named), False
 
@@ -259,3 +261,12 @@ class HeatMap(Surface):
             self.cursor = at
             self.repaint()
             self.post_message(self.Selected(self, *at))
+
+
+def _falls(labels: Sequence[str]) -> bool:
+    """Whether the labels from top to bottom are numbers that become smaller: then their axis points upwards."""
+    try:
+        numbers = [float(label.replace(",", "")) for label in labels]
+    except ValueError:
+        return False
+    return len(numbers) > 1 and numbers[0] > numbers[-1]

@@ -326,7 +326,10 @@ def _bars(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
         row: Row = [Segment(fit(label, label_width) + " ", style)]
         if bar >= 3:
             filled = round(bar * min(1.0, abs(value) / (1.0 if layer.percent else high))) if np.isfinite(value) else 0
-            row += [Segment("█" * filled, palette.style("held_out" if chosen else "0")), Segment(" " * (bar - filled), palette.blank)]
+            row += [
+                Segment(("█" if value >= 0 else "▒") * filled, palette.style("held_out" if chosen else "0")),
+                Segment(" " * (bar - filled), palette.blank),
+            ]
         row += [Segment(" ", palette.blank), Segment(fit(figure, figure_width, right=True), palette.style("text" if chosen else "muted"))]
         found.append(row)
     return found[:height]

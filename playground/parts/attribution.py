@@ -77,7 +77,7 @@ def of_token(
         word=tokenizer.label(answer),
         logits=logits,
         answer=answer,
-        caption=prompt.caption(f"after {tokenizer.label(prompt.ids[place])}"),
+        caption=prompt.caption(f'after "{tokenizer.label(prompt.ids[place])}"'),
         remark=" · ".join(filter(None, [prompt.remark, remark])),
     )
 

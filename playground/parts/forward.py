@@ -54,15 +54,16 @@ def lens(
     tokenizer: Tokenizer,
     first: str = "embedding",
     answers: Callable[[Tensor], Tensor] = lambda probability: probability,
+    goal: str = "next",
 ) -> list[Layer]:
-    """What the model would predict if it ended after each layer: residual streams (C,) through its head (nostalgebraist, 2020). `answers`
-    takes the tokens that are no answers out of the probabilities (…, V)."""
+    """What the model would predict if it ended after each layer: residual streams (C,) through its head (nostalgebraist, 2020). `goal`
+    is what the last layer predicts; `answers` takes the tokens that are no answers out of the probabilities (…, V)."""
     probability = answers(head(torch.stack(list(residuals))).cpu().double().softmax(dim=-1))  # (1 + L, V)
     shown = hidden_layers(len(probability) - 1)
     found = [candidates(first, probability[0], tokenizer.label, None)]
     for layer in shown:
         last = layer == len(probability) - 2
-        title = f"layer {layer}" + (" → next" if last else "")
+        title = f"layer {layer}" + (f" → {goal}" if last else "")
         found.append(candidates(title, probability[1 + layer], tokenizer.label, 0 if last else None, layer=layer))
     return found
 

@@ -19,7 +19,8 @@ def input_image(options: InputImage, data: ImageData, frame: Frame) -> tuple[Ten
     """
     if options.drawing and (ink := parse_drawing(options.drawing)).any():
         return fit_to_frame(ink, data.shape, frame, data.full, data.spread), "your drawing"
-    return held_out_image(options.image, data), f"held-out image {options.image}, label {label(options.image, data)}"
+    moved = " (moved at random)" if data.spread else ""
+    return held_out_image(options.image, data), f"held-out image {options.image}, label {label(options.image, data)}{moved}"
 
 
 def held_out_image(index: int, data: ImageData, option: str = "image") -> Tensor:

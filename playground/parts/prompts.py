@@ -198,7 +198,7 @@ def neighbours(embedding: Tensor, prompt: ReadPrompt, tokenizer: Tokenizer, opti
         labels=[tokenizer.label(token) for token in top.indices.tolist()],
         values=top.values.tolist(),
         high=1.0,
-        figure=f"of {tokenizer.label(chosen)}",
+        figure=f'of "{tokenizer.label(chosen)}"',
         caption="that word is not in the vocabulary: these are the neighbours of <unk>" if chosen == tokenizer.unknown else "",
     )
 

@@ -597,7 +597,7 @@ def test_the_last_layer_of_the_lens_is_the_model_itself(trained: GPTTask) -> Non
     assert len(lens.rows) == 3
     likeliest = ask(trained, "next_word", prompt="the cat")
     assert lens.rows[-1][1] == f"{likeliest.labels[0]} {100 * likeliest.values[0]:.0f} %"
-    assert ask(trained, "layer_lens", prompt="the cat", token=0).figure == "after the"
+    assert ask(trained, "layer_lens", prompt="the cat", token=0).figure == 'after "the"'
 
 
 def test_words_used_alike_become_neighbours(trained: GPTTask) -> None:

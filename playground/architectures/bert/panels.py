@@ -120,6 +120,7 @@ class BERTPanels:
             self.tokenizer,
             first="embeddings",
             answers=functools.partial(suppress_special, words=sentence.special.words),
+            goal=MASK,
         )
         return Layers(layers=[forward.words("read", words), *layers], caption=sentence.caption())
 

@@ -147,7 +147,7 @@ class DQNPanels:
         """The values predicted in each step, and the discounted return that followed it, once that is known."""
         player, names = self.player, self.player.action_names
         if not player.predicted:
-            return Lines(x=[], series={}, caption="no step of the watched episode yet: w or . takes one")
+            return Lines(x=[], series={}, caption="no step of the watched episode yet: w watches one")
         first = max(0, len(player.predicted) - MOST_STEPS)
         predicted = np.stack(player.predicted[first:])  # (T, A)
         series: dict[str, list[float | None]] = {"max Q": predicted.max(1).tolist()}

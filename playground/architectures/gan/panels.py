@@ -148,7 +148,7 @@ class GANPanels:
         return Scatter(
             points=Array.of(self.sampler(self._latents(options, grid)).cpu()),
             groups=[0] * len(upright) + [1] * len(upright),
-            names=["lines of equal x", "lines of equal y"],
+            names=[f"latent {options.across} fixed", f"latent {options.along} fixed"],
             bounds=_view(self.examples.points),
             figure=f"{LINES} lines each way",
         )
@@ -188,7 +188,7 @@ class GANPanels:
         now, history = self.task.step, self.task.history
         earlier = [(step, samples) for step, samples in zip(history.steps, history.samples, strict=True) if step < now]
         snapshots = [*earlier, (now, self.sampler(self.task.fixed_latents))]
-        figure = f"{len(snapshots)} snapshots"
+        figure = f"{len(snapshots)} snapshot{'s' * (len(snapshots) > 1)}"
         if self.examples.points is None:
             images = torch.cat([samples[:IMAGES_IN_ROW] for _, samples in snapshots])
             labels = [f"step {step:,}" if column == 0 else "" for step, _ in snapshots for column in range(IMAGES_IN_ROW)]

@@ -167,7 +167,7 @@ class GPTPanels:
             columns=["after", *(f"{rank}." for rank in range(1, top.values.shape[1] + 1))],
             rows=rows,
             shades=Array.of(torch.tensor(shades).numpy()),
-            figure=f"after {self.tokenizer.label(prompt.ids[place])}",
+            figure=f'after "{self.tokenizer.label(prompt.ids[place])}"',
             caption=prompt.caption(),
         )
 

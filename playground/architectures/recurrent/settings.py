@@ -172,7 +172,7 @@ class NextToken(NextWord, Unit):
 class Passage(prompt_options.Passage, Unit):
     """Options of a passage."""
 
-    words: Annotated[int, Meta(ge=1, le=500)] = 200
+    words: Annotated[int, Meta(ge=1, le=500, extra={"label": "tokens"})] = 200
 
 
 @frozen

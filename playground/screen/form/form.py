@@ -176,7 +176,7 @@ class SettingsForm(Vertical):
             shown = field.shown(self.values[name]) or "–"
             if field.pad is not None:
                 shown = drawing_summary(shown, field.pad)
-            unit = "" if shown == field.least else field.unit
+            unit = "" if shown == field.least or field.unit == field.label else field.unit
             found.append(Row(field.label, shown, unit, bool(_choices(field)), self.values[name] != field.default, note))
         return found
 

@@ -167,7 +167,6 @@ class PanelView(Vertical, can_focus=True):
             self._pending = None
         if not self._reverted:
             self.problem = ""
-        self._bar.show_figure(panel.figure)
         self._explain()
 
     def another_model(self) -> None:
@@ -234,6 +233,8 @@ class PanelView(Vertical, can_focus=True):
         stale = bool(self.problem) and not self._reverted and self.panel is not None
         self.set_class(stale or self._waits, "-stale")
         text = (self.panel.caption if self.panel is not None and not is_empty(self.panel) else "") or self.card.hint
+        if self.panel is not None:
+            self._bar.show_figure("" if self._waits else self.panel.figure)
         if self._waits:
             text = f"of the model before · {text}"
         elif self._step is not None and self._now is not None and self._step != self._now:
