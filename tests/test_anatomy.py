@@ -146,7 +146,7 @@ def test_gradients_are_those_of_the_mean_held_out_loss() -> None:
     F.cross_entropy(model(images), labels).backward()
     expected = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters() if p.grad is not None))
     assert found.learning["net"].gradients == pytest.approx(expected, rel=1e-4)
-    assert found.gradients_of == "of the held-out loss (nats)"
+    assert found.gradients_of == "of the held-out loss (nats), 360 examples"
 
 
 @pytest.mark.parametrize(

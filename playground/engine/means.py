@@ -18,12 +18,33 @@ from dlplay.engine.vocabulary import Vocabulary
 _beforehand: ContextVar[bool] = ContextVar("beforehand", default=False)
 
 
+_half: ContextVar[bool] = ContextVar("half", default=False)
+
+
 @contextlib.contextmanager
-def beforehand() -> Iterator[None]:
-    """Within it a model reads what is no part of the held-out examples, such as the text that fills its memory: it counts in no mean."""
-    token = _beforehand.set(True)
+def half_of_the_work() -> Iterator[None]:
+    """Within it `Task.probe` may do half the work on half the examples, where all of them take a CPU long: for what takes a backward pass
+    as well."""
+    token = _half.set(True)
     try:
         yield
+    finally:
+        _half.reset(token)
+
+
+def work(computation: int) -> int:
+    """So much, or within `half_of_the_work` half as much."""
+    return computation // 2 if _half.get() else computation
+
+
+@contextlib.contextmanager
+def beforehand() -> Iterator[None]:
+    """Within it a model reads what is no part of the held-out examples, such as the text that fills its memory: it counts in no mean,
+    and has no gradient."""
+    token = _beforehand.set(True)
+    try:
+        with torch.no_grad():
+            yield
     finally:
         _beforehand.reset(token)
 

@@ -86,6 +86,8 @@ class Task(ABC, Generic[S]):
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: MeanActivations | None = None
+        self.interventions: tuple[Intervention, ...] = ()
+        """Those that are at work while somebody looks."""
         self.earlier: Callable[[], Earlier] = dict
         """The checkpoints along the way of the run that it belongs to, for whoever looks back; set by who knows of them."""
         self._trained_with: list[hooks.Handle] = []
@@ -276,7 +278,11 @@ class Task(ABC, Generic[S]):
     def touched(self, interventions: tuple[Intervention, ...], recordings: hooks.Recordings | None = None) -> Iterator[None]:
         """Within it every forward pass is one with these interventions; the weights stay as they are. Raises `SettingsError`."""
         with hooks.applied(self.models, interventions, self.means, recordings, self.vocabulary()):
-            yield
+            before, self.interventions = self.interventions, self.interventions + interventions
+            try:
+                yield
+            finally:
+                self.interventions = before
 
     def means(self, sites: list[hooks.Site]) -> list[Tensor]:
         """The means of the units at each of these sites over held-out data, (C,) each. Raises `SettingsError` where there is none."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlplay.engine import hooks
-from dlplay.engine.means import counting, rows_of_units
+from dlplay.engine.means import counting, half_of_the_work, rows_of_units
 from dlplay.engine.task import Task
 from dlplay.engine.vocabulary import Vocabulary
 from dlplay.microscope.attention import AttentionRows
@@ -200,16 +200,42 @@ class Health:
 
 
 def health(task: Task[Any]) -> Health:
-    """As of now, over held-out data."""
+    """As of now, over held-out data. That of the model as it is, without interventions, is kept until it is another, where the data that
+    pass it stay the same."""
+    if task.interventions or not _passes_held_out(task):
+        return _health_now(task)
+    version = task.version, task.settings
+    known = _health.get(task)
+    if known is None or known[0] != version:
+        _health[task] = known = (version, _health_now(task))
+    return known[1]
+
+
+_health: weakref.WeakKeyDictionary[Task[Any], tuple[object, Health]] = weakref.WeakKeyDictionary()
+
+
+def _passes_held_out(task: Task[Any]) -> bool:
+    """Whether it is the held-out examples that pass its models, and not others such as those of a replay buffer."""
+    return type(task).pass_through is Task.pass_through
+
+
+def _health_now(task: Task[Any]) -> Health:
+    with half_of_the_work():
+        return _measured_health(task)
+
+
+def _measured_health(task: Task[Any]) -> Health:
     named = hooks.modules(task.models)
-    recorder, attention = _Recorder(named, task.vocabulary()), AttentionRows(named)
+    recorder, attention = _Recorder(named, task.vocabulary()), AttentionRows(named, task.vocabulary())
     with recorder, attention:
-        if type(task).pass_through is Task.pass_through:
+        if _passes_held_out(task):
             values, name = held_out_values(task)
         else:
             task.pass_through()
-    if type(task).pass_through is not Task.pass_through:
-        values, name = held_out_values(task)
+    if not _passes_held_out(task):
+        values, name = (None, "") if task in _without_gradients else held_out_values(task)
+        if values is None:
+            _without_gradients.add(task)
     gradients, words = gradients_of(task, values, name)
     updates: dict[Tensor, Tensor] = {}
     for optimizer, group, parameter in _trained(task):
@@ -231,6 +257,10 @@ def health(task: Task[Any]) -> Health:
                 math.sqrt(sum(squares[p] for p in own)), _norm(own, of_gradients), _norm([p for p in own if squares[p] > 0], of_updates)
             )
     return Health(recorder.found(), attention.shares(), learning, words)
+
+
+_without_gradients: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
+"""Tasks whose probe is known to have no graph, such as the returns of episodes."""
 
 
 def held_out_values(task: Task[Any]) -> tuple[Tensor | None, str]:
@@ -255,7 +285,8 @@ def gradients_of(task: Task[Any], values: Tensor | None, name: str) -> tuple[dic
             parameter: gradient for parameter, gradient in zip(parameters, found, strict=True) if gradient is not None
         }
         if all(any(p in reached for p in own) for own in trained):
-            return reached, f"of the held-out {name}"
+            count = f", {len(values):,} examples" if len(values) > 1 else ""
+            return reached, f"of the held-out {name}{count}"
     remembered = {}
     for optimizer, group, parameter in _trained(task):
         if (gradient := memory_of(optimizer, group, parameter)) is not None:
@@ -306,7 +337,7 @@ def next_update(optimizer: torch.optim.Optimizer, group: dict[str, Any], paramet
 
 
 def _squares(values: Tensor) -> float:
-    return float(values.double().square().sum())
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
 
 
 def _norm(parameters: list[nn.Parameter], squares: dict[Tensor, float]) -> float | None:
@@ -372,8 +403,10 @@ class _Recorder:
             return
         axis = hooks.unit_axis(values)
         total, squares = values.sum().double(), torch.linalg.vector_norm(values).double().square()
-        least = values.min()
         others = [dimension for dimension in range(values.ndim) if dimension != axis]
+        first = values[(0,) * (values.ndim - 1)]
+        least = first.min()  # mostly the first few values tell that the output is no relu's, and the others need not be looked at
+        least = values.min() if bool(least >= 0) else least
         most = (values.amax(others) if others else values) if bool(least >= 0) else None
         sums = _Sums(values.numel(), total, squares, _at_bounds(module, values), least, most)
         if module in self._sums:

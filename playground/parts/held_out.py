@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from dlplay.engine.means import work
+
 SEED = 7
 UNREACHED = 1_000_003
 
@@ -17,7 +19,7 @@ COMPUTATION = 1 << 30
 
 def probe_shape(parameters: int, block: int) -> tuple[int, int]:
     """Windows and tokens of each that `Task.probe` reads, for a model of so many parameters that reads `block` tokens at once."""
-    tokens = min(TOKENS, max(4 * SHORTEST, COMPUTATION // max(1, parameters)))
+    tokens = min(TOKENS, max(4 * SHORTEST, work(COMPUTATION) // max(1, parameters)))
     length = min(block, max(SHORTEST, tokens // 4))
     return max(2, min(WINDOWS, tokens // length)), length
 

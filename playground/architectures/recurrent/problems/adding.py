@@ -14,6 +14,7 @@ from dlplay.architectures.recurrent.panels import RecurrentPanels
 from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, READ, Inputs, Problem
 from dlplay.architectures.recurrent.settings import Forecast, NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Generated
+from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Lines, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts.held_out import held_out_generator
@@ -61,7 +62,7 @@ class AddingProblem(Problem):
         return {"val_loss": error, "test_mse": error}
 
     def probe(self, model: Recurrent) -> Probe:
-        count = max(2, PROBED_STEPS // self.settings.length)
+        count = max(2, work(PROBED_STEPS) // self.settings.length)
         x, sums = (part[:count] for part in self.held_out)
         return Probe((self.final_outputs(model, model(x)[0]) - sums).square()[:, 0], "squared error of the sum")
 

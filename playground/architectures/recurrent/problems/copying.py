@@ -14,6 +14,7 @@ from dlplay.architectures.recurrent.panels import RecurrentPanels
 from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, Inputs, Problem
 from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Generated
+from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts.held_out import held_out_generator
@@ -88,7 +89,7 @@ class CopyProblem(Problem):
         return {"val_loss": loss, "val_perplexity": perplexity(loss), "val_top1": accuracy, "accuracy": accuracy}
 
     def probe(self, model: Recurrent) -> Probe:
-        count = max(2, PROBED_STEPS // (self.settings.length + 2 * RECALLED))
+        count = max(2, work(PROBED_STEPS) // (self.settings.length + 2 * RECALLED))
         x, symbols = (part[:count] for part in self.held_out)
         logits = model.read_out(model(x)[0][:, -RECALLED:])  # (B, 10, V)
         losses = token_losses(logits, symbols - 1)

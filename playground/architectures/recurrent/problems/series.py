@@ -19,6 +19,7 @@ from dlplay.architectures.recurrent.settings import Forecast, NextToken, Passage
 from dlplay.data.series import Scale, Series, read_series
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.errors import DataError
+from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Lines, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts.streams import HeldOutRows, Streams
@@ -104,7 +105,7 @@ class SeriesProblem(Problem):
         length = min(WARM_UP, len(self.train))
         sequence = torch.cat([self.train[-length:], self.held_out])
         windows = sequence.unfold(0, length + 1, 1)  # (places, T + 1)
-        windows = windows[torch.linspace(0, len(windows) - 1, max(2, PROBED_STEPS // length), device=self.device).long()]
+        windows = windows[torch.linspace(0, len(windows) - 1, max(2, work(PROBED_STEPS) // length), device=self.device).long()]
         predicted = model.read_out(model(windows[:, :-1, None])[0])[..., 0]  # (B, T)
         scored = length // 2  # the first half is read to warm up
         return Probe((predicted - windows[:, 1:])[:, scored:].square().mean(dim=1), "squared error of the next value")

@@ -16,6 +16,7 @@ from dlplay.architectures.recurrent.panels import RecurrentPanels
 from dlplay.architectures.recurrent.problems.problem import PROBED_STEPS, READ, Inputs, Problem
 from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptToken, RecurrentSettings
 from dlplay.engine.dataset import Missing, present
+from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Tokens
 from dlplay.engine.task import Probe
 from dlplay.parts import prompts
@@ -83,7 +84,7 @@ class TextProblem(Problem):
     def probe(self, model: Recurrent) -> Probe:
         """The mean loss of each of the first windows of the held-out text, each read from a zero state; of the token that is learnt."""
         block, held_out = self.settings.block_size, self.text.held_out
-        count = max(2, min(PROBED_STEPS // block, (len(held_out) - 1) // block))
+        count = max(2, min(work(PROBED_STEPS) // block, (len(held_out) - 1) // block))
         windows = held_out.unfold(0, block + 1, block)[:count]  # (windows, T + 1)
         hidden, _ = model(windows[:, :-1])
         if self.settings.predict == "last":

@@ -13,7 +13,8 @@ from dlplay.architectures.transformer_xl.model import TransformerXL, memory_afte
 from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
-from dlplay.engine.means import beforehand
+from dlplay.engine.means import beforehand, work
+from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.streams import HeldOutRows
 
@@ -68,6 +69,7 @@ class TextProblem(Problem):
         length = min(length, len(text.held_out) // 2)
         before = min(keep, len(text.train) - 1)
         sequence = torch.cat([text.train[len(text.train) - before - 1 :], text.held_out])
+        count = min(count, work(WINDOWS))  # of what is read beforehand `probe_shape` knows nothing
         windows = sequence.unfold(0, before + length + 1, length)[:count]  # (windows, before + length + 1)
         with beforehand():
             memory = memory_after(model, windows[:, :before], self.settings.block_size, keep)
