@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from dlplay import cli
+from dlplay import architectures, cli
 from dlplay.architectures.convnet.settings import ConvNetSettings
 from dlplay.engine.settings import make, to_dict
-from dlplay.runs import directory
+from dlplay.runs import ask, directory
+from dlplay.runs.directory import RunDirectory
 from dlplay.runs.lock import RunLock, holder, told
+from dlplay.screen.run.peer import Peer
 from tests.conftest import Small, flags
 from tests.screen_pilot import opened, part_text, until
 
@@ -81,6 +86,52 @@ async def test_the_run_bar_shows_it(tmp_path: Path) -> None:
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+async def test_the_run_bar_shows_what_is_done_to_open_a_model(tmp_path: Path) -> None:
+    folder = directory.explore_path(tmp_path) / "convnet-9"
+    folder.mkdir(parents=True)
+    path = RunDirectory(folder).lock_path
+    process = subprocess.Popen([sys.executable, "-c", BUSY, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin
+    assert process.stdout
+    try:
+        async with opened(tmp_path, tab="convnet", size=(110, 30)) as (app, _):
+            link = app.tab.link
+            link._explorer, link._opening = Peer(RunDirectory(folder), "convnet", lambda event: None, lambda: None), True
+            process.stdin.write("reading data, building the model\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "told\n"
+            await until(lambda: "reading data, building the model …" in part_text(app, "RunBar"))
+            process.kill()
+            process.wait()
+            await until(lambda: "reading data" not in part_text(app, "RunBar"))
+            link._explorer, link._opening = None, False
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_model_that_is_opened_tells_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunDirectory(tmp_path / "opened")
+    folder.path.mkdir(mode=0o700)
+    seen: list[str] = []
+
+    def load(*_: object) -> object:
+        seen.append(told(folder.lock_path).phase)
+        return SimpleNamespace(step=0, device=torch.device("cpu"))
+
+    def serve(*_: object) -> None:
+        seen.append(told(folder.lock_path).phase)
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(ask, "load", load)
+    monkeypatch.setattr(ask, "serve_panels", serve)
+    card = architectures.card("convnet")
+    assert ask.explore(folder, card, make(card.settings, {}), "convnet-digits", tmp_path) == 0
+    assert seen == ["reading data, building the model", ""]
 
 
 async def test_a_run_that_is_begun_here_tells_until_it_trains(small: Small, tmp_path: Path) -> None:

@@ -65,9 +65,11 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
     ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: ended.append(number))
-    with RunLock(directory.lock_path), contextlib.ExitStack() as stack:
+    with RunLock(directory.lock_path) as lock, contextlib.ExitStack() as stack:
+        lock.doing("reading data, building the model")
         task = load(card, origin.find(start, runs_dir, card.name, earlier=True), settings)
         _look_back(task, start, runs_dir)
+        lock.doing("")
         server = Server(directory.socket_path, lambda: Hello(step=task.step, architecture=card.name, name=start, pid=os.getpid()))
         server.start()
         stack.callback(server.close)

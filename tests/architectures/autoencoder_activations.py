@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from dlplay.architectures.autoencoder.activations.source import Activations, loa
 from dlplay.architectures.autoencoder.model import Autoencoder, TopK
 from dlplay.architectures.autoencoder.settings import AutoencoderSettings
 from dlplay.architectures.autoencoder.task import AutoencoderTask
+from dlplay.engine import hooks
 from dlplay.engine.errors import DataError
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars
@@ -370,3 +372,20 @@ def test_a_table_of_bars_names_both(net: AutoencoderTask, capsys: pytest.Capture
 
 def test_loading_twice_reads_once() -> None:
     assert load_activations("blocks.1") is load_activations("blocks.1")
+
+
+@pytest.mark.parametrize("address", ["blocks.0", "blocks.0.head.1"])
+def test_no_more_is_computed_than_what_is_read(address: str, data: Activations, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = hooks.find(data.model.models, address)
+    model: Any = next(iter(data.model.models.values()))
+    ids, block = data.corpus.held_out[:20_000], int(data.model.settings.block_size)
+    heads: list[int] = []
+    handle = model.norm.register_forward_hook(lambda *_: heads.append(1))
+    vectors, words = source._read(data.model, site, ids, block, block // 2)
+    assert len(heads) == 1  # the first windows, of which one sees whether it gives a vector for each word
+    monkeypatch.setattr(source, "_stopped_behind", lambda site: contextlib.nullcontext())
+    whole, same = source._read(data.model, site, ids, block, block // 2)
+    handle.remove()
+    assert len(heads) > 2
+    assert torch.equal(vectors, whole)
+    assert np.array_equal(words, same)

@@ -91,7 +91,9 @@ class RunBar(Widget):
                 parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
             parts += self._numbers(state, width)
         else:
-            room = width - parts[0].cell_length - 2
+            if state.phase:
+                parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
+            room = width - sum(part.cell_length + 2 for part in parts)
             texts = self._next_steps(state)
             parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-muted"))
         line = parts[0]

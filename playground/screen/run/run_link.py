@@ -124,7 +124,10 @@ class RunLink:
 
     @property
     def phase(self) -> str:
-        """What a run that is starting does just now, as its process tells it; empty when it has not told anything."""
+        """What the process of a run that is starting, or of a model that is opened, does just now, as it tells; empty when it does not."""
+        if self.state == "opening" and self._explorer is not None:
+            teller = told(self._explorer.directory.lock_path)
+            return teller.phase if alive(teller.pid) else ""
         if self.run is None or self._peer is None or self.state != "starting":
             return ""
         teller, process = told(self.run.lock_path), self._peer.process

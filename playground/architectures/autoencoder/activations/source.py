@@ -212,7 +212,7 @@ def _read(model: LanguageModel, site: hooks.Site, ids: NDArray[np.int64], block:
     windows = torch.from_numpy(ids).unfold(0, block, block - before)  # (windows, T)
     found = []
     for part in torch.split(windows, AT_ONCE):
-        with torch.no_grad(), hooks.recorded([site]) as [passes]:
+        with torch.no_grad(), hooks.recorded([site]) as [passes], _stopped_behind(site) if found else contextlib.nullcontext():
             next(iter(model.models.values()))(part)
         if len(passes) != 1 or passes[0].shape[:2] != part.shape or passes[0].ndim != 3:
             shape = "x".join(map(str, passes[0].shape)) if passes else "nothing"
@@ -223,6 +223,27 @@ def _read(model: LanguageModel, site: hooks.Site, ids: NDArray[np.int64], block:
             )
         found.append(passes[0][:, before:].flatten(0, 1))
     return torch.cat(found), windows[:, before:].flatten().numpy()
+
+
+class _Reached(Exception):
+    """What is to be read has been."""
+
+
+@contextlib.contextmanager
+def _stopped_behind(site: hooks.Site) -> Iterator[None]:
+    """The forward pass within it ends when the site has been passed: most of GPT's work is its output head."""
+
+    def stop(*_: object) -> None:
+        raise _Reached
+
+    register = site.module.register_forward_pre_hook if site.is_head else site.module.register_forward_hook
+    handle = register(stop)
+    try:
+        yield
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
 
 
 def _as_images(vectors: Tensor) -> Any:
