@@ -91,12 +91,15 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
 def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
     """Print a panel, or write its picture, as it is or as it was at the steps of `--at`."""
+    from dlplay.engine import progress
     from dlplay.runs import ask
+    from dlplay.runs.console import transient
     from dlplay.runs.panel_text import print_panel
 
     as_json, pictures = bool(given.get("json")), []
     if "at" not in given:
-        answer = ask.answer(card, settings, start, runs_dir, panel, options)
+        with transient() as tell, progress.heard(tell):
+            answer = ask.answer(card, settings, start, runs_dir, panel, options)
         print_panel(answer, as_json)
         pictures.append((card.panel(panel).title, answer))
     else:

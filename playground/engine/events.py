@@ -177,6 +177,17 @@ class Shown(Event, frozen=True, kw_only=True):
     panel: AnyPanel
 
 
+class Working(Event, frozen=True, kw_only=True):
+    """Live: how far a watched panel is that takes long."""
+
+    view: int
+    """Position of the view in the client's last `Watch`."""
+    watch: int
+    """`id` of that `Watch`."""
+    doing: str
+    """In words, such as "head 3 of 144"."""
+
+
 class Answered(Event, frozen=True, kw_only=True):
     """Live: the reply to a command that carried an `id`."""
 
@@ -205,4 +216,4 @@ class Status(Event, frozen=True, kw_only=True):
 
 
 DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished
-LiveEvent = Hello | Shown | Answered | Status
+LiveEvent = Hello | Shown | Working | Answered | Status

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dlplay.engine import progress
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Answered, LiveEvent, Shown
+from dlplay.engine.events import Answered, LiveEvent, Shown, Working
 from dlplay.engine.failures import TrainingFailed, not_finite
 from dlplay.engine.hooks import NotReached, Site, recorded
 from dlplay.engine.interventions import Intervention, parse
@@ -299,11 +300,16 @@ class PanelServer:
         """Send a watched panel as it is now."""
         item.shown, item.soonest = self._version(item.panel), time.perf_counter() + item.interval
         try:
-            panel = self._panel(item.panel, item.options)
+            with progress.heard(lambda doing: self._tell(item, doing)):
+                panel = self._panel(item.panel, item.options)
             event: LiveEvent = Shown(step=self.task.step, time=time.time(), view=item.view, watch=item.watch, panel=panel)
         except (SettingsError, DataError) as error:
             event = Answered(step=self.task.step, time=time.time(), id=item.watch, view=item.view, error=str(error))
         self.server.reply(item.client, event)
+
+    def _tell(self, item: WatchedPanel, doing: str) -> None:
+        """Tell the client what is done just now for a panel that it watches."""
+        self.server.reply(item.client, Working(step=self.task.step, time=time.time(), view=item.view, watch=item.watch, doing=doing))
 
     @property
     def behind(self) -> bool:

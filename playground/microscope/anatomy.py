@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlplay.engine import hooks
+from dlplay.engine import hooks, progress
 from dlplay.engine.means import counting, half_of_the_work, rows_of_units
 from dlplay.engine.task import Task
 from dlplay.engine.vocabulary import Vocabulary
@@ -97,7 +97,7 @@ def _measured(task: Task[Any]) -> dict[str, Build]:
     for address, flops in work.spent.items():
         work.parts[address].multiply_adds = int(flops) // 2
     best: dict[str, float] = {}
-    for _ in range(TIMED):
+    for _ in progress.each(range(TIMED), "timed pass"):
         times = _Spent(task, named, functools.partial(_now, task.device))
         with times:
             task.pass_through()
@@ -236,7 +236,9 @@ def _measured_health(task: Task[Any]) -> Health:
         values, name = (None, "") if task in _without_gradients else held_out_values(task)
         if values is None:
             _without_gradients.add(task)
+    progress.say("gradients")
     gradients, words = gradients_of(task, values, name)
+    progress.say("updates and norms")
     updates: dict[Tensor, Tensor] = {}
     for optimizer, group, parameter in _trained(task):
         if task.step and not optimizer.state.get(parameter) and ({"betas", "alpha"} & group.keys() or group.get("momentum")):
@@ -462,10 +464,11 @@ def ranks(task: Task[Any]) -> dict[str, list[tuple[float, int]]]:
     version = task.version
     known = _ranks.get(task)
     if known is None or known[0] != version:
-        found = {
-            address: [(effective_rank(matrix), min(matrix.shape)) for matrix in matrices(module) if min(matrix.shape) <= LARGEST_RANKED]
-            for address, module in hooks.modules(task.models).items()
-        }
+        named = {address: matrices(module) for address, module in hooks.modules(task.models).items()}
+        found: dict[str, list[tuple[float, int]]] = {address: [] for address in named}
+        ranked = [(address, each) for address, own in named.items() for each in own if min(each.shape) <= LARGEST_RANKED]
+        for address, matrix in progress.each(ranked, "effective rank of matrix"):
+            found[address].append((effective_rank(matrix), min(matrix.shape)))
         _ranks[task] = known = (version, found)
     return known[1]
 

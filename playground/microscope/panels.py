@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlplay.engine import hooks
+from dlplay.engine import hooks, progress
 from dlplay.engine.interventions import Intervention, parse
 from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Table
 from dlplay.engine.settings import SettingsError
@@ -47,7 +47,7 @@ class Microscope:
         interventions = parse(options.do)
         without = self.task.measure()
         rows = [["none", f"{_mean(without):.4g}", "", ""]]
-        for each in interventions:
+        for each in progress.each(interventions, "intervention"):
             rows.append([str(each), *_compared(without, self._with(each))])
         if len(interventions) > 1:
             rows.append(["all of them", *_compared(without, self._with(*interventions))])
@@ -74,7 +74,7 @@ class Microscope:
         part = site.address
         units = passes[0].shape[hooks.unit_axis(passes[0])]
         shown = min(units, MOST_ABLATED, fits)
-        costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in range(shown)]
+        costs = [self._cost(Intervention(part, kind, units=((unit, None),)), without) for unit in progress.each(range(shown), "unit")]
         worst = max(range(shown), key=lambda unit: abs(costs[unit]))
         return Bars(
             labels=[str(unit) for unit in range(shown)],
@@ -92,7 +92,7 @@ class Microscope:
         return [(site, found) for site, found in zip(sites, passes, strict=True) if found]
 
     def _heads(self, addresses: list[str], of: int, kind: Any, without: Probe, group: str) -> AnyPanel:
-        costs = {address: self._cost(Intervention(address, kind), without) for address in addresses}
+        costs = {address: self._cost(Intervention(address, kind), without) for address in progress.each(addresses, "head")}
         owners = list(dict.fromkeys(_owner(address) for address in addresses))
         most = max(_number(address) for address in addresses) + 1
         grid = torch.full((len(owners), most), math.nan)  # a layer may have fewer heads than another

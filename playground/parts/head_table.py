@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlplay.engine import hooks
+from dlplay.engine import hooks, progress
 from dlplay.engine.interventions import Intervention
 from dlplay.engine.panels import Array, Table
 from dlplay.engine.task import Task
@@ -114,8 +114,13 @@ def ablation_costs(task: Task[Any]) -> Costs:
         with task.touched(interventions):
             return float((task.measure().values - without.values).mean())
 
+    progress.say("all heads at once")
     together = cost(*ablations.values())  # first, since it takes the means of all of them in one pass
-    costs = first_order_costs(task) if estimated else {address: cost(ablation) for address, ablation in ablations.items()}
+    if estimated:
+        progress.say("gradients of all heads")
+        costs = first_order_costs(task)
+    else:
+        costs = {address: cost(ablations[address]) for address in progress.each(ablations, "head")}
     return Costs(without.name, float(without.values.mean()), len(without.values), costs, together, estimated)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlplay.engine import hooks
+from dlplay.engine import hooks, progress
 from dlplay.engine.hooks import Site
 from dlplay.engine.panels import Array, HeatMap
 from dlplay.engine.settings import SettingsError
@@ -92,7 +92,7 @@ def patch_map(
     spans = [_spans(axis, sum(number == which for _, which in places), models) for number, axis in enumerate(axes)]
     columns = ["all", *(_label(axis, span) for axis, parts in zip(axes, spans, strict=True) for span in parts)]
     grid = torch.full((len(places), len(columns)), torch.nan)
-    for row, ((site, number), found) in enumerate(zip(places, passes, strict=True)):
+    for row, ((site, number), found) in enumerate(progress.each(list(zip(places, passes, strict=True)), "place")):
         logits = patched(site, found[-1], [range(len(axes[number].labels)), *spans[number]], corrupted)
         shares = recovered(logits[:, answer] - logits[:, other], whole, none)
         first = 1 + sum(map(len, spans[:number]))
@@ -190,7 +190,7 @@ def from_text(
     known = -F.cross_entropy(read(windows[:, :-1]), windows[:, -1], reduction="none")
     best: tuple[float, list[int], list[int]] | None = None
     tried = max(1, min(NEAREST, len(windows), int(COMPUTATION / (parameters * length**2 * NEAREST))))
-    for number in known.topk(tried).indices.tolist():
+    for number in progress.each(known.topk(tried).indices.tolist(), "looking for a prompt:"):
         piece = windows[number, :-1]
         corrupt, margin = replace_one(piece, read, embedding, range(max(1, length - 1)), parameters)
         if best is None or margin > best[0]:

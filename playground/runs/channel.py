@@ -9,7 +9,7 @@ import time
 import msgspec
 
 from dlplay.engine.commands import AnyCommand
-from dlplay.engine.events import Answered, Hello, LiveEvent, Shown
+from dlplay.engine.events import Answered, Hello, LiveEvent, Shown, Working
 from dlplay.runs.wire import Decoder, WireError, encode
 
 ANSWERS = 256
@@ -96,7 +96,10 @@ class Channel:
         elif isinstance(event, Shown):
             for key in [key for key in self._newest if key is not None and key[0] != event.watch]:
                 del self._newest[key]  # the client watches something else by now
+            self._newest.pop((event.watch, ~event.view), None)
             self._newest[event.watch, event.view] = outgoing
+        elif isinstance(event, Working):
+            self._newest[event.watch, ~event.view] = outgoing
         else:
             self._newest[None] = outgoing
 

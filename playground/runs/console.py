@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import msgspec
@@ -67,6 +68,28 @@ def reserved_output() -> Iterator[None]:
             yield
         finally:
             _reserved = None
+
+
+@contextlib.contextmanager
+def transient() -> Iterator[Callable[[str], None]]:
+    """What is told within it stands in one line of the terminal, each instead of the one before, and is gone at the end. It is standard
+    error's; where that is no terminal nothing is told."""
+    shows = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+    def tell(text: str) -> None:
+        if shows:
+            with contextlib.suppress(OSError, ValueError):
+                line = " ".join(printable(text).split())[: shutil.get_terminal_size().columns - 3]
+                sys.stderr.write(f"\r{line} …\x1b[K")
+                sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        if shows:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
 
 
 def print_line(text: str, *, error: bool = False) -> None:

@@ -472,6 +472,10 @@ class ArchitectureTab(Vertical):
         if self.link.past is not None:  # a person scrubs: the next frame of the app's timer would be late
             self.call_later(self.draw_changes)
 
+    def panel_working(self, view: View, doing: str) -> None:
+        for inspector in self.inspectors:
+            inspector.working(view, doing)
+
     def status_changed(self) -> None:
         self.post_message(self.StatusChanged(self))
 

@@ -144,6 +144,11 @@ class Inspector(Vertical):
             self._titles.show_title(title)
             self._draw_titles(self._shown)
 
+    def working(self, view: View, doing: str) -> None:
+        """Say in the panel what is done for its answer just now."""
+        if view.panel in self._views:
+            self._views[view.panel].working(doing)
+
     def fail(self, view: View, why: str) -> None:
         """Say in the panel why there is no answer."""
         if view.panel in self._views:

@@ -123,6 +123,8 @@ class PanelView(Vertical, can_focus=True):
         """An answer that came before the parts of this widget."""
         self._reverted = False
         """Whether that change was refused and undone."""
+        self._doing = ""
+        """What is done for the next answer, where that takes long."""
         self._waits = False
         """Another model is to answer than the one whose answer is shown."""
 
@@ -161,12 +163,17 @@ class PanelView(Vertical, can_focus=True):
         except (ValueError, IndexError, TypeError) as error:
             self.fail(f"this answer cannot be drawn: {error}")
             return
-        self.panel, self._step, self._waits = panel, step, False
+        self.panel, self._step, self._waits, self._doing = panel, step, False, ""
         self._mark_layer()
         if self._answers_pending(options):
             self._pending = None
         if not self._reverted:
             self.problem = ""
+        self._explain()
+
+    def working(self, doing: str) -> None:
+        """Say what is done for the next answer, until it is there."""
+        self._doing = doing
         self._explain()
 
     def another_model(self) -> None:
@@ -189,7 +196,7 @@ class PanelView(Vertical, can_focus=True):
 
     def fail(self, problem: str, options: Mapping[str, Any] | None = None) -> None:
         """Say what went wrong. If an option was just changed, it gets its previous value back, which the shown answer belongs to."""
-        self.problem = problem
+        self.problem, self._doing = problem, ""
         if self._pending is not None and self.panel is not None and self._answers_pending(options):
             (name, _, before), self._pending = self._pending, None
             self._reverted = True
@@ -239,6 +246,8 @@ class PanelView(Vertical, can_focus=True):
             text = f"of the model before · {text}"
         elif self._step is not None and self._now is not None and self._step != self._now:
             text = f"as of step {self._step:,} · {text}"
+        if self._doing:
+            text = f"{self._doing} … · {text}"
         shown = f"as of step {self._step:,}" if self._step is not None else "the answer before"
         problem = f"✗ {self.problem} · shown: {shown}" if stale else f"✗ {self.problem}"
         self._explanation.show(problem if self.problem else text, is_problem=bool(self.problem))

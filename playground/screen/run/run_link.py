@@ -13,7 +13,7 @@ import msgspec
 from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Rewind, Save, Set, SetSpeed, StepOnce, Stop, View, Watch
-from dlplay.engine.events import Answered, LiveEvent, Shown, Status
+from dlplay.engine.events import Answered, LiveEvent, Shown, Status, Working
 from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import code, show, without_code
 from dlplay.runs import directory
@@ -58,6 +58,9 @@ class Listener(Protocol):
     def panel_received(self, view: View, panel: AnyPanel | str, step: int) -> None:
         """A watched panel arrived, as of `step`, or why it cannot be shown."""
 
+    def panel_working(self, view: View, doing: str) -> None:
+        """What is done for a watched panel that takes long."""
+
     def status_changed(self) -> None:
         """There is a new `Status`, or another state."""
 
@@ -88,7 +91,7 @@ class RunLink:
         self._reader: Follower | None = None
         self._peer: Peer | None = None
         self._explorer: Peer | None = None
-        self._watcher = Watcher(listener.panel_received)
+        self._watcher = Watcher(listener.panel_received, listener.panel_working)
         self._starting = False
         self._opening = False
         self._explored = 0
@@ -528,7 +531,7 @@ class RunLink:
 
     def _receive(self, event: LiveEvent, sender: Peer | None = None) -> None:
         match event:
-            case Shown() | Answered():
+            case Shown() | Working() | Answered():
                 if self.past is None or sender is self._explorer:
                     self._watcher.receive(event)
             case Status():
