@@ -17,7 +17,7 @@ from dlplay.engine.panels import Bars, HeatMap
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import Task, looking
 from dlplay.parts import patching
-from dlplay.parts.patching import Axis
+from dlplay.parts.patching import Axis, Cell
 from dlplay.runs import origin, process
 
 pytestmark = pytest.mark.usefixtures("as_before", "one_thread")
@@ -63,7 +63,8 @@ def test_the_patched_residual_stream_is_that_of_layers_run_by_hand() -> None:
     for layer in range(3):
         site = hooks.find({"gpt": model}, f"blocks.{layer}")
         spans = [range(0), *(range(place, place + 1) for place in range(5)), range(1, 4), range(5)]
-        found = patching.patched(site, clean[layer + 1], spans, lambda rows: last(model, CORRUPT.expand(rows, -1)))
+        cells = [Cell(site, clean[layer + 1], span) for span in spans]
+        found = torch.cat(list(patching.patched(cells, lambda rows: last(model, CORRUPT.expand(rows, -1)), 3)))
         for span, logits in zip(spans, found, strict=True):
             with torch.no_grad():
                 x = corrupted[layer + 1].clone()
@@ -84,7 +85,8 @@ def test_nothing_patched_is_0_and_everything_is_1() -> None:
     site = hooks.find({"gpt": model}, "blocks.1")
     with torch.no_grad():
         activation = model.residuals(CLEAN)[2]
-    logits = patching.patched(site, activation, [range(0), range(5)], lambda rows: last(model, CORRUPT.expand(rows, -1)))
+    cells = [Cell(site, activation, span) for span in (range(0), range(5))]
+    [logits] = patching.patched(cells, lambda rows: last(model, CORRUPT.expand(rows, -1)), 2)
     shares = patching.recovered(logits[:, answer] - logits[:, other], whole, none)
     assert shares.tolist() == pytest.approx([0, 1], abs=1e-3)
 

@@ -149,7 +149,7 @@ def test_elsewhere_nothing_is_written(monkeypatch: pytest.MonkeyPatch, term: str
         ("anatomy", {"columns": "health"}, {"gradients", "updates", "effective"}),
         ("ablations", {}, {"head"}),
         ("heads", {}, {"all", "head"}),
-        ("patching", {}, {"looking", "place"}),
+        ("patching", {}, {"looking", "patched"}),
     ],
 )
 def test_long_panels_of_gpt_say_what_they_do(

@@ -7,9 +7,11 @@ Interpretability in the Wild, 2022).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,9 @@ from dlplay.engine.settings import SettingsError
 
 TOKENS_AT_ONCE = 4096
 """Tokens of the patched inputs that are read in one pass."""
+PASS, LEAST_TOKENS = 5e9, 64
+"""Parameters times tokens of such a pass, about, so that a person sees how far it is; but so many tokens, or most of the time goes into
+reading the weights."""
 COMPUTATION = 1e11
 """Parameters times tokens of a map, at most: seconds of two cores. Where it would be more, several positions are patched at a time."""
 EXAMPLE, EXAMPLES = 12, 64
@@ -49,17 +54,36 @@ def sites(models: Mapping[str, nn.Module], layers: Sequence[str], kind: str) -> 
     return [hooks.find(models, f"{layer}.feed_forward" if kind == "feed_forward" else layer) for layer in layers]
 
 
-def patched(site: Site, clean: Tensor, spans: Sequence[range], run: Run) -> Tensor:
-    """The logits (spans, V) of `run` with the `clean` activation (1, T, C) at the site, at one span of positions after the other."""
-    at_once, found = max(1, TOKENS_AT_ONCE // clean.shape[1]), []
-    for start in range(0, len(spans), at_once):
-        some = spans[start : start + at_once]
-        place = torch.zeros(len(some), clean.shape[1], 1, dtype=torch.bool, device=clean.device)
-        for row, span in enumerate(some):
-            place[row, span.start : span.stop] = True
-        with hooks.replaced(site, lambda values, place=place: torch.where(place, clean, values)):  # type: ignore[misc]
-            found.append(run(len(some)))
-    return torch.cat(found)
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of the map."""
+
+    site: Site
+    clean: Tensor
+    """What stands there for the clean input, (1, T, C)."""
+    span: range
+    """The positions that get it."""
+
+
+def patched(cells: Sequence[Cell], run: Run, at_once: int) -> Iterator[Tensor]:
+    """The logits of `run`, each of whose rows is one cell's; (rows, V) of at most `at_once` of the cells after the other."""
+    for start in range(0, len(cells), at_once):
+        progress.say(f"patched place {start + 1:,} of {len(cells):,}")
+        some = cells[start : start + at_once]
+        with contextlib.ExitStack() as stack:
+            for _, own in itertools.groupby(enumerate(some), key=lambda each: each[1].site.place):
+                rows = list(own)
+                first = rows[0][1]
+                stack.enter_context(hooks.replaced(first.site, _replacing(first.clean, rows, len(some))))
+            yield run(len(some))
+
+
+def _replacing(clean: Tensor, rows: Sequence[tuple[int, Cell]], count: int) -> Callable[[Tensor], Tensor]:
+    """From what stands at a site, (count, T, C), to the same with the clean activation in the spans of these rows."""
+    place = torch.zeros(count, clean.shape[1], 1, dtype=torch.bool, device=clean.device)
+    for row, cell in rows:
+        place[row, cell.span.start : cell.span.stop] = True
+    return lambda values: torch.where(place, clean, values)
 
 
 def recovered(differences: Tensor, clean: float, corrupted: float) -> Tensor:
@@ -92,11 +116,18 @@ def patch_map(
     spans = [_spans(axis, sum(number == which for _, which in places), models) for number, axis in enumerate(axes)]
     columns = ["all", *(_label(axis, span) for axis, parts in zip(axes, spans, strict=True) for span in parts)]
     grid = torch.full((len(places), len(columns)), torch.nan)
-    for row, ((site, number), found) in enumerate(progress.each(list(zip(places, passes, strict=True)), "place")):
-        logits = patched(site, found[-1], [range(len(axes[number].labels)), *spans[number]], corrupted)
-        shares = recovered(logits[:, answer] - logits[:, other], whole, none)
+    parameters = sum(p.numel() for model in models.values() for p in model.parameters())
+    tokens = min(TOKENS_AT_ONCE, max(LEAST_TOKENS, int(PASS / parameters)))
+    at_once = max(1, tokens // sum(len(axis.labels) for axis in axes))
+    cells, where = [], []
+    for row, ((site, number), found) in enumerate(zip(places, passes, strict=True)):
         first = 1 + sum(map(len, spans[:number]))
-        grid[row, 0], grid[row, first : first + len(spans[number])] = shares[0], shares[1:].cpu()
+        for column, span in enumerate([range(len(axes[number].labels)), *spans[number]]):
+            cells.append(Cell(site, found[-1], span))
+            where.append((row, column and first + column - 1))
+    differences = torch.cat([logits[:, answer] - logits[:, other] for logits in patched(cells, corrupted, at_once)])
+    for (row, column), share in zip(where, recovered(differences, whole, none).tolist(), strict=True):
+        grid[row, column] = share
     alone = grid[:, 1:].nan_to_num(-torch.inf)
     if kind == "residual" and len(places) > 1:
         alone[-1] = -torch.inf  # the last layer gives the answer back at its own place, whatever the model does
