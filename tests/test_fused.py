@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlplay import architectures
-from dlplay.architectures.recurrent.model import CELLS, Clamp, Recurrent
+from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, Recurrent
 from dlplay.engine import fused, hooks
 from dlplay.engine.device import prepare
 from dlplay.engine.hooks import applied, attach, find, recorded
@@ -19,6 +20,7 @@ from dlplay.engine.means import MeanActivations
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars, HeatMap, Layers, Tokens
 from dlplay.engine.settings import SettingsError, make
+from dlplay.screen.dialogs.touch import address_of
 from tests.conftest import Small
 
 pytestmark = pytest.mark.usefixtures("one_thread", "as_before")
@@ -232,3 +234,134 @@ def test_the_panels_of_a_recurrent_net_show_what_was_done_to_a_layer(cell: str, 
             assert isinstance(wanted, Bars)
             assert dict(zip(found.labels, found.values, strict=True)) == pytest.approx(dict(zip(wanted.labels, wanted.values, strict=True)))
         assert "do not act" not in found.caption
+
+
+# --- gates and cells ----------------------------------------------------------------------------------------------------------------
+
+ROWS = {"lstm": ("input_gate", "forget_gate", "candidate", "output_gate"), "gru": ("reset", "update", "candidate")}
+"""Gates in the order of their rows in PyTorch's weights."""
+EVERY_GATE = [(cell, gate) for cell, gates in ROWS.items() for gate in gates]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@torch.no_grad()
+def test_gates_left_as_they_are_give_the_fused_calls_numbers(cell: str, bidirectional: bool) -> None:
+    model = net(cell, bidirectional=bidirectional)
+    do = "; ".join(f"rnn.layers.{layer}.{gate}*1" for layer in range(2) for gate in fused.GATES[model.rnn.mode])
+    torch.testing.assert_close(outputs(model, do), outputs(model), atol=1e-6, rtol=0)
+    assert not model.rnn._forward_hooks
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize(("cell", "gate"), EVERY_GATE)
+@torch.no_grad()
+def test_a_gate_set_to_0_is_one_whose_bias_shuts_it(cell: str, gate: str, layer: int) -> None:
+    """Its unit's rows of the weights are 0, and its bias is far below 0, where the sigmoid is 0; of a candidate 0, where the tanh is."""
+    model = net(cell)
+    edited, unit = copy.deepcopy(model), 2
+    row = ROWS[cell].index(gate) * 4 + unit
+    for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(edited.rnn, f"{kind}_l{layer}")[row] = 0
+    getattr(edited.rnn, f"bias_ih_l{layer}")[row] = 0 if gate == "candidate" else -200
+    found = outputs(model, f"rnn.layers.{layer}.{gate}[{unit}]=0")
+    torch.testing.assert_close(found, outputs(edited), atol=1e-6, rtol=0)
+    assert not torch.allclose(found, outputs(model))
+
+
+@torch.no_grad()
+def test_a_cell_set_to_0_is_one_that_forgets_all_and_takes_in_nothing() -> None:
+    model = net("lstm")
+    emptied = outputs(model, "rnn.layers.0.cell[1]=0")
+    torch.testing.assert_close(emptied, outputs(model, "rnn.layers.0.forget_gate[1]=0; rnn.layers.0.input_gate[1]=0"), atol=1e-6, rtol=0)
+    torch.testing.assert_close(emptied, outputs(model, "rnn.layers.0[1]=0"), atol=1e-6, rtol=0)
+    with applied({"net": model}, parse("rnn.layers.1.cell[0]=0.5"), no_means):
+        _, (_, cell) = model(TOKENS)
+    assert torch.equal(cell[1, :, 0], torch.full((2,), 0.5))
+
+
+@torch.no_grad()
+def test_a_cell_that_is_changed_once_is_remembered() -> None:
+    model = net("lstm", layers=1)
+    for parameter in ("bias_ih_l0", "bias_hh_l0"):
+        getattr(model.rnn, parameter)[4:8] = 100  # it forgets nothing
+    with recorded([find({"net": model}, "rnn.layers.0.cell")]) as [before]:
+        outputs(model)
+    do = parse("rnn.layers.0.cell[0]@2+1; rnn.layers.0.input_gate=0; rnn.layers.0.candidate=0")
+    with applied({"net": model}, do, no_means), recorded([find({"net": model}, "rnn.layers.0.cell")]) as [after]:
+        model(TOKENS)
+    assert before[0].shape == (2, 7, 4)
+    assert after[0][:, :, 0].tolist() == [[0, 0, 1, 1, 1, 1, 1]] * 2
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@torch.no_grad()
+def test_what_is_read_of_a_gate_is_what_the_equations_have(cell: str, bidirectional: bool) -> None:
+    model = net(cell, bidirectional=bidirectional)
+    trace = model.trace(TOKENS)
+    for layer in range(2):
+        for name in PARTS[cell]:
+            site = find({"net": model}, f"rnn.layers.{layer}.{name.replace(' ', '_')}")
+            with recorded([site]) as [passes]:
+                model(TOKENS)
+            torch.testing.assert_close(passes[0][:, :, :4], trace.part(layer, name), atol=1e-6, rtol=0)
+            assert passes[0].shape[2] == (8 if bidirectional else 4)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@torch.no_grad()
+def test_gates_are_as_many_as_cells_where_the_hidden_state_is_projected() -> None:
+    rnn = nn.LSTM(3, 4, 1, batch_first=True, proj_size=2)
+    x = torch.randn(2, 5, 3)
+    with recorded([find({"net": rnn}, f"net.layers.0{part}") for part in ("", ".forget_gate", ".cell")]) as passes:
+        rnn(x)
+    assert [found[0].shape for found in passes] == [(2, 5, 2), (2, 5, 4), (2, 5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "do", "words"),
+    [
+        ("gru", "rnn.layers.0.cell=0", "'cell' in rnn.layers.0, whose module is GRU and has reset, update, candidate"),
+        ("rnn-tanh", "rnn.layers.1.reset=0", "RNN_TANH and has no gates"),
+        ("lstm", "rnn.layers.2.cell=0", "no layer 2 in rnn; its layers are 0 to 1"),
+        ("lstm", "rnn.layers.0.cell=skip", "is not skipped; set it to 0"),
+        ("lstm", "rnn.layers.0.cell[4]=0", "there are 4, from 0 to 3"),
+    ],
+)
+def test_gates_that_are_not_there_are_refused_in_words(cell: str, do: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        outputs(net(cell), do)
+
+
+def test_packed_sequences_are_refused_for_gates_as_well() -> None:
+    rnn = nn.LSTM(3, 4, batch_first=True)
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(2, 5, 3), torch.tensor([5, 3]), batch_first=True)
+    with pytest.raises(SettingsError, match="sequences of one length"), applied({"net": rnn}, parse("net.layers.0.cell=0"), no_means):
+        rnn(packed)
+
+
+def test_a_star_names_the_gates_of_all_layers() -> None:
+    assert [site.address for site in hooks.find_all({"net": net("gru")}, "rnn.layers.*.reset")] == [
+        "rnn.layers.0.reset",
+        "rnn.layers.1.reset",
+    ]
+
+
+def test_the_panels_that_draw_gates_see_interventions(small: Small) -> None:
+    card = architectures.card("recurrent")
+    settings = make(card.settings, small("recurrent") | {"device": "cpu", "cell": "lstm"})
+    task = card.load_task()(settings, prepare(settings), None)
+    shown = panel_of(task, card.panel("activations"), {"part": "forget gate", "do": "rnn.layers.0.forget_gate[1]=0.25"})
+    assert isinstance(shown, HeatMap)
+    values = panel_of(task, card.panel("unit"), {"part": "forget gate", "unit": 1, "do": "rnn.layers.0.forget_gate[1]=0.25"})
+    assert isinstance(values, Tokens)
+    assert all("0.250 after it" in note for note in values.notes)
+
+
+@pytest.mark.parametrize(("part", "address"), [("hidden", "rnn.layers.0.hidden[3]="), ("forget gate", "rnn.layers.0.forget_gate[3]=")])
+def test_the_part_that_a_panel_draws_is_the_one_that_is_touched(part: str, address: str) -> None:
+    card = architectures.card("recurrent")
+    for name in ("activations", "unit"):
+        assert address_of(card.panel(name).touches, {"layer": 0, "part": part, "unit": 3}, "") == address
+    assert hooks.find({"net": net("lstm")}, address.partition("[")[0]).layer == 0

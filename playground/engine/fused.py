@@ -1,5 +1,6 @@
 """PyTorch's recurrent layers, which compute all layers and steps in one call, evaluated step by step with the same weights: so the hidden
-states of each layer can be read, and what is changed in one goes on to the next step. This takes place only while something is attached."""
+states, gates and cells of each layer can be read, and what is changed in one goes on to the next step. This takes place only while
+something is attached."""
 
 from __future__ import annotations
 
@@ -14,9 +15,19 @@ from torch import Tensor, nn
 
 from dlplay.engine.settings import SettingsError
 
+HIDDEN = "hidden"
+GATES = {
+    "LSTM": ("input_gate", "forget_gate", "candidate", "output_gate", "cell"),
+    "GRU": ("reset", "update", "candidate"),
+    "RNN_TANH": (),
+    "RNN_RELU": (),
+}
+"""Besides its hidden state, what a layer computes at each step, by the module's mode: gates as they are after the sigmoid, the candidate
+after the tanh, an LSTM's cell as it is handed on."""
+
 Change = Callable[[Tensor, int, slice], Tensor]
-"""From the hidden state (B, H) of one direction after a step, the step's number and the columns that the direction has in the layer's
-output, to the state that takes its place."""
+"""From a hidden state, gate or cell (B, H) of one direction at a step, the step's number and the columns that the direction has among those
+of all directions, to what takes its place."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,10 +36,12 @@ class Attached:
 
     rnn: nn.RNNBase
     layer: int
+    part: str = HIDDEN
+    """Its hidden state, or one of `GATES`."""
     begin: Callable[[Tensor], Change] | None = None
-    """From a tensor like the layer's output (B, T, D H), in a pass that begins, to what is done at each of its steps."""
+    """From a tensor like that part at all steps (B, T, D H), in a pass that begins, to what is done at each of its steps."""
     seen: Callable[[Tensor], object] | None = None
-    """Called with the layer's output (B, T, D H)."""
+    """Called with that part at all steps (B, T, D H)."""
 
     def remove(self) -> None:
         """Take it off."""
@@ -36,10 +49,15 @@ class Attached:
 
 
 def attach(
-    rnn: nn.RNNBase, layer: int, *, begin: Callable[[Tensor], Change] | None = None, seen: Callable[[Tensor], object] | None = None
+    rnn: nn.RNNBase,
+    layer: int,
+    part: str = HIDDEN,
+    *,
+    begin: Callable[[Tensor], Change] | None = None,
+    seen: Callable[[Tensor], object] | None = None,
 ) -> Attached:
-    """Evaluate `rnn` step by step from now on, with `begin` and `seen` at one of its layers, behind what is attached there already."""
-    attached = Attached(rnn, layer, begin, seen)
+    """Evaluate `rnn` step by step from now on, with `begin` and `seen` at one part of its layers, behind what is attached there already."""
+    attached = Attached(rnn, layer, part, begin, seen)
     _unrolled.setdefault(rnn, _Unrolled()).add(attached)
     return attached
 
@@ -73,20 +91,24 @@ class _Unrolled:
         after = []
         for layer in range(rnn.num_layers):
             here = [each for each in self._attached if each.layer == layer]
-            width, count = states[0][0].shape[1], _directions(rnn)
-            like = x.new_empty(*x.shape[:2], count * width)
-            changes = [each.begin(like) for each in here if each.begin is not None]
-            outputs = []
+            count = _directions(rnn)
+            changes: list[tuple[str, Change]] = []
+            for each in here:
+                if each.begin is not None:
+                    width = states[0][0].shape[1] if each.part == HIDDEN else rnn.hidden_size
+                    changes.append((each.part, each.begin(x.new_empty(*x.shape[:2], count * width))))
+            read = {HIDDEN} | {each.part for each in here if each.seen is not None}
+            of_directions = []
             for direction in range(count):
-                columns = slice(direction * width, (direction + 1) * width)
                 begin = states[layer * count + direction]
-                output, last = _run(rnn, x, f"l{layer}{'_reverse' * direction}", begin, changes, columns, backwards=direction == 1)
-                outputs.append(output)
-                after.append(last)
-            x = torch.cat(outputs, dim=-1)  # (B, T, D H)
+                steps = _Steps(changes, direction, {part: [] for part in read})
+                after.append(_run(rnn, x, f"l{layer}{'_reverse' * direction}", begin, steps))
+                of_directions.append(steps.all())
+            parts = {part: torch.cat([own[part] for own in of_directions], dim=-1) for part in read}  # (B, T, D H) each
             for each in here:
                 if each.seen is not None:
-                    each.seen(x)
+                    each.seen(parts[each.part])
+            x = parts[HIDDEN]
             if layer < rnn.num_layers - 1:
                 x = F.dropout(x, rnn.dropout, rnn.training)
         hidden, cell = (torch.stack(parts) for parts in zip(*after, strict=True))  # (L D, B, H) each
@@ -113,43 +135,59 @@ def _states(rnn: nn.RNNBase, x: Tensor, state: Any) -> list[tuple[Tensor, Tensor
     return list(zip(hidden, cell, strict=True))
 
 
-def _run(
-    rnn: nn.RNNBase,
-    x: Tensor,
-    suffix: str,
-    before: tuple[Tensor, Tensor],
-    changes: list[Change],
-    columns: slice,
-    *,
-    backwards: bool,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Hidden states (B, T, H) of one layer in one direction, and the state after its last step."""
+@dataclasses.dataclass
+class _Steps:
+    """One layer in one direction, step by step."""
+
+    changes: list[tuple[str, Change]]
+    direction: int
+    found: dict[str, list[Tensor]]
+    """What is read, by the name of the part, in the order of the steps."""
+    step: int = 0
+
+    def __call__(self, part: str, values: Tensor) -> Tensor:
+        """A part at this step as it is changed."""
+        columns = slice(self.direction * values.shape[1], (self.direction + 1) * values.shape[1])
+        for name, change in self.changes:
+            if name == part:
+                values = change(values, self.step, columns)
+        if part in self.found:
+            self.found[part].append(values)
+        return values
+
+    def all(self) -> dict[str, Tensor]:
+        """What was read at all steps, (B, T, H) each, in the order of the sequence."""
+        return {part: torch.stack(steps[:: -1 if self.direction else 1], dim=1) for part, steps in self.found.items()}
+
+
+def _run(rnn: nn.RNNBase, x: Tensor, suffix: str, before: tuple[Tensor, Tensor], steps: _Steps) -> tuple[Tensor, Tensor]:
+    """Hidden state and cell of one layer in one direction after its last step."""
     w_x, w_h = (getattr(rnn, f"weight_{kind}_{suffix}") for kind in ("ih", "hh"))
     b_x, b_h = (getattr(rnn, f"bias_{kind}_{suffix}") if rnn.bias else None for kind in ("ih", "hh"))
     from_x = F.linear(x, w_x, b_x)  # (B, T, gates H)
     hidden, cell = before
-    found: list[Tensor] = []
-    for step in range(x.shape[1])[:: -1 if backwards else 1]:
-        hidden, cell = _step(rnn.mode, from_x[:, step], F.linear(hidden, w_h, b_h), hidden, cell)
+    for step in range(x.shape[1])[:: -1 if steps.direction else 1]:
+        steps.step = step
+        hidden, cell = _step(rnn.mode, from_x[:, step], F.linear(hidden, w_h, b_h), hidden, cell, steps)
         if rnn.proj_size:
             hidden = F.linear(hidden, getattr(rnn, f"weight_hr_{suffix}"))
-        for change in changes:
-            hidden = change(hidden, step, columns)
-        found.append(hidden)
-    return torch.stack(found[:: -1 if backwards else 1], dim=1), (hidden, cell)
+        hidden = steps(HIDDEN, hidden)
+    return hidden, cell
 
 
-def _step(mode: str, from_x: Tensor, from_h: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+def _step(mode: str, from_x: Tensor, from_h: Tensor, hidden: Tensor, cell: Tensor, steps: _Steps) -> tuple[Tensor, Tensor]:
     """Hidden state and cell after one more step, by the equations in PyTorch's documentation of `nn.LSTM`, `nn.GRU` and `nn.RNN`."""
     if mode == "LSTM":
         i, f, g, o = (from_x + from_h).chunk(4, dim=-1)
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        return o.sigmoid() * cell.tanh(), cell
+        i, f, g = steps("input_gate", i.sigmoid()), steps("forget_gate", f.sigmoid()), steps("candidate", g.tanh())
+        o = steps("output_gate", o.sigmoid())
+        cell = steps("cell", f * cell + i * g)
+        return o * cell.tanh(), cell
     if mode == "GRU":
         r_x, z_x, n_x = from_x.chunk(3, dim=-1)
         r_h, z_h, n_h = from_h.chunk(3, dim=-1)
-        z = (z_x + z_h).sigmoid()
-        n = (n_x + (r_x + r_h).sigmoid() * n_h).tanh()
+        r, z = steps("reset", (r_x + r_h).sigmoid()), steps("update", (z_x + z_h).sigmoid())
+        n = steps("candidate", (n_x + r * n_h).tanh())
         return (1 - z) * n + z * hidden, cell
     a = from_x + from_h
     return (a.relu() if mode == "RNN_RELU" else a.tanh()), cell

@@ -3,7 +3,8 @@
 The output of a module is the tensor it returns, or the first of several. Its units are the channels of feature maps (B, C, H, W) and the
 last dimension of anything else; its positions the second dimension of (B, T, C). A head is a slice of what an attention module hands to
 its last linear map: (B, T, H * D), of which head h has D columns from h * D on. A layer of a recurrent module that computes all layers in
-one call is what this layer hands to the next, and each of its steps to the next step: (B, T, D * H), one direction after the other.
+one call is what this layer hands to the next, and each of its steps to the next step: (B, T, D * H), one direction after the other; its
+gates and an LSTM's cell have the same form.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Site:
     columns: tuple[int, int] | None = None
     """Of the input, from and to: a head's."""
     layer: int | None = None
-    """Of a recurrent module: the hidden states of this layer."""
+    """Of a recurrent module: the hidden states of this layer, or"""
+    gate: str = ""
+    """what it computes besides them, one of `fused.GATES`."""
 
     @property
     def is_head(self) -> bool:
@@ -65,7 +68,7 @@ class Site:
     @property
     def place(self) -> tuple[object, ...]:
         """The same for all addresses of it."""
-        return self.module, self.columns, self.layer
+        return self.module, self.columns, self.layer, self.gate
 
 
 def attention_of(module: nn.Module) -> tuple[int, nn.Linear] | None:
@@ -103,14 +106,14 @@ def heads(models: Mapping[str, nn.Module]) -> dict[str, Site]:
 
 
 def recurrent_layers(models: Mapping[str, nn.Module]) -> dict[str, Site]:
-    """Every layer of PyTorch's recurrent modules by its address: `PATH.layers.N`."""
-    return {
-        address: Site(address, module, layer=layer)
-        for path, module in modules(models).items()
-        if isinstance(module, nn.RNNBase)
-        for layer in range(module.num_layers)
-        if (address := f"{path}.layers.{layer}")
-    }
+    """Every layer of PyTorch's recurrent modules by its address: `PATH.layers.N`, and its gates: `PATH.layers.N.forget_gate`."""
+    found = {}
+    for path, module in modules(models).items():
+        for layer in range(module.num_layers) if isinstance(module, nn.RNNBase) else ():
+            for gate in ("", *fused.GATES[module.mode]):
+                address = f"{path}.layers.{layer}" + (f".{gate}" if gate else "")
+                found[address] = Site(address, module, layer=layer, gate=gate)
+    return found
 
 
 def sites(models: Mapping[str, nn.Module]) -> dict[str, Site]:
@@ -140,12 +143,7 @@ def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
         return Site(part, named[part])
     owner, _, number = part.rpartition(".layers.")
     if isinstance(recurrent := named.get(owner), nn.RNNBase):
-        try:
-            layer = range(recurrent.num_layers)[int(number)]
-        except (IndexError, ValueError):
-            last = recurrent.num_layers - 1
-            raise SettingsError(f"--{flag}: there is no layer {number[:20]} in {owner}; its layers are 0 to {last}", flag) from None
-        return Site(f"{owner}.layers.{layer}", recurrent, layer=layer)
+        return _recurrent_layer(owner, recurrent, number, flag)
     if ".head." in part:
         owner, _, number = part.rpartition(".head.")
         known = heads(models)
@@ -162,6 +160,21 @@ def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
             count = attention_of(named[inside[0]])[0]  # type: ignore[index]
             raise SettingsError(f"--{flag}: there is no head {number[:20]} in {owner}; its heads are 0 to {count - 1}", flag)
     raise SettingsError(f"--{flag}: there is no part {part[:80]!r}; {_suggestion(named, part)}; the panel anatomy lists all", flag)
+
+
+def _recurrent_layer(owner: str, module: nn.RNNBase, part: str, flag: str) -> Site:
+    """The site of `N`, or of `N.forget_gate`. Raises `SettingsError`."""
+    number, _, gate = part.partition(".")
+    try:
+        layer = range(module.num_layers)[int(number)]
+    except (IndexError, ValueError):
+        last = module.num_layers - 1
+        raise SettingsError(f"--{flag}: there is no layer {number[:20]} in {owner}; its layers are 0 to {last}", flag) from None
+    address, gate = f"{owner}.layers.{layer}", "" if gate == fused.HIDDEN else gate
+    if gate and gate not in (known := fused.GATES[module.mode]):
+        has = f"has {', '.join(known)}" if known else "has no gates"
+        raise SettingsError(f"--{flag}: there is no {gate[:40]!r} in {address}, whose module is {module.mode} and {has}", flag)
+    return Site(f"{address}.{gate}" if gate else address, module, layer=layer, gate=gate)
 
 
 def _counted(named: Mapping[str, nn.Module], part: str) -> str:
@@ -279,7 +292,7 @@ def _rows(models: Mapping[str, nn.Module], it: Intervention, site: Site, vocabul
         return None
     if vocabulary is None:
         raise SettingsError(f"--do {it}: this model has no embedding of words; leave out the words in [ ]", "do")
-    if site.place != (vocabulary.embedding, None, None):
+    if site.place != Site("", vocabulary.embedding).place:
         address = next(path for path, module in modules(models).items() if module is vocabulary.embedding)
         raise SettingsError(f"--do {it}: only the embedding has rows of words; write {address}[{quoted(it.words[0])}]", "do")
     return torch.tensor(vocabulary.rows(it.words, site.address), device=vocabulary.embedding.weight.device)
@@ -317,7 +330,7 @@ class _Done:
             return self.site.module.register_forward_hook(self._skip)
         if self.site.layer is not None:
             assert isinstance(self.site.module, nn.RNNBase)
-            return fused.attach(self.site.module, self.site.layer, begin=self._change_steps)
+            return fused.attach(self.site.module, self.site.layer, self.site.gate or fused.HIDDEN, begin=self._change_steps)
         if self.site.is_head:
             return self.site.module.register_forward_pre_hook(self._change_input)
         return self.site.module.register_forward_hook(self._change_output)
@@ -345,7 +358,7 @@ class _Done:
         return with_output(result, self._changed(output, inputs[0] if self.rows is not None else None))
 
     def _change_steps(self, values: Tensor) -> fused.Change:
-        """What is done at each step to a layer's hidden states, which are like `values` (B, T, C)."""
+        """What is done at each step to a layer's hidden states, gate or cell, which are like `values` (B, T, C)."""
         mask, given = self._mask(values).expand_as(values), self._given(values)
         self.passes += 1
 
@@ -466,7 +479,7 @@ def observed(sites: Sequence[Site], keep: Callable[[Tensor], T]) -> Iterator[lis
         for site, kept in zip(sites, found, strict=True):
             if site.layer is not None:
                 assert isinstance(site.module, nn.RNNBase)
-                stack.callback(fused.attach(site.module, site.layer, seen=of_layer(kept)).remove)
+                stack.callback(fused.attach(site.module, site.layer, site.gate or fused.HIDDEN, seen=of_layer(kept)).remove)
             elif site.columns is not None:
                 stack.callback(site.module.register_forward_pre_hook(of_input(kept, *site.columns)).remove)
             else:

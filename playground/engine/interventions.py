@@ -9,6 +9,7 @@
     blocks.0@3=from prompt: the cat    the activation that another input has there
     tokens["the"]=0                    the embedding of a word, wherever it is read; ["the","a"] are two of them
     rnn.layers.0[17]=0                 one unit of a recurrent layer, at each step, so that it goes on through time
+    rnn.layers.0.forget_gate=1         a gate of it; and an LSTM's cell, rnn.layers.0.cell
     blocks.*.memory@-3=0               the third token back in the memory of every layer; * is any name
 
 Several are parted by `;` and are done in their order, each to what the one before has left.
@@ -50,8 +51,8 @@ class Intervention:
     """One of them."""
 
     part: str
-    """A module's path, or `PATH.head.N` for an attention head, or `PATH.layers.N` for a layer of a recurrent module; a number in it may
-    count from the end, as in `blocks.-1`, and a `*` between dots is any name."""
+    """A module's path, or `PATH.head.N` for an attention head, `PATH.layers.N` for a layer of a recurrent module or `PATH.layers.N.GATE`
+    for a gate of it; a number in it may count from the end, as in `blocks.-1`, and a `*` between dots is any name."""
     kind: Literal["set", "scale", "add", "noise", "mean", "skip", "patch"]
     value: float = 0.0
     """The number set, multiplied with, added, or the noise's standard deviation."""

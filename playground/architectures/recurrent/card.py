@@ -80,6 +80,7 @@ card = Card(
             "these units remember.",
             Activations,
             selects="unit",
+            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "unit",
@@ -89,6 +90,7 @@ card = Card(
             "quotes (Karpathy, Johnson and Fei-Fei, 2016). Most cannot. Zero is in the middle of the scale; the cursor shows the value.",
             Activations,
             rows=4,
+            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "gradient_flow",

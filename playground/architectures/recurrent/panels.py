@@ -155,9 +155,10 @@ class RecurrentPanels(ABC):
 
     def _over_time(self, x: Tensor, clamp: Clamp | None, layer: int, name: str) -> Tensor:
         """One gate or state of a layer in its forward direction at every step of one sequence, (T, H)."""
-        if name != "hidden" or clamp is not None:
+        if clamp is not None:
             return self.model.trace(x, clamp).part(layer, name)[0]
-        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}")]) as [passes]:
+        gate = "" if name == "hidden" else f".{name.replace(' ', '_')}"
+        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}{gate}")]) as [passes]:
             self.model(x)
         return passes[0][0, :, : self.model.width]
 

@@ -150,7 +150,7 @@ class TouchDialog(Dialog[None]):
 def address_of(touches: str, options: dict[str, Any], figure: str) -> str:
     """The part that a panel shows, as an intervention is begun: its own template, or the address that its figure begins with."""
     if touches:
-        return touches.format(**options) + "="
+        return touches.format(**{name: str(value).replace(" ", "_") for name, value in options.items()}) + "="
     word = figure.partition(" ")[0]
     try:
         parse(f"{word}=0")
