@@ -72,7 +72,8 @@ PLANTED = [
     ill("gpt", "overfitting", "", dropout=0.0, weight_decay=0.0, layers=2, steps=2500),
     ill("gpt", HIGH, FAILED, lr=1.0, layers=1, width=32, steps=300),
     ill("gpt", "rate-too-low", "not-trained-out no-better-than-chance", lr=3e-6, layers=1, width=32, steps=300),
-    ill("gpt", "saturated-softmax", FAILED, init_std=1.0, layers=2, width=128, steps=300),
+    ill("gpt", "saturated-softmax", f"{FAILED} over-confident", init_std=1.0, layers=2, width=128, steps=300),
+    ill("gpt", "over-confident", FAILED, init_std=0.5, layers=1, width=64, steps=300),
     ill("gpt", "vocabulary-too-small", "not-trained-out", vocab_size=300, layers=1, width=32, steps=300),
     ill(
         "recurrent",

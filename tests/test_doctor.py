@@ -29,6 +29,12 @@ def curve(values: Any, last: int = 1000) -> Curve:
     return Curve(np.linspace(last / len(values), last, len(values)), values)
 
 
+def from_the_start(values: Any) -> Curve:
+    """The first one before the training."""
+    values = np.asarray(values, np.float64)
+    return Curve(np.linspace(0, 1000, len(values)), values)
+
+
 def falling(count: int = 1000, start: float = 2.0, end: float = 0.2, noise: float = 0.02) -> Curve:
     """A loss as a healthy training has it."""
     x = np.linspace(0, 1, count)
@@ -83,6 +89,7 @@ RISING = curve([2.0, 0.6, 0.4, 0.5, 0.6, 0.7])
 SPIKES = curve(np.where(np.arange(1000) % 100 == 50, 200.0, 1.0))
 CHAIN = tuple(layer(str(number), "Conv2d", gradients=0.1, deviation=10.0**-number) for number in range(6))
 ONE_HOT = (root(1e-3), layer("attention", "Attention", one_hot=0.8), layer("cross", "Attention", one_hot=0.1))
+UNIGRAM = {"test_loss": {"unigram": 5.2, "bigram": 4.5}}
 POOR = {"test_accuracy": curve([0.1, 0.6])}
 
 ILL: list[tuple[Rule, Evidence]] = [
@@ -101,6 +108,8 @@ ILL: list[tuple[Rule, Evidence]] = [
     (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR)),
     (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 1.0})),
     (rules.saturated_softmax, but(layers=ONE_HOT, baselines={})),
+    (rules.over_confident, but(held_out={"test_loss": from_the_start([39.0, 5.0])}, baselines=UNIGRAM, settings={"init_std": 1.0})),
+    (rules.over_confident, but(held_out={"test_loss": from_the_start([39.0, 5.0])}, baselines=UNIGRAM)),
     (rules.vanishing_gradients, but(layers=(root(1e-3), *(layer(str(n), gradients=g) for n, g in enumerate((1e-6, 1e-3, 1.0)))))),
     (rules.exploding_gradients, but(training={"grad_norm": SPIKES})),
     (rules.no_normalisation, but(settings={"norm": "none"}, layers=(root(1e-3), *CHAIN))),
@@ -182,6 +191,19 @@ def test_heads_that_copy_are_not_called_saturated_where_the_model_beats_the_simp
     small = rules.saturated_softmax(but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 0.02}))
     assert small is not None
     assert small.changes == {"lr": 1e-4}
+
+
+def test_an_untrained_language_model_that_guesses_evenly_is_left_alone() -> None:
+    even = but(held_out={"test_loss": from_the_start([7.4, 5.0])}, baselines=UNIGRAM)  # the logarithm of 1,600 words
+    assert rules.over_confident(even) is None
+    sure = {"test_loss": from_the_start([39.0, 5.0])}
+    assert rules.over_confident(but(held_out=sure)) is None, "no loss of the unigram to compare with"
+    later = {"test_loss": Curve(np.array([500.0, 1000.0]), np.array([39.0, 5.0]))}
+    assert rules.over_confident(but(held_out=later, baselines=UNIGRAM)) is None, "it was not measured before the training"
+    found = rules.over_confident(but(held_out=sure, baselines=UNIGRAM, settings={"init_std": 1.0}))
+    assert found is not None
+    assert found.changes == {"init_std": 0.02}
+    assert found.number == pytest.approx(7.5)
 
 
 @pytest.mark.parametrize(("rule", "evidence"), ILL, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(ILL)])

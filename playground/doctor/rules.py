@@ -31,6 +31,8 @@ NOISE = 0.5
 SMALL_BATCH = 8
 SPREAD, DEEP = 30.0, 5
 UNKNOWN, REPEATED = 10.0, 2.0
+CONFIDENT = 2.0
+"""Of the presets none is above 1.5."""
 
 
 def lower_rate(evidence: Evidence, factor: float = 10) -> dict[str, Any]:
@@ -350,6 +352,34 @@ def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
     )
 
 
+def over_confident(evidence: Evidence) -> Diagnosis | None:
+    """A language model that has learned nothing gives every token about the same probability: its loss is near the logarithm of their
+    number, little above that of the unigram. Large weights make large logits, and a softmax that is sure of a token at random."""
+    name = evidence.pair[1] if evidence.pair is not None else ""
+    held_out, unigram = evidence.held_out.get(name), evidence.baselines.get(name, {}).get("unigram")
+    if held_out is None or held_out.steps[0] != 0 or not unigram:
+        return None
+    first = float(held_out.values[0])
+    times = first / unigram
+    if times <= CONFIDENT:
+        return None
+    spread = evidence.number("init_std")
+    changes = {"init_std": INITIAL} if spread is not None and spread > INITIAL else {}
+    return Diagnosis(
+        name="over-confident",
+        anew=True,
+        title="The untrained model is over-confident",
+        found=f"before the training {name} is {first:.3g}, and {unigram:.3g} by the words' frequencies alone",
+        number=times,
+        bound=CONFIDENT,
+        rule=f"the loss of the untrained model is above {CONFIDENT:g} times that of the unigram",
+        source="Karpathy (2019), A Recipe for Training Neural Networks: verify loss at init",
+        advice=f"smaller weights at the start: {written(changes)}" if changes else "smaller weights at the start",
+        changes=changes,
+        curve=name,
+    )
+
+
 def vanishing_gradients(evidence: Evidence) -> Diagnosis | None:
     """The first layers get a tiny part of the gradient that the last ones get."""
     chain = [layer for layer in _weighted(evidence) if layer.gradients]
@@ -485,6 +515,7 @@ RULES: Sequence[Rule] = (
     dead_units,
     saturated,
     saturated_softmax,
+    over_confident,
     vanishing_gradients,
     exploding_gradients,
     no_normalisation,
