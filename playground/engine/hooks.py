@@ -108,8 +108,9 @@ def heads(models: Mapping[str, nn.Module]) -> dict[str, Site]:
 def recurrent_layers(models: Mapping[str, nn.Module]) -> dict[str, Site]:
     """Every layer of PyTorch's recurrent modules by its address: `PATH.layers.N`, and its gates: `PATH.layers.N.forget_gate`."""
     found = {}
-    for path, module in modules(models).items():
-        for layer in range(module.num_layers) if isinstance(module, nn.RNNBase) else ():
+    recurrent = {path: module for path, module in modules(models).items() if isinstance(module, nn.RNNBase)}
+    for path, module in recurrent.items():
+        for layer in range(module.num_layers):
             for gate in ("", *fused.GATES[module.mode]):
                 address = f"{path}.layers.{layer}" + (f".{gate}" if gate else "")
                 found[address] = Site(address, module, layer=layer, gate=gate)

@@ -210,7 +210,7 @@ def _language_model() -> LanguageModel:
 def _read(model: LanguageModel, site: hooks.Site, ids: NDArray[np.int64], block: int, before: int) -> tuple[Tensor, NDArray[np.int64]]:
     """Vectors (count, C) of the tokens from place `before` on, in windows of a block, and these tokens. Raises `SettingsError`."""
     windows = torch.from_numpy(ids).unfold(0, block, block - before)  # (windows, T)
-    found = []
+    found: list[Tensor] = []
     for part in torch.split(windows, AT_ONCE):
         with torch.no_grad(), hooks.recorded([site]) as [passes], _stopped_behind(site) if found else contextlib.nullcontext():
             next(iter(model.models.values()))(part)
