@@ -105,6 +105,10 @@ def test_its_curves_show_the_scores_rise_where_the_loss_falls() -> None:
     assert losses[steepest] - losses[steepest + 2] > (losses[0] - losses[-1]) / 3, "evenly it would be a fifteenth"
     assert induction[steepest] < 0.2 < 0.4 < induction[steepest + 2]
     assert previous[0] < 0.15 < previous[steepest] < previous[-1]
+    in_context = found["in_context_score"].y
+    assert max(abs(in_context[0]), abs(in_context[1])) < 0.5, "nothing is gained from context at first"
+    assert in_context[steepest] - in_context[steepest + 2] > 1, "and much with the heads"
+    assert in_context[-1] < -3
 
 
 def test_panels_find_its_heads(task: GPTTask) -> None:
@@ -168,4 +172,6 @@ def test_induction_heads_form_and_the_loss_drops(seed: int) -> None:
     assert scores[steepest] < 0.3 < 0.5 < scores[-1]
     check_claims(task)
     with looking(task):
-        assert task.evaluate()["val_loss"] < min(task.baselines()["val_loss"].values()) - 0.5
+        found = task.evaluate()
+    assert found["val_loss"] < min(task.baselines()["val_loss"].values()) - 0.5
+    assert found["in_context_score"] < -2

@@ -103,6 +103,15 @@ def repeated_tokens(rows: int, length: int, vocabulary: int) -> Tensor:
     return torch.tensor(found)
 
 
+def read_again(rows: int, length: int, period: int, tokens: Tensor) -> Tensor:
+    """Rows (B, T) of `period` different ones of the `tokens` (n,), drawn at random and then read again and again, the same rows every time:
+    the first reading says nothing of the next token, and each later one all."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = [tokens[torch.randperm(len(tokens), generator=generator)[:period]] for _ in range(rows)]
+    once = torch.stack(drawn)  # (B, period)
+    return once.repeat(1, -(-length // once.shape[1]))[:, :length]
+
+
 class Pattern(NamedTuple):
     """Mean attention weights of a head, over the tokens of a text from the third on."""
 

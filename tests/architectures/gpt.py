@@ -563,6 +563,23 @@ def test_heads_are_scored_in_every_evaluation_of_a_text_that_repeats() -> None:
     assert 0 < metrics["previous_token_score"] < 0.3
 
 
+def test_an_in_context_score_is_how_much_a_second_reading_helps() -> None:
+    task = build("repeats", block_size=49)
+    tokens = torch.tensor([token for token in range(1, len(task.tokenizer.vocabulary)) if task.tokenizer.label(token) != "."])
+    ids = heads.read_again(64, 50, 32, tokens)
+    assert all(len(set(row[:32])) == 32 and row[:18] == row[32:] for row in ids.tolist())
+    with looking(task):
+        found = task.evaluate()["in_context_score"]
+        each = [torch.nn.functional.cross_entropy(task.model(ids[:, : place - 1])[:, -1], ids[:, place - 1]) for place in (5, 50)]
+    assert found == pytest.approx(float(each[1] - each[0]), abs=1e-4)
+    assert abs(found) < 0.1, "an untrained model has no use for context"
+    assert task.baselines()["in_context_score"] == {"without context": 0.0}
+    short = build("repeats", block_size=48)
+    with looking(short):
+        assert "in_context_score" not in short.evaluate(), "the 50th token has no place"
+    assert "in_context_score" not in short.baselines()
+
+
 def test_no_other_text_has_its_heads_scored(trained: GPTTask) -> None:
     with looking(trained):
         assert "induction_score" not in trained.evaluate()

@@ -38,6 +38,11 @@ card = Card(
             percent=True,
             when=lambda it: it["text"] == "repeats",
         ),
+        ChartCard(
+            "In-context score (nats; 50th minus 5th token)",
+            held_out=("in_context_score",),
+            when=lambda it: it["text"] == "repeats" and it["block_size"] >= 49,
+        ),
         ChartCard("Gradient norm before clipping", train=("grad_norm",), log=True),
     ),
     panels=(

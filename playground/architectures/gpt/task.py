@@ -28,6 +28,11 @@ from dlplay.parts.language import TokenScores, held_out_metrics, ngram_baselines
 from dlplay.parts.optimizers import adamw, set_one_cycle, set_rates, warmup_cosine
 from dlplay.parts.transformer_settings import tokens_a_step
 
+EARLY, LATE = 5, 50
+"""Places of the tokens whose losses are compared, in rows of `PERIOD` random tokens that are read again (Olsson et al., In-context Learning
+and Induction Heads, 2022, compare the 50th with the 500th)."""
+PERIOD, ROWS = 32, 64
+
 LOGITS = 1 << 22
 """Elements of the largest block of logits that an evaluation forms at once."""
 
@@ -114,7 +119,7 @@ class GPTTask(Task[GPTSettings]):
         for part, last in parts:
             logits = self.model.head(self.model.residuals(part[:, :-1])[-1][:, -last:])  # (windows, last, V)
             scores.add(logits.flatten(0, 1), part[:, -last:].flatten())
-        return held_out_metrics(scores, self.corpus) | self._head_scores()
+        return held_out_metrics(scores, self.corpus) | self._head_scores() | self._in_context()
 
     def _head_scores(self) -> dict[str, float]:
         """For a text of repeated sentences: how far the best head does what induction takes, on random tokens."""
@@ -127,6 +132,16 @@ class GPTTask(Task[GPTSettings]):
             "previous_token_score": [heads.score(each, heads.from_the_third(heads.neighbour(idx, 1))) for each in weights],
         }
         return {name: float(torch.cat(found).max()) for name, found in scores.items()}
+
+    def _in_context(self) -> dict[str, float]:
+        """For a text of repeated sentences: by how much the loss of a token that was read before is below that of one that was not."""
+        if self.settings.text != REPEATS or self.settings.block_size < LATE - 1:
+            return {}
+        ends = {self.tokenizer.id("."), self.tokenizer.id("\n")}
+        tokens = [token for token in range(1, len(self.tokenizer.vocabulary)) if token not in ends]
+        idx = heads.read_again(ROWS, LATE, PERIOD, torch.tensor(tokens)).to(self.device)
+        losses = token_losses(self.model(idx[:, :-1]), idx[:, 1:]).mean(dim=0)  # of the 2nd token, the 3rd, …
+        return {"in_context_score": float(losses[LATE - 2] - losses[EARLY - 2])}
 
     def _repeated_tokens(self) -> Tensor:
         """Random tokens that are read twice, (rows, T)."""
@@ -172,10 +187,12 @@ class GPTTask(Task[GPTSettings]):
             chance = head_table.of_repeats({}, idx).chance() | head_table.of_decoder({}, idx).chance()
             found["induction_score"] = {"even attention": chance["induction"]}
             found["previous_token_score"] = {"even attention": chance["previous"]}
+            if self.settings.block_size >= LATE - 1:
+                found["in_context_score"] = {"without context": 0.0}  # both tokens are as hard to guess
         return found
 
     def baselines_depend_on(self) -> str:
-        return f"rows of {self.settings.block_size}" if self.settings.text == REPEATS else ""
+        return f"rows of {self.settings.block_size}, in context" if self.settings.text == REPEATS else ""
 
     def graphs(self) -> dict[str, Graph]:
         """Tokens to logits."""
