@@ -123,7 +123,8 @@ class RecurrentPanels(ABC):
             return {name: gradient_norms(model, self.problem, inputs, targets) for name, model in models.items()}
 
         own = gradient_norms(self.model, self.problem, inputs, targets)
-        series = {"this net": own, **remember(self.task.untrained_gradients, options, untrained)}
+        others = remember(self.task.untrained_gradients, options, untrained)
+        series = {"this net": own, **others}
         share = own[-1] / own[0] if own[0] > 0 else 0.0
         return Lines(
             x=[float(step) for step in range(len(own))],
