@@ -136,10 +136,11 @@ def test_loss_that_is_not_finite_stops_before_the_update() -> None:
 
 
 def test_looking_and_asking_change_no_weight() -> None:
-    alone, *_ = trained()
+    steps = 1000  # of which the first few may pass before a second panel is due
+    alone, *_ = trained(steps=steps)
     watch = cmd.Watch(id=7, rate=30, views=[cmd.View("weights"), cmd.View("noise", {"row": 2})])
     memory = Memory({1: [watch], 9: [cmd.Ask(id=8, panel="noise")], 12: [cmd.Ask(id=9, panel="noise", options={"row": 9})]})
-    watched, memory, _ = trained(memory)
+    watched, memory, _ = trained(memory, steps=steps)
     assert weights(watched) == weights(alone)
     shown = [event for event in memory.live if isinstance(event, Shown)]
     assert {event.view for event in shown} == {0, 1}
