@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from dlplay.engine.card import Card
+from dlplay.engine.machine import MOST_TRACED
 from dlplay.engine.settings import COMMON, Field, current, fields
 
 MODEL = Group("Model and training", sort_key=1)
@@ -39,6 +40,12 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     ("runs_dir", str, "Folder that holds the runs; by default the platform's data folder."),
     ("rooms", str, "Folder with rooms of your own, each an architecture more."),
     ("paused", bool, "Start paused, waiting for a screen to attach. Needs --headless."),
+    (
+        "profile",
+        str,
+        "Write a trace of so many training steps (1 to {most}), after a few to warm up, into the run's folder; Perfetto opens it. "
+        "Needs --headless.",
+    ),
     ("find_lr", bool, "Try learning rates from low to high on a copy, print those to take; nothing is kept. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
@@ -120,6 +127,7 @@ def _settings(card: Card) -> list[inspect.Parameter]:
 
 def _how(card: Card, names: Sequence[str]) -> list[inspect.Parameter]:
     words = {"presets": "; ".join(f"{name} ({preset.why})" for name, preset in card.presets.items()) or "none yet", "name": card.name}
+    words["most"] = str(MOST_TRACED)
     words["hf"] = ", hf:FOLDER (a model that transformers saved there)" if card.hf else ""
     return [_flag(name, kind, help_.format(**words), HOW) for name, kind, help_ in HOW_FLAGS if name in names]
 

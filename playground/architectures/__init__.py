@@ -21,6 +21,7 @@ from dlplay.engine.card import Card
 from dlplay.engine.errors import cause
 from dlplay.engine.settings import SettingsError, fields
 from dlplay.microscope.card import with_microscope
+from dlplay.system.card import with_system
 
 VARIABLE = "DLPLAY_ROOMS"
 """Folders with rooms, parted as in PATH. Every process that a run or a screen starts inherits it."""
@@ -97,7 +98,7 @@ def cards() -> dict[str, Card]:
             raise SettingsError(f"{card.name} is a command, and no room can have that name ({card.task}); give it another one")
         if card.name in by_name:
             raise SettingsError(f"two rooms have the name {card.name} ({by_name[card.name].task} and {card.task}); give one another name")
-        by_name[card.name] = with_microscope(card)
+        by_name[card.name] = with_system(with_microscope(card))
     return by_name
 
 

@@ -29,7 +29,7 @@ from dlplay.commands.parameters import (
 )
 from dlplay.commands.screen import open_screen
 from dlplay.commands.sweeps import remove_trials, stop_sweep
-from dlplay.commands.training import train
+from dlplay.commands.training import parse_traced, train
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
 from dlplay.runs import changes, directory
@@ -39,7 +39,12 @@ from dlplay.runs.lock import Held, holder
 
 
 def list_runs(
+    name: Annotated[str | None, Parameter(help="With --system: a run; by default the latest.")] = None,
+    /,
     *,
+    system: Annotated[
+        bool, Parameter(name="--system", negative="", help="What the machine did while this run trained, and where its time went.")
+    ] = False,
     runs_dir: RunsDir = None,
     members: Annotated[bool, Parameter(name="--members", negative="", help="Each run of a group in a line of its own.")] = False,
     as_json: AsJson = False,
@@ -48,6 +53,16 @@ def list_runs(
     from dlplay.runs.listing import print_runs
 
     folder = directory.default_runs_dir(runs_dir)
+    if system:
+        from dlplay.runs import machine
+
+        names = [item.name for item in directory.listing(folder)] if name is None else [name]
+        if not names:
+            raise RunNameError(f"there are no runs in {folder} yet")
+        machine.tell(directory.find(folder, names[0]), as_json)
+        return 0
+    if name is not None:
+        raise SettingsError(f"dlplay runs lists all runs; what of {name[:60]}? Add --system for what the machine did")
     found = directory.listing(folder, disk=True)
     listed = [dataclasses.replace(item, changed=changes.of(directory.RunDirectory(folder / item.name))) for item in found]
     print_runs(listed, as_json, members=members)
@@ -93,6 +108,10 @@ def resume(
         Parameter(name="--set", help="Change a setting that may change during a run, such as lr=0.001; may be repeated."),
     ] = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
+    profile: Annotated[
+        str | None,
+        Parameter(name="--profile", help="Write a trace of so many steps into the run's folder, as for a new run. Needs --headless."),
+    ] = None,
     trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
 ) -> int:
@@ -104,16 +123,17 @@ def resume(
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
     overrides |= dict(_setting(card, text) for text in set_ or ())
     if not headless:
-        for flag, is_given in (("--json", as_json), ("--paused", paused)):
+        for flag, is_given in (("--json", as_json), ("--paused", paused), ("--profile", profile)):
             if is_given:
                 raise SettingsError(f"{flag} needs --headless")
+    traced = parse_traced(profile)
     from dlplay.runs.trust import agreed
 
     own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
     if run.name != name:
-        if not headless or paused:
+        if not headless or paused or traced:
             raise SettingsError(
-                f"{name} is a group of {1 + len(others)} runs; resume it with --headless, or one of them, such as {run.name}"
+                f"{name} is a group of {1 + len(others)} runs; resume it with --headless alone, or one of them, such as {run.name}"
             )
         from dlplay.experiments import seeds
         from dlplay.experiments.sweep import spec as sweeps
@@ -125,7 +145,7 @@ def resume(
         return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
     if not headless:
         return open_screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
-    return train(run, card, as_json, paused=paused, overrides=overrides, code=own_code)
+    return train(run, card, as_json, paused=paused, traced=traced, overrides=overrides, code=own_code)
 
 
 def branch(

@@ -10,13 +10,28 @@ from dlplay.commands.screen import open_screen
 from dlplay.engine.card import Card
 from dlplay.engine.errors import nearest
 from dlplay.engine.interventions import written
+from dlplay.engine.machine import MOST_TRACED
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import Settings, SettingsError, code, fields, make, parse, to_dict
 from dlplay.flags import question_fields
 from dlplay.runs import directory, saved_interventions
 from dlplay.runs.console import print_line
 
-TRAINING = ("preset", "set_file", "name", "paused", "steps", "minutes", "until", "eval_every", "save_every", "history", "seeds", "jobs")
+TRAINING = (
+    "preset",
+    "set_file",
+    "name",
+    "paused",
+    "profile",
+    "steps",
+    "minutes",
+    "until",
+    "eval_every",
+    "save_every",
+    "history",
+    "seeds",
+    "jobs",
+)
 """Settings and flags that are only for training."""
 
 MOST_AT_ONCE = 64
@@ -29,7 +44,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "find_lr", "explore", "panel", "at", "svg"):
+        for name in ("json", "paused", "profile", "find_lr", "explore", "panel", "at", "svg"):
             if given.get(name):
                 raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
     elif given.get("ascii"):
@@ -59,7 +74,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if given.get("find_lr"):
         from dlplay.experiments import learning_rate
 
-        if unused := [name for name in ("name", "paused", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
+        if unused := [name for name in ("name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
             raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
         return learning_rate.run(card, settings, start, runs_dir, as_json)
     if asks:
@@ -73,20 +88,21 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
             questions["do"] = written(saved_interventions.read(directory.find(runs_dir, start.partition("@")[0])))
         _check_questions(card, panel, questions)
         return _ask(card, settings, start, runs_dir, panel, questions, given)
-    own_code = code(card.settings, to_dict(settings))
+    own_code, traced = code(card.settings, to_dict(settings)), parse_traced(given.get("profile"))
     if settings.seeds.strip():
         from dlplay.experiments import seeds
 
-        if given.get("paused"):
-            raise SettingsError("--paused is for one run, and --seeds are several; leave one of them out", "seeds")
-        if "seed" in typed(card, given):
-            raise SettingsError("--seed is for one run, and --seeds are several; leave one of them out", "seeds")
+        one_run = [
+            name for name, there in (("paused", given.get("paused")), ("profile", traced), ("seed", "seed" in typed(card, given))) if there
+        ]
+        if one_run:
+            raise SettingsError(f"--{one_run[0]} is for one run, and --seeds are several; leave one of them out", "seeds")
         group = seeds.create(runs_dir, card, settings, given.get("name"), start)
         return seeds.train(
             card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings) | {"device": settings.placed}), as_json
         )
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
-    return train(created, card, as_json, paused=bool(given.get("paused")), fresh=True, code=own_code)
+    return train(created, card, as_json, paused=bool(given.get("paused")), traced=traced, fresh=True, code=own_code)
 
 
 def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
@@ -120,6 +136,15 @@ def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str,
     return 0
 
 
+def parse_traced(text: str | None) -> int:
+    """The steps of `--profile`; 0 where it is not given. Raises `SettingsError`."""
+    if text is None:
+        return 0
+    if not (text.isdecimal() and len(text) < 10 and 1 <= int(text) <= MOST_TRACED):
+        raise SettingsError(f"--profile {text[:60]!r}: give a number of steps from 1 to {MOST_TRACED}, such as 10", "profile")
+    return int(text)
+
+
 def _steps(text: str) -> list[int]:
     """`0,100,1000` as steps. Raises `SettingsError`."""
     words = [word.strip() for word in text.split(",")]
@@ -142,17 +167,18 @@ def train(
     as_json: bool,
     *,
     paused: bool,
+    traced: int = 0,
     fresh: bool = False,
     overrides: dict[str, Any] | None = None,
     code: dict[str, Any],
 ) -> int:
-    """Train in this process; a new run that could not start is removed."""
+    """Train in this process, with a trace of so many steps; a new run that could not start is removed."""
     recorded = directory.recorded(run)  # of a branch, whose journal begins with its parent's events
     try:
         from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
         from dlplay.runs.console import console
 
-        return process.run(run, lambda: console(card, as_json), paused=paused, overrides=overrides, code=code)
+        return process.run(run, lambda: console(card, as_json), paused=paused, traced=traced, overrides=overrides, code=code)
     except BaseException as error:
         left = not fresh or directory.recorded(run) > recorded
         if not left:

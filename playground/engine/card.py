@@ -139,6 +139,8 @@ class Card:
     """Place among the tabs."""
     batch: str = "batch"
     """The setting that says how many examples a step takes, if there is one; empty: a step is one example, such as an environment's."""
+    tokens: Callable[[Mapping[str, Any]], int] | None = None
+    """How many tokens an example has with these settings, padding included; 0, or None: examples are not counted in tokens."""
     hf: str = ""
     """`module:class` of the `parts.bridge.Bridge` to the same model in `transformers`; empty when that has none."""
     variants: Mapping[str, Variant] = dataclasses.field(default_factory=dict)

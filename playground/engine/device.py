@@ -80,7 +80,7 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._nvidia = _nvidia(device)
+        self._nvidia = driver_of(device)
         self._last = (time.monotonic(), time.process_time())
 
     def read(self) -> tuple[float | None, int | None]:
@@ -153,7 +153,7 @@ def _freest_card() -> int:
     """
     free: list[tuple[int, float, int]] = []
     for index in range(torch.cuda.device_count()) if torch.cuda.device_count() > 1 else ():
-        if (found := _nvidia(torch.device("cuda", index))) is None:
+        if (found := driver_of(torch.device("cuda", index))) is None:
             return 0
         module, handle = found
         try:
@@ -164,7 +164,7 @@ def _freest_card() -> int:
     return min(free, default=(0, 0.0, 0))[-1]
 
 
-def _nvidia(device: torch.device) -> tuple[Any, Any] | None:
+def driver_of(device: torch.device) -> tuple[Any, Any] | None:
     """The NVML module and its handle of a card."""
     if device.type != "cuda":
         return None

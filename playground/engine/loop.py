@@ -17,6 +17,7 @@ from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed,
 from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.recorder import Along, EventLog, Progress, Recorder, Write
 from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.engine.step_times import StepTimes
 from dlplay.engine.task import Task, looking
 
 
@@ -43,6 +44,7 @@ class Loop:
         self.server = server
         self.progress = progress
         self.baselines = baselines
+        self.times = StepTimes(task)
         self.panels = PanelServer(card, task, server)
         self.recorder = Recorder(
             task,
@@ -88,6 +90,7 @@ class Loop:
             self._fail(shortage)
             raise TrainingFailed(shortage) from error
         finally:
+            self.times.close()
             self.recorder.close()
 
     def _fail(self, event: Failed) -> None:
@@ -110,7 +113,7 @@ class Loop:
                 self._pause()
                 continue
 
-            metrics = task.advance()
+            metrics = self.times.advance()
             task.step += 1
             recorder.add(metrics)
 
@@ -120,14 +123,16 @@ class Loop:
             if evaluate or save or keep or control.single_step or recorder.flush_due(now):
                 recorder.flush()  # waits for the device
                 with recorder.clock.stopped():
+                    self.times.between()
                     if evaluate:
                         self._evaluate()
-                    recorder.finish_save(wait=False)
-                    if keep:
-                        recorder.keep()
-                    if save:
-                        recorder.save(wait=False)
-                    recorder.save_changes()
+                    with self.times.of("saving"):
+                        recorder.finish_save(wait=False)
+                        if keep:
+                            recorder.keep()
+                        if save:
+                            recorder.save(wait=False)
+                        recorder.save_changes()
                     control.finish_single_step()
                 if now >= recorder.status_due:
                     recorder.status("training")
@@ -135,7 +140,7 @@ class Loop:
             control.limit_speed(now)
 
     def _evaluate(self) -> None:
-        with looking(self.task):
+        with self.times.of("evaluation"), looking(self.task):
             metrics = self.task.evaluate()
         if (metric := self.card.of(to_dict(self.task.settings)).metric) not in metrics:
             given = ", ".join(metrics) or "nothing"
@@ -157,6 +162,7 @@ class Loop:
         """The last evaluation, the last checkpoint and the `Finished` event."""
         task, progress = self.task, self.progress
         self.recorder.flush()
+        self.times.close()
         self.recorder.finish_save(wait=True)
         self.recorder.finish_kept()
         again = task.thorough_at_end and reason in ("minutes", "until")  # at the last of all steps it was thorough anyway

@@ -22,6 +22,7 @@ from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
 from dlplay.engine.interventions import Intervention, parse
+from dlplay.engine.machine import Sample
 from dlplay.engine.means import MeanActivations
 from dlplay.engine.panels import AnyPanel, Array
 from dlplay.engine.settings import Options, Settings, SettingsError
@@ -93,6 +94,10 @@ class Task(ABC, Generic[S]):
         self._trained_with: list[hooks.Handle] = []
         self.compiled = False
         """Whether training steps run the compiled `compiled_modules`; set by `engine.compiled`. With interventions they do not."""
+        self.mark: Callable[[str], object] = str
+        """Called where a step goes on to `backward`, to `optimiser` and back to `data`: by default for nothing, and set by who times it."""
+        self.machine: Callable[[], Sequence[Sample]] = tuple
+        """What the machine did while the run trained; set by who knows of it."""
 
     @classmethod
     def read_ahead(cls, settings: S) -> Dataset | None:
@@ -170,13 +175,16 @@ class Task(ABC, Generic[S]):
             for parameter in parameters:
                 parameter.grad = None  # as zero_grad does, at a thirtieth of its time: small nets are updated thousands of times a second
         summed = loss if self._accumulate == 1 else loss * terms
+        self.mark("backward")
         summed.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
         if self._accumulate > 1:
             if len(self._terms) < self._accumulate:
                 if not can_look:
                     self._watch(loss.detach())
+                self.mark("data")
                 return {}
             torch._foreach_div_([p.grad for p in parameters if p.grad is not None], sum(self._terms))
+        self.mark("optimiser")
         norm: Tensor | float = 0.0
         metrics: dict[str, Tensor] = {}
         if clip > 0:
@@ -188,12 +196,14 @@ class Task(ABC, Generic[S]):
             self._watch(loss.detach() + norm)
             self._updates += 1
             step_where_finite(optimizer, parameters, self.not_finite)
+            self.mark("data")
             return metrics
         if not math.isfinite(norm) or self.not_finite.item():
             self.not_finite.fill_(1)
             return metrics
         self._updates += 1
         optimizer.step()
+        self.mark("data")
         return metrics
 
     def _watch(self, number: Tensor) -> None:

@@ -35,12 +35,14 @@ from dlplay.engine.recorder import Copy, Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, change, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
-from dlplay.runs import origin, steps
+from dlplay.engine.trace import Trace
+from dlplay.runs import machine, origin, steps
 from dlplay.runs.console import Console, print_line
 from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
 from dlplay.runs.lock import RunLock
 from dlplay.runs.server import Server
+from dlplay.system.gauges import Gauges
 
 use_eager_optimizers()
 
@@ -77,12 +79,14 @@ def run(
     new_console: Callable[[], Console],
     *,
     paused: bool = False,
+    traced: int = 0,
     overrides: dict[str, Any] | None = None,
     code: Mapping[str, Any] | None = None,
 ) -> int:
     """Train a run to its end, from its last checkpoint if it has one; returns the exit status.
 
-    `overrides` are settings to change in a resumed run, `code` those that import code: the ones in the run's files are not used.
+    `traced` is how many steps to write a trace of, `overrides` are settings to change in a resumed run, `code` those that import code: the
+    ones in the run's files are not used.
     Raises `Held` when another process has the run, and `SettingsError`, `DataError` or `CheckpointError` when it cannot start.
     """
     with RunLock(directory.lock_path) as lock, contextlib.ExitStack() as stack:
@@ -129,6 +133,9 @@ def run(
                 along=writer,
             )
             lock.doing("first evaluation" if progress.evaluated < 0 else "")
+            if traced:
+                loop.times.trace = Trace(task, traced, directory.path, functools.partial(print_line, error=True))
+            stack.enter_context(_recorded(directory, card, task, progress, loop))
             with _signals(loop):
                 reason = loop.run()
         except TrainingFailed:
@@ -140,6 +147,23 @@ def run(
             _record_unexpected(log, directory, task, error)
             raise
         return INTERRUPTED if reason == "interrupted" else FINISHED
+
+
+@contextlib.contextmanager
+def _recorded(directory: RunDirectory, card: Card, task: Task[Any], progress: Progress, loop: Loop) -> Iterator[None]:
+    """Within it what the machine does is recorded."""
+
+    def counts() -> machine.Counts:
+        settings, times = to_dict(task.settings), loop.times
+        examples = task.settings.accumulate * int(settings.get(card.batch, 1))
+        tokens = examples * card.tokens(settings) if card.tokens is not None else 0
+        clock = {"training": progress.seconds, **times.clock}
+        return machine.Counts(step=task.step, examples=examples, tokens=tokens, times=clock, parts=dict(times.seconds), timed=times.timed)
+
+    recording = machine.Recording(directory.path, counts, Gauges(task.device).read, lambda: loop.control.paused)
+    task.machine = lambda: recording.samples
+    with contextlib.closing(recording):
+        yield
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +273,7 @@ def put(task: Task[Any], checkpoint: Checkpoint) -> None:
 
 
 def look_back(task: Task[Any], run: RunDirectory) -> None:
-    """Let panels of the task see the weights of the run's checkpoints up to the task's own step."""
+    """Let panels of the task see the weights of the run's checkpoints up to the task's own step, and what the machine did."""
 
     def read(path: Path) -> dict[str, torch.Tensor] | None:
         try:
@@ -259,6 +283,7 @@ def look_back(task: Task[Any], run: RunDirectory) -> None:
                 raise
             return None  # a run that trains drops some
 
+    task.machine = lambda: machine.read(run.path)
     task.earlier = lambda: {step: functools.partial(read, path) for step, path in steps.steps(run).items() if step < task.step}
 
 

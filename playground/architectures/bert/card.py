@@ -26,6 +26,7 @@ card = Card(
     summary="Predict masked words from both sides with BERT's encoder; fine-tune it on your own classes.",
     settings=BERTSettings,
     task="dlplay.architectures.bert.task:BERTTask",
+    tokens=lambda it: 0 if it["data"] else int(it["block_size"]),
     hf="dlplay.architectures.bert.hf:MaskedLM",
     metric="masked_accuracy",
     better="higher",

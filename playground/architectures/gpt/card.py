@@ -15,6 +15,7 @@ card = Card(
     summary="Predict the next word of a text with a decoder in GPT-2's form.",
     settings=GPTSettings,
     task="dlplay.architectures.gpt.task:GPTTask",
+    tokens=lambda it: int(it["block_size"]),
     hf="dlplay.architectures.gpt.hf:GPT2",
     no_script=lambda it: "it is trained beside a pretrained model, which a script has not; use --to hf" if it["lora"] else "",
     metric="val_perplexity",

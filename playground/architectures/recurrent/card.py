@@ -37,6 +37,7 @@ card = Card(
     summary="Read a sequence step by step and carry a hidden state: a plain RNN, a GRU or an LSTM.",
     settings=RecurrentSettings,
     task="dlplay.architectures.recurrent.task:RecurrentTask",
+    tokens=lambda it: int(it["block_size"]) if it["task"] == "text" else 0,
     metric="val_loss",
     better="lower",
     order=20,

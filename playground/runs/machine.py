@@ -1,0 +1,187 @@
+"""What the machine did while a run trained, in `machine.jsonl` in its folder: a line for each `Sample`.
+
+A thread of the run's process takes a sample a second, so that training never waits for a driver; it takes none while the run is paused.
+The file is appended to, and written anew each time that samples are merged. It is of use and not needed: a line that cannot be read is left
+out, and where the disk refuses a line, training goes on without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dlplay.engine.machine import LIMIT, SECONDS, Sample, from_step, merged, thinned
+from dlplay.runs.console import print_line
+from dlplay.runs.directory import RunDirectory
+from dlplay.runs.files import open_regular
+from dlplay.runs.panel_text import print_panel
+from dlplay.system.figures import figures
+from dlplay.system.panels import time_shares
+from dlplay.system.shares import shares
+
+if TYPE_CHECKING:
+    from dlplay.system.gauges import Reading
+
+FILE = "machine.jsonl"
+LINE_LIMIT = 1 << 15
+"""Bytes of a line."""
+FILE_LIMIT = 1 << 25
+"""Bytes that are read of a file."""
+
+_decoder = msgspec.json.Decoder(Sample)
+_encoder = msgspec.json.Encoder()
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run is; all but the step only ever grow."""
+
+    step: int
+    examples: int
+    """In a step."""
+    tokens: int
+    """In a step; 0 where examples have none, or not all as many."""
+    times: dict[str, float]
+    """As in a `Sample`, in all."""
+    parts: dict[str, float]
+    timed: int
+
+
+def read(folder: Path) -> list[Sample]:
+    """The samples of the run in this folder, in order; none where the file is missing or is none that this module writes."""
+    found: list[Sample] = []
+    try:
+        with os.fdopen(open_regular(folder / FILE, os.O_RDONLY), "rb") as file:
+            data = file.read(FILE_LIMIT)
+    except OSError:
+        return found
+    for line in data.splitlines():
+        if len(line) > LINE_LIMIT:
+            continue
+        try:
+            sample = _decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if sample.first <= sample.step and (not found or sample.step >= found[-1].step):
+            found.append(sample)
+    return thinned(found)
+
+
+def tell(run: RunDirectory, as_json: bool) -> None:
+    """Print what the machine did while it trained: a table and where its time went, or a JSON object with every sample."""
+    samples = read(run.path)
+    traces = sorted(str(path) for path in run.path.glob("trace-*.json"))
+    if as_json:
+        told = {"name": run.name, "samples": samples, "shares": shares(samples), "traces": traces}
+        print_line(msgspec.json.encode(told).decode())
+        return
+    print_panel(figures(samples), False)
+    if samples:
+        print_line("")
+        print_panel(time_shares(samples), False)
+    for path in traces:
+        print_line(f"trace: {path}")
+
+
+class Recording:
+    """Takes samples until it is closed. `samples` may be read at any time, from any thread."""
+
+    def __init__(self, folder: Path, counts: Callable[[], Counts], gauges: Callable[[], Reading], idle: Callable[[], bool]) -> None:
+        """`idle` tells that nothing is to be recorded now."""
+        self._path = folder / FILE
+        self._counts, self._gauges, self._idle = counts, gauges, idle
+        self._before = counts()
+        self._began = time.monotonic()
+        self._samples = from_step(read(folder), self._before.step)
+        self._span = max((sample.span for sample in self._samples), default=SECONDS)
+        """Seconds of a sample that is complete."""
+        self._pending: Sample | None = None
+        self._closed = threading.Event()
+        self._rewrite()
+        self._thread = threading.Thread(target=self._record, name="machine", daemon=True)
+        self._thread.start()
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """All that was recorded of this run, the last one in the making."""
+        pending = self._pending
+        return [*self._samples, *([pending] if pending is not None else [])]
+
+    def close(self) -> None:
+        """Take the last sample."""
+        self._closed.set()
+        self._thread.join()
+        self._take()
+        if self._pending is not None:
+            self._append(self._pending)
+            self._pending = None
+
+    def _record(self) -> None:
+        while not self._closed.wait(SECONDS):
+            self._take()
+
+    def _take(self) -> None:
+        """What happened since the last sample; of a while in which nothing trained the beginning is left out."""
+        now, reading = time.monotonic(), self._gauges()
+        before, self._before = self._before, self._counts()
+        began, self._began = self._began, now
+        if self._idle() and self._before.step == before.step:
+            return
+        sample = _sample(before, self._before, max(now - began, 1e-3), reading)
+        self._pending = merged(self._pending, sample) if self._pending is not None else sample
+        if self._pending.span >= 0.75 * self._span:  # the clock of the thread is not exact
+            self._append(self._pending)
+            self._pending = None
+
+    def _append(self, sample: Sample) -> None:
+        self._samples = [*self._samples, sample]
+        if len(self._samples) > LIMIT:
+            self._samples = thinned(self._samples)
+            self._span *= 2
+            self._rewrite()
+            return
+        with contextlib.suppress(OSError), os.fdopen(open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+            file.write(_encoder.encode(sample) + b"\n")
+
+    def _rewrite(self) -> None:
+        """Write all anew, beside the file, which is then replaced."""
+        with contextlib.suppress(OSError):
+            fd, draft = tempfile.mkstemp(prefix=".machine-", dir=self._path.parent)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.writelines(_encoder.encode(sample) + b"\n" for sample in self._samples)
+                Path(draft).rename(self._path)
+            except OSError:
+                Path(draft).unlink(missing_ok=True)
+                raise
+
+
+def _sample(before: Counts, after: Counts, span: float, reading: Reading) -> Sample:
+    steps = max(after.step - before.step, 0)
+    return Sample(
+        time=round(time.time(), 3),
+        span=round(span, 4),
+        first=min(before.step, after.step),
+        step=after.step,
+        examples=float(steps * after.examples),
+        tokens=float(steps * after.tokens),
+        cpu=reading.cpu,
+        own_cpu=reading.own_cpu,
+        memory=reading.memory,
+        written=reading.written,
+        cards=reading.cards,
+        times=_grown(before.times, after.times),
+        parts=_grown(before.parts, after.parts),
+        timed=after.timed - before.timed,
+    )
+
+
+def _grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {name: round(max(value - before.get(name, 0.0), 0.0), 6) for name, value in after.items()}
