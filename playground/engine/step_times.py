@@ -13,6 +13,7 @@ events of the device, which nobody waits for. The weights stay the same to the b
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import time
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ class StepTimes:
         if self.task.step < self._next or not self._parts:
             return self.task.advance()
         self._plan()
-        clock = _event if self.task.device.type == "cuda" else time.perf_counter
+        clock = functools.partial(_event, self.task.device) if self.task.device.type == "cuda" else time.perf_counter
         marks: list[tuple[Any, str]] = []
         with marked(self.task, lambda part: marks.append((clock(), part))):
             metrics = self.task.advance()
@@ -79,7 +80,8 @@ class StepTimes:
         self.clock[name] += time.perf_counter() - began
 
     def between(self) -> None:
-        """Write a trace that is complete, while training stands still."""
+        """Read marks that are there by now, and write a trace that is complete, while training stands still."""
+        self._read()
         if self.trace is not None and self.trace.done:
             self.close()
 
@@ -107,7 +109,7 @@ class StepTimes:
                 marks = [(first.elapsed_time(event) / 1000, part) for event, part in marks]
             del self._waiting[0]
             for part, seconds in _divided(marks).items():
-                self.seconds[part] += seconds
+                self.seconds[part] = self.seconds.get(part, 0.0) + seconds
             self.timed += 1
         del self._waiting[:-WAITING]
 
@@ -117,12 +119,12 @@ def _divided(marks: list[tuple[float, str]]) -> dict[str, float]:
     found = dict.fromkeys(PARTS, 0.0)
     for (began, part), (ended, following) in zip(marks, marks[1:], strict=False):
         name = part if part != BETWEEN else "forward" if following == "backward" else "data"
-        found[name] += max(ended - began, 0.0)
+        found[name] = found.get(name, 0.0) + max(ended - began, 0.0)
     return found
 
 
-def _event() -> Any:
-    """A mark on the card's stream."""
+def _event(device: torch.device) -> torch.cuda.Event:
+    """A mark on the stream of this card, which need not be the current one."""
     event = torch.cuda.Event(enable_timing=True)
-    event.record()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))  # type: ignore[no-untyped-call]
     return event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -203,6 +204,24 @@ class _Debugging:
             warnings.warn(f"called a synchronizing CUDA operation ({what})", stacklevel=4)
 
 
+class _Event:
+    """A mark on the device's stream, which is always done with what it was given."""
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing, "only such events tell a time"
+        self._at = 0.0
+
+    def record(self, stream: object) -> None:
+        self._at = time.perf_counter()
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, other: _Event) -> float:
+        """Milliseconds."""
+        return 1000 * (other._at - self._at)
+
+
 def _seed(seed: int) -> None:
     _default.manual_seed(seed)
 
@@ -223,6 +242,8 @@ _CUDA: dict[str, Any] = {
     "manual_seed": _seed,
     "manual_seed_all": _seed,
     "set_sync_debug_mode": _Debugging.set_mode,
+    "Event": _Event,
+    "current_stream": lambda *_: None,
 }
 """What of `torch.cuda` dlplay uses."""
 
