@@ -23,6 +23,7 @@ NAMES = (
     "journal",
     "history",
     "charts",
+    "system",
     "experiments",
 )
 

@@ -2,11 +2,13 @@
 
 RUNS_DIR/NAME/run.json       what the run was started with (`Spec`)
               events.jsonl   the journal
+              machine.jsonl  what the machine did
               checkpoints/   step-N folders, the latest
               history/       step-N folders, along the way
               lock           held by the run's process
               socket         where it listens for clients while it runs
               log.txt        what the process printed
+              trace-A-B.json what --profile wrote
 """
 
 from __future__ import annotations
