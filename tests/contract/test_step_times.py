@@ -12,6 +12,7 @@ import torch
 from dlplay import architectures
 from dlplay.engine import step_times
 from dlplay.engine.marks import BETWEEN, marked
+from dlplay.engine.settings import fields, to_dict
 from dlplay.engine.step_times import PARTS, StepTimes
 from dlplay.engine.task import Task
 from tests.conftest import Build
@@ -100,3 +101,13 @@ def test_how_often_steps_are_timed_does_not_hang_on_how_long_they_take(build: Bu
     slow = sum(step % 4 == 0 for step in seen)
     assert 300 < len(seen) < 1600, "one in 0.25 s of 195 s"
     assert slow / len(seen) == pytest.approx(0.25, abs=0.06)
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.tokens is not None])
+def test_tokens_a_second_count_those_that_the_task_reads(name: str, build: Build) -> None:
+    text = {"task": "text"} if "task" in {item.name for item in fields(CARDS[name].settings)} else {}
+    task, card = build(name, accumulate=2, **text), CARDS[name]
+    settings = to_dict(task.settings)
+    assert card.tokens is not None
+    counted = 2 * settings[card.batch] * card.tokens(settings)
+    assert task.data.endswith(f" = {counted:,} a step")
