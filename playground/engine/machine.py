@@ -119,6 +119,14 @@ def thinned(samples: Sequence[Sample], most: int = LIMIT) -> list[Sample]:
     return found
 
 
+def card_of(sample: Sample, index: int) -> CardSample | None:
+    """The card of this number in the sample."""
+    cards = sample.cards
+    if index < len(cards) and cards[index].index == index:  # as nearly always
+        return cards[index]
+    return next((card for card in cards if card.index == index), None)
+
+
 def rate(sample: Sample, of: float) -> float | None:
     """So many a second of training time; None while nothing trained."""
     seconds = sample.times.get("training", 0.0)

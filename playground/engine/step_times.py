@@ -125,6 +125,6 @@ def _divided(marks: list[tuple[float, str]]) -> dict[str, float]:
 
 def _event(device: torch.device) -> torch.cuda.Event:
     """A mark on the stream of this card, which need not be the current one."""
-    event = torch.cuda.Event(enable_timing=True)
-    event.record(torch.cuda.current_stream(device))  # type: ignore[no-untyped-call]
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
     return event

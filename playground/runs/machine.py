@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ class Recording:
         self._before = counts()
         self._began = time.monotonic()
         self._samples = from_step(read(folder), self._before.step)
-        self._span = max((sample.span for sample in self._samples), default=SECONDS)
+        self._span = max(SECONDS, statistics.median(sample.span for sample in self._samples) if self._samples else 0.0)
         """Seconds of a sample that is complete."""
         self._pending: Sample | None = None
         self._closed = threading.Event()
@@ -152,15 +152,11 @@ class Recording:
 
     def _rewrite(self) -> None:
         """Write all anew, beside the file, which is then replaced."""
+        draft = self._path.with_name(f".{FILE}")
         with contextlib.suppress(OSError):
-            fd, draft = tempfile.mkstemp(prefix=".machine-", dir=self._path.parent)
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.writelines(_encoder.encode(sample) + b"\n" for sample in self._samples)
-                Path(draft).rename(self._path)
-            except OSError:
-                Path(draft).unlink(missing_ok=True)
-                raise
+            with os.fdopen(open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+                file.writelines(_encoder.encode(sample) + b"\n" for sample in self._samples)
+            draft.rename(self._path)
 
 
 def _sample(before: Counts, after: Counts, span: float, reading: Reading) -> Sample:

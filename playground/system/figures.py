@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from dlplay.engine.machine import THROTTLING, CardSample, Sample, rate
+from dlplay.engine.machine import THROTTLING, CardSample, Sample, card_of, rate
 from dlplay.engine.panels import Table
 
 COLUMNS = ["", "mean", "most", "last"]
@@ -42,7 +42,7 @@ def figures(samples: Sequence[Sample]) -> Table:
 
 def _card_rows(row: Callable[[str, Value, Callable[[float], str]], None], samples: Sequence[Sample], index: int) -> None:
     def of(value: Callable[[CardSample], float | None]) -> Value:
-        return lambda sample: next((value(card) for card in sample.cards if card.index == index), None)
+        return lambda sample: None if (card := card_of(sample, index)) is None else value(card)
 
     name = f"cuda:{index}"
     sizes = [card.of_memory for sample in samples for card in sample.cards if card.index == index and card.of_memory]
