@@ -150,6 +150,17 @@ def test_where_the_disk_refuses_a_line_training_goes_on(tmp_path: Path) -> None:
     assert recording.samples[-1].step == 10
 
 
+@pytest.mark.usefixtures("by_hand")
+def test_a_fault_in_a_room_s_own_card_ends_the_recording_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "SECONDS", 0.001)
+    progress, counted = Progress(), iter(range(3))
+    counts = lambda: (next(counted), progress.counts())[1]  # noqa: E731
+    recording = Recording(tmp_path, counts, lambda: QUIET, lambda: False)
+    recording._thread.join(60)
+    assert not recording._thread.is_alive()
+    recording.close()
+
+
 BAD = [
     b"",
     b"\x00\xff\xfe",
