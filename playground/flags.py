@@ -47,6 +47,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
         "Needs --headless.",
     ),
     ("find_lr", bool, "Try learning rates from low to high on a copy, print those to take; nothing is kept. Needs --headless."),
+    ("find_batch", bool, "Try batches on a copy until one does not fit into memory, print the largest that does. Needs --headless."),
     ("explore", str, "Folder for a socket over which questions about a checkpoint are answered; nothing trains. Needs --headless."),
 )
 """What is not a setting of the model: name, type and help."""

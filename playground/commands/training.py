@@ -44,7 +44,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
-        for name in ("json", "paused", "profile", "find_lr", "explore", "panel", "at", "svg"):
+        for name in ("json", "paused", "profile", "find_lr", "find_batch", "explore", "panel", "at", "svg"):
             if given.get(name):
                 raise SettingsError(f"--{name.replace('_', '-')} needs --headless")
     elif given.get("ascii"):
@@ -77,6 +77,12 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         if unused := [name for name in ("name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
             raise SettingsError(f"--find-lr keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
         return learning_rate.run(card, settings, start, runs_dir, as_json)
+    if given.get("find_batch"):
+        from dlplay.experiments import largest_batch
+
+        if unused := [name for name in ("from", "name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
+            raise SettingsError(f"--find-batch keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        return largest_batch.run(card, settings, as_json)
     if asks:
         from dlplay.runs import origin
 

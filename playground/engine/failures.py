@@ -38,10 +38,15 @@ def not_finite(task: Task[Any], step: int) -> Failed:
     )
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether the error says that memory ran out."""
+    words = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or ("memory" in words and "alloc" in words)
+
+
 def out_of_memory(task: Task[Any], error: BaseException) -> Failed | None:
     """The error as a failure, when it says that memory ran out; None for any other."""
-    words = str(error).lower()
-    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not ("memory" in words and "alloc" in words):
+    if not is_shortage(error):
         return None
     half, twice = getattr(task.settings, "batch", 0) // 2, 2 * task.settings.accumulate
     smaller = _allowed(task, {"batch": half, "accumulate": twice}) or _allowed(task, {"batch": half})

@@ -1,0 +1,145 @@
+"""The largest batch that fits into the device's memory: batches are tried, each with a fresh model that makes a few steps. No run is
+touched.
+
+A GPU says when its memory is used up. Elsewhere that would take the machine down with it, so a batch is only tried where a straight line
+through the last two leaves a part of the memory that is available now. One whose steps would take long is not tried either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from dlplay.engine import device as devices
+from dlplay.engine.card import Card
+from dlplay.engine.failures import is_shortage
+from dlplay.engine.settings import Settings, SettingsError, change, field
+
+STEPS = 3
+"""Of each batch: the optimiser's state is there after the first, and the last is timed."""
+SHARE = 0.8
+"""Of the available memory that a CPU may be given."""
+LONG = 5.0
+"""Seconds that a step may take."""
+CLOSE = 8
+"""A larger batch is tried until those that do not fit are less than an eighth larger."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """A batch, and what became of it."""
+
+    batch: int
+    fits: bool
+    bytes: int = 0
+    """The most that it took: of tensors on a GPU, of the process elsewhere."""
+    seconds: float = 0.0
+    """Of a step."""
+    why: str = ""
+    """It was not tried, since it would not fit or cannot be."""
+
+
+def search(card: Card, settings: Settings) -> list[Tried]:
+    """The batches that were tried, the smallest first. Raises `SettingsError` where memory does not hang on a batch, and `DataError`."""
+    if not card.batch:
+        raise SettingsError(f"--find-batch: a step of {card.title} is one of its environment, and takes no batch of examples")
+    most = int(field(card.settings, card.batch).high or 1 << 20)
+    tried: dict[int, Tried] = {}
+
+    def fits(batch: int) -> bool:
+        tried[batch] = _foreseen(tried.values(), batch, settings) or _attempt(card, settings, batch)
+        return tried[batch].fits
+
+    good, bad = int(getattr(settings, card.batch)), most + 1
+    while not fits(good):
+        bad, good = good, good // 2
+        if not good:
+            break
+    while good and good * 2 < bad and fits(good * 2):
+        good *= 2
+    bad = min([bad, *(batch for batch, found in tried.items() if not found.fits)])
+    while good and bad - good > max(good // CLOSE, 1):
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if fits(middle) else (good, middle)
+    return [tried[batch] for batch in sorted(tried)]
+
+
+def _attempt(card: Card, settings: Settings, batch: int) -> Tried:
+    """Make a few steps with this batch."""
+    device = devices.choose(settings.device)
+    _forget_peak(device)
+    try:
+        chosen = change(settings, card.batch, batch)
+        return Tried(batch, True, seconds=_steps(card, chosen), bytes=_peak(device))
+    except SettingsError as error:
+        return Tried(batch, False, why=str(error))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        return Tried(batch, False, why="out of memory")
+    finally:
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _steps(card: Card, settings: Settings) -> float:
+    """Seconds of the last of a few steps of a fresh model."""
+    task, took = card.load_task()(settings, devices.prepare(settings), None), 0.0
+    task.train_with()
+    for _ in range(STEPS):
+        devices.synchronize(task.device)
+        began = time.perf_counter()
+        task.advance()
+        task.step += 1
+        devices.synchronize(task.device)
+        took = time.perf_counter() - began
+    return took
+
+
+def _foreseen(tried: Iterable[Tried], batch: int, settings: Settings) -> Tried | None:
+    """Why the batch is not even tried: it would take too long or, where no GPU says when memory is used up, more than is left."""
+    smaller = sorted((found for found in tried if found.fits and found.batch < batch), key=lambda found: found.batch)[-2:]
+    if smaller and (seconds := smaller[-1].seconds / smaller[-1].batch * batch) > LONG:
+        return Tried(batch, False, why=f"not tried: a step would take about {seconds:.0f} s")
+    if len(smaller) < 2 or devices.choose(settings.device).type == "cuda":
+        return None
+    (one, other), room = smaller, devices.resident_bytes() + SHARE * available_bytes()
+    expected = other.bytes + max(other.bytes - one.bytes, 0) / (other.batch - one.batch) * (batch - other.batch)
+    if expected <= room:
+        return None
+    return Tried(batch, False, why=f"not tried: it would take about {expected / 1e9:.2g} GB, of {room / 1e9:.2g} GB that it may have")
+
+
+def available_bytes() -> int:
+    """Memory that programs can be given now. Raises `SettingsError` where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    raise SettingsError("--find-batch: this system does not tell how much memory is left; it takes Linux or an NVIDIA GPU", "device")
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        devices.forget_peak(device)
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak of the process begins anew
+
+
+def _peak(device: torch.device) -> int:
+    if device.type != "cuda":
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name == "VmHWM":
+                    return int(value.split()[0]) * 1024
+    return devices.peak_bytes(device)

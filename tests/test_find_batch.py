@@ -1,0 +1,106 @@
+"""`--find-batch`: the largest batch that fits, tried with memory that is made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dlplay import architectures
+from dlplay.engine.settings import SettingsError, make
+from dlplay.runs import find_batch
+from dlplay.runs.find_batch import search
+from tests.conftest import Dlplay
+
+CARD = architectures.card("convnet")
+
+
+def settings(**values: Any) -> Any:
+    return make(CARD.settings, {"batch": 16, "device": "cpu", **values})
+
+
+@pytest.fixture
+def card_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a card that holds batches up to this one; each example takes a megabyte."""
+
+    def make(holds: int, seconds: float = 1e-6) -> list[int]:
+        tried: list[int] = []
+
+        def steps(card: Any, chosen: Any) -> float:
+            tried.append(chosen.batch)
+            if chosen.batch > holds:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return seconds * chosen.batch
+
+        monkeypatch.setattr(find_batch, "_steps", steps)
+        monkeypatch.setattr(find_batch, "_peak", lambda device: tried[-1] << 20)
+        monkeypatch.setattr(find_batch, "available_bytes", lambda: 1 << 50)
+        return tried
+
+    return make
+
+
+@pytest.mark.parametrize("holds", [2, 5, 16, 100, 700])
+def test_the_largest_that_fits_is_found_to_an_eighth(card_of: Any, holds: int) -> None:
+    card_of(holds)
+    found = search(CARD, settings())
+    largest = max(each.batch for each in found if each.fits)
+    assert largest <= holds < largest + max(largest / 4, 2)
+    assert all(each.fits == (each.batch <= holds) for each in found)
+    assert {each.why for each in found if not each.fits} == {"out of memory"}
+    assert len(found) < 20
+
+
+def test_where_nothing_fits_it_says_so(card_of: Any) -> None:
+    card_of(0)
+    assert not any(each.fits for each in search(CARD, settings()))
+
+
+def test_another_error_is_no_shortage(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(card: Any, chosen: Any) -> float:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(find_batch, "_steps", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        search(CARD, settings())
+
+
+def test_a_cpu_is_never_filled_up(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = card_of(10**9)
+    monkeypatch.setattr(find_batch.devices, "resident_bytes", lambda: 0)
+    monkeypatch.setattr(find_batch, "available_bytes", lambda: 100 << 20)
+    found = search(CARD, settings())
+    assert max(tried) <= 80, "four fifths of the memory that is left"
+    assert max(each.batch for each in found if each.fits) >= 64
+    assert all("GB that it may have" in each.why for each in found if not each.fits)
+
+
+def test_a_batch_whose_steps_would_take_long_is_not_tried(card_of: Any) -> None:
+    tried = card_of(10**9, seconds=0.05)  # so that 100 examples take 5 s
+    found = search(CARD, settings())
+    assert max(tried) <= 100
+    assert all("a step would take about" in each.why for each in found if not each.fits)
+
+
+def test_an_architecture_without_batches_says_why() -> None:
+    card = architectures.card("dqn")
+    with pytest.raises(SettingsError, match="DQN is one of its environment"):
+        search(card, make(card.settings, {"device": "cpu"}))
+
+
+def test_on_the_command_line_batches_are_tried_for_real(dlplay: Dlplay, tmp_path: Path) -> None:
+    """In as much memory as there is; a net so small is fast with the largest that the setting allows."""
+    words = ["convnet", "--headless", "--find-batch", "--data", "digits", "--channels", "2", "--image-size", "8", "--threads", "1"]
+    ended = dlplay(*words, "--json", "--device", "cpu", "--runs-dir", str(tmp_path / "runs"))
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["largest"] == max(each["batch"] for each in found["tried"] if each["fits"])
+    assert all(each["bytes"] > 10**7 and each["seconds"] > 0 for each in found["tried"] if each["fits"])
+    assert not (tmp_path / "runs").exists()
+    refused = dlplay("convnet", "--find-batch")
+    assert (refused.status, "--find-batch needs --headless" in refused.err) == (2, True)
+    refused = dlplay("convnet", "--headless", "--find-batch", "--name", "x")
+    assert (refused.status, "leave out --name" in refused.err) == (2, True)
