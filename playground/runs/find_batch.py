@@ -22,7 +22,7 @@ from dlplay.engine.failures import is_shortage
 from dlplay.engine.settings import Settings, SettingsError, change, field
 
 STEPS = 3
-"""Of each batch: the optimiser's state is there after the first, and the last is timed."""
+"""Of each batch: the optimiser's state is there after the first, and the others are timed."""
 SHARE = 0.8
 """Of the available memory that a CPU may be given."""
 LONG = 5.0
@@ -90,8 +90,8 @@ def _attempt(card: Card, settings: Settings, batch: int) -> Tried:
 
 
 def _steps(card: Card, settings: Settings) -> float:
-    """Seconds of the last of a few steps of a fresh model."""
-    task, took = card.load_task()(settings, devices.prepare(settings), None), 0.0
+    """Seconds of the fastest of a few steps of a fresh model, the first left out."""
+    task, took = card.load_task()(settings, devices.prepare(settings), None), list[float]()
     task.train_with()
     for _ in range(STEPS):
         devices.synchronize(task.device)
@@ -99,8 +99,8 @@ def _steps(card: Card, settings: Settings) -> float:
         task.advance()
         task.step += 1
         devices.synchronize(task.device)
-        took = time.perf_counter() - began
-    return took
+        took.append(time.perf_counter() - began)
+    return min(took[1:])
 
 
 def _foreseen(tried: Iterable[Tried], batch: int, settings: Settings) -> Tried | None:
