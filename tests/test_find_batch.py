@@ -37,7 +37,7 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(find_batch, "_steps", steps)
         monkeypatch.setattr(find_batch, "_peak", lambda device: tried[-1] << 20)
-        monkeypatch.setattr(find_batch, "available_bytes", lambda: 1 << 50)
+        monkeypatch.setattr(find_batch.devices, "free_bytes", lambda device: 1 << 50)
         return tried
 
     return make
@@ -71,11 +71,18 @@ def test_another_error_is_no_shortage(card_of: Any, monkeypatch: pytest.MonkeyPa
 def test_a_cpu_is_never_filled_up(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = card_of(10**9)
     monkeypatch.setattr(find_batch.devices, "resident_bytes", lambda: 0)
-    monkeypatch.setattr(find_batch, "available_bytes", lambda: 100 << 20)
+    monkeypatch.setattr(find_batch.devices, "free_bytes", lambda device: 100 << 20)
     found = search(CARD, settings())
     assert max(tried) <= 80, "four fifths of the memory that is left"
     assert max(each.batch for each in found if each.fits) >= 64
     assert all("GB that it may have" in each.why for each in found if not each.fits)
+
+
+def test_where_nobody_tells_what_is_left_it_says_so(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    card_of(10**9)
+    monkeypatch.setattr(find_batch.devices, "free_bytes", lambda device: None)
+    with pytest.raises(SettingsError, match="it takes Linux or an NVIDIA GPU"):
+        search(CARD, settings())
 
 
 def test_a_batch_whose_steps_would_take_long_is_not_tried(card_of: Any) -> None:

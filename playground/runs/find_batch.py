@@ -108,23 +108,15 @@ def _foreseen(tried: Iterable[Tried], batch: int, settings: Settings) -> Tried |
     smaller = sorted((found for found in tried if found.fits and found.batch < batch), key=lambda found: found.batch)[-2:]
     if smaller and (seconds := smaller[-1].seconds / smaller[-1].batch * batch) > LONG:
         return Tried(batch, False, why=f"not tried: a step would take about {seconds:.0f} s")
-    if len(smaller) < 2 or devices.choose(settings.device).type == "cuda":
+    if len(smaller) < 2 or (device := devices.choose(settings.device)).type == "cuda":
         return None
-    (one, other), room = smaller, devices.resident_bytes() + SHARE * available_bytes()
+    if (free := devices.free_bytes(device)) is None:
+        raise SettingsError("--find-batch: this system does not tell how much memory is left; it takes Linux or an NVIDIA GPU", "device")
+    (one, other), room = smaller, devices.resident_bytes() + SHARE * free
     expected = other.bytes + max(other.bytes - one.bytes, 0) / (other.batch - one.batch) * (batch - other.batch)
     if expected <= room:
         return None
     return Tried(batch, False, why=f"not tried: it would take about {expected / 1e9:.2g} GB, of {room / 1e9:.2g} GB that it may have")
-
-
-def available_bytes() -> int:
-    """Memory that programs can be given now. Raises `SettingsError` where the system does not tell."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) * 1024
-    raise SettingsError("--find-batch: this system does not tell how much memory is left; it takes Linux or an NVIDIA GPU", "device")
 
 
 def _forget_peak(device: torch.device) -> None:

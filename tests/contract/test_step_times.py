@@ -111,3 +111,21 @@ def test_tokens_a_second_count_those_that_the_task_reads(name: str, build: Build
     assert card.tokens is not None
     counted = 2 * settings[card.batch] * card.tokens(settings)
     assert task.data.endswith(f" = {counted:,} a step")
+
+
+def test_compiled_modules_are_timed_from_outside_and_never_compiled_anew(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = build("gpt")
+    model, calls, seen = task.model, list[str](), list[str]()
+
+    def compiled(*arguments: Any, **named: Any) -> Any:
+        assert not torch.nn.modules.module._global_forward_hooks, "these would be compiled as well"
+        calls.append("forward")
+        return model._call_impl(*arguments, **named)
+
+    model._compiled_call_impl = compiled
+    task.compiled = True
+    with marked(task, seen.append):
+        task.advance()
+    assert calls == ["forward"]
+    assert seen == ["data", "forward", "backward", "optimiser", "data", ""]
+    assert model._compiled_call_impl is compiled, "nothing is left behind"
