@@ -234,6 +234,7 @@ _CUDA: dict[str, Any] = {
     "get_device_capability": lambda *_: (8, 0),
     "is_bf16_supported": lambda *_: True,
     "synchronize": lambda *_: None,
+    "mem_get_info": lambda *_: (1 << 40, 1 << 40),
     "memory_allocated": lambda *_: 0,
     "max_memory_allocated": lambda *_: 0,
     "reset_peak_memory_stats": lambda *_: None,
