@@ -11,6 +11,7 @@ from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
 from dlplay.commands.refusal import DISK_FULL, HELD, INTERRUPTED, USAGE, refuse
 from dlplay.commands.screen import open_screen
+from dlplay.engine import torchrun
 from dlplay.engine.errors import DataError
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import SettingsError
@@ -49,6 +50,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         _check_encoding(arguments)
         arguments = _take_rooms(arguments)
+        _check_torchrun(arguments)
         if not arguments or (len(arguments) == 1 and arguments[0] in architectures.cards()):
             return open_screen(tab=arguments[0] if arguments else None, runs_dir=default_runs_dir())
         status: int = importlib.import_module(GRAMMAR).carry_out(arguments, _run)
@@ -97,3 +99,16 @@ def _take_rooms(arguments: Sequence[str]) -> list[str]:
             raise SettingsError("--rooms needs the folder in which the folders of your rooms lie")
     architectures.add_rooms(folders)
     return left
+
+
+def _check_torchrun(arguments: Sequence[str]) -> None:
+    """Raises `SettingsError` for a command that several processes would only disturb each other by."""
+    launched = torchrun.place()
+    if launched is None or launched.ranks == 1 or {"--help", "-h", "--version"} & set(arguments):
+        return
+    if not arguments or arguments[0] not in (*architectures.cards(), "resume"):
+        raise SettingsError("torchrun is for training: torchrun … -m dlplay ARCH --headless, or torchrun … -m dlplay resume RUN --headless")
+    if "--headless" not in arguments:
+        raise SettingsError(
+            f"torchrun starts {launched.ranks} processes, and a screen is one: add --headless, then type dlplay attach RUN elsewhere"
+        )

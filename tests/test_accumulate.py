@@ -21,7 +21,7 @@ from dlplay.architectures.transformer_xl.problems import recall
 from dlplay.engine.device import prepare
 from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError, make
-from dlplay.engine.task import Task
+from dlplay.engine.task import Share, Task
 from dlplay.runs.check import examine
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.find_lr import range_test
@@ -60,7 +60,7 @@ def join_streams(task: Any, patch: Patch) -> None:
     streams = getattr(task.problem, "streams", None) or task.problem.text.streams
     draw = streams.next
 
-    def chunks() -> tuple[Tensor, Tensor]:
+    def chunks(share: Share) -> tuple[Tensor, Tensor]:
         parts, states = [], []
         for _ in range(N):
             inputs, targets = draw()
@@ -202,7 +202,7 @@ def test_the_gradient_of_n_batches_is_that_of_one_batch_n_times_as_large(
         for task in (parts, whole):
             with torch.no_grad():
                 for _ in range(4):
-                    task.problem.loss(task.model)  # type: ignore[attr-defined]
+                    task.problem.loss(task.model, task.share)  # type: ignore[attr-defined]
     join(whole, monkeypatch)
     expected, measured = update(whole)
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlplay.engine import torchrun
 from dlplay.engine.printable import without_address
 from dlplay.runs.console import print_line
 
@@ -9,6 +10,7 @@ USAGE, HELD, DISK_FULL, INTERRUPTED = 2, 3, 4, 130
 
 
 def refuse(words: str, status: int) -> int:
-    """Say in one line on standard error why a command is not carried out; returns its exit status."""
-    print_line(f"dlplay: {without_address(words)}", error=True)
+    """Say in one line on standard error why a command is not carried out; returns its exit status. Of several ranks the first says it."""
+    if not torchrun.is_follower():
+        print_line(f"dlplay: {without_address(words)}", error=True)
     return status

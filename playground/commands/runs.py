@@ -29,7 +29,8 @@ from dlplay.commands.parameters import (
 )
 from dlplay.commands.screen import open_screen
 from dlplay.commands.sweeps import remove_trials, stop_sweep
-from dlplay.commands.training import parse_traced, train
+from dlplay.commands.training import follow, parse_traced, train
+from dlplay.engine import torchrun
 from dlplay.engine.card import Card
 from dlplay.engine.settings import SettingsError, field, parse, show
 from dlplay.runs import changes, directory
@@ -130,6 +131,9 @@ def resume(
     from dlplay.runs.trust import agreed
 
     own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
+    launched = torchrun.place()
+    if run.name != name and launched is not None and launched.ranks > 1:
+        raise SettingsError(f"{name} is a group of {1 + len(others)} runs, and torchrun trains one, such as {run.name}")
     if run.name != name:
         if not headless or paused or traced:
             raise SettingsError(
@@ -145,6 +149,8 @@ def resume(
         return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
     if not headless:
         return open_screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
+    if launched is not None and launched.rank > 0:
+        return follow(launched, own_code)
     return train(run, card, as_json, paused=paused, traced=traced, overrides=overrides, code=own_code)
 
 

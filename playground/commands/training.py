@@ -7,6 +7,7 @@ from typing import Any
 
 from dlplay.commands.given import absolute, check_until, from_checkpoint, path, settings_given, tell_unused, typed
 from dlplay.commands.screen import open_screen
+from dlplay.engine import torchrun
 from dlplay.engine.card import Card
 from dlplay.engine.errors import nearest
 from dlplay.engine.interventions import written
@@ -42,6 +43,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     """`dlplay ARCH`: open the playground at this tab; with --headless, train without a screen or ask a trained model."""
     runs_dir = directory.default_runs_dir(path(given.get("runs_dir")))
     headless, as_json = bool(given.get("headless")), bool(given.get("json"))
+    in_torchrun = (launched := torchrun.place()) is not None and launched.ranks > 1
     questions = {item.name: parse(item, given[item.name]) for item in question_fields(card) if item.name in given}
     if not headless:
         for name in ("json", "paused", "profile", "find_lr", "find_batch", "explore", "panel", "at", "svg"):
@@ -64,12 +66,14 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if not headless:
         plain = bool(given.get("ascii"))
         return open_screen(tab=card.name, runs_dir=runs_dir, plain=plain, settings=values, origin=start, options=questions)
+    if in_torchrun and (asks or given.get("explore") or given.get("find_lr") or given.get("find_batch")):
+        raise SettingsError("torchrun is for training; ask a trained model, or look for a learning rate, without it")
     if given.get("explore"):
         from dlplay.runs import ask, origin
 
         folder = directory.RunDirectory(expanded(given["explore"]).absolute())
         return ask.explore(folder, card, settings, start or origin.default(card), runs_dir)
-    if not asks:
+    if not asks and not torchrun.is_follower():
         tell_unused(settings, typed(card, given))
     if given.get("find_lr"):
         from dlplay.experiments import learning_rate
@@ -95,6 +99,12 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         _check_questions(card, panel, questions)
         return _ask(card, settings, start, runs_dir, panel, questions, given)
     own_code, traced = code(card.settings, to_dict(settings)), parse_traced(given.get("profile"))
+    if in_torchrun and settings.seeds.strip():
+        raise SettingsError("--seeds trains several runs, and torchrun one with several processes; leave one of them out", "seeds")
+    if launched is not None and in_torchrun:
+        torchrun.check(settings, launched.ranks)
+    if launched is not None and launched.rank > 0:
+        return follow(launched, own_code)
     if settings.seeds.strip():
         from dlplay.experiments import seeds
 
@@ -107,8 +117,18 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         return seeds.train(
             card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings) | {"device": settings.placed}), as_json
         )
-    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"))
+    if launched is not None and (begun := directory.started_by(runs_dir, launched)) is not None:
+        return train(begun, card, as_json, paused=False, code=own_code)
+    launch = launched.launch if launched is not None else ""
+    created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"), launch=launch)
     return train(created, card, as_json, paused=bool(given.get("paused")), traced=traced, fresh=True, code=own_code)
+
+
+def follow(launched: torchrun.Place, own_code: dict[str, Any]) -> int:
+    """Train along with the process of rank 0, which has the run."""
+    from dlplay.runs import follower
+
+    return follower.follow(launched, own_code)
 
 
 def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:

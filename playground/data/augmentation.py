@@ -25,13 +25,18 @@ SHARPNESS = (-0.5, 1.5)
 """From half-way to a blurred image to well beyond the original: pens differ, and a drawn digit has hard edges."""
 
 
-def augment(images: Tensor, full: int, generator: torch.Generator) -> Tensor:
-    """An augmented copy of images (B, C, H, W) with pixels from 0 to `full`; `generator` is on the CPU.
+def random_changes(count: int, generator: torch.Generator) -> Tensor:
+    """What is changed in each of `count` images, (8, count) in -1..1; `generator` is on the CPU."""
+    return torch.rand(8, count, generator=generator).mul_(2).sub_(1)
+
+
+def augment(images: Tensor, full: int, changes: Tensor) -> Tensor:
+    """An augmented copy of images (B, C, H, W) with pixels from 0 to `full`, by `random_changes` (8, B).
 
     Grey images get a random affine transform (rotation, scale, stretch, shear, translation), contrast and sharpness. Colour images are
     translated by whole pixels with reflection padding, and half of them are flipped horizontally.
     """
-    u = torch.rand(8, len(images), generator=generator).mul_(2).sub_(1).to(images.device, non_blocking=True)  # (8, B) in -1..1
+    u = changes.to(images.device, non_blocking=True)
     if images.shape[1] == 1:
         return _adjust(_warp(images, _affine(u)), full, u)
     return _flip_and_translate(images, u)

@@ -11,8 +11,9 @@ from dlplay.engine.commands import Act, AnyCommand, Ask, Pause, Resume, Rewind, 
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Paused, Resumed
 from dlplay.engine.panel_server import PanelServer, Server
+from dlplay.engine.ranks import Change
 from dlplay.engine.recorder import Progress, Recorder
-from dlplay.engine.settings import SettingsError, change, field, parse_until
+from dlplay.engine.settings import SettingsError, change, field, parse_until, to_dict
 from dlplay.engine.task import Task
 
 RETRY_SECONDS = 1.0
@@ -39,8 +40,7 @@ class Control:
         """Pause again after the next step."""
         self.stopped = False
         """A client said stop."""
-        self.interrupted = False
-        """Set by a signal handler: end after this step."""
+        self._interrupted = False
         self.at_end = False
         """The run has reached its end, and only answers its clients."""
         self._speed = 0.0
@@ -48,6 +48,15 @@ class Control:
         self._due = 0.0
         """When the next commands are carried out, on the `perf_counter` clock."""
         self.until = parse_until(task.settings.until)
+
+    @property
+    def interrupted(self) -> bool:
+        """Set by a signal handler, of any rank: end after this step."""
+        return self._interrupted or (self.task.ranks is not None and self.task.ranks.interrupted)
+
+    @interrupted.setter
+    def interrupted(self, value: bool) -> None:
+        self._interrupted = value
 
     # --- stop conditions ----------------------------------------------------------------------------------------------------------
 
@@ -161,6 +170,8 @@ class Control:
             self.task.train_with()
             raise
         self.task.settings = changed
+        if self.task.ranks is not None:
+            self.task.ranks.tell(Change(to_dict(changed)))
         self.until = until
         self.recorder.record_change(item.name, value, before)
 

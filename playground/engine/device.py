@@ -17,11 +17,14 @@ from dlplay.engine import precision
 from dlplay.engine.settings import Settings, SettingsError
 
 
-def choose(name: str) -> torch.device:
+def choose(name: str, local_rank: int | None = None) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device that is available. Raises `SettingsError` when it is not.
 
-    `auto` is the freest card where there are several, and the first one where the `nvidia` extra, which tells, is missing.
+    `auto` is the freest card where there are several, and the first one where the `nvidia` extra, which tells, is missing. Of several ranks
+    each has the card of its own number on its machine.
     """
+    if local_rank is not None:
+        return _of_rank(name, local_rank)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", _freest_card())
@@ -39,10 +42,24 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare(settings: Settings, name: str = "") -> torch.device:
+def _of_rank(name: str, local_rank: int) -> torch.device:
+    if name.partition(":")[2] or name == "mps":
+        raise SettingsError(f"--device {name} is one device, and each rank needs one of its own; use --device cuda, cpu or auto", "device")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if torch.cuda.is_available() and local_rank >= (count := torch.cuda.device_count()):
+        raise SettingsError(
+            f"--device {name}: rank {local_rank} of this machine has no card, since there are {count}; "
+            f"use torchrun --nproc-per-node {count}, or --device cpu",
+            "device",
+        )
+    return choose(f"cuda:{local_rank}")
+
+
+def prepare(settings: Settings, name: str = "", local_rank: int | None = None) -> torch.device:
     """The device of that name, by default that of the settings, in a process made deterministic: thread count, precision, deterministic
     kernels, every global generator seeded. Raises `SettingsError`."""
-    device = choose(name or settings.device)
+    device = choose(name or settings.device, local_rank)
     precision.prepare(settings.precision, device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(settings.threads)

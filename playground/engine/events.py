@@ -32,6 +32,17 @@ def named_as_today(baselines: dict[str, dict[str, float]]) -> dict[str, dict[str
     return {metric: {BECAME.get(name, name): value for name, value in methods.items()} for metric, methods in baselines.items()}
 
 
+class RankStatus(msgspec.Struct, frozen=True):
+    """One of the processes that train a model together."""
+
+    utilisation: float | None
+    """Of its device, from 0 to 1."""
+    memory: int | None
+    """Bytes in use on its device (of the process, on a CPU)."""
+    waiting: float
+    """Share of the time in which it waited for the others, from 0 to 1, what is sent between them included."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
     """Base: `step` counts finished training steps, `time` is seconds since the epoch."""
 
@@ -66,6 +77,8 @@ class Started(Event, frozen=True, kw_only=True):
     """The checkpoint the weights came from; empty for fresh weights."""
     versions: dict[str, str] = {}
     pid: int = 0
+    ranks: int = 1
+    """Processes that train together; this one is rank 0."""
 
 
 class Baselines(Event, frozen=True, kw_only=True, tag="baselines"):
@@ -153,6 +166,8 @@ class Finished(Event, frozen=True, kw_only=True):
     """Training steps per second of training time (evaluations and saves left out), over this process."""
     seconds: float
     """Training time over all resumes, as in `Stepped`."""
+    ranks: list[RankStatus] = []
+    """Over this process, where several train together."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "baselines", named_as_today(self.baselines))
@@ -213,6 +228,8 @@ class Status(Event, frozen=True, kw_only=True):
     """Bytes in use on the device (of the process, on a CPU)."""
     problem: str = ""
     """What keeps the run from training, such as a full disk; empty when nothing does."""
+    ranks: list[RankStatus] = []
+    """Of every rank, where several train together."""
 
 
 DurableEvent = Started | Baselines | Stepped | Evaluated | Applied | Saved | Paused | Resumed | Warned | Failed | Finished

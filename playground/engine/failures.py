@@ -82,6 +82,17 @@ def folder_went_away(step: int) -> Failed:
     )
 
 
+def rank_lost(step: int, why: str) -> Failed:
+    """One of the processes that train together ended."""
+    return Failed(
+        step=step,
+        what="another rank ended, and the model is trained by all of them together",
+        why=why,
+        remedy="resume the run with torchrun: it continues from its last checkpoint",
+        resumes=True,
+    )
+
+
 def broken_contract(step: int, why: str) -> Failed:
     """The task returned what the engine cannot use."""
     return Failed(step=step, what="the architecture returned what cannot be used", why=why, remedy="correct it and start again")

@@ -13,8 +13,9 @@ from dlplay.engine.card import Card
 from dlplay.engine.control import Control
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Evaluated, Failed, Finished
-from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory
+from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory, rank_lost
 from dlplay.engine.panel_server import PanelServer, Server
+from dlplay.engine.ranks import RankLost, Report, Train
 from dlplay.engine.recorder import Along, EventLog, Progress, Recorder, Write
 from dlplay.engine.settings import SettingsError, to_dict
 from dlplay.engine.step_times import StepTimes
@@ -83,6 +84,10 @@ class Loop:
             event = data_failed(self.task.step, error)
             self._fail(event)
             raise TrainingFailed(event) from error
+        except RankLost as error:
+            event = rank_lost(self.task.step, str(error))
+            self._fail(event)
+            raise TrainingFailed(event) from error
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             shortage = out_of_memory(self.task, error)
             if shortage is None:
@@ -113,6 +118,8 @@ class Loop:
                 self._pause()
                 continue
 
+            if task.ranks is not None:
+                task.ranks.tell(Train())
             metrics = self.times.advance()
             task.step += 1
             recorder.add(metrics)
@@ -173,6 +180,10 @@ class Loop:
         self.recorder.save_if_needed()
         first_step, first_seconds = self._first
         seconds = progress.seconds - first_seconds
+        ranks = []
+        if task.ranks is not None:
+            task.ranks.tell(Report(whole=True))
+            ranks = task.ranks.summary()
         self.recorder.record(
             Finished(
                 step=task.step,
@@ -181,6 +192,7 @@ class Loop:
                 baselines=self.baselines,
                 steps_per_second=(task.step - first_step) / seconds if seconds > 0 else 0.0,
                 seconds=progress.seconds,
+                ranks=ranks,
             )
         )
         self.recorder.status("finished")
@@ -189,6 +201,12 @@ class Loop:
         """Serve panels for as long as a client is attached; True when one raised the limits and resumed the run."""
         control = self.control
         control.stopped, control.paused, control.at_end = False, True, True
+        with contextlib.suppress(RankLost):  # the run is complete without them
+            return self._train_on_when_told()
+        return False
+
+    def _train_on_when_told(self) -> bool:
+        control = self.control
         while self.server.clients and not control.interrupted and not control.stopped:
             control.obey(0.2)
             self._serve_idle("finished")

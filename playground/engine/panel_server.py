@@ -223,6 +223,9 @@ class PanelServer:
                     f"there is no action {command.action!r}; known are {', '.join(a.name for a in self.card.actions) or 'none'}"
                 )
             options = make(action.options, command.options)
+            if action.lasting and self.task.ranks is not None:
+                words = f"{self.task.ranks.count} ranks train this model together, and {action.title} would change that of one"
+                raise SettingsError(f"{words}; resume the run without torchrun to do it")
             if action.lasting:
                 panel = self._act_for_good(client, command, options)
                 self._lasting_actions += 1

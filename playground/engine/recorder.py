@@ -24,6 +24,7 @@ from dlplay.engine.device import Meter
 from dlplay.engine.events import Applied, DurableEvent, Saved, Status, Stepped, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, broken_contract, not_finite
 from dlplay.engine.panel_server import Server
+from dlplay.engine.ranks import Report
 from dlplay.engine.task import Task
 
 FLUSH_SECONDS = 0.1
@@ -331,9 +332,14 @@ class Recorder:
         """Tell attached clients how the run is doing."""
         now = time.perf_counter()
         self.status_due = now + STATUS_SECONDS
-        if not self.server.clients:
+        group = self.task.ranks if state != "failed" else None
+        if group is None and not self.server.clients:
             return
         utilisation, memory = self._meter.read()
+        ranks = []
+        if group is not None:
+            group.tell(Report())
+            ranks = group.report(utilisation, memory)
         self.server.broadcast(
             Status(
                 step=self.task.step,
@@ -345,6 +351,7 @@ class Recorder:
                 utilisation=utilisation,
                 memory=memory,
                 problem=self._problem,
+                ranks=ranks,
             )
         )
 

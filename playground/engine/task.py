@@ -12,7 +12,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from dlplay.engine.means import MeanActivations
 from dlplay.engine.panels import AnyPanel, Array
 from dlplay.engine.settings import Options, Settings, SettingsError
 from dlplay.engine.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from dlplay.engine.ranks import Ranks
 
 S = TypeVar("S", bound=Settings)
 
@@ -43,6 +46,8 @@ class Probe(NamedTuple):
     """Of each example, such as its class; none where examples have none."""
 
 
+Share = Callable[[Tensor], Tensor]
+"""`Task.share`, for the part of a task that draws its batches."""
 Earlier = Mapping[int, Callable[[], dict[str, Tensor] | None]]
 """By the step of a checkpoint along the way what reads its weights; None where it has been dropped since."""
 
@@ -82,8 +87,12 @@ class Task(ABC, Generic[S]):
         self._in_float32 = settings.precision != "bf16"
         self._autocast_used = False
         self._accumulate = settings.accumulate
+        self.ranks: Ranks | None = None
+        """The processes that train it together, where there are several; set by the process."""
+        self._shared = False
+        """This batch was divided among them."""
         self._terms: list[Tensor | int] = []
-        """With `--accumulate`: what each loss of this step was the mean of so many of."""
+        """With `--accumulate` or several ranks: what each loss of this step was the mean of so many of."""
         self._updates = 0
         """Of any optimiser: fused ones write weights without PyTorch's own count of it."""
         self._means: MeanActivations | None = None
@@ -109,27 +118,47 @@ class Task(ABC, Generic[S]):
 
     def advance(self) -> dict[str, Tensor]:
         """One training step: `train_step`, or with `--accumulate N` one update by N times `train_step`. Metrics are then means over all
-        terms of its batches."""
+        terms of its batches, and with several ranks over those of all ranks."""
         if not self.compiled or self._trained_with:
             return self._advance()
         with torch.compiler.set_stance("default"):
             return self._advance()
 
     def _advance(self) -> dict[str, Tensor]:
-        if self._accumulate == 1:
+        if self._accumulate == 1 and self.ranks is None:
             return self.train_step()
         self._terms, batches = [], list[dict[str, Tensor]]()
+        if self.ranks is not None:
+            self.ranks.in_step = True
         while len(batches) < self._accumulate:
+            self._shared = False
             batches.append(self.train_step())
             if len(self._terms) != len(batches):
-                raise DataError("--accumulate needs an architecture whose steps minimise one loss once; use --accumulate 1")
+                use = "use --accumulate 1" if self.ranks is None else "start it without torchrun"
+                what = "--accumulate needs" if self.ranks is None else "several ranks need"
+                raise DataError(f"{what} an architecture whose steps minimise one loss once; {use}")
         sums: dict[str, Tensor] = {}
         weights: dict[str, Tensor | int] = {}
         for metrics, terms in zip(batches, self._terms, strict=True):
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0) + value * terms
                 weights[name] = weights.get(name, 0) + terms
-        return {name: value / weights[name] for name, value in sums.items()}
+        if self.ranks is not None:
+            added = self.ranks.add_up(torch.stack([self._on_device(number) for number in (*sums.values(), *weights.values())]))
+            sums, weights = (dict(zip(sums, numbers, strict=True)) for numbers in (added[: len(sums)], added[len(sums) :]))
+            self.ranks.in_step = False
+        return {name: value / at_least_one(weights[name]) for name, value in sums.items()}
+
+    def share(self, batch: Tensor, dim: int = 0) -> Tensor:
+        """Of a global batch (B, …) what this process trains on: all of it or, with several ranks, as many rows as each of the others. To be
+        called on what was drawn for the whole batch, so that every rank draws the same."""
+        self._shared = True
+        if self.ranks is None:
+            return batch
+        try:
+            return self.ranks.share(batch, dim)
+        except ValueError as error:
+            raise DataError(str(error)) from error
 
     @abstractmethod
     def train_step(self) -> dict[str, Tensor]:
@@ -150,7 +179,8 @@ class Task(ABC, Generic[S]):
 
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 0.0, terms: Tensor | int = 1) -> dict[str, Tensor]:
         """One update of the optimiser's parameters down the gradient of `loss`; with `--accumulate N` the gradients of N losses are added
-        up first, as that of one batch N times as large. `terms`: how many terms `loss` is the mean of, where batches differ in that.
+        up first, as that of one batch N times as large, and with several ranks those of all ranks. `terms`: how many terms `loss` is the
+        mean of, where batches differ in that.
 
         The gradient's norm is clipped at `clip` (0: not clipped); returns `{"grad_norm": …}` when it was measured, and where the task has
         several optimisers with this one's name in front, such as `generator_grad_norm`. Other parameters that the loss depends on get no
@@ -161,29 +191,40 @@ class Task(ABC, Generic[S]):
         """
         if not (self._in_float32 or self._autocast_used):
             raise DataError("--precision bf16: this architecture has its loss outside `with self.autocast():`; use --precision float32")
-        if self._accumulate > 1:
+        if self.ranks is not None and not self._shared:
+            raise DataError("several ranks need an architecture that divides its batches by `self.share(…)`; start it without torchrun")
+        parts = self._accumulate > 1 or self.ranks is not None
+        if parts:
             self._terms.append(terms)
+        complete = len(self._terms) >= self._accumulate or not parts
         can_look = self.device.type == "cpu"
         names = [name for name, own in self.optimizers.items() if own is optimizer]
         several = len(self.optimizers) > 1
         prefix = f"{names[0]}_" if several and names else ""
         if can_look and (self.not_finite.item() or not math.isfinite(loss.item())):
             self.not_finite.fill_(1)
-            return {}
+            if self.ranks is None or not complete:
+                return {}
+        total: Tensor | int = sum(self._terms)
+        if self.ranks is not None and complete:
+            total = self._over_ranks(self.ranks, loss, total)
+            if can_look and self.not_finite.item():
+                return {}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if len(self._terms) <= 1:
             for parameter in parameters:
                 parameter.grad = None  # as zero_grad does, at a thirtieth of its time: small nets are updated thousands of times a second
-        summed = loss if self._accumulate == 1 else loss * terms
+        summed = loss * terms if parts else loss
         self.mark("backward")
-        summed.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
-        if self._accumulate > 1:
-            if len(self._terms) < self._accumulate:
+        with self._summing(parameters) if complete else contextlib.nullcontext():
+            summed.backward(inputs=parameters if several else None)  # type: ignore[no-untyped-call]
+        if parts:
+            if not complete:
                 if not can_look:
                     self._watch(loss.detach())
                 self.mark("data")
                 return {}
-            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], sum(self._terms))
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], at_least_one(total))
         self.mark("optimiser")
         norm: Tensor | float = 0.0
         metrics: dict[str, Tensor] = {}
@@ -205,6 +246,30 @@ class Task(ABC, Generic[S]):
         optimizer.step()
         self.mark("data")
         return metrics
+
+    def _over_ranks(self, ranks: Ranks, loss: Tensor, terms: Tensor | int) -> Tensor:
+        """The terms of all ranks together. Afterwards `not_finite` is 1 on all of them where a loss of one was not finite."""
+        if self.device.type != "cpu":
+            self._watch(loss.detach())
+        added = ranks.add_up(torch.stack([self._on_device(terms), self.not_finite]))
+        self.not_finite.copy_(added[1].clamp(max=1))
+        return added[0]
+
+    @contextlib.contextmanager
+    def _summing(self, parameters: list[Tensor]) -> Iterator[None]:
+        """Around a backward pass: its gradients are summed over the ranks, where there are several."""
+        if self.ranks is None:
+            yield
+            return
+        try:
+            with self.ranks.summing(parameters):
+                yield
+        except ValueError as error:
+            raise DataError(str(error)) from error
+
+    def _on_device(self, number: Tensor | int) -> Tensor:
+        """As a 0-d tensor there, for which nobody waits."""
+        return number.float() if isinstance(number, Tensor) else torch.full((), float(number), device=self.device)
 
     def _watch(self, number: Tensor) -> None:
         """Set `not_finite` on the device if this number there is not."""
@@ -430,6 +495,11 @@ class Task(ABC, Generic[S]):
     def _trained(self) -> list[nn.Parameter]:
         """Each once."""
         return list({id(p): p for model in self.models.values() for p in model.parameters() if p.requires_grad}.values())
+
+
+def at_least_one(terms: Tensor | int) -> Tensor | int:
+    """What to divide a sum of so many terms by."""
+    return terms.clamp(min=1) if isinstance(terms, Tensor) else max(terms, 1)
 
 
 def clip_gradients(parameters: list[Tensor], clip: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,7 +58,12 @@ class StreamedText:
 
 
 def open_streams(
-    settings: StreamSettings, generator: torch.Generator, device: torch.device, assets: dict[str, Any] | None, *, carries: str
+    settings: StreamSettings,
+    generator: torch.Generator,
+    device: torch.device,
+    assets: dict[str, Any] | None,
+    *,
+    carries: Literal["state", "memory"],
 ) -> tuple[Tokenizer, StreamedText | Missing]:
     """The tokenizer, and the text in streams that carry a state (`carries` is its name in checkpoints).
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ class Streams:
     time). At the end of the sequence the streams start again, shifted by less than a chunk at random, with nothing carried.
     """
 
-    def __init__(self, sequence: Tensor, batch: int, block: int, generator: torch.Generator, *, carries: str) -> None:
-        """Of `sequence` (N,), in chunks of (batch, block). `carries` is what checkpoints call the carried state.
+    def __init__(
+        self, sequence: Tensor, batch: int, block: int, generator: torch.Generator, *, carries: Literal["state", "memory"]
+    ) -> None:
+        """Of `sequence` (N,), in chunks of (batch, block). `carries` is what checkpoints call the carried tensors: a state has its rows in
+        the second dimension, a memory in the first.
 
         Raises `DataError` when the sequence is too short for one chunk at every shift.
         """
@@ -41,15 +44,18 @@ class Streams:
         self._inputs = self.sequence[self.shift : end].view(self.batch, length)
         self._targets = self.sequence[self.shift + 1 : end + 1].view(self.batch, length)
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """The next chunk: inputs and the step after each of them, (batch, block) both."""
+    def next(self, share: Callable[[Tensor], Tensor] = lambda whole: whole) -> tuple[Tensor, Tensor]:
+        """The next chunk: inputs and the step after each of them, (batch, block) both; or the share of it that this process reads."""
         if self.position + self.block > self._inputs.shape[1]:
             self.shift = int(torch.randint(self.block, (), generator=self._generator))
             self.position, self.carried = 0, None
             self._cut()
         here = slice(self.position, self.position + self.block)
         self.position += self.block
-        return self._inputs[:, here], self._targets[:, here]
+        inputs = share(self._inputs[:, here])
+        if self.carried is not None and self.carried[0].shape[1 if self._carries == "state" else 0] != len(inputs):
+            self.carried = None  # the rows were divided otherwise before the run was resumed
+        return inputs, share(self._targets[:, here])
 
     def carry(self, state: Iterable[Tensor]) -> None:
         """Hand the state after a chunk to the next one, without its gradient and at least in float32."""

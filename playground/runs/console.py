@@ -199,9 +199,10 @@ class PlainLines:
                 rounding = "" if event.precision == "float32" else f", {event.precision}"
                 rounding += ", compiled" if event.compiled else ""
                 takes = f" ({event.memory / 1e9:.1f} GB with gradients and optimiser)" if event.memory >= LARGE else ""
+                together = f"{event.ranks} ranks, " if event.ranks > 1 else ""
                 return [
                     f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters{takes}, {event.data}, "
-                    f"on {event.device} ({event.device_name}){rounding}, {threads}, seed {event.settings.get('seed')}"
+                    f"on {event.device} ({event.device_name}){rounding}, {together}{threads}, seed {event.settings.get('seed')}"
                 ]
             case Baselines():
                 return [f"baselines of {metric}: {_baselines(values)}" for metric, values in event.values.items()]
@@ -226,6 +227,8 @@ class PlainLines:
         for metric, value in event.metrics.items():
             baselines = _baselines(event.baselines.get(metric, {}))
             lines.append(f"  {metric:16} {format_number(value)}" + (f"   baselines: {baselines}" if baselines else ""))
+        if event.ranks:
+            lines.append(f"  waiting for the slowest rank: {', '.join(f'{100 * rank.waiting:.0f} %' for rank in event.ranks)} of the time")
         resume = f"dlplay resume {self.name} · " if event.reason in ("stopped", "interrupted") else ""
         lines.append(f"  saved as {self.name}: {resume}dlplay attach {self.name} · dlplay {self.card.name} --from {self.name}")
         return lines

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from dlplay.engine.paths import expanded
+from dlplay.engine.torchrun import Place
 from dlplay.runs.files import drafted, open_regular
 from dlplay.runs.lock import RunLock, alive, holder
 from dlplay.runs.summary import Summary, summarise
@@ -66,6 +67,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     parent_step: int = 0
     created: float = 0.0
     """Seconds since the epoch."""
+    launch: str = ""
+    """The torchrun that began it, which may start its command anew (`engine.torchrun.Place`)."""
     format: Literal[1] = 1
 
 
@@ -200,6 +203,7 @@ def create(
     group: str = "",
     parent: str = "",
     parent_step: int = 0,
+    launch: str = "",
     fill: Callable[[Path], None] = lambda draft: None,
 ) -> RunDirectory:
     """Create a run, called `ARCHITECTURE-1`, `-2` and so on, or `name`. It appears atomically, with what `fill` puts into its folder.
@@ -223,6 +227,7 @@ def create(
         parent=parent,
         parent_step=parent_step,
         created=time.time(),
+        launch=launch,
     )
     with drafted(runs_dir, "run.json", msgspec.json.encode(spec)) as draft:
         fill(draft)
@@ -238,6 +243,24 @@ def create(
                 continue
             return RunDirectory(runs_dir / candidate)
     raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
+
+
+def started_by(runs_dir: Path, launched: Place) -> RunDirectory | None:
+    """The run that this torchrun began before it started the command anew, as `--max-restarts` says; None when it has not.
+
+    Raises `RunNameError` where that run is not here: on another machine, say.
+    """
+    for name in reversed(names(runs_dir)):
+        run = RunDirectory(runs_dir / name)
+        with contextlib.suppress(SpecError):
+            if run.spec.launch == launched.launch:
+                return run
+    if launched.restarts:
+        raise RunNameError(
+            f"torchrun has started this command anew, and the run that it began is not in {runs_dir}; go on with it by "
+            "torchrun … -m dlplay resume RUN --headless"
+        )
+    return None
 
 
 def is_run(runs_dir: Path, name: str) -> bool:

@@ -22,21 +22,23 @@ from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import LIMIT, History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
-from dlplay.engine import compiled, precision
+from dlplay.engine import compiled, precision, torchrun
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
+from dlplay.engine.control import Control
 from dlplay.engine.eager import use_eager_optimizers
 from dlplay.engine.errors import DataError, cause
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
+from dlplay.engine.ranks import Begin, End, RankLost, Ranks
 from dlplay.engine.recorder import Copy, Progress, Write
 from dlplay.engine.settings import Settings, SettingsError, change, fields, make, show, to_dict, without_code
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
 from dlplay.engine.trace import Trace
-from dlplay.runs import machine, origin, steps
+from dlplay.runs import machine, origin, rank_states, steps
 from dlplay.runs.console import Console, print_line
 from dlplay.runs.directory import Anchor, RunDirectory
 from dlplay.runs.journal import Journal
@@ -47,6 +49,12 @@ from dlplay.system.gauges import Gauges
 use_eager_optimizers()
 
 FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+_REASONS = {
+    "precision": "numbers are rounded in another way",
+    "steps": "numbers are rounded in another way",
+    "ranks": "sums are computed in another order, and dropout and what streams remember belonged to other parts of a batch",
+}
+"""Why a run is no longer the same to the bit once this differs."""
 _MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
 """What code raises that is given values of another kind or size than it saved."""
 
@@ -100,7 +108,12 @@ def run(
                 f"none of the {len(problems)} checkpoints of {directory.name} can be read ({problems[0]}); nothing was changed. "
                 f"Restore one, or start a new run with dlplay {card.name} --headless"
             )
-        task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {}, lock.doing)
+        try:
+            ranks = stack.enter_context(_ranks(lock))
+            task, progress, device_name, differences = prepare(card, directory, checkpoint, overrides or {}, code or {}, lock.doing, ranks)
+        except RankLost as error:
+            words = f"another rank ended while the run was starting, or cannot be reached ({error}); see what it says"
+            raise DataError(words) from error
         _check_size(task)
         if overrides and (last := overrides.get("steps")) is not None and last <= task.step:
             raise SettingsError(f"--steps {last}: {directory.name} is at step {task.step:,} already; give more than that", "steps")
@@ -136,17 +149,40 @@ def run(
             if traced:
                 loop.times.trace = Trace(task, traced, directory.path, functools.partial(print_line, error=True))
             stack.enter_context(_recorded(directory, card, task, progress, loop))
-            with _signals(loop):
+            with signals(loop.control):
                 reason = loop.run()
         except TrainingFailed:
-            return FAILED
+            return _ended(ranks, FAILED)
         except GaveUp as error:
             print_line(f"dlplay: {error}; the last checkpoint is intact", error=True)
-            return FAILED
+            return _ended(ranks, FAILED)
         except Exception as error:
             _record_unexpected(log, directory, task, error)
             raise
-        return INTERRUPTED if reason == "interrupted" else FINISHED
+        return _ended(ranks, INTERRUPTED if reason == "interrupted" else FINISHED)
+
+
+@contextlib.contextmanager
+def _ranks(lock: RunLock) -> Iterator[Ranks | None]:
+    """The ranks, where torchrun has started several."""
+    place = torchrun.place()
+    if place is None or place.ranks == 1:
+        yield None
+        return
+    lock.doing("waiting for the other ranks")
+    ranks = Ranks(place)
+    try:
+        yield ranks
+    finally:
+        ranks.close()
+
+
+def _ended(ranks: Ranks | None, status: int) -> int:
+    """Tell the other ranks, where they can hear it, that the run has ended with this exit status; returns it."""
+    if ranks is not None and not ranks.in_step:
+        with contextlib.suppress(RankLost):
+            ranks.tell(End(status))
+    return status
 
 
 @contextlib.contextmanager
@@ -231,6 +267,10 @@ class Writer:
         """The step, the weights, the tensors of the training state, and the meta of a checkpoint, all as they are now."""
         task, progress = self.task, self.progress
         tensors, plain = flatten(task.state_dict())
+        others: list[dict[str, Any]] = []
+        if task.ranks is not None:
+            of_ranks, others = rank_states.collect(task, task.ranks)
+            tensors |= of_ranks
         meta = {
             "architecture": self.card.name,
             "name": self.directory.name,
@@ -249,6 +289,8 @@ class Writer:
             "steps": _kind_of_steps(task),
             "versions": versions(),
         }
+        if others:
+            meta[rank_states.OF_RANKS] = others
         return task.step, _copies(task.weights()), _copies(tensors), meta
 
 
@@ -256,7 +298,7 @@ def load(card: Card, checkpoint: Checkpoint, settings: Settings) -> Task[Any]:
     """A task with a checkpoint's weights, to be asked and not trained. Raises `SettingsError`, `DataError` or `CheckpointError`."""
     card.load_task()  # before the seed: what is imported may draw from the global generators
     device = devices.prepare(settings, settings.placed)
-    task = _with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
+    task = with_assets(card, settings, device, checkpoint.meta.get("assets"), str(checkpoint.path))
     _load_weights(task, checkpoint, _changed(card, checkpoint, settings))
     _load_optimizers(task, checkpoint)
     _take_interventions(task, checkpoint)
@@ -322,9 +364,10 @@ def prepare(
     overrides: dict[str, Any],
     code: Mapping[str, Any],
     doing: Callable[[str], None] = lambda phase: None,
+    ranks: Ranks | None = None,
 ) -> tuple[Task[Any], Progress, str, list[Warned]]:
     """The task of a run as it was at `checkpoint`, its progress, the device in words, and what differs from then. `doing` is told what
-    is done just now.
+    is done just now. Other ranks are told to build the same.
 
     Raises `SettingsError`, `DataError` or `CheckpointError`.
     """
@@ -337,8 +380,11 @@ def prepare(
         start = origin.find(spec.origin, directory.path.parent, card.name)
     assets = (checkpoint or start).meta.get("assets") if (checkpoint or start) else None  # type: ignore[union-attr]
     card.load_task()  # before the seed: what is imported may draw from the global generators
-    device = devices.prepare(settings, settings.placed)
-    task = _with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
+    if ranks is not None:
+        torchrun.check(settings, ranks.count)
+        ranks.tell(Begin(directory.name, card.name, to_dict(settings), assets))
+    device = devices.prepare(settings, settings.placed, ranks.local_rank if ranks is not None else None)
+    task = with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
     progress = Progress()
     if checkpoint is not None or start is not None:
         doing("loading the checkpoint")
@@ -365,14 +411,18 @@ def prepare(
                 remedy="--device cuda takes the GPU",
             )
         )
+    if ranks is not None:
+        doing("bringing the other ranks there")
+        rank_states.hand_out(task, ranks, checkpoint)
     if settings.compile:
         doing("compiling the training step")
         if why := compiled.prepare(task):
             refused.append(Warned(step=task.step, what="steps are not compiled", why=why, remedy="training goes on without"))
+    task.ranks = ranks
     return task, progress, devices.describe(device), refused + list(_differences(checkpoint, task))
 
 
-def _with_assets(card: Card, settings: Settings, device: torch.device, assets: Any, source: str) -> Task[Any]:
+def with_assets(card: Card, settings: Settings, device: torch.device, assets: Any, source: str) -> Task[Any]:
     """A task of the assets in the checkpoint `source`; without assets they are derived from the data."""
     try:
         task = card.load_task()(settings, device, assets)
@@ -444,6 +494,7 @@ def _started(directory: RunDirectory, task: Task[Any], device_name: str) -> Star
         origin=directory.spec.origin,
         versions=versions(),
         pid=os.getpid(),
+        ranks=task.ranks.count if task.ranks is not None else 1,
     )
 
 
@@ -462,9 +513,11 @@ def _differences(checkpoint: Checkpoint | None, task: Task[Any]) -> Iterator[War
     rounding = precision.resolve(task.settings.precision, task.device)
     now = {"threads": torch.get_num_threads(), "device": task.device.type, "precision": rounding, **versions()}
     now["steps"] = _kind_of_steps(task)
+    before["ranks"] = rank_states.number_of_ranks(checkpoint)
+    now["ranks"] = task.ranks.count if task.ranks is not None else 1
     for name, value in now.items():
         if before.get(name) != value:
-            reason = "numbers are rounded in another way" if name in ("precision", "steps") else "sums are computed in another order"
+            reason = _REASONS.get(name, "sums are computed in another order")
             yield Warned(
                 step=task.step,
                 what=f"resumed with {name} {value} instead of {before.get(name)}",
@@ -527,11 +580,11 @@ def _record_unexpected(log: RunLog, directory: RunDirectory, task: Task[Any], er
 
 
 @contextlib.contextmanager
-def _signals(loop: Loop) -> Iterator[None]:
+def signals(told: Control | Ranks) -> Iterator[None]:
     """SIGINT and SIGTERM end the run after the current step; SIGHUP (a closed terminal) is ignored."""
 
     def end(number: int, frame: object) -> None:
-        loop.control.interrupted = True
+        told.interrupted = True
 
     kept = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     kept[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)

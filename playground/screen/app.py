@@ -32,7 +32,7 @@ from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.key_order import KeysInOrder
 from dlplay.screen.keys import ACTIONS, RANK_OF_CARD_ACTIONS, Action, KeyHints, PaletteCommands, bindings, works_while_typing
 from dlplay.screen.navigation import TabBar
-from dlplay.screen.numbers import words
+from dlplay.screen.numbers import of_ranks, words
 from dlplay.screen.run.run_bar import RunBar
 from dlplay.screen.terminal import Hangup, Pace, Paced, PacedDriver
 from dlplay.widgets.drawing.glyphs import Characters
@@ -310,7 +310,9 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             return
         status = self.tab.link.status if self.opened in self.tabs else None
         parts = []
-        if status is not None and status.device:
+        if status is not None and status.ranks:
+            parts = [status.device, *of_ranks(status.ranks)]
+        elif status is not None and status.device:
             parts = [f"{status.device}  {status.device_name}".strip()]
             parts += [f"{100 * status.utilisation:3.0f} %"] if status.utilisation is not None else []
             parts += [size(status.memory)] if status.memory else []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+from dlplay.engine.events import RankStatus
 
 WORDS = {"top1": "top-1 accuracy", "mse": "squared error", "q": "Q", "td": "TD", "grad": "gradient"}
 """What parts of names say, where that is no word."""
@@ -48,3 +51,13 @@ def ago(seconds: float) -> str:
         if seconds >= 2 * scale:
             return f"{seconds / scale:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def of_ranks(ranks: Sequence[RankStatus]) -> list[str]:
+    """How several ranks do, in a few words: the use of each one's device, and how long the one that waits most waits for the slowest."""
+    if not ranks:
+        return []
+    known = [100 * rank.utilisation for rank in ranks if rank.utilisation is not None]
+    shown = " ".join(f"{value:.0f}" for value in known) if len(known) <= 4 else f"{min(known):.0f} to {max(known):.0f}"
+    busy = f" {shown} %" if known else ""
+    return [f"{len(ranks)} ranks{busy}", f"waiting {100 * max(rank.waiting for rank in ranks):.0f} %"]

@@ -188,7 +188,7 @@ def test_the_variational_penalty_is_the_divergence_from_a_standard_normal() -> N
 def test_codes_are_sampled_with_their_mean_and_variance_and_gradients_reach_both() -> None:
     mean, log_variance = torch.tensor([[2.0, -1.0]], requires_grad=True), torch.tensor([[-2.0, 1.0]], requires_grad=True)
     code = Code(mean.expand(40_000, 2), log_variance.expand(40_000, 2))
-    drawn = code.sample(torch.Generator().manual_seed(0))
+    drawn = code.sample(torch.randn(40_000, 2, generator=torch.Generator().manual_seed(0)))
     assert torch.allclose(drawn.mean(0), mean[0], atol=0.03)
     assert torch.allclose(drawn.var(0), log_variance[0].exp(), rtol=0.03)
     drawn.square().mean(0).sum().backward()  # E z^2 = mean^2 + variance

@@ -19,7 +19,7 @@ from dlplay.architectures.convnet import task as task_module
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.settings import ConvNetSettings
 from dlplay.architectures.convnet.task import ConvNetTask, channel_statistics
-from dlplay.data.augmentation import augment
+from dlplay.data.augmentation import augment, random_changes
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
 from dlplay.engine.panel_server import panel_of
@@ -180,19 +180,19 @@ def test_each_colour_is_normalised_by_itself() -> None:
 def test_augmentation_changes_training_images_and_keeps_their_pixels_in_bounds() -> None:
     data = load_images("digits")
     images = torch.from_numpy(data.train_images[:256]).float()
-    changed = augment(images, 16, torch.Generator().manual_seed(0))
+    changed = augment(images, 16, random_changes(256, torch.Generator().manual_seed(0)))
     assert changed.shape == images.shape
     assert (changed - images).abs().mean() > 0.5
     assert changed.min() >= 0
     assert changed.max() <= 16
-    assert torch.equal(changed, augment(images, 16, torch.Generator().manual_seed(0)))
+    assert torch.equal(changed, augment(images, 16, random_changes(256, torch.Generator().manual_seed(0))))
     centre = images.mean(0)[0]  # digits stay where digits are
     assert torch.corrcoef(torch.stack([centre.flatten(), changed.mean(0)[0].flatten()]))[0, 1] > 0.95
 
 
 def test_colour_images_are_shifted_by_whole_pixels_and_mirrored_at_the_edge() -> None:
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (200, 3, 32, 24)).astype(np.float32))
-    changed = augment(images, 255, torch.Generator().manual_seed(0)).numpy()
+    changed = augment(images, 255, random_changes(200, torch.Generator().manual_seed(0))).numpy()
     shifts = set()
     for before, after in zip(images.numpy(), changed, strict=True):
         wide = np.pad(before, ((0, 0), (4, 4), (3, 3)), "reflect")
@@ -208,7 +208,7 @@ def test_colour_images_are_shifted_by_whole_pixels_and_mirrored_at_the_edge() ->
 
 def test_half_of_the_colour_images_are_mirrored() -> None:
     images = torch.arange(32.0).repeat(400, 3, 32, 1)
-    rising = augment(images, 255, torch.Generator().manual_seed(0))[:, 0, 16, 14:18].diff().mean(1) > 0
+    rising = augment(images, 255, random_changes(400, torch.Generator().manual_seed(0)))[:, 0, 16, 14:18].diff().mean(1) > 0
     assert 0.4 < rising.float().mean() < 0.6
 
 

@@ -46,12 +46,12 @@ class Code(NamedTuple):
     mean: Tensor  # (B, k); without a variance the code itself
     log_variance: Tensor | None  # (B, k)
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """Codes (B, k) drawn by the reparameterisation trick, so that gradients reach mean and variance; `generator` is on the CPU."""
-        if self.log_variance is None:
+    def sample(self, epsilon: Tensor | None) -> Tensor:
+        """Codes (B, k) by the reparameterisation trick, so that gradients reach mean and variance, from standard normal `epsilon` (B, k)
+        on the CPU; without a variance none is needed."""
+        if self.log_variance is None or epsilon is None:
             return self.mean
-        epsilon = torch.randn(tuple(self.mean.shape), generator=generator).to(self.mean.device, non_blocking=True)
-        return self.mean + (0.5 * self.log_variance).exp() * epsilon
+        return self.mean + (0.5 * self.log_variance).exp() * epsilon.to(self.mean.device, non_blocking=True)
 
     def kl(self) -> Tensor:
         """KL divergence of each unit's distribution from the standard normal, in nats, (B, k)."""

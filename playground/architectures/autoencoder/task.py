@@ -112,11 +112,14 @@ class AutoencoderTask(Task[AutoencoderSettings]):
     def train_step(self) -> dict[str, Tensor]:
         """One batch, with fresh noise on the inputs and the clean images as targets."""
         settings = self.settings
-        images = self.scaled(self.train_images[self.batches.next()])  # (B, C, H, W)
-        inputs = corrupt(images, settings.noise, settings.noise_level, self.generators["noise"])
+        batch, noise = self.batches.next(), self.generators["noise"]
+        images = self.scaled(self.train_images[batch])  # (B, C, H, W)
+        inputs = self.share(corrupt(images, settings.noise, settings.noise_level, noise))
+        images = self.share(images)
+        epsilon = self.share(torch.randn(len(batch), settings.latent, generator=noise)) if settings.variational else None
         with self.autocast():
             code = self.model.encode(inputs)
-            logits = self.model.logits(code.sample(self.generators["noise"]))
+            logits = self.model.logits(code.sample(epsilon))
             output = self.model.output_function(logits)
             reconstruction = reconstruction_loss(logits, output, images, settings.loss)
             penalty = self._penalty(code)
@@ -165,7 +168,7 @@ class AutoencoderTask(Task[AutoencoderSettings]):
             sums["active"].append((code.mean != 0).sum())
             used |= (code.mean != 0).any(0)
             if self.settings.variational:
-                logits = self.model.logits(code.sample(generator))
+                logits = self.model.logits(code.sample(torch.randn(code.mean.shape, generator=generator)))
                 loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
                 sums["reconstruction"].append(loss * len(images))
                 sums["kl"].append(code.kl().sum())

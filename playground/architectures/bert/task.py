@@ -107,7 +107,7 @@ class BERTTask(Task[BERTSettings]):
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
         with self.autocast():
-            loss, parts, terms = self.objective.loss(self.model)
+            loss, parts, terms = self.objective.loss(self.model, self.share)
         return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip, terms)}
 
     def evaluate(self) -> dict[str, float]:

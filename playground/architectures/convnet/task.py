@@ -13,7 +13,7 @@ from torch import Tensor
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.panels import ConvNetPanels
 from dlplay.architectures.convnet.settings import ConvNetSettings, check_depth
-from dlplay.data.augmentation import augment
+from dlplay.data.augmentation import augment, random_changes
 from dlplay.data.batches import Batches
 from dlplay.data.images import load_images
 from dlplay.engine.dataset import Dataset
@@ -75,10 +75,12 @@ class ConvNetTask(Task[ConvNetSettings]):
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch."""
-        indices = self.batches.next()  # (B,)
+        batch = self.batches.next()
+        indices = self.share(batch)  # (B,)
         images, labels = self.train_images[indices].float(), self.train_labels[indices]  # (B, C, H, W), (B,)
         if self.settings.augment:
-            images = augment(images, self.images.full, self.generators["augment"])
+            changes = self.share(random_changes(len(batch), self.generators["augment"]), dim=1)  # (8, B)
+            images = augment(images, self.images.full, changes)
         with self.autocast():
             logits = self.model(images)  # (B, classes)
             loss = F.cross_entropy(logits, labels)

@@ -99,7 +99,7 @@ class GPTTask(Task[GPTSettings]):
             lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         starts = torch.randint(len(self.corpus.train) - settings.block_size, (settings.batch, 1), generator=self.generators["data"])
-        windows = self.train[starts.to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
+        windows = self.train[self.share(starts).to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
         with self.autocast():
             logits = self.model(windows[:, :-1])  # (B, T, V)
             loss = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())

@@ -66,7 +66,7 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
-        batch = next_batch(self.problem, settings.batch, self.generators["data"], self.device)
+        batch = Batch(*map(self.share, next_batch(self.problem, settings.batch, self.generators["data"], self.device)))
         with self.autocast():
             loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
         tokens = (batch.target != PAD).sum()  # that the loss is the mean of

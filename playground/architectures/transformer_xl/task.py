@@ -64,7 +64,7 @@ class TransformerXLTask(Task[TransformerXLSettings]):
             lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         with self.autocast():
-            loss = self.problem.loss(self.model)
+            loss = self.problem.loss(self.model, self.share)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
 
     def evaluate(self) -> dict[str, float]:

@@ -34,7 +34,7 @@ class BlobsTask(Task[BlobsSettings]):
         self.points, self.labels = (held_out.to(device) for held_out in draw(500, torch.Generator().manual_seed(1_000_003)))
 
     def train_step(self) -> dict[str, Tensor]:
-        points, labels = (part.to(self.device) for part in draw(32, self.generators["data"]))
+        points, labels = (self.share(part).to(self.device) for part in draw(32, self.generators["data"]))
         with self.autocast():
             loss = F.cross_entropy(self.model(points), labels)
         self.optimizer.param_groups[0]["lr"] = self.settings.lr  # it may change during a run

@@ -18,6 +18,7 @@ from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.labelled import Labelled
 from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.tokens import Tokenizer
+from dlplay.engine.task import Share
 
 AT_ONCE = 256
 """Texts in one forward pass of an evaluation."""
@@ -87,9 +88,9 @@ class Classification:
         logits: Tensor = model.classifier(F.dropout(pooled, self.settings.dropout, model.training))
         return logits
 
-    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor], int]:
+    def loss(self, model: BERT, share: Share) -> tuple[Tensor, dict[str, Tensor], int]:
         """The loss on a batch of texts drawn with replacement, which has no parts, and how many texts it is the mean of."""
-        which = torch.randint(len(self.train), (self.settings.batch,), generator=self.generator).to(self.device, non_blocking=True)
+        which = share(torch.randint(len(self.train), (self.settings.batch,), generator=self.generator)).to(self.device, non_blocking=True)
         logits = self.logits(model, self.train.padded(which, self.special.pad))
         return F.cross_entropy(logits, self.train_labels[which]), {}, len(which)
 

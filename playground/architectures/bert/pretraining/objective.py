@@ -14,6 +14,7 @@ from dlplay.architectures.bert.pretraining.masking import Rows, choose_targets, 
 from dlplay.architectures.bert.settings import BERTSettings
 from dlplay.data.special_tokens import SpecialIds
 from dlplay.data.text import Corpus
+from dlplay.engine.task import Share
 from dlplay.parts.language import TokenScores
 from dlplay.parts.transformer_settings import tokens_a_step
 
@@ -54,22 +55,24 @@ class Pretraining:
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
-    def loss(self, model: BERT) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    def loss(self, model: BERT, share: Share) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The loss on the next batch, its parts by metric name, and how many words it is the mean of."""
         settings = self.settings
         rows, is_random = self._batch()
         limit = max_targets(rows.idx.numel(), settings.mask_share)
         chosen = choose_targets(rows.idx, settings.mask_share, limit, self.special, self.generator)
         masked_idx = mask_targets(rows.idx, chosen, settings.mask_kept, settings.mask_random, self.special, self.generator)
-        positions, is_target = gather_targets(chosen, limit)  # (K,)
-        targets = rows.idx.flatten()[positions]
-        drawn = (masked_idx, rows.segments, rows.valid, positions, is_target, targets, is_random)
+        whole = (masked_idx, rows.idx, rows.segments, rows.valid, chosen, is_random)
+        masked_idx, idx, segments, valid, chosen, is_random = map(share, whole)
+        positions, is_target = gather_targets(chosen, max_targets(idx.numel(), settings.mask_share))  # (K,)
+        targets = idx.flatten()[positions]
+        drawn = (masked_idx, segments, valid, positions, is_target, targets, is_random)
         masked_idx, segments, valid, positions, is_target, targets, is_random = (x.to(self.device, non_blocking=True) for x in drawn)
         hidden = model(masked_idx, segments if settings.next_sentence else None, valid)  # (B, T, C)
         logits = model.logits(hidden.flatten(0, 1)[positions])  # (K, V)
         nats = F.cross_entropy(logits, targets, reduction="none")
-        words = is_target.sum().clamp(min=1)
-        masked = (nats * is_target).sum() / words
+        words = is_target.sum()
+        masked = (nats * is_target).sum() / words.clamp(min=1)
         if model.next_sentence is None:
             return masked, {}, words
         next_sentence = F.cross_entropy(model.next_sentence(model.pool(hidden)), is_random)

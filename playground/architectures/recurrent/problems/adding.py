@@ -16,7 +16,7 @@ from dlplay.architectures.recurrent.settings import Forecast, NextToken, Passage
 from dlplay.engine.dataset import Generated
 from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Lines, Tokens
-from dlplay.engine.task import Probe
+from dlplay.engine.task import Probe, Share
 from dlplay.parts.held_out import held_out_generator
 
 if TYPE_CHECKING:
@@ -49,10 +49,11 @@ class AddingProblem(Problem):
             key="adding",
         )
 
-    def loss(self, model: Recurrent) -> Tensor:
+    def loss(self, model: Recurrent, share: Share) -> Tensor:
         """Squared error of the sums of a fresh batch."""
         x, sums = (
-            part.to(self.device, non_blocking=True) for part in adding_batch(self.settings.batch, self.settings.length, self.generator)
+            share(part).to(self.device, non_blocking=True)
+            for part in adding_batch(self.settings.batch, self.settings.length, self.generator)
         )
         return self.criterion(self.final_outputs(model, model(x)[0]), sums)
 

@@ -16,7 +16,7 @@ from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptTo
 from dlplay.engine.dataset import Generated
 from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Tokens
-from dlplay.engine.task import Probe
+from dlplay.engine.task import Probe, Share
 from dlplay.parts.held_out import held_out_generator
 from dlplay.parts.language import perplexity, token_losses
 from dlplay.parts.sampling import distribution
@@ -73,10 +73,10 @@ class CopyProblem(Problem):
             key="copy",
         )
 
-    def loss(self, model: Recurrent) -> Tensor:
+    def loss(self, model: Recurrent, share: Share) -> Tensor:
         """Mean nats of the symbols to recall, in a fresh batch."""
         x, symbols = (
-            part.to(self.device, non_blocking=True) for part in copy_batch(self.settings.batch, self.settings.length, self.generator)
+            share(part).to(self.device, non_blocking=True) for part in copy_batch(self.settings.batch, self.settings.length, self.generator)
         )
         hidden, _ = model(x)
         return self.criterion(model.read_out(hidden[:, -RECALLED:]).flatten(0, 1), symbols.flatten())

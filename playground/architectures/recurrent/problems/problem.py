@@ -12,7 +12,7 @@ from torch import Tensor
 from dlplay.architectures.recurrent.model import Recurrent
 from dlplay.architectures.recurrent.settings import RecurrentSettings
 from dlplay.engine.dataset import Dataset
-from dlplay.engine.task import Probe
+from dlplay.engine.task import Probe, Share
 
 if TYPE_CHECKING:
     from dlplay.architectures.recurrent.panels import RecurrentPanels
@@ -52,8 +52,8 @@ class Problem(ABC):
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def loss(self, model: Recurrent) -> Tensor:
-        """Mean loss of the next batch."""
+    def loss(self, model: Recurrent, share: Share) -> Tensor:
+        """Mean loss of the next batch, of the share of this process."""
 
     @abstractmethod
     def evaluate(self, model: Recurrent) -> dict[str, float]:

@@ -21,7 +21,7 @@ from dlplay.engine.dataset import Missing, present
 from dlplay.engine.errors import DataError
 from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Lines, Tokens
-from dlplay.engine.task import Probe
+from dlplay.engine.task import Probe, Share
 from dlplay.parts.streams import HeldOutRows, Streams
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ class SeriesProblem(Problem):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, model: Recurrent) -> Tensor:
+    def loss(self, model: Recurrent, share: Share) -> Tensor:
         """Squared error of the next values of a chunk of the streams."""
         present(self.dataset)
-        inputs, targets = self.streams.next()
+        inputs, targets = self.streams.next(share)
         hidden, state = model(inputs[..., None], self.streams.carried)
         self.streams.carry(state)
         return F.mse_loss(model.read_out(hidden)[..., 0], targets)

@@ -18,7 +18,7 @@ from dlplay.architectures.recurrent.settings import NextToken, Passage, PromptTo
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.means import work
 from dlplay.engine.panels import Bars, Tokens
-from dlplay.engine.task import Probe
+from dlplay.engine.task import Probe, Share
 from dlplay.parts import prompts
 from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.prompt_options import Neighbours, Prompt
@@ -59,16 +59,16 @@ class TextProblem(Problem):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, model: Recurrent) -> Tensor:
+    def loss(self, model: Recurrent, share: Share) -> Tensor:
         """Mean nats of the tokens of a chunk of the streams, or of the token after each of a batch of windows."""
         text = self.text
         if self.settings.predict == "last":
             last = len(text.train) - self.settings.block_size
             starts = torch.randint(last, (self.settings.batch, 1), generator=self.generator)
-            windows = text.train[starts.to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
+            windows = text.train[share(starts).to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
             hidden, _ = model(windows[:, :-1])
             return F.cross_entropy(model.read_out(hidden[:, -1]), windows[:, -1])
-        inputs, targets = text.streams.next()
+        inputs, targets = text.streams.next(share)
         hidden, state = model(inputs, text.streams.carried)  # (B, T, H)
         text.streams.carry(state)
         return F.cross_entropy(model.read_out(hidden).flatten(0, 1), targets.flatten())

@@ -13,6 +13,7 @@ from dlplay.architectures.transformer_xl.model import TransformerXL
 from dlplay.architectures.transformer_xl.settings import PromptWithMemory, TransformerXLSettings
 from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Dataset
+from dlplay.engine.task import Share
 from dlplay.parts.language import TokenScores
 
 
@@ -30,8 +31,8 @@ class Problem(ABC):
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def loss(self, model: TransformerXL) -> Tensor:
-        """Mean loss of the next segments."""
+    def loss(self, model: TransformerXL, share: Share) -> Tensor:
+        """Mean loss of the next segments, of the share of this process."""
 
     @abstractmethod
     def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:

@@ -14,6 +14,7 @@ from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import TransformerXLSettings
 from dlplay.data.tokens import UNKNOWN, Words
 from dlplay.engine.dataset import Generated
+from dlplay.engine.task import Share
 from dlplay.parts.held_out import held_out_generator
 from dlplay.parts.language import TokenScores, token_losses
 
@@ -85,10 +86,10 @@ class RecallProblem(Problem):
         logits, _ = model(last, carried)
         return logits[:, -questions::2], sequences[:, 1 - questions :: 2]
 
-    def loss(self, model: TransformerXL) -> Tensor:
+    def loss(self, model: TransformerXL, share: Share) -> Tensor:
         """Mean nats of the words to recall, in a fresh batch."""
         settings = self.settings
-        sequences = recall_batch(settings.batch, settings.facts, settings.gap, self.generator)
+        sequences = share(recall_batch(settings.batch, settings.facts, settings.gap, self.generator))
         sequences = sequences.to(self.device, non_blocking=self.device.type == "cuda")
         logits, words = self._answers(model, sequences, settings.memory)
         return F.cross_entropy(logits.flatten(0, 1), words.flatten())

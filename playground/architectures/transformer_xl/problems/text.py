@@ -14,6 +14,7 @@ from dlplay.architectures.transformer_xl.problems.problem import Problem
 from dlplay.architectures.transformer_xl.settings import QUESTION, READ, PromptWithMemory, TransformerXLSettings
 from dlplay.engine.dataset import Missing, present
 from dlplay.engine.means import beforehand, work
+from dlplay.engine.task import Share
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.language import StreamedText, TokenScores, held_out_metrics, ngram_baselines, open_streams, token_losses
 from dlplay.parts.streams import HeldOutRows
@@ -44,10 +45,10 @@ class TextProblem(Problem):
         """Raises `DataError` when it is missing."""
         return present(self.dataset)
 
-    def loss(self, model: TransformerXL) -> Tensor:
+    def loss(self, model: TransformerXL, share: Share) -> Tensor:
         """Mean nats of the tokens of the streams' next segment."""
         streams = self.text.streams
-        inputs, targets = streams.next()
+        inputs, targets = streams.next(share)
         logits, memory = model(inputs, streams.carried, self.settings.memory)  # (B, T, V)
         streams.carry(memory)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
