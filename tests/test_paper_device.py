@@ -100,6 +100,12 @@ def test_an_update_by_several_batches_waits_for_nothing() -> None:
     assert result["loss_difference"] < 1e-6
 
 
+def test_a_step_of_several_ranks_waits_for_nothing() -> None:
+    [found] = on_paper("--ranks")
+    assert (found["waits"], found["sent"]) == ({}, True)
+    assert found["difference"] < 1e-6
+
+
 def test_a_fault_that_a_card_refuses_is_a_problem() -> None:
     for kind, words in REFUSED.items():
         assert any(words in problem for problem in rooms()[kind]["problems"]), rooms()[kind]

@@ -1,6 +1,6 @@
 """`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
 `… --rooms KIND …` rooms with a fault, `… --accumulating KIND …` rooms whose updates are by three batches,
-`… --poisoned OPTIMIZER …` what a loss that is not finite does. Prints JSON lines."""
+`… --poisoned OPTIMIZER …` what a loss that is not finite does, `… --ranks` a step of two ranks. Prints JSON lines."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from unittest import mock  # noqa: E402
 
 import msgspec  # noqa: E402
 import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
 
 from dlplay import architectures  # noqa: E402
 from dlplay.data.download import SETS  # noqa: E402
 from dlplay.engine.card import Card  # noqa: E402
 from dlplay.engine.device import prepare  # noqa: E402
 from dlplay.engine.errors import DataError  # noqa: E402
+from dlplay.engine.ranks import Ranks  # noqa: E402
 from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
+from dlplay.engine.torchrun import Place  # noqa: E402
 from dlplay.runs.check import Result, examine, waits_of  # noqa: E402
 from tests.paper_device.device import installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
@@ -101,9 +104,41 @@ def poisoned(optimizer: str) -> dict[str, Any]:
         }
 
 
+def of_ranks() -> dict[str, Any]:
+    """A step of two ranks that draw the same batch, of which this one always gets what the other has as well."""
+    work = mock.Mock()
+
+    def all_reduce(tensor: torch.Tensor, *_: Any, **__: Any) -> mock.Mock:
+        tensor.mul_(2)
+        return work
+
+    settings = rooms.SoundSettings(device="cuda", dropout=0.0)
+    connections = {"init_process_group": mock.Mock(), "new_group": mock.Mock(), "all_reduce": all_reduce}
+    met = {"rendezvous": lambda *_, **__: iter([(None, 0, 2)]), "_meet": mock.Mock(), "PrefixStore": mock.Mock()}
+    with (
+        installed(),
+        mock.patch.multiple(dist, **connections),
+        mock.patch.multiple("dlplay.engine.ranks", **met),
+        mock.patch.object(torch.cuda, "set_device"),
+    ):
+        tasks = [rooms.Sound(settings, prepare(settings, local_rank=0)) for _ in range(2)]
+        tasks[1].ranks = Ranks(Place(0, 2, 0, 2, 0, ""))
+        tasks[1].ranks.share = lambda batch, dim=0: batch  # type: ignore[method-assign]
+        tasks[1].ranks.use(tasks[1].device)
+        waits = [waits_of(task) for task in tasks]
+        weights = [task.weights() for task in tasks]
+        return {
+            "waits": waits[1],
+            "sent": work.wait.call_count > 0,
+            "difference": max(float((value - weights[0][name]).abs().max()) for name, value in weights[1].items()),
+        }
+
+
 def main(arguments: list[str]) -> None:
     if arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
+    elif arguments[0] == "--ranks":
+        print(msgspec.json.encode(of_ranks()).decode())
     elif arguments[0] in ("--rooms", "--accumulating"):
         values = {"accumulate": 3} if arguments[0] == "--accumulating" else {}
         for kind in arguments[1:]:

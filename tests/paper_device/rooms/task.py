@@ -31,7 +31,7 @@ class Sound(ToyTask):
         self.truth = self.truth.to(device)
 
     def train_step(self) -> dict[str, Tensor]:
-        x = torch.randn(16, self.settings.width, generator=self.generators["data"]).to(self.device, non_blocking=True)
+        x = self.share(torch.randn(16, self.settings.width, generator=self.generators["data"])).to(self.device, non_blocking=True)
         with self.autocast():
             loss = self.loss(x)
         return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizers["model"], clip=1.0)}
