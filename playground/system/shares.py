@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dlplay.engine.machine import Sample
 
 PARTS = ("data", "forward", "backward", "optimiser")
-AROUND = "around"
+OTHER = "other"
 """Training time outside of the steps: recording, panels, a limited speed."""
 
 
@@ -31,7 +31,7 @@ def shares(samples: Sequence[Sample]) -> dict[str, float]:
         return {name: seconds / total for name, seconds in {"training": training, **clock}.items()}
     steps = sum(sample.step - sample.first for sample in samples)
     in_steps = min(of_timed / timed * steps, training)
-    found = {name: seconds / of_timed * in_steps for name, seconds in parts.items()} | clock | {AROUND: training - in_steps}
+    found = {name: seconds / of_timed * in_steps for name, seconds in parts.items()} | clock | {OTHER: training - in_steps}
     return {name: seconds / total for name, seconds in found.items()}
 
 
