@@ -24,7 +24,7 @@ from dlplay.runs.machine import FILE, Counts, Recording, read
 from dlplay.system.gauges import Gauges, Reading
 from dlplay.system.options import System
 from dlplay.system.panels import drawn, time_shares
-from dlplay.system.shares import AROUND, shares
+from dlplay.system.shares import OTHER, shares
 from tests.conftest import Dlplay, wait_until
 
 GB = 10**9
@@ -354,7 +354,7 @@ def test_shares_sum_to_one() -> None:
             "optimiser": 0.4 / 6,
             "evaluation": 1 / 6,
             "saving": 1 / 6,
-            AROUND: 0.8 / 6,
+            OTHER: 0.8 / 6,
         }
     )
     panel = time_shares(on_cards())
