@@ -12,7 +12,7 @@ import torch
 from dlplay.engine.card import Card
 from dlplay.engine.control import Control
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Evaluated, Failed, Finished
+from dlplay.engine.events import Evaluated, Failed, Finished, Paused
 from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory, rank_lost
 from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.ranks import RankLost, Report, Train
@@ -67,6 +67,8 @@ class Loop:
             if self.progress.evaluated < 0:  # a resumed run knows its last evaluation
                 self._evaluate()
             self._check_until()
+            if self.control.paused:
+                self.recorder.record(Paused(step=self.task.step))
             self.recorder.plan_next()
             if self.task.step == 0:
                 if self.task.settings.history:

@@ -64,6 +64,10 @@ class RunControls:
             await self.start_over(paused=False)
         elif link.state == "finished":
             await self._extend()
+        elif link.state == "failed":
+            while link.attached:  # its process is about to end
+                await asyncio.sleep(0.02)
+            await link.resume(overrides=self._changed())
         elif link.attached or link.state == "behind":
             await link.train_or_pause()
         else:
