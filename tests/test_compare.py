@@ -18,7 +18,7 @@ import pytest
 from dlplay import architectures, cli, widgets
 from dlplay.engine.events import Applied, Baselines, DurableEvent, Evaluated, Finished, Started, Stepped
 from dlplay.engine.settings import SettingsError, to_dict
-from dlplay.experiments.compare import files, picture, sources, spread
+from dlplay.experiments.compare import files, picture, report, sources, spread
 from dlplay.experiments.compare.comparison import compare
 from dlplay.experiments.compare.member import Measured, Member, Source
 from dlplay.exports.curves import write_csv, write_tensorboard
@@ -200,9 +200,31 @@ def test_what_luck_can_explain_is_not_called_better_for_sure(runs_dir: Path, typ
         for seed, value in enumerate(values):
             make(runs_dir, f"{group}-{seed}", group=group, seed=seed, finals=[{"test_accuracy": 0.1}, {"test_accuracy": value}])
     words = " ".join(typed("one", "two").split())
-    assert "two is better than one by 1.50 points" in words
-    assert "Cannot tell (p = " in words
-    assert "more seeds each would" in words
+    assert "two has a better mean than one, by 1.50 points" in words
+    assert "That may be chance: the interval holds 0, and p = " in words
+    assert "more seeds each would tell" in words
+
+
+def test_where_interval_and_test_disagree_it_is_said_that_it_takes_both(runs_dir: Path, typed: Compare) -> None:
+    """Three runs against three: no permutation test can give less than 0.1, however far apart they are."""
+    for group, values in {"one": [0.10, 0.11, 0.12], "two": [0.17, 0.19, 0.21]}.items():
+        for seed, value in enumerate(values):
+            make(runs_dir, f"{group}-{seed}", group=group, seed=seed, finals=[{"test_accuracy": 0.1}, {"test_accuracy": value}])
+    words = " ".join(typed("one", "two").split())
+    assert "two has a better mean than one, by 8.00 points" in words
+    assert "the interval leaves out 0, but p = 0.1 by the permutation test, and it takes both to be sure; about" in words
+    assert "two is better" not in words
+
+
+def test_a_verdict_on_paired_runs_stands_first_and_alone(runs_dir: Path) -> None:
+    for group in ("one", "two"):
+        for seed in range(3):
+            make(runs_dir, f"{group}-{seed}", group=group, seed=seed, finals=[{"test_accuracy": 0.1}, {"test_accuracy": 0.1 * seed}])
+    found = sources.find(["one", "two"], (), runs_dir)
+    drawn = report.rows(compare(found.sources, found.notes), "step", 100, picture.colours(plain=True), answer_first=True, verdict=["so"])
+    lines = ["".join(segment.text for segment in row) for row in drawn]
+    assert lines[0] == "so"
+    assert not [line for line in lines if "chance" in line or "permutation" in line]
 
 
 def test_lower_is_better_where_the_card_says_so(runs_dir: Path, typed: Compare) -> None:
@@ -234,7 +256,7 @@ def test_runs_that_ended_without_a_number_are_counted(runs_dir: Path, typed: Com
     words = " ".join(typed("one", "two", "three").split())
     assert "1 of 3 of one ended without a number" in words
     assert "3 of 3 of two ended without a number" in words
-    assert "three is better than one" in words
+    assert "three has a better mean than one" in words
 
 
 def test_tokens_decide_whether_a_loss_means_the_same(runs_dir: Path, typed: Compare) -> None:

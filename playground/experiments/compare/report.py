@@ -31,14 +31,22 @@ MANY = 1000
 """More seeds than anybody would train."""
 
 
-def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette, *, answer_first: bool = False) -> Iterator[Row]:
+def rows(
+    comparison: Comparison, axis: Axis, width: int, colours: Palette, *, answer_first: bool = False, verdict: Sequence[str] = ()
+) -> Iterator[Row]:
     """All of it, line by line, at this width. What was reached and how sure that is comes last, where a terminal shows it, or first, for a
-    window that begins at the top; there charts stand side by side where there is room."""
+    window that begins at the top; there charts stand side by side where there is room.
+
+    A `verdict` is that of whoever paired the runs. It comes first, and no other one beside it."""
+    for line in verdict:
+        yield from _words(line, width, colours)
+    if verdict:
+        yield []
     yield from _sources(comparison, colours)
     for note in comparison.notes:
         yield from _words(f"note: {note}", width, colours, "muted")
     yield []
-    if answer_first:
+    if answer_first and not verdict:
         yield from _verdicts(comparison, width, colours)
         yield []
     yield from _settings(comparison, width, colours)
@@ -48,8 +56,9 @@ def rows(comparison: Comparison, axis: Axis, width: int, colours: Palette, *, an
     else:
         yield from _curves(comparison, axis, width, colours, 1)
         yield from _tables(comparison, width, colours)
-        yield from _verdicts(comparison, width, colours)
-    if comparison.has_groups:
+        if not verdict:
+            yield from _verdicts(comparison, width, colours)
+    if comparison.has_groups and not verdict:
         yield from _words(METHODS, width, colours, "muted")
 
 
@@ -116,40 +125,49 @@ def _verdict(metric: Metric, first: Reached, second: Reached, found: Difference)
     if found.difference == 0:
         return f"{second.source} and {first.source} are equal ({_value(metric, found.first)}), {_runs(second, first)}"
     up = found.difference > 0
-    if metric.direction:
-        ahead, behind = (second, first) if up == (metric.direction == "higher") else (first, second)
-        word = "better"
-    else:
-        ahead, behind = (second, first) if up else (first, second)
-        word = "higher (which is better is not known)"
+    word, unknown = ("better", "") if metric.direction else ("higher", " (which is better is not known)")
+    ahead, behind = (second, first) if up == (metric.direction != "lower") else (first, second)
     probability = found.probability if (ahead is second) == (metric.direction != "lower") else 1 - found.probability
     interval = sorted((abs(found.low), abs(found.high))) if found.low * found.high > 0 else None
     if interval is None:
         sign = 1 if up else -1
         interval = sorted((sign * found.low, sign * found.high))
-    of_mean = "" if found.statistic == "mean" else f" in the {found.statistic}"
-    text = (
-        f"{ahead.source} is {word} than {behind.source} by {_gap(metric, abs(found.difference))}{of_mean} "
+    if found.sure:
+        of_mean = "" if found.statistic == "mean" else f" in the {found.statistic}"
+        text = f"{ahead.source} is {word}{unknown} than {behind.source} by {_gap(metric, abs(found.difference))}{of_mean} "
+    else:
+        text = f"{ahead.source} has a {word} {found.statistic}{unknown} than {behind.source}, by {_gap(metric, abs(found.difference))} "
+    text += (
         f"(95 % interval {_gap(metric, interval[0]).removesuffix(POINTS)} to {_gap(metric, interval[1])}; {_runs(ahead, behind)}); "
-        f"a run of it is {word.split()[0]} with a probability of {probability:.2f}. "
+        f"a run of it is {word} with a probability of {probability:.2f}. "
     )
     if found.sure:
         return text + f"That is sure: p = {found.p:.2g}."
-    return text + f"Cannot tell (p = {found.p:.2g}): {_more(first, second, found)}."
+    return text + f"That may be chance: {_doubt(found)}; {_more(first, second, found)}."
+
+
+def _doubt(found: Difference) -> str:
+    """Why it is not sure, where an interval and a test were made and may disagree."""
+    p = f"p = {found.p:.2g} by the permutation test"
+    if found.clear:
+        return f"the interval leaves out 0, but {p}, and it takes both to be sure"
+    return f"{p}, but the interval holds 0, and it takes both to be sure" if found.significant else f"the interval holds 0, and {p}"
 
 
 def _more(first: Reached, second: Reached, found: Difference) -> str:
     """How many more seeds it would take."""
     if found.needed is None:
-        return "one run each says nothing of the spread; try 5 seeds each" if found.statistic == "mean" else "more seeds may"
+        return "one run each says nothing of the spread; try 5 seeds each" if found.statistic == "mean" else "more seeds may tell"
     more = [max(0, found.needed - item.runs) for item in (first, second)]
     if max(more) > MANY:
         return f"it would take more than {MANY:,} seeds each, so take them as equal"
     if not any(more):
         return f"{found.needed} seeds each find such a difference in 4 of 5 experiments, and this was another; add some"
     if more[0] == more[1]:
-        return f"about {more[0]} more seed{'s' * (more[0] > 1)} each would"
-    return " and ".join(f"{count} more of {item.source}" for count, item in zip(more, (first, second), strict=True) if count) + " would"
+        return f"about {more[0]} more seed{'s' * (more[0] > 1)} each would tell"
+    return (
+        " and ".join(f"{count} more of {item.source}" for count, item in zip(more, (first, second), strict=True) if count) + " would tell"
+    )
 
 
 def _runs(one: Reached, other: Reached) -> str:

@@ -59,9 +59,19 @@ class Difference:
     where there is no difference."""
 
     @property
+    def clear(self) -> bool:
+        """The interval leaves out zero."""
+        return not self.low <= 0 <= self.high
+
+    @property
+    def significant(self) -> bool:
+        """By the permutation test."""
+        return self.p < 1 - CONFIDENCE
+
+    @property
     def sure(self) -> bool:
-        """The interval leaves out zero, and so does the permutation test: of few runs the bootstrap alone would be sure too soon."""
-        return not self.low <= 0 <= self.high and self.p < 1 - CONFIDENCE
+        """By both: of few runs the bootstrap alone would be sure too soon."""
+        return self.clear and self.significant
 
 
 def difference(first: Strata, second: Strata) -> Difference:

@@ -48,12 +48,13 @@ class Report(ScrollView, can_focus=True):
         self._rows: list[Row] = []
         self._comparison: Comparison | None = None
         self._axis: Axis = "step"
+        self.verdict: Sequence[str] = ()
 
     def show(self, comparison: Comparison, axis: Axis) -> None:
         """Show the comparison; curves are drawn over steps, seconds or examples. Raises `SettingsError` where that cannot be."""
         self._comparison, self._axis = comparison, axis
         width = max(40, self.size.width - 1)
-        self._rows = list(report.rows(comparison, axis, width, Palette.of(self), answer_first=True))
+        self._rows = list(report.rows(comparison, axis, width, Palette.of(self), answer_first=True, verdict=self.verdict))
         self.virtual_size = Size(width, len(self._rows))
         self.refresh()
 
@@ -68,7 +69,8 @@ class Report(ScrollView, can_focus=True):
 
 
 class CompareScreen(Modal[None]):
-    """`names` are of runs and groups, as `dlplay compare` takes them."""
+    """`names` are of runs and groups, as `dlplay compare` takes them. A `verdict` of whoever paired the runs stands in place of the
+    comparison's own."""
 
     DEFAULT_CSS = """
     CompareScreen { background: $panel; padding: 0 1; }
@@ -80,8 +82,9 @@ class CompareScreen(Modal[None]):
         Binding("ctrl+p", "app.command_palette", "palette", show=False),
     ]
 
-    def __init__(self, names: Sequence[str], runs_dir: Path) -> None:
+    def __init__(self, names: Sequence[str], runs_dir: Path, verdict: Sequence[str] = ()) -> None:
         super().__init__()
+        self.verdict = tuple(verdict)
         self.names, self.runs_dir = tuple(names), runs_dir
         self._comparison: Comparison | None = None
         self._axis = 0
@@ -91,6 +94,7 @@ class CompareScreen(Modal[None]):
         yield KeyHints()
 
     def on_mount(self) -> None:
+        self.query_one(Report).verdict = self.verdict
         self.query_one(Report).focus()
         self._read()
 
@@ -106,7 +110,7 @@ class CompareScreen(Modal[None]):
     def _compare(self) -> Comparison:
         found = sources.find(self.names, (), self.runs_dir)
         comparison = compare(found.sources, found.notes)
-        for metric in comparison.judged if comparison.has_groups else ():
+        for metric in comparison.judged if comparison.has_groups and not self.verdict else ():
             comparison.differences(metric)  # kept: they are too slow to compute while the screen waits
         return comparison
 
