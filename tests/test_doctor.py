@@ -18,7 +18,7 @@ from dlplay.architectures.transformer_xl import doctor as xl
 from dlplay.doctor import rules
 from dlplay.doctor.examine import read_layers
 from dlplay.doctor.examine import rules as rules_of
-from dlplay.doctor.trial import judged
+from dlplay.doctor.trial import judged, next_step
 from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
 from tests.conftest import Dlplay, flags
 from tests.doctor_cases import HEALTHY, PLANTED
@@ -247,6 +247,49 @@ def test_the_layers_are_read_from_the_panel() -> None:
     assert WELL.ratio == 1e-3
 
 
+# --- what is advised is what is tried -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "evidence"), ILL, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(ILL)])
+def test_what_is_named_first_is_what_is_tried(rule: Rule, evidence: Evidence) -> None:
+    """Flags with values stand in the advice as they can be typed, and those that a trial sets come before every other."""
+    found = rule(evidence)
+    assert isinstance(found, Diagnosis)
+    if found.changes:
+        flags_of_advice = re.findall(r"--[a-z]", found.advice)
+        assert found.advice.index(rules.written(found.changes)) == found.advice.index(flags_of_advice[0])
+        assert " or " not in found.advice[: found.advice.index(flags_of_advice[0])]
+
+
+@pytest.mark.parametrize("rule", [rules.dead_units, rules.saturated])
+def test_at_a_rate_far_above_the_usual_one_the_rate_is_tried_before_the_activation(rule: Rule) -> None:
+    layers = (root(1e-3), layer("2", "ReLU", dead=0.9), layer("3", "Tanh", saturated=0.8), layer("4"))
+    activation = "relu" if rule is rules.dead_units else "tanh"
+    high = rule(but(layers=layers, settings={"lr": 1.0, "activation": activation}, usual_rate=3e-3))
+    assert isinstance(high, Diagnosis)
+    assert high.changes == {"lr": 0.1}
+    assert high.advice.startswith("a lower rate: --lr 0.1; or an activation")
+    usual = rule(but(layers=layers, settings={"lr": 1e-3, "activation": activation}, usual_rate=3e-3))
+    assert isinstance(usual, Diagnosis)
+    assert usual.changes == {"activation": "gelu"}
+    assert usual.advice.startswith("an activation")
+
+
+def test_settings_are_written_as_they_can_be_typed() -> None:
+    changes = {"min_count": 3, "double": True, "scale": False, "lr": 1e-4}
+    assert rules.written(changes) == "--min-count 3 --double --no-scale --lr 0.0001"
+
+
+def test_the_range_test_is_advised_in_words_that_can_be_typed_where_there_is_one() -> None:
+    poor = {"test_accuracy": curve([0.1, 0.1, 0.12])}
+    found = rules.no_better_than_chance(but(held_out=poor, range_test="dlplay convnet --headless --find-lr --batch 16"))
+    assert isinstance(found, Diagnosis)
+    assert found.advice == "look at the rate first: dlplay convnet --headless --find-lr --batch 16; then at the data"
+    without = rules.no_better_than_chance(but(held_out=poor))
+    assert isinstance(without, Diagnosis)
+    assert "find-lr" not in without.advice
+
+
 # --- the command ------------------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +314,10 @@ def test_a_run_that_failed_is_examined_and_its_advice_is_tried(dlplay: Dlplay, t
     assert answer["trial"]["changes"] == {"lr": 1.0}
     assert len(answer["trial"]["runs"]) == 6
     assert answer["trial"]["verdict"]
+    test = answer["trial"]["range_test"].split()
+    assert test[:4] == ["dlplay", "convnet", "--headless", "--find-lr"]
+    assert test[test.index("--channels") :][:2] == ["--channels", "4"]
+    assert not {"--lr", "--steps"} & set(test)
 
 
 def test_what_the_command_cannot_do_is_refused_in_words(dlplay: Dlplay, tmp_path: Path) -> None:
@@ -288,26 +335,32 @@ OVERFITTING = rules.overfitting(but(held_out={"test_loss": RISING}))
 
 
 def verdict(without: list[float | None], with_it: list[float | None], better: str = "lower") -> tuple[bool | None, str]:
-    assert OVERFITTING is not None
+    assert isinstance(OVERFITTING, Diagnosis)
     trial = judged(OVERFITTING, better, "", 100, [0, 1, 2], "test_loss", without, with_it, [])
     return trial.helped, trial.verdict
+
+
+def test_after_advice_that_did_not_help_the_next_step_is_named() -> None:
+    test = "dlplay convnet --headless --find-lr --batch 16"
+    assert next_step("mine", "dead-units", 75, test) == f"next: which rate to take is shown by {test}"
+    assert next_step("mine", "collapse", 75, "") == "next: a trial twice as long: dlplay doctor mine --try --rule collapse --steps 150"
 
 
 def test_a_verdict_is_the_measured_difference_with_its_interval() -> None:
     helped, words = verdict([1.0, 1.1, 0.9], [0.5, 0.61, 0.39])
     assert helped is True
-    assert words.startswith("it helped: test_loss changed by -0.5 (-0.5")
-    assert "over 3 seeds" in words
+    assert words.startswith("the advice --dropout 0.3 helped: test_loss -0.5 (-0.5")
+    assert "over 3 pairs of one seed" in words
 
 
 @pytest.mark.parametrize(
     ("without", "with_it", "better", "helped", "words"),
     [
-        ([1.0, 1.1, 0.9], [1.5, 1.61, 1.39], "lower", False, "it made it worse"),
-        ([1.0, 1.1, 0.9], [1.1, 0.9, 1.0], "lower", None, "it did not help beyond chance"),
-        ([0.5, 0.6, 0.55], [0.9, 0.99, 0.96], "higher", True, "it helped"),
+        ([1.0, 1.1, 0.9], [1.5, 1.61, 1.39], "lower", False, "the advice --dropout 0.3 made it worse"),
+        ([1.0, 1.1, 0.9], [1.1, 0.9, 1.0], "lower", None, "the advice --dropout 0.3 did not help beyond chance"),
+        ([0.5, 0.6, 0.55], [0.9, 0.99, 0.96], "higher", True, "the advice --dropout 0.3 helped"),
         ([None, None, None], [0.5, 0.6, 0.4], "lower", True, "without it all 3 runs failed"),
-        ([0.5, 0.6, 0.4], [None, None, None], "lower", False, "it did not help: 3 of 3 runs with it failed, and 0 of 3 without it"),
+        ([0.5, 0.6, 0.4], [None, None, None], "lower", False, "did not help: 3 of 3 runs with it failed, and 0 of 3 without it"),
         ([None, None, 1.0], [None, 1.0, None], "lower", None, "nothing could be compared"),
     ],
 )

@@ -139,7 +139,7 @@ async def test_the_doctor_says_what_is_wrong_with_the_run_of_the_tab(tmp_path: P
         await until(lambda: isinstance(app.screen, DoctorDialog), 120)
         await until(lambda: "a tenth of the learning rate: --lr 1" in screen_text(app))
         assert "The loss became infinite" in screen_text(app)
-        assert "t      try it" in screen_text(app)
+        assert "t      try --lr 1: 6 runs of" in screen_text(app)
         await pilot.press("escape")
         await until(lambda: not isinstance(app.screen, DoctorDialog))
         await app.tab.link.end()

@@ -78,6 +78,8 @@ def doctor(
         print_line(json.dumps(msgspec.to_builtins(found) | {"trial": msgspec.to_builtins(trial)}))
     else:
         print_line(f"{chosen.title}: {trial.verdict}")
+        if trial.next:
+            print_line(trial.next)
     return 0
 
 

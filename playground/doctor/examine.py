@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from dlplay.engine.card import Card, ChartCard
 from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
 from dlplay.engine.errors import cause
 from dlplay.engine.settings import SettingsError, fields, make, to_dict, without_code
+from dlplay.experiments.command_line import flags
 from dlplay.runs import launch
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.history import History, Series
@@ -24,6 +26,8 @@ from dlplay.runs.journal import JournalReader
 
 SECONDS = 300
 """That the answer about the layers may take."""
+SEEDS = 3
+"""Of each arm of a trial."""
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +41,12 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     """Those that were asked."""
     layers: str
     """Why there was nothing to be told of the layers; empty where there was."""
+    trials: dict[str, str] = {}
+    """What is trained to try the advice of a diagnosis, in words; of those that name a setting."""
+
+
+NO_PART_OF_A_RANGE_TEST = frozenset({"lr", "schedule", "warmup", "steps", "seeds", "minutes", "until", "history", "eval_every"})
+"""Settings that it does without, or that only a training of full length follows."""
 
 
 def examine(run: RunDirectory) -> Examination:
@@ -45,14 +55,29 @@ def examine(run: RunDirectory) -> Examination:
     layers, problem = layers_of(run, card)
     found = evidence(run, card, layers)
     asked = rules(card)
+    diagnoses = [diagnosis for rule in asked if (diagnosis := rule(found)) is not None]
+    count = trial_steps(run, found.step)
     return Examination(
         run=run.name,
         architecture=card.name,
         step=found.step,
-        diagnoses=[diagnosis for rule in asked if (diagnosis := rule(found)) is not None],
+        diagnoses=diagnoses,
         rules=[rule.__name__.replace("_", "-") for rule in asked],
         layers=problem,
+        trials={diagnosis.name: trial_words(diagnosis, count) for diagnosis in diagnoses if diagnosis.changes},
     )
+
+
+def trial_steps(run: RunDirectory, last: int) -> int:
+    """Steps of each run of a trial, where nobody says how many: a quarter of the run's, which are `last` where its settings have none."""
+    return max(1, int(run.spec.settings.get("steps", last)) // 4)
+
+
+def trial_words(diagnosis: Diagnosis, count: int) -> str:
+    """What a trial trains. More steps are compared with fewer of them."""
+    if "steps" in diagnosis.changes:
+        return f"{SEEDS} runs of {2 * count:,} steps, {SEEDS} of {count:,}"
+    return f"{2 * SEEDS} runs of {count:,} steps"
 
 
 def rules(card: Card) -> Sequence[Rule]:
@@ -80,6 +105,8 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
         better=card.better,
         loss="" if card.no_range_test else next((chart.train[0] for chart in charts if chart.train), ""),
         pair=None if card.no_range_test else _pair(charts, history.held_out),
+        usual_rate=getattr(card.settings(), "lr", None),
+        range_test=range_test(card, settings, run.spec.origin),
         bounds=frozenset(card.bounds),
         data=history.started.data if history.started is not None else "",
         step=history.step,
@@ -87,6 +114,13 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
         not_finite=failed is not None and "not a finite number" in failed.what,
         layers=tuple(layers),
     )
+
+
+def range_test(card: Card, settings: Mapping[str, Any], origin: str) -> str:
+    """The command for the learning-rate range test of these settings; empty where the architecture has none."""
+    if card.no_range_test:
+        return ""
+    return shlex.join(["dlplay", card.name, "--headless", "--find-lr", *flags(card, settings, origin, NO_PART_OF_A_RANGE_TEST)])
 
 
 def recorded(run: RunDirectory, card: Card) -> History:

@@ -6,17 +6,20 @@ The bounds were set where runs with settings known to be ill and the presets par
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.settings import show
 
 LEAST_STEPS = 100
 """A loss that has fewer is not judged."""
 DIVERGED, RISEN = 1.2, 0.15
 STUCK = 0.05
+FAR_ABOVE = 10
+"""Times the rate that an architecture has where nobody sets one."""
 HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
@@ -40,11 +43,27 @@ def lower_rate(evidence: Evidence, factor: float = 10) -> dict[str, Any]:
     return {name: float(f"{rate / factor:.2g}") for name in ("lr", "critic_lr") if (rate := evidence.number(name)) is not None}
 
 
+def _activation_or_rate(evidence: Evidence, at_fault: Collection[str], better: str) -> tuple[str, dict[str, Any]]:
+    """An advice and what it changes: the rate where it is far above the usual one, which harms any activation, else the activation."""
+    rate, lower = evidence.number("lr"), lower_rate(evidence)
+    far_above = rate is not None and evidence.usual_rate is not None and rate > FAR_ABOVE * evidence.usual_rate
+    if evidence.settings.get("activation") not in at_fault:
+        return f"a lower rate: {written(lower)}", lower
+    gelu = {"activation": "gelu"}
+    if far_above:
+        return f"a lower rate: {written(lower)}; or {better}: {written(gelu)}", lower
+    return f"{better}: {written(gelu)}; or a lower rate", gelu
+
+
 def written(changes: Mapping[str, Any]) -> str:
     """Settings as flags."""
-    return " ".join(
-        f"--{name.replace('_', '-')} {value:g}" if isinstance(value, float) else f"--{name} {value}" for name, value in changes.items()
-    )
+    return " ".join(_flag(name.replace("_", "-"), value) for name, value in changes.items())
+
+
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {show(value)}"
 
 
 # --- learning rate ----------------------------------------------------------------------------------------------------------------
@@ -163,7 +182,8 @@ def batch_too_small(evidence: Evidence) -> Diagnosis | None:
     ratio = evidence.ratio
     if noise < NOISE or (ratio is not None and ratio < SMALL_UPDATE):
         return None
-    changes: dict[str, Any] = {"batch": 32} if "batch" in evidence.live else {"lr": float(f"{rate * np.sqrt(batch / 32):.2g}")}
+    more = "batch" in evidence.live
+    changes: dict[str, Any] = {"batch": 32} if more else {"lr": float(f"{rate * np.sqrt(batch / 32):.2g}")}
     return Diagnosis(
         name="batch-too-small",
         anew=True,
@@ -173,7 +193,7 @@ def batch_too_small(evidence: Evidence) -> Diagnosis | None:
         bound=NOISE,
         rule=f"at most {SMALL_BATCH} examples a step, and a loss that scatters by more than {100 * NOISE:g} % of its mean",
         source="McCandlish et al. (2018), An Empirical Model of Large-Batch Training; Goodfellow et al. (2016), 8.1.3",
-        advice=f"more examples a step, or a rate that is lower by the root of what is missing: {written(changes)}",
+        advice=f"{'more examples a step' if more else 'a rate that is lower by the root of what is missing'}: {written(changes)}",
         changes=changes,
         curve=evidence.loss,
     )
@@ -267,7 +287,7 @@ def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
         bound=worst,
         rule="the held-out metric is no better than the worst baseline",
         source="Goodfellow et al. (2016), 11.2: begin with a baseline; Henderson et al. (2018) for returns",
-        advice="look at the rate first: dlplay ARCH --headless --find-lr; then at the data",
+        advice=f"look at the rate first: {evidence.range_test or 'a tenth, and ten times as much'}; then at the data",
         curve=evidence.metric,
     )
 
@@ -284,7 +304,7 @@ def dead_units(evidence: Evidence) -> Diagnosis | None:
     share = worst.dead or 0.0
     if share < DEAD:
         return None
-    changes: dict[str, Any] = {"activation": "gelu"} if evidence.settings.get("activation") == "relu" else lower_rate(evidence, 3)
+    advice, changes = _activation_or_rate(evidence, ("relu",), "an activation whose gradient is nowhere 0")
     return Diagnosis(
         name="dead-units",
         anew=True,
@@ -294,7 +314,7 @@ def dead_units(evidence: Evidence) -> Diagnosis | None:
         bound=DEAD,
         rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example",
         source="Maas et al. (2013), Rectifier Nonlinearities; Lu et al. (2020), Dying ReLU",
-        advice=f"a lower rate, or an activation whose gradient is nowhere 0: {written(changes)}",
+        advice=advice,
         changes=changes,
         bars={layer.address: layer.dead for layer in found if layer.dead is not None},
     )
@@ -309,7 +329,7 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
     share = worst.saturated or 0.0
     if share < SATURATED:
         return None
-    changes = {"activation": "gelu"} if evidence.settings.get("activation") in ("tanh", "sigmoid") else lower_rate(evidence)
+    advice, changes = _activation_or_rate(evidence, ("tanh", "sigmoid"), "an activation that does not saturate")
     return Diagnosis(
         name="saturated",
         anew=True,
@@ -319,7 +339,7 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
         bound=SATURATED,
         rule=f"more than {100 * SATURATED:g} % of a hidden layer's tanh or sigmoid outputs within half a per cent of their bounds",
         source="Glorot and Bengio (2010), Understanding the Difficulty of Training Deep Feedforward Neural Networks",
-        advice=f"a lower rate, or an activation that does not saturate: {written(changes)}",
+        advice=advice,
         changes=changes,
         bars={layer.address: layer.saturated for layer in hidden if layer.saturated is not None},
     )
@@ -336,7 +356,8 @@ def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
     if share < ONE_HOT or _beats_the_baselines(evidence):
         return None
     spread = evidence.number("init_std")
-    changes = {"init_std": INITIAL} if spread is not None and spread > 5 * INITIAL else lower_rate(evidence)
+    large = spread is not None and spread > 5 * INITIAL
+    changes = {"init_std": INITIAL} if large else lower_rate(evidence)
     return Diagnosis(
         name="saturated-softmax",
         anew=True,
@@ -346,7 +367,7 @@ def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
         bound=ONE_HOT,
         rule=f"{100 * ONE_HOT:g} % of an attention's rows or more are one-hot, and some method without a neural net does as well",
         source="Vaswani et al. (2017), 3.2.1; Zhai et al. (2023), Preventing Attention Entropy Collapse",
-        advice=f"smaller weights at the start, or a lower rate: {written(changes)}",
+        advice=f"{'smaller weights at the start' if large else 'a tenth of the learning rate'}: {written(changes)}",
         changes=changes,
         bars={layer.address: layer.one_hot for layer in found if layer.one_hot is not None},
     )
@@ -416,7 +437,8 @@ def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
         high = float(np.quantile(late, 0.999))
         spike = high / usual if usual > 0 else 0.0
         if spike > SPIKE and high > 2 * curve.blocks()[0]:  # else it is the usual norm that has become small
-            changes: dict[str, Any] = {"clip": 1.0} if evidence.number("clip") == 0 else lower_rate(evidence, 3)
+            clips = evidence.number("clip") != 0
+            changes: dict[str, Any] = lower_rate(evidence, 3) if clips else {"clip": 1.0}
             return Diagnosis(
                 name="exploding-gradients",
                 anew=True,
@@ -426,7 +448,7 @@ def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
                 bound=SPIKE,
                 rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm, and twice that of the start",
                 source="Pascanu, Mikolov and Bengio (2013), On the Difficulty of Training Recurrent Neural Networks",
-                advice=f"clip the gradient, or lower the rate: {written(changes)}",
+                advice=f"{'a third of the learning rate' if clips else 'clip the gradient'}: {written(changes)}",
                 changes=changes,
                 curve=name,
             )
@@ -480,7 +502,7 @@ def vocabulary_too_small(evidence: Evidence) -> Diagnosis | None:
         bound=UNKNOWN,
         rule=f"more than {UNKNOWN:g} % of the held-out words are unknown",
         source="Sennrich, Haddow and Birch (2016), Neural Machine Translation of Rare Words with Subword Units",
-        advice=f"more words, or pieces of words: {written(changes) or '--tokens bpe'}",
+        advice=f"more words: {written(changes)}" if changes else "pieces of words: --tokens bpe",
         changes=changes,
         bars={"<unk>": share, "known": 100 - share},
     )

@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 
 from dlplay import architectures
+from dlplay.doctor.examine import SEEDS, range_test, trial_steps
+from dlplay.doctor.rules import written
 from dlplay.engine.diagnosis import Diagnosis
 from dlplay.engine.settings import SettingsError, make, to_dict, without_code
 from dlplay.experiments import pool
 from dlplay.runs import directory, launch, steps
 from dlplay.runs.directory import RunDirectory, summary
 
-SEEDS = 3
 CONFIDENCE = 0.95
 
 
@@ -37,10 +38,14 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of the paired differences."""
     low: float | None
     high: float | None
-    """Of its 95 % interval, by Student's t; None for a single pair."""
+    """Of its 95 % interval, by Student's t; None for a single pair. The two runs of a seed are a pair."""
     helped: bool | None
     """None where the interval holds 0, or nothing could be compared."""
     verdict: str
+    next: str = ""
+    """What to do where it did not help."""
+    range_test: str = ""
+    """The command that tries which rate to take; empty where there is none."""
     runs: list[str]
     groups: list[str] = []
     """Of the runs without and with it, as `dlplay compare` takes them."""
@@ -62,7 +67,7 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
         raise SettingsError(f"{diagnosis.name}: its advice names no setting that could be tried: {diagnosis.advice}")
     card = architectures.card(run.spec.architecture)
     before = without_code(card.settings, dict(run.spec.settings))
-    count = count or max(1, int(before.get("steps", last)) // 4)
+    count = count or trial_steps(run, last)
     doubled = {"steps": 2 * count} if "steps" in diagnosis.changes else {}
     start = start_of(run, diagnosis, last, count)
     seed = int(before.get("seed", 0))
@@ -87,7 +92,16 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
     names = [one.name for one in everything]
     trial = judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], names)
-    return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms])
+    test = range_test(card, before, run.spec.origin)
+    after = "" if trial.helped else next_step(run.name, diagnosis.name, count, test)
+    return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms], next=after, range_test=test)
+
+
+def next_step(run: str, rule: str, count: int, test: str) -> str:
+    """After advice that did not help: the range test, or where there is none a trial that is twice as long."""
+    if test:
+        return f"next: which rate to take is shown by {test}"
+    return f"next: a trial twice as long: dlplay doctor {run} --try --rule {rule} --steps {2 * count}"
 
 
 def judged(
@@ -114,17 +128,19 @@ def judged(
             low, high = difference - reach, difference + reach
             if low > 0 or high < 0:
                 helped = (difference > 0) == (better == "higher")
+    what = f"the advice {written(diagnosis.changes)}"
     if mended == len(without):
-        helped, words = True, f"it helped: without it all {len(without)} runs failed, and with it none did"
+        helped, words = True, f"{what} helped: without it all {len(without)} runs failed, and with it none did"
     elif failed == len(with_it) or failed > sum(value is None for value in without):
         before = sum(value is None for value in without)
-        helped, words = False, f"it did not help: {failed} of {len(with_it)} runs with it failed, and {before} of {len(without)} without it"
+        counted = f"{failed} of {len(with_it)} runs with it failed, and {before} of {len(without)} without it"
+        helped, words = False, f"{what} did not help: {counted}"
     elif difference is None:
-        words = "nothing could be compared: too many runs failed"
+        words = f"{what} could not be judged, nothing could be compared: too many runs failed"
     else:
-        span = f" ({low:+.3g} to {high:+.3g} with 95 % confidence)" if low is not None else ""
-        how = {True: "it helped", False: "it made it worse", None: "it did not help beyond chance"}[helped]
-        words = f"{how}: {metric} changed by {difference:+.3g}{span}, over {len(pairs)} seeds"
+        span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over" if low is not None else "over"
+        how = {True: "helped", False: "made it worse", None: "did not help beyond chance"}[helped]
+        words = f"{what} {how}: {metric} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
     kept = [[value for value in arm if value is not None] for arm in (without, with_it)]
     return Trial(
         diagnosis=diagnosis.name,

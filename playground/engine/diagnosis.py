@@ -81,6 +81,10 @@ class Evidence:
     """The training metric that falls while it learns; empty where there is none, as in a GAN."""
     pair: tuple[str, str] | None = None
     """A loss in training and the same on held-out data."""
+    usual_rate: float | None = None
+    """The learning rate that the architecture has where nobody sets one."""
+    range_test: str = ""
+    """The command that tries which rate to take, with the run's settings; empty where there is no such test."""
     bounds: frozenset[str] = frozenset()
     """Baselines that can only be reached."""
     data: str = ""

@@ -589,13 +589,20 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         self.notify("the doctor examines the run; it takes some seconds", timeout=5)
         found = await examination(name, self.runs_dir)
         self.clear_notifications()
-        rule = await self.push_screen_wait(DoctorDialog(found, tab.link.history))
-        if rule is None:
+        chosen = await self.push_screen_wait(DoctorDialog(found, tab.link.history))
+        if chosen is None:
             return
-        self.notify(f"the advice on {rule} is tried: six short runs beside what trains", timeout=8)
-        came = await trial(name, rule, self.runs_dir)
-        self.notify(f"{rule}: {came['verdict']}", timeout=60)
-        self.push_screen(CompareScreen(came["groups"], self.runs_dir))
+        tab.beside = f"trying {chosen.words}, then a page opens"
+        try:
+            came = await trial(name, chosen.rule, self.runs_dir)
+        finally:
+            tab.beside = ""
+        verdict = [line for line in (came["verdict"], came["next"]) if line]
+        if len(self.screen_stack) > 1:
+            self.notify(f"{verdict[0]}; its page opens when this is closed", timeout=30)
+        while len(self.screen_stack) > 1:  # a line may be half typed there
+            await asyncio.sleep(0.1)
+        self.push_screen(CompareScreen(came["groups"], self.runs_dir, verdict))
 
     def action_notes(self) -> None:
         """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""

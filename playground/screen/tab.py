@@ -165,6 +165,8 @@ class ArchitectureTab(Vertical):
         self._page_to_focus = ""
         self._to_type = False
         """Whether a line of text may take the focus: a person has asked to type."""
+        self.beside = ""
+        """What is trained beside the run of this tab, in words."""
         self.attaches = False
         """A run is about to be shown: its curves come before the stage where only one page fits."""
         self._turned = False
@@ -451,6 +453,7 @@ class ArchitectureTab(Vertical):
             state=link.state,
             name=link.run.name if link.run is not None else "",
             phase=link.phase,
+            beside=self.beside,
             reason=history.finished.reason if history.finished is not None else "",
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),

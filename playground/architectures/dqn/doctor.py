@@ -30,8 +30,9 @@ def over_estimation(evidence: Evidence) -> Diagnosis | None:
         bound=OVER,
         rule=f"over the last third the predicted value is more than {100 * OVER:g} % above the discounted return",
         source="Thrun and Schwartz (1993); van Hasselt, Guez and Silver (2016), Double Q-learning",
-        advice="one network chooses, the other evaluates, and the target follows slowly: "
-        + " ".join(f"--{name}" if it is True else f"--{name} {it}" for name, it in changes.items()),
+        advice="one network chooses and the other evaluates: --double"
+        if "double" in changes
+        else "a target that follows slowly: --target soft --tau 0.01",
         changes=changes,
         curve="start_q",
     )

@@ -28,7 +28,7 @@ def discriminator_too_strong(evidence: Evidence) -> Diagnosis | None:
         bound=TOO_STRONG,
         rule=f"the discriminator's accuracy over the last fifth is above {100 * TOO_STRONG:g} %",
         source="Arjovsky and Bottou (2017), Towards Principled Methods for Training GANs; Mescheder et al. (2018)",
-        advice="a slower discriminator with the R1 penalty: "
+        advice=f"a slower discriminator{' with the R1 penalty' if 'r1' in changes else ''}: "
         + " ".join(f"--{name.replace('_', '-')} {it:g}" for name, it in changes.items()),
         changes=changes,
         curve="discriminator_accuracy",

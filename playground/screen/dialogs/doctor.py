@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from dlplay.doctor.report import drawing
+from dlplay.doctor.rules import written
 from dlplay.runs.history import History
 from dlplay.screen.dialogs.dialog import Choice, Dialog
 from dlplay.screen.run.answer import last_answer
@@ -32,8 +33,16 @@ async def trial(run: str, rule: str, runs_dir: Path) -> dict[str, Any]:
     return found
 
 
-class DoctorDialog(Dialog[str | None]):
-    """Returns the name of the diagnosis whose advice is to be tried."""
+class Trial(NamedTuple):
+    """An advice that is to be tried."""
+
+    rule: str
+    words: str
+    """What is trained, such as `--lr 0.1: 6 runs of 75 steps`."""
+
+
+class DoctorDialog(Dialog[Trial | None]):
+    """Returns the advice that is to be tried."""
 
     DEFAULT_CSS = """
     DoctorDialog .dialog { width: 110; }
@@ -48,8 +57,9 @@ class DoctorDialog(Dialog[str | None]):
         super().__init__()
         self.found, self.history = found, history
         self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
-        self.tried = next((diagnosis for diagnosis in found["diagnoses"] if diagnosis["changes"]), None)
-        words = [] if self.tried is None else [Choice("t", f"try it: {self.tried['title'].lower()}, with and without, 3 seeds", "try_it")]
+        tried = next((diagnosis for diagnosis in found["diagnoses"] if diagnosis["changes"]), None)
+        self.trial = None if tried is None else Trial(str(tried["name"]), f"{written(tried['changes'])}: {found['trials'][tried['name']]}")
+        words = [Choice("t", f"try {self.trial.words}, then a page opens", "try_it")] if self.trial is not None else []
         self.choices = (*words, Choice("esc", "close", "cancel"))
 
     def body(self) -> ComposeResult:
@@ -69,5 +79,5 @@ class DoctorDialog(Dialog[str | None]):
                     yield drawn
 
     def action_try_it(self) -> None:
-        if self.tried is not None:
-            self.dismiss(str(self.tried["name"]))
+        if self.trial is not None:
+            self.dismiss(self.trial)

@@ -38,6 +38,8 @@ class RunBarState:
     """The run; empty when there is none."""
     phase: str = ""
     """What a run that is starting does just now."""
+    beside: str = ""
+    """What is trained beside it, at the wish of a person who waits for it; up to its first comma where there is little room."""
     showing: str = ""
     """Without a run: the model that is shown, such as `gpt-reference (pretrained)`."""
     from_checkpoint: bool = False
@@ -87,6 +89,10 @@ class RunBar(Widget):
             parts[0] = Content.assemble(parts[0], (state.name, "bold"))
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
+            if state.beside:
+                texts = [f"{state.beside} …", f"{state.beside.partition(',')[0]} …"]
+                room = width - sum(part.cell_length + 2 for part in parts)
+                parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-accent"))
             if state.past is not None:
                 parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
             parts += self._numbers(state, width)

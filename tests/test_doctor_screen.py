@@ -1,0 +1,91 @@
+"""An advice that is tried from the screen: what is said before, meanwhile and after, and that nobody who types is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlplay.screen.app import PlaygroundApp
+from dlplay.screen.dialogs.doctor import DoctorDialog
+from dlplay.screen.runs.compare import CompareScreen
+from tests.screen_pilot import opened, part_text, screen_text, until
+from tests.test_compare import make
+
+DIAGNOSIS: dict[str, Any] = {
+    "name": "dead-units",
+    "title": "Dead units",
+    "found": "all of them",
+    "number": 1.0,
+    "bound": 0.6,
+    "rule": "r",
+    "source": "s",
+    "advice": "a lower rate: --lr 0.1",
+    "changes": {"lr": 0.1},
+    "curve": "",
+    "bars": {},
+}
+WHAT = "6 runs of 75 steps"
+FOUND = {"run": "mine", "step": 300, "diagnoses": [DIAGNOSIS], "rules": ["x"], "layers": "", "trials": {"dead-units": WHAT}}
+VERDICT = "the advice --lr 0.1 helped: test_accuracy +0.0787 (+0.00107 to +0.156)"
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """A run `mine` whose trial has come to its end when this is set."""
+    ended = asyncio.Event()
+    make(tmp_path, "mine")
+    for arm in ("without", "with"):
+        for seed in range(3):
+            make(tmp_path, f"mine-{arm}-s{seed}", group=f"mine-{arm}", seed=seed)
+
+    async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
+        return FOUND
+
+    async def trial(run: str, rule: str, runs_dir: Path) -> dict[str, Any]:
+        assert (run, rule) == ("mine", "dead-units")
+        await ended.wait()
+        return {"verdict": VERDICT, "next": "next: look elsewhere", "groups": ["mine-without", "mine-with"]}
+
+    monkeypatch.setattr("dlplay.screen.dialogs.doctor.examination", examination)
+    monkeypatch.setattr("dlplay.screen.dialogs.doctor.trial", trial)
+    return ended
+
+
+async def begin(app: PlaygroundApp, pilot: Any) -> None:
+    """Open the run and have its advice tried."""
+    app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))
+    await until(lambda: app.tab.link.run is not None and app.tab.link.history.step == 100)
+    app.action_doctor()
+    await until(lambda: isinstance(app.screen, DoctorDialog) and "try --lr 0.1: 6 runs of 75 steps" in screen_text(app))
+    assert "steps, then a page opens" in screen_text(app)
+    await pilot.press("t")
+    await until(lambda: "trying --lr 0.1: 6 runs of 75 steps" in part_text(app, "RunBar"))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+async def test_what_is_tried_stays_on_the_screen_and_its_verdict_comes_first(tmp_path: Path, done: asyncio.Event, width: int) -> None:
+    async with opened(tmp_path, (width, 42), tab="convnet") as (app, pilot):
+        await begin(app, pilot)
+        done.set()
+        await until(lambda: isinstance(app.screen, CompareScreen) and "next: look elsewhere" in screen_text(app))
+        assert screen_text(app).index(VERDICT[:60]) < screen_text(app).index("3 runs of ConvNet")
+        assert "chance" not in screen_text(app)
+        await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1 and "mine" in part_text(app, "RunBar"))
+        await until(lambda: "trying" not in part_text(app, "RunBar"))
+
+
+async def test_no_page_opens_over_a_dialog(tmp_path: Path, done: asyncio.Event) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        await begin(app, pilot)
+        await pilot.press("f1")
+        await until(lambda: len(app.screen_stack) == 2)
+        dialog = app.screen
+        done.set()
+        await until(lambda: any("its page opens when this is closed" in note.message for note in app._notifications))
+        assert app.screen is dialog
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, CompareScreen) and VERDICT in screen_text(app))
