@@ -18,8 +18,11 @@ from dlplay.architectures.transformer_xl import doctor as xl
 from dlplay.doctor import rules
 from dlplay.doctor.examine import read_layers
 from dlplay.doctor.examine import rules as rules_of
+from dlplay.doctor.report import nothing
 from dlplay.doctor.trial import judged, next_step
-from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.settings import to_dict
+from dlplay.runs import directory
 from tests.conftest import Dlplay, flags
 from tests.doctor_cases import HEALTHY, PLANTED
 
@@ -157,8 +160,19 @@ def test_a_rule_finds_what_it_is_about_and_shows_its_evidence(rule: Rule, eviden
 
 @pytest.mark.parametrize("rule", EVERY)
 def test_a_rule_is_silent_on_a_healthy_run_and_where_it_lacks_evidence(rule: Rule) -> None:
-    assert rule(WELL) is None
-    assert rule(Evidence(settings={})) is None
+    assert not isinstance(rule(WELL), Diagnosis)
+    assert rule(Evidence(settings={})) is UNJUDGED
+
+
+def test_a_rule_that_could_judge_is_told_from_one_that_lacks_what_it_needs() -> None:
+    judged = {rule for rule in rules.RULES if rule(WELL) is not UNJUDGED}
+    assert {rules.not_finite, rules.rate_too_high, rules.overfitting, rules.dead_units} <= judged
+    assert not {rules.saturated_softmax, rules.over_confident, rules.held_out_overlaps} & judged
+
+
+def test_a_run_that_never_trained_is_not_called_well() -> None:
+    assert nothing(0, 2, 16) == "nothing to judge yet: 2 of 16 rules have what they need"
+    assert nothing(300, 12, 16) == "nothing is wrong, and 12 of 16 rules have what they need"
 
 
 def test_every_rule_is_tried_on_an_ill_run() -> None:
@@ -180,16 +194,16 @@ def test_a_low_rate_that_has_converged_is_not_called_too_low() -> None:
 def test_containers_without_a_name_before_theirs_are_parts_of_the_one_model() -> None:
     tree = [LayerHealth(address="net", kind="Net", leaf=False), LayerHealth(address="encoder", kind="Sequential", leaf=False)]
     tree += [layer(f"encoder.{number}", gradients=size) for number, size in enumerate((1e-7, 1e-3, 1.0))]
-    assert rules.vanishing_gradients(but(layers=tuple(tree))) is not None
+    assert isinstance(rules.vanishing_gradients(but(layers=tuple(tree))), Diagnosis)
 
 
 def test_heads_that_copy_are_not_called_saturated_where_the_model_beats_the_simple_methods() -> None:
     assert rules.saturated_softmax(but(layers=ONE_HOT)) is None
     found = rules.saturated_softmax(but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 1.0}))
-    assert found is not None
+    assert isinstance(found, Diagnosis)
     assert (found.number, found.changes, found.bars) == (0.8, {"init_std": 0.02}, {"attention": 0.8, "cross": 0.1})
     small = rules.saturated_softmax(but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 0.02}))
-    assert small is not None
+    assert isinstance(small, Diagnosis)
     assert small.changes == {"lr": 1e-4}
 
 
@@ -197,11 +211,11 @@ def test_an_untrained_language_model_that_guesses_evenly_is_left_alone() -> None
     even = but(held_out={"test_loss": from_the_start([7.4, 5.0])}, baselines=UNIGRAM)  # the logarithm of 1,600 words
     assert rules.over_confident(even) is None
     sure = {"test_loss": from_the_start([39.0, 5.0])}
-    assert rules.over_confident(but(held_out=sure)) is None, "no loss of the unigram to compare with"
+    assert rules.over_confident(but(held_out=sure)) is UNJUDGED, "no loss of the unigram to compare with"
     later = {"test_loss": Curve(np.array([500.0, 1000.0]), np.array([39.0, 5.0]))}
-    assert rules.over_confident(but(held_out=later, baselines=UNIGRAM)) is None, "it was not measured before the training"
+    assert rules.over_confident(but(held_out=later, baselines=UNIGRAM)) is UNJUDGED, "it was not measured before the training"
     found = rules.over_confident(but(held_out=sure, baselines=UNIGRAM, settings={"init_std": 1.0}))
-    assert found is not None
+    assert isinstance(found, Diagnosis)
     assert found.changes == {"init_std": 0.02}
     assert found.number == pytest.approx(7.5)
 
@@ -209,7 +223,7 @@ def test_an_untrained_language_model_that_guesses_evenly_is_left_alone() -> None
 @pytest.mark.parametrize(("rule", "evidence"), ILL, ids=[f"{rule.__name__}-{number}" for number, (rule, _) in enumerate(ILL)])
 def test_a_diagnosis_has_a_picture(rule: Rule, evidence: Evidence) -> None:
     found = rule(evidence)
-    assert found is not None
+    assert isinstance(found, Diagnosis)
     known = evidence.training.keys() | evidence.held_out.keys()
     assert found.curve in known or (not found.curve and found.bars)
 
@@ -376,5 +390,12 @@ def test_one_bump_at_the_end_of_a_run_that_was_cut_off_is_no_overfitting() -> No
     values = RISING.values.copy()
     best = int(values.argmin())
     cut = Curve(RISING.steps[: best + 2], values[: best + 2])
-    assert rules.overfitting(but(held_out={"test_loss": RISING})) is not None
+    assert isinstance(rules.overfitting(but(held_out={"test_loss": RISING})), Diagnosis)
     assert rules.overfitting(but(held_out={"test_loss": cut})) is None
+
+
+def test_of_a_run_that_never_trained_it_is_said_how_many_rules_could_judge(dlplay: Dlplay, tmp_path: Path) -> None:
+    directory.create(tmp_path, "convnet", to_dict(architectures.card("convnet").settings()), name="mine")
+    told = dlplay("doctor", "mine", "--runs-dir", str(tmp_path))
+    assert (told.status, told.err) == (0, "")
+    assert re.search(r"mine: nothing to judge yet: \d of 1\d rules have what they need, at step 0", told.out), told.out

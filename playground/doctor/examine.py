@@ -15,7 +15,7 @@ import numpy as np
 from dlplay import architectures
 from dlplay.doctor.rules import RULES
 from dlplay.engine.card import Card, ChartCard
-from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, LayerHealth, Rule
 from dlplay.engine.errors import cause
 from dlplay.engine.settings import SettingsError, fields, make, to_dict, without_code
 from dlplay.experiments.command_line import flags
@@ -39,6 +39,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     diagnoses: list[Diagnosis]
     rules: list[str]
     """Those that were asked."""
+    judged: int
+    """How many of them had what they need."""
     layers: str
     """Why there was nothing to be told of the layers; empty where there was."""
     trials: dict[str, str] = {}
@@ -55,13 +57,15 @@ def examine(run: RunDirectory) -> Examination:
     layers, problem = layers_of(run, card)
     found = evidence(run, card, layers)
     asked = rules(card)
-    diagnoses = [diagnosis for rule in asked if (diagnosis := rule(found)) is not None]
+    judgements = [rule(found) for rule in asked]
+    diagnoses = [judgement for judgement in judgements if isinstance(judgement, Diagnosis)]
     count = trial_steps(run, found.step)
     return Examination(
         run=run.name,
         architecture=card.name,
         step=found.step,
         diagnoses=diagnoses,
+        judged=sum(judgement is not UNJUDGED for judgement in judgements),
         rules=[rule.__name__.replace("_", "-") for rule in asked],
         layers=problem,
         trials={diagnosis.name: trial_words(diagnosis, count) for diagnosis in diagnoses if diagnosis.changes},

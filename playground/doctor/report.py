@@ -26,7 +26,15 @@ SCALES = 100
 def summary(found: Examination) -> list[str]:
     """What is to be said of the run as a whole."""
     said = [f"without its layers: {found.layers}"] if found.layers else []
-    return said if found.diagnoses else [*said, f"{found.run}: nothing is wrong by {len(found.rules)} rules, at step {found.step:,}"]
+    return (
+        said if found.diagnoses else [*said, f"{found.run}: {nothing(found.step, found.judged, len(found.rules))}, at step {found.step:,}"]
+    )
+
+
+def nothing(step: int, judged: int, rules: int) -> str:
+    """What it means that no rule has found anything."""
+    having = f"{judged} of {rules} rules have what they need"
+    return f"nothing is wrong, and {having}" if step and judged else f"nothing to judge yet: {having}"
 
 
 def words(diagnosis: Diagnosis) -> list[str]:

@@ -1,4 +1,4 @@
-"""The rules for any architecture: small functions of the evidence, each with its source. One that lacks what it needs says nothing.
+"""The rules for any architecture: small functions of the evidence, each with its source. One that lacks what it needs says so.
 
 The bounds were set where runs with settings known to be ill and the presets part; `tests/test_doctor_cases.py` measures how well they do.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dlplay.engine.diagnosis import Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, Judgement, LayerHealth, Rule
 from dlplay.engine.settings import show
 
 LEAST_STEPS = 100
@@ -69,9 +69,9 @@ def _flag(name: str, value: Any) -> str:
 # --- learning rate ----------------------------------------------------------------------------------------------------------------
 
 
-def not_finite(evidence: Evidence) -> Diagnosis | None:
+def not_finite(evidence: Evidence) -> Judgement:
     if not evidence.not_finite:
-        return None
+        return None if evidence.step else UNJUDGED
     changes, rate = lower_rate(evidence), evidence.number("lr") or 0.0
     return Diagnosis(
         name="not-finite",
@@ -88,14 +88,14 @@ def not_finite(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def rate_too_high(evidence: Evidence) -> Diagnosis | None:
+def rate_too_high(evidence: Evidence) -> Judgement:
     """The loss ends far above its best, or never fell although every step changes the weights much."""
     curve = _loss(evidence)
     if curve is None or evidence.not_finite:
-        return None
+        return UNJUDGED
     blocks = curve.medians()
     if blocks.min() <= 0:  # shares of it would mean nothing
-        return None
+        return UNJUDGED
     last, first = float(blocks[-2:].mean()), float(blocks[0])
     rises = blocks - np.minimum.accumulate(blocks)
     at = int(rises.argmax())
@@ -144,11 +144,13 @@ def rate_too_high(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
-def rate_too_low(evidence: Evidence) -> Diagnosis | None:
+def rate_too_low(evidence: Evidence) -> Judgement:
     """A straight slow fall: the second half of the training brings about as much as the first, by tiny updates."""
     name, curve = _smooth_loss(evidence)
     ratio = evidence.ratio
-    if curve is None or ratio is None or ratio >= SMALL_UPDATE:
+    if curve is None or ratio is None:
+        return UNJUDGED
+    if ratio >= SMALL_UPDATE:
         return None
     start, middle, end = (float(value) for value in np.interp([0, 0.5 * curve.steps[-1], curve.steps[-1]], curve.steps, curve.values))
     first, second = start - middle, middle - end
@@ -170,12 +172,14 @@ def rate_too_low(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def batch_too_small(evidence: Evidence) -> Diagnosis | None:
+def batch_too_small(evidence: Evidence) -> Judgement:
     """Few examples a step, so that the loss jumps from step to step by as much as its own size."""
     curve, batch, rate = _loss(evidence), evidence.number("batch"), evidence.number("lr")
     if batch is not None:
         batch *= evidence.number("accumulate") or 1
-    if curve is None or batch is None or rate is None or batch > SMALL_BATCH or evidence.not_finite:
+    if curve is None or batch is None or rate is None or evidence.not_finite:
+        return UNJUDGED
+    if batch > SMALL_BATCH:
         return None
     late = curve.values[len(curve) // 2 :]
     noise = float(np.diff(late).std() / np.sqrt(2) / max(1e-12, abs(late.mean())))
@@ -206,13 +210,13 @@ LATER = 3
 """Evaluations after the best one, none of which came back to it: a single bump is none."""
 
 
-def overfitting(evidence: Evidence) -> Diagnosis | None:
+def overfitting(evidence: Evidence) -> Judgement:
     """The held-out loss rises while the training loss falls."""
     if evidence.pair is None or not evidence.pair[0]:
-        return None
+        return UNJUDGED
     train, held_out = (curves.get(name) for curves, name in zip((evidence.training, evidence.held_out), evidence.pair, strict=True))
     if train is None or held_out is None or len(held_out) < 4 or len(train) < LEAST_STEPS:
-        return None
+        return UNJUDGED
     at = int(held_out.values.argmin())
     best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
     gain = float(held_out.values[0]) - best
@@ -242,11 +246,11 @@ def overfitting(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def not_trained_out(evidence: Evidence) -> Diagnosis | None:
+def not_trained_out(evidence: Evidence) -> Judgement:
     """The last quarter still brings much of what was gained."""
     curve = evidence.held_out.get(evidence.metric)
     if curve is None or len(curve) < 5 or not evidence.ended:
-        return None
+        return UNJUDGED
     sign = 1.0 if evidence.better == "higher" else -1.0
     values = sign * curve.values
     then = float(np.interp(0.75 * curve.steps[-1], curve.steps, values))
@@ -268,11 +272,11 @@ def not_trained_out(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
+def no_better_than_chance(evidence: Evidence) -> Judgement:
     """Worse than the simplest method without a neural net."""
     methods, value = _methods(evidence), evidence.final(evidence.metric)
     if value is None or not methods or evidence.step < LEAST_STEPS:
-        return None
+        return UNJUDGED
     lower = evidence.better == "lower"
     name = (max if lower else min)(methods, key=lambda method: methods[method])
     worst = methods[name]
@@ -295,11 +299,11 @@ def no_better_than_chance(evidence: Evidence) -> Diagnosis | None:
 # --- layers -----------------------------------------------------------------------------------------------------------------------
 
 
-def dead_units(evidence: Evidence) -> Diagnosis | None:
+def dead_units(evidence: Evidence) -> Judgement:
     """Rectified units that are 0 for every held-out example, and so get no gradient."""
     found = [layer for layer in evidence.layers if layer.leaf and layer.dead is not None]
     if not found:
-        return None
+        return UNJUDGED
     worst = max(found, key=lambda layer: layer.dead or 0.0)
     share = worst.dead or 0.0
     if share < DEAD:
@@ -320,11 +324,11 @@ def dead_units(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def saturated(evidence: Evidence) -> Diagnosis | None:
+def saturated(evidence: Evidence) -> Judgement:
     """Hidden tanh or sigmoid units at their bounds, where hardly a gradient passes."""
     hidden = [layer for layer in evidence.layers[:-1] if layer.saturated is not None]
     if not hidden:
-        return None
+        return UNJUDGED
     worst = max(hidden, key=lambda layer: layer.saturated or 0.0)
     share = worst.saturated or 0.0
     if share < SATURATED:
@@ -345,12 +349,12 @@ def saturated(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
+def saturated_softmax(evidence: Evidence) -> Judgement:
     """Attention that has chosen one key in most rows, so that hardly a gradient reaches queries and keys. A head that copies does so by
     right: a model that beats every simple method is left alone."""
     found = [layer for layer in evidence.layers if layer.one_hot is not None]
     if not found or evidence.step < LEAST_STEPS:
-        return None
+        return UNJUDGED
     worst = max(found, key=lambda layer: layer.one_hot or 0.0)
     share = worst.one_hot or 0.0
     if share < ONE_HOT or _beats_the_baselines(evidence):
@@ -373,13 +377,13 @@ def saturated_softmax(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def over_confident(evidence: Evidence) -> Diagnosis | None:
+def over_confident(evidence: Evidence) -> Judgement:
     """A language model that has learned nothing gives every token about the same probability: its loss is near the logarithm of their
     number, little above that of the unigram. Large weights make large logits, and a softmax that is sure of a token at random."""
     name = evidence.pair[1] if evidence.pair is not None else ""
     held_out, unigram = evidence.held_out.get(name), evidence.baselines.get(name, {}).get("unigram")
     if held_out is None or held_out.steps[0] != 0 or not unigram:
-        return None
+        return UNJUDGED
     first = float(held_out.values[0])
     times = first / unigram
     if times <= CONFIDENT:
@@ -401,11 +405,11 @@ def over_confident(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def vanishing_gradients(evidence: Evidence) -> Diagnosis | None:
+def vanishing_gradients(evidence: Evidence) -> Judgement:
     """The first layers get a tiny part of the gradient that the last ones get."""
     chain = [layer for layer in _weighted(evidence) if layer.gradients]
     if len(chain) < 3:
-        return None
+        return UNJUDGED
     first, last = chain[0], max(chain[1:], key=lambda layer: layer.gradients or 0.0)
     share = (first.gradients or 0.0) / (last.gradients or 1.0)
     if share > VANISHING:
@@ -428,7 +432,7 @@ def vanishing_gradients(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
+def exploding_gradients(evidence: Evidence) -> Judgement:
     """Norms of the gradient that now and then are many times the usual one."""
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
     for name, curve in curves:
@@ -452,12 +456,14 @@ def exploding_gradients(evidence: Evidence) -> Diagnosis | None:
                 changes=changes,
                 curve=name,
             )
-    return None
+    return None if curves else UNJUDGED
 
 
-def no_normalisation(evidence: Evidence) -> Diagnosis | None:
+def no_normalisation(evidence: Evidence) -> Judgement:
     """A deep net without normalisation whose activations shrink or grow from layer to layer."""
     chain = [layer for layer in _weighted(evidence) if layer.deviation]
+    if not chain:
+        return UNJUDGED
     if len(chain) < DEEP or any("Norm" in layer.kind for layer in evidence.layers) or evidence.settings.get("norm") != "none":
         return None
     sizes = [layer.deviation or 1.0 for layer in chain[:-1]]
@@ -482,10 +488,12 @@ def no_normalisation(evidence: Evidence) -> Diagnosis | None:
 # --- data -------------------------------------------------------------------------------------------------------------------------
 
 
-def vocabulary_too_small(evidence: Evidence) -> Diagnosis | None:
+def vocabulary_too_small(evidence: Evidence) -> Judgement:
     """Many held-out words are no tokens of their own."""
     share = _per_cent(r"([\d.]+) % of the held-out \w+ are <unk>", evidence.data)
-    if share is None or share < UNKNOWN:
+    if share is None:
+        return UNJUDGED
+    if share < UNKNOWN:
         return None
     size, least = evidence.number("vocab_size"), evidence.number("min_count")
     changes: dict[str, Any] = {}
@@ -508,10 +516,12 @@ def vocabulary_too_small(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def held_out_overlaps(evidence: Evidence) -> Diagnosis | None:
+def held_out_overlaps(evidence: Evidence) -> Judgement:
     """Held-out text that was read in training."""
     share = _per_cent(r"([\d.]+) % of them stand in the training part", evidence.data)
-    if share is None or share < REPEATED:
+    if share is None:
+        return UNJUDGED
+    if share < REPEATED:
         return None
     return Diagnosis(
         name="held-out-overlaps",

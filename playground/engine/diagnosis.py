@@ -140,4 +140,11 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured by name, such as layers' addresses, where it is seen on no curve."""
 
 
-Rule = Callable[[Evidence], Diagnosis | None]
+class Unjudged:
+    """What a rule returns that lacks what it needs."""
+
+
+UNJUDGED = Unjudged()
+Judgement = Diagnosis | Unjudged | None
+"""None: what the rule looks for is not there."""
+Rule = Callable[[Evidence], Judgement]

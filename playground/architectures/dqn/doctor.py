@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlplay.engine.diagnosis import Diagnosis, Evidence
+from dlplay.engine.diagnosis import UNJUDGED, Diagnosis, Evidence, Judgement
 
 OVER = 0.3
 """By which the predicted value of the first states may exceed what is obtained from them, as a share of it."""
@@ -11,10 +11,10 @@ SHORT = 4.0
 """Episodes that a buffer holds at the least."""
 
 
-def over_estimation(evidence: Evidence) -> Diagnosis | None:
+def over_estimation(evidence: Evidence) -> Judgement:
     predicted, obtained = evidence.held_out.get("start_q"), evidence.held_out.get("discounted_return")
     if predicted is None or obtained is None or len(predicted) < 3:
-        return None
+        return UNJUDGED
     late = max(2, len(predicted) // 3)
     q, value = float(predicted.values[-late:].mean()), float(obtained.values[-late:].mean())
     over = (q - value) / max(1.0, abs(value))
@@ -38,11 +38,11 @@ def over_estimation(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def no_exploration_left(evidence: Evidence) -> Diagnosis | None:
+def no_exploration_left(evidence: Evidence) -> Judgement:
     epsilon, value = evidence.training.get("epsilon"), evidence.final(evidence.metric)
     chance = evidence.baselines.get(evidence.metric, {}).get("random")
     if epsilon is None or value is None or chance is None or len(epsilon) < 3:
-        return None
+        return UNJUDGED
     methods = evidence.baselines.get(evidence.metric, {})
     best = max([*methods.values(), value])
     if epsilon.values[-1] > LEAST_EPSILON or value > chance + 0.1 * max(1e-9, best - chance):
@@ -63,10 +63,10 @@ def no_exploration_left(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def buffer_too_small(evidence: Evidence) -> Diagnosis | None:
+def buffer_too_small(evidence: Evidence) -> Judgement:
     lengths, buffer = evidence.training.get("episode_length"), evidence.number("buffer")
     if lengths is None or buffer is None or len(lengths) < 5:
-        return None
+        return UNJUDGED
     episodes = buffer / max(1.0, float(lengths.values[-max(5, len(lengths) // 4) :].mean()))
     if episodes > SHORT:
         return None

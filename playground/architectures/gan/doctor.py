@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlplay.engine.diagnosis import Diagnosis, Evidence
+from dlplay.engine.diagnosis import UNJUDGED, Diagnosis, Evidence, Judgement
 
 TOO_STRONG = 0.95
 SATURATED = -4.0
@@ -10,10 +10,10 @@ SATURATED = -4.0
 COVERED = 0.5
 
 
-def discriminator_too_strong(evidence: Evidence) -> Diagnosis | None:
+def discriminator_too_strong(evidence: Evidence) -> Judgement:
     curve = evidence.training.get("discriminator_accuracy")
     if curve is None or len(curve) < 100:
-        return None
+        return UNJUDGED
     accuracy = curve.tail(0.2)
     if accuracy < TOO_STRONG:
         return None
@@ -35,9 +35,11 @@ def discriminator_too_strong(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def saturated_minimax(evidence: Evidence) -> Diagnosis | None:
+def saturated_minimax(evidence: Evidence) -> Judgement:
     curve = evidence.training.get("fake_output")
-    if evidence.settings.get("loss") != "minimax" or curve is None or len(curve) < 100:
+    if curve is None or len(curve) < 100:
+        return UNJUDGED
+    if evidence.settings.get("loss") != "minimax":
         return None
     output = curve.tail(0.8)
     if output > SATURATED:
@@ -57,10 +59,10 @@ def saturated_minimax(evidence: Evidence) -> Diagnosis | None:
     )
 
 
-def collapse(evidence: Evidence) -> Diagnosis | None:
+def collapse(evidence: Evidence) -> Judgement:
     covered, known = evidence.final("modes_covered"), evidence.baselines.get("modes_covered", {}).get("real vs real")
     if covered is None or not known or evidence.step < 100:
-        return None
+        return UNJUDGED
     share = covered / known
     if share > COVERED:
         return None

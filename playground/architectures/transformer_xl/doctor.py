@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dlplay.engine.diagnosis import Diagnosis, Evidence
+from dlplay.engine.diagnosis import UNJUDGED, Diagnosis, Evidence, Judgement
 
 UNUSED = 0.01
 
 
-def memory_unused(evidence: Evidence) -> Diagnosis | None:
+def memory_unused(evidence: Evidence) -> Judgement:
     with_it, without = evidence.final("val_loss"), evidence.final("val_loss_without_memory")
     memory = evidence.number("eval_memory")
     if with_it is None or without is None or not memory or evidence.step < 100:
-        return None
+        return UNJUDGED
     gain = (without - with_it) / max(1e-9, without)
     if gain > UNUSED:
         return None

@@ -12,7 +12,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from dlplay.doctor.report import drawing
+from dlplay.doctor.report import drawing, nothing
 from dlplay.doctor.rules import written
 from dlplay.runs.history import History
 from dlplay.screen.dialogs.dialog import Choice, Dialog
@@ -65,7 +65,8 @@ class DoctorDialog(Dialog[Trial | None]):
     def body(self) -> ComposeResult:
         with VerticalScroll(id="diagnoses"):
             if not self.found["diagnoses"]:
-                yield Static(f"Nothing is wrong by {len(self.found['rules'])} rules.", classes="dialog-text")
+                said = nothing(self.found["step"], self.found["judged"], len(self.found["rules"]))
+                yield Static(f"{said[0].upper()}{said[1:]}.", classes="dialog-text")
             if self.found["layers"]:
                 yield Static(Content(f"Its layers could not be examined: {self.found['layers']}"), classes="dialog-text")
             for diagnosis in self.found["diagnoses"]:
