@@ -152,7 +152,7 @@ def test_training_with_an_intervention_is_a_setting_of_the_run(dlplay: Dlplay, t
     found = [json.loads(dlplay(*train, *more).out.splitlines()[-1])["metrics"] for more in ([], ["--train-with", "blocks.0=0"])]
     assert found[0] != found[1]
     refused = dlplay(*train, "--train-with", "blocks.7=0")
-    assert (refused.status, "did you mean" in refused.err) == (2, True)
+    assert (refused.status, "there are blocks.0 to blocks." in refused.err) == (2, True)
 
 
 def test_what_did_not_act_is_told_and_the_others_are_shown(dlplay: Dlplay) -> None:
@@ -165,6 +165,29 @@ def test_what_did_not_act_is_told_and_the_others_are_shown(dlplay: Dlplay) -> No
     }
     neither = json.loads(dlplay(*ask, "discriminator.body=0").out)
     assert neither["caption"].startswith("interventions do not act here")
+
+
+def test_a_position_that_the_input_does_not_have_is_refused_with_those_it_has(dlplay: Dlplay) -> None:
+    ask = ["gpt", "--headless", "--do", "blocks.0.head.3@999=0"]
+    refused = dlplay(*ask, "--panel", "effect")
+    assert (refused.status, "positions of this input are 0 to 63, or -1 to -64 from its end" in refused.err) == (2, True)
+    beside = json.loads(dlplay(*ask, "--prompt", "the value of", "--json").out)
+    assert beside["caption"].startswith("interventions do not act here: positions of this input are 0 to ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--do", "blocks.0=0", "--do", "blocks.1*2"), 'several go into one, as in --do "blocks.0=0; blocks.1*2"'),
+        (("--train-with", "blocks.0=0", "--train-with", "blocks.1*2"), 'as in --train-with "blocks.0=0; blocks.1*2"'),
+        (("--seeds", "1", "--seeds", "2"), "as in --seeds 0..4 or 0,2,7"),
+        (("--at", "1", "--at", "2"), "as in --at 0,100,1000"),
+        (("--steps", "1", "--steps", "2"), "--steps 2: --steps is there more than once; give it once"),
+    ],
+)
+def test_a_flag_that_is_given_twice_is_refused_with_the_way_to_give_several(dlplay: Dlplay, flags: tuple[str, ...], words: str) -> None:
+    refused = dlplay("gpt", "--headless", *flags)
+    assert (refused.status, words in refused.err) == (2, True)
 
 
 def test_looking_back_is_with_the_interventions_of_that_time(dlplay: Dlplay, tmp_path: Path) -> None:

@@ -39,6 +39,6 @@ def test_a_number_may_count_from_the_end() -> None:
     model: Any = nn.ModuleDict({"blocks": nn.ModuleList(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(3))})
     assert hooks.find({"net": model}, "blocks.-1").module is model["blocks"][2]
     assert hooks.find({"net": model}, "blocks.-3.-2").module is model["blocks"][0][0]
-    with pytest.raises(SettingsError, match=r"there is no part 'blocks\.-1'"):
+    with pytest.raises(SettingsError, match=r"there is no part 'blocks\.-4'; there are blocks\.0 to blocks\.2;"):
         hooks.find({"net": model}, "blocks.-4")
     assert str(parse("blocks.-1@-1=0")[0]) == "blocks.-1@-1=0"

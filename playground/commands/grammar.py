@@ -18,6 +18,15 @@ from dlplay.flags import with_flags, with_sweep_flags
 from dlplay.runs import directory
 from dlplay.runs.console import rich_console
 
+SEVERAL = {
+    "--do": '"blocks.0=0; blocks.1*2"',
+    "--train-with": '"blocks.0=0; blocks.1*2"',
+    "--at": "0,100,1000",
+    "--seeds": "0..4 or 0,2,7",
+    "--slurm": "partition=gpu,time=60",
+}
+"""Flags that take several values, as they are written."""
+
 
 def carry_out(arguments: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     """Carry out one command line; returns its exit status. Raises `SettingsError` for one that cannot be understood. `run` is for commands
@@ -32,6 +41,10 @@ def carry_out(arguments: Sequence[str], run: Callable[[Sequence[str]], int]) -> 
         if words in app and arguments[0].startswith("-"):
             raise SettingsError(f"the command comes first: dlplay {words} {arguments[0]} …") from None
         raise SettingsError(f"unexpected argument {words!r}; values follow their flags, as in --steps 500") from None
+    except cyclopts.RepeatArgumentError as error:
+        flag = str(error.token.keyword)
+        several = f"several go into one, as in {flag} {example}" if (example := SEVERAL.get(flag)) else "give it once"
+        raise SettingsError(f"{flag} {str(error.token.value)[:60]}: {flag} is there more than once; {several}") from None
     except cyclopts.CycloptsError as error:
         raise SettingsError(" ".join(str(error).split())) from None
     return status if isinstance(status, int) else 0

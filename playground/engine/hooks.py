@@ -35,11 +35,11 @@ class Handle(Protocol):
 
 class NotReached(SettingsError):
     """Nothing passed through some parts while interventions were at work; `all` says that none of them changed anything, `words` that
-    they are on words, which only this input does not have."""
+    they are on words, which only this input does not have, `positions` which positions it has, where they are on others."""
 
-    def __init__(self, message: str, *, all: bool, words: bool) -> None:
+    def __init__(self, message: str, *, all: bool, words: bool, positions: str) -> None:
         super().__init__(message, "do")
-        self.all, self.words = all, words
+        self.all, self.words, self.positions = all, words, positions
 
 
 NOISE_SEED = 20_261_128
@@ -184,12 +184,21 @@ def _counted(named: Mapping[str, nn.Module], part: str) -> str:
     for name in part.split("."):
         parent = named.get(path)
         if name[:1] == "-" and name[1:].isdecimal() and isinstance(parent, (nn.ModuleList, nn.Sequential)):
-            name = str(len(parent) + int(name))  # below 0 it is not there, as the message will say
+            name = str(len(parent) + int(name)) if -len(parent) <= int(name) else name
         path = f"{path}.{name}" if path else name
     return path
 
 
 def _suggestion(named: Mapping[str, nn.Module], part: str) -> str:
+    path = ""
+    for name in part.split("."):
+        owner, path = path, f"{path}.{name}" if path else name
+        if path in named:
+            continue
+        count = len(parent) if isinstance(parent := named.get(owner), (nn.ModuleList, nn.Sequential)) else 0
+        if name.removeprefix("-").isdecimal() and f"{owner}.{count - 1}" in named:
+            return f"there are {owner}.0 to {owner}.{count - 1}" if count > 1 else f"there is only {owner}.0"
+        break
     if near := difflib.get_close_matches(part, named, n=1):
         return f"did you mean {near[0]}?"
     return f"parts are {', '.join(list(named)[:8])}{', …' if len(named) > 8 else ''}"
@@ -305,8 +314,12 @@ def _check_reached(done: Sequence[_Done]) -> None:
         words = "; ".join(str(each.intervention) for each in idle)
         where = ", ".join(dict.fromkeys(each.site.address for each in idle))
         of_words = all(each.rows is not None for each in idle)
-        why = "it is not read here" if of_words else f"nothing passed through {where} here"
-        raise NotReached(f"--do {words}: {why}, so it changed nothing", all=len(idle) == len(done), words=of_words)
+        positions = ""
+        if all(each.intervention.positions and each.longest for each in idle):
+            count = max(each.longest for each in idle)
+            positions = f"positions of this input are 0 to {count - 1}, or -1 to {-count} from its end"
+        why = positions or ("it is not read here" if of_words else f"nothing passed through {where} here")
+        raise NotReached(f"--do {words}: {why}, so it changed nothing", all=len(idle) == len(done), words=of_words, positions=positions)
 
 
 class _Done:
@@ -318,6 +331,8 @@ class _Done:
         self.mean: Tensor | None = None
         self.recorded: list[Tensor] = []
         self.passes = 0
+        self.longest = 0
+        """Positions of its longest pass."""
         self.reached = False
         self.lasting = False
         """It stays for data that are not here yet, where a word may come that is not read now."""
@@ -386,6 +401,7 @@ class _Done:
             if values.ndim != 3:
                 raise SettingsError(f"--do {it}: {self.site.address} is {_shape(values)} and has no positions; leave out @", "do")
             at = self._positions(values.shape[1])
+            self.longest = max(self.longest, values.shape[1])
             places = torch.zeros(values.shape[1], dtype=torch.bool, device=values.device)
             places[at] = True
             mask = mask & places.view(1, -1, 1)

@@ -103,7 +103,7 @@ def panel_of(task: Task[Any], card: PanelCard, options: dict[str, Any]) -> AnyPa
                     changed = asked(checked)
             except NotReached as error:
                 if error.all:
-                    return unaffected(answer)
+                    return unaffected(answer, error.positions)
                 idle = str(error).removeprefix("--do ")
             return beside(answer, changed, len(interventions), idle)
     except (SettingsError, DataError):

@@ -246,6 +246,7 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = ""
     return msgspec.structs.replace(after, caption=caption)
 
 
-def unaffected(panel: AnyPanel) -> AnyPanel:
-    """An answer that interventions do not reach: one about the weights, for one."""
-    return msgspec.structs.replace(panel, caption="interventions do not act here" + (f" · {panel.caption}" if panel.caption else ""))
+def unaffected(panel: AnyPanel, why: str = "") -> AnyPanel:
+    """An answer that interventions do not reach, and why where that is known: one about the weights, for one."""
+    said = "interventions do not act here" + (f": {why}" if why else "")
+    return msgspec.structs.replace(panel, caption=said + (f" · {panel.caption}" if panel.caption else ""))
