@@ -449,6 +449,15 @@ async def test_a_part_that_fills_the_window_keeps_the_run_in_view_and_names_the_
         await until(lambda: app.screen.maximized is None and "escape back" not in screen_text(app))
 
 
+async def test_a_panel_is_found_in_the_palette_by_its_name_on_the_command_line(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="autoencoder") as (app, pilot):
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        for panel in app.tab.inspector.panels:
+            assert any(title.startswith(f"Panel: {panel.title}") and panel.name in title.lower() for title in titles)
+        await pilot.press("ctrl+p", *"ablations")
+        await until(lambda: "What each part carries" in screen_text(app))
+
+
 async def test_the_palette_begins_with_what_is_done_most(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="gan") as (app, pilot):
         await pilot.press("ctrl+p")

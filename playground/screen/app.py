@@ -374,7 +374,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         if self.opened in self.tabs:
             tab = self.tab
             for panel in tab.inspector.panels:
-                yield SystemCommand(f"Panel: {panel.title}", panel.hint, partial(tab.show_panel, panel.name))
+                name = f" ({panel.name})" if panel.name != panel.title.lower() else ""  # as --panel has it
+                yield SystemCommand(f"Panel: {panel.title}{name}", panel.hint, partial(tab.show_panel, panel.name))
             for name in tab.form.applying:
                 yield SystemCommand(f"Setting: {words(name)}", tab.form.fields[name].doc, partial(tab.show_setting, name))
         yield SystemCommand("Theme", "Choose among all colour themes", self.action_change_theme)
