@@ -48,6 +48,8 @@ def test_where_measuring_takes_long_only_the_first_parts_are_ablated(small: Smal
     assert " · the first" not in whole.caption
     monkeypatch.setattr(panels, "SECONDS", 0.0)
     cut = ask("autoencoder", task, module="encoder.0")
+    assert cut.caption.startswith("mean-ablated: change in the held-out ")
+    assert ask("autoencoder", task, module="encoder.0", by="zero").caption.startswith("set to 0: change in the held-out ")
     assert cut.values == whole.values[: panels.FEW]
     assert cut.caption.endswith(f" · the first {panels.FEW} of {len(whole.values)}")
 

@@ -57,14 +57,14 @@ class Microscope:
         return Table(columns=columns, rows=rows, right=[1, 2, 3], figure=rows[-1][2], caption=f"{without.name} · {examples}")
 
     def ablations(self, options: Ablations) -> AnyPanel:
-        """The mean change of the held-out measure without each part."""
+        """The mean change of the held-out measure with each part ablated."""
         kind: Any = "mean" if options.by == "mean" else "set"
         began = time.perf_counter()
         without = self.task.measure()
         fits = max(FEW, int(SECONDS / (time.perf_counter() - began)))
         self._of_group = _of_group(without, options.group)
         if not options.module and (heads := self._passed(hooks.heads(self.task.models).values())):
-            return self._heads([site.address for site, _ in heads][:fits], len(heads), kind, without, options.group)
+            return self._heads([site.address for site, _ in heads][:fits], len(heads), kind, without, options)
         named = [hooks.find(self.task.models, options.module, "module")] if options.module else layer.weighted(self.task)
         passed = self._passed(named)
         if not passed:
@@ -81,7 +81,7 @@ class Microscope:
             values=costs,
             chosen=worst,
             figure=f"{part}[{worst}] {costs[worst]:+.3g}",
-            caption=self._measured(without, options.group) + _cut(shown, units),
+            caption=self._measured(without, options) + _cut(shown, units),
         )
 
     def _passed(self, sites: Iterable[hooks.Site]) -> list[tuple[hooks.Site, list[Tensor]]]:
@@ -91,7 +91,7 @@ class Microscope:
             self.task.measure()
         return [(site, found) for site, found in zip(sites, passes, strict=True) if found]
 
-    def _heads(self, addresses: list[str], of: int, kind: Any, without: Probe, group: str) -> AnyPanel:
+    def _heads(self, addresses: list[str], of: int, kind: Any, without: Probe, options: Ablations) -> AnyPanel:
         costs = {address: self._cost(Intervention(address, kind), without) for address in progress.each(addresses, "head")}
         owners = list(dict.fromkeys(_owner(address) for address in addresses))
         most = max(_number(address) for address in addresses) + 1
@@ -105,12 +105,13 @@ class Microscope:
             columns=[f"head {head}" for head in range(most)],
             signed=True,
             figure=f"{worst} {costs[worst]:+.3g}",
-            caption=self._measured(without, group) + _cut(len(addresses), of),
+            caption=self._measured(without, options) + _cut(len(addresses), of),
         )
 
-    def _measured(self, without: Probe, group: str) -> str:
-        of = f" on {len(self._of_group)} examples of {group}" if group else ""
-        return f"change in the held-out {without.name}{of}, {float(without.values[self._of_group].mean()):.4g}"
+    def _measured(self, without: Probe, options: Ablations) -> str:
+        of = f" on {len(self._of_group)} examples of {options.group}" if options.group else ""
+        done = "mean-ablated" if options.by == "mean" else "set to 0"
+        return f"{done}: change in the held-out {without.name}{of}, {float(without.values[self._of_group].mean()):.4g}"
 
     def _with(self, *interventions: Intervention) -> Probe | None:
         """The measure with them; None where all are about words that the held-out examples do not have."""

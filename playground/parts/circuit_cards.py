@@ -8,7 +8,7 @@ from dlplay.engine.settings import Options
 DECODER_HEADS = PanelCard(
     "heads",
     "Heads",
-    "Every head: by how much the held-out loss rises without it, and where its attention goes.",
+    "Every head: by how much the held-out loss rises when it is mean-ablated, and where its attention goes.",
     "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
     "does not say that it does nothing. Mean attention over held-out text: previous, to the token before; first, to the first "
     "one, where a head rests that finds nothing; same token, to earlier copies of the token. Induction, to what followed an "

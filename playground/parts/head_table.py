@@ -20,8 +20,8 @@ from dlplay.parts.heads import after_a_copy, first_token, from_the_third, neighb
 CHANCE = "even attention"
 """The row of a head that attends to all that it sees alike."""
 
-SCORES = ("previous", "next", "first", "same token", "induction")
-"""Their names, in the order of the columns."""
+SCORES = ("induction", "previous", "next", "first", "same token")
+"""Their names, in the order of the columns, of which a narrow panel shows the first."""
 
 REPEATED_ROWS, LONGEST_REPEATED = 8, 100
 """Rows of random tokens that are read twice, and tokens of such a row, at most."""
@@ -168,15 +168,15 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
     shown = [[found.get(name, math.nan) for name in names] for *_, found in values]
     tints = [[math.nan, math.nan, *(0.0 if math.isnan(value) else min(1.0, value) for value in row)] for row in shown]
     return Table(
-        columns=["head", "without it", *names],
+        columns=["head", "mean-ablated", *names],
         rows=[[name, cost, *(_percent(value) for value in row)] for (name, cost, _), row in zip(values, shown, strict=True)],
         right=list(range(1, len(names) + 2)),
         shades=Array.of(torch.tensor(tints).numpy()),
         figure=f"{order[0]} {costs.heads[order[0]]:+.3g}",
         caption=" · ".join(
             [
-                f"without it: change in {costs.measure}, {costs.without:.4g} on {costs.examples} held-out examples",
-                f"without all heads {costs.together:+.3g}",
+                f"mean-ablated: change in {costs.measure}, {costs.without:.4g} on {costs.examples} held-out examples",
+                f"all heads mean-ablated {costs.together:+.3g}",
                 *(["≈: to first order, from one backward pass; the model is too large to ablate each head"] if costs.estimated else []),
                 *([caption] if caption else []),
             ]

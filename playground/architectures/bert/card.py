@@ -134,7 +134,7 @@ card = Card(
         PanelCard(
             "heads",
             "Heads",
-            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
+            "Every head: by how much the held-out loss rises when it is mean-ablated, and where its attention goes.",
             "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
             "does not say that it does nothing. Mean attention over held-out rows, of which nothing is masked: to the previous and the "
             "next word, to the first token ([CLS]), and to other copies of the same token. The last row is attention spread evenly. A "

@@ -103,7 +103,7 @@ card = Card(
         PanelCard(
             "heads",
             "Heads",
-            "Every head: by how much the held-out loss rises without it, and where its attention goes.",
+            "Every head: by how much the held-out loss rises when it is mean-ablated, and where its attention goes.",
             "Each head is replaced by its mean over held-out pairs, one at a time, and the loss of the target's tokens is measured; other "
             "heads may stand in for it, so that a small change does not say that it does nothing. Mean attention in the encoder, and in "
             "the decoder to what is written: to the previous and the next token, the first one, and copies of the same token. In the "
