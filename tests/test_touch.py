@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App
+from textual.geometry import Size
 from textual.widgets import Input
 
 from dlplay.engine.interventions import parse
 from dlplay.engine.panels import AnyPanel, Table
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory, saved_interventions
+from dlplay.runs.client import RunError
 from dlplay.screen.dialogs.touch import TouchDialog, address_of
 from dlplay.screen.panels.panel_view import PanelView
+from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.touches import Touches
 from tests.conftest import Dlplay
-from tests.screen_pilot import opened, screen_text, until
+from tests.screen_pilot import opened, part_text, screen_text, until
 
 
 def test_every_change_can_be_undone_and_redone() -> None:
@@ -110,18 +114,25 @@ class Touching(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self.measured = asyncio.Event()
+        self.answers: object = "a model"
+        self.refuses = ""
         self.touches = Touches()
         self.touches.add("blocks.0=0")
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
+        if self.answers is None:
+            raise RunError("the run is starting")
         await self.measured.wait()
+        if self.refuses and self.refuses in options["do"]:
+            raise RunError(f"--do: there is no part {self.refuses!r}")
         return Table(columns=["intervention"], rows=[["measured"]], caption="loss (nats)")
 
     async def train_with(self, text: str) -> str:
         return f"the next run trains with {text}"
 
     def on_mount(self) -> None:
-        self.push_screen(TouchDialog(self.touches, "", self.ask, lambda: None, self.train_with, lambda: ()))
+        dialog = TouchDialog(self.touches, "", self.ask, lambda: self.answers, lambda: None, self.train_with, lambda: ())
+        self.push_screen(dialog)
 
 
 async def test_what_is_said_of_a_key_is_not_overwritten_by_an_effect_that_comes_later() -> None:
@@ -133,6 +144,102 @@ async def test_what_is_said_of_a_key_is_not_overwritten_by_an_effect_that_comes_
         app.measured.set()
         await until(lambda: "measured" in screen_text(app))
         assert "the next run trains with blocks.0=0" in screen_text(app)
+
+
+async def test_what_is_asked_for_is_listed_at_once_and_measured_once_a_model_answers() -> None:
+    app = Touching()
+    app.answers = None
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(lambda: "not measured yet: the run is starting" in screen_text(app))
+        await pilot.press(*"blocks.1=0", "enter")
+        await until(lambda: screen_text(app).count("not measured yet: the run is starting") == 2)
+        assert "blocks.0=0 " in screen_text(app)
+        assert "blocks.1=0 " in screen_text(app)
+        assert "no interventions" not in screen_text(app)
+        app.answers = "the run"
+        await until(lambda: screen_text(app).count("measuring …") == 2)
+        app.measured.set()
+        await until(lambda: "loss (nats)" in screen_text(app))
+        assert "not measured" not in screen_text(app)
+        app.measured.clear()
+        await pilot.press("ctrl+z", "ctrl+z")
+        await until(lambda: "no interventions" in screen_text(app))
+        await pilot.press("ctrl+y")
+        await until(lambda: "blocks.0=0 " in screen_text(app) and "measuring …" in screen_text(app))
+
+
+async def test_the_line_is_emptied_once_it_was_taken_and_keeps_what_is_refused() -> None:
+    app = Touching()
+    app.refuses = "blocks.9"
+    app.measured.set()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        line = app.screen.query_one(Input)
+        await pilot.press(*"blocks.1=0", "enter", *"blocks.2=mean", "enter")
+        await until(lambda: app.touches.text == "blocks.0=0; blocks.1=0; blocks.2=mean")
+        assert line.value == ""
+        await pilot.press(*"blocks.2=mean", "enter")
+        await until(lambda: "it is on already" in screen_text(app))
+        assert line.value == "blocks.2=mean"
+        line.value = ""
+        await pilot.press(*"blocks.9=0", "enter")
+        await until(lambda: "there is no part" in screen_text(app) and line.value == "blocks.9=0")
+        assert app.touches.text == "blocks.0=0; blocks.1=0; blocks.2=mean"
+
+
+def test_the_same_twice_compounds_or_is_refused() -> None:
+    for one in ("a.b*2", "a.b+0.5", "a.b~0.1"):
+        touches = Touches()
+        touches.add(one)
+        touches.add(one)
+        assert touches.text == f"{one}; {one}"
+    for one in ("a.b=0", "a.b=mean", "a.b=skip", "a.b=from prompt: the cat"):
+        touches = Touches()
+        touches.add(one)
+        for again in (one, f"{one} ; c=0; c=0"):
+            with pytest.raises(SettingsError, match="it is on already"):
+                touches.add(again)
+        assert touches.text == one
+        touches.add("c*2")
+        touches.add("a.b[1]=0")
+
+
+def test_the_run_bar_says_that_interventions_are_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunBar, "content_size", Size(78, 1))
+    for state in (RunBarState("training", name="convnet-12", step=100, steps=300), RunBarState("exploring", showing="convnet-digits")):
+        for count, words in ((1, "1 intervention · T"), (12, "12 interventions · T")):
+            bar = RunBar()
+            bar.state = dataclasses.replace(state, interventions=count)
+            assert words in bar.render().plain
+            assert bar.render().cell_length <= 78
+            bar.state = state
+            assert "intervention" not in bar.render().plain
+
+
+async def test_a_new_run_begins_without_interventions_and_they_can_be_put_on_again(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="convnet") as (app, pilot):
+        app.tab.form.put("steps", "2")
+        await pilot.press("r")
+        await until(lambda: app.tab.link.run is not None and app.tab.link.state == "starting")
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        await pilot.press(*"blocks.0.convolution[15]=0", "enter")
+        await until(lambda: "blocks.0.convolution[15]=0" in screen_text(app))
+        await until(lambda: "95 % interval" in screen_text(app))  # by the run, once it has started
+        first = app.tab.link.run
+        assert first is not None
+        await pilot.press("escape")
+        await until(lambda: "1 intervention · T" in part_text(app, "RunBar"))
+        await pilot.press("r")
+        await until(lambda: app.tab.link.run is not None and app.tab.link.run.name != first.name)
+        await until(lambda: "intervention" not in part_text(app, "RunBar"))
+        assert not app.tab.options["do"]
+        assert saved_interventions.read(first) == parse("blocks.0.convolution[15]=0")
+        await pilot.press("T", "ctrl+z")
+        await until(lambda: app.tab.touches.text == "blocks.0.convolution[15]=0")
+        await pilot.press("escape")
+        await until(lambda: "1 intervention · T" in part_text(app, "RunBar"))
+        await app.tab.link.end(60)
 
 
 def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:

@@ -46,7 +46,8 @@ PANELS = (
         "What each part carries",
         "By how much the held-out measure changes with each part ablated: the larger, the more hangs on it.",
         "Each attention head, channel or unit is replaced by its mean over held-out data (with by zero, set to 0), one at a time, and the "
-        "held-out examples are measured again. Other parts may stand in for an ablated one, so that a small change does not say that it does nothing.",
+        "held-out examples are measured again. Other parts may stand in for an ablated one, so that a small change does not say that it "
+        "does nothing.",
         Ablations,
         source=SOURCE,
     ),

@@ -573,7 +573,10 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
                 raise SettingsError("interventions are saved with a run, and no run is open in this tab")
             return saved_interventions.read(tab.link.run)
 
-        await self.push_screen_wait(TouchDialog(tab.touches, address, tab.link.ask, tab.show_touches, tab.train_with_touches, saved))
+        dialog = TouchDialog(
+            tab.touches, address, tab.link.ask, lambda: tab.link.answering, tab.show_touches, tab.train_with_touches, saved
+        )
+        await self.push_screen_wait(dialog)
 
     def action_doctor(self) -> None:
         self.do(self.tab, self._doctor(self.tab))

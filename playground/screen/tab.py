@@ -147,6 +147,7 @@ class ArchitectureTab(Vertical):
         self.link.code = lambda: code(card.settings, self.form.values)
         self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
         self.controls.origin = origin
+        self.controls.begin = self._take_touches_off
         self.runs = RecentRuns(card, runs_dir)
         self._charts = ChartColumn(card)
         self._strip = CurveStrip(card)
@@ -458,6 +459,7 @@ class ArchitectureTab(Vertical):
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),
             past=link.past,
+            interventions=len(self.touches.now),
             step=max(history.step, status.step if status is not None and link.attached else 0),
             steps=history.steps,
             steps_per_second=status.steps_per_second if status is not None else 0.0,
@@ -624,6 +626,15 @@ class ArchitectureTab(Vertical):
                 saved_interventions.write(run, self.touches.now)
             except OSError as error:
                 self.app.notify(f"the interventions were not saved: {error.strerror or error}", timeout=4)
+
+    def _take_touches_off(self) -> None:
+        """A new run begins without interventions. Those of the run before stay saved with it."""
+        if count := len(self.touches.now):
+            self.touches.put(())
+            self.options["do"] = ""
+            self._watch_views()
+            them = "the intervention is" if count == 1 else f"the {count} interventions are"
+            self.app.notify(f"{them} off for the new run; T, then ctrl+z puts {'it' if count == 1 else 'them'} on again", timeout=6)
 
     async def train_with_touches(self, text: str) -> str:
         """Put them into the setting `train_with`, of the run that trains or else of the form. Returns what became of it, in words."""

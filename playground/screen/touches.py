@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 from dlplay.engine.interventions import Intervention, parse, written
+from dlplay.engine.settings import SettingsError
+
+COMPOUND = ("scale", "add", "noise")
+"""Kinds that do more when they are done twice."""
 
 
 class Touches:
@@ -22,8 +28,12 @@ class Touches:
         return written(self.now)
 
     def add(self, text: str) -> None:
-        """Do these as well. Raises `SettingsError`, and nothing is changed then."""
-        self.put(parse("; ".join(part for part in (self.text, text) if part)))
+        """Do these as well. Raises `SettingsError`, also for one that would only repeat the one before; nothing is changed then."""
+        found = parse("; ".join(part for part in (self.text, text) if part))
+        for before, each in itertools.pairwise(found[max(len(self.now) - 1, 0) :]):
+            if each == before and each.kind not in COMPOUND:
+                raise SettingsError(f"--do {each}: it is on already, and the same once more changes nothing; ctrl+z takes it off", "do")
+        self.put(found)
 
     def put(self, interventions: tuple[Intervention, ...]) -> None:
         """Do these in place of those of now."""

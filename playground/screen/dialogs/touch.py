@@ -22,6 +22,8 @@ from dlplay.widgets import TableView
 
 AROUND = 20
 """Rows of the dialog without its table."""
+LOOK_SECONDS = 0.25
+"""Between two looks at whether a model answers that did not when the effect was asked for."""
 EXAMPLES = "=0  =mean  *2  +0.5  ~0.1 (noise)  =skip  =from prompt: another text"
 
 
@@ -55,14 +57,20 @@ class TouchDialog(Dialog[None]):
         touches: Touches,
         address: str,
         ask: Callable[[str, dict[str, Any]], Awaitable[AnyPanel]],
+        answering: Callable[[], object],
         changed: Callable[[], None],
         train_with: Callable[[str], Awaitable[str]],
         saved: Callable[[], tuple[Intervention, ...]],
     ) -> None:
-        """`address` is what the line begins with; `train_with` returns what became of it, in words; `saved` raises `SettingsError`."""
+        """`address` is what the line begins with; `answering` returns who answers `ask` now, None while nobody does; `train_with` returns
+        what became of it, in words; `saved` raises `SettingsError`."""
         super().__init__()
         self._touches, self._address = touches, address
-        self._ask, self._changed, self._train_with, self._saved = ask, changed, train_with, saved
+        self._ask, self._answering, self._changed, self._train_with, self._saved = ask, answering, changed, train_with, saved
+        self._asked: object = None
+        """Who was asked for the effect last."""
+        self._typed = ""
+        """What the line said, if the last change came from it."""
         self._line = LineInput(address, placeholder="a part, as the panel Anatomy lists them, and =0", select_on_focus=False, compact=True)
         self._table = TableView(empty="no interventions: the model is as it was trained")
         self._words = Static(id="touch-words")
@@ -83,6 +91,7 @@ class TouchDialog(Dialog[None]):
         self._line.focus()
         self._line.cursor_position = len(self._address)
         self._measure()
+        self.set_interval(LOOK_SECONDS, self._look)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -97,6 +106,7 @@ class TouchDialog(Dialog[None]):
             return
         if self._touches.now != before:
             self._after_change()
+            self._typed, self._line.value = self._line.value, ""
 
     def action_move(self, by: int) -> None:
         if self._touches.move(by):
@@ -119,27 +129,53 @@ class TouchDialog(Dialog[None]):
 
     def _after_change(self) -> None:
         self._words.update("")
+        self._typed = ""
         self._changed()
         self._measure()
+
+    def _look(self) -> None:
+        """Measure anew once another model answers than the one that was asked: that of a run that has started, for one."""
+        if (answering := self._answering()) is not None and answering is not self._asked:
+            self._measure()
 
     @work(exclusive=True, group="effect")
     async def _measure(self) -> None:
         """What the interventions cost. One that the model refuses is taken back."""
+        self._asked = self._answering()
         asked = self._touches.text
         if not asked:
             self._show([], [])
             return
+        self._list("measuring …" if self._asked is not None else "not measured yet")
         try:
             panel = await self._ask("effect", {"do": asked})
         except (RunError, OSError) as error:
-            self._words.update(Content(str(error)))
-            if self._touches.text == asked and str(error).startswith("--do") and self._touches.move(-1):
-                self._changed()
+            if self._touches.text == asked:
+                self._refused(str(error))
             return
         if isinstance(panel, Table) and self._touches.text == asked:
             if not str(self._words.render()):  # what was said of a key pressed meanwhile stays
                 self._words.update(Content.styled(panel.caption, "$text-muted"))
             self._show(panel.columns, panel.rows, panel.right)
+
+    def _refused(self, why: str) -> None:
+        """Nobody could answer yet, the model refuses what is on, or its effect cannot be measured."""
+        if self._asked is None or self._answering() is not self._asked:
+            self._list(f"not measured yet: {why}")
+            return
+        self._words.update(Content(why))
+        if why.startswith("--do") and self._touches.move(-1):
+            if not self._line.value:
+                self._line.value = self._typed
+                self._line.cursor_position = len(self._typed)
+            self._changed()
+            self._measure()
+        else:
+            self._list("not measured")
+
+    def _list(self, said: str) -> None:
+        """The interventions that are on, and what is said of their effect."""
+        self._show(["intervention", "effect"], [[str(each), said] for each in self._touches.now])
 
     def _show(self, columns: list[str], rows: list[list[str]], right: Sequence[int] = ()) -> None:
         """As many rows as there are, within what a small window has beside the keys; the rest is scrolled to."""

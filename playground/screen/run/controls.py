@@ -44,6 +44,8 @@ class RunControls:
         self.form = form
         self.origin = ""
         """The checkpoint that the next run starts from; empty to train from scratch."""
+        self.begin: Callable[[], None] = lambda: None
+        """Called just before a new run starts."""
         self._notify = notify
         self._problem = problem
         self._adopting = asyncio.Lock()
@@ -119,6 +121,7 @@ class RunControls:
             return
         if not await self._end():
             return
+        self.begin()
         if settings.seeds.strip():
             await self._start_group(settings)
         else:

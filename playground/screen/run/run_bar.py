@@ -46,6 +46,8 @@ class RunBarState:
     """Training starts from a checkpoint, not from scratch."""
     past: int | None = None
     """The step whose checkpoint answers; None: the model as it is now."""
+    interventions: int = 0
+    """How many are on while somebody looks."""
     step: int = 0
     steps: int | None = None
     steps_per_second: float = 0.0
@@ -85,8 +87,12 @@ class RunBar(Widget):
         if state.problem:
             parts.append(Content.styled(state.problem, "$text-error"))
             return Content("  ").join(parts)
+        touched = []
+        if count := state.interventions:
+            touched = [Content.styled(f"{count} intervention{'s' * (count > 1)} · T", "$text-warning")]
         if state.name:
             parts[0] = Content.assemble(parts[0], (state.name, "bold"))
+            parts += touched
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
             if state.beside:
@@ -97,6 +103,7 @@ class RunBar(Widget):
                 parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
             parts += self._numbers(state, width)
         else:
+            parts += touched
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
             room = width - sum(part.cell_length + 2 for part in parts)
