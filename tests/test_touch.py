@@ -242,6 +242,13 @@ async def test_a_new_run_begins_without_interventions_and_they_can_be_put_on_aga
         await app.tab.link.end(60)
 
 
+async def test_those_of_the_command_line_are_on_and_can_be_undone(tmp_path: Path) -> None:
+    async with opened(tmp_path, (80, 24), tab="convnet", options={"do": "blocks.0=0"}) as (app, pilot):
+        await until(lambda: "1 intervention · T" in part_text(app, "RunBar"))
+        await pilot.press("T", "ctrl+z")
+        await until(lambda: not app.tab.options["do"])
+
+
 def test_the_answer_before_stands_beside_the_one_after(dlplay: Dlplay) -> None:
     ask = ["convnet", "--headless", "--panel", "probabilities", "--json"]
     before, after = json.loads(dlplay(*ask).out), json.loads(dlplay(*ask, "--do", "blocks.0=0").out)

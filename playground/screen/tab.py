@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import dataclasses
 import math
 import time
@@ -24,8 +25,9 @@ from dlplay.engine import stages
 from dlplay.engine.card import Card
 from dlplay.engine.commands import View
 from dlplay.engine.events import Failed
+from dlplay.engine.interventions import parse
 from dlplay.engine.panels import AnyPanel
-from dlplay.engine.settings import code, show
+from dlplay.engine.settings import SettingsError, code, show
 from dlplay.runs import saved_interventions
 from dlplay.runs.client import RunError
 from dlplay.screen.charts import ChartColumn
@@ -133,6 +135,8 @@ class ArchitectureTab(Vertical):
         self.link = RunLink(card, runs_dir, self)
         self.options: dict[str, Any] = dict(options or {})
         self.touches = Touches()
+        with contextlib.suppress(SettingsError):  # which every panel will say
+            self.touches.put(parse(str(self.options.get("do", ""))))
         self._new_panels: dict[str, tuple[View, AnyPanel | str, int]] = {}
         """Those that arrived since the last drawing, by name."""
         self._answering: object = None
