@@ -142,6 +142,7 @@ def begun(torchrun: Torchruns, run: RunDirectory, settings: dict[str, Any], step
     return command
 
 
+@pytest.mark.slow
 def test_a_person_leads_all_ranks_by_the_first(torchrun: Torchruns, small: Small, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "runs" / "led")
     command = begun(torchrun, run, small("gpt") | {"steps": FOREVER}, 1)

@@ -227,7 +227,7 @@ def test_no_folder_of_a_model_that_was_shown_is_left(runs: Path) -> None:
         terminal.until(lambda: len(explorers(runs)) <= 1 and all(str(terminal.pid) in folder.name for folder in explorers(runs)))
 
 
-@pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), ("seq2seq", "· target")])
+@pytest.mark.parametrize(("name", "answer"), [("gpt", "equally likely"), pytest.param("seq2seq", "· target", marks=pytest.mark.slow)])
 def test_a_megabyte_is_pasted(name: str, answer: str, runs: Path) -> None:
     with Terminal(name, "--runs-dir", str(runs)) as terminal:
         terminal.until(answer)

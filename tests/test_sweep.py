@@ -256,6 +256,7 @@ def test_the_samplers(tmp_path: Path, scripted: Scripted, capsys: pytest.Capture
     assert learned.importance["lr"] > learned.importance["latent"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_trials_whoever_works_on_them(
     tmp_path: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -923,6 +924,7 @@ def test_code_that_a_file_names_is_not_imported(tmp_path: Path, scripted: Script
     assert "the sweep s names code to import, --env-module evil" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_code_that_a_person_names_is_trusted_in_the_runs_of_that_worker(
     tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
