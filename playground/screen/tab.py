@@ -394,7 +394,7 @@ class ArchitectureTab(Vertical):
             self.app.refresh_bindings()
             if not self._looking_back:
                 self._charts.look_back(None)
-        if history.failure is not None and history.failure is not self._reported:
+        if history.failure is not None and history.failure != self._reported:
             self._reported = history.failure
             self._report_failure(history.failure)
         self.form.show_running(history.settings if history.started and link.run is not None else None)
