@@ -76,7 +76,7 @@ async def test_the_palette_finds_settings_and_panels(tmp_path: Path) -> None:
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
         commands["Setting: weight decay"]()
         await until(lambda: app.focused is app.query_one("#form-scroll") and "▸weight decay" in screen_text(app))
-        commands["Panel: Confusion matrix"]()
+        commands["Panel: Confusion matrix (confusion)"]()
         await until(lambda: "Confusion matrix" in part_text(app, "#right Inspector"))
         await until(lambda: app.focused is not None and app.tab.inspector in app.focused.ancestors)
 
