@@ -325,7 +325,7 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
         assert sorted(app.screen.names) == ["deep", "many"]
         assert "3 runs of ConvNet" in screen_text(app)
         words = "\n".join("".join(segment.text for segment in row) for row in app.screen.query_one(Report)._rows)
-        assert "many is better than deep by 1.00 points" in " ".join(words.split())
+        assert "many has a better mean than deep, by 1.00 points" in " ".join(words.split())
         await pilot.resize_terminal(80, 24)
         await until(lambda: app.screen.query_one(Report).virtual_size.width < 80)
         await pilot.press("x")

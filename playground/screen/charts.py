@@ -176,10 +176,12 @@ class Chart(Vertical):
     def _curve_name(self, metric: str) -> str:
         """A curve's name in the legend, without what the title says already: `test accuracy` is `test` under Accuracy."""
         names = [words(name).split() for name in (*self.card.train, *self.card.held_out)]
-        own, shared = words(metric).split(), 0
-        while len(names) > 1 and all(len(name) > shared + 1 and name[-1 - shared] == own[-1 - shared] for name in names):
-            shared += 1
-        name = " ".join(own[: len(own) - shared])
+        own, first, last = words(metric).split(), 0, 0
+        while len(names) > 1 and all(len(name) > last + 1 and name[-1 - last] == own[-1 - last] for name in names):
+            last += 1
+        while len(names) > 1 and all(len(name) > first + last + 1 and name[first] == own[first] for name in names):
+            first += 1
+        name = " ".join(own[first : len(own) - last])
         return name.removesuffix(" " + self.card.title.split(" (")[0].lower())
 
     def _best(self, history: History) -> str:
