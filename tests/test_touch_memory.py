@@ -113,7 +113,7 @@ def test_attention_weights_are_those_of_the_touched_memory(model: TransformerXL,
 
 @pytest.mark.parametrize("do", ["blocks.0.memory@-7=0", "blocks.0.memory@6=0"])
 def test_a_position_that_the_memory_does_not_have_is_told(model: TransformerXL, memory: Memory, do: str) -> None:
-    with pytest.raises(SettingsError, match=r"nothing passed through blocks\.0\.memory here"):
+    with pytest.raises(SettingsError, match=r"positions of this input are 0 to 5, or -1 to -6 from its end"):
         logits(model, memory, do)
 
 
