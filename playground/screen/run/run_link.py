@@ -462,7 +462,8 @@ class RunLink:
 
     async def set(self, field: str, value: Any) -> None:
         """Change a live setting."""
-        await self.command(Set(field=field, value=value))
+        if self.state != "failed":  # its process is about to end; a resume takes the form's values
+            await self.command(Set(field=field, value=value))
 
     def change_limit(self, by: int) -> float:
         """Change the limit on steps per second by one notch; returns the new limit, 0 for none."""
