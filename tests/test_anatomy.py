@@ -273,7 +273,7 @@ def test_the_word_that_excites_a_unit_most_stands_in_brackets(small: Small) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"module": "blocks.7"}, "--module: there is no part 'blocks.7'; did you mean blocks"),
+        ({"module": "blocks.7"}, "--module: there is no part 'blocks.7'; there are blocks.0 to blocks.2"),
         ({"module": "blocks.0.activation"}, "ReLU has no weights; choose another, or --details activations"),
         ({"module": "blocks.0.activation", "details": "matrix"}, "has no weight matrix of its own"),
         ({"module": "blocks", "details": "activations"}, "the held-out data do not pass it"),

@@ -187,7 +187,7 @@ WRONG: list[tuple[str, str]] = [
     ("rnn.layers.x=0", "there is no layer x in rnn; its layers are 0 to 1"),
     ("rnn.layers.0[4]=0", "there is no unit 4 of rnn.layers.0; there are 4, from 0 to 3"),
     ("rnn.layers.0=skip", "a recurrent layer is not skipped; set it to 0"),
-    ("rnn.layers.0@9=0", "nothing passed through rnn.layers.0"),
+    ("rnn.layers.0@9=0", "positions of this input are 0 to 6, or -1 to -7 from its end"),
     ('rnn.layers.0["a"]=0', "has no embedding of words"),
 ]
 

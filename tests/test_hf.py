@@ -213,7 +213,7 @@ def test_the_circuits_of_an_opened_gpt2_are_looked_into(gpt: Task[Any]) -> None:
 
     heads = ask("heads")
     assert {row[0] for row in heads.rows[:4]} == {f"blocks.{layer}.head.{head}" for layer in range(2) for head in range(2)}
-    assert heads.columns == ["head", "without it", "previous", "first", "same token", "induction"]
+    assert heads.columns == ["head", "mean-ablated", "induction", "previous", "first", "same token"]
     answer = ask("attribution", prompt="The value of", answer="the")
     assert answer.figure.split()[0] == "␣the" if answer.figure.startswith("␣") else answer.figure.split()[0] == "the"
     assert sum(float(row[1]) for row in answer.rows) == pytest.approx(float(answer.figure.split()[-1]), abs=0.01)
