@@ -4,6 +4,7 @@ training goes on in words."""
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ def with_the_same_draws(task: Task[Any], other: Task[Any], steps: int) -> tuple[
 
 def toy() -> ToyTask:
     return ToyTask(settings := ToySettings(device="cpu"), prepare(settings))
+
+
+def test_a_compiler_that_cannot_be_imported_is_told_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, before = toy(), toy()
+    with monkeypatch.context() as broken:
+        broken.setitem(sys.modules, "torch._inductor.config", None)
+        assert "ModuleNotFoundError: import of torch._inductor.config halted" in compiled.prepare(task)
+    assert not task.compiled
+    one, other = with_the_same_draws(task, before, 3)
+    assert one == other
 
 
 def test_without_a_compiler_training_goes_on_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -363,7 +363,7 @@ def test_after_advice_that_did_not_help_the_next_step_is_named() -> None:
 def test_a_verdict_is_the_measured_difference_with_its_interval() -> None:
     helped, words = verdict([1.0, 1.1, 0.9], [0.5, 0.61, 0.39])
     assert helped is True
-    assert words.startswith("the advice --dropout 0.3 helped: test_loss -0.5 (-0.5")
+    assert words.startswith("the advice --dropout 0.3 helped: test loss -0.5 (-0.5")
     assert "over 3 pairs of one seed" in words
 
 

@@ -36,7 +36,7 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Any:
             return seconds * chosen.batch
 
         monkeypatch.setattr(find_batch, "_steps", steps)
-        monkeypatch.setattr(find_batch, "_peak", lambda device: tried[-1] << 20)
+        monkeypatch.setattr(find_batch.devices, "peak_bytes", lambda device: tried[-1] << 20)
         monkeypatch.setattr(find_batch.devices, "free_bytes", lambda device: 1 << 50)
         return tried
 
@@ -75,7 +75,7 @@ def test_a_cpu_is_never_filled_up(card_of: Any, monkeypatch: pytest.MonkeyPatch)
     found = search(CARD, settings())
     assert max(tried) <= 80, "four fifths of the memory that is left"
     assert max(each.batch for each in found if each.fits) >= 64
-    assert all("GB that it may have" in each.why for each in found if not each.fits)
+    assert all("of 84 MB that it may have" in each.why for each in found if not each.fits)
 
 
 def test_where_nobody_tells_what_is_left_it_says_so(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:

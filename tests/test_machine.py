@@ -21,6 +21,7 @@ from dlplay.engine.panels import Bars, Lines, Table
 from dlplay.runs import machine
 from dlplay.runs.directory import RunDirectory
 from dlplay.runs.machine import FILE, Counts, Recording, read
+from dlplay.runs.panel_text import print_panel
 from dlplay.system.gauges import Gauges, Reading
 from dlplay.system.options import System
 from dlplay.system.panels import drawn, time_shares
@@ -304,6 +305,7 @@ def test_curves_of_every_card_stand_over_the_steps_of_the_losses() -> None:
     panel = drawn(on_cards(), System())
     assert isinstance(panel, Lines)
     assert (panel.x, panel.x_title, panel.percent) == ([10.0, 20.0, 30.0, 40.0], "step", True)
+    assert panel.least == (0.0, 1.0)
     assert panel.series == {"processors": [0.25] * 4, "cuda:0": [0.9] * 4, "cuda:1": [0.1] * 4}
     assert "cuda:0 90 %" in panel.caption
 
@@ -323,6 +325,14 @@ def test_each_gauge(gauge: Any, curve: str, value: float) -> None:
     panel = drawn(on_cards(), System(gauge=gauge))
     assert isinstance(panel, Lines)
     assert panel.series[curve][-1] == value
+
+
+def test_a_panel_with_nothing_in_it_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for panel in (drawn([], System()), time_shares([])):
+        print_panel(panel, False)
+        assert capsys.readouterr().out == "nothing is recorded of this model's training: a run records a sample a second while it trains\n"
+        print_panel(panel, True)
+        assert json.loads(capsys.readouterr().out)["caption"].startswith("nothing is recorded")
 
 
 def test_the_figures_say_why_a_card_was_slow() -> None:

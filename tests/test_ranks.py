@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlplay import template
+from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.commands import Pause, Resume, Set, Stop
 from dlplay.engine.device import choose
 from dlplay.engine.errors import DataError
@@ -21,7 +22,7 @@ from dlplay.engine.events import Applied, Failed, Finished, RankStatus, Started,
 from dlplay.engine.ranks import Ranks
 from dlplay.engine.settings import SettingsError, make
 from dlplay.runs.directory import RunDirectory
-from dlplay.runs.rank_states import check_models, decoded, encoded
+from dlplay.runs.rank_states import check_models, decoded, encoded, number_of_ranks, take_up
 from dlplay.screen.numbers import of_ranks
 from tests.conftest import PATIENCE, Dlplay, Ended, Small, flags, wait_until
 from tests.runs import Following, attached, begin, curves, same, weights
@@ -454,6 +455,27 @@ def test_the_state_of_a_rank_travels_without_code_and_to_the_bit() -> None:
     assert plain == {"position": 3, "deeper": {"list": [1.5, None]}}
     assert found.keys() == tensors.keys()
     assert all(found[name].dtype == value.dtype and torch.equal(found[name], value) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("damaged", [3, "two", {"1": {}}, [{}, 7]])
+def test_what_a_checkpoint_says_of_the_ranks_is_checked(damaged: object, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "step-3", 3, {"ranks": damaged}, {}, {})
+    with pytest.raises(DataError, match="step-3: what its meta.json says of the ranks is damaged; resume from another checkpoint"):
+        number_of_ranks(checkpoint)
+
+
+def test_a_rank_whose_part_of_a_checkpoint_does_not_fit_says_so() -> None:
+    class Second(Alone):
+        def use(self, device: torch.device) -> None: ...
+
+        def copy_from_first(self, tensors: dict[str, Tensor]) -> None: ...
+
+        def scatter(self) -> bytes:
+            return encoded({}, {"step": 3, "optimizers": [], "random": {"torch": "no generator"}})
+
+    task = ToyTask(make(ToySettings, {}), torch.device("cpu"))
+    with pytest.raises(DataError, match="what the checkpoint has of this rank does not fit this model"):
+        take_up(task, Second())  # type: ignore[arg-type]
 
 
 def test_each_rank_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

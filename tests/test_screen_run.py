@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dlplay.architectures.convnet.settings import ConvNetSettings
-from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Saved, Started, Stepped
+from dlplay.engine.events import Applied, Baselines, Evaluated, Failed, Finished, Saved, Started, Status, Stepped
 from dlplay.engine.settings import to_dict
 from dlplay.runs import directory
 from dlplay.runs.journal import Journal
@@ -116,6 +116,32 @@ async def test_after_a_failure_the_form_says_what_starts(tmp_path: Path) -> None
         assert directory.names(tmp_path) == ["convnet-1"]
         await pilot.press("ctrl+x")
         await until(lambda: link.state == "stopped")
+
+
+async def test_a_run_that_has_failed_is_commanded_no_more_though_its_process_still_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
+        link = app.tab.link
+        await pilot.press("space")
+        await until(lambda: link.state == "training" and link.history.saved_step is not None)
+        assert link._peer is not None
+        assert link._peer.process is not None
+        process = link._peer.process
+        assert link._peer.client is not None
+        assert link.status is not None
+        receive, failed = link._receive, msgspec.structs.replace(link.status, state="failed")
+        link._peer._on_event = link._peer.client._on_event = lambda event: receive(failed if isinstance(event, Status) else event)
+        await until(lambda: link.state == "failed")
+        assert not link.attached
+        assert not await link.save()
+        await link.step_once()
+        await link.set("lr", 0.01)
+        await pilot.press("s")  # which resumes it for a step once the process has gone
+        os.kill(process.pid, signal.SIGTERM)
+        await until(lambda: link.state == "paused")
+        assert len(app.screen_stack) == 1
+        await link.end()
 
 
 async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_path: Path) -> None:

@@ -183,6 +183,16 @@ async def test_before_there_is_a_curve_the_guides_stand_over_an_axis() -> None:
         assert "step" in text(chart)[-1]
 
 
+async def test_a_share_is_drawn_on_the_whole_axis_where_its_level_matters() -> None:
+    chart = LineChart(percent=True)
+    async with Stage(chart).run_test(size=(80, 12)):
+        chart.show([Curve("processors", np.arange(10.0), np.linspace(0.994, 1.0, 10))])
+        row_of(chart, "99.8 %")
+        chart.least = (0.0, 1.0)
+        chart.repaint()
+        assert row_of(chart, "100 %") < row_of(chart, "25 %")
+
+
 async def test_a_dotted_curve_does_not_hold_the_axis_back() -> None:
     chart = LineChart()
     async with Stage(chart).run_test(size=(80, 12)):

@@ -86,6 +86,8 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
 
         if unused := [name for name in ("from", "name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
             raise SettingsError(f"--find-batch keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
+        if settings.compile:
+            raise SettingsError("--find-batch tries steps that are not compiled; leave out --compile", "compile")
         return largest_batch.run(card, settings, as_json)
     if asks:
         from dlplay.runs import origin

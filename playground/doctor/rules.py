@@ -122,7 +122,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             name="rate-too-high",
             anew=True,
             title="The learning rate is too high",
-            found=f"{name} ends at {times:.2g} times what it was before the training",
+            found=f"{_words(name)} ends at {times:.2g} times what it was before the training",
             number=times,
             bound=DIVERGED,
             rule=f"the held-out loss ends above {DIVERGED} times that of the untrained model",
@@ -161,7 +161,7 @@ def rate_too_low(evidence: Evidence) -> Judgement:
         name="rate-too-low",
         anew=True,
         title="The learning rate is too low",
-        found=f"each step changes the weights by {ratio:.1e} of their norm, and {name} falls as slowly and steadily as at the start",
+        found=f"each step changes the weights by {ratio:.1e} of their norm, and {_words(name)} falls as slowly and evenly as at first",
         number=ratio,
         bound=SMALL_UPDATE,
         rule=f"updates below {SMALL_UPDATE:g} of the weights while the second half of the training brings a quarter of the first or more",
@@ -261,7 +261,7 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     return Diagnosis(
         name="not-trained-out",
         title="It is not yet trained out",
-        found=f"the last quarter of the steps brought {100 * late / gained:.0f} % of all that {evidence.metric} gained",
+        found=f"the last quarter of the steps brought {100 * late / gained:.0f} % of all that {_words(evidence.metric)} gained",
         number=late / gained,
         bound=STILL_GAINING,
         rule=f"the last quarter of the steps brings more than {100 * STILL_GAINING:g} % of the gain",
@@ -286,7 +286,7 @@ def no_better_than_chance(evidence: Evidence) -> Judgement:
     return Diagnosis(
         name="no-better-than-chance",
         title="It has learnt less than the simplest method",
-        found=f"{evidence.metric} is {value:.3g}; {name}, the worst of the baselines, has {worst:.3g}",
+        found=f"{_words(evidence.metric)} is {value:.3g}; {name}, the worst of the baselines, has {worst:.3g}",
         number=value,
         bound=worst,
         rule="the held-out metric is no better than the worst baseline",
@@ -394,7 +394,7 @@ def over_confident(evidence: Evidence) -> Judgement:
         name="over-confident",
         anew=True,
         title="The untrained model is over-confident",
-        found=f"before the training {name} is {first:.3g}, and {unigram:.3g} by the words' frequencies alone",
+        found=f"before the training {_words(name)} is {first:.3g}, and {unigram:.3g} by the words' frequencies alone",
         number=times,
         bound=CONFIDENT,
         rule=f"the loss of the untrained model is above {CONFIDENT:g} times that of the unigram",
@@ -447,7 +447,7 @@ def exploding_gradients(evidence: Evidence) -> Judgement:
                 name="exploding-gradients",
                 anew=True,
                 title="Exploding gradients",
-                found=f"{name} reaches {spike:.0f} times its median of {usual:.3g}",
+                found=f"{_words(name)} reaches {spike:.0f} times its median of {usual:.3g}",
                 number=spike,
                 bound=SPIKE,
                 rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm, and twice that of the start",
@@ -554,6 +554,10 @@ RULES: Sequence[Rule] = (
     vocabulary_too_small,
     held_out_overlaps,
 )
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
 
 
 def _loss(evidence: Evidence) -> Curve | None:

@@ -140,7 +140,7 @@ def judged(
     else:
         span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over" if low is not None else "over"
         how = {True: "helped", False: "made it worse", None: "did not help beyond chance"}[helped]
-        words = f"{what} {how}: {metric} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
+        words = f"{what} {how}: {metric.replace('_', ' ')} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
     kept = [[value for value in arm if value is not None] for arm in (without, with_it)]
     return Trial(
         diagnosis=diagnosis.name,

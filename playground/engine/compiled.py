@@ -6,11 +6,12 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+import torch
 
 from dlplay.engine import state
 from dlplay.engine.errors import cause
@@ -32,17 +33,11 @@ def prepare(task: Task[Any]) -> str:
     except OSError as error:
         return f"{folder}: {error.strerror or error}"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
-    import torch._dynamo
-    import torch._inductor.config
-
-    torch._inductor.config.fallback_random = True
-    torch._dynamo.config.recompile_limit = SHAPES
-    torch._dynamo.config.suppress_errors = False
-    counts = torch._dynamo.utils.counters["stats"]
+    try:
+        counts = _wrap(task)
+    except Exception as error:  # a compiler that is there in parts
+        return cause(error)
     before = counts["unique_graphs"]
-    torch.compiler.set_stance("force_eager")
-    for module in task.compiled_modules():  # as Module.compile does it, which leaves PyTorch's own modules out, such as nn.Sequential
-        module._compiled_call_impl = torch.compile(_calling(module._call_impl))
     tensors, plain = state.flatten(task.state_dict())
     saved = state.unflatten({name: value.clone() for name, value in tensors.items()}, copy.deepcopy(plain))
     weights = {name: value.clone() for name, value in task.weights().items()}
@@ -63,6 +58,21 @@ def prepare(task: Task[Any]) -> str:
         return "PyTorch found nothing in it that it compiles"
     torch._dynamo.config.suppress_errors = True  # such as another shape later on: that step computes as ever
     return ""
+
+
+def _wrap(task: Task[Any]) -> Mapping[str, int]:
+    """Let the modules of the task's training steps pass through the compiler, which is switched off; returns what PyTorch counts of it."""
+    import torch._dynamo
+    import torch._inductor.config
+
+    torch.compiler.set_stance("force_eager")
+    torch._inductor.config.fallback_random = True
+    torch._dynamo.config.recompile_limit = SHAPES
+    torch._dynamo.config.suppress_errors = False
+    for module in task.compiled_modules():  # as Module.compile does it, which leaves PyTorch's own modules out, such as nn.Sequential
+        module._compiled_call_impl = torch.compile(_calling(module._call_impl))
+    counts: Mapping[str, int] = torch._dynamo.utils.counters["stats"]
+    return counts
 
 
 def _calling(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
+"""What code raises that is given values of another kind or size than it saved."""
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file or value, the limit and what to do."""

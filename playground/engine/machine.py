@@ -19,6 +19,9 @@ MOST_TRACED = 200
 SECONDS = 1.0
 """Length of a sample before any are merged."""
 
+PARTS = ("data", "forward", "backward", "optimiser")
+"""Of a training step, as they are timed."""
+
 Amount = Annotated[float, Meta(ge=0, le=1e18)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=10**15)]

@@ -171,6 +171,8 @@ class Lines(Panel, frozen=True, kw_only=True):
     percent: bool = False
     """Values from 0 to 1, shown as percentages."""
     log: bool = False
+    least: tuple[float, float] | None = None
+    """What the vertical axis covers at the least: 0 to 1 for a share whose level matters more than its changes."""
 
 
 class Table(Panel, frozen=True, kw_only=True):
@@ -232,6 +234,26 @@ class Layers(Panel, frozen=True, kw_only=True):
 
 
 AnyPanel = HeatMap | ImageGrid | Bars | Tokens | Scatter | Lines | Table | Frame | Layers
+
+
+def is_empty(panel: AnyPanel) -> bool:
+    """Whether there is nothing to draw: then its caption says why."""
+    match panel:
+        case Bars():
+            return not panel.labels
+        case Lines():
+            return not panel.series
+        case Table():
+            return not panel.rows
+        case Tokens():
+            return not panel.words
+        case Layers():
+            return not panel.layers
+        case Scatter():
+            return 0 in panel.points.shape
+        case ImageGrid():
+            return 0 in panel.images.shape
+    return False
 
 
 def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = "") -> AnyPanel:

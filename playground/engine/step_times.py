@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlplay.engine.machine import PARTS
 from dlplay.engine.marks import BETWEEN, marked
 from dlplay.engine.task import Task
 from dlplay.engine.trace import Trace
 
-PARTS = ("data", "forward", "backward", "optimiser")
 SECONDS = 0.25
 """Mean time between two steps that are timed: on a CPU that costs some 0.1 to 0.3 ms each (python -m benchmarks system)."""
 FIRST = 3

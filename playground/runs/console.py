@@ -15,6 +15,7 @@ import msgspec
 from dlplay.engine.card import Card
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Finished, Saved, Started, Stepped, Warned
 from dlplay.engine.printable import escaped, printable
+from dlplay.engine.units import size
 
 if TYPE_CHECKING:
     import rich.console
@@ -198,7 +199,7 @@ class PlainLines:
                 threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
                 rounding = "" if event.precision == "float32" else f", {event.precision}"
                 rounding += ", compiled" if event.compiled else ""
-                takes = f" ({event.memory / 1e9:.1f} GB with gradients and optimiser)" if event.memory >= LARGE else ""
+                takes = f" ({size(event.memory)} with gradients and optimiser)" if event.memory >= LARGE else ""
                 together = f"{event.ranks} ranks, " if event.ranks > 1 else ""
                 return [
                     f"{event.name} {begin}: {self.card.title}, {event.parameters:,} parameters{takes}, {event.data}, "

@@ -7,12 +7,10 @@ through the last two leaves a part of the memory that is available now. One whos
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
@@ -20,6 +18,7 @@ from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.failures import is_shortage
 from dlplay.engine.settings import Settings, SettingsError, change, field
+from dlplay.engine.units import size
 
 STEPS = 3
 """Of each batch: the optimiser's state is there after the first, and the others are timed."""
@@ -73,10 +72,10 @@ def search(card: Card, settings: Settings) -> list[Tried]:
 def _attempt(card: Card, settings: Settings, batch: int) -> Tried:
     """Make a few steps with this batch."""
     device = devices.choose(settings.device)
-    _forget_peak(device)
+    devices.forget_peak(device)
     try:
         chosen = change(settings, card.batch, batch)
-        return Tried(batch, True, seconds=_steps(card, chosen), bytes=_peak(device))
+        return Tried(batch, True, seconds=_steps(card, chosen), bytes=devices.peak_bytes(device))
     except SettingsError as error:
         return Tried(batch, False, why=str(error))
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -116,22 +115,4 @@ def _foreseen(tried: Iterable[Tried], batch: int, settings: Settings) -> Tried |
     expected = other.bytes + max(other.bytes - one.bytes, 0) / (other.batch - one.batch) * (batch - other.batch)
     if expected <= room:
         return None
-    return Tried(batch, False, why=f"not tried: it would take about {expected / 1e9:.2g} GB, of {room / 1e9:.2g} GB that it may have")
-
-
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        devices.forget_peak(device)
-    else:
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak of the process begins anew
-
-
-def _peak(device: torch.device) -> int:
-    if device.type != "cuda":
-        with contextlib.suppress(OSError, ValueError):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name == "VmHWM":
-                    return int(value.split()[0]) * 1024
-    return devices.peak_bytes(device)
+    return Tried(batch, False, why=f"not tried: it would take about {size(expected)}, of {size(room)} that it may have")

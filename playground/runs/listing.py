@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from dlplay import architectures
+from dlplay.engine.units import size
 from dlplay.runs.console import format_number, print_line
 from dlplay.runs.family import tree
 from dlplay.runs.summary import Summary
@@ -124,14 +125,6 @@ def _metrics(item: Summary) -> str:
     words = [item.problem] if item.state == "waiting" else []
     changes = [f"{name.replace('_', ' ')} {change}" for name, change in item.changed.items()]
     return "  ".join([*words, *(f"{name} {format_number(item.metrics[name])}" for name in chosen), *changes])
-
-
-def size(amount: int) -> str:
-    """1.2 GB, 64 MB: in powers of 1,000, as the tools of disks and devices count."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if amount >= scale:
-            return f"{amount / scale:.{1 if amount < 10 * scale else 0}f} {unit}"
-    return f"{amount} B"
 
 
 def ago(seconds: float) -> str:

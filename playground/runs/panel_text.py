@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Layer, Layers, Panel, Table, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Layer, Layers, Panel, Table, Tokens, is_empty
 from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line, rich_console
 
@@ -36,7 +36,7 @@ def _plain(panel: Panel) -> dict[str, Any]:
             plain["layers"] = [_layer(layer) for layer in panel.layers]
             left_out = set()
         case _:
-            left_out = {"signed", "low", "high", "counts", "pick"}
+            left_out = {"signed", "low", "high", "counts", "pick", "least"}
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
 
 
@@ -70,6 +70,9 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
         return
     if at is not None:
         print_line(f"as of step {step:,}" + (f", the last checkpoint at or before step {at:,}" if step != at else ""))
+    if is_empty(panel) and panel.caption:
+        print_line(panel.caption)
+        return
     from rich.table import Table as RichTable
 
     table = RichTable(box=None, pad_edge=False, header_style="bold")

@@ -28,7 +28,7 @@ from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
 from dlplay.engine.control import Control
 from dlplay.engine.eager import use_eager_optimizers
-from dlplay.engine.errors import DataError, cause
+from dlplay.engine.errors import MISFITS, DataError, cause
 from dlplay.engine.events import Baselines, DurableEvent, Evaluated, Failed, Hello, Saved, Started, Warned
 from dlplay.engine.failures import GaveUp, TrainingFailed, cannot_be_saved, data_failed, folder_went_away
 from dlplay.engine.loop import Loop
@@ -38,6 +38,7 @@ from dlplay.engine.settings import Settings, SettingsError, change, fields, make
 from dlplay.engine.state import flatten, load_optimizer_state, unflatten
 from dlplay.engine.task import Task
 from dlplay.engine.trace import Trace
+from dlplay.engine.units import size
 from dlplay.runs import machine, origin, rank_states, steps
 from dlplay.runs.console import Console, print_line
 from dlplay.runs.directory import Anchor, RunDirectory
@@ -55,8 +56,6 @@ _REASONS = {
     "ranks": "sums are computed in another order, and dropout and what streams remember belonged to other parts of a batch",
 }
 """Why a run is no longer the same to the bit once this differs."""
-_MISFITS = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
-"""What code raises that is given values of another kind or size than it saved."""
 
 
 class RunLog:
@@ -348,7 +347,7 @@ def _load_optimizers(task: Task[Any], checkpoint: Checkpoint) -> None:
         saved = unflatten(_tensors(own), {"optimizers": plain["optimizers"]})["optimizers"] if own and isinstance(plain, dict) else {}
         for name, optimizer in task.optimizers.items():
             load_optimizer_state(optimizer, task.models, saved.get(name, {}))
-    except _MISFITS as error:
+    except MISFITS as error:
         raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
 
 
@@ -397,7 +396,7 @@ def prepare(
                 raise ValueError(f"step {task.step}")
         except DataError:
             raise  # the data are at fault, not the checkpoint
-        except _MISFITS as error:
+        except MISFITS as error:
             raise CheckpointError(f"{checkpoint.path}: its training state does not fit this model ({error!r})") from error
     elif start is not None:
         _load_weights(task, start, _changed(card, start, settings))
@@ -430,7 +429,7 @@ def with_assets(card: Card, settings: Settings, device: torch.device, assets: An
         return task
     except (DataError, SettingsError):
         raise
-    except _MISFITS as error:
+    except MISFITS as error:
         if assets is None or isinstance(error, torch.OutOfMemoryError):
             raise
         raise CheckpointError(f"{source}: its assets do not fit a model of {card.title} ({error!r})") from error
@@ -539,8 +538,7 @@ def _shortage(task: Task[Any]) -> Iterator[Warned]:
         yield Warned(
             step=task.step,
             what="memory will run out",
-            why=f"gradients and optimiser take {needed / 1e9:.1f} GB, activations come on top, and {free / 1e9:.1f} GB are free on "
-            f"{task.device}",
+            why=f"gradients and optimiser take {size(needed)}, activations come on top, and {size(free)} are free on {task.device}",
             remedy="train a smaller model, or on another device; of a pretrained GPT --lora trains far less",
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.device import seed_everything
-from dlplay.engine.errors import DataError
+from dlplay.engine.errors import MISFITS, DataError
 from dlplay.engine.ranks import Ranks, SendState
 from dlplay.engine.state import flatten, random_state, unflatten
 from dlplay.engine.task import Task
@@ -50,8 +50,11 @@ def send_state(task: Task[Any], ranks: Ranks) -> None:
 
 
 def number_of_ranks(checkpoint: Checkpoint) -> int:
-    """Those that it was written by."""
-    return 1 + len(checkpoint.meta.get(OF_RANKS, ()))
+    """Those that it was written by. Raises `DataError`."""
+    others = checkpoint.meta.get(OF_RANKS, [])
+    if not isinstance(others, list) or not all(isinstance(values, dict) for values in others):
+        raise DataError(f"{checkpoint.path}: what its meta.json says of the ranks is damaged; resume from another checkpoint")
+    return 1 + len(others)
 
 
 def hand_out(task: Task[Any], ranks: Ranks, checkpoint: Checkpoint | None) -> None:
@@ -89,15 +92,20 @@ def _states(task: Task[Any], count: int, checkpoint: Checkpoint | None) -> Itera
 
 
 def take_up(task: Task[Any], ranks: Ranks) -> None:
-    """On the others: what `hand_out` brings, after this rank has told of its data."""
+    """On the others: what `hand_out` brings, after this rank has told of its data. Raises `DataError`."""
     ranks.use(task.device)
     ranks.copy_from_first(task.weights())
     tensors, plain = decoded(ranks.scatter())
-    state = unflatten(tensors, plain)
-    if "random" not in state:
-        seed_everything((task.settings.seed + 1_000_003 * ranks.rank) % 2**32)  # dropout of its own
-        state["random"] = random_state(task.device)
-    task.load_state_dict(state)
+    try:
+        state = unflatten(tensors, plain)
+        if "random" not in state:
+            seed_everything((task.settings.seed + 1_000_003 * ranks.rank) % 2**32)  # dropout of its own
+            state["random"] = random_state(task.device)
+        task.load_state_dict(state)
+    except DataError:
+        raise
+    except MISFITS as error:
+        raise DataError(f"what the checkpoint has of this rank does not fit this model ({error!r}); resume from another one") from error
 
 
 def _own_state(task: Task[Any]) -> Tree:

@@ -22,9 +22,9 @@ from textual.worker import Worker, WorkerFailed
 from dlplay import architectures
 from dlplay.engine.interventions import Intervention
 from dlplay.engine.settings import SettingsError, to_dict
+from dlplay.engine.units import size
 from dlplay.lessons import progress
 from dlplay.runs import directory, launch, saved_interventions
-from dlplay.runs.listing import size
 from dlplay.screen import themes
 from dlplay.screen.changed_cells import SendsChangedCells
 from dlplay.screen.dialogs.dialog import MainScreen, Modal

@@ -26,7 +26,7 @@ PANELS = (
         "Shares of the run's time: the parts of a step, evaluations, saves, and all else.",
         "A few steps, drawn at random, are timed part by part. Forward: modules and loss. Backward: the gradients. Optimiser: clipping, "
         "the look whether all is finite, the update. Data: the rest of a step, such as drawing the batch, or DQN's environment and memory. "
-        "Evaluation and saving: while training stands still for them; checkpoints are written beside it. Around: recording, panels, a "
+        "Evaluation and saving: while training stands still for them; checkpoints are written beside it. Other: recording, panels, a "
         "limited speed.",
         rows=7,
         source=SOURCE,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from dlplay.engine.machine import THROTTLING, CardSample, Sample, card_of, rate
 from dlplay.engine.panels import Table
+from dlplay.engine.units import size
 
 COLUMNS = ["", "mean", "most", "last"]
 Value = Callable[[Sample], float | None]
@@ -29,12 +30,12 @@ def figures(samples: Sequence[Sample]) -> Table:
         row("tokens per second", lambda sample: rate(sample, sample.tokens), _number)
     row("processors, all programs", lambda sample: sample.cpu, _percent)
     row("processors that this run kept busy", lambda sample: sample.own_cpu, "{:.2f}".format)
-    row("memory of this process", lambda sample: sample.memory, _bytes)
+    row("memory of this process", lambda sample: sample.memory, size)
     for index in sorted({card.index for sample in samples for card in sample.cards}):
         _card_rows(row, samples, index)
         rows += _throttling(samples, index)
     if (written := samples[-1].written) is not None:
-        rows.append(["written to the disk by its last process", "", "", _bytes(written)])
+        rows.append(["written to the disk by its last process", "", "", size(written)])
     seconds = sum(sample.span for sample in samples)
     last = samples[-1].step
     return Table(columns=COLUMNS, rows=rows, right=[1, 2, 3], caption=f"{len(samples):,} samples of {duration(seconds)}, to step {last:,}")
@@ -47,7 +48,7 @@ def _card_rows(row: Callable[[str, Value, Callable[[float], str]], None], sample
     name = f"cuda:{index}"
     sizes = [card.of_memory for sample in samples for card in sample.cards if card.index == index and card.of_memory]
     row(f"{name} utilisation", of(lambda card: card.utilisation), _percent)
-    row(f"{name} memory" + (f" of {_bytes(sizes[-1])}" if sizes else ""), of(lambda card: card.memory), _bytes)
+    row(f"{name} memory" + (f" of {size(sizes[-1])}" if sizes else ""), of(lambda card: card.memory), size)
     row(f"{name} temperature", of(lambda card: card.temperature), "{:.0f} °C".format)
     row(f"{name} power", of(lambda card: card.power), "{:.0f} W".format)
     row(f"{name} processes", of(lambda card: card.processes), "{:.0f}".format)
@@ -84,10 +85,3 @@ def _number(value: float) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.0f} %"
-
-
-def _bytes(value: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value:.0f} B"

@@ -100,6 +100,7 @@ def drawn(samples: Sequence[Sample], options: System) -> AnyPanel:
         series=curves,
         x_title="step",
         percent=gauge.percent,
+        least=(0.0, 1.0) if gauge.percent else None,
         figure=said[-1] if len(said) == 1 else "",
         caption=f"{gauge.title} over the steps · {', '.join(said[:6])}" if len(said) > 1 else f"{gauge.title} over the steps",
     )

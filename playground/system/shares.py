@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlplay.engine.machine import Sample
+from dlplay.engine.machine import PARTS, Sample
 
-PARTS = ("data", "forward", "backward", "optimiser")
 OTHER = "other"
 """Training time outside of the steps: recording, panels, a limited speed."""
 

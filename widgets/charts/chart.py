@@ -126,6 +126,8 @@ class ChartState:
     """x is a power of ten: -3 stands for 0.001."""
     x_axis: bool = True
     """Whether the x axis stands below the plot; of charts one below the other the lowest one has it."""
+    least: tuple[float, float] | None = None
+    """What the y axis covers at the least."""
     least_gutter: int = 0
     """Cells before the plot at the least."""
     note: Note | None = None

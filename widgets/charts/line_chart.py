@@ -102,6 +102,8 @@ class LineChart(Surface):
         """In order: where the cursor halts when it is moved with the keys; empty: at every cell."""
         self.shared: tuple[float, float] | None = None
         """The smallest and the largest x of all charts that stand on each other; None: its own."""
+        self.least: tuple[float, float] | None = None
+        """What the y axis covers at the least; it takes effect when it is painted next."""
         self.least_gutter = 0
         """Cells before the plot at the least, so that those of all begin in one column."""
         self._window: tuple[float, float] | None = None
@@ -251,6 +253,7 @@ class LineChart(Surface):
             x_names=self.x_names,
             x_powers=self.x_powers,
             x_axis=self.x_axis,
+            least=self.least,
             least_gutter=self.least_gutter,
             note=self.note,
         )

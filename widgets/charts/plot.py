@@ -151,6 +151,8 @@ def _limits(chart: ChartState, spans: list[Columns]) -> tuple[float, float, bool
         have, need = (math.log(high / low), math.log(new_high / new_low)) if chart.log_scale else (high - low, new_high - new_low)
         if have >= 0.6 * need:
             low, high = new_low, new_high
+    if chart.least is not None and not chart.log_scale:
+        low, high = min(low, chart.least[0]), max(high, chart.least[1])
     return (*(log_limits(low, high) if chart.log_scale else linear_limits(low, high)), clipped)
 
 

@@ -201,7 +201,7 @@ def _reached(comparison: Comparison, metric: Metric, width: int, colours: Palett
     known = f"{metric.direction} is better" if metric.direction else "which values are better is not known"
     means = comparison.has_groups
     yield _title(f"{metric.name} ({known})", colours)
-    table = [["", "mean of last" if means else "last", "at step", f"against {fit(found[0].source, 20).rstrip()}", "best", "at step"]]
+    table = [["", "mean of last" if means else "last", "at step", "against the first", "best", "at step"]]
     for item in found:
         gap = item.final - found[0].final
         table.append(

@@ -14,7 +14,7 @@ DATA = {
 MODEL = {
     *("channels", "kernel", "pooling", "norm", "activation", "cell", "layers", "width", "embedding", "head", "heads", "bidirectional"),
     *("forget_bias", "latent", "encoder", "hidden", "code", "output", "variational", "generator", "discriminator", "patch", "positions"),
-    *("memory", "eval_memory", "dueling", "dropout"),
+    *("memory", "eval_memory", "dueling", "dropout", "feed_forward", "init_std"),
 }
 ORDER = ("data", "model", "training", "run")
 

@@ -19,11 +19,11 @@ from textual.widgets import Static
 
 from dlplay import widgets
 from dlplay.engine.card import PanelCard
-from dlplay.engine.panels import AnyPanel, Layers
+from dlplay.engine.panels import AnyPanel, Layers, is_empty
 from dlplay.engine.settings import Field, fields, show
 from dlplay.screen.flow import fit
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
-from dlplay.screen.panels.panel_widgets import fill, is_empty, picked_value, widget_for, write_place
+from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
 
 EMPTY = "Appears once there is a model: space trains one, o loads one."
 """In place of an answer while there is no model to ask."""

@@ -29,30 +29,10 @@ def widget_for(panel: AnyPanel) -> type[Widget]:
     return _WIDGET[type(panel)]
 
 
-def is_empty(panel: AnyPanel) -> bool:
-    """Whether there is nothing to draw: then the widget shows the caption, which says why, in its place."""
-    match panel:
-        case panels.Bars():
-            return not panel.labels
-        case panels.Lines():
-            return not panel.series
-        case panels.Table():
-            return not panel.rows
-        case panels.Tokens():
-            return not panel.words
-        case panels.Layers():
-            return not panel.layers
-        case panels.Scatter():
-            return 0 in panel.points.shape
-        case panels.ImageGrid():
-            return 0 in panel.images.shape
-    return False
-
-
 def fill(widget: Widget, panel: AnyPanel) -> None:
     """Give the panel's data to its widget. Raises `ValueError` when arrays and shapes do not fit together."""
     if isinstance(widget, widgets.Surface):
-        widget.empty = (panel.caption if is_empty(panel) else "") or "nothing to show yet"
+        widget.empty = (panel.caption if panels.is_empty(panel) else "") or "nothing to show yet"
     match panel:
         case panels.HeatMap():
             _fill_heat_map(widget, panel)
@@ -70,7 +50,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             _fill_scatter(widget, panel)
         case panels.Lines():
             assert isinstance(widget, widgets.LineChart)
-            widget.log_scale, widget.percent, widget.x_title = panel.log, panel.percent, panel.x_title
+            widget.log_scale, widget.percent, widget.x_title, widget.least = panel.log, panel.percent, panel.x_title, panel.least
             widget.show([_curve(panel, position, name) for position, name in enumerate(panel.series)])
         case panels.Table():
             assert isinstance(widget, widgets.TableView)

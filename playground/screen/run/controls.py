@@ -66,14 +66,10 @@ class RunControls:
             await self.start_over(paused=False)
         elif link.state == "finished":
             await self._extend()
-        elif link.state == "failed":
-            while link.attached:  # its process is about to end
-                await asyncio.sleep(0.02)
-            await link.resume(overrides=self._changed())
         elif link.attached or link.state == "behind":
             await link.train_or_pause()
         else:
-            await link.resume(overrides=self._changed())
+            await self._resume({})
 
     def _changed(self) -> dict[str, Any]:
         """The form's settings that differ from the run's and can change in a run that is resumed; the others are told."""
@@ -97,7 +93,7 @@ class RunControls:
         elif self.link.attached:
             await self.link.train_or_pause()
         else:
-            await self.link.resume(overrides=self._changed())
+            await self._resume({})
 
     async def step_once(self) -> None:
         """Train the run, or a new one, for a single step."""
@@ -108,7 +104,7 @@ class RunControls:
         if link.run is None:
             await self.start_over(paused=True)
         elif not link.attached:
-            await link.resume(paused=True, overrides=self._changed())
+            await self._resume({}, paused=True)
         await link.step_once()
 
     async def start_over(self, *, paused: bool) -> None:
@@ -196,8 +192,10 @@ class RunControls:
     async def _train_again(self, changes: dict[str, Any]) -> None:
         await self.start_over(paused=False)
 
-    async def _resume(self, changes: dict[str, Any]) -> None:
-        await self.link.resume(overrides=self._changed() | changes)
+    async def _resume(self, changes: dict[str, Any], *, paused: bool = False) -> None:
+        """Resume the run once its process has gone, where it has only just failed."""
+        if await self._let_go():
+            await self.link.resume(paused=paused, overrides=self._changed() | changes)
 
     async def _train_on_weights(self, changes: dict[str, Any]) -> None:
         if self.link.run is not None:

@@ -120,7 +120,7 @@ class RunLink:
             return "behind"
         if self.run is not None:
             ended = "finished" if finished and finished.reason in COMPLETE else "interrupted"
-            return "failed" if self.history.failure else "stopped" if finished and finished.reason == "stopped" else ended
+            return "failed" if self.history.failure or self._ending else "stopped" if finished and finished.reason == "stopped" else ended
         if self._opening:
             return "opening"
         return "exploring" if self._explorer is not None and self._explorer.connected else "empty"
@@ -145,8 +145,12 @@ class RunLink:
 
     @property
     def attached(self) -> bool:
-        """Whether there is a connection to the run's process."""
-        return self._peer is not None and self._peer.connected
+        """Whether there is a connection to the run's process; no longer once the run has failed, since the process is about to end."""
+        return self._peer is not None and self._peer.connected and not self._ending
+
+    @property
+    def _ending(self) -> bool:
+        return self.status is not None and self.status.state == "failed"
 
     @property
     def last_checkpoint(self) -> int | None:
@@ -462,8 +466,7 @@ class RunLink:
 
     async def set(self, field: str, value: Any) -> None:
         """Change a live setting."""
-        if self.state != "failed":  # its process is about to end; a resume takes the form's values
-            await self.command(Set(field=field, value=value))
+        await self.command(Set(field=field, value=value))
 
     def change_limit(self, by: int) -> float:
         """Change the limit on steps per second by one notch; returns the new limit, 0 for none."""
@@ -513,7 +516,7 @@ class RunLink:
 
     async def command(self, command: AnyCommand) -> bool:
         """Send a command and wait for the reply. True when it was obeyed; a refusal is reported as a problem."""
-        if self._peer is None or self._peer.client is None:
+        if self._peer is None or self._peer.client is None or self._ending:
             return False
         try:
             await self._peer.client.command(command)

@@ -11,9 +11,9 @@ from typing import Any
 
 from dlplay.engine.card import Card
 from dlplay.engine.settings import Settings, show, to_dict
+from dlplay.engine.units import size
 from dlplay.runs.family import tree
 from dlplay.runs.labels import NONE, Labels
-from dlplay.runs.listing import size
 from dlplay.runs.summary import Summary
 from dlplay.screen import numbers
 

@@ -17,10 +17,10 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from dlplay.engine.card import Card
+from dlplay.engine.units import size
 from dlplay.runs import changes, directory, labels
 from dlplay.runs.directory import RunDirectory, RunNameError, SpecError
 from dlplay.runs.launch import launch
-from dlplay.runs.listing import size
 from dlplay.runs.lock import Held
 from dlplay.screen.dialogs.dialog import Choice, Dialog, Modal
 from dlplay.screen.keys import KeyHints

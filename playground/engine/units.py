@@ -1,0 +1,11 @@
+"""Amounts in words."""
+
+from __future__ import annotations
+
+
+def size(amount: float) -> str:
+    """Bytes: 1.2 GB, 64 MB; in powers of 1,000, as the tools of disks and devices count."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if amount >= scale:
+            return f"{amount / scale:.{1 if amount < 10 * scale else 0}f} {unit}"
+    return f"{amount:.0f} B"
