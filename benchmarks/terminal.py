@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 import psutil
 import pyte
 
+from dlplay.runs.launcher import FLAG
+
 SIZE = (42, 140)
 """Rows and columns."""
 _KEPT = 1 << 22
@@ -111,7 +113,8 @@ class Terminal:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def close(self) -> None:
-        """Hang up, as a dropped connection does, and wait."""
+        """Hang up, as a dropped connection does, and wait until the screen has ended, and what it was still importing for later runs."""
+        launchers = self._launchers()
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGHUP)
         try:
@@ -119,8 +122,14 @@ class Terminal:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        psutil.wait_procs(launchers, timeout=20)
         os.close(self._master)
         self._thread.join(5)
+
+    def _launchers(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [child for child in psutil.Process(self.process.pid).children() if FLAG in child.cmdline()]
+        return []
 
 
 @contextlib.contextmanager
