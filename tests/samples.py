@@ -29,7 +29,7 @@ CANDIDATES = Bars(
 )  # fmt: skip
 ATTENTION = HeatMap(
     values=Array.of([[1.0, 0.0, 0.0], [0.7, 0.3, 0.0], [0.4, 0.4, 0.2]]), rows=WORDS, columns=WORDS,
-    row_title="query", column_title="key", low=0.0, high=1.0, figure="layer 0 of 0–2, head 0 of 0–3",
+    row_title="query", column_title="key", low=0.0, high=1.0, figure="layer 0 (0–2), head 0 (0–3)",
 )  # fmt: skip
 AROUND = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 RING = np.stack([1.5 * np.cos(AROUND), 1.5 * np.sin(AROUND)], axis=1).astype(np.float32)

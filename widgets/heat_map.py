@@ -13,7 +13,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from dlplay.widgets.drawing.cells import level_rows, resample
+from dlplay.widgets.drawing.cells import colour_key, level_rows, resample
 from dlplay.widgets.drawing.palette import Palette, Scale, to_levels
 from dlplay.widgets.drawing.rows import Row, overlay
 from dlplay.widgets.drawing.surface import Surface
@@ -54,7 +54,7 @@ class HeatMap(Surface):
         self._rows: list[str] = []
         self._columns: list[str] = []
         self._titles = ("", "")
-        self._signed = self._counts = False
+        self._signed = self._counts = self._percent = False
         self._hatched: NDArray[np.bool_] | None = None
         self._range = (0.0, 1.0)
 
@@ -69,13 +69,14 @@ class HeatMap(Surface):
         low: float | None = None,
         high: float | None = None,
         counts: bool = False,
+        percent: bool = False,
         hatched: ArrayLike | None = None,
     ) -> None:
         """Show a matrix (rows, columns).
 
         Colours run from `low` to `high`, by default the smallest and the largest value; `signed` makes that range symmetric about zero.
-        `counts` prints the values in the cells if they fit; cells that are true in `hatched` (rows, columns) are hatched. Raises
-        `ValueError` when `values` is not a matrix, or `hatched` of another shape.
+        `counts` prints the values in the cells if they fit, `percent` shows them as percentages; cells that are true in `hatched` (rows,
+        columns) are hatched. Raises `ValueError` when `values` is not a matrix, or `hatched` of another shape.
         """
         matrix = np.asarray(values, dtype=np.float64)
         if matrix.ndim != 2:
@@ -88,7 +89,7 @@ class HeatMap(Surface):
             self.cursor = self._hover = None
         self.values = matrix
         self._rows, self._columns = [plain(r) for r in rows], [plain(c) for c in columns]
-        self._titles, self._signed, self._counts = (row_title, column_title), signed, counts
+        self._titles, self._signed, self._counts, self._percent = (row_title, column_title), signed, counts, percent
         finite = matrix[np.isfinite(matrix)]
         least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         self._range = (least if low is None else low, most if high is None else high)
@@ -104,7 +105,7 @@ class HeatMap(Surface):
         labels, head = margins(self.values.shape, self._rows, self._columns, width, height)
         text = width_of(self._columns, MAX_LABEL) if head else 0
         if self._counts and self.values.size <= 4096:
-            text = max(text, *(len(figure(float(v))) for v in self.values.flat))
+            text = max(text, *(len(self._figure(float(v))) for v in self.values.flat))
         self._grid = grid = layout(self.values.shape, width, height, labels, head, text)
         scale = palette.signed if self._signed else palette.levels
         matrix = self.values
@@ -167,7 +168,7 @@ class HeatMap(Surface):
             y = (r * grid.tall + (grid.tall - 1) // 2) // 2
             for c in range(columns):
                 value = self.values[r, c]
-                text = figure(float(value), short=True) if np.isfinite(value) and value else ""
+                text = self._figure(float(value)) if np.isfinite(value) and (value or self._percent) else ""
                 if not text or len(text) > grid.wide - palette.shaded:
                     continue
                 style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
@@ -194,17 +195,14 @@ class HeatMap(Surface):
     def _at(self) -> tuple[int, int] | None:
         return self._hover or self.cursor
 
+    def _figure(self, value: float) -> str:
+        return figure(value, self._percent, short=True)
+
     def _status(self, width: int, palette: Palette) -> Row:
         """The text, and behind it the colours where there is room for them."""
         text, strong = self._status_text(width)
-        low, high = (figure(v, short=True) for v in self._range)
-        count = min(16, width - cell_len(text) - len(low) - len(high) - 4)
-        bar: Row = []
-        if count >= 4:
-            scale = palette.signed if self._signed else palette.levels
-            ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
-            muted = palette.style("muted")
-            bar = [Segment(f" {low} ", muted), *level_rows(ramp, scale, palette)[0], Segment(f" {high}", muted)]
+        low, high = map(self._figure, self._range)
+        bar = colour_key(low, high, width - cell_len(text), palette.signed if self._signed else palette.levels, palette)
         room = width - sum(len(s.text) for s in bar)
         return [Segment(fit(text, room), palette.style("text" if strong else "muted")), *bar]
 
@@ -213,7 +211,7 @@ class HeatMap(Surface):
         at = self._at()
         if at is not None:
             row, column = (names[i] if i < len(names) else str(i) for names, i in ((self._rows, at[0]), (self._columns, at[1])))
-            return f"{row} → {column}: {figure(float(self.values[at]), short=True)}", True
+            return f"{row} → {column}: {self._figure(float(self.values[at]))}", True
         titles = [
             f"{arrow} {plain(title)}" for arrow, title in zip(("↑" if _falls(self._rows) else "↓", "→"), self._titles, strict=True) if title
         ]

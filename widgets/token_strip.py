@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 
+from dlplay.widgets.drawing.cells import colour_key
 from dlplay.widgets.drawing.palette import LEVELS, Palette, to_levels
 from dlplay.widgets.drawing.rows import Row, out_of_sight, status_row
 from dlplay.widgets.drawing.surface import Surface
@@ -63,12 +64,21 @@ class TokenStrip(Surface):
         self.selected: int | None = None
         self._values: list[float | None] = []
         self._notes: list[str] = []
+        self._ends = ("0", "100 %")
         self._hover: int | None = None
         self._places: list[tuple[int, int, int]] = []  # line, column, width of each word
         self._first = 0
 
-    def show(self, words: Sequence[str], values: Sequence[float | None], notes: Sequence[str] = (), selected: int | None = None) -> None:
-        """Show words; one with the value None is muted and not shaded."""
+    def show(
+        self,
+        words: Sequence[str],
+        values: Sequence[float | None],
+        notes: Sequence[str] = (),
+        selected: int | None = None,
+        ends: tuple[str, str] = ("0", "100 %"),
+    ) -> None:
+        """Show words; one with the value None is muted and not shaded. `ends` say what 0 and 1 stand for."""
+        self._ends = ends
         self.words, self._values, self._notes, self.selected = [plain(w) for w in words], list(values), [plain(n) for n in notes], selected
         self.cursor = min(self.cursor, max(0, len(self.words) - 1))
         self._hover = None
@@ -110,8 +120,14 @@ class TokenStrip(Surface):
         if height < 2:
             return rows
         rows += [[] for _ in range(height - 1 - len(rows))]
-        hidden = lines - self._first - room
-        return [*rows, status_row(self._note(), width, palette, out_of_sight(self._first, hidden, "line"), strong=True)]
+        note, unseen = self._note(), out_of_sight(self._first, lines - self._first - room, "line")
+        key = self._shades(width - cell_len(note), palette) if not unseen else []
+        return [*rows, status_row(note, width - sum(cell_len(part.text) for part in key), palette, unseen, strong=True) + key]
+
+    def _shades(self, room: int, palette: Palette) -> Row:
+        """What the shades stand for, where there are several."""
+        shaded = len({value for value in self._values if value is not None}) > 1
+        return colour_key(*self._ends, room, palette.levels, palette) if shaded and not palette.shaded else []
 
     def _shown(self, index: int, palette: Palette) -> str:
         word = self.words[index] or "∅"

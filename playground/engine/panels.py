@@ -73,6 +73,8 @@ class HeatMap(Panel, frozen=True, kw_only=True):
     high: float | None = None
     counts: bool = False
     """Print the values in the cells where they fit (a confusion matrix)."""
+    percent: bool = False
+    """Values from 0 to 1, shown as percentages."""
     hatched: Array | None = None  # (rows, columns) u1
     """1 for the cells that are hatched, such as those that a value is only extrapolated to."""
 
@@ -124,6 +126,8 @@ class Tokens(Panel, frozen=True, kw_only=True):
 
     words: list[str]
     values: list[float | None]
+    ends: tuple[str, str] = ("0", "100 %")
+    """What the values 0 and 1 stand for."""
     notes: list[str] = []
     """What is shown for each word while the cursor is on it."""
     text: str = ""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dlplay.engine.panels import Array, HeatMap
+from dlplay.engine.units import numbered
 
 
 def attention_map(
@@ -29,6 +30,7 @@ def attention_map(
         column_title=titles[1],
         low=0.0,
         high=1.0,
+        percent=True,
         figure=figure,
         caption=caption,
     )
@@ -36,7 +38,7 @@ def attention_map(
 
 def which(layer: int, layers: int, head: int, heads: int) -> str:
     """Which head that is, and which there are."""
-    return f"layer {layer} of 0–{layers - 1}, head {head} of 0–{heads - 1}"
+    return f"{numbered('layer', layer, layers)}, {numbered('head', head, heads)}"
 
 
 # --- scores ---------------------------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def _plain(panel: Panel) -> dict[str, Any]:
             left_out = {"labels", "values", "high", "percent", "log", "appends", "sets"}
         case Tokens():
             plain["rows"] = [{"word": word, "value": value} for word, value in zip(panel.words, panel.values, strict=True)]
-            left_out = {"words", "values", "notes", "masked", "filled"}
+            left_out = {"words", "values", "ends", "notes", "masked", "filled"}
         case Layers():
             plain["layers"] = [_layer(layer) for layer in panel.layers]
             left_out = set()
@@ -60,6 +60,10 @@ def _in_words(layer: Layer) -> str:
         return " ".join(layer.labels)
     figures = [f"{100 * value:.1f} %" if layer.percent else f"{value:.3g}" for value in layer.values]
     return ", ".join(f"{label} {figure}".strip() for label, figure in zip(layer.labels, figures, strict=True))
+
+
+def _cell(panel: HeatMap, value: float) -> str:
+    return f"{100 * value:.3g} %" if panel.percent else f"{value:.3g}" if panel.counts else f"{value:.2f}"
 
 
 def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: int = 0) -> None:
@@ -105,7 +109,7 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
             for column in panel.columns:
                 table.add_column(printable(column), justify="right")
             for label, values in zip(panel.rows, panel.values.numpy(), strict=True):
-                table.add_row(printable(label), *(f"{value:.3g}" if panel.counts else f"{value:.2f}" for value in values))
+                table.add_row(printable(label), *(_cell(panel, float(value)) for value in values))
         case Layers():
             table.add_column("after")
             table.add_column("")

@@ -105,7 +105,7 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
         point = prepared.nearest(chart.cursor) if chart.cursor is not None else newest
         value = figure(None if point is None else point[1], chart.percent, chart.unit)
         if detail > 3 and point is not None and chart.smoothing > 0 and curve.smoothed and not dots:
-            value += f" ~{figure(point[2], chart.percent)}"
+            value += f" (smoothed {figure(point[2], chart.percent)})"
         row.append(Segment(value, palette.style("text")))
         if (
             detail > 2

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -50,6 +51,16 @@ def _exact_mean(image: NDArray[np.generic], axis: int, size: int) -> NDArray[np.
     before = values[first] * share
     sums = np.add.reduceat(values, first[:-1], axis=0) - before[:-1] + before[1:]
     return np.moveaxis(np.asarray(sums * (size / have), dtype=np.float64), 0, axis)
+
+
+def colour_key(low: str, high: str, room: int, scale: Scale, palette: Palette) -> Row:
+    """The colours of a scale between the values that its ends stand for, in `room` cells at most; nothing where that is too little."""
+    count = min(16, room - cell_len(low) - cell_len(high) - 4)
+    if count < 4:
+        return []
+    ramp = np.rint(np.linspace(0, len(scale.colours) - 2, count)).astype(np.intp)[None, :].repeat(2, axis=0)
+    muted = palette.style("muted")
+    return [Segment(f" {low} ", muted), *level_rows(ramp, scale, palette)[0], Segment(f" {high}", muted)]
 
 
 def level_rows(levels: NDArray[np.intp], scale: Scale, palette: Palette) -> list[Row]:

@@ -29,6 +29,7 @@ from dlplay.data.tokens import Tokenizer
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layers, Lines, Table, Tokens
 from dlplay.engine.settings import Options
+from dlplay.engine.units import numbered
 from dlplay.parts import forward, head_table, heads, norms, patching, prompts
 from dlplay.parts.head_table import Costs
 from dlplay.parts.held_out import probe_shape
@@ -327,7 +328,7 @@ class BERTPanels:
             rows=lines,
             right=[3, 4],
             figure=f"{correct} of {len(lines)} correct",
-            caption=f"row {number:,} of 0–{len(rows.idx) - 1:,}; the masks are always the same",
+            caption=f"{numbered('row', number, len(rows.idx))}; the masks are always the same",
         )
 
     def classes(self, options: Sentence) -> Bars:

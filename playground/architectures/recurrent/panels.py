@@ -16,6 +16,7 @@ from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast,
 from dlplay.engine import hooks
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Lines, Tokens
 from dlplay.engine.settings import Options
+from dlplay.engine.units import numbered
 from dlplay.parts import forward, norms
 from dlplay.parts.measurements import device_and_threads, fastest, remember
 from dlplay.parts.prompt_options import Neighbours, Prompt
@@ -96,7 +97,7 @@ class RecurrentPanels(ABC):
             signed=name in SIGNED and not (name == "hidden" and self.model.cell == "rnn-relu"),
             low=None if name in ("cell", "hidden") else 0.0,
             high=None if name in ("cell", "hidden") else 1.0,
-            figure=f"{name}, layer {layer} of 0–{self.model.layers - 1}",
+            figure=f"{name}, {numbered('layer', layer, self.model.layers)}",
             caption=" · ".join([f"most varied: {', '.join(map(str, most))}", *cut, *notes]),
         )
 
@@ -105,12 +106,14 @@ class RecurrentPanels(ABC):
         inputs, values, name, notes = self._activations(options)
         layer, number = self._unit(options)
         own = values[:, number]
-        scaled = (own / max(1.0, float(own.abs().max())) + 1) / 2 if name in SIGNED else own
+        largest = max(1.0, float(own.abs().max()))
+        scaled = (own / largest + 1) / 2 if name in SIGNED else own
         return Tokens(
             words=inputs.labels,
             values=scaled.tolist(),
+            ends=(f"{-largest:.3g}" if name in SIGNED else "0", f"{largest if name in SIGNED else 1.0:.3g}"),
             notes=[f"{label}: {value:.3f} after it" for label, value in zip(inputs.labels, own.tolist(), strict=True)],
-            figure=f"unit {number} of 0–{self.model.width - 1}, {name}",
+            figure=f"{numbered('unit', number, self.model.width)}, {name}",
             caption=" · ".join([f"layer {layer}, {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
         )
 

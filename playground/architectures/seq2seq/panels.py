@@ -33,9 +33,10 @@ from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
+from dlplay.engine.units import numbered
 from dlplay.parts import forward, head_table, norms, patching, prompts
 from dlplay.parts.head_table import Costs
-from dlplay.parts.heads import attention_map
+from dlplay.parts.heads import attention_map, which
 from dlplay.parts.held_out import WINDOWS
 from dlplay.parts.patching import Axis
 
@@ -134,13 +135,13 @@ class Seq2SeqPanels:
         layer = last if options.aligned_layer < 0 else min(options.aligned_layer, last)
         heads = attention_maps(model, output)["cross"][layer][0]  # (H, T, S)
         head = None if options.aligned_head < 0 else min(options.aligned_head, len(heads) - 1)
-        shown = f"mean of {len(heads)} heads" if head is None else f"head {head} of 0–{len(heads) - 1}"
+        shown = f"mean of {len(heads)} heads" if head is None else numbered("head", head, len(heads))
         return _map(
             heads.mean(dim=0) if head is None else heads[head],
             rows=labels_of(self.problem, output.ids),
             columns=output.source_labels,
             titles=("output", "source"),
-            figure=f"layer {layer} of 0–{last}, {shown}",
+            figure=f"{numbered('layer', layer, last + 1)}, {shown}",
             caption=output.caption(),
         )
 
@@ -160,7 +161,7 @@ class Seq2SeqPanels:
             rows=rows,
             columns=columns,
             titles=("query", "key"),
-            figure=f"{options.attention} layer {layer} of 0–{last}, head {head} of 0–{heads - 1}",
+            figure=f"{options.attention} {which(layer, last + 1, head, heads)}",
             caption=output.caption(),
         )
 
@@ -264,6 +265,7 @@ class Seq2SeqPanels:
             low=0.0,
             high=1.0,
             counts=True,
+            percent=True,
             figure=f"{100 * intact:.0f} % with all",
             caption=f"exact match on {count} held-out pairs · lowest without {worst[1]} head {worst[2]}: {100 * worst[0]:.0f} %",
         )

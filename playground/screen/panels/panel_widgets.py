@@ -45,7 +45,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
             fill_bars(widget, panel)
         case panels.Tokens():
             assert isinstance(widget, widgets.TokenStrip)
-            widget.show(panel.words, panel.values, notes=panel.notes, selected=panel.place)
+            widget.show(panel.words, panel.values, notes=panel.notes, selected=panel.place, ends=panel.ends)
         case panels.Scatter():
             _fill_scatter(widget, panel)
         case panels.Lines():
@@ -114,6 +114,7 @@ def _fill_heat_map(widget: Widget, panel: panels.HeatMap) -> None:
         low=panel.low,
         high=panel.high,
         counts=panel.counts,
+        percent=panel.percent,
         hatched=panel.hatched.numpy() if panel.hatched is not None else None,
     )
 

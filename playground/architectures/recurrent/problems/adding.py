@@ -135,7 +135,8 @@ class AddingPanels(RecurrentPanels):
     def prompt_tokens(self, options: PromptToken) -> Tokens:
         """The numbers; the marked ones stand out."""
         inputs = self._inputs(options)
-        return Tokens(words=inputs.labels, values=inputs.values[0, :, 1].tolist(), caption=" · ".join(inputs.notes))
+        marked = inputs.values[0, :, 1].tolist()
+        return Tokens(words=inputs.labels, values=marked, ends=("ignored", "added"), caption=" · ".join(inputs.notes))
 
     def forecast(self, options: Forecast) -> Lines:
         """Predicted and true sums of a hundred held-out sequences, ordered by the true sum."""
