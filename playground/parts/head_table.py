@@ -175,7 +175,7 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
         figure=f"{order[0]} {costs.heads[order[0]]:+.3g}",
         caption=" · ".join(
             [
-                f"mean-ablated: change in {costs.measure}, {costs.without:.4g} on {costs.examples} held-out examples",
+                f"change in {costs.measure}, {costs.without:.4g} on {costs.examples} held-out examples",
                 f"all heads mean-ablated {costs.together:+.3g}",
                 *(["≈: to first order, from one backward pass; the model is too large to ablate each head"] if costs.estimated else []),
                 *([caption] if caption else []),

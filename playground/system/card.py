@@ -13,10 +13,10 @@ PANELS = (
     PanelCard(
         "system",
         "System",
-        "What the machine does while it trains, over the same steps as the losses; gauge chooses what.",
-        "A sample a second, thinned to 2,048 in a long run. A card's utilisation is the share of the time in which a kernel ran, its "
-        "memory that of all processes; what the driver does not tell is missing. The processors' utilisation is that of the whole "
-        "machine, by all programs. Cards need the extra nvidia, and are read for runs that train on one.",
+        "What the machine does while it trains, over the steps of the losses.",
+        "The option gauge chooses what is drawn. A sample a second, thinned to 2,048 in a long run. A card's utilisation is the share of "
+        "the time in which a kernel ran, its memory that of all processes; what the driver does not tell is missing. The processors' "
+        "utilisation is that of the whole machine, by all programs. Cards need the extra nvidia, and are read for runs that train on one.",
         System,
         source=SOURCE,
     ),

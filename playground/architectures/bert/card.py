@@ -115,7 +115,7 @@ card = Card(
         PanelCard(
             "classes",
             "Class",
-            "The class of the sentence, with probabilities, after fine-tuning on labelled texts.",
+            "The class of the sentence after fine-tuning.",
             "The hidden state of [CLS] goes through the pooler (a dense layer with tanh) and a linear classifier. Fine-tuning (--from "
             "bert-reference --data FILE.tsv --preset classify) trains them together with the whole encoder.",
             Sentence,
@@ -124,7 +124,7 @@ card = Card(
         PanelCard(
             "follows",
             "Next sentence",
-            "Whether the other sentence follows the first, for a model trained with --next-sentence.",
+            "Does the other sentence follow the first?",
             "Both are read in one row, as two segments. In training, half of the pairs follow each other; in the others the second segment "
             "is a random one.",
             Contexts,

@@ -126,7 +126,7 @@ card = Card(
         PanelCard(
             "evaluation_speed",
             "Speed against context",
-            "Tokens per second with a memory, with a key-value cache, and with every window recomputed.",
+            "Tokens per second with a memory, a key-value cache, or recomputed windows.",
             "Measured on this device with this model when the option measurement is set to another number (about four seconds, for which "
             "training waits). Every prediction sees at least that many tokens. The paper compares the first with the last and reports up "
             "to 1,800 times the speed, for 3,800 tokens of context on a GPU. A decoder with relative positions that caches keys and values "
