@@ -100,7 +100,7 @@ def test_two_runs_are_told_apart_in_plain_text(runs_dir: Path, typed: Compare) -
     assert "channels" not in rows, "only what differs"
     assert rows["b"] == ["90.0", "%", "100", "+10.00", "points", "90.0", "%", "100"]
     assert "baselines: SVC 75.0 %" in text
-    assert "test_accuracy (higher is better)" in text
+    assert "test accuracy (higher is better)" in text
     assert "takes more seeds" in text
     for mark in "●▲":
         assert sum(mark in line for line in text.splitlines()) > 6, "each curve has its own marker in every chart"
@@ -168,7 +168,7 @@ def test_a_group_is_one_source_with_quartiles_and_a_verdict(runs_dir: Path, type
     words = " ".join(text.split())
     assert "8 runs of ConvNet" in words
     assert "fast is better than slow by" in words
-    assert "with a probability of 1.00. That is sure: p = 0.00016." in words
+    assert "with a probability of 1.00. The difference is significant: p = 0.00016." in words
     assert "permutation test" in words
     assert "seed" not in json.loads(typed("slow", "fast", "--json"))["settings"], "of which both have the same eight"
     found = json.loads(typed("slow", "fast", "--json"))
@@ -212,7 +212,7 @@ def test_where_interval_and_test_disagree_it_is_said_that_it_takes_both(runs_dir
             make(runs_dir, f"{group}-{seed}", group=group, seed=seed, finals=[{"test_accuracy": 0.1}, {"test_accuracy": value}])
     words = " ".join(typed("one", "two").split())
     assert "two has a better mean than one, by 8.00 points" in words
-    assert "the interval leaves out 0, but p = 0.1 by the permutation test, and it takes both to be sure; about" in words
+    assert "the interval leaves out 0, but p = 0.1 by the permutation test, and a significant difference takes both; about" in words
     assert "two is better" not in words
 
 
@@ -241,7 +241,7 @@ def test_which_values_are_better_is_not_guessed(runs_dir: Path, typed: Compare, 
     for name, value in (("a", 1.0), ("b", 2.0)):
         (tmp_path / f"{name}.csv").write_text(f"step,my_score\n0,0\n10,{value}\n")
     words = " ".join(typed("--from", str(tmp_path / "a.csv"), "--from", str(tmp_path / "b.csv")).split())
-    assert "my_score (which values are better is not known)" in words
+    assert "my score (which values are better is not known)" in words
     card = architectures.card("autoencoder")
     assert card.direction("test_mse") == "lower"
     assert card.direction("code_accuracy") == "higher"
@@ -383,7 +383,7 @@ def test_a_run_may_train_or_vanish_meanwhile(runs_dir: Path, typed: Compare, mon
     writer.start()
     try:
         for _ in range(5):
-            assert "test_accuracy" in typed("a", "b")
+            assert "test accuracy" in typed("a", "b")
     finally:
         done.set()
         writer.join()
@@ -394,7 +394,7 @@ def test_an_architecture_that_is_not_here_compares_all_the_same(runs_dir: Path, 
         run = make(runs_dir, name)
         spec = json.loads((run.path / "run.json").read_text())
         (run.path / "run.json").write_text(json.dumps({**spec, "architecture": "somebody-elses"}))
-    assert "test_accuracy (higher is better)" in typed("a", "b")
+    assert "test accuracy (higher is better)" in typed("a", "b")
 
 
 # --- files of others ----------------------------------------------------------------------------------------------------------------------

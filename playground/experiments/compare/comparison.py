@@ -29,6 +29,11 @@ class Metric:
     percent: bool = False
     log: bool = False
 
+    @property
+    def words(self) -> str:
+        """Its name for a person: test accuracy."""
+        return self.name.replace("_", " ")
+
 
 @dataclasses.dataclass(frozen=True)
 class Reached:

@@ -77,16 +77,22 @@ def _curves(comparison: Comparison, axis: Axis, width: int, colours: Palette, be
     own = (width + GAP) // beside - GAP
     blocks: list[list[Row]] = []
     for metric in comparison.metrics:
-        drawn = f", smoothed {SMOOTHING:g}" if metric.kind == "training" else ""
+        drawn = [f"smoothed {SMOOTHING:g}"] if metric.kind == "training" else []
         if any(source.group for source in comparison.having(metric)):
-            drawn += "; of groups the median, quartiles and range"
-        title = _title((f"{metric.title}: " if metric.title else "") + metric.name + drawn, colours)
+            drawn.append("median, quartiles, range")
+        title = _title(_in_words(metric) + (f" ({'; '.join(drawn)})" if drawn else ""), colours)
         blocks.append([title, *chart(comparison, metric, axis, own, colours)])
     for start in range(0, len(blocks), beside):
         for parts in itertools.zip_longest(*blocks[start : start + beside], fillvalue=[]):
             strips = [Strip(part).adjust_cell_length(own + GAP, colours.blank) for part in parts[:-1]]
             yield [segment for strip in (*strips, Strip(parts[-1]).crop(0, own)) for segment in strip]
         yield []
+
+
+def _in_words(metric: Metric) -> str:
+    """Its name, behind the title of its chart where that says more."""
+    name = metric.words
+    return f"{metric.title}: {name}" if metric.title and metric.title.split()[-1].lower() not in name else name[:1].upper() + name[1:]
 
 
 def _tables(comparison: Comparison, width: int, colours: Palette) -> Iterator[Row]:
@@ -112,11 +118,11 @@ def verdicts(comparison: Comparison, metric: Metric) -> list[str]:
     first = next((item.source for item in counts.values() if item.runs), "")
     lines = []
     for name, found in comparison.differences(metric).items():
-        lines.append(f"{metric.name}: {_verdict(metric, counts[first], counts[name], found)}")
+        lines.append(f"{metric.words}: {_verdict(metric, counts[first], counts[name], found)}")
     for item in counts.values():
         if item.not_finite:
             lines.append(
-                f"{metric.name}: {item.not_finite} of {item.runs + item.not_finite} of {item.source} ended without a number, left out"
+                f"{metric.words}: {item.not_finite} of {item.runs + item.not_finite} of {item.source} ended without a number, left out"
             )
     return lines
 
@@ -142,7 +148,7 @@ def _verdict(metric: Metric, first: Reached, second: Reached, found: Difference)
         f"a run of it is {word} with a probability of {probability:.2f}. "
     )
     if found.sure:
-        return text + f"That is sure: p = {found.p:.2g}."
+        return text + f"The difference is significant: p = {found.p:.2g}."
     return text + f"That may be chance: {_doubt(found)}; {_more(first, second, found)}."
 
 
@@ -150,8 +156,8 @@ def _doubt(found: Difference) -> str:
     """Why it is not sure, where an interval and a test were made and may disagree."""
     p = f"p = {found.p:.2g} by the permutation test"
     if found.clear:
-        return f"the interval leaves out 0, but {p}, and it takes both to be sure"
-    return f"{p}, but the interval holds 0, and it takes both to be sure" if found.significant else f"the interval holds 0, and {p}"
+        return f"the interval leaves out 0, but {p}, and a significant difference takes both"
+    return f"{p}, but the interval holds 0, and a significant difference takes both" if found.significant else f"the interval holds 0, and {p}"
 
 
 def _more(first: Reached, second: Reached, found: Difference) -> str:
@@ -200,7 +206,7 @@ def _reached(comparison: Comparison, metric: Metric, width: int, colours: Palett
     found = comparison.reached(metric)
     known = f"{metric.direction} is better" if metric.direction else "which values are better is not known"
     means = comparison.has_groups
-    yield _title(f"{metric.name} ({known})", colours)
+    yield _title(f"{metric.words} ({known})", colours)
     table = [["", "mean of last" if means else "last", "at step", "against the first", "best", "at step"]]
     for item in found:
         gap = item.final - found[0].final
