@@ -154,10 +154,10 @@ def _verdict(metric: Metric, first: Reached, second: Reached, found: Difference)
 
 def _doubt(found: Difference) -> str:
     """Why it is not sure, where an interval and a test were made and may disagree."""
-    p = f"p = {found.p:.2g} by the permutation test"
+    p, both = f"p = {found.p:.2g} by the permutation test", "a significant difference takes both"
     if found.clear:
-        return f"the interval leaves out 0, but {p}, and a significant difference takes both"
-    return f"{p}, but the interval holds 0, and a significant difference takes both" if found.significant else f"the interval holds 0, and {p}"
+        return f"the interval leaves out 0, but {p}, and {both}"
+    return f"{p}, but the interval holds 0, and {both}" if found.significant else f"the interval holds 0, and {p}"
 
 
 def _more(first: Reached, second: Reached, found: Difference) -> str:
