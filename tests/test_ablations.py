@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dlplay import architectures
 from dlplay.engine.device import prepare
+from dlplay.engine.interventions import parse
 from dlplay.engine.panel_server import panel_of
-from dlplay.engine.panels import Bars, HeatMap
-from dlplay.engine.settings import make
-from dlplay.engine.task import Task
+from dlplay.engine.panels import Bars, HeatMap, Table
+from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import Task, looking
 from dlplay.microscope import panels
 from tests.conftest import Small
 
@@ -62,3 +64,24 @@ def test_heads_that_were_not_ablated_are_left_empty(small: Small, monkeypatch: p
     shown = ask("gpt", task)
     assert shown.caption.endswith(" · the first 3 of 4")
     assert np.isnan(shown.values.numpy()).tolist() == [[False, False], [False, True]]
+
+
+def test_the_effect_on_one_class_is_that_of_its_examples_alone(small: Small) -> None:
+    """By hand, with SciPy's interval of the mean of the paired differences."""
+    task = build("convnet", small("convnet"))
+    card, do = architectures.card("convnet"), "blocks.0.convolution[1]=0"
+    with looking(task):
+        without = task.measure()
+        with task.touched(parse(do)):
+            after = task.measure()
+    of_class = [at for at, name in enumerate(without.groups) if name == "7"]
+    differences = (after.values - without.values)[of_class].double()
+    shown = panel_of(task, card.panel("effect"), {"do": do, "group": "7"})
+    assert isinstance(shown, Table)
+    assert shown.rows[0][1] == f"{float(without.values[of_class].mean()):.4g}"
+    assert shown.rows[1][1:3] == [f"{float(after.values[of_class].mean()):.4g}", f"{float(differences.mean()):+.3g}"]
+    low, high = stats.t.interval(0.95, len(differences) - 1, float(differences.mean()), stats.sem(differences))
+    assert shown.rows[1][3] == f"{low:+.3g} to {high:+.3g}"
+    assert shown.caption.endswith(f" · {len(of_class)} held-out examples of 7")
+    with pytest.raises(SettingsError, match="'17' is no class of the held-out examples; their classes are 0, 1, 2"):
+        panel_of(task, card.panel("effect"), {"do": do, "group": "17"})

@@ -10,6 +10,7 @@ from dlplay.engine.interventions import parse
 from dlplay.engine.settings import Options, frozen
 
 Address = Annotated[str, Meta(max_length=200)]
+Group = Annotated[str, Meta(max_length=200)]
 
 
 @frozen
@@ -18,6 +19,9 @@ class Effect(Options):
 
     do: Annotated[str, Meta(max_length=2000)] = ""
     """Interventions parted by ;, such as blocks.1.head.3=mean, blocks.0.feed_forward[17]*2 or tokens["the"]=0."""
+
+    group: Group = ""
+    """Measure held-out examples of this class alone: what does it do to a 7? Empty: all."""
 
     def check(self) -> None:
         """Raises `SettingsError`."""
@@ -31,7 +35,7 @@ class Ablations(Options):
     module: Address = ""
     """A module by its address, as the panel anatomy lists them; empty: the first layer, or for ablations every attention head."""
 
-    group: Annotated[str, Meta(max_length=200)] = ""
+    group: Group = ""
     """Measure held-out examples of this class alone: what does a 7 hang on? Empty: all."""
 
     by: Literal["mean", "zero"] = "mean"

@@ -46,13 +46,15 @@ class Microscope:
         """The held-out measure without and with each intervention, and with all of them."""
         interventions = parse(options.do)
         without = self.task.measure()
-        rows = [["none", f"{_mean(without):.4g}", "", ""]]
+        chosen = _of_group(without, options.group)
+        rows = [["none", f"{_mean(without, chosen):.4g}", "", ""]]
         for each in progress.each(interventions, "intervention"):
-            rows.append([str(each), *_compared(without, self._with(each))])
+            rows.append([str(each), *_compared(without, self._with(each), chosen)])
         if len(interventions) > 1:
-            rows.append(["all of them", *_compared(without, self._with(*interventions))])
-        count = len(without.values)
-        examples = f"{count} held-out examples" if count > 1 else "all held-out data as one number, so there is no interval"
+            rows.append(["all of them", *_compared(without, self._with(*interventions), chosen)])
+        examples = f"{len(chosen)} held-out examples" + (f" of {options.group}" if options.group else "")
+        if len(without.values) == 1:
+            examples = "all held-out data as one number, so there is no interval"
         columns = ["intervention", "held-out", "difference", "95 % interval"]
         return Table(columns=columns, rows=rows, right=[1, 2, 3], figure=rows[-1][2], caption=f"{without.name} · {examples}")
 
@@ -153,17 +155,17 @@ def _of_group(probe: Probe, group: str) -> list[int]:
     return found
 
 
-def _compared(without: Probe, with_it: Probe | None) -> list[str]:
+def _compared(without: Probe, with_it: Probe | None, chosen: list[int]) -> list[str]:
     if with_it is None:
         return ["", "", "not in these examples"]
-    differences = (with_it.values - without.values).cpu().double()
+    differences = (with_it.values - without.values)[chosen].cpu().double()
     found = interval(differences)
     words = "" if found is None else f"{found[0]:+.3g} to {found[1]:+.3g}"
-    return [f"{_mean(with_it):.4g}", f"{float(differences.mean()):+.3g}", words]
+    return [f"{_mean(with_it, chosen):.4g}", f"{float(differences.mean()):+.3g}", words]
 
 
-def _mean(probe: Probe) -> float:
-    return float(probe.values.mean())
+def _mean(probe: Probe, chosen: list[int]) -> float:
+    return float(probe.values[chosen].mean())
 
 
 def _cut(shown: int, of: int) -> str:
