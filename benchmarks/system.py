@@ -43,7 +43,7 @@ def _recording(effort: Effort) -> Line:
     """Processor time of a sample, of which there is one a second."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Counts(step=1, examples=1, tokens=1, times={"training": 1.0}, parts={}, timed=0)
-        recording = Recording(Path(folder), lambda: counts, Gauges(torch.device("cpu")).read, lambda: False)
+        recording = Recording(Path(folder), counts.step, lambda: counts, Gauges(torch.device("cpu")).read, lambda: False)
         taken = []
         for _ in range(effort.steps(400)):
             recording._began -= 1.0  # a second has passed

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from dlplay import architectures
+from dlplay.engine import device as devices
+from dlplay.engine.errors import DataError
 from dlplay.engine.settings import SettingsError, make
 from dlplay.runs import find_batch
 from dlplay.runs.find_batch import search
@@ -29,7 +31,7 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(holds: int, seconds: float = 1e-6) -> list[int]:
         tried: list[int] = []
 
-        def steps(card: Any, chosen: Any) -> float:
+        def steps(card: Any, chosen: Any, assets: Any) -> float:
             tried.append(chosen.batch)
             if chosen.batch > holds:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -60,7 +62,7 @@ def test_where_nothing_fits_it_says_so(card_of: Any) -> None:
 
 
 def test_another_error_is_no_shortage(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(card: Any, chosen: Any) -> float:
+    def broken(card: Any, chosen: Any, assets: Any) -> float:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(find_batch, "_steps", broken)
@@ -111,3 +113,49 @@ def test_on_the_command_line_batches_are_tried_for_real(dlplay: Dlplay, tmp_path
     assert (refused.status, "--find-batch needs --headless" in refused.err) == (2, True)
     refused = dlplay("convnet", "--headless", "--find-batch", "--name", "x")
     assert (refused.status, "leave out --name" in refused.err) == (2, True)
+
+
+def test_on_a_cpu_two_small_batches_come_first(card_of: Any) -> None:
+    """They tell what a large one would take: a batch that does not fit would take the machine down with it."""
+    tried = card_of(10**9)
+    search(CARD, settings(batch=64))
+    assert tried[:3] == [8, 16, 64]
+
+
+def test_only_a_batch_that_is_refused_does_not_fit(card_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, refused = card_of(10**9), {}
+
+    def steps(card: Any, chosen: Any, assets: Any) -> float:
+        if chosen.batch >= refused.get("from", 10**9):
+            raise refused["with"]
+        tried.append(chosen.batch)
+        return 1e-6 * chosen.batch
+
+    monkeypatch.setattr(find_batch, "_steps", steps)
+    refused |= {"from": 0, "with": SettingsError("--lora: name a model with --from", "lora")}
+    with pytest.raises(SettingsError, match="name a model"):
+        search(CARD, settings())
+    refused |= {"from": 0, "with": DataError("the text is too short")}
+    with pytest.raises(DataError, match="too short"):
+        search(CARD, settings())
+    refused |= {"from": 40}
+    found = search(CARD, settings())
+    assert max(each.batch for each in found if each.fits) in range(32, 40)
+    assert {each.why for each in found if not each.fits} == {"the text is too short"}
+
+
+def test_what_control_groups_leave_counts_in_either_version(tmp_path: Path) -> None:
+    own, root = tmp_path / "cgroup", tmp_path / "root"
+    (root / "slurm/job").mkdir(parents=True)
+    (root / "memory/slurm").mkdir(parents=True)
+    (root / "slurm/memory.max").write_text("8000\n")
+    (root / "slurm/memory.current").write_text("3000\n")
+    (root / "slurm/job/memory.max").write_text("max\n")
+    (root / "slurm/job/memory.current").write_text("1000\n")
+    own.write_text("0::/slurm/job\n")
+    assert list(devices._left_in_groups(own, root)) == [5000], "of the group around it"
+    (root / "memory/slurm/memory.limit_in_bytes").write_text("700\n")
+    (root / "memory/slurm/memory.usage_in_bytes").write_text("100\n")
+    own.write_text("5:cpu,cpuacct:/slurm\n4:memory:/slurm\nnothing\n")
+    assert list(devices._left_in_groups(own, root)) == [600]
+    assert list(devices._left_in_groups(tmp_path / "none", root)) == []

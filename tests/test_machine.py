@@ -101,7 +101,7 @@ def second(recording: Recording, progress: Progress, steps: int = 10) -> None:
 def test_the_file_stays_bounded_and_a_resumed_run_goes_on_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "thinned", lambda samples: thinned(samples, 8))
     progress = Progress()
-    recording = Recording(tmp_path, progress.counts, lambda: QUIET, lambda: progress.idle)
+    recording = Recording(tmp_path, progress.step, progress.counts, lambda: QUIET, lambda: progress.idle)
     for number in range(1, 41):
         second(recording, progress)
         found = read(tmp_path)
@@ -115,7 +115,7 @@ def test_the_file_stays_bounded_and_a_resumed_run_goes_on_with_it(tmp_path: Path
     assert list(tmp_path.iterdir()) == [tmp_path / FILE]
 
     resumed = Progress(step=200)
-    recording = Recording(tmp_path, resumed.counts, lambda: QUIET, lambda: False)
+    recording = Recording(tmp_path, resumed.step, resumed.counts, lambda: QUIET, lambda: False)
     assert recording.samples[-1].step <= 200, "what came after the checkpoint does not count"
     before = len(recording.samples)
     second(recording, resumed)
@@ -127,7 +127,7 @@ def test_the_file_stays_bounded_and_a_resumed_run_goes_on_with_it(tmp_path: Path
 @pytest.mark.usefixtures("by_hand")
 def test_nothing_is_recorded_while_a_run_is_paused(tmp_path: Path) -> None:
     progress = Progress()
-    recording = Recording(tmp_path, progress.counts, lambda: QUIET, lambda: progress.idle)
+    recording = Recording(tmp_path, progress.step, progress.counts, lambda: QUIET, lambda: progress.idle)
     second(recording, progress)
     progress.idle = True
     for _ in range(5):
@@ -143,7 +143,7 @@ def test_where_the_disk_refuses_a_line_training_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     progress = Progress()
-    recording = Recording(folder, progress.counts, lambda: QUIET, lambda: False)
+    recording = Recording(folder, progress.step, progress.counts, lambda: QUIET, lambda: False)
     (folder / FILE).unlink()
     folder.rmdir()
     second(recording, progress)
@@ -156,10 +156,31 @@ def test_a_fault_in_a_room_s_own_card_ends_the_recording_and_not_the_run(tmp_pat
     monkeypatch.setattr(machine, "SECONDS", 0.001)
     progress, counted = Progress(), iter(range(3))
     counts = lambda: (next(counted), progress.counts())[1]  # noqa: E731
-    recording = Recording(tmp_path, counts, lambda: QUIET, lambda: False)
+    recording = Recording(tmp_path, 0, counts, lambda: QUIET, lambda: False)
     recording._thread.join(60)
     assert not recording._thread.is_alive()
     recording.close()
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_fault_at_the_first_look_is_told_once_and_nothing_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def counts() -> machine.Counts:
+        raise KeyError("blocksize")
+
+    recording = Recording(tmp_path, 0, counts, lambda: QUIET, lambda: False)
+    recording.close()
+    assert list(recording.samples) == []
+    assert capsys.readouterr().err.count("dlplay: what the machine does is recorded no longer: KeyError: 'blocksize'") == 1
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_folder_that_is_no_longer_the_run_s_is_not_written_to(tmp_path: Path) -> None:
+    progress, places = Progress(), iter([True, True, *[False] * 99])
+    recording = Recording(tmp_path, 0, progress.counts, lambda: QUIET, lambda: False, lambda: next(places))
+    for _ in range(20):
+        second(recording, progress)
+    recording.close()
+    assert [sample.step for sample in read(tmp_path)] == [10]
 
 
 BAD = [

@@ -84,11 +84,11 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if given.get("find_batch"):
         from dlplay.experiments import largest_batch
 
-        if unused := [name for name in ("from", "name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
+        if unused := [name for name in ("name", "paused", "profile", "panel", "at", "svg", "seeds", *questions) if given.get(name)]:
             raise SettingsError(f"--find-batch keeps nothing and asks nothing; leave out --{unused[0].replace('_', '-')}")
         if settings.compile:
             raise SettingsError("--find-batch tries steps that are not compiled; leave out --compile", "compile")
-        return largest_batch.run(card, settings, as_json)
+        return largest_batch.run(card, settings, start, runs_dir, as_json)
     if asks:
         from dlplay.runs import origin
 

@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,28 @@ def free_bytes(device: torch.device) -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         found.append(1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))))
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no bound
-        group = Path("/sys/fs/cgroup")
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return min(found, default=None)
+    return min([*found, *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))], default=None)
+
+
+def _left_in_groups(own: Path, root: Path) -> Iterator[int]:
+    """Bytes that this process's control group and each of those around it may still take, in either version of them."""
+    try:
+        groups = [line.split(":", 2)[1:] for line in own.read_text().splitlines()]
+    except (OSError, ValueError):
+        return
+    for controllers, path in (group for group in groups if len(group) == 2):
+        if controllers not in ("", "memory"):
+            continue
+        base, names = (root, ("memory.max", "memory.current"))
+        if controllers:
+            base, names = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        group = base / path.strip("/")
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # "max" where there is no bound
+                bound, used = (int((folder / name).read_text()) for name in names)
+                yield bound - used
+            if folder == base:
+                break
 
 
 def _freest_card() -> int:

@@ -22,14 +22,16 @@ WARM_UP = 5
 class Trace:
     """Takes the steps of a task until enough were traced, with the parts of each as ranges; then it is `done`."""
 
-    def __init__(self, task: Task[Any], steps: int, folder: Path, tell: Callable[[str], None]) -> None:
-        """`tell` is told in words where the trace lies, or why there is none."""
+    def __init__(
+        self, task: Task[Any], steps: int, folder: Path, tell: Callable[[str], None], in_place: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`tell` is told in words where the trace lies, or why there is none; `in_place` whether the folder is still the run's."""
         self.task = task
         self.first = 0
         """Number of the first step that is traced, once that is known."""
         self._steps = steps
         self._folder = folder
-        self._tell = tell
+        self._tell, self._in_place = tell, in_place
         self._begins = task.step + WARM_UP
         self._profiler: torch.profiler.profile | None = None
         self._traced = 0
@@ -66,6 +68,9 @@ class Trace:
         self._profiler.stop()
         last = self.first + self._traced - 1
         path = self._folder / f"trace-{self.first}-{last}.json"
+        if not self._in_place():
+            self._tell(f"the trace could not be written to {path}: the run's folder is no longer there")
+            return
         draft = self._folder / f".{path.name}"
         try:
             self._profiler.export_chrome_trace(str(draft))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import msgspec
 
@@ -14,11 +15,15 @@ from dlplay.runs.console import print_line
 SIDE_BY_SIDE = "{:>10}  {:>10}  {:>12}  {}"
 
 
-def run(card: Card, settings: Settings, as_json: bool) -> int:
-    """Try batches and print them. Raises `SettingsError` or `DataError`; returns the exit status."""
-    from dlplay.runs import find_batch  # with torch
+def run(card: Card, settings: Settings, start: str, runs_dir: Path, as_json: bool) -> int:
+    """Try batches of a model, or of what a training from `start` trains, and print them; returns the exit status.
 
-    tried = find_batch.search(card, settings)
+    Raises `SettingsError`, `DataError` or `CheckpointError`.
+    """
+    from dlplay.runs import find_batch, origin  # with torch
+
+    assets = origin.find(start, runs_dir, card.name, weights=False).meta.get("assets") if start else None
+    tried = find_batch.search(card, settings, assets)
     fitting = [found for found in tried if found.fits]
     largest = fitting[-1].batch if fitting else None
     if as_json:
@@ -34,6 +39,6 @@ def run(card: Card, settings: Settings, as_json: bool) -> int:
     if largest is None:
         print_line("no batch fits; take a smaller model")
         return 1
-    words = command_line(card, {**to_dict(settings), card.batch: largest}, "")
+    words = command_line(card, {**to_dict(settings), card.batch: largest}, start)
     print_line(f"the largest that was tried and fits: {largest:,}; to take it: {words}")
     return 0

@@ -89,6 +89,8 @@ class Channel:
             self.last_progress = time.monotonic()
         event = outgoing.event
         if isinstance(event, Answered):
+            if event.view is not None:
+                self._newest.pop((event.id, ~event.view), None)
             self._answers.append(outgoing.data)
             self._answer_bytes += len(outgoing.data)
             if len(self._answers) > ANSWERS or self._answer_bytes > ANSWER_BYTES:

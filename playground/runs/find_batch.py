@@ -11,11 +11,13 @@ import dataclasses
 import gc
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
+from dlplay.engine.errors import DataError
 from dlplay.engine.failures import is_shortage
 from dlplay.engine.settings import Settings, SettingsError, change, field
 from dlplay.engine.units import size
@@ -44,18 +46,27 @@ class Tried:
     """It was not tried, since it would not fit or cannot be."""
 
 
-def search(card: Card, settings: Settings) -> list[Tried]:
-    """The batches that were tried, the smallest first. Raises `SettingsError` where memory does not hang on a batch, and `DataError`."""
+def search(card: Card, settings: Settings, assets: dict[str, Any] | None = None) -> list[Tried]:
+    """The batches that were tried, the smallest first; `assets` are those of the model that the training is to start from.
+
+    Raises `SettingsError` where memory does not hang on a batch, and `DataError`.
+    """
     if not card.batch:
         raise SettingsError(f"--find-batch: a step of {card.title} is one of its environment, and takes no batch of examples")
-    most = int(field(card.settings, card.batch).high or 1 << 20)
+    bounds = field(card.settings, card.batch)
+    least, most = int(bounds.low or 1), int(bounds.high or 1 << 20)
     tried: dict[int, Tried] = {}
 
     def fits(batch: int) -> bool:
-        tried[batch] = _foreseen(tried.values(), batch, settings) or _attempt(card, settings, batch)
+        smaller = any(found.fits for found in tried.values())
+        tried[batch] = _foreseen(tried.values(), batch, settings) or _attempt(card, settings, batch, assets, again=smaller)
         return tried[batch].fits
 
     good, bad = int(getattr(settings, card.batch)), most + 1
+    if devices.choose(settings.device).type != "cuda":  # two small ones tell what a large one would take
+        for small in sorted({good // 8, good // 4}):
+            if least <= small < good and not fits(small):
+                break
     while not fits(good):
         bad, good = good, good // 2
         if not good:
@@ -69,14 +80,20 @@ def search(card: Card, settings: Settings) -> list[Tried]:
     return [tried[batch] for batch in sorted(tried)]
 
 
-def _attempt(card: Card, settings: Settings, batch: int) -> Tried:
-    """Make a few steps with this batch."""
+def _attempt(card: Card, settings: Settings, batch: int, assets: dict[str, Any] | None, *, again: bool) -> Tried:
+    """Make a few steps with this batch; `again`: a smaller one did, so that data which do not suffice for this one say so of it alone."""
     device = devices.choose(settings.device)
     devices.forget_peak(device)
     try:
         chosen = change(settings, card.batch, batch)
-        return Tried(batch, True, seconds=_steps(card, chosen), bytes=devices.peak_bytes(device))
+        return Tried(batch, True, seconds=_steps(card, chosen, assets), bytes=devices.peak_bytes(device))
     except SettingsError as error:
+        if error.field != card.batch:
+            raise
+        return Tried(batch, False, why=str(error))
+    except DataError as error:
+        if not again:
+            raise
         return Tried(batch, False, why=str(error))
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_shortage(error):
@@ -88,9 +105,9 @@ def _attempt(card: Card, settings: Settings, batch: int) -> Tried:
             torch.cuda.empty_cache()
 
 
-def _steps(card: Card, settings: Settings) -> float:
+def _steps(card: Card, settings: Settings, assets: dict[str, Any] | None) -> float:
     """Seconds of the fastest of a few steps of a fresh model, the first left out."""
-    task, took = card.load_task()(settings, devices.prepare(settings), None), list[float]()
+    task, took = card.load_task()(settings, devices.prepare(settings), assets), list[float]()
     task.train_with()
     for _ in range(STEPS):
         devices.synchronize(task.device)

@@ -12,12 +12,13 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from dlplay.engine.errors import cause
 from dlplay.engine.machine import LIMIT, SECONDS, Sample, from_step, merged, thinned
 from dlplay.runs.console import print_line
 from dlplay.runs.directory import RunDirectory
@@ -93,39 +94,59 @@ def tell(run: RunDirectory, as_json: bool) -> None:
 class Recording:
     """Takes samples until it is closed. `samples` may be read at any time, from any thread."""
 
-    def __init__(self, folder: Path, counts: Callable[[], Counts], gauges: Callable[[], Reading], idle: Callable[[], bool]) -> None:
-        """`idle` tells that nothing is to be recorded now."""
+    def __init__(
+        self,
+        folder: Path,
+        step: int,
+        counts: Callable[[], Counts],
+        gauges: Callable[[], Reading],
+        idle: Callable[[], bool],
+        in_place: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Of a run that is at `step`. `idle` tells that nothing is to be recorded now, `in_place` whether the folder is still the run's."""
         self._path = folder / FILE
-        self._counts, self._gauges, self._idle = counts, gauges, idle
-        self._before = counts()
+        self._counts, self._gauges, self._idle, self._in_place = counts, gauges, idle, in_place
         self._began = time.monotonic()
-        self._samples = from_step(read(folder), self._before.step)
-        self._span = max(SECONDS, statistics.median(sample.span for sample in self._samples) if self._samples else 0.0)
+        self._kept: tuple[list[Sample], Sample | None] = from_step(read(folder), step), None
+        """Samples that are complete, and the one in the making."""
+        spans = [sample.span for sample in self._kept[0]]
+        self._span = max(SECONDS, statistics.median(spans) if spans else 0.0)
         """Seconds of a sample that is complete."""
-        self._pending: Sample | None = None
         self._closed = threading.Event()
         self._rewrite()
         self._thread = threading.Thread(target=self._record, name="machine", daemon=True)
-        self._thread.start()
+        with self._guarded():
+            self._before = counts()
+            self._thread.start()
 
     @property
     def samples(self) -> Sequence[Sample]:
         """All that was recorded of this run, the last one in the making."""
-        pending = self._pending
-        return [*self._samples, *([pending] if pending is not None else [])]
+        complete, pending = self._kept
+        return [*complete, *([pending] if pending is not None else [])]
 
     def close(self) -> None:
         """Take the last sample."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         self._thread.join()
-        with contextlib.suppress(Exception):  # as below
+        with self._guarded():
             self._take()
-        if self._pending is not None:
-            self._append(self._pending)
-            self._pending = None
+        if (pending := self._kept[1]) is not None:
+            self._append(pending)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A room's own card counts examples and tokens, and no fault in there may stop a run: only the recording ends, with a word."""
+        try:
+            yield
+        except Exception as error:
+            self._closed.set()
+            print_line(f"dlplay: what the machine does is recorded no longer: {cause(error)}", error=True)
 
     def _record(self) -> None:
-        with contextlib.suppress(Exception):  # a room's own card counts tokens, and no fault in there may stop a run: only this ends
+        with self._guarded():
             while not self._closed.wait(SECONDS):
                 self._take()
 
@@ -137,27 +158,34 @@ class Recording:
         if self._idle() and self._before.step == before.step:
             return
         sample = _sample(before, self._before, max(now - began, 1e-3), reading)
-        self._pending = merged(self._pending, sample) if self._pending is not None else sample
-        if self._pending.span >= 0.75 * self._span:  # the clock of the thread is not exact
-            self._append(self._pending)
-            self._pending = None
+        complete, pending = self._kept
+        pending = merged(pending, sample) if pending is not None else sample
+        if pending.span >= 0.75 * self._span:  # the clock of the thread is not exact
+            self._append(pending)
+        else:
+            self._kept = complete, pending
 
     def _append(self, sample: Sample) -> None:
-        self._samples = [*self._samples, sample]
-        if len(self._samples) > LIMIT:
-            self._samples = thinned(self._samples)
+        complete = [*self._kept[0], sample]
+        if len(complete) > LIMIT:
+            self._kept = thinned(complete), None
             self._span *= 2
             self._rewrite()
+            return
+        self._kept = complete, None
+        if not self._in_place():
             return
         with contextlib.suppress(OSError), os.fdopen(open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
             file.write(_encoder.encode(sample) + b"\n")
 
     def _rewrite(self) -> None:
         """Write all anew, beside the file, which is then replaced."""
+        if not self._in_place():
+            return
         draft = self._path.with_name(f".{FILE}")
         with contextlib.suppress(OSError):
             with os.fdopen(open_regular(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-                file.writelines(_encoder.encode(sample) + b"\n" for sample in self._samples)
+                file.writelines(_encoder.encode(sample) + b"\n" for sample in self._kept[0])
             draft.rename(self._path)
 
 

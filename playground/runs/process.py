@@ -146,8 +146,8 @@ def run(
             )
             lock.doing("first evaluation" if progress.evaluated < 0 else "")
             if traced:
-                loop.times.trace = Trace(task, traced, directory.path, functools.partial(print_line, error=True))
-            stack.enter_context(_recorded(directory, card, task, progress, loop))
+                loop.times.trace = Trace(task, traced, directory.path, functools.partial(print_line, error=True), lambda: anchor.in_place)
+            stack.enter_context(_recorded(directory, anchor, card, task, progress, loop))
             with signals(loop.control):
                 reason = loop.run()
         except TrainingFailed:
@@ -185,7 +185,7 @@ def _ended(ranks: Ranks | None, status: int) -> int:
 
 
 @contextlib.contextmanager
-def _recorded(directory: RunDirectory, card: Card, task: Task[Any], progress: Progress, loop: Loop) -> Iterator[None]:
+def _recorded(directory: RunDirectory, anchor: Anchor, card: Card, task: Task[Any], progress: Progress, loop: Loop) -> Iterator[None]:
     """Within it what the machine does is recorded."""
 
     def counts() -> machine.Counts:
@@ -195,7 +195,8 @@ def _recorded(directory: RunDirectory, card: Card, task: Task[Any], progress: Pr
         clock = {"training": progress.seconds, **times.clock}
         return machine.Counts(step=task.step, examples=examples, tokens=tokens, times=clock, parts=dict(times.seconds), timed=times.timed)
 
-    recording = machine.Recording(directory.path, counts, Gauges(task.device).read, lambda: loop.control.paused)
+    gauges = Gauges(task.device)
+    recording = machine.Recording(directory.path, task.step, counts, gauges.read, lambda: loop.control.paused, lambda: anchor.in_place)
     task.machine = lambda: recording.samples
     with contextlib.closing(recording):
         yield

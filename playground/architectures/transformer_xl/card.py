@@ -26,7 +26,7 @@ card = Card(
     summary="Read a text segment by segment, and attend to a memory of the segments before.",
     settings=TransformerXLSettings,
     task="dlplay.architectures.transformer_xl.task:TransformerXLTask",
-    tokens=lambda it: int(it["block_size"]),
+    tokens=lambda it: int(it["block_size"]) if it["task"] == "text" else 0,
     metric="val_loss",
     better="lower",
     order=90,
