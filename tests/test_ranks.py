@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -19,9 +20,12 @@ from dlplay.engine.commands import Pause, Resume, Set, Stop
 from dlplay.engine.device import choose
 from dlplay.engine.errors import DataError
 from dlplay.engine.events import Applied, Failed, Finished, RankStatus, Started, Status, Warned
-from dlplay.engine.ranks import Ranks
+from dlplay.engine.ranks import Begin, Ranks
 from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.torchrun import Place
+from dlplay.runs import directory
 from dlplay.runs.directory import RunDirectory
+from dlplay.runs.follower import elsewhere
 from dlplay.runs.rank_states import check_models, decoded, encoded, number_of_ranks, take_up
 from dlplay.screen.numbers import of_ranks
 from tests.conftest import PATIENCE, Dlplay, Ended, Small, flags, wait_until
@@ -197,6 +201,20 @@ def assert_same(one: RunDirectory, other: RunDirectory) -> None:
     assert curves(one) == curves(other)
     assert weights(one)[0] == weights(other)[0]
     assert same(weights(one)[1], weights(other)[1])
+
+
+@pytest.mark.slow
+def test_compiled_ranks_train_as_one_compiled_process_does(dlplay: Dlplay, torchrun: Torchruns, small: Small, tmp_path: Path) -> None:
+    """Each rank compiles a step of its own share, without the others."""
+    settings = small("gpt") | STILL | {"compile": True, "steps": 20}
+    one, two = RunDirectory(tmp_path / "runs" / "one"), RunDirectory(tmp_path / "runs" / "two")
+    ended = dlplay("gpt", "--name", one.name, *typed(one, settings))
+    assert ended.status == 0, ended.err
+    ended = launch(torchrun, "gpt", two, settings).wait()
+    assert ended.status == 0, ended.err
+    assert [event.compiled for event in Following(two).of(Started)] == [True]
+    assert not [event for event in Following(two).of(Warned) if "compiled" in event.what]
+    assert curves(one)["train_loss"] == pytest.approx(curves(two)["train_loss"], rel=1e-3)
 
 
 @pytest.mark.slow
@@ -476,6 +494,41 @@ def test_a_rank_whose_part_of_a_checkpoint_does_not_fit_says_so() -> None:
     task = ToyTask(make(ToySettings, {}), torch.device("cpu"))
     with pytest.raises(DataError, match="what the checkpoint has of this rank does not fit this model"):
         take_up(task, Second())  # type: ignore[arg-type]
+
+
+def test_a_run_of_this_torchrun_that_lies_on_another_rank_s_machine_is_not_begun_anew(tmp_path: Path) -> None:
+    """Rank 0 may come to be on a machine that has joined since, where torchrun counts no restart."""
+    place = Place(1, 2, 0, 1, 0, "id here 12 34")
+    begin = Begin("gpt-1", "gpt", {}, None, launch="id there 56 78")
+    assert not elsewhere(begin, place, tmp_path)
+    run = directory.create(tmp_path, "gpt", {}, launch=place.launch)
+    assert elsewhere(begin, place, tmp_path) == run.name
+    assert not elsewhere(msgspec.structs.replace(begin, launch=place.launch), place, tmp_path), "it is this run"
+    assert not elsewhere(msgspec.structs.replace(begin, launch=""), place, tmp_path), "a person has resumed another"
+
+
+@pytest.mark.parametrize(("restarts", "kept"), [("1", True), ("0", False)])
+def test_a_run_that_could_not_start_is_kept_for_as_long_as_torchrun_tries_again(
+    restarts: str, kept: bool, dlplay: Dlplay, tmp_path: Path
+) -> None:
+    environment = in_torchrun(ranks=1, TORCHELASTIC_MAX_RESTARTS=restarts)
+    runs = tmp_path / "runs"
+    ended = dlplay("gpt", "--headless", "--text", "none.txt", "--runs-dir", str(runs), env=environment)
+    assert ended.status == 2
+    assert "none.txt" in ended.err
+    assert [folder.name for folder in runs.iterdir()] == (["gpt-1"] if kept else [])
+
+
+def test_a_rank_without_the_run_follows_the_first_and_its_machine_says_what_is_wrong(dlplay: Dlplay, tmp_path: Path) -> None:
+    """The run lies where rank 0 is; here nobody is met."""
+    place = in_torchrun(rank=1, LOCAL_RANK="0", MASTER_PORT=str(free_port()))
+    command = dlplay.start("resume", "gpt-1", "--headless", "--runs-dir", str(tmp_path), env=place)
+    asked = dlplay("resume", "gpt-1", "--headless", "--runs-dir", str(tmp_path), env=in_torchrun(LOCAL_RANK="0"))
+    assert "gpt-1" in asked.err
+    assert command.running, "it waits for rank 0"
+    command.kill()
+    wrong = dlplay("gpt", "--headless", "--batch", "many", env=place)
+    assert "--batch" in wrong.err
 
 
 def test_each_rank_has_a_card_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ USAGE, HELD, DISK_FULL, INTERRUPTED = 2, 3, 4, 130
 
 
 def refuse(words: str, status: int) -> int:
-    """Say in one line on standard error why a command is not carried out; returns its exit status. Of several ranks the first says it."""
-    if not torchrun.is_follower():
+    """Say in one line on standard error why a command is not carried out; returns its exit status. On each machine one rank says it."""
+    if (place := torchrun.place()) is None or place.local_rank == 0:
         print_line(f"dlplay: {without_address(words)}", error=True)
     return status

@@ -118,7 +118,13 @@ def resume(
 ) -> int:
     """Resume a run from its last checkpoint, or (with --headless) the runs of a group."""
     folder = directory.default_runs_dir(runs_dir)
-    run, *others = directory.find_all(folder, name)
+    launched = torchrun.place()
+    try:
+        run, *others = directory.find_all(folder, name)
+    except RunNameError:
+        if launched is None or not launched.rank or not headless:
+            raise
+        return follow(launched, {}, folder)  # the run lies where rank 0 is
     card = architectures.card(run.spec.architecture)
     given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device, "precision": precision}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
@@ -131,7 +137,6 @@ def resume(
     from dlplay.runs.trust import agreed
 
     own_code = agreed(card, run.spec.settings, run.name, trusted=trust_code)
-    launched = torchrun.place()
     if run.name != name and launched is not None and launched.ranks > 1:
         raise SettingsError(f"{name} is a group of {1 + len(others)} runs, and torchrun trains one, such as {run.name}")
     if run.name != name:
@@ -150,7 +155,7 @@ def resume(
     if not headless:
         return open_screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
     if launched is not None and launched.rank > 0:
-        return follow(launched, own_code)
+        return follow(launched, own_code, folder)
     return train(run, card, as_json, paused=paused, traced=traced, overrides=overrides, code=own_code)
 
 

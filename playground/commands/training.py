@@ -106,7 +106,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if launched is not None and in_torchrun:
         torchrun.check(settings, launched.ranks)
     if launched is not None and launched.rank > 0:
-        return follow(launched, own_code)
+        return follow(launched, own_code, runs_dir)
     if settings.seeds.strip():
         from dlplay.experiments import seeds
 
@@ -120,17 +120,17 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
             card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings) | {"device": settings.placed}), as_json
         )
     if launched is not None and (begun := directory.started_by(runs_dir, launched)) is not None:
-        return train(begun, card, as_json, paused=False, code=own_code)
+        return train(begun, card, as_json, paused=False, fresh=not directory.recorded(begun), code=own_code)
     launch = launched.launch if launched is not None else ""
     created = directory.create(runs_dir, card.name, to_dict(settings), start, given.get("name"), launch=launch)
     return train(created, card, as_json, paused=bool(given.get("paused")), traced=traced, fresh=True, code=own_code)
 
 
-def follow(launched: torchrun.Place, own_code: dict[str, Any]) -> int:
+def follow(launched: torchrun.Place, own_code: dict[str, Any], runs_dir: Path) -> int:
     """Train along with the process of rank 0, which has the run."""
     from dlplay.runs import follower
 
-    return follower.follow(launched, own_code)
+    return follower.follow(launched, own_code, runs_dir)
 
 
 def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
@@ -200,7 +200,7 @@ def train(
     overrides: dict[str, Any] | None = None,
     code: dict[str, Any],
 ) -> int:
-    """Train in this process, with a trace of so many steps; a new run that could not start is removed."""
+    """Train in this process, with a trace of so many steps; a new run that could not start is removed, unless torchrun tries again."""
     recorded = directory.recorded(run)  # of a branch, whose journal begins with its parent's events
     try:
         from dlplay.runs import process  # imports torch, for about a second in which Ctrl-C still removes the run
@@ -208,7 +208,7 @@ def train(
 
         return process.run(run, lambda: console(card, as_json), paused=paused, traced=traced, overrides=overrides, code=code)
     except BaseException as error:
-        left = not fresh or directory.recorded(run) > recorded
+        left = not fresh or directory.recorded(run) > recorded or torchrun.tries_again()
         if not left:
             directory.remove(run)
         if isinstance(error, KeyboardInterrupt):

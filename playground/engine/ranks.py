@@ -60,6 +60,8 @@ class Begin(Order, frozen=True):
     architecture: str
     settings: dict[str, Any]
     assets: dict[str, Any] | None
+    launch: str = ""
+    """The torchrun that began the run; empty where a person began it."""
 
 
 class Change(Order, frozen=True):
@@ -105,8 +107,9 @@ class Ranks:
         self._lost = False
         self._began = self._reported = (time.perf_counter(), 0.0)
         """When training began and when this rank last told how it does, each with the seconds that it had waited by then."""
-        self._trained = False
-        """The last order was to train."""
+        self.steps = 0
+        """Training steps that were ordered."""
+        self._rehearses = False
         self._buckets: _Buckets | None = None
         if place.ranks == place.local_ranks:  # nobody else needs to reach them
             for library in ("GLOO", "NCCL"):
@@ -119,12 +122,11 @@ class Ranks:
         """None: gradients go over gloo as well."""
 
     def use(self, device: torch.device) -> None:
-        """Training begins, with gradients on this device."""
+        """Gradients will be on this device."""
         if device.type == "cuda":
             torch.cuda.set_device(device)
             with self._reaching():
                 self._gradients = dist.new_group(backend="nccl", device_id=device)
-        self._began = self._reported = (time.perf_counter(), self.waited)
 
     def close(self) -> None:
         """Leave the others."""
@@ -139,16 +141,20 @@ class Ranks:
         trains = isinstance(order, Train)
         self._exchange(b"" if trains else _encoder.encode(order))
         if trains:
+            self._step()
             self.waited += time.perf_counter() - began
 
     def receive(self) -> AnyOrder:
-        """What rank 0 tells."""
-        began = time.perf_counter()
+        """What rank 0 tells. How long that takes is no waiting: between two steps rank 0 evaluates, draws, and may be slowed down."""
         payload = self._exchange(b"")
-        trained, self._trained = self._trained, not payload
-        if trained and self._trained:
-            self.waited += time.perf_counter() - began
+        if not payload:
+            self._step()
         return _orders.decode(payload) if payload else Train()
+
+    def _step(self) -> None:
+        if not self.steps:
+            self._began = self._reported = (time.perf_counter(), self.waited)
+        self.steps += 1
 
     def _exchange(self, payload: bytes) -> bytes:
         """Rank 0's payload to all, and to rank 0 whether a rank was interrupted."""
@@ -214,6 +220,15 @@ class Ranks:
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Within it this rank makes a step by itself, of its share of a batch, without the others."""
+        self._rehearses = True
+        try:
+            yield
+        finally:
+            self._rehearses = self.in_step = False
+
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
         """This rank's rows of a global batch. Raises `ValueError` for one that cannot be divided."""
         size = batch.shape[dim]
@@ -224,6 +239,8 @@ class Ranks:
 
     def add_up(self, numbers: Tensor) -> Tensor:
         """The sums over the ranks, in place; on the device of the gradients."""
+        if self._rehearses:
+            return numbers
         with self._waiting():
             dist.all_reduce(numbers, group=self._gradients)
         return numbers
@@ -232,6 +249,9 @@ class Ranks:
     def summing(self, parameters: list[Tensor]) -> Iterator[None]:
         """Around a backward pass, after which the gradients of these parameters are those of all ranks together. They are sent while the
         pass goes on. Raises `ValueError` where it reaches other parameters than before, or than on another rank."""
+        if self._rehearses:
+            yield
+            return
         if self._buckets is None or self._buckets.parameters != [id(parameter) for parameter in parameters]:
             self._buckets = _Buckets(parameters, self._gradients)
         buckets = self._buckets

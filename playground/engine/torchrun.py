@@ -58,6 +58,12 @@ def indivisible(batch: int, ranks: int) -> str:
     return f"a batch of {batch} cannot be divided by {ranks} ranks; use --batch {sizes}"
 
 
+def tries_again() -> bool:
+    """Whether torchrun will start the command anew when it fails, as `--max-restarts` says."""
+    found, most = place(), os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    return found is not None and most.isdecimal() and found.restarts < int(most)
+
+
 def is_follower() -> bool:
     """Whether another process, rank 0, writes the run and speaks to the person."""
     found = place()

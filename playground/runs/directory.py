@@ -245,16 +245,23 @@ def create(
     raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
 
 
+def begun_by(runs_dir: Path, launch: str) -> RunDirectory | None:
+    """The run that this torchrun began; None where there is none here."""
+    for name in reversed(names(runs_dir)):
+        run = RunDirectory(runs_dir / name)
+        with contextlib.suppress(SpecError):
+            if run.spec.launch == launch:
+                return run
+    return None
+
+
 def started_by(runs_dir: Path, launched: Place) -> RunDirectory | None:
     """The run that this torchrun began before it started the command anew, as `--max-restarts` says; None when it has not.
 
     Raises `RunNameError` where that run is not here: on another machine, say.
     """
-    for name in reversed(names(runs_dir)):
-        run = RunDirectory(runs_dir / name)
-        with contextlib.suppress(SpecError):
-            if run.spec.launch == launched.launch:
-                return run
+    if (run := begun_by(runs_dir, launched.launch)) is not None:
+        return run
     if launched.restarts:
         raise RunNameError(
             f"torchrun has started this command anew, and the run that it began is not in {runs_dir}; go on with it by "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dlplay import architectures
 from dlplay.checkpoints import CheckpointError
-from dlplay.engine import compiled
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.device import Meter
@@ -18,7 +18,7 @@ from dlplay.engine.ranks import Begin, Change, End, RankLost, Ranks, Report, Sen
 from dlplay.engine.settings import Settings, SettingsError, make, without_code
 from dlplay.engine.task import Task
 from dlplay.engine.torchrun import Place
-from dlplay.runs import rank_states
+from dlplay.runs import directory, rank_states
 from dlplay.runs.console import print_line
 from dlplay.runs.process import FAILED, signals, with_assets
 
@@ -27,8 +27,11 @@ class _Refused(Exception):
     """Rank 0 has been told why."""
 
 
-def follow(place: Place, code: Mapping[str, Any]) -> int:
-    """Train along until rank 0 ends the run; returns the exit status. `code` are the settings that import code, as they were typed here."""
+def follow(place: Place, code: Mapping[str, Any], runs_dir: Path) -> int:
+    """Train along until rank 0 ends the run; returns the exit status. `code` are the settings that import code, as they were typed here.
+
+    In `runs_dir` there is no run of this rank's own, but where it was rank 0 before torchrun started all of them anew.
+    """
     name = ""
     ranks = None
     try:
@@ -37,11 +40,12 @@ def follow(place: Place, code: Mapping[str, Any]) -> int:
         if not isinstance(begin, Begin):
             return FAILED
         name = begin.name
-        return _train(ranks, place, begin, code)
+        return _train(ranks, place, begin, code, runs_dir)
     except _Refused:
         return FAILED
     except RankLost:
-        resume = f"; the run goes on from its last checkpoint with dlplay resume {name}" if name else ""
+        trained = name and ranks is not None and ranks.steps
+        resume = f"; the run goes on from its last checkpoint with dlplay resume {name}" if trained else ""
         print_line(f"dlplay: rank {place.rank}: another rank has ended{resume}", error=True)
         return FAILED
     except (DataError, SettingsError) as error:
@@ -55,9 +59,9 @@ def follow(place: Place, code: Mapping[str, Any]) -> int:
             ranks.close()
 
 
-def _train(ranks: Ranks, place: Place, begin: Begin, code: Mapping[str, Any]) -> int:
+def _train(ranks: Ranks, place: Place, begin: Begin, code: Mapping[str, Any], runs_dir: Path) -> int:
     card = architectures.card(begin.architecture)
-    task = _build(card, ranks, place, begin, code)
+    task = _build(card, ranks, place, begin, code, runs_dir)
     meter = Meter(task.device)
     with signals(ranks):
         while True:
@@ -83,9 +87,20 @@ def _train(ranks: Ranks, place: Place, begin: Begin, code: Mapping[str, Any]) ->
                     return FAILED
 
 
-def _build(card: Card, ranks: Ranks, place: Place, begin: Begin, code: Mapping[str, Any]) -> Task[Any]:
+def elsewhere(begin: Begin, place: Place, runs_dir: Path) -> str:
+    """The run that this machine's torchrun began, where rank 0 now begins another: it is on a machine that has joined since."""
+    here = begin.launch and directory.begun_by(runs_dir, place.launch)
+    return here.name if here and here.spec.launch != begin.launch else ""
+
+
+def _build(card: Card, ranks: Ranks, place: Place, begin: Begin, code: Mapping[str, Any], runs_dir: Path) -> Task[Any]:
     """The task as rank 0 has it. Raises `_Refused` once rank 0 knows why this rank has none."""
     try:
+        if name := elsewhere(begin, place, runs_dir):
+            raise DataError(
+                f"torchrun has begun {name} already, which lies on this rank's machine, and rank 0 is on another one now; go on with it by "
+                f"torchrun … -m dlplay resume {name} --headless, with rank 0 here"
+            )
         settings = _settings(card, begin.settings, code)
         card.load_task()
         task = with_assets(card, settings, devices.prepare(settings, settings.placed, place.local_rank), begin.assets, "rank 0")
@@ -98,7 +113,7 @@ def _build(card: Card, ranks: Ranks, place: Place, begin: Begin, code: Mapping[s
         raise _Refused
     rank_states.take_up(task, ranks)
     if settings.compile:
-        compiled.prepare(task)
+        rank_states.compile_steps(task, ranks)
     task.ranks = ranks
     return task
 

@@ -382,7 +382,7 @@ def prepare(
     card.load_task()  # before the seed: what is imported may draw from the global generators
     if ranks is not None:
         torchrun.check(settings, ranks.count)
-        ranks.tell(Begin(directory.name, card.name, to_dict(settings), assets))
+        ranks.tell(Begin(directory.name, card.name, to_dict(settings), assets, spec.launch))
     device = devices.prepare(settings, settings.placed, ranks.local_rank if ranks is not None else None)
     task = with_assets(card, settings, device, assets, str(source.path) if (source := checkpoint or start) else "")
     progress = Progress()
@@ -416,7 +416,7 @@ def prepare(
         rank_states.hand_out(task, ranks, checkpoint)
     if settings.compile:
         doing("compiling the training step")
-        if why := compiled.prepare(task):
+        if why := rank_states.compile_steps(task, ranks) if ranks is not None else compiled.prepare(task):
             refused.append(Warned(step=task.step, what="steps are not compiled", why=why, remedy="training goes on without"))
     task.ranks = ranks
     return task, progress, devices.describe(device), refused + list(_differences(checkpoint, task))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlplay.checkpoints.store import Checkpoint
+from dlplay.engine import compiled
 from dlplay.engine.device import seed_everything
 from dlplay.engine.errors import MISFITS, DataError
 from dlplay.engine.ranks import Ranks, SendState
@@ -106,6 +107,18 @@ def take_up(task: Task[Any], ranks: Ranks) -> None:
         raise
     except MISFITS as error:
         raise DataError(f"what the checkpoint has of this rank does not fit this model ({error!r}); resume from another one") from error
+
+
+def compile_steps(task: Task[Any], ranks: Ranks) -> str:
+    """Compile the training steps on all ranks or on none, on all of them at once. Returns why on none, in words."""
+    task.ranks = ranks
+    with ranks.rehearsing():
+        why = compiled.prepare(task)
+    found = [(rank, words.decode()) for rank, words in enumerate(ranks.gather(why.encode())) if words]
+    verdict = f"rank {found[0][0]}: {found[0][1]}" if found else ""  # rank 0's, which scatters it
+    why = ranks.scatter([verdict.encode()] * ranks.count).decode()
+    task.compiled = not why
+    return why
 
 
 def _own_state(task: Task[Any]) -> Tree:
