@@ -53,6 +53,8 @@ MOST_STEPS = 20_000
 STEPS = 20
 """The least steps before and after the checkpoint from which a run is resumed, and those in which waits are counted."""
 ENDLESS = 1_000_000_000
+SECONDS, SECONDS_ON_A_CPU = 5.0, 1.0
+"""For how long each speed is measured by default. A CPU has no clocks that rise first, and is checked in less than three minutes so."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -347,10 +349,14 @@ MEANING = """losses: the largest difference from the CPU's, in float32 and with 
 of bare: speed beside a bare loop; waits: for the device, in a training step"""
 
 
-def run(cards: Sequence[Card], device: str, seconds: float, out: Path | None, as_json: bool) -> int:
-    """Examine these architectures, print what is found and write it to a file; returns the exit status. Raises `SettingsError` where there
-    is no such device, and `OSError` when the file cannot be written."""
+def run(cards: Sequence[Card], device: str, seconds: float | None, out: Path | None, as_json: bool) -> int:
+    """Examine these architectures, print what is found and write it to a file; returns the exit status. Each speed is measured for
+    `seconds`, by default for `SECONDS` or, on a CPU, `SECONDS_ON_A_CPU`.
+
+    Raises `SettingsError` where there is no such device, and `OSError` when the file cannot be written."""
     report = new_report(device)
+    if seconds is None:
+        seconds = SECONDS_ON_A_CPU if report.device == "cpu" else SECONDS
     out = out or Path(f"dlplay-check-{report.device.replace(':', '-')}.json")
     if not as_json:
         print_line(f"{report.device} ({report.device_name}), torch {report.versions['torch']}\n\n{_line(list(TITLES))}")
