@@ -33,6 +33,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dlplay.engine import crossover
 from dlplay.engine.errors import DataError
 from dlplay.engine.errors import SettingsError as SettingsError
 from dlplay.engine.field_docs import field_docs
@@ -170,9 +171,19 @@ class Settings(Options):
         """Why training steps cannot be compiled; empty where they can."""
         return ""
 
+    def multiply_adds(self) -> int | None:
+        """Those of a batch in the matrices between hidden layers, of a net that may be so small that a CPU trains it faster; None where
+        `--device auto` takes a GPU in any case."""
+        return None
+
     def cpu_is_faster(self) -> str:
         """Why a CPU trains faster than a GPU with these settings, so that `--device auto` takes it; empty where that is not known."""
-        return ""
+        amount = self.multiply_adds()
+        if amount is None or amount > (bound := crossover.bound()).up_to:
+            return ""
+        who = f"the CPU was measured to be faster than {bound.card}" if bound.card else "a CPU is taken to be faster"
+        measure = "" if bound.card else ", which dlplay check --device cuda measures"
+        return f"its net's {amount:,} multiply-adds a batch are within the {bound.up_to:,} up to which {who}{measure}"
 
     @property
     def placed(self) -> str:

@@ -1,10 +1,12 @@
 """`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
 `… --rooms KIND …` rooms with a fault, `… --accumulating KIND …` rooms whose updates are by three batches,
+`… --by-size ARCH` how fast its two smallest nets are there and on the CPU,
 `… --poisoned OPTIMIZER …` what a loss that is not finite does, `… --ranks` a step of two ranks. Prints JSON lines."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 
 from tests.paper_device import runtime
@@ -26,7 +28,7 @@ from dlplay.engine.errors import DataError  # noqa: E402
 from dlplay.engine.ranks import Ranks  # noqa: E402
 from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
 from dlplay.engine.torchrun import Place  # noqa: E402
-from dlplay.runs.check import Result, examine, waits_of  # noqa: E402
+from dlplay.runs.check import Result, examine, speeds_by_size, waits_of  # noqa: E402
 from tests.paper_device.device import installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
 
@@ -137,6 +139,10 @@ def of_ranks() -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     if arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
+    elif arguments[0] == "--by-size":
+        card = architectures.card(arguments[1])
+        with installed():
+            print(msgspec.json.encode(speeds_by_size(dataclasses.replace(card, by_size=card.by_size[:2]), "cuda:0", SECONDS)).decode())
     elif arguments[0] == "--ranks":
         print(msgspec.json.encode(of_ranks()).decode())
     elif arguments[0] in ("--rooms", "--accumulating"):
