@@ -117,7 +117,10 @@ class Settings(Options):
     """Train once with each of these seeds, such as 0..7 or 1,2,5: as many runs, which are compared as one group. Empty: with one seed."""
 
     jobs: Annotated[int, Meta(ge=0, le=1024, extra={"least": "one per core"})] = 0
-    """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
+    """Runs of a group that train at the same time; 0: as many as per GPU says or, without one, as there are cores."""
+
+    per_gpu: Annotated[int, Meta(ge=0, le=64, extra={"least": "one", "label": "per GPU"})] = 0
+    """Runs of a group that train on each GPU at the same time; 0: one, or as many as jobs takes."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
     """Where the numbers are computed: auto (the freest card if there is one, but the CPU for a small DQN), cpu, cuda, cuda:N or mps."""
@@ -194,7 +197,7 @@ class Settings(Options):
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":
         "--variational"}. The form hides them, the command says so of one that was typed."""
         return (
-            unless(bool(self.seeds.strip()), "--seeds", "jobs")
+            unless(bool(self.seeds.strip()), "--seeds", "jobs", "per_gpu")
             | unless(not self.seeds.strip(), "one run", "seed")
             | unless(not self.no_accumulation(), "a loss that is a mean over examples", "accumulate")
             | unless(not self.no_compilation(), "steps that can be compiled", "compile")
