@@ -132,6 +132,7 @@ def join_masked_words(task: Any, patch: Patch) -> None:
 STILL = {"dropout": 0.0}
 CASES: dict[str, tuple[str, dict[str, Any], Join]] = {
     "convnet": ("convnet", {**STILL, "norm": "group", "channels": (8, 8)}, join_indices),
+    "residual net": ("convnet", {**STILL, "kind": "resnet", "norm": "group", "channels": (8, 8, 8), "label_smoothing": 0.1}, join_indices),
     "autoencoder": ("autoencoder", {"variational": False, "noise": "masking", "sparsity": "l1"}, join_indices),
     "variational autoencoder": ("autoencoder", {"latent": 4, "noise": "none"}, join_indices),
     "next word": ("gpt", STILL, larger_batch),

@@ -97,10 +97,11 @@ def test_a_failed_check_says_so_and_ends_with_1(tmp_path: Path, capsys: pytest.C
     assert " NO " in out
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(480)
-def test_the_whole_check_passes_here_within_eight_minutes(dlplay: Dlplay, tmp_path: Path) -> None:
-    out = tmp_path / "found.json"
-    ended = dlplay.start("check", "--device", "cpu", "--out", str(out)).wait(480)
-    assert ended.status == 0, ended.out
-    assert [result["architecture"] for result in json.loads(out.read_text())["results"]] == list(architectures.cards())
+@pytest.mark.parametrize(("device", "seconds"), [("cpu", 1.0), ("meta", 5.0)])
+def test_speeds_are_measured_for_a_shorter_time_on_a_cpu(device: str, seconds: float, capsys: pytest.CaptureFixture[str]) -> None:
+    """All rooms are checked in less than three minutes there, which `.ci/run` does."""
+    report = Report(device=device, device_name="", system="", versions={"torch": ""}, date="", results=[])
+    with mock.patch.object(check, "new_report", return_value=report), mock.patch.object(check, "examine") as examined:
+        examined.return_value = check.Result(architecture=ROOM)
+        check.run([architectures.card(ROOM)], device, None, None, True)
+        assert examined.call_args.args[2] == seconds

@@ -115,7 +115,11 @@ def test_what_cannot_be_compiled_is_refused_where_it_is_typed(name: str, values:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
-    [*((name, {}) for name, card in CARDS.items() if not card.settings().no_compilation()), ("gan", {"loss": "non-saturating"})],
+    [
+        *((name, {}) for name, card in CARDS.items() if not card.settings().no_compilation()),
+        ("gan", {"loss": "non-saturating"}),
+        ("convnet", {"kind": "resnet"}),
+    ],
 )
 def test_steps_differ_by_rounding_alone_and_looks_not_at_all(name: str, values: dict[str, Any], build: Build) -> None:
     task, other = build(name, **values), build(name, **values)

@@ -49,7 +49,7 @@ def examined(cases: Sequence[Case], folder: Path) -> list[tuple[Case, Examinatio
     left = [run for run in runs if directory.summary(run).state not in ("finished", "failed")]
     if left:
         launch.prepare(cases[0].architecture)
-        pool.train_all(left, ["--threads", "1"], pool.default_jobs(1, "cpu"), lambda run, status: None)
+        pool.train_all(left, ["--threads", "1"], pool.at_once(1, "cpu"), lambda run, status: None)
     return [(case, examine(run)) for case, run in zip(cases, runs, strict=True)]
 
 

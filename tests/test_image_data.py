@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import io
+import json
 import math
 import os
 import struct
 import subprocess
 import sys
-import tarfile
 import threading
 import tracemalloc
 import warnings
@@ -26,6 +25,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from dlplay import cli
 from dlplay.data import bounded, digits, download, folders, idx
 from dlplay.data import images as images_module
 from dlplay.data.batches import Batches
@@ -33,6 +33,7 @@ from dlplay.data.catalogue import IMAGE_SIDES
 from dlplay.data.images import load_images
 from dlplay.engine.errors import DataError
 from dlplay.parts import image_baselines
+from tests.samples import cifar_archive
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -617,25 +618,6 @@ def test_no_network_is_said_in_words(tmp_path: Path) -> None:
         download.fetch(download.Remote("file", "0" * 32), ("http://127.0.0.1:9/",), tmp_path)
 
 
-def cifar_archive(path: Path, side: int = 32, leave_out: str = "") -> np.ndarray:
-    """An archive of CIFAR-10's form with 2 images a file; returns all its records."""
-    rng = np.random.default_rng(0)
-    records = []
-    with tarfile.open(path, "w:gz") as archive:
-        for name in [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]:
-            record = rng.integers(0, 256, (2, 1 + 3 * side * side), dtype=np.uint8)
-            record[:, 0] %= 10
-            records.append(record)
-            if name != leave_out:
-                member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-                member.size = record.nbytes
-                archive.addfile(member, io.BytesIO(record.tobytes()))
-        link = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
-    return np.concatenate(records)
-
-
 def test_cifar_is_read_without_unpacking_it(tmp_path: Path) -> None:
     records = cifar_archive(tmp_path / "cifar.tar.gz")
     images, labels, test_images, test_labels = download.read_cifar(tmp_path / "cifar.tar.gz")
@@ -649,3 +631,23 @@ def test_cifar_is_read_without_unpacking_it(tmp_path: Path) -> None:
     (tmp_path / "torn.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="not a valid tar archive"):
         download.read_cifar(tmp_path / "torn.tar.gz")
+
+
+@pytest.mark.slow
+def test_a_residual_net_trains_on_what_a_server_sends(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The preset for CIFAR-10, as `--headless` trains it, with fewer channels and steps: it tells ten shades of noise apart."""
+    address, folder = server
+    whole = download.SETS["cifar10"]
+    cifar_archive(folder / whole.files[0].name, images=60)
+    sent = dataclasses.replace(whole.files[0], md5=hashlib.md5((folder / whole.files[0].name).read_bytes()).hexdigest())
+    monkeypatch.setitem(download.SETS, "cifar10", dataclasses.replace(whole, mirrors=(address,), files=(sent,)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small = ["--channels", "8,16,32,32", "--batch", "32", "--steps", "60", "--eval-every", "30", "--lr", "0.1", "--device", "cpu"]
+    given = ["--headless", "--json", "--preset", "cifar10-resnet", *small, "--runs-dir", str(tmp_path / "runs")]
+    assert cli.run(["convnet", *given]) == 0
+    [*_, finished] = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert finished["metrics"]["test_accuracy"] > 0.5
+    assert cli.run(["convnet", *given]) == 0
+    assert Quiet.asked == [f"/{sent.name}"], "it is downloaded once"

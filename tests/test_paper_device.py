@@ -106,6 +106,14 @@ def test_a_step_of_several_ranks_waits_for_nothing() -> None:
     assert found["difference"] < 1e-6
 
 
+@pytest.mark.slow
+def test_nets_are_measured_from_small_to_large_on_the_card_and_on_the_cpu() -> None:
+    """On paper a card is no faster than the CPU that computes for it, and has more to do."""
+    [speeds] = on_paper("--by-size", "dqn")
+    assert [each["multiply_adds"] for each in speeds] == [64 * 64 * 64, 128 * 128 * 64]
+    assert all(each["cpu"] > 0 and each["card"] > 0 for each in speeds)
+
+
 def test_a_fault_that_a_card_refuses_is_a_problem() -> None:
     for kind, words in REFUSED.items():
         assert any(words in problem for problem in rooms()[kind]["problems"]), rooms()[kind]

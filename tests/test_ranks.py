@@ -73,6 +73,7 @@ def assert_equal(one: RunDirectory, other: RunDirectory) -> None:
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "convnet": ("convnet", {**STILL, "norm": "group", "channels": (8, 8)}),
+    "residual net": ("convnet", {**STILL, "kind": "resnet", "norm": "group", "channels": (8, 8, 8), "cutout": 2}),
     "photographs": ("convnet", {**STILL, "norm": "none", "data": "digits", "augment": False, "accumulate": 2}),
     "autoencoder": ("autoencoder", {"variational": False, "noise": "masking", "sparsity": "l1"}),
     "variational autoencoder": ("autoencoder", {"latent": 4, "noise": "none"}),

@@ -373,7 +373,7 @@ async def test_the_run_before_stays_behind_the_next_one(tmp_path: Path) -> None:
 
 
 async def test_seeds_in_the_form_train_a_group(tmp_path: Path) -> None:
-    quick = {"steps": 6, "batch": 8, "channels": "2", "eval_every": 2, "threads": 1, "seeds": "0..2"}
+    quick = {"steps": 6, "batch": 8, "channels": "2", "eval_every": 2, "threads": 1, "seeds": "0..2", "jobs": 1}
     async with opened(tmp_path, tab="convnet", settings=quick) as (app, pilot):
         await pilot.press("space")
         await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "convnet-seeds-1-s0")
@@ -383,6 +383,7 @@ async def test_seeds_in_the_form_train_a_group(tmp_path: Path) -> None:
             lambda: "median, quartiles" in (tmp_path / "convnet-seeds-1-s0" / "group.txt").read_text()
         )  # though a screen is attached
         assert {run.name for run in directory.members(tmp_path, "convnet-seeds-1")} == set(directory.names(tmp_path))
+        assert "3 of 3 runs to train, 1 at a time" in (tmp_path / "convnet-seeds-1-s0" / "group.txt").read_text(), "the form's jobs"
 
 
 @pytest.mark.parametrize(("members", "low", "high"), [(3, 0.70, 0.80), (5, 0.72, 0.78)])

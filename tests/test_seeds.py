@@ -150,12 +150,97 @@ def test_quartiles_are_numpys() -> None:
     assert (found.count, found.median, found.low, found.high, found.least, found.most) == (4, 2.5, 1.75, 4.75, 1.0, 10.0)
 
 
-def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the driver and CUDA's variable tell of them."""
     monkeypatch.setattr(pool.metadata, "version", lambda name: "2.13.0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+
+
+class Trains:
+    """A process that has ended when it has been looked at so often."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    @property
+    def returncode(self) -> int | None:
+        self.looks -= 1
+        return 0 if self.looks < 0 else None
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Instead of training: the runs that were started, with the devices they were told, in order. Those whose seed is odd end first."""
+    found: list[tuple[str, str]] = []
+
+    def launch_blocking(arguments: list[str], log_path: Path) -> Trains:
+        device = arguments[arguments.index("--device") + 1] if "--device" in arguments else ""
+        found.append((arguments[1].rpartition("-")[2], device))
+        return Trains(1 if arguments[1][-1] in "13579" else 3)
+
+    monkeypatch.setattr(pool.launch, "prepare", lambda name: None)
+    monkeypatch.setattr(pool.launch, "launch_blocking", launch_blocking)
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.0)
+    return found
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_one_run_at_a_time_is_on_each_gpu_the_next_on_the_one_that_is_free(
+    tmp_path: Path, words: list[str], started: list[tuple[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [*words, "--seeds", "0..4", "--name", "wide", "--runs-dir", str(tmp_path)]
+    assert cli.run(command) == 0
+    assert "2 at a time" in capfd.readouterr().out
+    assert started == [("s0", "cuda:0"), ("s1", "cuda:1"), ("s2", "cuda:1"), ("s3", "cuda:0"), ("s4", "cuda:0")]
+    assert {run.spec.settings["device"] for run in directory.members(tmp_path, "wide")} == {"auto"}, "another machine has others"
+    started.clear()
+    for device, told in (("cuda", {"cuda:0", "cuda:1"}), ("cuda:1", {""}), ("cpu", {""})):
+        assert cli.run(["resume", "wide", "--headless", "--jobs", "2", "--device", device, "--runs-dir", str(tmp_path)]) == 0
+        assert {gpu for _, gpu in started} == told
+        started.clear()
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("given", "at_once"),
+    [
+        ({}, 2),
+        ({"per_gpu": 1}, 2),
+        ({"per_gpu": 3}, 6),
+        ({"per_gpu": 3, "jobs": 4}, 4),
+        ({"jobs": 8}, 8),
+        ({"device": "cuda:1"}, 1),
+        ({"device": "cuda:1", "per_gpu": 2}, 2),
+    ],
+)
+def test_so_many_runs_train_at_once(given: dict[str, object], at_once: int) -> None:
+    assert pool.at_once(**{"threads": 1, "device": "auto", **given}) == at_once  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_more_runs_than_fit_are_refused_before_there_are_any(
+    tmp_path: Path, words: list[str], started: list[tuple[str, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    seeded = [*words, "--seeds", "0..4", "--runs-dir", str(tmp_path)]
+    for device, flags_given, told in (
+        ("auto", "--per-gpu 2 --jobs 5", "--jobs 5: --per-gpu 2 allows 4 at a time on 2 GPUs; leave one of them out"),
+        ("cuda:1", "--per-gpu 2 --jobs 3", "--jobs 3: --per-gpu 2 allows 2 at a time on 1 GPU; leave one of them out"),
+        ("cpu", "--per-gpu 2", "--per-gpu 2: with --device cpu these runs take no GPU here; leave it out"),
+        ("auto", "--per-gpu 65", "--per-gpu 65 is out of bounds; use 0 to 64"),
+    ):
+        assert cli.run([*seeded, "--device", device, *flags_given.split()]) == 2
+        assert capfd.readouterr().err == f"dlplay: {told}\n"
+    assert directory.names(tmp_path) == []
+    directory.create(tmp_path, "convnet", {}, name="one")
+    assert cli.run(["resume", "one", "--headless", "--per-gpu", "2", "--runs-dir", str(tmp_path)]) == 2
+    assert "--per-gpu is for the runs of a group, and one is one run" in capfd.readouterr().err
+    assert started == []
+
+
+def test_gpus_are_counted_without_torch(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
     assert pool.devices("auto") == ["cuda:0", "cuda:1"]
     assert pool.devices("cuda:1") == pool.devices("cpu") == []
-    assert pool.default_jobs(1, "cuda") == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert pool.devices("auto") == []
     monkeypatch.setattr(pool.metadata, "version", lambda name: "2.13.0+cpu")

@@ -28,6 +28,7 @@ from dlplay.architectures import card as card_of
 from dlplay.commands import training
 from dlplay.engine.events import Evaluated, Finished, Saved, Started
 from dlplay.engine.settings import SettingsError
+from dlplay.experiments import pool
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep import worker as worker_module
 from dlplay.experiments.sweep.locks import FolderLocks
@@ -45,6 +46,7 @@ from tests.sweeps import (
     ARCHITECTURE,
     EVERY,
     METRIC,
+    SEARCH,
     SMALL,
     STEPS,
     Death,
@@ -1057,6 +1059,34 @@ def test_trials_take_the_gpus_in_turn(tmp_path: Path, scripted: Scripted, monkey
     monkeypatch.setattr(worker_module, "devices", lambda device: ["cuda:0", "cuda:1"])
     assert sweep(tmp_path, "--trials", "6", jobs=2) == 0
     assert sorted(started) == ["cuda:0"] * 3 + ["cuda:1"] * 3
+
+
+def test_so_many_trials_are_on_each_gpu(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is refused is told before there is a sweep."""
+    jobs: list[int] = []
+    monkeypatch.setattr(pool, "devices", lambda device: ["cuda:0", "cuda:1"] if device != "cpu" else [])
+    monkeypatch.setattr(outage, "work", lambda *_, **given: jobs.append(given["jobs"]) or pytest.fail("it works"))
+    asked = ["sweep", ARCHITECTURE, *SEARCH, "--trials", "3", "--name", "s", "--runs-dir", str(tmp_path), "--per-gpu"]
+    for words, told in (
+        (["3", "--jobs", "7"], "--jobs 7: --per-gpu 3 allows 6 at a time on 2 GPUs; leave one of them out"),
+        (["2", "--device", "cpu"], "--per-gpu 2: with --device cpu these runs take no GPU here; leave it out"),
+        (["2", "--on", "slurm"], "--per-gpu 2: with --on slurm each worker has one trial at a time; leave it out"),
+        (["x"], "--per-gpu x is not a whole number, 0 to 64"),
+    ):
+        assert cli.run([*asked, *words]) == 2
+        assert capsys.readouterr().err == f"dlplay: {told}\n"
+    assert sweep_names(tmp_path) == []
+    with pytest.raises(pytest.fail.Exception):
+        cli.run([*asked, "3"])
+    with pytest.raises(pytest.fail.Exception):
+        cli.run(["sweep", "work", "s", "--per-gpu", "2", "--runs-dir", str(tmp_path)])
+    assert jobs == [6, 4]
+    capsys.readouterr()
+    assert cli.run(["sweep", "work", "s", "--per-gpu", "2", "--jobs", "5", "--trials", "9", "--runs-dir", str(tmp_path)]) == 2
+    assert "--per-gpu 2 allows 4 at a time on 2 GPUs" in capsys.readouterr().err
+    assert find(tmp_path, "s").spec.trials == 3
 
 
 def test_a_gpu_on_which_the_run_of_a_dead_worker_trains_is_not_the_next_one(

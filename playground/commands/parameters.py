@@ -27,6 +27,8 @@ TrustCode = Annotated[
     bool, Parameter(name="--trust-code", negative="", help="Import the Python modules that its settings name, without asking.")
 ]
 Device = Annotated[str | None, Parameter(name="--device", help="Device from now on: auto, cpu, cuda, cuda:N or mps.")]
+Jobs = Annotated[str | None, Parameter(name="--jobs", help="Runs of a group at a time; by default one for each GPU or core.")]
+PerGpu = Annotated[str | None, Parameter(name="--per-gpu", help="Runs of a group at a time on each GPU; by default one.")]
 Precision = Annotated[
     str | None,
     Parameter(

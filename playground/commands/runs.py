@@ -17,7 +17,9 @@ from dlplay.commands.parameters import (
     AsJson,
     Device,
     Headless,
+    Jobs,
     Minutes,
+    PerGpu,
     Precision,
     RunName,
     RunsDir,
@@ -32,7 +34,7 @@ from dlplay.commands.sweeps import remove_trials, stop_sweep
 from dlplay.commands.training import follow, parse_traced, train
 from dlplay.engine import torchrun
 from dlplay.engine.card import Card
-from dlplay.engine.settings import SettingsError, field, parse, show
+from dlplay.engine.settings import SettingsError, field, make, parse, show, without_code
 from dlplay.runs import changes, directory
 from dlplay.runs.console import print_line
 from dlplay.runs.directory import RunNameError
@@ -108,6 +110,8 @@ def resume(
         list[str] | None,
         Parameter(name="--set", help="Change a setting that may change during a run, such as lr=0.001; may be repeated."),
     ] = None,
+    jobs: Jobs = None,
+    per_gpu: PerGpu = None,
     paused: Annotated[bool, Parameter(name="--paused", negative="", help="Start paused. Needs --headless.")] = False,
     profile: Annotated[
         str | None,
@@ -129,6 +133,7 @@ def resume(
     given = {"steps": steps, "minutes": minutes, "until": until, "threads": threads, "device": device, "precision": precision}
     overrides = {key: parse(field(card.settings, key), value) for key, value in given.items() if value is not None}
     overrides |= dict(_setting(card, text) for text in set_ or ())
+    at_once = {key: parse(field(card.settings, key), value) for key, value in (("jobs", jobs), ("per_gpu", per_gpu)) if value is not None}
     if not headless:
         for flag, is_given in (("--json", as_json), ("--paused", paused), ("--profile", profile)):
             if is_given:
@@ -144,14 +149,18 @@ def resume(
             raise SettingsError(
                 f"{name} is a group of {1 + len(others)} runs; resume it with --headless alone, or one of them, such as {run.name}"
             )
-        from dlplay.experiments import seeds
+        from dlplay.experiments import pool, seeds
         from dlplay.experiments.sweep import spec as sweeps
 
         if name in sweeps.names(folder):
             raise SettingsError(f"{name} is a sweep: dlplay sweep resume {name} goes on with it")
+        settings = make(card.settings, {**without_code(card.settings, run.spec.settings), **overrides, **at_once}, lenient=True)
+        if pool.devices(settings.placed):  # each is told its own
+            overrides.pop("device", None)
         flags = [word for key, value in overrides.items() for word in ("--set", f"{key}={show(value)}")]
-        jobs = seeds.jobs_of(run.spec.settings | {key: overrides[key] for key in ("threads", "device") if key in overrides})
-        return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), jobs, as_json)
+        return seeds.train(card, [run, *others], flags + (["--trust-code"] if own_code else []), settings, as_json)
+    if at_once:
+        raise SettingsError(f"--{next(iter(at_once)).replace('_', '-')} is for the runs of a group, and {name} is one run; leave it out")
     if not headless:
         return open_screen(tab=card.name, runs_dir=folder, attach=run.name, resume=True, settings=overrides | own_code)
     if launched is not None and launched.rank > 0:

@@ -43,7 +43,14 @@ def sweep(card: Card, given: dict[str, Any]) -> int:
         from dlplay.experiments.sweep import commands
         from dlplay.experiments.sweep.spec import planned, whole
 
-    way = commands.how(settings.jobs, given.get("storage"), given.get("on"), given.get("slurm"), as_json=bool(given.get("json")))
+    way = commands.how(
+        settings.jobs,
+        given.get("storage"),
+        given.get("on"),
+        given.get("slurm"),
+        per_gpu=settings.per_gpu,
+        as_json=bool(given.get("json")),
+    )
     spec = planned(
         card,
         settings,
@@ -69,6 +76,7 @@ def work_on(
         int,
         Parameter(name="--jobs", help="Trials at a time, with --on slurm workers; 0: as many as there are GPUs or cores."),
     ] = 0,
+    per_gpu: Annotated[int, Parameter(name="--per-gpu", help="Trials at a time on each GPU; 0: one, or as many as --jobs takes.")] = 0,
     storage: Storage = None,
     on: Annotated[Literal["slurm"] | None, Parameter(name="--on", help="Submit the workers to Slurm instead of working here.")] = None,
     slurm: Annotated[
@@ -84,7 +92,8 @@ def work_on(
     with _needs_optuna():
         from dlplay.experiments.sweep import commands
 
-    return commands.work(name, folder, commands.how(jobs, storage, on, slurm, as_json=as_json), trials=trials, trust_code=trust_code)
+    way = commands.how(jobs, storage, on, slurm, per_gpu=per_gpu, as_json=as_json)
+    return commands.work(name, folder, way, trials=trials, trust_code=trust_code)
 
 
 def stop_sweep(name: SweepName, /, *, storage: Storage = None, as_json: AsJson = False, runs_dir: RunsDir = None) -> int:

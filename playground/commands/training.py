@@ -32,6 +32,7 @@ TRAINING = (
     "history",
     "seeds",
     "jobs",
+    "per_gpu",
 )
 """Settings and flags that are only for training."""
 
@@ -116,9 +117,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
         if one_run:
             raise SettingsError(f"--{one_run[0]} is for one run, and --seeds are several; leave one of them out", "seeds")
         group = seeds.create(runs_dir, card, settings, given.get("name"), start)
-        return seeds.train(
-            card, group, ["--trust-code"] if own_code else [], seeds.jobs_of(to_dict(settings) | {"device": settings.placed}), as_json
-        )
+        return seeds.train(card, group, ["--trust-code"] if own_code else [], settings, as_json)
     if launched is not None and (begun := directory.started_by(runs_dir, launched)) is not None:
         return train(begun, card, as_json, paused=False, fresh=not directory.recorded(begun), code=own_code)
     launch = launched.launch if launched is not None else ""

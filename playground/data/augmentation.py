@@ -42,6 +42,21 @@ def augment(images: Tensor, full: int, changes: Tensor) -> Tensor:
     return _flip_and_translate(images, u)
 
 
+def cut_out(images: Tensor, side: int, fill: Tensor, places: Tensor) -> Tensor:
+    """A copy of images (B, C, H, W) with a square of `side` pixels filled with `fill` (C, 1, 1), after DeVries and Taylor (2017). It lies
+    wholly within the image, at `places` (2, B) in 0..1 from the first to the last possible row and column."""
+    u = places.to(images.device, non_blocking=True)
+    down, right = (_within(part, side, whole) for part, whole in zip(u, images.shape[2:], strict=True))  # (B, H), (B, W)
+    return torch.where((down[:, :, None] & right[:, None])[:, None], fill, images)
+
+
+def _within(u: Tensor, side: int, whole: int) -> Tensor:
+    """Which of a row of `whole` places (B, whole) are among the `side` ones from a place on that `u` (B,) in 0..1 tells."""
+    first = (u * max(1, whole - side + 1)).long()[:, None]
+    places = torch.arange(whole, device=u.device)
+    return (places >= first) & (places < first + side)
+
+
 def _affine(u: Tensor) -> Tensor:
     """Affine maps (B, 2, 3) from output to input coordinates, both in -1..1."""
     cos, sin = torch.cos(u[0] * ROTATION), torch.sin(u[0] * ROTATION)

@@ -28,7 +28,7 @@ class Batches:
     def _set_order(self, order: Tensor, position: int = 0) -> None:
         self.order = order  # (count,) int64, on the CPU
         self.position = position
-        self._on_device = order.to(self._device)
+        self._on_device = order.to(self._device, non_blocking=True)
 
     def next(self) -> Tensor:
         """Indices of the next batch, (batch,) int64, on the device."""

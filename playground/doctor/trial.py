@@ -86,8 +86,9 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     where = f"from {start}" if start else "with fresh weights"
     said(f"{len(everything)} runs of {count:,} steps, {where}: dlplay compare {label}-without {label}-with overlays them")
     launch.prepare(card.name)
-    jobs = pool.default_jobs(int(before.get("threads", 1)), str(before.get("device", "auto")))
-    pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"))
+    place = make(card.settings, before, lenient=True)
+    jobs = pool.at_once(place.threads, place.placed)
+    pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"), pool.devices(place.placed))
     metric = card.of(before).metric
     ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
     names = [one.name for one in everything]

@@ -150,6 +150,9 @@ class Card:
 
     doctor: str = ""
     """Module whose RULES `dlplay doctor` follows beside its own, torch-free; empty: none."""
+    by_size: tuple[Mapping[str, Any], ...] = ()
+    """Settings with nets from small to large, by which `dlplay check` finds up to which size a CPU trains faster than a GPU; empty where
+    `Settings.multiply_adds` says nothing."""
     no_range_test: str = ""
     """Why the learning-rate range test (`--find-lr`) says nothing here; empty where a step minimises one loss."""
     no_script: Callable[[Mapping[str, Any]], str] | None = None

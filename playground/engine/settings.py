@@ -33,6 +33,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from dlplay.engine import crossover
 from dlplay.engine.errors import DataError
 from dlplay.engine.errors import SettingsError as SettingsError
 from dlplay.engine.field_docs import field_docs
@@ -116,7 +117,10 @@ class Settings(Options):
     """Train once with each of these seeds, such as 0..7 or 1,2,5: as many runs, which are compared as one group. Empty: with one seed."""
 
     jobs: Annotated[int, Meta(ge=0, le=1024, extra={"least": "one per core"})] = 0
-    """Runs of a group that train at the same time; 0: as many as there are GPUs or, without one, cores."""
+    """Runs of a group that train at the same time; 0: as many as per GPU says or, without one, as there are cores."""
+
+    per_gpu: Annotated[int, Meta(ge=0, le=64, extra={"least": "one", "label": "per GPU"})] = 0
+    """Runs of a group that train on each GPU at the same time; 0: one, or as many as jobs takes."""
 
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$", extra={"choices": ["auto", "cpu", "cuda", "mps"]})] = "auto"
     """Where the numbers are computed: auto (the freest card if there is one, but the CPU for a small DQN), cpu, cuda, cuda:N or mps."""
@@ -170,9 +174,19 @@ class Settings(Options):
         """Why training steps cannot be compiled; empty where they can."""
         return ""
 
+    def multiply_adds(self) -> int | None:
+        """Those of a batch in the matrices between hidden layers, of a net that may be so small that a CPU trains it faster; None where
+        `--device auto` takes a GPU in any case."""
+        return None
+
     def cpu_is_faster(self) -> str:
         """Why a CPU trains faster than a GPU with these settings, so that `--device auto` takes it; empty where that is not known."""
-        return ""
+        amount = self.multiply_adds()
+        if amount is None or amount > (bound := crossover.bound()).up_to:
+            return ""
+        who = f"the CPU was measured to be faster than {bound.card}" if bound.card else "a CPU is taken to be faster"
+        measure = "" if bound.card else ", which dlplay check --device cuda measures"
+        return f"its net's {amount:,} multiply-adds a batch are within the {bound.up_to:,} up to which {who}{measure}"
 
     @property
     def placed(self) -> str:
@@ -183,7 +197,7 @@ class Settings(Options):
         """The settings that change nothing in training and evaluation, as the others are, each with what it is for: {"beta":
         "--variational"}. The form hides them, the command says so of one that was typed."""
         return (
-            unless(bool(self.seeds.strip()), "--seeds", "jobs")
+            unless(bool(self.seeds.strip()), "--seeds", "jobs", "per_gpu")
             | unless(not self.seeds.strip(), "one run", "seed")
             | unless(not self.no_accumulation(), "a loss that is a mean over examples", "accumulate")
             | unless(not self.no_compilation(), "steps that can be compiled", "compile")

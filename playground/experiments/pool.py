@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
+from dlplay.engine.settings import SettingsError
 from dlplay.runs import launch
 from dlplay.runs.client import RunError
 from dlplay.runs.directory import RunDirectory, recorded, summary
@@ -30,12 +31,14 @@ class Interrupted(KeyboardInterrupt):
     """A signal came: the runs that were training have been saved and ended."""
 
 
-def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, ended: Ended) -> None:
-    """Train each run to its end, at most `jobs` at a time; `flags` go with `dlplay resume RUN --headless`.
+def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, ended: Ended, gpus: Sequence[str] = ()) -> None:
+    """Train each run to its end, at most `jobs` at a time, each on that of the `gpus` on which the fewest of them train; `flags` go with
+    `dlplay resume RUN --headless`.
 
     SIGINT and SIGTERM save and end those that are training, and raise `Interrupted`. Raises `OSError` when no process can be started.
     """
     waiting, training = deque(runs), dict[RunDirectory, Launched]()
+    placed: dict[RunDirectory, str] = {}
     sizes: dict[RunDirectory, int] = {}
     """Of the journals before these processes wrote to them."""
     look_at = 0.0
@@ -44,9 +47,11 @@ def train_all(runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, end
             while waiting and len(training) < jobs:
                 run = waiting.popleft()
                 sizes[run] = recorded(run)
-                training[run] = launch.launch_blocking(
-                    ["resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *flags], run.log_path
-                )
+                arguments = ["resume", run.name, "--headless", "--runs-dir", str(run.path.parent), *flags]
+                if gpus:
+                    placed[run] = least_used(gpus, [placed[other] for other in training])
+                    arguments += ["--device", placed[run]]
+                training[run] = launch.launch_blocking(arguments, run.log_path)
             now = time.monotonic()
             for run, process in list(training.items()):
                 status = process.returncode
@@ -91,12 +96,24 @@ def signals() -> Iterator[Sequence[int]]:
             signal.signal(number, handler)
 
 
-def default_jobs(threads: int, device: str) -> int:
-    """How many runs fit side by side: one for each GPU that they use, else one for every `threads` cores."""
-    if gpus := len(devices(device)):
-        return gpus
+def at_once(threads: int, device: str, jobs: int = 0, per_gpu: int = 0) -> int:
+    """How many runs train side by side: `jobs` or, where that is 0, `per_gpu` (0: one) on each GPU that they use, else one for every
+    `threads` cores. Raises `SettingsError` where they use no GPU and `per_gpu` is given, or `jobs` are more than it allows."""
+    gpus = len(devices(device)) or int(device.startswith("cuda:"))
+    if per_gpu and not gpus:
+        raise SettingsError(f"--per-gpu {per_gpu}: with --device {device} these runs take no GPU here; leave it out", "per_gpu")
+    if per_gpu and jobs > per_gpu * gpus:
+        most = f"{per_gpu * gpus} at a time on {gpus} GPU{'s' * (gpus > 1)}"
+        raise SettingsError(f"--jobs {jobs}: --per-gpu {per_gpu} allows {most}; leave one of them out", "jobs")
+    if jobs or gpus:
+        return jobs or gpus * (per_gpu or 1)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, cores // threads)
+
+
+def least_used(gpus: Sequence[str], used: Sequence[str]) -> str:
+    """The GPU that stands in `used` the fewest times; of several the first."""
+    return min(gpus, key=used.count)
 
 
 def devices(device: str) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from dlplay.engine.card import Card
-from dlplay.engine.settings import Settings, SettingsError, parse_seeds, to_dict
+from dlplay.engine.settings import Settings, parse_seeds, to_dict
 from dlplay.experiments import pool
 from dlplay.runs import directory, launch
 from dlplay.runs.console import format_number, print_line
@@ -47,19 +47,17 @@ def create(runs_dir: Path, card: Card, settings: Settings, name: str | None, ori
     Raises `RunNameError`, `SettingsError` and `OSError`.
     """
     seeds = parse_seeds(settings.seeds)
+    at_once(settings)  # what it refuses is told before there are runs
     group = name or _new_name(runs_dir, card.name)
     directory.check_name(f"{group}-s{max(seeds)}")
     groups = directory.groups(runs_dir)
     if (runs_dir / group).exists() or group in groups:
         raise RunNameError(f"there is a run or a group {group!r} already; choose another name, or remove it: dlplay rm {group}")
     directory.check_no_group(groups, *(f"{group}-s{seed}" for seed in seeds))
-    gpus = pool.devices(settings.placed)
     created: list[RunDirectory] = []
     try:
-        for number, seed in enumerate(seeds):
-            own = to_dict(settings) | {"seed": seed, "seeds": "", "jobs": 0}
-            if gpus:
-                own["device"] = gpus[number % len(gpus)]
+        for seed in seeds:
+            own = to_dict(settings) | {"seed": seed, "seeds": "", "jobs": 0, "per_gpu": 0}
             created.append(directory.create(runs_dir, card.name, own, origin, f"{group}-s{seed}", group=group))
     except BaseException:
         for run in created:
@@ -75,12 +73,13 @@ def _new_name(runs_dir: Path, architecture: str) -> str:
     return f"{architecture}-seeds-{max(used, default=0) + 1}"
 
 
-def train(card: Card, runs: Sequence[RunDirectory], flags: Sequence[str], jobs: int, as_json: bool) -> int:
-    """Train those members that have not ended, `jobs` at a time, and print how each one and the whole group came out.
+def train(card: Card, runs: Sequence[RunDirectory], flags: Sequence[str], settings: Settings, as_json: bool) -> int:
+    """Train those members that have not ended, and print how each one and the whole group came out. How many train at a time, and on which
+    GPUs, is told by `settings`.
 
-    Returns the exit status: 1 when a member failed. Raises `Interrupted`, with words, when a signal came.
+    Returns the exit status: 1 when a member failed. Raises `Interrupted`, with words, when a signal came, and `SettingsError`.
     """
-    group = runs[0].spec.group
+    group, jobs, gpus = runs[0].spec.group, at_once(settings), pool.devices(settings.placed)
     left = [run for run in runs if flags or summary(run).state != "finished"]
     launch.prepare(card.name)
     if not as_json:
@@ -98,7 +97,7 @@ def train(card: Card, runs: Sequence[RunDirectory], flags: Sequence[str], jobs: 
             print_line(f"{item.name}  {item.state} at step {item.step:,}  {_shown(card, item.metrics)}{words}".rstrip())
 
     try:
-        pool.train_all(left, flags, jobs, ended)
+        pool.train_all(left, flags, jobs, ended, gpus)
     except pool.Interrupted:
         raise pool.Interrupted(f"interrupted; the runs of {group} are saved: dlplay resume {group} --headless goes on") from None
     report = report_of(group, runs)
@@ -136,9 +135,6 @@ def _shown(card: Card, metrics: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {format_number(metrics[name])}" for name in first)
 
 
-def jobs_of(settings: Mapping[str, Any]) -> int:
+def at_once(settings: Settings) -> int:
     """How many members train at a time. Raises `SettingsError`."""
-    jobs = settings.get("jobs", 0)
-    if not isinstance(jobs, int) or jobs < 0:
-        raise SettingsError(f"--jobs {jobs}: give 0 or more", "jobs")
-    return jobs or pool.default_jobs(int(settings.get("threads", 1)), str(settings.get("device", "auto")))
+    return pool.at_once(settings.threads, settings.placed, settings.jobs, settings.per_gpu)

@@ -91,7 +91,7 @@ class Player:
             if status != 0:
                 failed.append(f"{run.name}: {directory.summary(run).problem or f'it ended with status {status}'}")
 
-        pool.train_all(self._all, [], pool.default_jobs(1, "auto"), ended)
+        pool.train_all(self._all, [], pool.at_once(1, "auto"), ended)
         if failed:
             raise LessonError(f"lesson {self.lesson.name}: {'; '.join(failed)}")
         for name, runs in self.runs.items():

@@ -16,6 +16,8 @@ from dlplay.parts.image_settings import OptimizerSettings
 
 RISE = 0.3
 """Share of the one cycle in which the learning rate rises."""
+TRIANGLE_RISE = 0.2
+"""The same of the triangle."""
 MOMENTUM_CYCLE = 0.1
 """How far the momentum falls in it: from 0.95 to 0.85 in the paper."""
 
@@ -38,10 +40,12 @@ def adamw(
 
 
 def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or AdamW, fused, with weight decay on matrices and kernels alone. `update_rates` sets its rates."""
+    """SGD with momentum or Nesterov's, Adam or AdamW, fused, with weight decay on matrices and kernels alone. `update_rates` sets its
+    rates."""
     groups = decay_groups(model)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+    if settings.optimizer in ("sgd", "nesterov"):
+        ahead = settings.optimizer == "nesterov"
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=ahead, fused=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, fused=True)
 
@@ -52,7 +56,7 @@ def update_rates(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, 
     With one-cycle the momentum moves as well, see `cycled`."""
     progress = step / settings.steps
     momentum = cycled(settings.momentum, progress) if settings.schedule == "one-cycle" else settings.momentum
-    slots = {"momentum": momentum} if settings.optimizer == "sgd" else {"betas": (momentum, 0.999)}
+    slots = {"momentum": momentum} if settings.optimizer in ("sgd", "nesterov") else {"betas": (momentum, 0.999)}
     set_rates(optimizer, lr=settings.lr * schedule(settings.schedule, progress), weight_decay=settings.weight_decay, **slots)
 
 
@@ -83,21 +87,24 @@ def _regroup(optimizer: torch.optim.Optimizer, *, apart: bool) -> None:
 
 
 def schedule(kind: str, progress: float) -> float:
-    """Share of the learning rate at `progress` from 0 to 1: constant, cosine, linear or one-cycle.
+    """Share of the learning rate at `progress` from 0 to 1: constant, cosine, linear, triangle or one-cycle.
 
-    One-cycle follows Smith and Topin (2017): up from 1/25 to 1 and down to nearly nothing, see `cycle`.
+    One-cycle follows Smith and Topin (2017): up from 1/25 to 1 and down to nearly nothing, see `cycle`. The triangle's straight lines are
+    those of Page (2018), whose peak is after 5 of 24 epochs.
     """
     progress = min(1.0, progress)
     if kind == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     if kind == "linear":
         return 1.0 - progress
+    if kind == "triangle":
+        return min(progress / TRIANGLE_RISE, (1 - progress) / (1 - TRIANGLE_RISE))
     if kind == "one-cycle":
         floor = 0.04 if progress < RISE else 1e-4
         return floor + (1 - floor) * cycle(progress)
     if kind == "constant":
         return 1.0
-    raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear and one-cycle")
+    raise ValueError(f"there is no schedule {kind!r}; known are constant, cosine, linear, triangle and one-cycle")
 
 
 def set_one_cycle(optimizer: torch.optim.Optimizer, progress: float, *, lr: float, weight_decay: float) -> None:

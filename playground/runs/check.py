@@ -29,8 +29,10 @@ from torch import Tensor
 
 from dlplay import __version__
 from dlplay.checkpoints.store import Checkpoint
+from dlplay.engine import crossover
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
+from dlplay.engine.crossover import Speeds, crossing
 from dlplay.engine.events import DurableEvent, Failed, Finished, Shown
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.precision import resolve
@@ -53,6 +55,8 @@ MOST_STEPS = 20_000
 STEPS = 20
 """The least steps before and after the checkpoint from which a run is resumed, and those in which waits are counted."""
 ENDLESS = 1_000_000_000
+SECONDS, SECONDS_ON_A_CPU = 5.0, 1.0
+"""For how long each speed is measured by default. A CPU has no clocks that rise first, and is checked in less than three minutes so."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -93,6 +97,10 @@ class Report(msgspec.Struct, kw_only=True):
     losses: int = LOSSES
     tolerance: float = TOLERANCE
     results: list[Result]
+    by_size: list[Speeds] = []
+    """Of nets from small to large, on a CUDA device beside the CPU, until one is faster there."""
+    cpu_up_to: int | None = None
+    """The multiply-adds of a batch up to which the CPU is faster, as found by these."""
 
     @property
     def passed(self) -> bool:
@@ -286,6 +294,26 @@ def _bare_speed(task: Task[Any], seconds: float) -> float:
     return (task.step - first) / (time.perf_counter() - began)
 
 
+def speeds_by_size(card: Card, device: str, seconds: float) -> list[Speeds]:
+    """Training steps per second of the nets of `card.by_size` on a CUDA device and on the CPU, each for so many seconds after a warm-up, up
+    to the first that is faster on the device. None of another kind of device, which `--device auto` does not weigh against the CPU."""
+    found: list[Speeds] = []
+    for values in card.by_size if devices.choose(device).type == "cuda" else ():
+        speed: dict[str, float] = {}
+        for place in (device, "cpu"):
+            settings = make(card.settings, {**values, "device": place})
+            task = card.load_task()(settings, devices.prepare(settings), None)
+            while task.step < STEPS:  # the first ones load kernels
+                task.advance()
+                task.step += 1
+            devices.synchronize(task.device)
+            speed[place] = _bare_speed(task, seconds)
+        found.append(Speeds(multiply_adds=settings.multiply_adds() or 0, cpu=speed["cpu"], card=speed[device]))
+        if found[-1].card > found[-1].cpu:
+            break
+    return found
+
+
 def waits_of(task: Task[Any]) -> dict[str, float] | None:
     """Waits in a training step, by place; None where the device cannot tell."""
     if task.device.type != "cuda":
@@ -347,17 +375,26 @@ MEANING = """losses: the largest difference from the CPU's, in float32 and with 
 of bare: speed beside a bare loop; waits: for the device, in a training step"""
 
 
-def run(cards: Sequence[Card], device: str, seconds: float, out: Path | None, as_json: bool) -> int:
-    """Examine these architectures, print what is found and write it to a file; returns the exit status. Raises `SettingsError` where there
-    is no such device, and `OSError` when the file cannot be written."""
+def run(cards: Sequence[Card], device: str, seconds: float | None, out: Path | None, as_json: bool) -> int:
+    """Examine these architectures, print what is found and write it to a file; returns the exit status. Each speed is measured for
+    `seconds`, by default for `SECONDS` or, on a CPU, `SECONDS_ON_A_CPU`.
+
+    Raises `SettingsError` where there is no such device, and `OSError` when the file cannot be written."""
     report = new_report(device)
+    if seconds is None:
+        seconds = SECONDS_ON_A_CPU if report.device == "cpu" else SECONDS
     out = out or Path(f"dlplay-check-{report.device.replace(':', '-')}.json")
     if not as_json:
         print_line(f"{report.device} ({report.device_name}), torch {report.versions['torch']}\n\n{_line(list(TITLES))}")
     for card in cards:
         report.results.append(result := examine(card, report.device, seconds))
+        with _noted(result, "the speed by size"):
+            report.by_size += speeds_by_size(card, report.device, seconds)
         if not as_json:
             print_line(_row(result))
+    if report.by_size:
+        report.cpu_up_to = crossing(report.by_size)
+        kept = _keep(report.device_name, report.cpu_up_to)
     data = msgspec.json.format(msgspec.json.encode(report), indent=2)
     if as_json:
         print_line(data.decode())
@@ -367,9 +404,20 @@ def run(cards: Sequence[Card], device: str, seconds: float, out: Path | None, as
     for result in report.results:
         for problem in result.problems:
             print_line(f"{result.architecture}: {problem}")
+    if report.cpu_up_to is not None:
+        print_line(f"the CPU is faster up to {report.cpu_up_to:,} multiply-adds a batch; {kept}")
     verdict = "all is well" if report.passed else "the check FAILED"
     print_line(f"{verdict}; {out} has all of it: please send it in")
     return FINISHED if report.passed else FAILED
+
+
+def _keep(card: str, up_to: int) -> str:
+    """What has become of it, in words: a disk that is full takes nothing away from what was found."""
+    try:
+        crossover.keep(card, up_to)
+    except OSError as error:
+        return f"--device auto does not know it, since {crossover.path()} cannot be written: {error.strerror or error}"
+    return "--device auto goes by that from now on"
 
 
 def _row(result: Result) -> str:

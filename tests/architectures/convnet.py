@@ -6,29 +6,36 @@ import dataclasses
 import itertools
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.signal import correlate2d
 
+from dlplay import cli
 from dlplay.architectures.convnet import card
 from dlplay.architectures.convnet import task as task_module
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.settings import ConvNetSettings
 from dlplay.architectures.convnet.task import ConvNetTask, channel_statistics
-from dlplay.data.augmentation import augment, random_changes
+from dlplay.data.augmentation import augment, cut_out, random_changes
 from dlplay.data.images import ImageData, load_images
 from dlplay.engine.errors import DataError
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
-from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.engine.state import flatten, unflatten
 from dlplay.engine.task import looking
+from dlplay.exports import graph as onnx_graph
+from dlplay.exports.source import Source
 from dlplay.parts.ink import Frame, fit_to_frame, ink_frame, parse_drawing
 from dlplay.parts.optimizers import schedule, update_rates
+from dlplay.runs import directory
+from dlplay.runs.check import examine
 from tests.rooms import Gate, RoomFacts
 from tests.samples import DIGITS, PROBABILITIES, digit
 
@@ -128,6 +135,94 @@ def test_every_kind_of_net_gives_one_logit_a_class(shape: tuple[int, int, int], 
     assert all(torch.isfinite(map_).all() for block in maps for map_ in block)
 
 
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_a_residual_net_is_the_one_written_by_hand(norm: str) -> None:
+    """Page's: a first layer that is not pooled, then three pooled ones, of which the first and the last have a residual branch."""
+    net = ConvNet((3, 32, 32), 10, (8, 16, 24, 32), norm=norm, residual=True, mean=torch.tensor([1.0, 2.0, 3.0]), std=torch.full((3,), 2.0))
+    weights = {
+        name: value + 0.1 * torch.rand_like(value) for name, value in net.state_dict().items() if "." in name and value.is_floating_point()
+    }
+    net.load_state_dict(weights, strict=False)
+    net.eval()
+    images = torch.rand(5, 3, 32, 32)
+
+    def layer(x: torch.Tensor, name: str) -> torch.Tensor:
+        x = F.conv2d(x, weights[f"{name}.convolution.weight"], padding=1)
+        own = weights[f"{name}.norm.weight"], weights[f"{name}.norm.bias"]
+        if norm == "group":
+            return F.relu(F.group_norm(x, 8, *own))
+        return F.relu(F.batch_norm(x, weights[f"{name}.norm.running_mean"], weights[f"{name}.norm.running_var"], *own))
+
+    x = layer((images - torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)) / 2, "blocks.0")
+    first = F.max_pool2d(layer(x, "blocks.1"), 2)
+    first = first + layer(layer(first, "blocks.1.residual.first"), "blocks.1.residual.second")
+    second = F.max_pool2d(layer(first, "blocks.2"), 2)
+    third = F.max_pool2d(layer(second, "blocks.3"), 2)
+    last = third + layer(layer(third, "blocks.3.residual.first"), "blocks.3.residual.second")
+    logits = F.max_pool2d(last, 4).flatten(1) @ weights["classifier.weight"].T * 0.125
+    torch.testing.assert_close(net(images), logits)
+    maps, _ = net.trace(images)
+    for shown, wanted in zip([each.residual for each in maps], [x, first, second, last], strict=True):
+        torch.testing.assert_close(shown, wanted)
+    assert not any(torch.equal(maps[place].pooling, maps[place].residual) for place in (1, 3))
+
+
+def test_page_s_net_has_nine_layers_and_his_number_of_weights() -> None:
+    """Eight convolutions without biases, each with a batch norm, and a linear layer without one."""
+    net = ConvNet((3, 32, 32), 10, tuple(card.presets["cifar10-resnet"].values["channels"]), residual=True)
+    widths = [(3, 64), (64, 128), (128, 128), (128, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
+    assert sum(p.numel() for p in net.parameters()) == sum(9 * a * b + 2 * b for a, b in widths) + 512 * 10
+
+
+@pytest.mark.slow
+def test_a_residual_net_passes_the_whole_check_and_becomes_a_graph(tmp_path: Path) -> None:
+    """bfloat16, exact resumption and every panel are in the check."""
+    values = {
+        "data": "digits",
+        "kind": "resnet",
+        "channels": (4, 8, 8, 8),
+        "batch": 16,
+        "cutout": 2,
+        "augment": True,
+        "label_smoothing": 0.1,
+    }
+    found = examine(card, "cpu", 0.01, {**values, "optimizer": "nesterov", "schedule": "triangle"})
+    assert (found.problems, found.panels) == ([], found.all_panels)
+    run = directory.create(tmp_path, "convnet", to_dict(make(ConvNetSettings, {**values, "steps": 2, "device": "cpu"})))
+    assert cli.run(["resume", run.name, "--headless", "--runs-dir", str(tmp_path)]) == 0
+    assert "within" in onnx_graph.write(Source(run.name, tmp_path), tmp_path / "net.onnx")
+
+
+def test_the_parts_of_a_residual_net_can_be_looked_at_and_touched() -> None:
+    task = build(kind="resnet", channels="4,8,8,8")
+    train(task, 3)
+    image = task.test_images[4:5].float()
+    with looking(task):
+        maps, _ = task.model.trace(image)
+    shown: ImageGrid = ask(task, "maps", layer=1, after="residual", image=4)
+    assert np.allclose(shown.images.numpy(), maps[1].residual[0].numpy(), atol=1e-5)
+    still: ImageGrid = panel_of(task, card.panel("maps"), {"layer": 1, "after": "residual", "image": 4, "do": "blocks.1.residual.second=0"})
+    assert np.allclose(still.images.numpy(), maps[1].pooling[0].numpy(), atol=1e-5), "without its branch it is the pooled maps"
+    pooled: ImageGrid = ask(task, "maps", layer=2, after="residual", image=4)
+    assert pooled.images == ask(task, "maps", layer=2, after="pooling", image=4).images
+    assert "no residual branch" in pooled.caption
+    assert "no residual branch" not in shown.caption
+    norms: Bars = ask(task, "norms")
+    assert [label.partition(" (")[0] for label in norms.labels] == [
+        *("layer 0", "layer 1", "residual 1, first", "residual 1, second", "layer 2"),
+        *("layer 3", "residual 3, first", "residual 3, second", "classifier"),
+    ]
+    weights = [task.model.blocks[1].residual.second.convolution.weight, task.model.classifier.weight]
+    assert [norms.values[3], norms.values[-1]] == pytest.approx([weight.norm().item() for weight in weights])
+
+
+def test_a_residual_net_reads_digits() -> None:
+    """Seeds 0 to 2 read 98.9, 98.6 and 98.3 % after 300 steps."""
+    task = build(kind="resnet", channels="8,16,32", steps=300)
+    train(task, 300)
+    assert evaluate(task)["test_accuracy"] > 0.96
+
+
 def test_a_feature_map_is_the_correlation_with_its_kernels() -> None:
     task = build(norm="none", channels="3,4", kernel=5, activation="tanh")
     with torch.no_grad():
@@ -206,6 +301,20 @@ def test_colour_images_are_shifted_by_whole_pixels_and_mirrored_at_the_edge() ->
     assert len(shifts) > 50
 
 
+@pytest.mark.parametrize(("side", "height", "width"), [(8, 32, 24), (1, 5, 5), (5, 5, 9), (9, 5, 7)])
+def test_a_square_is_cut_out_anywhere_within_an_image(side: int, height: int, width: int) -> None:
+    images, fill = torch.rand(2000, 3, height, width), torch.tensor([2.0, 3.0, 4.0]).view(3, 1, 1)
+    cut = cut_out(images, side, fill, torch.rand(2, 2000, generator=torch.Generator().manual_seed(0)))
+    gone = (cut == fill).all(1)
+    assert torch.equal(torch.where(gone[:, None], 0.0, images), torch.where(gone[:, None], 0.0, cut)), "nothing else is changed"
+    rows, columns = gone.any(2), gone.any(1)
+    assert rows.sum(1).unique().tolist() == [min(side, height)]
+    assert columns.sum(1).unique().tolist() == [min(side, width)]
+    assert torch.equal(gone, rows[:, :, None] & columns[:, None])
+    assert len(rows.unique(dim=0)) == max(1, height - side + 1)
+    assert len(columns.unique(dim=0)) == max(1, width - side + 1)
+
+
 def test_half_of_the_colour_images_are_mirrored() -> None:
     images = torch.arange(32.0).repeat(400, 3, 32, 1)
     rising = augment(images, 255, random_changes(400, torch.Generator().manual_seed(0)))[:, 0, 16, 14:18].diff().mean(1) > 0
@@ -256,6 +365,7 @@ def test_the_learning_rate_follows_its_schedule() -> None:
     assert [schedule("constant", p) for p in (0, 0.5, 2)] == [1, 1, 1]
     assert [schedule("cosine", p) for p in (0, 0.5, 1, 2)] == pytest.approx([1, 0.5, 0, 0])
     assert [schedule("one-cycle", p) for p in (0, 0.3, 1, 2)] == pytest.approx([0.04, 1, 1e-4, 1e-4])
+    assert [schedule("triangle", p) for p in (0, 0.1, 0.2, 0.6, 1, 2)] == pytest.approx([0, 0.5, 1, 0.5, 0, 0])
     rates = [schedule("one-cycle", p / 1000) for p in range(1001)]
     assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) < 0.006
 
@@ -286,6 +396,22 @@ def test_one_cycle_is_that_of_torch_with_its_momentum(optimizer: str, momentum: 
     assert ours[momentum] == (0 if optimizer == "sgd" else (0, 0.999))
     update_rates(task.optimizer, dataclasses.replace(task.settings, schedule="cosine"), 300)
     assert ours[momentum] == (0.95 if optimizer == "sgd" else (0.95, 0.999))
+
+
+def test_nesterov_is_that_of_torch() -> None:
+    task = build(optimizer="nesterov", schedule="triangle", lr=0.3, momentum=0.9, weight_decay=0.0, steps=100)
+    weights = [parameter.detach().clone().requires_grad_() for parameter in task.model.parameters()]
+    oracle = torch.optim.SGD(weights, lr=0.3, momentum=0.9, nesterov=True)
+    for step in range(1, 4):
+        update_rates(task.optimizer, task.settings, step)
+        oracle.param_groups[0]["lr"] = 0.3 * step / 20
+        for ours, theirs in zip(task.model.parameters(), weights, strict=True):
+            ours.grad = torch.rand(ours.shape)
+            theirs.grad = ours.grad.clone()
+        task.optimizer.step()
+        oracle.step()
+    for ours, theirs in zip(task.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach())
 
 
 def test_live_settings_take_effect_at_the_next_step() -> None:
@@ -546,7 +672,7 @@ def test_the_products_of_a_cell_sum_to_the_number_in_the_map(layer: int, pooling
         ("kernels", {"layer": 7}, "layers are 0 to 1"),
         ("kernels", {"layer": 1, "channel": 16}, "layer 1 has input channels 0 to 15"),
         ("saliency", {"target": 10}, "there are 10 classes, 0 to 9"),
-        ("maps", {"after": "lunch"}, "convolution, activation or pooling"),
+        ("maps", {"after": "lunch"}, "convolution, activation, pooling or residual"),
         ("probabilities", {"image": -1}, "out of bounds"),
     ],
 )
@@ -605,6 +731,10 @@ def test_colour_images_and_many_of_them_are_shown(monkeypatch: pytest.MonkeyPatc
         ({"channels": "0"}, "channels"),
         ({"channels": "16,a"}, "whole numbers with commas"),
         ({"channels": ""}, "channels"),
+        ({"kind": "resnet", "norm": "none"}, "use batch or group"),
+        ({"kind": "resnet", "channels": "16,32,64,128,256,512"}, "halves 16x16 images to nothing; use at most 5 layers"),
+        ({"optimizer": "nesterov", "momentum": 0}, "give --momentum above 0"),
+        ({"cutout": -1}, "use 0 to 128"),
         ({"batch": 1}, "use --batch 2 or more, or --norm group"),
         ({"lr": 0}, "above 0"),
         ({"lr": "nan"}, "lr"),
@@ -624,6 +754,7 @@ def test_the_deepest_net_that_is_let_through_can_be_built(pooling: str) -> None:
     task = build(channels="4,4,4", pooling=pooling)
     train(task, 1)
     assert task.model.classifier.in_features == 4
+    train(build(channels="4,4,4,4", pooling=pooling, kind="resnet"), 1)
     train(build(channels=",".join(["2"] * 8), pooling="none", norm="group", batch=1), 1)
 
 

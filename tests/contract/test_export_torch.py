@@ -54,12 +54,18 @@ def run_alone(script: Path, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "convnet" else pytest.mark.slow) for name in CARDS])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *(pytest.param(name, {}, marks=[] if name == "convnet" else pytest.mark.slow, id=name) for name in CARDS),
+        pytest.param("convnet", {"kind": "resnet", "cutout": 2}, marks=pytest.mark.slow, id="residual net"),
+    ],
+)
 def test_a_script_trains_to_the_same_losses_without_dlplay(
-    name: str, small: Callable[[str], dict[str, Any]], dlplay: Dlplay, tmp_path: Path
+    name: str, values: dict[str, Any], small: Callable[[str], dict[str, Any]], dlplay: Dlplay, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    given = [*flags(small(name)), "--steps", str(STEPS), "--eval-every", "2", "--device", "cpu"]
+    given = [*flags(small(name) | values), "--steps", str(STEPS), "--eval-every", "2", "--device", "cpu"]
     trained = dlplay(name, "--headless", "--json", *given, "--runs-dir", str(runs))
     assert trained.status == 0, trained.err
     events = [json.loads(line) for line in trained.out.splitlines()]

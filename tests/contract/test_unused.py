@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("as_before")
 CARDS = architectures.cards()
 LONGEST = 60
 """Steps in which everything that a card draws has been measured, or is not waited for any longer."""
-OF_GROUPS = ("seed", "jobs")
+OF_GROUPS = ("seed", "jobs", "per_gpu")
 """They are unused beside `seeds` or without it, which `tests/test_seeds.py` is about."""
 
 Cases = list[dict[str, Any]]

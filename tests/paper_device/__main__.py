@@ -1,11 +1,18 @@
 """`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
 `… --rooms KIND …` rooms with a fault, `… --accumulating KIND …` rooms whose updates are by three batches,
+`… --by-size ARCH` how fast its two smallest nets are there and on the CPU,
 `… --poisoned OPTIMIZER …` what a loss that is not finite does, `… --ranks` a step of two ranks. Prints JSON lines."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from tests.paper_device import runtime
 
@@ -26,9 +33,10 @@ from dlplay.engine.errors import DataError  # noqa: E402
 from dlplay.engine.ranks import Ranks  # noqa: E402
 from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
 from dlplay.engine.torchrun import Place  # noqa: E402
-from dlplay.runs.check import Result, examine, waits_of  # noqa: E402
+from dlplay.runs.check import Result, examine, speeds_by_size, waits_of  # noqa: E402
 from tests.paper_device.device import installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
+from tests.samples import cifar_archive  # noqa: E402
 
 LIGHT = {
     "accumulate": 2,
@@ -68,7 +76,9 @@ def with_text(card: Card, values: dict[str, Any], text: str) -> dict[str, Any]:
 def examine_preset(card: Card, preset: str, text: str) -> Found:
     values: dict[str, Any] = dict(card.presets[preset].values)
     if downloads := SETS.keys() & {value for value in values.values() if isinstance(value, str)}:
-        return Found(preset=preset, refused=f"downloads {min(downloads)}")
+        if downloads != {"cifar10"}:
+            return Found(preset=preset, refused=f"downloads {min(downloads)}")
+        values["channels"] = [units // 8 for units in values["channels"]]
     usual = {item.name: item.default for item in fields(card.settings)} | values
     values |= {name: light for name, light in LIGHT.items() if name in usual and not 0 < usual[name] <= light}
     try:
@@ -78,6 +88,18 @@ def examine_preset(card: Card, preset: str, text: str) -> Found:
         return Found(preset=preset, refused=str(error))
     with installed():
         return Found(preset=preset, result=examine(card, "cuda", SECONDS, values))
+
+
+@contextlib.contextmanager
+def made_up_cifar() -> Iterator[None]:
+    """A few images instead of CIFAR-10, where it would have been downloaded to."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}):
+        path = Path(folder) / "dlplay" / "cifar10" / SETS["cifar10"].files[0].name
+        path.parent.mkdir(parents=True)
+        cifar_archive(path, images=10)
+        file = dataclasses.replace(SETS["cifar10"].files[0], md5=hashlib.md5(path.read_bytes()).hexdigest())
+        with mock.patch.dict(SETS, cifar10=dataclasses.replace(SETS["cifar10"], files=(file,))):
+            yield
 
 
 def poisoned(optimizer: str) -> dict[str, Any]:
@@ -137,6 +159,10 @@ def of_ranks() -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     if arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
+    elif arguments[0] == "--by-size":
+        card = architectures.card(arguments[1])
+        with installed():
+            print(msgspec.json.encode(speeds_by_size(dataclasses.replace(card, by_size=card.by_size[:2]), "cuda:0", SECONDS)).decode())
     elif arguments[0] == "--ranks":
         print(msgspec.json.encode(of_ranks()).decode())
     elif arguments[0] in ("--rooms", "--accumulating"):
@@ -148,8 +174,9 @@ def main(arguments: list[str]) -> None:
     else:
         name, text, *presets = arguments
         card = architectures.card(name)
-        for preset in presets:
-            print(msgspec.json.encode(examine_preset(card, preset, text)).decode())
+        with made_up_cifar():
+            for preset in presets:
+                print(msgspec.json.encode(examine_preset(card, preset, text)).decode())
 
 
 main(sys.argv[1:])

@@ -96,11 +96,11 @@ class AutoencoderSettings(ImageSettings, OptimizerSettings):
     """Weight of the KL divergence from the standard normal, in a VAE; 1 maximises the evidence lower bound (ELBO), where the loss is a
     likelihood."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adamw"
     lr: LearningRate = 2e-3
     momentum: Momentum = 0.9
     weight_decay: WeightDecay = 0.1
-    schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
+    schedule: Literal["constant", "cosine", "one-cycle", "triangle"] = "cosine"
     batch: Annotated[Batch, unit("examples")] = 64
 
     def check(self) -> None:

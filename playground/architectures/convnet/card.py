@@ -53,7 +53,8 @@ card = Card(
             "maps",
             "Feature maps",
             "The output of each channel of a layer: high where the image matches its kernel.",
-            "Taken from the forward pass of the selected image or drawing: after the convolution, the activation or the pooling.",
+            "Taken from the forward pass of the selected image or drawing: after the convolution, the activation, the pooling "
+            "or a residual branch.",
             FeatureMaps,
             touches="blocks.{layer}.convolution",
         ),

@@ -102,7 +102,7 @@ class ConvNetPanels:
 
     def maps(self, options: FeatureMaps) -> ImageGrid:
         """The feature maps of one layer for the image or drawing."""
-        self._block(options.layer)
+        plain = self._block(options.layer).residual is None and options.after == "residual"
         image, words = self._input(options)
         maps = getattr(self.model.trace(image)[0][options.layer], options.after)[0]  # (C, h, w)
         return ImageGrid(
@@ -110,7 +110,7 @@ class ConvNetPanels:
             labels=[str(channel) for channel in range(len(maps))],
             signed=bool((maps < 0).any()),
             figure=f"layer {options.layer}, {len(maps)} of {maps.shape[1]}x{maps.shape[2]}",
-            caption=words,
+            caption=words + " · the pooled maps, since this layer has no residual branch" * plain,
         )
 
     def confusion(self, options: Options) -> HeatMap:
@@ -150,7 +150,10 @@ class ConvNetPanels:
 
     def norms(self, options: Options) -> Bars:
         images, labels = self.task.train_images[:PROBED].float(), self.task.train_labels[:PROBED]
-        layers = [f"layer {layer}" for layer in range(len(self.model.blocks))]
+        layers: list[str] = []
+        for number, block in enumerate(self.model.blocks):
+            residual = isinstance(block, Block) and block.residual is not None
+            layers += [f"layer {number}", *([f"residual {number}, {place}" for place in ("first", "second")] if residual else [])]
         return probe_norms(self.model, lambda: F.cross_entropy(self.model(images), labels), [*layers, "classifier"], self.task.optimizer)
 
     def saliency(self, options: SaliencyTarget) -> HeatMap:
@@ -201,7 +204,7 @@ class ConvNetPanels:
         block = self._block(options.layer)
         image, words = self._input(options)
         maps, _ = self.model.trace(image)
-        before = (image - self.model.mean) / self.model.std if options.layer == 0 else maps[options.layer - 1].pooling  # (1, C, h, w)
+        before = (image - self.model.mean) / self.model.std if options.layer == 0 else maps[options.layer - 1].residual  # (1, C, h, w)
         convolution = block.convolution
         output = min(options.output, convolution.out_channels - 1)
         values = F.conv2d(before, convolution.weight, convolution.bias, convolution.stride, convolution.padding)[0, output]  # (h', w')

@@ -42,4 +42,23 @@ PRESETS = {
         },
         "Colour photographs need more channels, flipped images and a GPU.",
     ),
+    "cifar10-resnet": Preset(
+        {
+            "data": "cifar10",
+            "kind": "resnet",
+            "channels": [64, 128, 256, 512],
+            "dropout": 0.0,
+            "augment": True,
+            "cutout": 8,
+            "optimizer": "nesterov",
+            "lr": 0.4,
+            "momentum": 0.9,
+            "weight_decay": 5e-4,
+            "schedule": "triangle",
+            "batch": 512,
+            "steps": 2344,
+            "eval_every": 293,
+        },
+        "Nine layers and 24 epochs, for a GPU: Page (2018) gives 94 % in 79 s of a V100; nobody has trained it here on one yet.",
+    ),
 }

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dlplay.data.catalogue import IMAGE_SIDES
-from dlplay.engine.quantities import Batch, Dropout, ImageSize, LearningRate, Momentum, Steps, WeightDecay, unit
+from dlplay.engine.quantities import Batch, Dropout, ImageSize, LabelSmoothing, LearningRate, Momentum, Steps, WeightDecay, unit
 from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.image_options import InputImage
 from dlplay.parts.image_settings import ImageSettings, ImageSource, OptimizerSettings
@@ -19,6 +19,10 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
 
     data: ImageSource = "moved-digits"
     image_size: ImageSize = 32
+
+    kind: Literal["plain", "resnet"] = "plain"
+    """Plain: a convolution a layer, and all of the last maps into the classifier. Resnet: a small residual net, where nothing is pooled in
+    the first layer, every second one has a residual branch of two more convolutions, and the classifier sees each map's maximum alone."""
 
     channels: Annotated[tuple[Annotated[int, Meta(ge=1, le=1024)], ...], Meta(min_length=1, max_length=8)] = (16, 32, 64)
     """Output channels of each convolutional layer, from the input on: 16,32 makes two layers."""
@@ -38,11 +42,14 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
     dropout: Dropout = 0.2
     """Share of the features that are zeroed at random before the classifier while training."""
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    label_smoothing: LabelSmoothing = 0.0
+    """The targets give this much probability to all classes evenly instead of to the true class (Szegedy et al., 2016)."""
+
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adamw"
     lr: LearningRate = 3e-3
     momentum: Momentum = 0.95
     weight_decay: WeightDecay = 0.05
-    schedule: Literal["constant", "cosine", "one-cycle"] = "one-cycle"
+    schedule: Literal["constant", "cosine", "one-cycle", "triangle"] = "one-cycle"
     batch: Annotated[Batch, unit("images")] = 64
 
     steps: Steps = 3000
@@ -50,8 +57,15 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
     augment: bool = False
     """Augment training images: random affine transforms, contrast and sharpness for grey images, shifts and flips for colour images."""
 
+    cutout: Annotated[int, Meta(ge=0, le=128, extra={"unit": "pixels", "live": True, "least": "off"})] = 0
+    """Side of a square at a random place of each training image that is filled with the mean colour (DeVries and Taylor, 2017); 0: none."""
+
     def check(self) -> None:
         super().check()
+        if self.kind == "resnet" and self.norm == "none":
+            raise SettingsError(
+                "--norm none does not go with --kind resnet, whose maps would shrink from layer to layer; use batch or group", "norm"
+            )
         if self.kernel % 2 == 0:
             raise SettingsError(
                 f"--kernel {self.kernel} is even; use an odd number such as {self.kernel + 1}, so that feature maps keep their size",
@@ -72,7 +86,7 @@ class ConvNetSettings(ImageSettings, OptimizerSettings):
 
 def check_depth(settings: ConvNetSettings, side: int) -> None:
     """Raises `SettingsError` when images with this shorter side are pooled to nothing before the last layer."""
-    most = side.bit_length() - 1
+    most = side.bit_length() - 1 + (settings.kind == "resnet")
     if settings.pooling != "none" and len(settings.channels) > most:
         raise SettingsError(
             f"--channels with {len(settings.channels)} layers halves {side}x{side} images to nothing; "
@@ -102,8 +116,8 @@ class FeatureMaps(InputImage):
     layer: ConvLayer = 0
     """The convolutional layer, counted from 0 at the input."""
 
-    after: Literal["convolution", "activation", "pooling"] = "activation"
-    """The operation whose output is shown."""
+    after: Literal["convolution", "activation", "pooling", "residual"] = "activation"
+    """The operation whose output is shown; residual: with what a residual branch adds to the pooled maps, where the layer has one."""
 
 
 @frozen

@@ -13,7 +13,7 @@ from torch import Tensor
 from dlplay.architectures.convnet.model import ConvNet
 from dlplay.architectures.convnet.panels import ConvNetPanels
 from dlplay.architectures.convnet.settings import ConvNetSettings, check_depth
-from dlplay.data.augmentation import augment, random_changes
+from dlplay.data.augmentation import augment, cut_out, random_changes
 from dlplay.data.batches import Batches
 from dlplay.data.images import load_images
 from dlplay.engine.dataset import Dataset
@@ -61,6 +61,7 @@ class ConvNetTask(Task[ConvNetSettings]):
             norm=settings.norm,
             activation=settings.activation,
             dropout=settings.dropout,
+            residual=settings.kind == "resnet",
             mean=mean,
             std=std,
         ).to(device)
@@ -81,9 +82,12 @@ class ConvNetTask(Task[ConvNetSettings]):
         if self.settings.augment:
             changes = self.share(random_changes(len(batch), self.generators["augment"]), dim=1)  # (8, B)
             images = augment(images, self.images.full, changes)
+        if self.settings.cutout:
+            places = self.share(torch.rand(2, len(batch), generator=self.generators["augment"]), dim=1)  # (2, B)
+            images = cut_out(images, self.settings.cutout, self.model.mean, places)
         with self.autocast():
             logits = self.model(images)  # (B, classes)
-            loss = F.cross_entropy(logits, labels)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         update_rates(self.optimizer, self.settings, self.step)
         self.minimise(loss, self.optimizer)
         return {"train_loss": loss.detach(), "train_accuracy": (logits.detach().argmax(1) == labels).float().mean()}

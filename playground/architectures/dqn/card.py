@@ -161,4 +161,5 @@ card = Card(
     ),
     presets=PRESETS,
     search=("lr=1e-4..1e-2:log", "hidden=32,32/64,64/128,128"),
+    by_size=tuple({"hidden": [units, units], "learning_starts": 0} for units in (64, 128, 256, 512, 1024, 2048)),
 )

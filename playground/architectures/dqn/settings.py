@@ -29,10 +29,6 @@ StepsOrNone = Annotated[int, Meta(ge=0, le=1_000_000), unit("steps")]
 Units = Annotated[int, Meta(ge=0, le=4096)]
 
 
-SMALL = 65_536
-"""Weights between hidden layers up to which a CPU is taken to be faster: 256 times 256."""
-
-
 @frozen
 class DQNSettings(Settings):
     """Settings of a DQN. A step of training is one step in every parallel environment, and the updates that are due then."""
@@ -168,11 +164,9 @@ class DQNSettings(Settings):
     def no_compilation(self) -> str:
         return "most of a step is spent in the environment, and its net is asked for one action at a time"
 
-    def cpu_is_faster(self) -> str:
+    def multiply_adds(self) -> int | None:
         weights = sum(a * b for a, b in itertools.pairwise(self.hidden))
-        if self.env.startswith("ALE/") or weights > SMALL:
-            return ""
-        return f"a net of {','.join(map(str, self.hidden))} units computes faster than a GPU is told to, and it is asked at every step"
+        return None if self.env.startswith("ALE/") else weights * self.batch
 
     def unused(self) -> dict[str, str]:
         return (

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from dlplay.engine.settings import Settings, SettingsError, code, field, parse, show
-from dlplay.experiments.pool import default_jobs
+from dlplay.experiments.pool import at_once
 from dlplay.experiments.sweep import outage
 from dlplay.experiments.sweep.locks import is_free
 from dlplay.experiments.sweep.report import print_report, report
@@ -48,6 +48,8 @@ class How:
 
     jobs: int = 0
     """Trials at a time of a worker, 0: as many as there are GPUs or cores; with Slurm the number of workers, one trial each."""
+    per_gpu: int = 0
+    """Trials at a time on each GPU, 0: one, or as many as `jobs` takes."""
     url: str = dataclasses.field(default="", repr=False)
     """The database's address for SQLAlchemy; empty: none was given."""
     slurm: Mapping[str, Any] | None = None
@@ -55,18 +57,22 @@ class How:
     as_json: bool = False
 
 
-def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None = None, *, as_json: bool) -> How:
+def how(jobs: int, storage: str | None, on: str | None = None, slurm: str | None = None, *, per_gpu: int = 0, as_json: bool) -> How:
     """From the flags. Raises `SettingsError`."""
     parse(field(Settings, "jobs"), jobs)
+    parse(field(Settings, "per_gpu"), per_gpu)
+    if per_gpu and on == "slurm":
+        raise SettingsError(f"--per-gpu {per_gpu}: with --on slurm each worker has one trial at a time; leave it out", "per_gpu")
     check_choice("on", on, Literal["slurm"])
     if slurm is not None and on is None:
         raise SettingsError("--slurm needs --on slurm")
-    return How(jobs, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
+    return How(jobs, per_gpu, address(storage), parse_options(slurm or "") if on == "slurm" else None, as_json)
 
 
 def start(spec: SweepSpec, runs_dir: Path, way: How) -> int:
     """Begin a sweep, as it is `planned`, and work on it. Returns the exit status. Raises `SettingsError`, `RunNameError`, `SweepError`,
     `DataError`, and `KeyboardInterrupt`."""
+    _jobs(spec, way)  # what it refuses is told before there is a sweep
     with staged(runs_dir, spec) as draft:
         create(draft, spec, way.url)
     if not way.as_json:
@@ -82,6 +88,7 @@ def work(name: str, runs_dir: Path, way: How, *, trials: int | None, trust_code:
     Raises `RunNameError`, `SweepError`, `SettingsError`, `DataError`, and `KeyboardInterrupt`."""
     folder = _joined(name, runs_dir, way.url)
     spec = folder.spec
+    _jobs(spec, way)
     named = agreed(spec.card, spec.settings, f"the sweep {name}", trusted=trust_code)
     if trials is not None:
         with opened(folder, spec, way.url) as backend:
@@ -190,6 +197,12 @@ def _joined(name: str, runs_dir: Path, url: str) -> SweepFolder:
     return find(runs_dir, name)
 
 
+def _jobs(spec: SweepSpec, way: How) -> int:
+    """Trials at a time of a worker on this machine. Raises `SettingsError`."""
+    threads, device = int(spec.settings["threads"]), str(spec.settings["device"])
+    return 1 if way.slurm is not None else at_once(threads, device, way.jobs, way.per_gpu)
+
+
 def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
     spec = folder.spec
     if way.slurm is not None:
@@ -204,9 +217,8 @@ def _work(folder: SweepFolder, way: How, *, code: bool) -> int:
             print_line(f"dlplay sweep show {spec.name} tells how far they are; squeue and scancel are Slurm's own")
         return 0
     printer = _Printer(spec, way.as_json)
-    jobs = way.jobs or default_jobs(int(spec.settings["threads"]), str(spec.settings["device"]))
     try:
-        found = outage.work(folder, way.url, jobs=jobs, code=code, tell=printer.tell)
+        found = outage.work(folder, way.url, jobs=_jobs(spec, way), code=code, tell=printer.tell)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{str(error) or 'interrupted'}; dlplay sweep resume {spec.name} goes on") from None
     if not way.as_json:

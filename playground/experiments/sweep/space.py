@@ -92,7 +92,7 @@ def _dimension(card: Card, text: str) -> Dimension:
     if not equals or not values:
         raise SettingsError("write a range as in lr=1e-4..1e-1:log, or values as in width=32,64,128")
     item = field(card.settings, name)
-    if item.name in ("seeds", "jobs"):
+    if item.name in ("seeds", "jobs", "per_gpu"):
         raise SettingsError(f"{item.name} is no setting of a single run, and a trial is one", item.name)
     if item.kind in ("int", "float") and ".." in values:
         return _range(item, values)

@@ -104,7 +104,7 @@ def planned(
     check_choice("prune", prune, Prune)
     if settings.seeds.strip():
         raise SettingsError(f"--seeds {settings.seeds[:60]}: every trial has one seed; leave them out", "seeds")
-    settings = dataclasses.replace(settings, jobs=0, device=settings.placed)
+    settings = dataclasses.replace(settings, jobs=0, per_gpu=0, device=settings.placed)
     space = parse_search(card, search)
     if both := [dimension.name for dimension in space if dimension.name in given]:
         raise SettingsError(f"{both[0]} is searched, and a value is given for it as well; leave one of them out", both[0])

@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from dlplay.engine.settings import SettingsError, make, to_dict
-from dlplay.experiments.pool import Interrupted, devices
+from dlplay.experiments.pool import Interrupted, devices, least_used
 from dlplay.experiments.sweep.locks import held
 from dlplay.experiments.sweep.space import points, stored
 from dlplay.experiments.sweep.spec import SweepError
@@ -285,7 +285,7 @@ class Worker:
         if self._code:
             arguments.append("--trust-code")
         if self._gpus:
-            active.gpu = min(self._gpus, key=lambda gpu: sum(other.gpu == gpu for other in self._active if other is not active))
+            active.gpu = least_used(self._gpus, [other.gpu for other in self._active if other is not active])
             arguments += ["--device", active.gpu]
             active.trial.set_user_attr("gpu", active.gpu)
         if not active.here:

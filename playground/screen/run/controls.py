@@ -132,7 +132,8 @@ class RunControls:
         first, *others = await asyncio.to_thread(seeds.create, link.runs_dir, link.card, settings, None, self.origin)
         trust = ["--trust-code"] if code(link.card.settings, to_dict(settings)) else []
         group = first.spec.group
-        command = ["resume", group, "--headless", "--runs-dir", str(link.runs_dir), *trust]
+        at_once = [f"{flag}={count}" for flag, count in (("--jobs", settings.jobs), ("--per-gpu", settings.per_gpu)) if count]
+        command = ["resume", group, "--headless", "--runs-dir", str(link.runs_dir), *at_once, *trust]
         trainer = await launch(command, first.path / "group.txt")
         while holder(first.lock_path) is None and not first.journal_path.exists():
             if trainer.returncode is not None:

@@ -235,7 +235,7 @@ class NewSweepDialog(Dialog[Begun | None]):
         text = self._searched[self._searched.index(focused)].value.strip()
         if not text:
             names = ", ".join(
-                item.name for item in fields(self.card.settings) if item.name not in ("seeds", "jobs", "until") and not item.code
+                item.name for item in fields(self.card.settings) if item.name not in ("seeds", "jobs", "per_gpu", "until") and not item.code
             )
             self._say(f"a setting and its values, as in lr=1e-4..1e-1:log or batch=32,64,128: {names}")
             return

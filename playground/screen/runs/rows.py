@@ -49,7 +49,7 @@ COLUMNS = ("run", "state", "step", "value", "settings", "metric", "changed", "ta
 CHANGED = COLUMNS.index("changed")
 RIGHT = (2, 3, 6, 8)
 _DEFAULTS: dict[type[Settings], dict[str, str]] = {}
-NOT_SHOWN = ("steps", "minutes", "until", "seeds", "jobs", "threads", "device", "eval_every", "save_every", "history")
+NOT_SHOWN = ("steps", "minutes", "until", "seeds", "jobs", "per_gpu", "threads", "device", "eval_every", "save_every", "history")
 """Settings that say nothing of what is tried."""
 
 
