@@ -203,7 +203,7 @@ def test_the_gradient_of_n_batches_is_that_of_one_batch_n_times_as_large(
         for task in (parts, whole):
             with torch.no_grad():
                 for _ in range(4):
-                    task.problem.loss(task.model, task.share)  # type: ignore[attr-defined]
+                    task.problem.loss(task.model, task.drawn(), task.share)  # type: ignore[attr-defined]
     join(whole, monkeypatch)
     expected, measured = update(whole)
     monkeypatch.undo()

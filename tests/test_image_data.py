@@ -153,7 +153,7 @@ def test_baselines_get_all_training_images_or_their_names_say_how_many(tmp_path:
 
 @pytest.mark.parametrize(("count", "batch"), [(10, 3), (10, 10), (4, 9), (7, 1)])
 def test_every_example_comes_once_an_epoch_in_batches_of_one_size(count: int, batch: int) -> None:
-    batches = Batches(count, batch, torch.Generator().manual_seed(3), torch.device("cpu"))
+    batches = Batches(count, batch, torch.Generator().manual_seed(3))
     seen = [batches.next() for _ in range(6 * count)]
     assert {len(indices) for indices in seen} == {batch}
     stream = torch.cat(seen)
@@ -164,17 +164,17 @@ def test_every_example_comes_once_an_epoch_in_batches_of_one_size(count: int, ba
 
 def test_the_order_goes_on_from_a_saved_position() -> None:
     generator = torch.Generator().manual_seed(1)
-    batches = Batches(10, 4, generator, torch.device("cpu"))
+    batches = Batches(10, 4, generator)
     batches.next()
     saved, random = batches.state(), generator.get_state()
     expected = [batches.next().tolist() for _ in range(9)]
     other_generator = torch.Generator().manual_seed(99)
-    other = Batches(10, 4, other_generator, torch.device("cpu"))
+    other = Batches(10, 4, other_generator)
     other.load_state(saved)
     other_generator.set_state(random)
     assert [other.next().tolist() for _ in range(9)] == expected
     with pytest.raises(DataError, match="10 examples and the data 11"):
-        Batches(11, 4, generator, torch.device("cpu")).load_state(saved)
+        Batches(11, 4, generator).load_state(saved)
 
 
 # --- IDX files --------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from dlplay import architectures
 from dlplay.data.download import SETS
 from tests.conftest import ROOT
+from tests.drawing_rooms import DRAWING, READ_ON
 from tests.paper_device import runtime
 
 pytestmark = pytest.mark.skipif(bool(runtime.missing()), reason=runtime.missing() or "-")
@@ -84,6 +85,16 @@ def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
 @pytest.mark.parametrize("name", architectures.cards())
 def test_every_preset_runs_on_a_card(name: str, own_words: Path) -> None:
     check_presets(name, list(architectures.card(name).presets)[1:], own_words)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_words: Path) -> None:
+    """Five batches here; `engine.ahead` has how many otherwise."""
+    for found in on_paper("--copies", str(own_words), *DRAWING, *READ_ON):
+        _, values = (DRAWING | READ_ON)[found["case"]]
+        drawn = {} if found["case"] in READ_ON else {"dlplay.engine.ahead": values.get("accumulate", 1) / 5}
+        assert (found["waits"], found["copies"]) == ({}, drawn), found
 
 
 def test_a_room_without_a_fault_passes() -> None:

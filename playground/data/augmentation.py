@@ -26,7 +26,7 @@ SHARPNESS = (-0.5, 1.5)
 
 
 def random_changes(count: int, generator: torch.Generator) -> Tensor:
-    """What is changed in each of `count` images, (8, count) in -1..1; `generator` is on the CPU."""
+    """What is changed in each of `count` images, (8, count) in -1..1."""
     return torch.rand(8, count, generator=generator).mul_(2).sub_(1)
 
 
@@ -36,17 +36,15 @@ def augment(images: Tensor, full: int, changes: Tensor) -> Tensor:
     Grey images get a random affine transform (rotation, scale, stretch, shear, translation), contrast and sharpness. Colour images are
     translated by whole pixels with reflection padding, and half of them are flipped horizontally.
     """
-    u = changes.to(images.device, non_blocking=True)
     if images.shape[1] == 1:
-        return _adjust(_warp(images, _affine(u)), full, u)
-    return _flip_and_translate(images, u)
+        return _adjust(_warp(images, _affine(changes)), full, changes)
+    return _flip_and_translate(images, changes)
 
 
 def cut_out(images: Tensor, side: int, fill: Tensor, places: Tensor) -> Tensor:
     """A copy of images (B, C, H, W) with a square of `side` pixels filled with `fill` (C, 1, 1), after DeVries and Taylor (2017). It lies
     wholly within the image, at `places` (2, B) in 0..1 from the first to the last possible row and column."""
-    u = places.to(images.device, non_blocking=True)
-    down, right = (_within(part, side, whole) for part, whole in zip(u, images.shape[2:], strict=True))  # (B, H), (B, W)
+    down, right = (_within(part, side, whole) for part, whole in zip(places, images.shape[2:], strict=True))  # (B, H), (B, W)
     return torch.where((down[:, :, None] & right[:, None])[:, None], fill, images)
 
 

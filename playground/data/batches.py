@@ -17,32 +17,28 @@ class Batches:
     that reaches the end of an epoch is filled up from the next one, so all batches have the same size.
     """
 
-    def __init__(self, count: int, batch: int, generator: torch.Generator, device: torch.device) -> None:
+    def __init__(self, count: int, batch: int, generator: torch.Generator) -> None:
         self.count, self.batch = count, batch
-        self._generator, self._device = generator, device
-        self._set_order(self._shuffle())
+        self._generator = generator
+        self.order = self._shuffle()  # (count,) int64
+        self.position = 0
 
     def _shuffle(self) -> Tensor:
         return torch.randperm(self.count, generator=self._generator)
 
-    def _set_order(self, order: Tensor, position: int = 0) -> None:
-        self.order = order  # (count,) int64, on the CPU
-        self.position = position
-        self._on_device = order.to(self._device, non_blocking=True)
-
     def next(self) -> Tensor:
-        """Indices of the next batch, (batch,) int64, on the device."""
+        """Indices of the next batch, (batch,) int64, on the CPU."""
         end = self.position + self.batch
         if end <= self.count:
-            indices = self._on_device[self.position : end]
+            indices = self.order[self.position : end]
             self.position = end
             return indices
         parts = []
         missing = self.batch
         while missing > 0:
             if self.position == self.count:
-                self._set_order(self._shuffle())
-            part = self._on_device[self.position : self.position + missing]
+                self.order, self.position = self._shuffle(), 0
+            part = self.order[self.position : self.position + missing]
             self.position += len(part)
             missing -= len(part)
             parts.append(part)
@@ -59,4 +55,4 @@ class Batches:
             raise DataError(
                 f"the saved data order has {len(order)} examples and the data {self.count}; train on the data the run began with"
             )
-        self._set_order(order.clone(), int(state["position"]))
+        self.order, self.position = order.clone(), int(state["position"])

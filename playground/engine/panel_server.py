@@ -203,7 +203,7 @@ class PanelServer:
     def _act_for_good(self, client: int, command: Act, options: Options) -> AnyPanel | None:
         """Change the task. What goes wrong half-way ends the training, and the client is told before it does."""
         try:
-            panel = self.task.act(command.action, options)
+            panel = self.task.act_for_good(command.action, options)
             if self.task.not_finite.item():
                 raise TrainingFailed(not_finite(self.task, self.task.step))
             return panel

@@ -12,7 +12,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from dlplay.engine.settings import Options, Settings, SettingsError
 from dlplay.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from dlplay.engine.ahead import Ahead
     from dlplay.engine.ranks import Ranks
 
 S = TypeVar("S", bound=Settings)
@@ -48,6 +49,18 @@ class Probe(NamedTuple):
 
 Share = Callable[[Tensor], Tensor]
 """`Task.share`, for the part of a task that draws its batches."""
+
+
+class Position(Protocol):
+    """Where a task that draws its batches is in the data."""
+
+    def state(self) -> dict[str, Any]:
+        """It, in a form that later draws leave alone."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go back to where `state` was called."""
+
+
 Earlier = Mapping[int, Callable[[], dict[str, Tensor] | None]]
 """By the step of a checkpoint along the way what reads its weights; None where it has been dropped since."""
 
@@ -79,6 +92,10 @@ class Task(ABC, Generic[S]):
         self.models: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.generators: dict[str, torch.Generator] = {}
+        self.positions: list[Position] = []
+        """Where `draw_batch` is in the data, besides its generators."""
+        self.ahead: Ahead | None = None
+        """Draws batches before their steps; set by the process for a card."""
         self.finishing = False
         """Set by the engine during the last evaluation of a run."""
         self.not_finite = torch.zeros((), device=device)
@@ -148,6 +165,27 @@ class Task(ABC, Generic[S]):
             sums, weights = (dict(zip(sums, numbers, strict=True)) for numbers in (added[: len(sums)], added[len(sums) :]))
             self.ranks.in_step = False
         return {name: value / at_least_one(weights[name]) for name, value in sums.items()}
+
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        """All that the next batch takes from `positions` and from `generators` of the CPU: tensors there. `train_step` gets them by
+        `drawn`, on the device, and draws nothing else on the CPU: for a card several are drawn before their steps, and copied at once."""
+        return ()
+
+    def drawn(self) -> tuple[Tensor, ...]:
+        """What `draw_batch` gives for this batch, on the device."""
+        return self.ahead.next() if self.ahead is not None else self.on_device(self.draw_batch())
+
+    def on_device(self, drawn: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Tensors of the CPU there; a card is not waited for."""
+        return tuple(part.to(self.device, non_blocking=self.device.type == "cuda") for part in drawn)
+
+    def settle(self) -> None:
+        """Give back what was drawn before its step: generators and positions are then where the last step left them."""
+        if self.ahead is not None:
+            self.ahead.settle()
+
+    def update_rates(self) -> None:
+        """Set what the optimisers' next update goes by: learning rates, weight decay. `train_step` calls it."""
 
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
         """Of a global batch (B, …) what this process trains on: all of it or, with several ranks, as many rows as each of the others. To be
@@ -387,6 +425,11 @@ class Task(ABC, Generic[S]):
         panel: AnyPanel | None = _method(self.actions(), name, "action")(options)
         return panel
 
+    def act_for_good(self, name: str, options: Options) -> AnyPanel | None:
+        """The same for an action that changes what is trained. Not to be called while `looking`."""
+        self.settle()
+        return self.act(name, options)
+
     def baselines(self) -> dict[str, dict[str, float]]:
         """What methods without a neural net reach on the same held-out data: `{metric: {method: value}}`. May take seconds; cached."""
         return {}
@@ -453,6 +496,7 @@ class Task(ABC, Generic[S]):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that the next steps depend on, keyed by name."""
+        self.settle()
         return {
             "step": self.step,
             "data": self.data_key(),
@@ -469,6 +513,7 @@ class Task(ABC, Generic[S]):
                 f"the data are no longer those that this run began with: they are now {self.data}; "
                 "bring the former ones back, or begin a new run from its weights"
             )
+        self.settle()
         self.step = int(saved["step"])
         for name, optimizer in self.optimizers.items():
             state.load_optimizer_state(optimizer, self.models, saved["optimizers"][name])

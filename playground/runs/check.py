@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dlplay import __version__
 from dlplay.checkpoints.store import Checkpoint
-from dlplay.engine import crossover
+from dlplay.engine import ahead, crossover
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.crossover import Speeds, crossing
@@ -185,6 +185,7 @@ def _other_precisions(card: Card, settings: Settings) -> list[str]:
 def _losses(card: Card, settings: Settings) -> tuple[int, list[float]]:
     """The first training losses from fresh weights, and the steps that it took."""
     task = card.load_task()(settings, devices.prepare(settings), None)
+    ahead.prepare(task)
     measured = [name for chart in card.of(to_dict(settings)).charts for name in chart.train]
     name = next((name for name in measured if "loss" in name), measured[0])
     losses: list[Tensor] = []

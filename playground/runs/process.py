@@ -22,7 +22,7 @@ from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import LIMIT, History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
-from dlplay.engine import compiled, precision, torchrun
+from dlplay.engine import ahead, compiled, precision, torchrun
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
@@ -419,6 +419,8 @@ def prepare(
         if why := rank_states.compile_steps(task, ranks) if ranks is not None else compiled.prepare(task):
             refused.append(Warned(step=task.step, what="steps are not compiled", why=why, remedy="training goes on without"))
     task.ranks = ranks
+    if ranks is None:
+        ahead.prepare(task)
     return task, progress, devices.describe(device), refused + list(_differences(checkpoint, task))
 
 

@@ -281,7 +281,7 @@ def test_the_loss_counts_every_target_kept_and_random_ones_too(own_text: str, mo
     monkeypatch.setattr(f"{module}.mask_targets", lambda idx, chosen, *rest: seen.update(idx=idx, chosen=chosen) or idx)
     task.model.eval()
     assert isinstance(task.pretraining, Pretraining)
-    loss, _, _ = task.pretraining.loss(task.model, task.share)
+    loss, _, _ = task.pretraining.loss(task.model, task.drawn())
     idx, chosen = seen["idx"], seen["chosen"]
     logits = task.model.logits(task.model(idx, None, idx != SpecialIds(len(task.tokenizer.vocabulary)).pad))
     expected = torch.nn.functional.cross_entropy(logits[chosen], idx[chosen])

@@ -398,7 +398,7 @@ def test_the_training_loss_of_recall_is_that_of_the_words_asked_for() -> None:
     generator.set_state(task.generators["data"].get_state())
     batch = recall_batch(4, 3, 9, generator)
     with torch.no_grad():
-        loss = task.problem.loss(task.model, task.share)
+        loss = task.problem.loss(task.model, task.drawn(), task.share)
         logits = torch.cat(read_segments(task.model, batch, 8, 8)[0], dim=1).log_softmax(-1)
     nats = [-float(logits[row, place, batch[row, place + 1]]) for row in range(4) for place in (12, 14, 16)]
     assert float(loss) == pytest.approx(sum(nats) / 12, rel=1e-5)

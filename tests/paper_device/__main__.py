@@ -1,7 +1,11 @@
-"""`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT,
-`… --rooms KIND …` rooms with a fault, `… --accumulating KIND …` rooms whose updates are by three batches,
-`… --by-size ARCH` how fast its two smallest nets are there and on the CPU,
-`… --poisoned OPTIMIZER …` what a loss that is not finite does, `… --ranks` a step of two ranks. Prints JSON lines."""
+"""`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT. Otherwise
+
+- `--rooms KIND …` rooms with a fault; `--accumulating KIND …` with updates by three batches;
+- `--copies TEXT CASE …` what steps copy to the device;
+- `--by-size ARCH` how fast its two smallest nets are there and on the CPU;
+- `--poisoned OPTIMIZER …` what a loss that is not finite does; `--ranks` a step of two ranks.
+
+Prints JSON lines."""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ import hashlib
 import os
 import sys
 import tempfile
+import traceback
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,15 +33,18 @@ import torch.distributed as dist  # noqa: E402
 
 from dlplay import architectures  # noqa: E402
 from dlplay.data.download import SETS  # noqa: E402
+from dlplay.engine import ahead  # noqa: E402
 from dlplay.engine.card import Card  # noqa: E402
 from dlplay.engine.device import prepare  # noqa: E402
 from dlplay.engine.errors import DataError  # noqa: E402
 from dlplay.engine.ranks import Ranks  # noqa: E402
 from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
 from dlplay.engine.torchrun import Place  # noqa: E402
-from dlplay.runs.check import Result, examine, speeds_by_size, waits_of  # noqa: E402
-from tests.paper_device.device import installed  # noqa: E402
+from dlplay.runs.check import STEPS, Result, _place, examine, speeds_by_size, waits_of  # noqa: E402
+from tests.drawing_rooms import DRAWING, READ_ON  # noqa: E402
+from tests.paper_device.device import copies_counted, installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
+from tests.rooms import facts  # noqa: E402
 from tests.samples import cifar_archive  # noqa: E402
 
 LIGHT = {
@@ -102,6 +111,21 @@ def made_up_cifar() -> Iterator[None]:
             yield
 
 
+def copied(case: str, text: str) -> dict[str, Any]:
+    """Waits for the device and copies to it in a training step of a case in `drawing_rooms`, by place, with five batches drawn at once."""
+    name, values = (DRAWING | READ_ON)[case]
+    card = architectures.card(name)
+    small = {key: text if value == "{text}" else value for key, value in facts(name).small.items()}
+    places: Counter[str] = Counter()
+    with installed(), mock.patch.object(ahead, "DRAWS", 5):
+        settings = make(card.settings, small | values | {"device": "cuda", "steps": 100})
+        task = card.load_task()(settings, prepare(settings), None)
+        ahead.prepare(task)
+        with copies_counted(lambda: places.update([_place(traceback.walk_stack(None), task)])):
+            waits = waits_of(task)
+    return {"case": case, "waits": waits, "copies": {place.partition(":")[0]: number / STEPS for place, number in places.items()}}
+
+
 def poisoned(optimizer: str) -> dict[str, Any]:
     """What a loss that is not finite does to a task with one of PyTorch's optimisers."""
     with installed():
@@ -157,7 +181,10 @@ def of_ranks() -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments[0] == "--poisoned":
+    if arguments[0] == "--copies":
+        for case in arguments[2:]:
+            print(msgspec.json.encode(copied(case, arguments[1])).decode())
+    elif arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
     elif arguments[0] == "--by-size":
         card = architectures.card(arguments[1])
@@ -179,4 +206,5 @@ def main(arguments: list[str]) -> None:
                 print(msgspec.json.encode(examine_preset(card, preset, text)).decode())
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -151,6 +151,9 @@ def _wait(
     crosses = papers and others if operation is aten.copy_ else target is not None and (target.type == "cuda") != bool(papers)
     if operation in COPIES and crosses:
         to_host = not isinstance(args[0], PaperTensor) if operation is aten.copy_ else bool(papers)
+        if not to_host:
+            for count in _counting:
+                count()
         if to_host and non_blocking:
             raise RuntimeError("a copy to the CPU that nobody waits for may be read before it is there")
         return "" if non_blocking else "a copy between the devices"
@@ -183,6 +186,19 @@ def _drawing(func: Any, on_paper: bool, generator: torch.Generator | None, kwarg
     yield
     source.set_state(stand_in.get_state())
     stand_in.set_state(before)
+
+
+_counting: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def copies_counted(count: Callable[[], None]) -> Iterator[None]:
+    """Within it `count` is called at every copy from the CPU to the device."""
+    _counting.append(count)
+    try:
+        yield
+    finally:
+        _counting.remove(count)
 
 
 _default = torch.Generator(PAPER)

@@ -47,11 +47,11 @@ class Code(NamedTuple):
     log_variance: Tensor | None  # (B, k)
 
     def sample(self, epsilon: Tensor | None) -> Tensor:
-        """Codes (B, k) by the reparameterisation trick, so that gradients reach mean and variance, from standard normal `epsilon` (B, k)
-        on the CPU; without a variance none is needed."""
+        """Codes (B, k) by the reparameterisation trick, so that gradients reach mean and variance, from standard normal `epsilon`
+        (B, k); without a variance none is needed."""
         if self.log_variance is None or epsilon is None:
             return self.mean
-        return self.mean + (0.5 * self.log_variance).exp() * epsilon.to(self.mean.device, non_blocking=True)
+        return self.mean + (0.5 * self.log_variance).exp() * epsilon
 
     def kl(self) -> Tensor:
         """KL divergence of each unit's distribution from the standard normal, in nats, (B, k)."""
@@ -205,22 +205,30 @@ def initialise(module: nn.Module) -> None:
 # --- corruption and losses --------------------------------------------------------------------------------------------------------
 
 
-def corrupt(images: Tensor, noise: str, level: float, generator: torch.Generator) -> Tensor:
-    """A noisy copy of images (B, C, H, W) with pixels from 0 to 1; `generator` is on the CPU.
+def corrupt(images: Tensor, kind: str, level: float, generator: torch.Generator) -> Tensor:
+    """A noisy copy of images (B, C, H, W) with pixels from 0 to 1, see `with_noise`; `generator` is on the CPU."""
+    if kind == "none":
+        return images
+    return with_noise(images, kind, level, draw_noise(tuple(images.shape), kind, generator).to(images.device))
+
+
+def draw_noise(shape: tuple[int, ...], kind: str, generator: torch.Generator) -> Tensor:
+    """What `with_noise` goes by for images of this shape: standard normal numbers for `gaussian` noise, else uniform ones; on the CPU."""
+    return (torch.randn if kind == "gaussian" else torch.rand)(shape, generator=generator)
+
+
+def with_noise(images: Tensor, kind: str, level: float, noise: Tensor) -> Tensor:
+    """A noisy copy of images (B, C, H, W) with pixels from 0 to 1, by what `draw_noise` gave.
 
     `gaussian` adds noise of standard deviation `level`, and does not clip, which would bias it; `masking` sets each pixel to 0 with
     probability `level`; `salt-and-pepper` sets it to 0 or 1 with that probability.
     """
-    if noise == "none":
-        return images
-    shape = tuple(images.shape)
-    if noise == "gaussian":
-        return images + level * torch.randn(shape, generator=generator).to(images.device, non_blocking=True)
-    uniform = torch.rand(shape, generator=generator).to(images.device, non_blocking=True)
-    corrupted = uniform < level
-    if noise == "masking":
+    if kind == "gaussian":
+        return images + level * noise
+    corrupted = noise < level
+    if kind == "masking":
         return images.masked_fill(corrupted, 0.0)
-    return torch.where(corrupted, (uniform < level / 2).to(images.dtype), images)
+    return torch.where(corrupted, (noise < level / 2).to(images.dtype), images)
 
 
 def reconstruction_loss(logits: Tensor, output: Tensor, images: Tensor, kind: str) -> Tensor:

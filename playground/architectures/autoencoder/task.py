@@ -20,9 +20,11 @@ from dlplay.architectures.autoencoder.model import (
     Decoder,
     Encoder,
     corrupt,
+    draw_noise,
     kl_sparsity,
     l1_sparsity,
     reconstruction_loss,
+    with_noise,
 )
 from dlplay.architectures.autoencoder.panels import AutoencoderPanels
 from dlplay.architectures.autoencoder.settings import ACTIVATIONS, SPARSE, AutoencoderSettings
@@ -90,7 +92,8 @@ class AutoencoderTask(Task[AutoencoderSettings]):
         self.optimizers["net"] = self.optimizer = make_optimizer(self.model, settings)
         self.generators["order"] = torch.Generator().manual_seed(settings.seed)
         self.generators["noise"] = torch.Generator().manual_seed(settings.seed + 1)
-        self.batches = Batches(len(self.train_images), settings.batch, self.generators["order"], device)
+        self.batches = Batches(len(self.train_images), settings.batch, self.generators["order"])
+        self.positions = [self.batches]
         self.test_inputs = self._corrupted(self.scaled(self.test_images), NOISE_SEED)
 
     def scaled(self, images: Tensor) -> Tensor:
@@ -109,14 +112,27 @@ class AutoencoderTask(Task[AutoencoderSettings]):
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        """Indices of the images (B,); with noise that of every pixel (B, C, H, W); for a VAE that of the codes (B, latent)."""
+        settings, generator = self.settings, self.generators["noise"]
+        drawn = [self.batches.next()]
+        count = len(drawn[0])
+        if settings.noise != "none":
+            drawn.append(draw_noise((count, *self.train_images.shape[1:]), settings.noise, generator))
+        if settings.variational:
+            drawn.append(torch.randn(count, settings.latent, generator=generator))
+        return tuple(drawn)
+
+    def update_rates(self) -> None:
+        update_rates(self.optimizer, self.settings, self.step)
+
     def train_step(self) -> dict[str, Tensor]:
         """One batch, with fresh noise on the inputs and the clean images as targets."""
         settings = self.settings
-        batch, noise = self.batches.next(), self.generators["noise"]
+        batch, *drawn = map(self.share, self.drawn())
         images = self.scaled(self.train_images[batch])  # (B, C, H, W)
-        inputs = self.share(corrupt(images, settings.noise, settings.noise_level, noise))
-        images = self.share(images)
-        epsilon = self.share(torch.randn(len(batch), settings.latent, generator=noise)) if settings.variational else None
+        inputs = images if settings.noise == "none" else with_noise(images, settings.noise, settings.noise_level, drawn[0])
+        epsilon = drawn[-1] if settings.variational else None
         with self.autocast():
             code = self.model.encode(inputs)
             logits = self.model.logits(code.sample(epsilon))
@@ -124,7 +140,7 @@ class AutoencoderTask(Task[AutoencoderSettings]):
             reconstruction = reconstruction_loss(logits, output, images, settings.loss)
             penalty = self._penalty(code)
             loss = reconstruction if penalty is None else reconstruction + penalty
-        update_rates(self.optimizer, settings, self.step)
+        self.update_rates()
         self.minimise(loss, self.optimizer)
         detached = reconstruction.detach()
         mse = detached * (2 / images[0].numel()) if settings.loss == "squared" else (output.detach() - images).square().mean()
@@ -168,7 +184,7 @@ class AutoencoderTask(Task[AutoencoderSettings]):
             sums["active"].append((code.mean != 0).sum())
             used |= (code.mean != 0).any(0)
             if self.settings.variational:
-                logits = self.model.logits(code.sample(torch.randn(code.mean.shape, generator=generator)))
+                logits = self.model.logits(code.sample(torch.randn(code.mean.shape, generator=generator).to(self.device)))
                 loss = reconstruction_loss(logits, self.model.output_function(logits), images, self.settings.loss)
                 sums["reconstruction"].append(loss * len(images))
                 sums["kl"].append(code.kl().sum())

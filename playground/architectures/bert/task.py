@@ -99,16 +99,23 @@ class BERTTask(Task[BERTSettings]):
         costs = functools.partial(ablation_costs, self)
         return BERTPanels(self.model, self.tokenizer, self.pretraining, self.classes, self.optimizers["bert"], costs)
 
-    def train_step(self) -> dict[str, Tensor]:
-        """One batch of rows with fresh masks, or of texts with a class."""
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        return self.objective.draw(self.share)
+
+    def update_rates(self) -> None:
         settings = self.settings
         if settings.schedule == "one-cycle":
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One batch of rows with fresh masks, or of texts with a class."""
+        self.update_rates()
+        drawn = self.drawn()
         with self.autocast():
-            loss, parts, terms = self.objective.loss(self.model, self.share)
-        return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, settings.clip, terms)}
+            loss, parts, terms = self.objective.loss(self.model, drawn)
+        return {"train_loss": loss.detach(), **parts, **self.minimise(loss, self.optimizer, self.settings.clip, terms)}
 
     def evaluate(self) -> dict[str, float]:
         return self.objective.evaluate(self.model)

@@ -69,26 +69,38 @@ class ConvNetTask(Task[ConvNetSettings]):
         self.optimizers["net"] = self.optimizer = make_optimizer(self.model, settings)
         self.generators["order"] = torch.Generator().manual_seed(settings.seed)
         self.generators["augment"] = torch.Generator().manual_seed(settings.seed + 1)
-        self.batches = Batches(len(self.train_labels), settings.batch, self.generators["order"], device)
+        self.batches = Batches(len(self.train_labels), settings.batch, self.generators["order"])
+        self.positions = [self.batches]
 
     def panels(self) -> ConvNetPanels:
         return ConvNetPanels(self)
 
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        """Indices of the images (B,); with `augment` what is changed in them (8, B), with `cutout` where they are filled (2, B)."""
+        drawn, generator = [self.batches.next()], self.generators["augment"]
+        count = len(drawn[0])
+        if self.settings.augment:
+            drawn.append(random_changes(count, generator))
+        if self.settings.cutout:
+            drawn.append(torch.rand(2, count, generator=generator))
+        return tuple(drawn)
+
+    def update_rates(self) -> None:
+        update_rates(self.optimizer, self.settings, self.step)
+
     def train_step(self) -> dict[str, Tensor]:
         """One batch."""
-        batch = self.batches.next()
-        indices = self.share(batch)  # (B,)
+        batch, *changes = self.drawn()
+        indices = self.share(batch)
         images, labels = self.train_images[indices].float(), self.train_labels[indices]  # (B, C, H, W), (B,)
         if self.settings.augment:
-            changes = self.share(random_changes(len(batch), self.generators["augment"]), dim=1)  # (8, B)
-            images = augment(images, self.images.full, changes)
+            images = augment(images, self.images.full, self.share(changes.pop(0), dim=1))
         if self.settings.cutout:
-            places = self.share(torch.rand(2, len(batch), generator=self.generators["augment"]), dim=1)  # (2, B)
-            images = cut_out(images, self.settings.cutout, self.model.mean, places)
+            images = cut_out(images, self.settings.cutout, self.model.mean, self.share(changes.pop(0), dim=1))
         with self.autocast():
             logits = self.model(images)  # (B, classes)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
-        update_rates(self.optimizer, self.settings, self.step)
+        self.update_rates()
         self.minimise(loss, self.optimizer)
         return {"train_loss": loss.detach(), "train_accuracy": (logits.detach().argmax(1) == labels).float().mean()}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dlplay.architectures.gan.data.augmentation import augment
+from dlplay.architectures.gan.data.augmentation import augment, random_changes
 from dlplay.architectures.gan.data.examples import Examples, load
 from dlplay.architectures.gan.evaluation.evaluator import SAMPLES, Evaluator
 from dlplay.architectures.gan.evaluation.history import SampleHistory
@@ -73,31 +74,52 @@ class GANTask(Task[GANSettings]):
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        """For each update of the discriminator, then for that of the generator."""
+        of_discriminator = [part for _ in range(self.settings.critic_steps) for part in self.draw_discriminator()]
+        return (*of_discriminator, *self.draw_generator())
+
+    def draw_discriminator(self) -> tuple[Tensor, ...]:
+        """Indices of real examples (B,) and latents (B, Z); where images are augmented, how (5, 2B); for a gradient penalty, where between
+        real examples and samples it is taken (B,)."""
+        settings, batch = self.settings, self.settings.batch
+        drawn = [torch.randint(len(self.examples.train), (batch,), generator=self.generators["order"]), self._latents(batch)]
+        if self._augments:
+            drawn.append(random_changes(2 * batch, self.generators["augment"]))
+        if settings.loss == "wasserstein-gp":
+            drawn.append(torch.rand(batch, generator=self.generators["latent"]))
+        return tuple(drawn)
+
+    def draw_generator(self) -> tuple[Tensor, ...]:
+        """Latents (B, Z) and, where images are augmented, how (5, B)."""
+        batch = self.settings.batch
+        changes = [random_changes(batch, self.generators["augment"])] if self._augments else []
+        return (self._latents(batch), *changes)
+
     def train_step(self) -> dict[str, Tensor]:
         self.update_rates()
+        drawn = iter(self.drawn())
         if self.history.due(self.step):
             with torch.no_grad():
                 self.history.add(self.step, self.sampler(self.fixed_latents))
         for _ in range(self.settings.critic_steps):
-            update = self.update_discriminator()
-        return self._metrics(update) | self.update_generator()
+            update = self.update_discriminator(drawn)
+        return self._metrics(update) | self.update_generator(drawn)
 
-    def update_discriminator(self) -> DiscriminatorUpdate:
-        """One update of the discriminator, on fresh real examples and samples."""
+    def update_discriminator(self, drawn: Iterator[Tensor] | None = None) -> DiscriminatorUpdate:
+        """One update of the discriminator, on fresh real examples and samples: the next ones that were drawn."""
         settings, batch = self.settings, self.settings.batch
-        indices = torch.randint(len(self.examples.train), (batch,), generator=self.generators["order"])
-        real = self.examples.batch(indices.to(self.device, non_blocking=True))
-        latents = self._latents(batch)
+        drawn = iter(self.on_device(self.draw_discriminator())) if drawn is None else drawn
+        real, latents = self.examples.batch(next(drawn)), next(drawn)
         with torch.no_grad(), self.autocast():
             fake = self.generator(latents).float()
-        both = self._augmented(torch.cat([real, fake]))  # (2B, *shape)
+        both = self._augmented(torch.cat([real, fake]), drawn)  # (2B, *shape)
         with self.autocast():
             outputs = self.discriminator(both).float()  # (2B,)
         real_loss, fake_loss = discriminator_losses(settings.loss, outputs[:batch], outputs[batch:], settings.label_smoothing)
         loss, penalty = real_loss + fake_loss, None
         if settings.loss == "wasserstein-gp":
-            alpha = torch.rand(batch, generator=self.generators["latent"]).to(self.device, non_blocking=True)
-            penalty = gradient_penalty(self.discriminator, both[:batch], both[batch:], alpha)
+            penalty = gradient_penalty(self.discriminator, both[:batch], both[batch:], next(drawn))
             loss = loss + settings.penalty * penalty
         elif uses_r1(settings):
             penalty = r1_penalty(self.discriminator, both[:batch])
@@ -120,11 +142,12 @@ class GANTask(Task[GANSettings]):
             metrics["discriminator_accuracy"] = torch.cat([real > 0, fake < 0]).float().mean()
         return metrics
 
-    def update_generator(self) -> dict[str, Tensor]:
+    def update_generator(self, drawn: Iterator[Tensor] | None = None) -> dict[str, Tensor]:
         """One update of the generator against the discriminator as it is, and of the moving average."""
-        latents = self._latents(self.settings.batch)
+        drawn = iter(self.on_device(self.draw_generator())) if drawn is None else drawn
+        latents = next(drawn)
         with self.autocast():
-            outputs = self.discriminator(self._augmented(self.generator(latents))).float()  # (B,)
+            outputs = self.discriminator(self._augmented(self.generator(latents), drawn)).float()  # (B,)
         loss = generator_loss(self.settings.loss, outputs)
         self.minimise(loss, self.optimizers["generator"])
         if self.sampler is not self.generator:
@@ -134,7 +157,6 @@ class GANTask(Task[GANSettings]):
         return {"generator_loss": loss.detach()}
 
     def update_rates(self) -> None:
-        """Learning rates, weight decay and Adam's betas of the next updates."""
         settings = self.settings
         progress = self.step / settings.steps
         share = schedule(settings.schedule, progress)
@@ -152,13 +174,14 @@ class GANTask(Task[GANSettings]):
                 module.p = settings.dropout
 
     def _latents(self, count: int) -> Tensor:
-        latents = torch.randn(count, self.settings.latent, generator=self.generators["latent"])  # (count, Z)
-        return latents.to(self.device, non_blocking=True)
+        return torch.randn(count, self.settings.latent, generator=self.generators["latent"])  # (count, Z)
 
-    def _augmented(self, examples: Tensor) -> Tensor:
-        if self.settings.augment and self.examples.images is not None:
-            return augment(examples, self.generators["augment"])
-        return examples
+    @property
+    def _augments(self) -> bool:
+        return self.settings.augment and self.examples.images is not None
+
+    def _augmented(self, examples: Tensor, drawn: Iterator[Tensor]) -> Tensor:
+        return augment(examples, next(drawn)) if self._augments else examples
 
     # --- evaluation ---------------------------------------------------------------------------------------------------------------
 
@@ -207,7 +230,7 @@ class GANTask(Task[GANSettings]):
 
     def graphs(self) -> dict[str, Graph]:
         """Latents to samples, and examples to the discriminator's output."""
-        latents = self._latents(2)
+        latents = self._latents(2).to(self.device)
         examples = self.sampler(latents).detach()
         return {
             "generator": Graph(self.sampler, {"latents": latents}, ("examples",), {"latents": {0: "batch"}}),

@@ -90,20 +90,28 @@ class GPTTask(Task[GPTSettings]):
             self.model, self.tokenizer, self.optimizer, self.text, functools.partial(ablation_costs, self), self._repeated_tokens
         )
 
-    def train_step(self) -> dict[str, Tensor]:
-        """One batch of windows; every token of a window is predicted from those before it."""
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        """Where the windows begin, (B, 1)."""
+        last = len(self.corpus.train) - self.settings.block_size
+        return (torch.randint(last, (self.settings.batch, 1), generator=self.generators["data"]),)
+
+    def update_rates(self) -> None:
         settings = self.settings
         if settings.schedule == "one-cycle":
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps)
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
-        starts = torch.randint(len(self.corpus.train) - settings.block_size, (settings.batch, 1), generator=self.generators["data"])
-        windows = self.train[self.share(starts).to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One batch of windows; every token of a window is predicted from those before it."""
+        self.update_rates()
+        (starts,) = self.drawn()
+        windows = self.train[self.share(starts) + self._offsets]  # (B, T + 1)
         with self.autocast():
             logits = self.model(windows[:, :-1])  # (B, T, V)
             loss = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
-        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
+        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, self.settings.clip)}
 
     def evaluate(self) -> dict[str, float]:
         """Every held-out token once, in windows of a block that overlap by half: half a block or more comes before each."""

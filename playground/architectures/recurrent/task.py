@@ -50,17 +50,24 @@ class RecurrentTask(Task[RecurrentSettings]):
     def panels(self) -> RecurrentPanels:
         return self.problem.panels(self)
 
-    def train_step(self) -> dict[str, Tensor]:
-        """One chunk of every stream, or one batch of sequences."""
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        return self.problem.draw()
+
+    def update_rates(self) -> None:
         settings = self.settings
         if settings.schedule == "one-cycle":
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             lr = settings.lr * warmup_cosine(self.step, settings.warmup, settings.steps, FLOOR)
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One chunk of every stream, or one batch of sequences."""
+        self.update_rates()
+        drawn = self.drawn()
         with self.autocast():
-            loss = self.problem.loss(self.model, self.share)
-        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip)}
+            loss = self.problem.loss(self.model, drawn, self.share)
+        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, self.settings.clip)}
 
     def evaluate(self) -> dict[str, float]:
         return self.problem.evaluate(self.model)

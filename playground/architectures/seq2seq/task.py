@@ -59,18 +59,24 @@ class Seq2SeqTask(Task[Seq2SeqSettings]):
     def panels(self) -> Seq2SeqPanels:
         return Seq2SeqPanels(self.model, self.problem, self.optimizer, functools.partial(ablation_costs, self))
 
-    def train_step(self) -> dict[str, Tensor]:
-        """One batch of pairs; every target token is predicted from the source and the target tokens before it."""
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        return next_batch(self.problem, self.settings.batch, self.generators["data"], torch.device("cpu"))
+
+    def update_rates(self) -> None:
         settings = self.settings
         if settings.schedule == "one-cycle":
             set_one_cycle(self.optimizer, self.step / settings.steps, lr=settings.lr, weight_decay=settings.weight_decay)
         else:
             set_rates(self.optimizer, lr=learning_rate(settings, self.step), weight_decay=settings.weight_decay)
-        batch = Batch(*map(self.share, next_batch(self.problem, settings.batch, self.generators["data"], self.device)))
+
+    def train_step(self) -> dict[str, Tensor]:
+        """One batch of pairs; every target token is predicted from the source and the target tokens before it."""
+        self.update_rates()
+        batch = Batch(*map(self.share, self.drawn()))
         with self.autocast():
-            loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, settings.label_smoothing)
+            loss = smoothed_loss(self.model(batch.source, batch.output), batch.target, self.settings.label_smoothing)
         tokens = (batch.target != PAD).sum()  # that the loss is the mean of
-        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, settings.clip, tokens)}
+        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizer, self.settings.clip, tokens)}
 
     def evaluate(self) -> dict[str, float]:
         """Every held-out pair: the loss and the accuracy under teacher forcing, and the accuracies of greedy outputs. A target with a token

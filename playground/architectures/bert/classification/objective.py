@@ -88,9 +88,13 @@ class Classification:
         logits: Tensor = model.classifier(F.dropout(pooled, self.settings.dropout, model.training))
         return logits
 
-    def loss(self, model: BERT, share: Share) -> tuple[Tensor, dict[str, Tensor], int]:
-        """The loss on a batch of texts drawn with replacement, which has no parts, and how many texts it is the mean of."""
-        which = share(torch.randint(len(self.train), (self.settings.batch,), generator=self.generator)).to(self.device, non_blocking=True)
+    def draw(self, share: Share) -> tuple[Tensor, ...]:
+        """The share of this process of a batch of texts (B,), drawn with replacement."""
+        return (share(torch.randint(len(self.train), (self.settings.batch,), generator=self.generator)),)
+
+    def loss(self, model: BERT, drawn: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor], int]:
+        """The loss on the batch that `draw` gave, on the device, which has no parts, and how many texts it is the mean of."""
+        (which,) = drawn
         logits = self.logits(model, self.train.padded(which, self.special.pad))
         return F.cross_entropy(logits, self.train_labels[which]), {}, len(which)
 

@@ -55,8 +55,9 @@ class Pretraining:
 
     # --- training -----------------------------------------------------------------------------------------------------------------
 
-    def loss(self, model: BERT, share: Share) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The loss on the next batch, its parts by metric name, and how many words it is the mean of."""
+    def draw(self, share: Share) -> tuple[Tensor, ...]:
+        """Of the next batch the share of this process, on the CPU: rows with masked words, their segments, and which tokens are valid,
+        (B, T) each; flat positions of words to predict, which of these count, and the words, (K,) each; next-sentence labels (B,)."""
         settings = self.settings
         rows, is_random = self._batch()
         limit = max_targets(rows.idx.numel(), settings.mask_share)
@@ -66,9 +67,12 @@ class Pretraining:
         masked_idx, idx, segments, valid, chosen, is_random = map(share, whole)
         positions, is_target = gather_targets(chosen, max_targets(idx.numel(), settings.mask_share))  # (K,)
         targets = idx.flatten()[positions]
-        drawn = (masked_idx, segments, valid, positions, is_target, targets, is_random)
-        masked_idx, segments, valid, positions, is_target, targets, is_random = (x.to(self.device, non_blocking=True) for x in drawn)
-        hidden = model(masked_idx, segments if settings.next_sentence else None, valid)  # (B, T, C)
+        return masked_idx, segments, valid, positions, is_target, targets, is_random
+
+    def loss(self, model: BERT, drawn: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss on the batch that `draw` gave, on the device; its parts by metric name, and how many words it is the mean of."""
+        masked_idx, segments, valid, positions, is_target, targets, is_random = drawn
+        hidden = model(masked_idx, segments if self.settings.next_sentence else None, valid)  # (B, T, C)
         logits = model.logits(hidden.flatten(0, 1)[positions])  # (K, V)
         nats = F.cross_entropy(logits, targets, reduction="none")
         words = is_target.sum()

@@ -17,11 +17,15 @@ CUTOUT = 1 / 4
 """Side of the square that is set to -1, as a part of the image's side."""
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, C, H, W) with pixels from -1 to 1, each shifted, made lighter or darker, and with a square cut out; `generator` is on the
-    CPU."""
+def random_changes(count: int, generator: torch.Generator) -> Tensor:
+    """What is changed in each of `count` images, (5, count) in 0..1."""
+    return torch.rand(5, count, generator=generator)
+
+
+def augment(images: Tensor, draw: Tensor) -> Tensor:
+    """Images (B, C, H, W) with pixels from -1 to 1, each shifted, made lighter or darker, and with a square cut out, by `random_changes`
+    (5, B)."""
     count, _, height, width = images.shape
-    draw = torch.rand(5, count, generator=generator).to(images.device, non_blocking=True)
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     down, right = (((2 * draw[i] - 1) * (side * SHIFT + 0.5)).round().long() for i, side in ((0, height), (1, width)))
     y, x = rows - down[:, None], columns - right[:, None]  # (B, H), (B, W): where each pixel comes from

@@ -49,12 +49,12 @@ class AddingProblem(Problem):
             key="adding",
         )
 
-    def loss(self, model: Recurrent, share: Share) -> Tensor:
+    def draw(self) -> tuple[Tensor, ...]:
+        return adding_batch(self.settings.batch, self.settings.length, self.generator)
+
+    def loss(self, model: Recurrent, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Squared error of the sums of a fresh batch."""
-        x, sums = (
-            share(part).to(self.device, non_blocking=True)
-            for part in adding_batch(self.settings.batch, self.settings.length, self.generator)
-        )
+        x, sums = map(share, drawn)
         return self.criterion(self.final_outputs(model, model(x)[0]), sums)
 
     def evaluate(self, model: Recurrent) -> dict[str, float]:

@@ -73,11 +73,12 @@ class CopyProblem(Problem):
             key="copy",
         )
 
-    def loss(self, model: Recurrent, share: Share) -> Tensor:
+    def draw(self) -> tuple[Tensor, ...]:
+        return copy_batch(self.settings.batch, self.settings.length, self.generator)
+
+    def loss(self, model: Recurrent, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Mean nats of the symbols to recall, in a fresh batch."""
-        x, symbols = (
-            share(part).to(self.device, non_blocking=True) for part in copy_batch(self.settings.batch, self.settings.length, self.generator)
-        )
+        x, symbols = map(share, drawn)
         hidden, _ = model(x)
         return self.criterion(model.read_out(hidden[:, -RECALLED:]).flatten(0, 1), symbols.flatten())
 

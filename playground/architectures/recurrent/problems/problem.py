@@ -51,9 +51,13 @@ class Problem(ABC):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next batch takes from the generator, on the CPU: for a `loss`."""
+        return ()
+
     @abstractmethod
-    def loss(self, model: Recurrent, share: Share) -> Tensor:
-        """Mean loss of the next batch, of the share of this process."""
+    def loss(self, model: Recurrent, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
+        """Mean loss of the next batch, of the share of this process. `drawn` is what `draw` gave, on the device."""
 
     @abstractmethod
     def evaluate(self, model: Recurrent) -> dict[str, float]:

@@ -79,7 +79,7 @@ class SeriesProblem(Problem):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, model: Recurrent, share: Share) -> Tensor:
+    def loss(self, model: Recurrent, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Squared error of the next values of a chunk of the streams."""
         present(self.dataset)
         inputs, targets = self.streams.next(share)

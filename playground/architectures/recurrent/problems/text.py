@@ -59,13 +59,18 @@ class TextProblem(Problem):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, model: Recurrent, share: Share) -> Tensor:
+    def draw(self) -> tuple[Tensor, ...]:
+        """Where the windows begin, (B, 1); streams go on where they are."""
+        if self.settings.predict != "last":
+            return ()
+        last = len(self.text.train) - self.settings.block_size
+        return (torch.randint(last, (self.settings.batch, 1), generator=self.generator),)
+
+    def loss(self, model: Recurrent, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Mean nats of the tokens of a chunk of the streams, or of the token after each of a batch of windows."""
         text = self.text
         if self.settings.predict == "last":
-            last = len(text.train) - self.settings.block_size
-            starts = torch.randint(last, (self.settings.batch, 1), generator=self.generator)
-            windows = text.train[share(starts).to(self.device, non_blocking=self.device.type == "cuda") + self._offsets]  # (B, T + 1)
+            windows = text.train[share(drawn[0]) + self._offsets]  # (B, T + 1)
             hidden, _ = model(windows[:, :-1])
             return F.cross_entropy(model.read_out(hidden[:, -1]), windows[:, -1])
         inputs, targets = text.streams.next(share)

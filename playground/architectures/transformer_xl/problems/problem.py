@@ -30,9 +30,13 @@ class Problem(ABC):
 
     # --- training and evaluation --------------------------------------------------------------------------------------------------
 
+    def draw(self) -> tuple[Tensor, ...]:
+        """What the next batch takes from the generator, on the CPU: for a `loss`."""
+        return ()
+
     @abstractmethod
-    def loss(self, model: TransformerXL, share: Share) -> Tensor:
-        """Mean loss of the next segments, of the share of this process."""
+    def loss(self, model: TransformerXL, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
+        """Mean loss of the next segments, of the share of this process. `drawn` is what `draw` gave, on the device."""
 
     @abstractmethod
     def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:

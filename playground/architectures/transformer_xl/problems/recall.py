@@ -86,12 +86,12 @@ class RecallProblem(Problem):
         logits, _ = model(last, carried)
         return logits[:, -questions::2], sequences[:, 1 - questions :: 2]
 
-    def loss(self, model: TransformerXL, share: Share) -> Tensor:
+    def draw(self) -> tuple[Tensor, ...]:
+        return (recall_batch(self.settings.batch, self.settings.facts, self.settings.gap, self.generator),)
+
+    def loss(self, model: TransformerXL, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Mean nats of the words to recall, in a fresh batch."""
-        settings = self.settings
-        sequences = share(recall_batch(settings.batch, settings.facts, settings.gap, self.generator))
-        sequences = sequences.to(self.device, non_blocking=self.device.type == "cuda")
-        logits, words = self._answers(model, sequences, settings.memory)
+        logits, words = self._answers(model, share(drawn[0]), self.settings.memory)
         return F.cross_entropy(logits.flatten(0, 1), words.flatten())
 
     def score(self, model: TransformerXL, memory: int, tokens: int | None = None) -> TokenScores:

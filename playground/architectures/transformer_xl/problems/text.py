@@ -45,7 +45,7 @@ class TextProblem(Problem):
         """Raises `DataError` when it is missing."""
         return present(self.dataset)
 
-    def loss(self, model: TransformerXL, share: Share) -> Tensor:
+    def loss(self, model: TransformerXL, drawn: tuple[Tensor, ...], share: Share) -> Tensor:
         """Mean nats of the tokens of the streams' next segment."""
         streams = self.text.streams
         inputs, targets = streams.next(share)
