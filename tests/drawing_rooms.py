@@ -6,7 +6,7 @@ DRAWING: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt": ("gpt", {"dropout": 0.1}),
     "gpt, accumulated": ("gpt", {"accumulate": 2}),
     "convnet": ("convnet", {"schedule": "cosine"}),
-    "convnet, augmented": ("convnet", {"augment": True, "optimizer": "sgd", "schedule": "cosine"}),
+    "convnet, augmented": ("convnet", {"augment": True, "optimizer": "sgd", "momentum": 0.0, "schedule": "cosine"}),
     "autoencoder": ("autoencoder", {"noise": "none", "variational": False, "schedule": "cosine"}),
     "autoencoder, masked": ("autoencoder", {"noise": "masking", "variational": False, "schedule": "constant"}),
     "autoencoder, variational": ("autoencoder", {"noise": "none", "variational": True, "schedule": "cosine"}),

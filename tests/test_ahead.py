@@ -55,7 +55,7 @@ def trained_alike(task: Task[Any], other: Task[Any], steps: int) -> None:
     train(task, steps)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=[] if case.startswith("gpt") else pytest.mark.slow) for case in DRAWING])
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[] if case == "adding" else pytest.mark.slow) for case in DRAWING])
 def test_steps_are_the_same_to_the_bit(case: str, build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "DRAWS", 5)
     name, values = DRAWING[case]
@@ -87,6 +87,7 @@ def test_steps_are_the_same_to_the_bit(case: str, build: Build, monkeypatch: pyt
     same(task, other)
 
 
+@pytest.mark.slow
 def test_an_action_finds_the_generators_as_the_last_step_left_them(build: Build) -> None:
     task, other = both(build, "gan", {"loss": "non-saturating"})
     actions = {action.name: action for action in architectures.card("gan").actions}

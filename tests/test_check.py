@@ -35,12 +35,12 @@ def test_it_examines_what_is_named_and_writes_what_it_found(dlplay: Dlplay, tmp_
     assert (ended.status, ended.err) == (0, "")
     first, _, titles, row, *_, last = ended.out.splitlines()
     assert first.startswith("cpu (")
-    assert titles.split() == ["architecture", "losses", "bf16", "resumed", "panels", "memory", "steps/s", "of", "bare", "waits"]
+    assert titles.split() == ["architecture", "losses", "bf16", "resumed", "panels", "memory", "steps/s", "of", "bare", "waits", "graph"]
     panels = len(architectures.card(ROOM).panels)
     assert row.split()[:2] == [ROOM, "0e+00"]
     assert 0 < float(row.split()[2]) < check.ROUNDING_TOLERANCE, "bfloat16 rounds"
     assert row.split()[3:5] == ["exactly", f"{panels}/{panels}"]
-    assert row.split()[-1] == "–", "a CPU is not waited for"
+    assert row.split()[-2:] == ["–", "–"], "a CPU is not waited for, and has no graphs"
     assert last.startswith("all is well")
     assert str(out) in last
     written = json.loads(out.read_text())

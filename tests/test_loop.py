@@ -582,3 +582,33 @@ def test_how_many_are_kept_along_the_way_may_change_in_mid_run() -> None:
     along.go.set()
     train_along(along, changes)
     assert along.taken == [0, 5, 10, 30, 35, 40]
+
+
+class GivesUp:
+    """Stands in for `engine.captured.Captured`, whose steps cannot be captured after all."""
+
+    def __init__(self, task: ToyTask) -> None:
+        self.task = task
+        self.forgotten = 0
+        self.tell: Any = None
+
+    def advance(self) -> dict[str, torch.Tensor]:
+        if self.task.step == 1:
+            self.tell("a kernel may not be captured")
+        return self.task.advance_eagerly()
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+def test_steps_that_are_not_captured_are_told_once_and_training_goes_on() -> None:
+    stand_ins = []
+
+    def prepared(task: ToyTask) -> None:
+        stand_ins.append(GivesUp(task))
+        task.captured = stand_ins[0]  # type: ignore[assignment]
+
+    _, memory, reason = trained(Memory({12: [cmd.Act(action="kick")]}), prepared=prepared)
+    [warned] = memory.of(Warned)
+    assert (warned.step, warned.why, reason) == (1, "a kernel may not be captured", "steps")
+    assert stand_ins[0].forgotten == 1, "an action has changed the model"

@@ -97,6 +97,45 @@ def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_
         assert (found["waits"], found["copies"]) == ({}, drawn), found
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", DRAWING)
+def test_captured_steps_are_those_taken_kernel_by_kernel(case: str, own_words: Path) -> None:
+    """To the bit: weights, optimisers, generators, gradients and every metric. Without `--graph` learning rates have more digits."""
+    [found] = on_paper("--graphs", str(own_words), case)
+    assert (found["why"], found["differ"], found["keys"]) == ("", [], True)
+    first, timed, changed = 3, 1, 1
+    keeps_samples = case.startswith("gan")
+    assert found["replayed"] == 10 - first - timed - changed - keeps_samples
+    assert found["drift"] < 1e-3, found["where"]
+
+
+@pytest.mark.slow
+def test_steps_that_cannot_be_captured_go_on_without_and_say_why() -> None:
+    kinds = {
+        "Drawing": "",
+        "AlsoOnTheCPU": "train_step computes on the CPU",
+        "LooksAtIt": "train_step waits for a number",
+        "Chooses": "operation not permitted when stream is capturing",
+        "RateInTheStep": "train_step sets a rate that update_rates has not set",
+        "MovingMomentum": "change from step to step",
+    }
+    [found] = on_paper("--giving-up", *kinds, "MoreAndMore")
+    for (kind, words), result in zip((kinds | {"MoreAndMore": ""}).items(), found, strict=True):
+        assert len(result["why"]) == bool(words), kind
+        assert words in "".join(result["why"]), kind
+        assert result["drift"] < 1e-5, kind
+    assert [result["replayed"] for result in found] == [5, 0, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.slow
+def test_a_run_whose_steps_are_captured_resumes_exactly() -> None:
+    [found] = on_paper("--captured-run", "Drawing")
+    result = found["result"]
+    assert (result["problems"], result["warnings"], result["waits"], result["resumed_exactly"]) == ([], [], {}, True)
+    assert result["captured_difference"] == 0
+
+
 def test_a_room_without_a_fault_passes() -> None:
     sound = rooms()["Sound"]
     assert (sound["problems"], sound["warnings"], sound["waits"]) == ([], [], {})

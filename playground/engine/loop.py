@@ -12,7 +12,7 @@ import torch
 from dlplay.engine.card import Card
 from dlplay.engine.control import Control
 from dlplay.engine.errors import DataError
-from dlplay.engine.events import Evaluated, Failed, Finished, Paused
+from dlplay.engine.events import Evaluated, Failed, Finished, Paused, Warned
 from dlplay.engine.failures import TrainingFailed, broken_contract, data_failed, out_of_memory, rank_lost
 from dlplay.engine.panel_server import PanelServer, Server
 from dlplay.engine.ranks import RankLost, Report, Train
@@ -58,6 +58,8 @@ class Loop:
             along=along,
         )
         self.control = Control(task, server, self.panels, self.recorder, progress, paused=paused)
+        if task.captured is not None:
+            task.captured.tell = self._tell_of_captures
         self._first = (task.step, progress.seconds)
         """Step and training time at which this process began."""
 
@@ -99,6 +101,10 @@ class Loop:
         finally:
             self.times.close()
             self.recorder.close()
+
+    def _tell_of_captures(self, why: str) -> None:
+        what, remedy = "steps are not captured", "training goes on without"
+        self.recorder.record(Warned(step=self.task.step, what=what, why=why, remedy=remedy))
 
     def _fail(self, event: Failed) -> None:
         with contextlib.suppress(TrainingFailed):  # one failure is enough

@@ -136,6 +136,10 @@ class Settings(Options):
     """Compile the passes of training steps (torch.compile): fewer and larger kernels, after a warm-up of seconds to a minute. Needs a
     C++ compiler and, on a GPU, Triton."""
 
+    graph: bool = False
+    """Capture the kernels of a training step as a CUDA graph, and replay them by one call: for small models on NVIDIA GPUs. Nobody has run
+    it on one yet."""
+
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     """CPU threads of the tensor library; tiny models are quickest with one or two."""
 
@@ -164,6 +168,16 @@ class Settings(Options):
             raise SettingsError(f"--accumulate {self.accumulate} is for another loss: {why}{larger}", "accumulate")
         if self.compile and (why := self.no_compilation()):
             raise SettingsError(f"--compile: {why}; leave it out", "compile")
+        if self.graph:
+            self._check_graph()
+
+    def _check_graph(self) -> None:
+        if self.device in ("cpu", "mps"):
+            raise SettingsError(f"--graph is for NVIDIA GPUs, and --device {self.device} is none; leave it out", "graph")
+        if self.compile:
+            raise SettingsError("--graph captures steps that are not compiled; use --compile or --graph", "graph")
+        if why := self.no_graph():
+            raise SettingsError(f"--graph: {why}; leave it out", "graph")
 
     def no_accumulation(self) -> str:
         """Why the gradients of several batches do not make that of one large batch; empty where they do: with one loss a step, which is a
@@ -172,6 +186,12 @@ class Settings(Options):
 
     def no_compilation(self) -> str:
         """Why training steps cannot be compiled; empty where they can."""
+        return ""
+
+    def no_graph(self) -> str:
+        """Why training steps cannot be captured as a CUDA graph; empty where they can."""
+        if getattr(self, "schedule", "") == "one-cycle":
+            return "the one-cycle schedule moves the momentum at every step, which PyTorch's fused optimisers take from the host"
         return ""
 
     def multiply_adds(self) -> int | None:
@@ -201,6 +221,7 @@ class Settings(Options):
             | unless(not self.seeds.strip(), "one run", "seed")
             | unless(not self.no_accumulation(), "a loss that is a mean over examples", "accumulate")
             | unless(not self.no_compilation(), "steps that can be compiled", "compile")
+            | unless(not self.no_graph(), "steps that can be captured", "graph")
         )
 
 

@@ -30,6 +30,7 @@ from dlplay.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from dlplay.engine.ahead import Ahead
+    from dlplay.engine.captured import Captured
     from dlplay.engine.ranks import Ranks
 
 S = TypeVar("S", bound=Settings)
@@ -120,6 +121,10 @@ class Task(ABC, Generic[S]):
         self._trained_with: list[hooks.Handle] = []
         self.compiled = False
         """Whether training steps run the compiled `compiled_modules`; set by `engine.compiled`. With interventions they do not."""
+        self.captured: Captured | None = None
+        """With `--graph`: takes the steps, which it captures; set by `engine.captured`."""
+        self.numbers: dict[str, float] = {}
+        """What besides learning rates `update_rates` sets anew for every step: `number` has them as the step computes with them."""
         self.mark: Callable[[str], object] = str
         """Called where a step goes on to `backward`, to `optimiser` and back to `data`: by default for nothing, and set by who times it."""
         self.machine: Callable[[], Sequence[Sample]] = tuple
@@ -136,12 +141,16 @@ class Task(ABC, Generic[S]):
     def advance(self) -> dict[str, Tensor]:
         """One training step: `train_step`, or with `--accumulate N` one update by N times `train_step`. Metrics are then means over all
         terms of its batches, and with several ranks over those of all ranks."""
-        if not self.compiled or self._trained_with:
-            return self._advance()
+        plain = not self._trained_with
+        if self.captured is not None and plain and self.mark is str and not self.differs():
+            return self.captured.advance()
+        if not self.compiled or not plain:
+            return self.advance_eagerly()
         with torch.compiler.set_stance("default"):
-            return self._advance()
+            return self.advance_eagerly()
 
-    def _advance(self) -> dict[str, Tensor]:
+    def advance_eagerly(self) -> dict[str, Tensor]:
+        """The same without what is captured."""
         if self._accumulate == 1 and self.ranks is None:
             return self.train_step()
         self._terms, batches = [], list[dict[str, Tensor]]()
@@ -185,7 +194,20 @@ class Task(ABC, Generic[S]):
             self.ahead.settle()
 
     def update_rates(self) -> None:
-        """Set what the optimisers' next update goes by: learning rates, weight decay. `train_step` calls it."""
+        """Set what the optimisers' next update goes by: learning rates, weight decay. `train_step` calls it; before a captured step, which
+        does not, the engine does."""
+
+    def number(self, name: str) -> float | Tensor:
+        """One of `numbers`; where steps are captured as a 0-d tensor on the device, which each of them reads."""
+        return self.numbers[name] if self.captured is None else self.captured.number(name, self.numbers[name])
+
+    def differs(self) -> bool:
+        """Whether the next step does what others do not, so that it cannot be one that was captured."""
+        return False
+
+    def count_update(self) -> None:
+        """Weights were changed by what was captured."""
+        self._updates += 1
 
     def share(self, batch: Tensor, dim: int = 0) -> Tensor:
         """Of a global batch (B, …) what this process trains on: all of it or, with several ranks, as many rows as each of the others. To be
@@ -273,14 +295,16 @@ class Task(ABC, Generic[S]):
             torch._amp_foreach_non_finite_check_and_unscale_(gradients, self.not_finite, self._one)
         if not can_look:
             self._watch(loss.detach() + norm)
-            self._updates += 1
+            self.count_update()
+            if self.captured is not None:
+                self.captured.use_rates(optimizer)
             step_where_finite(optimizer, parameters, self.not_finite)
             self.mark("data")
             return metrics
         if not math.isfinite(norm) or self.not_finite.item():
             self.not_finite.fill_(1)
             return metrics
-        self._updates += 1
+        self.count_update()
         optimizer.step()
         self.mark("data")
         return metrics
@@ -428,6 +452,8 @@ class Task(ABC, Generic[S]):
     def act_for_good(self, name: str, options: Options) -> AnyPanel | None:
         """The same for an action that changes what is trained. Not to be called while `looking`."""
         self.settle()
+        if self.captured is not None:
+            self.captured.forget()
         return self.act(name, options)
 
     def baselines(self) -> dict[str, dict[str, float]]:
@@ -514,6 +540,8 @@ class Task(ABC, Generic[S]):
                 "bring the former ones back, or begin a new run from its weights"
             )
         self.settle()
+        if self.captured is not None:
+            self.captured.forget()
         self.step = int(saved["step"])
         for name, optimizer in self.optimizers.items():
             state.load_optimizer_state(optimizer, self.models, saved["optimizers"][name])

@@ -42,6 +42,8 @@ def place() -> Place | None:
 
 def check(settings: Settings, ranks: int) -> None:
     """Raises `SettingsError` where several ranks cannot train with these settings."""
+    if settings.graph:
+        raise SettingsError("--graph captures the steps of one process; leave it out, or start it without torchrun", "graph")
     if why := settings.no_accumulation():
         norm = "use another --norm, or " if hasattr(settings, "norm") else ""
         raise SettingsError(f"{ranks} ranks would train another loss: {why}; {norm}start it without torchrun")

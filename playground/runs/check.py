@@ -29,7 +29,7 @@ from torch import Tensor
 
 from dlplay import __version__
 from dlplay.checkpoints.store import Checkpoint
-from dlplay.engine import ahead, crossover
+from dlplay.engine import ahead, captured, crossover
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.crossover import Speeds, crossing
@@ -46,6 +46,8 @@ from dlplay.runs.wire import encode
 
 LOSSES = 5
 """Training losses that are compared. Of two players a difference of 1e-6 has grown to 5e-4 by then, and to 2e-2 after 20."""
+CAPTURED = 12
+"""The same of captured steps, the first of which are taken kernel by kernel."""
 TOLERANCE = 0.005
 """How far a loss may lie from the CPU's, as a share of the largest of them."""
 ROUNDING_TOLERANCE = 0.05
@@ -74,6 +76,11 @@ class Result(msgspec.Struct, kw_only=True):
     all_panels: int = 0
     memory: int | None = None
     """Bytes."""
+    captured_difference: float | None = None
+    """The largest between losses of steps that were captured (`--graph`) and of the same steps taken kernel by kernel, as a share of the
+    largest of them; None where steps are not captured. The schedule is cosine where one-cycle is the default."""
+    captured_steps_per_second: float | None = None
+    """Captured ones, with nothing around them."""
     steps_per_second: float | None = None
     bare_steps_per_second: float | None = None
     waits: dict[str, float] | None = None
@@ -138,6 +145,8 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
                     result.problems.append(
                         f"with --precision {name} a loss differs from the CPU's in float32 by {difference:.1%} of the largest"
                     )
+        with _noted(result, "captured steps"):
+            _compare_captured(card, settings, result, seconds)
         with _noted(result, "the run"):
             run = _Run(card, settings, max(STEPS, steps), Path(folder))
             checkpoint = run.train()
@@ -162,13 +171,41 @@ def _compare_losses(card: Card, settings: Settings) -> tuple[int, float, dict[st
     """The steps that it took, and the largest difference in float32 and with each other precision. Dropout is off: it is drawn on the
     device, where other numbers come."""
     without: dict[str, Any] = {item.name: 0.0 for item in fields(card.settings) if item.name.endswith("dropout")}
-    steps, reference = _losses(card, dataclasses.replace(settings, **without, device="cpu", precision="float32"))
+    steps, reference = _losses(card, dataclasses.replace(settings, **without, device="cpu", precision="float32", graph=False))
     largest = max(*map(abs, reference), 1e-12)
     differences = {}
     for rounding in ("float32", *_other_precisions(card, settings)):
         _, found = _losses(card, make(card.settings, {**to_dict(settings), **without, "precision": rounding}))
         differences[rounding] = max(abs(a - b) for a, b in zip(found, reference, strict=True)) / largest
     return steps, differences.pop("float32"), differences
+
+
+def _compare_captured(card: Card, settings: Settings, result: Result, seconds: float) -> None:
+    """On a card whose steps can be captured: to the bit or within tolerance, and how fast."""
+    if devices.choose(settings.device).type != "cuda":
+        return
+    values: dict[str, Any] = to_dict(settings) | {"graph": True}
+    if values.get("schedule") == "one-cycle":
+        values["schedule"] = "cosine"
+    losses: list[list[float]] = []
+    for captures in (True, False):
+        try:
+            with_graph = make(card.settings, values)
+            task = card.load_task()(with_graph, devices.prepare(with_graph), None)
+            captured.prepare(task)
+        except SettingsError:  # its steps cannot be captured
+            return
+        assert task.captured is not None
+        task.captured.why = "" if captures else "asked not to"
+        losses.append(_first_losses(card, task, CAPTURED))
+        if captures:
+            if task.captured.why or not task.captured.replayed:
+                raise RuntimeError(f"steps were not captured: {task.captured.why or 'each differs from the others'}")
+            result.captured_steps_per_second = _bare_speed(task, seconds)
+    differences = [abs(a - b) for a, b in zip(*losses, strict=True)]
+    result.captured_difference = max(differences) / max(*map(abs, losses[1]), 1e-12)
+    if not result.captured_difference <= TOLERANCE:
+        result.problems.append(f"with --graph a loss differs by {result.captured_difference:.1%} of the largest")
 
 
 def _other_precisions(card: Card, settings: Settings) -> list[str]:
@@ -185,11 +222,17 @@ def _other_precisions(card: Card, settings: Settings) -> list[str]:
 def _losses(card: Card, settings: Settings) -> tuple[int, list[float]]:
     """The first training losses from fresh weights, and the steps that it took."""
     task = card.load_task()(settings, devices.prepare(settings), None)
-    ahead.prepare(task)
-    measured = [name for chart in card.of(to_dict(settings)).charts for name in chart.train]
+    (captured if settings.graph else ahead).prepare(task)
+    found = _first_losses(card, task, LOSSES)
+    return task.step, found
+
+
+def _first_losses(card: Card, task: Task[Any], count: int) -> list[float]:
+    """So many of a fresh task."""
+    measured = [name for chart in card.of(to_dict(task.settings)).charts for name in chart.train]
     name = next((name for name in measured if "loss" in name), measured[0])
     losses: list[Tensor] = []
-    while len(losses) < LOSSES:
+    while len(losses) < count:
         if task.step == MOST_STEPS:
             raise RuntimeError(f"{name} was measured {len(losses)} times in {MOST_STEPS:,} steps")
         metrics = task.advance()
@@ -199,7 +242,7 @@ def _losses(card: Card, settings: Settings) -> tuple[int, list[float]]:
     found = torch.stack(losses).tolist()
     if not all(map(math.isfinite, found)):
         raise RuntimeError(f"{name} is not finite on {task.device}")
-    return task.step, found
+    return found
 
 
 # --- a run --------------------------------------------------------------------------------------------------------------------------------
@@ -370,10 +413,11 @@ def _heard(result: Result) -> Iterator[None]:
 
 # --- what is printed ----------------------------------------------------------------------------------------------------------------------
 
-TITLES = {"architecture": 14, "losses": 8, "bf16": 6, "resumed": 8, "panels": 7, "memory": 9, "steps/s": 8, "of bare": 8, "waits": 6}
+TITLES = {"architecture": 14, "losses": 8, "bf16": 6, "resumed": 8, "panels": 7, "memory": 9}
+TITLES |= {"steps/s": 8, "of bare": 8, "waits": 6, "graph": 6}
 """Columns of the table, with their widths."""
 MEANING = """losses: the largest difference from the CPU's, in float32 and with bf16; resumed: from a checkpoint, to the bit;
-of bare: speed beside a bare loop; waits: for the device, in a training step"""
+of bare: speed beside a bare loop; waits: for the device, in a training step; graph: how far captured steps are from others"""
 
 
 def run(cards: Sequence[Card], device: str, seconds: float | None, out: Path | None, as_json: bool) -> int:
@@ -434,6 +478,7 @@ def _row(result: Result) -> str:
             _shown(ours, ",.0f"),
             _shown(ours / bare if ours and bare else None, ".0%"),
             _shown(None if result.waits is None else math.fsum(result.waits.values()), "g"),
+            _shown(result.captured_difference, ".0e"),
         ]
     )
 

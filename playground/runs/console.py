@@ -199,6 +199,7 @@ class PlainLines:
                 threads = "1 thread" if event.threads == 1 else f"{event.threads} threads"
                 rounding = "" if event.precision == "float32" else f", {event.precision}"
                 rounding += ", compiled" if event.compiled else ""
+                rounding += ", steps captured" if event.settings.get("graph") else ""
                 takes = f" ({size(event.memory)} with gradients and optimiser)" if event.memory >= LARGE else ""
                 together = f"{event.ranks} ranks, " if event.ranks > 1 else ""
                 return [

@@ -22,7 +22,7 @@ from dlplay.checkpoints import CheckpointError, store
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import LIMIT, History, following
 from dlplay.checkpoints.store import Checkpoint, encode_meta
-from dlplay.engine import ahead, compiled, precision, torchrun
+from dlplay.engine import ahead, captured, compiled, precision, torchrun
 from dlplay.engine import device as devices
 from dlplay.engine.baseline_cache import baselines
 from dlplay.engine.card import Card
@@ -421,6 +421,8 @@ def prepare(
     task.ranks = ranks
     if ranks is None:
         ahead.prepare(task)
+    if settings.graph:
+        captured.prepare(task)
     return task, progress, devices.describe(device), refused + list(_differences(checkpoint, task))
 
 
@@ -547,6 +549,8 @@ def _shortage(task: Task[Any]) -> Iterator[Warned]:
 
 
 def _kind_of_steps(task: Task[Any]) -> str:
+    if task.captured is not None:
+        return "captured"
     return "compiled" if task.compiled else "not compiled"
 
 

@@ -1,7 +1,8 @@
 """`python -m tests.paper_device ARCH TEXT PRESET …` checks presets on the paper device, those for texts with the file TEXT. Otherwise
 
-- `--rooms KIND …` rooms with a fault; `--accumulating KIND …` with updates by three batches;
-- `--copies TEXT CASE …` what steps copy to the device;
+- `--rooms KIND …` rooms with a fault; `--accumulating KIND …` with updates by three batches, `--captured-run KIND …` with `--graph`;
+- `--copies TEXT CASE …` what steps copy to the device; `--graphs TEXT CASE …` steps that are captured beside others;
+- `--giving-up KIND …` rooms whose steps cannot be captured;
 - `--by-size ARCH` how fast its two smallest nets are there and on the CPU;
 - `--poisoned OPTIMIZER …` what a loss that is not finite does; `--ranks` a step of two ranks.
 
@@ -33,12 +34,13 @@ import torch.distributed as dist  # noqa: E402
 
 from dlplay import architectures  # noqa: E402
 from dlplay.data.download import SETS  # noqa: E402
-from dlplay.engine import ahead  # noqa: E402
+from dlplay.engine import ahead, captured, state  # noqa: E402
 from dlplay.engine.card import Card  # noqa: E402
 from dlplay.engine.device import prepare  # noqa: E402
 from dlplay.engine.errors import DataError  # noqa: E402
+from dlplay.engine.marks import marked  # noqa: E402
 from dlplay.engine.ranks import Ranks  # noqa: E402
-from dlplay.engine.settings import SettingsError, fields, make  # noqa: E402
+from dlplay.engine.settings import SettingsError, change, fields, make  # noqa: E402
 from dlplay.engine.torchrun import Place  # noqa: E402
 from dlplay.runs.check import STEPS, Result, _place, examine, speeds_by_size, waits_of  # noqa: E402
 from tests.drawing_rooms import DRAWING, READ_ON  # noqa: E402
@@ -126,6 +128,67 @@ def copied(case: str, text: str) -> dict[str, Any]:
     return {"case": case, "waits": waits, "copies": {place.partition(":")[0]: number / STEPS for place, number in places.items()}}
 
 
+def graphed(case: str, text: str) -> dict[str, Any]:
+    """Ten steps of one of `DRAWING` with a timed one and a changed setting among them: captured and replayed, with the same tensors kernel
+    by kernel, and as without `--graph`. How many were replayed, where the first two differ in a bit, and how far the last two do."""
+    name, values = DRAWING[case]
+    card = architectures.card(name)
+    small = {key: text if value == "{text}" else value for key, value in facts(name).small.items()}
+    ends: list[dict[str, torch.Tensor]] = []
+    counts: dict[str, Any] = {}
+    with installed(), mock.patch.object(ahead, "DRAWS", 3):
+        for kind in ("captured", "kernel by kernel", "plain"):
+            settings = make(card.settings, small | values | {"device": "cuda", "steps": 100, "graph": kind != "plain"})
+            task = card.load_task()(settings, prepare(settings), None)
+            ahead.prepare(task)
+            if kind != "plain":
+                captured.prepare(task)
+                assert task.captured is not None
+                task.captured.why = "" if kind == "captured" else "not asked to"
+            end: dict[str, torch.Tensor] = {}
+            marks: list[str] = []
+            for step in range(10):
+                with marked(task, marks.append) if step == 6 else contextlib.nullcontext():
+                    end |= {f"{metric} of step {step}": value for metric, value in task.advance().items()}
+                task.step += 1
+                gradients = [p.grad for model in task.models.values() for p in model.parameters() if p.grad is not None]
+                end |= {f"gradient {number} of step {step}": gradient.cpu() for number, gradient in enumerate(gradients)}
+                if step == 7:
+                    for name in ("lr", "weight_decay", "clip", "momentum"):
+                        if any(item.name == name and item.live for item in fields(card.settings)):
+                            task.change(change(task.settings, name, getattr(task.settings, name) / 2 or 0.1))
+            end = {key: value.cpu() for key, value in end.items()}
+            tensors, _ = state.flatten(task.state_dict())
+            ends.append(end | {key: value.cpu().clone() for key, value in (tensors | task.weights()).items()})
+            if kind == "captured" and task.captured is not None:
+                assert "backward" in marks
+                counts = {"case": case, "replayed": task.captured.replayed, "why": task.captured.why}
+    keys = [end.keys() for end in ends]
+    differ = [key for key, value in ends[0].items() if key not in ends[1] or not torch.equal(value, ends[1][key])]
+    drifts = {key: float((value.double() - ends[2][key].double()).abs().max()) for key, value in ends[1].items() if value.numel()}
+    where = max(drifts, key=lambda key: drifts[key])
+    return counts | {"differ": differ, "keys": keys[0] == keys[1] == keys[2], "drift": drifts[where], "where": where}
+
+
+def given_up(kind: str) -> dict[str, Any]:
+    """What becomes of a room whose steps are to be captured: why they are not, if so, and how its losses differ from those without."""
+    losses, told = list[list[float]](), list[str]()
+    replayed = 0
+    with installed(), mock.patch.object(captured, "SHAPES", 2):
+        for graph in (True, False):
+            settings = rooms.SoundSettings(device="cuda", graph=graph)
+            task: Any = getattr(rooms, kind)(settings, prepare(settings))
+            if graph:
+                captured.prepare(task)
+                task.captured.tell = told.append
+            losses.append([])
+            for _ in range(8):
+                losses[-1].append(float(task.advance()["train_loss"]))
+                task.step += 1
+            replayed = task.captured.replayed if graph else replayed
+    return {"why": told, "replayed": replayed, "drift": max(abs(one - other) for one, other in zip(*losses, strict=True))}
+
+
 def poisoned(optimizer: str) -> dict[str, Any]:
     """What a loss that is not finite does to a task with one of PyTorch's optimisers."""
     with installed():
@@ -184,6 +247,11 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "--copies":
         for case in arguments[2:]:
             print(msgspec.json.encode(copied(case, arguments[1])).decode())
+    elif arguments[0] == "--graphs":
+        for case in arguments[2:]:
+            print(msgspec.json.encode(graphed(case, arguments[1])).decode(), flush=True)
+    elif arguments[0] == "--giving-up":
+        print(msgspec.json.encode([given_up(kind) for kind in arguments[1:]]).decode())
     elif arguments[0] == "--poisoned":
         print(msgspec.json.encode([poisoned(name) for name in arguments[1:]]).decode())
     elif arguments[0] == "--by-size":
@@ -192,8 +260,8 @@ def main(arguments: list[str]) -> None:
             print(msgspec.json.encode(speeds_by_size(dataclasses.replace(card, by_size=card.by_size[:2]), "cuda:0", SECONDS)).decode())
     elif arguments[0] == "--ranks":
         print(msgspec.json.encode(of_ranks()).decode())
-    elif arguments[0] in ("--rooms", "--accumulating"):
-        values = {"accumulate": 3} if arguments[0] == "--accumulating" else {}
+    elif arguments[0] in ("--rooms", "--accumulating", "--captured-run"):
+        values: dict[str, Any] = {"--accumulating": {"accumulate": 3}, "--captured-run": {"graph": True}}.get(arguments[0], {})
         for kind in arguments[1:]:
             card = rooms.card(kind)
             with mock.patch.object(architectures, "card", return_value=card), installed():

@@ -17,6 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from tests.paper_device import graphs
+from tests.paper_device.graphs import Graphs
+
 aten = torch.ops.aten
 CPU, PAPER = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -97,6 +100,8 @@ def _perform(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if generator is not None and (generator.device.type == "cuda") != on_paper:
         raise RuntimeError(f"{func}: expected a generator of {'cuda' if on_paper else 'cpu'}, found one of {generator.device}")
     if why := _wait(operation, args, kwargs, papers, others, target):
+        if Graphs.capturing is not None:
+            raise RuntimeError(f"operation not permitted when stream is capturing ({func}: {why})")
         _Debugging.wait(f"{func}: {why}")
     if operation in ANY_ORDER and any(paper.is_floating_point() for paper in papers) and torch.get_deterministic_debug_mode():
         warnings.warn(f"{func} does not have a deterministic implementation", stacklevel=3)
@@ -152,6 +157,8 @@ def _wait(
     if operation in COPIES and crosses:
         to_host = not isinstance(args[0], PaperTensor) if operation is aten.copy_ else bool(papers)
         if not to_host:
+            if Graphs.capturing is not None:
+                raise RuntimeError("operation not permitted when stream is capturing (a copy from the CPU)")
             for count in _counting:
                 count()
         if to_host and non_blocking:
@@ -260,7 +267,13 @@ _CUDA: dict[str, Any] = {
     "manual_seed_all": _seed,
     "set_sync_debug_mode": _Debugging.set_mode,
     "Event": _Event,
-    "current_stream": lambda *_: None,
+    "current_stream": graphs.Stream,
+    "Stream": graphs.Stream,
+    "stream": graphs.stream,
+    "set_stream": lambda _: None,
+    "CUDAGraph": graphs.CUDAGraph,
+    "graph": graphs.graph,
+    "graph_pool_handle": graphs.graph_pool_handle,
 }
 """What of `torch.cuda` dlplay uses."""
 
@@ -273,6 +286,7 @@ def installed() -> Iterator[None]:
         for module in ("torch.utils._foreach_utils", "torch.optim.optimizer"):  # both ask for the exact type
             known = sys.modules[module]._foreach_supported_types
             stack.enter_context(mock.patch.object(sys.modules[module], "_foreach_supported_types", [*known, PaperTensor]))
+        stack.enter_context(mock.patch.object(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", graphs.check_optimizer))
         torch.__future__.set_overwrite_module_params_on_conversion(True)  # a parameter cannot become a PaperTensor in place
         torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # torch.tensor(…, device=…) is a copy from the CPU, as it really is
         stack.enter_context(mock.patch.object(torch.backends.cudnn, "is_acceptable", return_value=False))

@@ -164,6 +164,9 @@ class DQNSettings(Settings):
     def no_compilation(self) -> str:
         return "most of a step is spent in the environment, and its net is asked for one action at a time"
 
+    def no_graph(self) -> str:
+        return "the environment needs each action before a step can go on"
+
     def multiply_adds(self) -> int | None:
         weights = sum(a * b for a, b in itertools.pairwise(self.hidden))
         return None if self.env.startswith("ALE/") else weights * self.batch

@@ -151,10 +151,16 @@ class GANTask(Task[GANSettings]):
         loss = generator_loss(self.settings.loss, outputs)
         self.minimise(loss, self.optimizers["generator"])
         if self.sampler is not self.generator:
-            decay = min(self.settings.average, (1 + self.step) / (AVERAGE_WARMUP + self.step))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.sampler.parameters()), list(self.generator.parameters()), 1 - decay)
+            self._update_average(self.number("weight"))
         return {"generator_loss": loss.detach()}
+
+    @torch.no_grad()
+    def _update_average(self, weight: float | Tensor) -> None:
+        if isinstance(weight, float):
+            torch._foreach_lerp_(list(self.sampler.parameters()), list(self.generator.parameters()), weight)
+            return
+        for average, own in zip(self.sampler.parameters(), self.generator.parameters(), strict=True):
+            average.lerp_(own, weight)
 
     def update_rates(self) -> None:
         settings = self.settings
@@ -166,6 +172,11 @@ class GANTask(Task[GANSettings]):
         betas = {"betas": (beta1, beta2)} if uses_adam(settings) else {}
         for name, lr in (("generator", settings.lr), ("discriminator", settings.critic_lr)):
             set_rates(self.optimizers[name], lr=lr * share, weight_decay=settings.weight_decay, **betas)
+        self.numbers["weight"] = 1 - min(settings.average, (1 + self.step) / (AVERAGE_WARMUP + self.step))
+
+    def differs(self) -> bool:
+        """Some keep samples for the history."""
+        return self.history.due(self.step)
 
     def change(self, settings: GANSettings) -> None:
         super().change(settings)

@@ -129,6 +129,13 @@ class RecurrentSettings(StreamSettings):
     def no_compilation(self) -> str:
         return "PyTorch leaves its fused recurrent layers as they are"
 
+    def no_graph(self) -> str:
+        if self.task == "series":
+            return "each step reads on where the last one ended"
+        if self.task == "text" and self.predict == "every":
+            return "each step reads on where the last one ended; --predict last does not"
+        return super().no_graph()
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()

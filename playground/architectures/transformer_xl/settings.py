@@ -110,6 +110,9 @@ class TransformerXLSettings(StreamSettings, TransformerSettings):
                 "gap",
             )
 
+    def no_graph(self) -> str:
+        return "each step reads on where the last one ended" if self.task == "text" else super().no_graph()
+
     def unused(self) -> dict[str, str]:
         return (
             super().unused()

@@ -156,6 +156,74 @@ class Poisoned(Sound):
         return super().loss(x) * self.poison
 
 
+class Drawing(Sound):
+    """Its steps can be captured."""
+
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        return (torch.randn(16, self.settings.width, generator=self.generators["data"]),)
+
+    def update_rates(self) -> None:
+        for group in self.optimizers["model"].param_groups:
+            group["lr"] = self.settings.lr / (1 + self.step)
+
+    def train_step(self) -> dict[str, Tensor]:
+        self.update_rates()
+        (x,) = self.drawn()
+        with self.autocast():
+            loss = self.loss(x)
+        return {"train_loss": loss.detach(), **self.minimise(loss, self.optimizers["model"], clip=1.0)}
+
+
+class AlsoOnTheCPU(Drawing):
+    """Some of a batch is drawn on the CPU beside `draw_batch`."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        return super().loss(x + self.on_device((torch.randn(16, 1),))[0])
+
+
+class LooksAtIt(Drawing):
+    """The loss is looked at in every step."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        loss = super().loss(x)
+        return loss * (2 if loss.item() > 1e9 else 1)
+
+
+class Chooses(Drawing):
+    """The number of chosen elements is known to the device alone."""
+
+    def loss(self, x: Tensor) -> Tensor:
+        return super().loss(x) + x[x > 0].mean()
+
+
+class RateInTheStep(Drawing):
+    """A learning rate that `update_rates` does not set."""
+
+    def update_rates(self) -> None:
+        pass
+
+    def train_step(self) -> dict[str, Tensor]:
+        super().update_rates()
+        return super().train_step()
+
+
+class MovingMomentum(Drawing):
+    """Adam's first beta is another one at every step."""
+
+    def update_rates(self) -> None:
+        super().update_rates()
+        for group in self.optimizers["model"].param_groups:
+            group["betas"] = (0.9 - 0.01 * self.step, 0.999)
+
+
+class MoreAndMore(Drawing):
+    """Batches grow, so that each has another shape."""
+
+    def draw_batch(self) -> tuple[Tensor, ...]:
+        self.kicks += 1
+        return (torch.randn(16 + self.kicks, self.settings.width, generator=self.generators["data"]),)
+
+
 def card(kind: str) -> Card:
     """The card of one of these, by the name of its task."""
     return dataclasses.replace(toy.card, settings=SoundSettings, task=f"{__name__}:{kind}")
