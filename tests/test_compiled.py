@@ -68,6 +68,7 @@ def toy() -> ToyTask:
 
 
 def test_a_compiler_that_cannot_be_imported_is_told_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+
     task, before = toy(), toy()
     with monkeypatch.context() as broken:
         broken.setitem(sys.modules, "torch._inductor.config", None)
