@@ -45,7 +45,7 @@ def main(steps: int, threads: int) -> None:
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step)
-        loss, *_ = data.loss(model)
+        loss, *_ = data.loss(model, data.draw(lambda batch: batch))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

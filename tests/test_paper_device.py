@@ -80,8 +80,8 @@ def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
     check_presets(name, list(architectures.card(name).presets)[:1], own_words)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", architectures.cards())
 def test_every_preset_runs_on_a_card(name: str, own_words: Path) -> None:
     check_presets(name, list(architectures.card(name).presets)[1:], own_words)

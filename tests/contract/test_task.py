@@ -349,9 +349,14 @@ def test_presets_are_settings_with_a_reason(card: Card) -> None:
         assert "\n" not in preset.why
 
 
+LONGEST = ("bert", "dqn", "gpt")
+"""Those whose default training takes the most minutes."""
 GATES = [
     pytest.param(
-        name, gate, id=f"{name}-{gate.preset or 'default'}-{gate.bound:g}", marks=pytest.mark.long if gate.preset else pytest.mark.slow
+        name,
+        gate,
+        id=f"{name}-{gate.preset or 'default'}-{gate.bound:g}",
+        marks=pytest.mark.long if gate.preset or name in LONGEST else pytest.mark.slow,
     )
     for name in CARDS
     for gate in facts(name).gates
