@@ -43,7 +43,7 @@ def main(steps: int, threads: int) -> None:
             penalty = (gradient.norm(dim=1) - 1).square().mean()
             critic_loss = outputs[batch:].mean() - outputs[:batch].mean() + settings.penalty * penalty
             of_critic.zero_grad()
-            critic_loss.backward()  # type: ignore[no-untyped-call]
+            critic_loss.backward()
             of_critic.step()
         critic.requires_grad_(False)
         loss = -critic(generator(torch.randn(batch, settings.latent, generator=noise))).mean()

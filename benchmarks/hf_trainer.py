@@ -61,7 +61,7 @@ def trainer_loop(architecture: str, steps: int) -> None:
     settings: Any = make(architectures.card(architecture).settings, {})
     task: Any = architectures.card(architecture).load_task()(settings, torch.device("cpu"), None)
     words = len(task.tokenizer.vocabulary)
-    same = {"bos_token_id": 0, "eos_token_id": 0}
+    same: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0}
     if architecture == "bert":
         import tokenizers
 
@@ -77,12 +77,13 @@ def trainer_loop(architecture: str, steps: int) -> None:
             "[CLS]": words + 2,
             "[SEP]": words + 3,
         }
-        plain = PreTrainedTokenizerFast(
+        plain = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(names, unk_token="0")),
             mask_token="[MASK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
         )  # fmt: skip
         collate: Any = DataCollatorForLanguageModeling(plain, mlm_probability=settings.mask_share)
-        text, ends = task.pretraining.train, (words + 2, words + 3)
+        text = task.pretraining.train
+        ends: tuple[int | None, int | None] = (words + 2, words + 3)
     else:
         net = GPT2LMHeadModel(
             GPT2Config(
@@ -93,8 +94,8 @@ def trainer_loop(architecture: str, steps: int) -> None:
         text, ends, collate = task.train, (None, None), labelled(default_data_collator)
     stopwatch: list[Stopwatch] = []
 
-    class Start(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, arguments: Any, state: Any, control: Any, **more: Any) -> None:
+    class Start(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == WARM_UP:
                 stopwatch.append(Stopwatch())
 

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from benchmarks.effort import Effort
 from benchmarks.pace import environment, program
 from benchmarks.rounds import alternate, percentile, ratio
 from benchmarks.table import Line, spread
 from benchmarks.terminal import terminal
+from benchmarks.timing import Pace
 from dlplay import architectures
 from dlplay.checkpoints.history import kept
 
@@ -62,7 +64,11 @@ def _training(name: str, effort: Effort) -> list[Line]:
     }
     without, with_it = alternate(candidates, effort.rounds).values()
     lines = []
-    for kind, milliseconds in (("training time", lambda pace: 1000 / pace.steps_per_second), ("processor time", lambda pace: pace.cpu_ms)):
+    kinds: dict[str, Callable[[Pace], float]] = {
+        "training time": lambda pace: 1000 / pace.steps_per_second,
+        "processor time": lambda pace: pace.cpu_ms,
+    }
+    for kind, milliseconds in kinds.items():
         plain, kept_along = ([milliseconds(pace) for pace in paces] for paces in (without, with_it))
         lines += [
             Line(f"{name} step without history, {kind}", min(plain), "ms", spread=spread(plain)),

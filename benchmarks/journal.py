@@ -70,7 +70,7 @@ async def _open(runs: Path, name: str, last: int) -> dict[str, float]:
     async def nothing(link: RunLink, origin: str = "") -> None:
         return None
 
-    RunLink.explore = nothing  # type: ignore[method-assign]
+    RunLink.explore = nothing  # type: ignore[method-assign, assignment]
     longest = 0.0
     async with PlaygroundApp(runs_dir=runs, tab="convnet", attach=name, config_path=runs / "screen.json").run_test(size=(140, 42)) as pilot:
         app = pilot.app
