@@ -58,7 +58,7 @@ def test_plain_text_says_of_which_step_each_is(runs: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert asked(runs, "--at", "0,9", "--prompt", "of the of") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.split()[1:] == ["1.00", "0.00", "0.00"] for line in lines) == 2, "the first word can look at itself alone"
+    assert sum(line.split()[1:] == ["100", "%", "0", "%", "0", "%"] for line in lines) == 2, "the first word can look at itself alone"
     assert [line for line in lines if line.startswith("as of")] == ["as of step 0", "as of step 8, the last checkpoint at or before step 9"]
 
 

@@ -38,6 +38,7 @@ def card_of(monkeypatch: pytest.MonkeyPatch) -> Any:
             return seconds * chosen.batch
 
         monkeypatch.setattr(find_batch, "_steps", steps)
+        monkeypatch.setattr(find_batch.gc, "collect", lambda: 0)  # of all that other tests have left
         monkeypatch.setattr(find_batch.devices, "peak_bytes", lambda device: tried[-1] << 20)
         monkeypatch.setattr(find_batch.devices, "free_bytes", lambda device: 1 << 50)
         return tried

@@ -58,7 +58,7 @@ def test_where_it_will_not_do_a_warning_says_so(build: Build, monkeypatch: pytes
     monkeypatch.setattr(device, "free_bytes", lambda device: 1000)
     [warning] = process._shortage(task)
     assert warning.what == "memory will run out"
-    assert "0.0 GB are free on cpu" in warning.why
+    assert "1.0 kB are free on cpu" in warning.why
     monkeypatch.setattr(device, "free_bytes", lambda device: None)
     assert list(process._shortage(task)) == []
 
@@ -70,4 +70,4 @@ def test_free_memory_is_less_than_the_machine_has() -> None:
 def test_the_first_line_says_what_a_large_model_takes(dlplay: Dlplay, tmp_path: Path, own_words: Path) -> None:
     given = ["--layers", "2", "--width", "768", "--heads", "12", "--steps", "1", "--block-size", "16", "--batch", "1", "--eval-every", "5"]
     found = dlplay("gpt", "--headless", "--runs-dir", str(tmp_path), "--text", str(own_words), *given)
-    assert "parameters (0.2 GB with gradients and optimiser), " in found.out
+    assert "parameters (228 MB with gradients and optimiser), " in found.out

@@ -10,7 +10,7 @@ from textual.widgets import Input
 from dlplay import architectures
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.form.form import SettingsForm
-from tests.screen_pilot import opened, part_text, until
+from tests.screen_pilot import opened, part_text, screen_text, until
 
 
 def go_to(form: SettingsForm, name: str) -> None:
@@ -84,6 +84,12 @@ async def test_what_is_typed_is_not_markup(tmp_path: Path) -> None:
         await until(lambda: not app.tab.form.editing)
 
 
+def row_of_form(app: PlaygroundApp, row: int) -> str:
+    """What stands in this row of the settings above the editor."""
+    region = app.screen.query("#rows-above").first().region
+    return screen_text(app).splitlines()[region.y + row][region.x : region.right]
+
+
 async def test_choices_cycle_with_the_arrows_and_the_mouse(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         form = app.tab.form
@@ -95,7 +101,7 @@ async def test_choices_cycle_with_the_arrows_and_the_mouse(tmp_path: Path) -> No
         await pilot.press("left")
         assert form.values["norm"] == before
         row = form.lines.index("norm")
-        await pilot.click("#rows-above", offset=(14, row))  # ‹
+        await pilot.click("#rows-above", offset=(row_of_form(app, row).index("‹"), row))
         await until(lambda: form.values["norm"] == choices[choices.index(before) - 1])
 
 
@@ -104,7 +110,8 @@ async def test_a_click_on_a_value_edits_it(tmp_path: Path) -> None:
         app.tab.show_all_settings(True)
         await until(lambda: "batch" in part_text(app, "#rows-above"))
         row = app.tab.form.lines.index("batch")
-        await pilot.click("#rows-above", offset=(15, row))
+        line = row_of_form(app, row)
+        await pilot.click("#rows-above", offset=(line.index(str(app.tab.form.values["batch"])), row))
         await until(lambda: editor(app).has_focus)
         assert editor(app).value == str(app.tab.form.values["batch"])
 

@@ -320,7 +320,7 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
         screen.query_one("#runs-filter", Input).value = "deep"
         await until(lambda: listed(app) == ["deep"])
         await pilot.press("x", "c")
-        await until(lambda: isinstance(app.screen, CompareScreen) and "test_accuracy" in screen_text(app))
+        await until(lambda: isinstance(app.screen, CompareScreen) and "test accuracy" in screen_text(app))
         assert isinstance(app.screen, CompareScreen)
         assert sorted(app.screen.names) == ["deep", "many"]
         assert "3 runs of ConvNet" in screen_text(app)

@@ -26,7 +26,7 @@ STEPS = 3
 """Of each batch: the optimiser's state is there after the first, and the others are timed."""
 SHARE = 0.8
 """Of the available memory that a CPU may be given."""
-LONG = 5.0
+LONG = 2.0
 """Seconds that a step may take."""
 CLOSE = 8
 """A larger batch is tried until those that do not fit are less than an eighth larger."""
