@@ -113,15 +113,16 @@ def test_what_cannot_be_compiled_is_refused_where_it_is_typed(name: str, values:
         make(CARDS[name].settings, {"compile": True, **values})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        *((name, {}) for name, card in CARDS.items() if not card.settings().no_compilation()),
-        ("gan", {"loss": "non-saturating"}),
-        ("convnet", {"kind": "resnet"}),
-    ],
-)
+def compilable() -> Iterator[Any]:
+    """All that can be compiled. The compiler takes up to a minute for each: a language model and two players are tried every time."""
+    for name, card in CARDS.items():
+        if not card.settings().no_compilation():
+            yield pytest.param(name, {}, id=name, marks=pytest.mark.slow if name == "gpt" else pytest.mark.long)
+    yield pytest.param("gan", {"loss": "non-saturating"}, id="gan", marks=pytest.mark.slow)
+    yield pytest.param("convnet", {"kind": "resnet"}, id="resnet", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("name", "values"), compilable())
 def test_steps_differ_by_rounding_alone_and_looks_not_at_all(name: str, values: dict[str, Any], build: Build) -> None:
     task, other = build(name, **values), build(name, **values)
     before = everything(task)
