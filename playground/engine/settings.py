@@ -191,7 +191,7 @@ class Settings(Options):
     def no_graph(self) -> str:
         """Why training steps cannot be captured as a CUDA graph; empty where they can."""
         if getattr(self, "schedule", "") == "one-cycle":
-            return "the one-cycle schedule moves the momentum at every step, which PyTorch's fused optimisers take from the host"
+            return "the one-cycle schedule, unlike the others, moves the momentum, which PyTorch's fused optimisers take from the host"
         return ""
 
     def multiply_adds(self) -> int | None:
@@ -288,9 +288,9 @@ class Field:
         low = "" if self.low is None else ("above " if self.open_low else "") + show(self.low)
         high = "" if self.high is None else ("below " if self.open_high else "") + show(self.high)
         if low and high:
-            return (
-                f"{low} to {high}" if not (self.open_low or self.open_high) else f"{low}, {high if self.open_high else 'at most ' + high}"
-            )
+            if not (self.open_low or self.open_high):
+                return f"{low} to {high}"
+            return f"{low if self.open_low else 'at least ' + low}, {high if self.open_high else 'at most ' + high}"
         return f"at least {low}" if low and not self.open_low else low or (high if self.open_high else f"at most {high}")
 
     @property

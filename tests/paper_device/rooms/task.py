@@ -181,19 +181,12 @@ class AlsoOnTheCPU(Drawing):
         return super().loss(x + self.on_device((torch.randn(16, 1),))[0])
 
 
-class LooksAtIt(Drawing):
+class LooksAtIt(Item, Drawing):
     """The loss is looked at in every step."""
 
-    def loss(self, x: Tensor) -> Tensor:
-        loss = super().loss(x)
-        return loss * (2 if loss.item() > 1e9 else 1)
 
-
-class Chooses(Drawing):
+class Chooses(Mask, Drawing):
     """The number of chosen elements is known to the device alone."""
-
-    def loss(self, x: Tensor) -> Tensor:
-        return super().loss(x) + x[x > 0].mean()
 
 
 class RateInTheStep(Drawing):
