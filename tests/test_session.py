@@ -271,7 +271,7 @@ def test_one_thing_is_tried_against_another(runs: Path) -> None:
             lambda: "● convnet-3" in terminal.text and "whether a difference is more than luck takes more seeds" in terminal.text
         )
         terminal.press("\x1b[6~")
-        terminal.until(lambda: "Loss: test_loss" in terminal.text and has_curve(terminal))
+        terminal.until(lambda: "Test loss" in terminal.text and has_curve(terminal))
         terminal.press("escape")
         terminal.until("3 marked")
         terminal.press("escape")
