@@ -1,5 +1,7 @@
 """Maps, images, points, bars, words, tables and the pad in a running app: what stands on the screen, what keys and mouse do."""
 
+import re
+
 import numpy as np
 import pytest
 from textual import events
@@ -36,6 +38,17 @@ async def test_a_heat_map_prints_counts_and_reads_out_values() -> None:
         message = stage.heard[0]
         assert isinstance(message, HeatMap.Selected)
         assert (message.row, message.column) == (1, 1)
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, ["86.5 %", "100 %", "3.4 %"]), (34, ["86 %", "100 %", "3 %"]), (28, ["86", "100", "3"])])
+async def test_percentages_in_cells_never_touch(width: int, shown: list[str]) -> None:
+    """Where there is no room for all digits, those of all cells are left out; 100 % is the widest."""
+    widget = HeatMap()
+    async with Stage(widget).run_test(size=(width, 14)):
+        widget.show(np.tile([0.865, 1.0, 0.034], (2, 5))[:, :5], ["one", "two"], list("abcde"), counts=True, percent=True, low=0.0)
+        first = next(line for line in text(widget) if line.startswith("one"))
+        printed = re.sub("[░▒▓█]", " ", first.removeprefix("one"))
+        assert re.findall(r"(?<!\S)[\d.]+(?: %)?(?!\S)", printed)[:3] == shown
 
 
 @pytest.mark.parametrize("colours", ["truecolor", ""])

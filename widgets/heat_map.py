@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -164,16 +164,25 @@ class HeatMap(Surface):
         rows, columns = self.values.shape
         if grid.tall < 2:
             return
+        printed = self._printed(grid.wide - 1)
         for r in range(rows):
             y = (r * grid.tall + (grid.tall - 1) // 2) // 2
             for c in range(columns):
                 value = self.values[r, c]
-                text = self._figure(float(value)) if np.isfinite(value) and (value or self._percent) else ""
+                text = printed(float(value)) if np.isfinite(value) and (value or self._percent) else ""
                 if not text or len(text) > grid.wide - palette.shaded:
                     continue
                 style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
                 start = c * grid.wide + (grid.wide - len(text)) // 2
                 body[y] = overlay(body[y], start, text, style)
+
+    def _printed(self, room: int) -> Callable[[float], str]:
+        """How values are printed in cells: percentages without decimals, then without their sign, where they would touch otherwise."""
+        ways: list[Callable[[float], str]] = [self._figure]
+        if self._percent:
+            ways += [lambda value: f"{100 * value:.0f} %", lambda value: f"{100 * value:.0f}"]
+        values = [float(value) for value in self.values.flat if np.isfinite(value)]
+        return next((way for way in ways if max(map(len, map(way, values)), default=0) <= room), ways[0])
 
     def _draw_cursor(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
         at = self._at()

@@ -650,8 +650,8 @@ def test_the_products_of_a_cell_sum_to_the_number_in_the_map(layer: int, pooling
     maps: ImageGrid = ask(task, "maps", layer=layer, after="convolution", image=5)
     values = maps.images.numpy()[2]
     shown: ImageGrid = ask(task, "cell", layer=layer, output=2, row=1, column=0, image=5)
-    summed = shown.caption.split("input channel")[1].split(";")[0].removeprefix("s")
-    said = float(summed.split(" = ")[-1] if norm == "none" else summed)
+    summed = shown.caption.split(" · ")[0].removeprefix("sum ")
+    said = float(summed.split(" = ")[-1])
     assert said == pytest.approx(float(values[1, 0]), abs=2e-3)
     window, kernel, product = shown.images.numpy()
     assert np.allclose(window * kernel, product)

@@ -219,7 +219,8 @@ class ConvNetPanels:
         product, written = window * kernel, float(maps[options.layer].convolution[0, output, row, column])
         channel = int(product.sum((1, 2)).abs().argmax())
         total, bias = float(product.sum()), 0.0 if convolution.bias is None else float(convolution.bias[output])
-        summed = f"{total:.3f}" + (f" {bias:+.3f} (bias) = {total + bias:.3f}" if convolution.bias is not None else "")
+        summed = f"sum {total:.3f}" + (f" {bias:+.3f} (bias) = {total + bias:.3f}" if convolution.bias is not None else "")
+        shown = f"input channel {channel} (0–{len(kernel) - 1})" if len(kernel) > 1 else ""
         # what an intervention on the convolution has made of the sum
         changed = "" if math.isclose(written, total + bias, rel_tol=1e-3, abs_tol=1e-3) else f"in the map stands {written:.3f}"
         return ImageGrid(
@@ -227,9 +228,7 @@ class ConvNetPanels:
             labels=["window", "kernel", f"product, sum {float(product[channel].sum()):.3f}"],
             signed=True,
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
-            caption=" · ".join(
-                part for part in (f"sum over {_channels(len(kernel))} {summed}; shown is channel {channel}", changed, words) if part
-            ),
+            caption=" · ".join(part for part in (summed, shown, changed, words) if part),
         )
 
     def _target(self, options: SaliencyTarget, logits: Tensor) -> int:
@@ -272,7 +271,3 @@ class ConvNetPanels:
 def _pair(padding: str | tuple[int, ...]) -> tuple[int, int]:
     assert not isinstance(padding, str)
     return padding[0], padding[1]
-
-
-def _channels(count: int) -> str:
-    return f"{count} input channel{'s' * (count > 1)}"
