@@ -132,16 +132,19 @@ class HeatMap(Surface):
     # Labels
 
     def _row_labels(self, y: int, grid: Grid, palette: Palette) -> Row:
-        """The label of the row at line `y`; where a line shows two rows, both labels, the upper one first."""
+        """The label of the row at line `y`; where a line shows two rows, both labels with a slash between them, the upper one first."""
         rows, at = self.values.shape[0], self._at()
         first = 2 * y * rows // grid.pixel_rows
         middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
         result: Row = []
-        for index, width in enumerate(grid.labels, first):
-            known = middle and index < len(self._rows) and (index == first or grid.pixel_rows == rows)
-            label = self._rows[index] if known else ""
+        labels = [
+            self._rows[i] if middle and i < len(self._rows) and (i == first or grid.pixel_rows == rows) else ""
+            for i in range(first, first + len(grid.labels))
+        ]
+        for index, (label, width) in enumerate(zip(labels, grid.labels, strict=True), first):
+            ends = "/" if index == first and any(labels[1:]) else " "
             style = palette.style("accent", bold=True) if at is not None and index == at[0] else palette.style("muted")
-            result.append(Segment(fit(label, width - 1, right=True) + " ", style))
+            result += [Segment(fit(label, width - 1, right=index == first), style), Segment(ends, palette.style("muted"))]
         return result
 
     def _column_labels(self, grid: Grid, width: int, palette: Palette) -> Row:
