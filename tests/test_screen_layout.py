@@ -36,7 +36,7 @@ def shown(app: PlaygroundApp) -> list[str]:
         ((300, 80), [*PARTS]),
         ((140, 42), [*PARTS]),
         ((110, 32), [*PARTS[1:]]),
-        ((60, 80), [*PARTS[1:]]),
+        ((60, 80), [*PARTS]),
         ((80, 24), ["ActionStage"]),
     ],
 )
@@ -69,6 +69,19 @@ async def test_the_settings_unfold_and_fold_with_one_key(tmp_path: Path) -> None
         await until(lambda: all(word in part_text(app, "SettingsForm") for word in ("data", "kernel", "training", "momentum")))
         await pilot.press("f2")
         await until(lambda: "kernel" not in part_text(app, "SettingsForm"))
+
+
+async def test_a_narrow_tall_window_has_the_settings_in_a_line_that_a_click_unfolds(tmp_path: Path) -> None:
+    async with opened(tmp_path, (60, 80), tab="gpt") as (app, pilot):
+        form = app.tab.form
+        await until(lambda: "preset none lr 0.003 steps 4000" in part_text(app, "#left"))
+        assert form.size.height == 1
+        assert form.put("dropout", 0.3)
+        await until(lambda: ") dropout 0.3 preset none lr 0.003" in part_text(app, "#left"))  # what was changed stands first
+        await pilot.click("#form-title")
+        await until(lambda: form.size.height > 10 and form.has_focus_within)
+        await pilot.press("f2")
+        await until(lambda: form.size.height == 1 and not form.has_focus_within)
 
 
 async def test_the_palette_finds_settings_and_panels(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ LAYOUTS = (("huge", 200, 46), ("wide", 120, 28), ("medium", 100, 26), ("stack", 
     huge    settings and runs │ stage │ curves │ panels
     wide    settings and runs │ stage │ curves above panels
     medium  stage │ curves above panels
-    stack   stage, curves, panels one below the other
+    stack   settings in a line, stage, curves, panels one below the other
 """
 TRY_IT, CURVES, INSPECT, SETTINGS = "1", "2", "3", "4"
 """Keys of the pages."""
@@ -220,7 +220,7 @@ class ArchitectureTab(Vertical):
         elif not small and self.has_class("-small"):
             self.call_after_refresh(self._restore_focus)
         self.set_class(small, "-small")
-        self.form.fold(not self.paged and not self.has_class("-settings"))
+        self._fold_settings()
         if self.stage is not None:
             self.stage.set_digit_keys(not self.paged)
         if small:
@@ -293,7 +293,15 @@ class ArchitectureTab(Vertical):
     def show_all_settings(self, shown: bool) -> None:
         """Show every setting, or, in a window that is not small, only those that differ from the defaults."""
         self.set_class(shown, "-settings")
-        self.form.fold(not self.paged and not shown)
+        self._fold_settings()
+
+    def _fold_settings(self) -> None:
+        folded = not self.paged and not self.has_class("-settings")
+        self.form.fold(folded, in_a_line=folded and self.has_class("-stack"))
+
+    @on(SettingsForm.Unfold)
+    def _unfold(self) -> None:
+        self.show_page(SETTINGS)
 
     def show_setting(self, name: str) -> None:
         """Unfold the settings, with the cursor on this one."""

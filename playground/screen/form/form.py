@@ -69,6 +69,9 @@ class SettingsForm(Vertical):
         Binding("backspace,delete", "default", "default", key_display="⌫"),
     ]
 
+    class Unfold(Message):
+        """Its one line was clicked: every setting is to be shown."""
+
     @dataclasses.dataclass
     class Changed(Message):
         """A setting was given another value (checked). `live`: it takes effect in the present run."""
@@ -86,6 +89,8 @@ class SettingsForm(Vertical):
         self.preset = preset or self._matching_preset()
         self.running: dict[str, Any] | None = None
         self.folded = False
+        self.in_a_line = False
+        """Folded to one line: what a folded form shows, one behind the other."""
         self.cursor = 0
         """Position of a row among `lines`."""
         self.problem = ""
@@ -146,14 +151,16 @@ class SettingsForm(Vertical):
             found += ["", *names]
         return found
 
-    def fold(self, folded: bool) -> None:
-        """Show what differs from the defaults alone, or every setting."""
-        if folded != self.folded:
+    def fold(self, folded: bool, in_a_line: bool = False) -> None:
+        """Show what differs from the defaults alone, all of it `in_a_line` where rows are scarce, or every setting."""
+        if (folded, in_a_line) != (self.folded, self.in_a_line):
             at = self._under_cursor()
             self.close_editor()
-            self.folded = folded
+            self.folded, self.in_a_line = folded, in_a_line
             self.set_class(folded, "-folded")
+            self.set_class(in_a_line, "-line")
             self.go_to(at)
+            self.draw_more()
 
     def go_to(self, name: str) -> None:
         """Put the cursor on a setting, or on the preset; on the preset too where the setting is not shown."""
@@ -194,6 +201,12 @@ class SettingsForm(Vertical):
         on_reset = sum(not self.fields[name].live for name in self.pending)
         hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.applying)})" if self.folded else ""
         title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$text-muted not bold"))
+        if self.in_a_line:
+            shown = [
+                (f"  {row.label} {row.value}{' ' * bool(row.unit)}{row.unit}", "not bold" if row.changed else "$text-muted not bold")
+                for row in sorted(rows, key=lambda row: not row.changed)
+            ]
+            title = Content.assemble(title, *shown)
         self._title.update(title)
         self._help.update(self.help())
 
@@ -202,7 +215,7 @@ class SettingsForm(Vertical):
         total, height = len(self.lines), self._scroll.size.height
         above = round(self._scroll.scroll_y)
         below = total - above - height
-        self._more.display = total > height + (1 if self._more.display else 0)
+        self._more.display = not self.in_a_line and total > height + (1 if self._more.display else 0)
         self._more.update(out_of_sight(above, below))
 
     def help(self) -> Content:
@@ -395,6 +408,10 @@ class SettingsForm(Vertical):
             self.put(self._under_cursor(), event.text)
             self.close_editor()
             self.screen.set_focus(focused)
+
+    def on_click(self) -> None:
+        if self.in_a_line:
+            self.post_message(self.Unfold())
 
     @on(FieldRows.Clicked)
     def _clicked(self, event: FieldRows.Clicked) -> None:
