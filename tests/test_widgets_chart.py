@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from dlplay.widgets import Band, Curve, Guide, LineChart, Mark, Note
 from dlplay.widgets.charts import plot
+from dlplay.widgets.charts.guide_names import with_room
 from dlplay.widgets.charts.stack import stack
 from dlplay.widgets.drawing.palette import palette
 from tests.widget_stage import Stage, text, until
@@ -100,9 +101,22 @@ async def test_names_without_a_row_of_their_own_share_one() -> None:
     async with Stage(chart).run_test(size=(80, 6)):
         chart.show([Curve("train", *steps(500))], [Guide("a", 1.0), Guide("b", 1.01), Guide("c", 1.02), Guide("d", 0.1)])
         assert row_of(chart, "c 1.02 · ⠂ ⠂ b 1.01") < row_of(chart, "a 1 · ⠒⠂⠐ d 0.1")
-        chart.show([Curve("train", *steps(500))], [Guide(f"a baseline of number {n}", 1.0 + n / 1000) for n in range(9)])
-        assert "a baseline of number 8 · " in "\n".join(text(chart))
-        assert " +" in "\n".join(text(chart)), "how many names are left out"
+        chart.show([Curve("train", *steps(500))], [Guide(f"a baseline of number {n}", 1.0 + n / 1000, rank=8 - n) for n in range(9)])
+        assert "a baseline of number 8 1.008 +8" in "\n".join(text(chart)), "how many are left out for the best of them"
+        assert len(with_room(chart.guides, [1] * 9, False, 70, 4)) == 1, "their lines are not drawn either"
+
+
+async def test_guides_leave_curves_that_are_behind_in_sight() -> None:
+    """A faint curve, such as the pretrained model's, that runs along a baseline is drawn over its dashes."""
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(80, 12)):
+        behind = Curve("pretrained", np.arange(400), np.full(400, 1.0), behind=True)
+        own = Curve("train", np.arange(10), np.linspace(3.0, 2.0, 10))
+        chart.show([behind, own])
+        alone = text(chart)[1 + line_of(chart, 1.0)]
+        chart.show([behind, own], [Guide("PCA", 1.0)])
+        beside = text(chart)[1 + line_of(chart, 1.0)]
+        assert [a for a, b in zip(alone, beside, strict=True) if a != b and b not in " PCA1"] == []
 
 
 @pytest.mark.parametrize("size", [(51, 9), (36, 12), (51, 5), (24, 8)])

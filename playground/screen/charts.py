@@ -94,7 +94,9 @@ class Chart(Vertical):
         before = list(self._pretrained(pretrained, name, alone=not own)) if pretrained is not None and companions.shown else []
         metrics = self.card.held_out[:1]
         known = history.baselines if history.baselines or pretrained is None or not before else pretrained.baselines
-        baselines = [Guide(method, value) for metric in metrics for method, value in known.get(metric, {}).items()]
+        found = {method: value for metric in metrics for method, value in known.get(metric, {}).items()}
+        strongest = sorted(found, key=lambda method: found[method], reverse=self.card.direction == "higher")
+        baselines = [Guide(method, value, strongest.index(method)) for method, value in found.items()]
         chart = self.plot
         chart.reach = float(history.step)
         chart.take([*before, *behind, *own], baselines, [Mark(step, label) for step, label in history.marks])

@@ -27,6 +27,7 @@ class Canvas:
         self._style_of = np.zeros((height, width), dtype=np.int16)
         self._styles: list[Style] = [blank]
         self._background = np.zeros((height, width), dtype=bool)
+        self._open = np.ones((height, width), dtype=bool)
         self._kept = np.zeros((height, width), dtype=bool)
 
     def _index(self, style: Style) -> int:
@@ -36,8 +37,8 @@ class Canvas:
         self._styles.append(style)
         return len(self._styles) - 1
 
-    def dots(self, grid: NDArray[np.bool_], style: Style, background: bool = False) -> None:
-        """Draw dots (4 x height, 2 x width). `background` dots are replaced by whatever is drawn over them."""
+    def dots(self, grid: NDArray[np.bool_], style: Style, background: bool = False, open: bool = False) -> None:
+        """Draw dots (4 x height, 2 x width). `background` dots are replaced by whatever is drawn over them, `open` ones by guides too."""
         pattern = braille(grid).astype(np.uint32)
         hit = (pattern > 0) & ~self._kept
         under = (self._codes >= _BRAILLE) & (self._codes < _BRAILLE + 256) & ~self._background
@@ -45,6 +46,7 @@ class Canvas:
         self._codes = np.where(hit, _BRAILLE + (pattern | old), self._codes)
         self._style_of[hit] = self._index(style)
         self._background = np.where(hit, background, self._background)
+        self._open = np.where(hit, open, self._open)
 
     def put(self, row: int, column: int, text: str, style: Style, only_blank: bool = False, keep: bool = False) -> None:
         """Write text (of single-cell characters), cut at the edges. `only_blank`: only in blank cells; `keep`: nothing is drawn over it."""
@@ -64,8 +66,8 @@ class Canvas:
         self._style_of[cells] = self._index(style)
 
     def open(self, row: int) -> NDArray[np.bool_]:
-        """Which cells of a row are blank or hold only background dots (width,)."""
-        return np.asarray((self._codes[row] == _SPACE) | self._background[row])
+        """Which cells of a row are blank or hold only open dots (width,)."""
+        return np.asarray((self._codes[row] == _SPACE) | (self._background[row] & self._open[row]))
 
     def ink(self) -> NDArray[np.float64]:
         """How much would be hidden in each cell (height, width): its dots, half as much for background dots, eight for a character.

@@ -51,6 +51,8 @@ class Guide:
 
     name: str
     value: float
+    rank: int = 0
+    """Where there is no room for all, those of the lowest ranks are drawn."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
@@ -42,6 +42,8 @@ class Entry:
     """Where the line is, if it is out of sight: ↑ or ↓."""
     names: tuple[tuple[int, str, str], ...]
     """Position among the guides, name and value of each."""
+    more: int = 0
+    """How many further ones are near the first, but not drawn."""
 
     @property
     def length(self) -> int:
@@ -61,7 +63,8 @@ class Entry:
                     f"{mark}{name} {value}" if with_values else mark + name
                     for mark, (_, name, value) in zip(samples[:count], self.names[:count], strict=True)
                 ]
-                text = head + " · ".join(parts) + (f" +{len(self.names) - count}" if count < len(self.names) else "")
+                more = len(self.names) - count + self.more
+                text = head + " · ".join(parts) + (f" +{more}" if more else "")
                 if len(text) <= room:
                     return text
         return ""
@@ -82,23 +85,47 @@ def sample(position: int) -> str:
     return "".join(chr(0x2800 + int(cell)) if cell else " " for cell in braille(grid)[0]) + " "
 
 
+def with_room(guides: Sequence[Guide], rows: Sequence[int], percent: bool, width: int, height: int) -> dict[int, int]:
+    """The positions of the guides that are drawn in a plot of `width` x `height` cells, with how many others are left out for each, the
+    nearest.
+
+    All, if their names and values fit in half of the rows, within a row of their lines; else those of the lowest ranks that are at least two
+    rows apart. `rows` are those of the lines, one below 0 or from the height on out of sight.
+    """
+    known = [position for position, guide in enumerate(guides) if math.isfinite(guide.value)]
+    every = dict.fromkeys(known, 0)
+    joined = _joined(_entries(guides, rows, every, percent, height), width, height)
+    found = spread([entry.row for entry in joined], height)
+    fit = all(entry.length < width and abs(row - entry.row) <= 1 for row, entry in zip(found, joined, strict=True))
+    if fit and 2 * len(joined) <= max(height, 2):
+        return every
+    at = [min(max(row, -1), height) for row in rows]
+    shown: dict[int, int] = {}
+    for position in sorted(known, key=lambda position: guides[position].rank):
+        nearest = min(shown, key=lambda other: abs(at[other] - at[position]), default=None)
+        if nearest is not None and abs(at[nearest] - at[position]) < 2:
+            shown[nearest] += 1
+        else:
+            shown[position] = 0
+    return shown
+
+
 def name_guides(
-    guides: Sequence[Guide], rows: Sequence[int], percent: bool, ink: NDArray[np.float64], canvas: Canvas, palette: Palette
+    guides: Sequence[Guide],
+    rows: Sequence[int],
+    shown: Mapping[int, int],
+    percent: bool,
+    ink: NDArray[np.float64],
+    canvas: Canvas,
+    palette: Palette,
 ) -> None:
-    """Write the names over their lines. `rows` are those of the lines, one below 0 or from the height on out of sight; `ink` is what a
-    name would hide in each cell (`Canvas.ink`, before the lines of the guides are drawn).
+    """Write the names of those that are `shown` (`with_room`) over their lines. `ink` is what a name would hide in each cell
+    (`Canvas.ink`, before the lines of the guides are drawn).
 
     A name whose row is taken by another one goes above or below, and one that would hide a curve to where it hides the least.
     """
     style = palette.style("guide")
-    entries = []
-    for position, (row, guide) in enumerate(zip(rows, guides, strict=True)):
-        if math.isfinite(guide.value):
-            arrow = "↑" if row < 0 else "↓" if row >= canvas.height else ""
-            value = figure(guide.value, percent, short=True)
-            entry = Entry(min(max(row, 0), canvas.height - 1), arrow, ((position, narrow(guide.name), value),))
-            entries.append((-guide.value, position, entry))
-    joined = _joined([entry for _, _, entry in sorted(entries, key=lambda each: each[:2])], canvas.width, canvas.height)
+    joined = _joined(_entries(guides, rows, shown, percent, canvas.height), canvas.width, canvas.height)
     ink = ink.copy()
     for wanted, entry in zip(spread([entry.row for entry in joined], canvas.height), joined, strict=True):
         found = _place(entry, min(wanted, canvas.height - 1), ink)
@@ -106,6 +133,17 @@ def name_guides(
             row, column, text = found
             canvas.put(row, column, text, style, keep=True)
             ink[row, column : column + len(text)] = np.inf
+
+
+def _entries(guides: Sequence[Guide], rows: Sequence[int], shown: Mapping[int, int], percent: bool, height: int) -> list[Entry]:
+    """One for each of those that are shown, the highest value first."""
+    found = []
+    for position in sorted(shown, key=lambda position: (-guides[position].value, position)):
+        row, guide = rows[position], guides[position]
+        arrow = "↑" if row < 0 else "↓" if row >= height else ""
+        name = (position, narrow(guide.name), figure(guide.value, percent, short=True))
+        found.append(Entry(min(max(row, 0), height - 1), arrow, (name,), shown[position]))
+    return found
 
 
 def _place(entry: Entry, wanted: int, ink: NDArray[np.float64]) -> tuple[int, int, str] | None:
@@ -140,7 +178,7 @@ def _joined(entries: list[Entry], width: int, height: int) -> list[Entry]:
         _, _, i = min(near or alike)
         upper, lower = entries[i : i + 2]
         first, second = (lower, upper) if lower.arrow == "↑" else (upper, lower)  # the nearest first
-        entries = [*entries[:i], Entry(first.row, first.arrow, first.names + second.names), *entries[i + 2 :]]
+        entries = [*entries[:i], Entry(first.row, first.arrow, first.names + second.names, first.more + second.more), *entries[i + 2 :]]
     return entries
 
 

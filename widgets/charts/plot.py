@@ -14,7 +14,7 @@ from dlplay.widgets.charts.axis import linear_limits, linear_ticks, log_limits, 
 from dlplay.widgets.charts.canvas import Canvas
 from dlplay.widgets.charts.chart import ChartState, Curve, PreparedCurve
 from dlplay.widgets.charts.curves import Columns, clean, columns, dots, means
-from dlplay.widgets.charts.guide_names import dashes, name_guides
+from dlplay.widgets.charts.guide_names import dashes, name_guides, with_room
 from dlplay.widgets.charts.legend import DASHES, MARKER, legend
 from dlplay.widgets.drawing.palette import Palette
 from dlplay.widgets.drawing.rows import Row, pieces
@@ -198,7 +198,7 @@ def _draw_curves(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette
         span = _span(prepared, plot.left, plot.right, 2 * plot.width)
         grid = dots(span, plot.bottom, plot.top, plot.height, plot.log)
         if chart.smoothing > 0 and curve.smoothed:
-            canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
+            canvas.dots(grid, palette.style(curve.colour, dim=True), background=True, open=True)
             smooth = _span(prepared, plot.left, plot.right, 2 * plot.width, smoothed=True)
             grid = dots(smooth, plot.bottom, plot.top, plot.height, plot.log)
         inked.append((curve, grid))
@@ -230,7 +230,7 @@ def _draw_bands(prepared: PreparedCurve, plot: Plot, canvas: Canvas, palette: Pa
         else:
             grid = dots(Columns(low.low, high.high), plot.bottom, plot.top, plot.height, plot.log)
             grid = grid & (np.add.outer(np.arange(4 * plot.height), np.arange(2 * plot.width)) % 2 == 0)
-        canvas.dots(grid, palette.style(curve.colour, dim=True), background=True)
+        canvas.dots(grid, palette.style(curve.colour, dim=True), background=True, open=True)
 
 
 def _draw_markers(inked: list[tuple[Curve, NDArray[np.bool_]]], canvas: Canvas, palette: Palette) -> None:
@@ -248,17 +248,17 @@ def _draw_markers(inked: list[tuple[Curve, NDArray[np.bool_]]], canvas: Canvas, 
 
 
 def _draw_guides(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
-    """Draw dashes where no curve runs, and the names where they hide the least of the curves."""
+    """Draw dashes where no curve runs, and the names where they hide the least of the curves; some of them where there are many."""
     grid: NDArray[np.bool_] = np.zeros((4 * plot.height, 2 * plot.width), dtype=bool)
-    rows = []
     ink = canvas.ink()
-    for position, guide in enumerate(chart.guides):
-        dot = plot.row(guide.value) if math.isfinite(guide.value) else -1
-        rows.append(dot // 4)
-        if 0 <= dot < 4 * plot.height:
-            grid[dot] |= dashes(position, 2 * plot.width) & canvas.open(dot // 4).repeat(2)
+    dot_of = [plot.row(guide.value) if math.isfinite(guide.value) else -1 for guide in chart.guides]
+    rows = [dot // 4 for dot in dot_of]
+    shown = with_room(chart.guides, rows, chart.percent, plot.width, plot.height)
+    for position in shown:
+        if 0 <= dot_of[position] < 4 * plot.height:
+            grid[dot_of[position]] |= dashes(position, 2 * plot.width) & canvas.open(dot_of[position] // 4).repeat(2)
     canvas.dots(grid, palette.style("guide", dim=True), background=True)
-    name_guides(chart.guides, rows, chart.percent, ink, canvas, palette)
+    name_guides(chart.guides, rows, shown, chart.percent, ink, canvas, palette)
 
 
 def _draw_marks(chart: ChartState, plot: Plot, canvas: Canvas, palette: Palette) -> None:
