@@ -89,8 +89,8 @@ def with_room(guides: Sequence[Guide], rows: Sequence[int], percent: bool, width
     """The positions of the guides that are drawn in a plot of `width` x `height` cells, with how many others are left out for each, the
     nearest.
 
-    All, if their names and values fit in half of the rows, within a row of their lines; else those of the lowest ranks that are at least two
-    rows apart. `rows` are those of the lines, one below 0 or from the height on out of sight.
+    All, if their names and values fit in half of the rows, within a row of their lines; else those of the lowest ranks that are
+    at least two rows apart. `rows` are those of the lines, one below 0 or from the height on out of sight.
     """
     known = [position for position, guide in enumerate(guides) if math.isfinite(guide.value)]
     every = dict.fromkeys(known, 0)
