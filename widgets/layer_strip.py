@@ -30,6 +30,8 @@ SMALLEST_TILE = 6
 """Pixels of the shorter side of an image below which little can be seen in it; then fewer images are shown."""
 LABELS = (16, 14, 12, 10, 8, 6, 5, 4, 0)
 """Cells of the longest label that it is tried to have room for, in turn."""
+SHORT = 5
+"""Cells of labels below which percentages have no sign, but in the output."""
 LARGEST_CELL = 4
 """Pixels of the side of a number."""
 LONG = 3
@@ -147,10 +149,13 @@ class LayerStrip(Surface):
         layers = [self.shown[number] for number in numbers]
         goes_on = numbers.stop < len(self.shown)
         room = max(0, width - arrow * (len(layers) - 1 + goes_on))
-        widths = _widths(layers, room)
+        widths, signs = _widths(layers, room)
         edges = [0, *itertools.accumulate(widths)]
         styles = [self._title_style(number) for number in numbers]
-        drawn = [_layer(layer, cells, height, palette, *style) for layer, cells, style in zip(layers, widths, styles, strict=True)]
+        drawn = [
+            _layer(layer, cells, height, palette, *style, sign=signs or layer is self.shown[-1])
+            for layer, cells, style in zip(layers, widths, styles, strict=True)
+        ]
         lefts = [edge + arrow * i for i, edge in enumerate(edges[:-1])]
         self._places += [(top, top + height, left, left + cells) for left, cells in zip(lefts, widths, strict=True)]
         middle = 1 + (max(map(len, drawn)) - 1) // 2
@@ -171,11 +176,13 @@ class LayerStrip(Surface):
         return ("text" if self.shown[number].can_be_selected else "muted"), False, self.has_focus and number == self.cursor
 
 
-def _widths(layers: Sequence[Layer], room: int) -> list[int]:
-    """Cells of each layer: its share, but at least what its title needs and, as far as there is room, its labels."""
+def _widths(layers: Sequence[Layer], room: int) -> tuple[list[int], bool]:
+    """Cells of each layer: its share, but at least what its title needs and, as far as there is room, its labels. And whether there is room
+    for the signs of percentages."""
     titles = [cell_len(plain(layer.title)) for layer in layers]
-    needs = ([max(title, _needed(layer, longest)) for title, layer in zip(titles, layers, strict=True)] for longest in LABELS)
-    least = next((need for need in needs if sum(need) <= room), [0] * len(layers))
+    ways = [*((longest, True) for longest in LABELS if longest > SHORT), *((longest, False) for longest in LABELS)]
+    needs = (([max(title, _needed(layer, *way)) for title, layer in zip(titles, layers, strict=True)], way[1]) for way in ways)
+    least, signs = next(((need, sign) for need, sign in needs if sum(need) <= room), ([0] * len(layers), False))
     widths = [0.0] * len(layers)
     free, rest = set(range(len(layers))), float(room)
     while free:
@@ -186,13 +193,13 @@ def _widths(layers: Sequence[Layer], room: int) -> list[int]:
             rest -= widths[i]
         free = free - short if short else set()
     edges = [0, *np.rint(np.cumsum(widths)).astype(int).tolist()]
-    return [end - start for start, end in itertools.pairwise(edges)]
+    return [end - start for start, end in itertools.pairwise(edges)], signs
 
 
-def _needed(layer: Layer, longest: int) -> int:
+def _needed(layer: Layer, longest: int, sign: bool) -> int:
     """Cells that its words, or its labels and their values need, of labels at most so many."""
     labels = min(longest, max((cell_len(plain(label)) for label in layer.labels), default=0))
-    return labels + 2 + max(map(cell_len, _figures(layer))) if labels and layer.values else labels
+    return labels + 2 + max(map(cell_len, _figures(layer, sign))) if labels and layer.values else labels
 
 
 def _weight(layer: Layer) -> float:
@@ -202,7 +209,7 @@ def _weight(layer: Layer) -> float:
     return 1.2 if layer.labels else 1.0
 
 
-def _layer(layer: Layer, width: int, height: int, palette: Palette, colour: str, bold: bool, reverse: bool) -> list[Row]:
+def _layer(layer: Layer, width: int, height: int, palette: Palette, colour: str, bold: bool, reverse: bool, sign: bool) -> list[Row]:
     if width < 1:
         return []
     title: Row = [Segment(fit(plain(layer.title), width), palette.style(colour, bold=bold, reverse=reverse))]
@@ -211,7 +218,7 @@ def _layer(layer: Layer, width: int, height: int, palette: Palette, colour: str,
     if layer.labels and not layer.values:
         return [title, *_words(layer.labels, width, height - 1, palette)]
     if layer.labels:
-        return [title, *_bars(layer, width, height - 1, palette)]
+        return [title, *_bars(layer, width, height - 1, palette, sign)]
     return [title, *_cells(np.asarray(layer.values, dtype=np.float64), layer.signed, width, height - 1, palette)]
 
 
@@ -305,17 +312,17 @@ def _told_apart(labels: list[str]) -> list[str]:
     return [" ".join(each[shared:]) for each in words] if shared else labels
 
 
-def _figures(layer: Layer) -> list[str]:
-    return [f"{100 * value:.0f} %" if layer.percent else f"{value:.2f}" for value in map(float, layer.values)]
+def _figures(layer: Layer, sign: bool) -> list[str]:
+    return [f"{100 * value:.0f}{' %' * sign}" if layer.percent else f"{value:.2f}" for value in map(float, layer.values)]
 
 
-def _bars(layer: Layer, width: int, height: int, palette: Palette) -> list[Row]:
+def _bars(layer: Layer, width: int, height: int, palette: Palette, sign: bool) -> list[Row]:
     """A line for each label: the label, its value, and behind both a bar as long as the value."""
     labels, values = [plain(label) for label in layer.labels], [float(value) for value in layer.values]
     if max(map(cell_len, labels), default=0) > width - 6:
         labels = _told_apart(labels)
     high = max((abs(value) for value in values if np.isfinite(value)), default=0.0) or 1.0
-    figures = _figures(layer)
+    figures = _figures(layer, sign)
     figure_width = max(map(cell_len, figures), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(3, width - figure_width - 2))
     bar = width - label_width - figure_width - 2 if len(values) > 1 or layer.percent else 0  # one number alone has no length to compare

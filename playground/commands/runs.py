@@ -67,7 +67,7 @@ def list_runs(
     if name is not None:
         raise SettingsError(f"dlplay runs lists all runs; what of {name[:60]}? Add --system for what the machine did")
     found = directory.listing(folder, disk=True)
-    listed = [dataclasses.replace(item, changed=changes.of(directory.RunDirectory(folder / item.name))) for item in found]
+    listed = [dataclasses.replace(item, changed=changes.of(directory.RunDirectory(folder / item.name), item.step)) for item in found]
     print_runs(listed, as_json, members=members)
     return 0
 

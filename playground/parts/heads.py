@@ -125,10 +125,10 @@ class Pattern(NamedTuple):
     """To the token that followed an earlier copy of this one, over the tokens that have such a copy; None where there is none."""
 
 
-def pattern(weights: Tensor, ids: Sequence[int]) -> Pattern:
-    """The pattern of one head from its attention weights (T, T) over the tokens `ids`. With fewer than three tokens all is 0."""
+def pattern(weights: Tensor, ids: Sequence[int]) -> Pattern | None:
+    """The pattern of one head from its attention weights (T, T) over the tokens `ids`; None with fewer than three tokens."""
     if len(ids) < 3:
-        return Pattern(0.0, 0.0, None)
+        return None
     one, token = weights.double().cpu()[None, None], torch.tensor([ids])
     induction = after_a_copy(token)
     return Pattern(
@@ -138,8 +138,10 @@ def pattern(weights: Tensor, ids: Sequence[int]) -> Pattern:
     )
 
 
-def words(found: Pattern) -> str:
-    """The pattern in words, for a caption."""
+def words(found: Pattern | None) -> str:
+    """The pattern in words, for a caption; empty where there is none."""
+    if found is None:
+        return ""
     seen = [f"{100 * found.previous:.0f} % of the attention to the token before", f"{100 * found.first:.0f} % to the first"]
     if found.induction is not None:
         seen.append(f"{100 * found.induction:.0f} % to what followed an earlier copy of the token")

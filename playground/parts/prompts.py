@@ -45,7 +45,7 @@ class ReadPrompt:
 
     def caption(self, *more: str) -> str:
         """`more`, then how the prompt was read."""
-        return " · ".join([*more, *self.notes])
+        return " · ".join(part for part in (*more, *self.notes) if part)
 
 
 def read_prompt(tokenizer: Tokenizer, options: Prompt, longest: int | None = None) -> ReadPrompt:

@@ -25,8 +25,9 @@ def told(start: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def of(run: RunDirectory) -> dict[str, str]:
-    """The settings of this run that were changed since it began; none where it cannot be read."""
+def of(run: RunDirectory, reached: int) -> dict[str, str]:
+    """The settings that were changed while this run trained up to the step `reached`; none where it cannot be read. A change after that
+    step is left out: nothing was trained with it."""
     try:
         start = run.spec.settings
         fd = open_regular(run.journal_path, os.O_RDONLY)
@@ -40,6 +41,8 @@ def of(run: RunDirectory) -> dict[str, str]:
             try:
                 event = decode(line)
             except ValueError:
+                continue
+            if event.step >= reached:
                 continue
             if isinstance(event, Applied) and event.what in now:
                 now[event.what] = event.value

@@ -200,6 +200,16 @@ class History:
         return tuple(self._changes)
 
     @property
+    def trained_settings(self) -> dict[str, object]:
+        """The settings of the last step: without those that were changed after it, with which nothing was trained."""
+        found = dict(self.settings)
+        for change in reversed(self._changes):
+            if change.step < self.step:
+                break
+            found[change.what] = change.before
+        return found
+
+    @property
     def steps(self) -> int | None:
         """The step at which the run is to end."""
         steps = self.settings.get("steps")

@@ -27,7 +27,7 @@ class TabBar(Widget):
     active = reactive("")
     device = reactive("")
     marks: reactive[dict[str, str]] = reactive(dict)
-    """A sign before a tab's title, such as ▶ where something is training."""
+    """A sign in the space before a tab's title, such as ▶ where something is training; no title moves for it."""
 
     @dataclasses.dataclass
     class Chosen(Message):
@@ -40,8 +40,7 @@ class TabBar(Widget):
 
     def render(self) -> Content:
         width = self.size.width
-        labels = {name: (self.marks.get(name, "") + " " if self.marks.get(name) else "") + title for name, title in self.titles.items()}
-        names, need = list(labels), {name: cell_len(label) + 2 for name, label in labels.items()}
+        names, need = list(self.titles), {name: cell_len(title) + 2 for name, title in self.titles.items()}
         device = self.device if sum(need.values()) + len(self.device) + 3 <= width else self.device.split("  ")[0]
         if sum(need.values()) + len(device) + 3 > width:
             device = ""
@@ -57,7 +56,7 @@ class TabBar(Widget):
         x, self._spans = 2 if first else 0, []
         for name in names[first:last]:
             style = "bold underline" if name == self.active else QUIET
-            parts += [Content(" "), Content.styled(labels[name], style), Content(" ")]
+            parts += [Content.styled(self.marks.get(name) or " ", style), Content.styled(self.titles[name], style), Content(" ")]
             self._spans.append((x, x + need[name], name))
             x += need[name]
         if last < len(names):

@@ -193,7 +193,7 @@ def _run(run: RunDirectory, notes: list[str]) -> Member | None:
         notes.append(f"{run.name}: {reader.damaged:,} damaged lines of its journal were skipped")
     curves = {name: _measured("training", series) for name, series in history.training.items() if len(series)}
     curves |= {name: _measured("held_out", series) for name, series in history.held_out.items() if len(series)}
-    settings = dict(history.settings) or dict(spec.settings)
+    settings = history.trained_settings or dict(spec.settings)
     return Member(
         name=run.name,
         kind="run",

@@ -91,21 +91,24 @@ class FieldRows(Widget):
             found = self.get_component_rich_style(f"rows--{name}")
             return found + self.get_component_rich_style("rows--cursor") if here else found
 
-        value_style = style("changed") if row.changed else style("value")
+        value_style, note = style("changed") if row.changed else style("value"), row.note
+        arrows = 4 if row.choices else 0
+        if note and self._label + arrows + len(row.value) + len(note) + 2 > width:  # the value comes first, in the colour of its note
+            value_style, note = style("note"), ""
         segments = [Segment(("▸" if here else " ") + f"{fit(row.label, self._label - 2):<{self._label - 1}}", style("label"))]
         if row.choices:
             segments.append(Segment("‹ ", style("dim")))
-        room = width - self._label - len(row.note) - 1 - (4 if row.choices else 0)
+        room = width - self._label - len(note) - 1 - arrows
         value = row.value if len(row.value) <= room else row.value[: max(room - 1, 0)] + "…"
         segments.append(Segment(value, value_style))
         if row.choices:
             segments.append(Segment(" ›", style("dim")))
         room -= len(value)
-        if row.unit and room > len(row.unit) and not row.note:
+        if row.unit and room > len(row.unit) and not note:
             segments.append(Segment(" " + row.unit, style("dim")))
         used = sum(segment.cell_length for segment in segments)
-        gap = max(width - used - len(row.note) - 1, 0)
-        segments += [Segment(" " * gap, style("value")), Segment(row.note, style("note")), Segment(" ", style("value"))]
+        gap = max(width - used - len(note) - 1, 0)
+        segments += [Segment(" " * gap, style("value")), Segment(note, style("note")), Segment(" ", style("value"))]
         return Strip(segments).adjust_cell_length(width, style("value"))
 
     def on_click(self, event: events.Click) -> None:

@@ -119,10 +119,18 @@ class RunBar(Widget):
         """Without a run: which model is shown and what the keys would do, longest text first."""
         showing = f"Showing: {state.showing} · " if state.showing else ""
         long, short = ("trains from these weights", "trains it further") if state.from_checkpoint else ("trains from scratch", "trains")
-        return [f"{showing}space {long}, o opens a model or a run", f"{showing}space {long}, o opens", f"{showing}space {short}, o opens"]
+        return [
+            f"{showing}F5 {long}, o opens a model or a run",
+            f"{showing}F5 {long}, o opens",
+            f"{showing}F5 {short}, o opens",
+            f"{showing}F5 {short}",
+            f"F5 {long}, o opens",
+            f"F5 {short}",
+        ]
 
     def _numbers(self, state: RunBarState, width: int) -> list[Content]:
         total = state.steps or 0
+        total = total if total >= state.step else 0  # the next run may be a shorter one
         digits = len(numbers.count(max(total, state.step)))
         parts = [Content(f"{numbers.count(state.step):>{digits}}" + (f" / {numbers.count(total)}" if total else ""))]
         if total:

@@ -223,7 +223,7 @@ class RunLink:
             directory.remove_explored(folder)
             if self._explorer is peer:
                 self._explorer = None
-                remedy = "look back at another step" if self.run is not None else "space trains from scratch; o opens another model"
+                remedy = "look back at another step" if self.run is not None else "F5 trains from scratch; o opens another model"
                 self._listener.problem(f"{origin} could not be opened", str(error), remedy)
         finally:
             if self._explorer is peer or self._explorer is None:  # else another model is being opened

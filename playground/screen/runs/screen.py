@@ -160,7 +160,7 @@ class RunsScreen(Modal[RunsChoice | None]):
                 if item.summary.state in UNDER_WAY or run.journal_path.stat().st_mtime != item.summary.modified:
                     summary = directory.summary(run)
                     if dataclasses.replace(summary, modified=0.0) != dataclasses.replace(item.summary, modified=0.0):
-                        settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run))
+                        settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run, summary.step))
                         found.append(dataclasses.replace(item, summary=summary, settings=settings))
         return found
 
@@ -178,7 +178,7 @@ class RunsScreen(Modal[RunsChoice | None]):
             run = RunDirectory(self.runs_dir / name)
             with contextlib.suppress(OSError):  # it is being removed
                 summary = directory.summary(run)
-                settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run))
+                settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run, summary.step))
                 items.append(Item(name, summary, labels.read(run), directory.disk_space(run.path), settings))
         return items
 

@@ -369,7 +369,7 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
         )
         found = [("play_or_fill", "enter", *play_or_fill)]
         if self.edits_line:
-            found.append(("mask", "esc x", "mask the word", "Mask the selected word", bool(self._panel and self._panel.masked)))
+            found.append(("mask", "esc, x", "mask the word", "Mask the selected word", bool(self._panel and self._panel.masked)))
         found.append(("undo", "ctrl+z", "undo", "Go back to the previous line", any(state != self._state for state in self._history)))
         return found
 
