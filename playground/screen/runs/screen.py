@@ -160,7 +160,8 @@ class RunsScreen(Modal[RunsChoice | None]):
                 if item.summary.state in UNDER_WAY or run.journal_path.stat().st_mtime != item.summary.modified:
                     summary = directory.summary(run)
                     if dataclasses.replace(summary, modified=0.0) != dataclasses.replace(item.summary, modified=0.0):
-                        settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changes.of(run, summary.step))
+                        changed = changes.of(run, summary.step)
+                        settings = rows.changed_settings(self.cards.get(summary.architecture), _settings(run), changed)
                         found.append(dataclasses.replace(item, summary=summary, settings=settings))
         return found
 
