@@ -22,6 +22,7 @@ from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import KeyHints
 from dlplay.screen.runs import rows
+from dlplay.screen.runs import screen as runs_screen
 from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
@@ -114,6 +115,16 @@ async def test_runs_are_filtered_as_one_types_and_sorted_by_any_column(runs: Pat
         assert column
         await pilot.click(TableView, offset=(50, 0))
         assert (screen.sorted_by, screen.reverse) == (column, True)
+
+
+async def test_a_mark_is_seen_at_once(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_screen, "AGAIN_SECONDS", 1000)  # what is drawn anew later would hide that it was not drawn at once
+    async with opened(runs, tab="convnet") as (app, pilot):
+        screen = await list_of(app, pilot)
+        await until(lambda: len(listed(app)) == 3)
+        await pilot.press("x", "x", "x")
+        await until(lambda: "3 marked" in screen_text(app))
+        assert sum(line.lstrip().startswith("●") for line in screen_text(app).splitlines()) == 3
 
 
 async def test_keys_that_come_at_once_are_taken_one_after_the_other(runs: Path) -> None:

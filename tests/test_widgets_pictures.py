@@ -95,6 +95,8 @@ def test_real_and_made_are_told_apart_without_colour() -> None:
     assert "●" in rows[7]
     assert "▲" in rows[4]
     assert "◈" in rows[1]
+    widget.show([[0, 0], [1, 1], [2, 2], [2, 2], [0, 2]], [0, 1, 0, 1, 2], ["real", "made", "cursor"], bounds=(0, 2, 0, 2), marked=4)
+    assert painted(widget, 30, 9, MONO)[0].split()[-2:] == ["◈", "both"], "beside one point that stands out, too"
 
 
 @pytest.mark.parametrize(("arrow", "glyph"), [((1, 0), "⇒"), ((0.1, 0.1), "↗"), ((0, -1), "⇓"), ((-0.3, 0), "←"), ((0, 0), "▲")])

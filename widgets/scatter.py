@@ -176,7 +176,7 @@ class Scatter(Surface):
             if index < len(lengths) and lengths[index] > 0:
                 right, up = self._arrows[index].tolist()
                 glyph = Glyph(arrow_character(right, up, longest), str(group), bold=True)
-            elif mixed and len(self._names) == 2:
+            elif mixed and len(self._names) - (self._marked is not None) == 2:
                 both = True
                 glyph = Glyph(BOTH, "text", bold=True)
             else:

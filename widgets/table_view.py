@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -96,15 +96,20 @@ class TableView(Surface):
         self._drawn_widths: list[int] = []
 
     def show(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), shades: ArrayLike | None = None
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        right: Sequence[int] = (),
+        shades: ArrayLike | None = None,
+        marked: Iterable[int] = (),
     ) -> None:
         """Show rows of text.
 
-        The columns in `right` are aligned to the right. `shades` (rows, columns) in 0..1 colour the cells; NaN leaves one uncoloured.
+        The columns in `right` are aligned to the right, and the rows in `marked` have a mark. `shades` (rows, columns) in 0..1 colour the cells; NaN leaves one uncoloured.
         Raises `ValueError` when they are not a matrix.
         """
         self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
-        self._right, self.marked = set(right), set()
+        self._right, self.marked = set(right), set(marked)
         count = max([len(self.columns), *(len(row) for row in self.rows)], default=0)
         self._natural = [max((cell_len(row[i]) for row in (self.columns, *self.rows) if i < len(row)), default=0) for i in range(count)]
         self._shades = None if shades is None else to_levels(shades, 0, 1)

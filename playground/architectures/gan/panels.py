@@ -88,7 +88,7 @@ class GANPanels:
         parts = [
             told,
             self.examples.edited and f"edited: {self.examples.edited}",
-            f"longest arrow: gradient {float(direction.norm(dim=1).max()):.2g}",  # arrows are scaled to fit the view
+            f"arrows: negative gradient, longest {float(direction.norm(dim=1).max()):.2g}",  # they are scaled to fit the view
             _outside(fake, bounds),
             f"{self._output_name} {self._output(chosen):.3g} at {place[0]:.3g},{place[1]:.3g}" if place else "",
             f"background: {self._output_name}",

@@ -196,17 +196,17 @@ class RunsScreen(Modal[RunsChoice | None]):
                 self.shown += [dataclasses.replace(member, lines="  " + member.lines) for member in members]
         arrow = "▲" if self.reverse else "▼"
         columns = [f"{name} {arrow}" if at == self.sorted_by else name for at, name in enumerate(COLUMNS)]
-        table.show(columns, rows.cells(self.shown, self.cards, self._opened), right=rows.RIGHT)
         names = [item.name for item in self.shown]
         if under in names:
             table.cursor = names.index(under)
-        table.marked = {at for at, item in enumerate(self.shown) if {run.name for run in _runs(item)} <= self._marked}
+        marked = {at for at, item in enumerate(self.shown) if {run.name for run in _runs(item)} <= self._marked}
+        table.show(columns, rows.cells(self.shown, self.cards, self._opened), right=rows.RIGHT, marked=marked)
         count = len(wanted)
         taken = sum(item.bytes for item in self._items.values())
         words = f"{count} of {len(self._items)} runs" if count < len(self._items) else f"{count} runs"
-        marked = f", {len(self._marked)} marked" if self._marked else ""
+        number = f", {len(self._marked)} marked" if self._marked else ""
         self.query_one("#runs-title", Static).update(
-            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{marked}, {size(taken)} on disk")
+            Content.assemble(("Runs", "bold $text-accent"), f"  {words}{number}, {size(taken)} on disk")
         )
 
     @property
