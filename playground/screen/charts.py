@@ -19,7 +19,7 @@ from textual.widgets import Static
 from dlplay.engine.card import Card, ChartCard
 from dlplay.experiments.compare.spread import quartiles, thinned
 from dlplay.runs.history import History, Series
-from dlplay.screen.numbers import measure, words
+from dlplay.screen.numbers import count, measure, words
 from dlplay.screen.run.companions import Companions
 from dlplay.widgets import Band, Curve, Guide, LineChart, Mark, Note
 from dlplay.widgets.charts.curves import smooth
@@ -150,7 +150,7 @@ class Chart(Vertical):
                 curve = self._of_seeds(metric, series) if len(histories) > 1 else Curve("", series[0].x, series[0].y, smoothed=training)
                 yield dataclasses.replace(
                     curve,
-                    name=name if last else "",
+                    name=(f"{name} {self._curve_name(metric)}" if len(known) > 1 else name) if last else "",
                     marker=MARKERS[number % len(MARKERS)] if last else "",
                     bands=curve.bands if last else (),
                     colour=str((number + 2) % 8),
@@ -194,7 +194,11 @@ class Chart(Vertical):
         better = history.better if metric == history.metric else self.card.direction
         several = len(history.held_out.get(metric, ())) > 1
         best = history.best(metric, better) if better and several else None
-        return f"best {measure(best[1], percent=self.card.percent)} at step {best[0]:,}" if best is not None else ""
+        if best is None:
+            return ""
+        counts = not self.card.percent and all(float(value).is_integer() for value in history.held_out[metric].y)
+        value = count(int(best[1])) if counts else measure(best[1], percent=self.card.percent)
+        return f"best {value} at step {best[0]:,}"
 
 
 def draw_together(charts: Sequence[Chart], history: History, companions: Companions, settings: Mapping[str, Any]) -> None:

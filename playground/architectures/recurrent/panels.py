@@ -70,8 +70,9 @@ class RecurrentPanels(ABC):
             chosen=0 if predicted.labels else None,
         )
         states = [forward.state(f"hidden {layer}", last[layer], layer=layer) for layer in forward.hidden_layers(len(last))]
-        cell = [forward.state("cell", cells[-1])] if cells else []
-        return Layers(layers=[forward.words("read", inputs.labels), *states, *cell, output], caption=self._caption(options, *inputs.notes))
+        if cells:  # an LSTM's hidden state is read off its cell
+            states.insert(-1, forward.state(f"cell {len(cells) - 1}", cells[-1]))
+        return Layers(layers=[forward.words("read", inputs.labels), *states, output], caption=self._caption(options, *inputs.notes))
 
     def neighbours(self, options: Neighbours) -> Bars:
         caption = f"--task {self.task.settings.task} has no words to compare; --task text shows their neighbours here"
