@@ -310,7 +310,7 @@ async def test_an_attention_map_uses_the_room_and_every_row_is_labelled() -> Non
         assert "…" not in text(widget)[0]
     async with Stage(widget := HeatMap()).run_test(size=(88, 11)):
         widget.show(np.eye(15), WORDS, WORDS)
-        assert [word for row in text(widget)[1:9] for word in re.split(r"[ /]+", row[:20].strip())] == WORDS, (
+        assert [word for row in text(widget)[1:9] for word in re.split(r"[ │]+", row[:20].strip())] == WORDS, (
             "two rows in a line, both labelled"
         )
         assert "means" not in text(widget)[-1]

@@ -132,7 +132,7 @@ class HeatMap(Surface):
     # Labels
 
     def _row_labels(self, y: int, grid: Grid, palette: Palette) -> Row:
-        """The label of the row at line `y`; where a line shows two rows, both labels with a slash between them, the upper one first."""
+        """The label of the row at line `y`; where a line shows two rows, both labels with a bar between them, the upper one first."""
         rows, at = self.values.shape[0], self._at()
         first = 2 * y * rows // grid.pixel_rows
         middle = grid.tall <= 2 or (2 * y) % grid.tall == (grid.tall - 1) // 2 // 2 * 2
@@ -142,7 +142,7 @@ class HeatMap(Surface):
             for i in range(first, first + len(grid.labels))
         ]
         for index, (label, width) in enumerate(zip(labels, grid.labels, strict=True), first):
-            ends = "/" if index == first and any(labels[1:]) else " "
+            ends = "│" if index == first and any(labels[1:]) else " "
             style = palette.style("accent", bold=True) if at is not None and index == at[0] else palette.style("muted")
             result += [Segment(fit(label, width - 1, right=index == first), style), Segment(ends, palette.style("muted"))]
         return result

@@ -48,9 +48,10 @@ class Grid:
 
 
 def margins(shape: tuple[int, ...], rows: list[str], columns: list[str], width: int, height: int) -> tuple[tuple[int, ...], int]:
-    """Cells for the row labels, and lines for the column labels. Where two rows share a line, both labels stand before it."""
+    """Cells for the row labels, and lines for the column labels. Where two rows share a line, both labels stand before it, of numbers the
+    upper one."""
     room = max(1, height - 1 - bool(columns))
-    beside = 2 if room < shape[0] <= 2 * room else 1
+    beside = 2 if room < shape[0] <= 2 * room and not numeric(rows) else 1
     shared = [rows[first::beside] for first in range(beside)] if rows and width >= 12 else []
     labels = tuple(width_of(several, max(3, width // (4 * beside))) + 1 for several in shared)
     return labels, int(bool(columns) and height >= 5)

@@ -13,7 +13,7 @@ PANELS = (
     PanelCard(
         "anatomy",
         "Anatomy",
-        "The model as it is built, module by module; with columns health, how they fare.",
+        "The model as it is built, module by module; columns health shows which are saturated or dead.",
         "Shapes, multiply-adds and time are those of one pass of held-out data; a module's own include its parts'. Health: a unit is dead "
         "when it is 0 for every example; a row of attention is one-hot when one key has more than .99 of its weight; an update of about a "
         "thousandth of the weights is healthy; the effective rank is exp of the entropy of the singular values (Roy and Vetterli, 2007).",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlplay.engine.panels import Bars
 
-RATIO = "in brackets: the last update's norm over that of the weights, about 1e-3 is usual"
+RATIO = "log scale · in brackets: the last update's norm over that of the weights, about 1e-3 is usual"
 
 
 def norms(model: nn.Module, label: Callable[[str], str], optimizer: torch.optim.Optimizer) -> Bars:
@@ -32,7 +32,7 @@ def norms(model: nn.Module, label: Callable[[str], str], optimizer: torch.optim.
         second=torch.stack(weights).tolist() if stepped else [],
         names=["gradient", "weights"] if stepped else ["weights"],
         log=True,
-        caption=RATIO if stepped else "weights alone: there is no gradient before the first step of this process",
+        caption=RATIO if stepped else "log scale · weights alone: there is no gradient before the first step of this process",
     )
 
 
@@ -52,7 +52,7 @@ def probe_norms(model: nn.Module, loss: Callable[[], Tensor], labels: list[str],
         names=["weights", "gradient"],
         log=True,
         figure=f"loss {value.item():.3g}",
-        caption=RATIO if shown != labels else "",
+        caption=RATIO if shown != labels else "log scale",
     )
 
 

@@ -139,8 +139,8 @@ def patch_map(
         values=Array.of(grid.round(decimals=3) + 0.0),  # no -0
         rows=[site.address for site, _ in places],
         columns=columns,
-        row_title="patched",
-        column_title="at",
+        row_title="site",
+        column_title="position",
         signed=True,
         counts=True,
         figure="" if same else f"{places[best[0]][0].address} at {columns[1 + best[1]]} {float(grid[best[0], 1 + best[1]]):.2f}",

@@ -109,8 +109,10 @@ class Chart(Vertical):
             series = _measured(history, metric, training)
             assert series is not None
             named = alone or (metric, training) == metrics[-1]
+            own = self._curve_name(metric) if alone and len(metrics) > 1 else ""
+            shown = f"{name} {own}".rstrip() if (metric, training) == metrics[0] or not own else own  # the legend says it once
             yield Curve(
-                (f"{name} {self._curve_name(metric)}" if alone and len(metrics) > 1 else name) if named else "",
+                shown if named else "",
                 series.x,
                 series.y,
                 colour=self._colour(metric, training),
@@ -184,7 +186,8 @@ class Chart(Vertical):
         while len(names) > 1 and all(len(name) > first + last + 1 and name[first] == own[first] for name in names):
             first += 1
         name = " ".join(own[first : len(own) - last])
-        return name.removesuffix(" " + self.card.title.split(" (")[0].lower())
+        title = " " + self.card.title.split(" (")[0].lower()
+        return name.replace(f"{title} without", " without").removesuffix(title)
 
     def _best(self, history: History) -> str:
         """The best evaluation so far, and when; the newest values stand in the chart's own legend."""

@@ -145,6 +145,7 @@ class KeyHints(Widget):
                 of_app.append((rank, shown, binding.description, active))
             else:
                 of_focused.append((shown, binding.description, active))
+        of_focused.sort(key=lambda hint: not hint[2].binding.action.startswith("go("))  # how to reach the other panels comes first
         if self.screen.maximized is not None:
             of_focused = [self._back(), *(hint for hint in of_focused if hint[2].binding.key not in ("escape", "m"))]
         hints = of_focused + [hint[1:] for hint in sorted(of_app, key=lambda hint: hint[0])]

@@ -408,7 +408,7 @@ class ArchitectureTab(Vertical):
         self.form.show_running(history.settings if history.started and link.run is not None else None)
         stage = self.stage
         if stage is not None:
-            stage.set_unavailable(link.unavailable)
+            stage.set_unavailable(ASKING if link.answering is not None else link.unavailable)
             stage.show_model(link.model)
             if (answering := link.answering) is not self._answering:
                 self._answering = answering

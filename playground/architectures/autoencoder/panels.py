@@ -202,7 +202,7 @@ class AutoencoderPanels:
             x_title=titles[0],
             y_title=titles[1],
             figure=figure,
-            caption=f"{first}{count:,} held-out images; labelled: one point of each class, and image {options.image}",
+            caption=f"{first}{count:,} held-out images; labelled where there is room: one of each class, and image {options.image}",
         )
 
     def decoded(self, options: LatentPoint) -> ImageGrid | Bars:
@@ -216,11 +216,11 @@ class AutoencoderPanels:
         alike, name, error = self._most_alike(output)
         return ImageGrid(
             images=_pictures(torch.cat([output, self._held_out(nearest), alike])),
-            labels=["decoded", f"nearest: {label(nearest, self.data)}", f"trained: {name}"],
+            labels=["decoded", f"{label(nearest, self.data)} (test)", f"{name} (training)"],
             ids=[options.image, nearest, options.image],
             figure=f"{x:+.2f}, {y:+.2f}",
             caption=f"{plane.words()}; image {options.image} ({label(options.image, self.data)}) at {own_x:+.2f}, {own_y:+.2f}; "
-            f"nearest training image: MSE {error:.3f}",
+            f"nearest code of a test image; nearest training image, MSE {error:.3f}",
         )
 
     def latent_grid(self, options: LatentGrid) -> AnyPanel:

@@ -334,7 +334,7 @@ class BERTPanels:
     def classes(self, options: Sentence) -> Bars:
         """The probability of each class for the sentence."""
         if self.model.classifier is None:
-            return Bars(labels=[], values=[], caption="no classes yet: --data FILE.tsv fine-tunes it")
+            return Bars(labels=[], values=[], caption="no classes yet: a TSV file as the setting data fine-tunes it")
         sentence = self._read(options)
         values = self.model.classifier(self.model.pool(self._hidden_states(sentence)[-1]))[0].cpu().double().softmax(dim=0).tolist()
         best = max(range(len(values)), key=values.__getitem__)

@@ -133,7 +133,8 @@ class DQNPanels:
             shown = Layer(title="observation", labels=["state"], values=[float(self.player.observation)])
         best = int(q_values[0].argmax())
         values = Layer(title="Q-values", labels=list(names), values=q_values[0].tolist(), chosen=best)
-        return Layers(layers=[shown, *forward.hidden(found), values], figure=names[best])
+        steps = len(self.player.episode.actions)
+        return Layers(layers=[shown, *forward.hidden(found), values], figure=f"{names[best]} in step {steps}")
 
     def values(self, options: ValueFunction) -> HeatMap | Table:
         kind = self.player.obs_spec.kind

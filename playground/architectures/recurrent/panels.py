@@ -142,7 +142,7 @@ class RecurrentPanels(ABC):
     def cost_against_length(self, options: Cost) -> Lines:
         """Milliseconds of a training step of each kind of layer."""
         if options.measurement == 0:
-            return Lines(x=[], series={}, caption="one step of measurement ( ] ) measures now; training waits about two seconds")
+            return Lines(x=[], series={}, caption="press ] to measure; training waits about two seconds")
         cell, width, device = self.model.cell, self.model.width, self.task.device
         times = remember(self.task.layer_times, options.measurement, lambda: layer_times(cell, width, device))
         longest = {name: values[-1] for name, values in times.items()}

@@ -86,7 +86,7 @@ class Seq2SeqPanels:
             alternatives=self._candidates(output, position),
             figure=self._verdict(output, math.prod(probs)),
             remark=output.remark,
-            caption=output.caption(),
+            caption=" · ".join(filter(None, [self.problem.goal and f"task: {self.problem.goal}", output.caption()])),
         )
 
     def forward(self, options: Source) -> Layers:

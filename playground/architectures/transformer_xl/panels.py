@@ -84,7 +84,11 @@ class TransformerXLPanels:
         shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
         read = {name: getattr(context.options, name) for name in ("prompt", "read_before")}
         instead = {name: text for name, text in read.items() if text != getattr(options, name)}
-        return msgspec.structs.replace(panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead)
+        goal = ["task: recall the word of the last kind"] if self.problem.answer_length else []
+        caption = " · ".join([*goal, panel.caption])
+        return msgspec.structs.replace(
+            panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead, caption=caption
+        )
 
     def forward(self, options: PromptToken) -> Layers:
         """The memory, the prompt, and what the residual stream at one token predicts after the embedding and after each layer."""
@@ -292,7 +296,7 @@ class TransformerXLPanels:
     def evaluation_speed(self, options: Speed) -> Lines:
         """Tokens per second with a memory, with a key-value cache, and with the whole window recomputed for every token."""
         if options.measurement == 0:
-            return Lines(x=[], series={}, caption="one step of measurement ( ] ) measures now; training waits about four seconds")
+            return Lines(x=[], series={}, caption="press ] to measure; training waits about four seconds")
         block, device = self.settings.block_size, self.task.device
         speeds = remember(self.task.speeds, options.measurement, lambda: measure_speeds(self.model, block, device))
         return Lines(

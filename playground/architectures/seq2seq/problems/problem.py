@@ -38,6 +38,8 @@ class Problem(ABC):
     source_length: int
     """Tokens of the longest source, its end included."""
     target_length: int
+    goal: str = ""
+    """What the output should be, in a few words; empty where only the pairs say it."""
 
     @abstractmethod
     def draw(self, count: int, rng: random.Random) -> list[Pair]:
@@ -106,6 +108,7 @@ class Letters(GeneratedProblem):
 
     def __init__(self, settings: Seq2SeqSettings) -> None:
         self.task, self.length, self.letters = settings.task, settings.length, string.ascii_lowercase[: settings.symbols]
+        self.goal = {"reverse": "letters in reverse", "copy": "the same letters", "sort": "letters in order"}[self.task]
         name = f"{self.task} of 1 to {self.length} letters"
         super().__init__(settings, self.letters, (self.length, self.length), f"{name} out of {settings.symbols}")
 
@@ -122,6 +125,7 @@ class Addition(GeneratedProblem):
 
     def __init__(self, settings: Seq2SeqSettings) -> None:
         self.digits, self.units_first = settings.digits, settings.sum_order == "units-first"
+        self.goal = "the sum, units first" if self.units_first else "the sum"
         order = ", the units said first" if self.units_first else ""
         super().__init__(
             settings,
@@ -151,6 +155,7 @@ class Dates(GeneratedProblem):
     """Dates in words to ISO dates."""
 
     def __init__(self, settings: Seq2SeqSettings) -> None:
+        self.goal = "the date in digits"
         name = f"dates in words from {dates.FIRST.year} to {dates.LAST.year}, in {len(dates.FORMS)} forms"
         super().__init__(settings, "".join(dates.ALPHABET), (dates.LONGEST, 10), name)
 

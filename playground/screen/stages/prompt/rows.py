@@ -17,7 +17,7 @@ ACTIONS = (
     ("most_likely", "ctrl+n", "most likely", "Append the most likely word"),
     ("sample", "ctrl+o", "sample", "Append one word, sampled from the probabilities"),
     ("read_into_memory", "ctrl+l", "read into memory", "Move the line into the memory, and type what follows it"),
-    ("clear_memory", "esc x", "clear memory", "Empty the memory, and see the prediction change"),
+    ("clear_memory", "esc, x", "clear memory", "Empty the memory, and see the prediction change"),
     ("undo", "ctrl+z", "undo", "Go back to the previous text"),
     ("branch", "ctrl+y", "branch", "Keep this continuation, and try another from where it began"),
 )
