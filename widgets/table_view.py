@@ -105,8 +105,8 @@ class TableView(Surface):
     ) -> None:
         """Show rows of text.
 
-        The columns in `right` are aligned to the right, and the rows in `marked` have a mark. `shades` (rows, columns) in 0..1 colour the cells; NaN leaves one uncoloured.
-        Raises `ValueError` when they are not a matrix.
+        The columns in `right` are aligned to the right, and the rows in `marked` have a mark. `shades` (rows, columns) in 0..1 colour the
+        cells; NaN leaves one uncoloured. Raises `ValueError` when they are not a matrix.
         """
         self.columns, self.rows = [plain(c) for c in columns], [[plain(cell) for cell in row] for row in rows]
         self._right, self.marked = set(right), set(marked)
