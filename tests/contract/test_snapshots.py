@@ -129,7 +129,7 @@ def ready(*, keys: tuple[str, ...] = (), words: str) -> Callable[[Pilot[None]], 
                 assert time.monotonic() < deadline, text()
                 await asyncio.sleep(0.02)
 
-        await until(lambda: "1,240 / " in text() and f"▶{app.cards[app.opened].title}" in text())
+        await until(lambda: "  1,240" in text() and f"▶{app.cards[app.opened].title}" in text())
         await pilot.press(*keys)
         await until(lambda: words in text())
         for line in app.query(Input):
