@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from textual.widgets import Input
@@ -10,6 +11,7 @@ from textual.widgets import Input
 from dlplay import architectures
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.form.form import SettingsForm
+from dlplay.screen.run.run_link import RunLink
 from tests.screen_pilot import opened, part_text, screen_text, until
 
 
@@ -151,6 +153,27 @@ async def test_a_change_in_mid_run_says_when_it_takes_effect(tmp_path: Path, mon
         assert sorted(form.pending) == ["batch", "steps"]
         await until(lambda: "Settings 1 on reset" in part_text(app, "#form-title"))
         await until(lambda: "17 on reset" in part_text(app, "#rows-above") and "99 next step" in part_text(app, "#rows-above"))
+
+
+async def test_a_preset_that_is_chosen_in_mid_run_is_for_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key that changes many settings must not turn a run that trains into another one."""
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        form = app.tab.form
+        set_in_the_run = AsyncMock()
+        monkeypatch.setattr(app.tab, "draw_changes", lambda: None)  # there is no run
+        monkeypatch.setattr(app.tab.link, "set", set_in_the_run)
+        monkeypatch.setattr(RunLink, "attached", True)
+        form.show_running({**form.values})
+        form.choose_preset(next(name for name, preset in form.card.presets.items() if "lr" in preset.values))
+        changed = form.pending
+        assert "lr" in changed
+        assert form.fields["lr"].live
+        await until(lambda: f"Settings {len(changed)} on reset" in part_text(app, "#form-title"))
+        await pilot.pause()
+        set_in_the_run.assert_not_awaited()
+        form.put("lr", 0.0123)
+        await until(lambda: set_in_the_run.await_args == (("lr", 0.0123),))
+        assert form.live("lr"), "one that a person sets by itself takes effect at once"
 
 
 async def test_settings_given_on_the_command_line_stand_in_the_form(tmp_path: Path) -> None:

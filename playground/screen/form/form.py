@@ -51,7 +51,8 @@ class SettingsForm(Vertical):
     """Every setting with its value and unit, under its group's heading; a text below explains the row under the cursor.
 
     `values` are checked values by name. During a run, `running` holds the settings in force: a change to a live setting takes effect at
-    the next step (`Changed.live`), any other change is marked as pending until a reset.
+    the next step (`Changed.live`), any other change is marked as pending until a reset, and so is every setting of a preset that is chosen
+    meanwhile: it is for the next run.
     """
 
     DEFAULT_CSS = Path(__file__).with_suffix(".tcss").read_text()
@@ -88,6 +89,8 @@ class SettingsForm(Vertical):
         self.values |= typed.make(card.settings, values or {}, lenient=True).__dict__
         self.preset = preset or self._matching_preset()
         self.running: dict[str, Any] | None = None
+        self._for_the_next: set[str] = set()
+        """The settings that a preset has changed during a run."""
         self.folded = False
         self.in_a_line = False
         """Folded to one line: what a folded form shows, one behind the other."""
@@ -124,6 +127,10 @@ class SettingsForm(Vertical):
         if self.running is None:
             return []
         return [name for name, value in self.values.items() if name in self.running and typed.show(value) != typed.show(self.running[name])]
+
+    def live(self, name: str) -> bool:
+        """Whether the value that a setting has now takes effect in the present run."""
+        return self.fields[name].live and name not in self._for_the_next
 
     # --- building -----------------------------------------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class SettingsForm(Vertical):
                 found.append(Row(groups.group(following), "", "", False, False, "", heading=True))
                 continue
             field = self.fields[name]
-            note = "no effect" if name in unused else "" if name not in pending else "next step" if field.live else "on reset"
+            note = "no effect" if name in unused else "" if name not in pending else "next step" if self.live(name) else "on reset"
             shown = field.shown(self.values[name]) or "–"
             if field.pad is not None:
                 shown = drawing_summary(shown, field.pad)
@@ -198,7 +205,7 @@ class SettingsForm(Vertical):
         label = label_width(row.label for row in rows)
         self._above.show(rows[:split], 0, self.cursor if focused and not self.editing else None, label)
         self._below.show(rows[split + 1 :], split + 1, None, label)
-        on_reset = sum(not self.fields[name].live for name in self.pending)
+        on_reset = sum(not self.live(name) for name in self.pending)
         hint = f"{on_reset} on reset" if on_reset else f"F2 all ({len(self.applying)})" if self.folded else ""
         title = Content.assemble("Settings", ("  " + hint, "$text-warning not bold" if on_reset else "$text-muted not bold"))
         if self.in_a_line:
@@ -228,7 +235,7 @@ class SettingsForm(Vertical):
         field = self.fields[name]
         if self.problem and not self.editing:
             return Content.styled(self.problem, "$text-error")
-        when = "takes effect at the next step" if field.live else "takes effect on reset"
+        when = "takes effect at the next step" if self.live(name) else "takes effect on reset"
         if use := self.unused.get(name):
             when = f"no effect here: it is for {use}"
         facts = [field.bounds, f"default {typed.show(field.default) or 'empty'}", when]
@@ -301,13 +308,13 @@ class SettingsForm(Vertical):
         self.choose_preset("")
 
     def choose_preset(self, name: str) -> None:
-        """Set every setting as the preset does; '' for the defaults."""
+        """Set every setting as the preset does; '' for the defaults. A run that is there goes on as it is."""
         at, self.preset = self._under_cursor(), name
         chosen = self.card.presets[name].values if name else {}
         for field_name, field in self.fields.items():
             value = typed.parse(field, chosen[field_name]) if field_name in chosen else field.default
             if value != self.values[field_name]:
-                self._set(field, value)
+                self._set(field, value, for_the_next=self.running is not None)
         self.problem = ""
         self._return_to(at)
         self.draw()
@@ -338,6 +345,7 @@ class SettingsForm(Vertical):
         """Compare with these settings, which are in force in the run; None without a run."""
         if running != self.running:
             self.running = None if running is None else dict(running)
+            self._for_the_next &= set(self.pending)
             self.draw()
 
     def adopt(self, values: Mapping[str, Any]) -> None:
@@ -359,9 +367,10 @@ class SettingsForm(Vertical):
                 return name
         return ""
 
-    def _set(self, field: Field, value: Any) -> None:
+    def _set(self, field: Field, value: Any, for_the_next: bool = False) -> None:
         self.values[field.name] = value
-        self.post_message(self.Changed(field.name, value, field.live))
+        (self._for_the_next.add if for_the_next else self._for_the_next.discard)(field.name)
+        self.post_message(self.Changed(field.name, value, self.live(field.name)))
 
     # --- the editor ---------------------------------------------------------------------------------------------------------------
 

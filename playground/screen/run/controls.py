@@ -74,7 +74,7 @@ class RunControls:
     def _changed(self) -> dict[str, Any]:
         """The form's settings that differ from the run's and can change in a run that is resumed; the others are told."""
         pending = self.form.pending
-        changed = {name: self.form.values[name] for name in pending if self.form.fields[name].live or name in ON_RESUME}
+        changed = {name: self.form.values[name] for name in pending if self.form.live(name) or name in ON_RESUME}
         if later := [name.replace("_", " ") for name in pending if name not in changed]:
             self._notify(f"{', '.join(later)}: takes effect when you start over (r)")
         return changed
