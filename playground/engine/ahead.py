@@ -6,17 +6,21 @@ buffer that stays where it is, and a counter on the device says which row of it 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dlplay.engine import packed
-from dlplay.engine.packed import ALIGNED, Layout, layout_of, views, write
+from dlplay.engine.packed import ALIGNED, Layout, layout_of, views
 from dlplay.engine.task import Task
 
-DRAWS = 64
-"""Batches that are drawn at once, at most."""
+DRAWS = 1024
+"""Batches that are drawn at once, at most: the state of the generators before each is kept until it is taken (5 KB each)."""
+SOON = 64
+"""So many are, however long it takes; more of them within `SECONDS`, for which training stands still."""
+SECONDS = 0.02
 BYTES = 16 << 20
 """What they take together, unless a single step needs more."""
 
@@ -79,7 +83,14 @@ class Ahead:
         drawn: list[tuple[Tensor, ...]] = []
         self._states.append(self._state())
         size = 0
-        while len(drawn) < least or (len(drawn) < DRAWS and (len(drawn) + 1) * size <= BYTES):
+        began = time.perf_counter()
+
+        def more() -> bool:
+            if len(drawn) >= DRAWS or (len(drawn) + 1) * size > BYTES:
+                return False
+            return len(drawn) < SOON or time.perf_counter() - began < SECONDS
+
+        while len(drawn) < least or more():
             drawn.append(self.task.draw_batch())
             self._states.append(self._state())
             self.layouts.append(layout_of(drawn[-1]))
@@ -89,10 +100,12 @@ class Ahead:
         count, room = self.rows.shape
         if count < len(drawn) or room < size:
             self.moved += 1
-            self.rows = torch.zeros(max(count, len(drawn)), max(room, _rounded(size)), dtype=torch.uint8, device=self.task.device)
+            most = max(count, len(drawn), min(DRAWS, BYTES // size))  # how many it will be next time depends on the time
+            self.rows = torch.zeros(most, max(room, _rounded(size)), dtype=torch.uint8, device=self.task.device)
         host = torch.empty(len(drawn), self.rows.shape[1], dtype=torch.uint8, pin_memory=self.rows.is_cuda)  # kept until it is copied
-        for row, parts, layout in zip(host, drawn, self.layouts, strict=True):
-            write(row, layout, parts)
+        for layout in dict.fromkeys(self.layouts):
+            alike = [number for number, each in enumerate(self.layouts) if each == layout]
+            packed.write(host, alike, layout, [drawn[number] for number in alike])
         self.rows[: len(drawn)].copy_(host, non_blocking=True)
         self._row.zero_()
 

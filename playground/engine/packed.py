@@ -44,10 +44,12 @@ def views(row: Tensor, layout: Layout) -> tuple[Tensor, ...]:
     return tuple(row[part.first : part.last].view(part.dtype).view(part.shape) for part in layout)
 
 
-def write(row: Tensor, layout: Layout, tensors: Sequence[Tensor]) -> None:
-    """Put the tensors into a row (bytes,)."""
-    for place, tensor in zip(views(row, layout), tensors, strict=True):
-        place.copy_(tensor)
+def write(rows: Tensor, numbers: Sequence[int], layout: Layout, many: Sequence[Sequence[Tensor]]) -> None:
+    """Put several lots of tensors, all with this layout, into the rows (R, bytes) of these numbers."""
+    where = torch.tensor(numbers)
+    for part, tensors in zip(layout, zip(*many, strict=True), strict=True):
+        as_bytes = torch.stack(tensors).view(torch.uint8) if part.shape else torch.stack(tensors)[:, None].view(torch.uint8)
+        rows[where, part.first : part.last] = as_bytes.reshape(len(numbers), part.last - part.first)
 
 
 def send(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
@@ -56,5 +58,5 @@ def send(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
         return tuple(tensor.to(device) for tensor in tensors)
     layout = layout_of(tensors)
     row = torch.empty(size(layout), dtype=torch.uint8, pin_memory=True)  # kept until it is copied
-    write(row, layout, tensors)
+    write(row[None], [0], layout, [tensors])
     return views(row.to(device, non_blocking=True), layout)
