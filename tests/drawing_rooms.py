@@ -29,3 +29,14 @@ READ_ON: dict[str, tuple[str, dict[str, Any]]] = {
     "text, with a memory": ("transformer-xl", {"task": "text"}),
 }
 """Those that draw nothing, since a step reads on where the last one ended."""
+
+ACTS: dict[str, Any] = {"learning_starts": 0, "epsilon_start": 0.0, "epsilon_end": 0.0, "gradient_steps": 2}
+REPLAYING: dict[str, tuple[str, dict[str, Any]]] = {
+    "dqn": ("dqn", ACTS),
+    "dqn that explores": ("dqn", ACTS | {"epsilon_start": 1.0, "epsilon_end": 1.0}),
+    "dqn that learns in every other step": ("dqn", ACTS | {"train_frequency": 2}),
+    "dqn of four environments": ("dqn", ACTS | {"envs": 4, "gradient_steps": 5}),
+    "dqn of states": ("dqn", ACTS | {"env": "FrozenLake-v1"}),
+    "dqn, prioritised": ("dqn", ACTS | {"prioritised": True}),
+}
+"""Those that cannot draw ahead: what they learn from follows from the actions that were chosen."""

@@ -118,3 +118,15 @@ def test_no_more_is_drawn_at_once_than_has_room(build: Build, monkeypatch: pytes
     trained_alike(task, other, 5)
     assert len(task.ahead.layouts) == 3
     same(task, other)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.0, ahead.SOON), (3600.0, ahead.DRAWS)])
+def test_quick_draws_go_on_beyond_those_that_are_made_however_long_they_take(
+    seconds: float, count: int, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "SECONDS", seconds)
+    task, other = both(build, "gpt", {})
+    trained_alike(task, other, 3)
+    assert len(task.ahead.layouts) == count
+    assert len(task.ahead.rows) == ahead.DRAWS, "with room for as many as there may be next time"
+    same(task, other)

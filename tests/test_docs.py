@@ -8,9 +8,10 @@ import pytest
 
 from dlplay import cli
 from dlplay.commands import grammar, runs, training
+from dlplay.engine import ahead, captured, crossover, machine
 from dlplay.experiments import seeds
 from dlplay.experiments.sweep import commands
-from dlplay.runs import ask, check, panel_text
+from dlplay.runs import ask, check, find_batch, panel_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -113,3 +114,17 @@ def test_what_a_document_points_to_is_there(document: Path) -> None:
     links = [(document.parent / target).resolve() for target in re.findall(r"\]\(([^):#]+)\)", text)]
     tests = [ROOT / name for name in re.findall(r"pytest (tests/[\w/.]+)", text)]
     assert [str(path) for path in links + tests if not path.exists()] == []
+
+
+def test_the_bounds_that_the_documents_name_are_those_of_the_code() -> None:
+    words = " ".join(((ROOT / "docs/speed.md").read_text() + (ROOT / "docs/gpu.md").read_text()).split())
+    for bound in (
+        f"where a step would take more than {find_batch.LONG:g} s",
+        f"one copy: {ahead.SOON} at least, more as long as drawing takes less than {1000 * ahead.SECONDS:g} ms",
+        f"at most {ahead.DRAWS:,} or {ahead.BYTES >> 20} MB",
+        f"have a graph each, {captured.SHAPES} at most",
+        f"Beyond {machine.LIMIT:,} samples",
+        f"1 to {machine.MOST_TRACED} steps",
+        f"By themselves these are {crossover.UP_TO:,}",
+    ):
+        assert bound in words, bound

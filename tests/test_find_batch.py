@@ -89,7 +89,7 @@ def test_where_nobody_tells_what_is_left_it_says_so(card_of: Any, monkeypatch: p
 
 
 def test_a_batch_whose_steps_would_take_long_is_not_tried(card_of: Any) -> None:
-    tried = card_of(10**9, seconds=0.05)  # so that 100 examples take 5 s
+    tried = card_of(10**9, seconds=find_batch.LONG / 100)
     found = search(CARD, settings())
     assert max(tried) <= 100
     assert all("a step would take about" in each.why for each in found if not each.fits)

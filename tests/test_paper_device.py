@@ -12,7 +12,7 @@ import pytest
 from dlplay import architectures
 from dlplay.data.download import SETS
 from tests.conftest import ROOT
-from tests.drawing_rooms import DRAWING, READ_ON
+from tests.drawing_rooms import DRAWING, READ_ON, REPLAYING
 from tests.paper_device import runtime
 
 pytestmark = pytest.mark.skipif(bool(runtime.missing()), reason=runtime.missing() or "-")
@@ -95,6 +95,23 @@ def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_
         _, values = (DRAWING | READ_ON)[found["case"]]
         drawn = {} if found["case"] in READ_ON else {"dlplay.engine.ahead": values.get("accumulate", 1) / 5}
         assert (found["waits"], found["copies"]) == ({}, drawn), found
+
+
+@pytest.mark.slow
+def test_dqn_copies_once_a_step_and_waits_for_its_actions_alone() -> None:
+    """What is replayed goes to the card with the observations that the next actions are chosen by, so that choosing copies nothing more; it
+    does alone in a step that follows one without an update. Prioritised replay draws an update's batch by the errors of the one before."""
+    learning, acting = "dlplay.engine.packed", "dlplay.architectures.dqn.player.policy"
+    copies = {case: {learning: 1.0} for case in REPLAYING}
+    copies["dqn that learns in every other step"] = {learning: 0.5, acting: 0.5}
+    copies["dqn, prioritised"] = {learning: 2.0}
+    waits = {case: {acting: 1.0} for case in REPLAYING}
+    waits["dqn that explores"] = {}
+    waits["dqn, prioritised"] = {acting: 1.0, "dlplay.architectures.dqn.task": 2.0}
+    for found in on_paper("--copies", "", *REPLAYING):
+        case = found["case"]
+        assert found["copies"] == copies[case], found
+        assert {place.partition(":")[0]: count for place, count in found["waits"].items()} == waits[case], found
 
 
 @pytest.mark.slow

@@ -6,32 +6,23 @@ buffer that stays where it is, and a counter on the device says which row of it 
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dlplay.engine import packed
+from dlplay.engine.packed import ALIGNED, Layout, layout_of, views
 from dlplay.engine.task import Task
 
-DRAWS = 64
-"""Batches that are drawn at once, at most."""
+DRAWS = 1024
+"""Batches that are drawn at once, at most: the state of the generators before each is kept until it is taken (5 KB each)."""
+SOON = 64
+"""So many are, however long it takes; more of them within `SECONDS`, for which training stands still."""
+SECONDS = 0.02
 BYTES = 16 << 20
 """What they take together, unless a single step needs more."""
-ALIGNED = 16
-"""Bytes at whose multiples tensors begin, so that a row can be viewed as any dtype."""
-
-
-class Part(NamedTuple):
-    """Where one tensor of a draw lies in its row."""
-
-    first: int
-    last: int
-    dtype: torch.dtype
-    shape: torch.Size
-
-
-Layout = tuple[Part, ...]
 
 
 class Ahead:
@@ -63,7 +54,7 @@ class Ahead:
             return ()
         row = self.rows.index_select(0, self._row)[0]
         self._row += 1
-        return tuple(row[part.first : part.last].view(part.dtype).view(part.shape) for part in layout)
+        return views(row, layout)
 
     def ready(self, draws: int = 1) -> None:
         """Have so many draws in the buffer that were not taken yet, by the settings as they are now."""
@@ -92,22 +83,30 @@ class Ahead:
         drawn: list[tuple[Tensor, ...]] = []
         self._states.append(self._state())
         size = 0
-        while len(drawn) < least or (len(drawn) < DRAWS and (len(drawn) + 1) * size <= BYTES):
+        began = time.perf_counter()
+
+        def more() -> bool:
+            if len(drawn) >= DRAWS or (len(drawn) + 1) * size > BYTES:
+                return False
+            return len(drawn) < SOON or time.perf_counter() - began < SECONDS
+
+        while len(drawn) < least or more():
             drawn.append(self.task.draw_batch())
             self._states.append(self._state())
-            self.layouts.append(_layout(drawn[-1]))
-            size = max(size, _size(self.layouts[-1]))
+            self.layouts.append(layout_of(drawn[-1]))
+            size = max(size, packed.size(self.layouts[-1]))
         if size == 0:
             return
         count, room = self.rows.shape
         if count < len(drawn) or room < size:
             self.moved += 1
-            self.rows = torch.zeros(max(count, len(drawn)), max(room, _rounded(size)), dtype=torch.uint8, device=self.task.device)
-        packed = torch.empty(len(drawn), self.rows.shape[1], dtype=torch.uint8, pin_memory=self.rows.is_cuda)  # kept until it is copied
-        for row, parts, layout in zip(packed, drawn, self.layouts, strict=True):
-            for tensor, part in zip(parts, layout, strict=True):
-                row[part.first : part.last].view(part.dtype).view(part.shape).copy_(tensor)
-        self.rows[: len(drawn)].copy_(packed, non_blocking=True)
+            most = max(count, len(drawn), min(DRAWS, BYTES // size))  # how many it will be next time depends on the time
+            self.rows = torch.zeros(most, max(room, _rounded(size)), dtype=torch.uint8, device=self.task.device)
+        host = torch.empty(len(drawn), self.rows.shape[1], dtype=torch.uint8, pin_memory=self.rows.is_cuda)  # kept until it is copied
+        for layout in dict.fromkeys(self.layouts):
+            alike = [number for number, each in enumerate(self.layouts) if each == layout]
+            packed.write(host, alike, layout, [drawn[number] for number in alike])
+        self.rows[: len(drawn)].copy_(host, non_blocking=True)
         self._row.zero_()
 
     def _state(self) -> dict[str, Any]:
@@ -128,18 +127,6 @@ def prepare(task: Task[Any]) -> None:
     """Draw ahead for this task from now on, if it is on a card: elsewhere nothing is copied."""
     if task.device.type == "cuda":
         task.ahead = Ahead(task)
-
-
-def _layout(drawn: tuple[Tensor, ...]) -> Layout:
-    parts, first = [], 0
-    for tensor in drawn:
-        parts.append(Part(first, first + tensor.nbytes, tensor.dtype, tensor.shape))
-        first += math.ceil(tensor.nbytes / ALIGNED) * ALIGNED
-    return tuple(parts)
-
-
-def _size(layout: Layout) -> int:
-    return layout[-1].last if layout else 0
 
 
 def _rounded(size: int) -> int:

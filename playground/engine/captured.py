@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlplay.engine.ahead import Ahead, Layout
+from dlplay.engine.ahead import Ahead
 from dlplay.engine.errors import cause
+from dlplay.engine.packed import Layout
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.task import Task
 

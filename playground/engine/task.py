@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, P
 import torch
 from torch import Tensor, nn
 
-from dlplay.engine import hooks, precision, state
+from dlplay.engine import hooks, packed, precision, state
 from dlplay.engine.dataset import Dataset, Generated, Missing
 from dlplay.engine.errors import DataError
 from dlplay.engine.graph import Graph
@@ -184,9 +184,9 @@ class Task(ABC, Generic[S]):
         """What `draw_batch` gives for this batch, on the device."""
         return self.ahead.next() if self.ahead is not None else self.on_device(self.draw_batch())
 
-    def on_device(self, drawn: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Tensors of the CPU there; a card is not waited for."""
-        return tuple(part.to(self.device, non_blocking=self.device.type == "cuda") for part in drawn)
+    def on_device(self, drawn: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Tensors of the CPU there; a card gets them in one copy and is not waited for."""
+        return packed.send(drawn, self.device)
 
     def settle(self) -> None:
         """Give back what was drawn before its step: generators and positions are then where the last step left them."""

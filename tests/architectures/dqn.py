@@ -210,7 +210,7 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
             for a, b in zip(theirs.parameters(), mine.parameters(), strict=True):
                 a.copy_(b)
     rows = task.replay.sample(32, np.random.default_rng(0))
-    batch = task.replay.gather(rows, 1, 0.9, CPU)
+    batch = task.replay.gather(rows, 1, 0.9)
     dones = (batch.discounts == 0).float()[:, None]
     assert 0 < dones.sum() < 32
     samples = ReplayBufferSamples(batch.observations, batch.actions[:, None], batch.next_observations, dones, batch.returns[:, None])
@@ -218,7 +218,7 @@ def test_one_update_is_that_of_stable_baselines3() -> None:
     task.replay.sample = lambda *_: rows  # type: ignore[method-assign]
     for _ in range(3):
         learner.train(gradient_steps=1, batch_size=32)
-        task._update(True)
+        task._update(task._sample(), True)
     for theirs, mine in zip(learner.q_net.parameters(), task.q_network.parameters(), strict=True):
         assert torch.allclose(theirs, mine, atol=2e-6)
 
@@ -311,6 +311,17 @@ def test_the_exploration_rate_decays_linearly() -> None:
     assert rates == pytest.approx([1, 1, 0.82, 0.5, 0.1, 0.1])
 
 
+def test_observations_on_the_device_are_taken_for_these_alone() -> None:
+    task = build(**SMALL)
+    observations = task.envs.observations
+    there = torch.from_numpy(observations + 1)
+    task.policy.has(observations, there)
+    with torch.no_grad():
+        assert np.array_equal(task.policy.q_values(observations), task.q_network(there).numpy())
+        observations += 2
+        assert np.array_equal(task.policy.q_values(observations), task.q_network(torch.from_numpy(observations)).numpy())
+
+
 # --- what is stored ---------------------------------------------------------------------------------------------------------------
 
 
@@ -328,7 +339,7 @@ def test_only_transitions_are_stored(parallel: dict[str, Any]) -> None:
     ended = sum(len(found) > 0 for found in train(task, 90))
     assert ended > 2
     rows = np.flatnonzero(task.replay.ready)
-    batch = task.replay.gather(rows, 1, 0.5, CPU)
+    batch = task.replay.gather(rows, 1, 0.5)
     assert (batch.returns == 1).all()  # the reset row of a vector environment has reward 0
     for observation, action, _, next_observation, discount in zip(*(column.numpy() for column in batch), strict=True):
         expected, terminated = cart(observation, int(action))

@@ -13,7 +13,7 @@ import torch
 from dlplay.architectures.dqn import card, panels
 from dlplay.engine.settings import SettingsError
 from dlplay.engine.state import flatten, unflatten
-from tests.architectures.dqn import CPU, SMALL, act, ask, build, cart, train
+from tests.architectures.dqn import SMALL, act, ask, build, cart, train
 from tests.conftest import Dlplay
 
 
@@ -174,7 +174,7 @@ def test_the_agent_learns_from_what_a_person_played(more: dict[str, Any]) -> Non
     assert task.replay.count >= held + len(played)
     train(task, 40)
     rows = np.flatnonzero(task.replay.ready)
-    batch = task.replay.gather(rows, 1, 0.99, CPU)
+    batch = task.replay.gather(rows, 1, 0.99)
     observations, actions, following = batch.observations.numpy(), batch.actions.numpy(), batch.next_observations.numpy()
     for observation, action, next_observation in zip(observations, actions, following, strict=True):
         assert np.allclose(next_observation, cart(observation, int(action))[0], atol=1e-5)

@@ -69,7 +69,7 @@ def test_it_holds_the_latest_transitions(n: int, envs: int) -> None:
     places = {observation: (episode, at) for own in episodes for episode in own for at, observation in enumerate(episode.observations[:-1])}
     rows = np.flatnonzero(replay.ready)
     assert len(rows) == replay.count > 40 * envs
-    batch = replay.gather(rows, n, 0.9, CPU)
+    batch = replay.gather(rows, n, 0.9)
     found = []
     for observation, reward, next_observation, discount in zip(
         batch.observations, batch.returns, batch.next_observations, batch.discounts, strict=True
@@ -89,7 +89,7 @@ def test_three_steps_by_hand() -> None:
     replay.add_first(0, np.array(0))
     for number, reward in enumerate((1.0, 10.0, 100.0, 1000.0)):
         replay.add(0, number, reward, np.array(number + 1), number == 3, False, 3)
-    batch = replay.gather(np.array([0, 1, 2, 3]), 3, 0.5, CPU)
+    batch = replay.gather(np.array([0, 1, 2, 3]), 3, 0.5)
     assert batch.returns.tolist() == [1 + 5 + 25, 10 + 50 + 250, 100 + 500, 1000]
     assert batch.discounts.tolist() == [0.125, 0, 0, 0]
     assert batch.next_observations.tolist() == [3, 4, 4, 4]
@@ -115,7 +115,7 @@ def test_an_interrupted_episode_is_truncated() -> None:
     replay.add_first(0, np.array(7))
     replay.add(0, 1, 5.0, np.array(8), True, False, 3)
     replay.add_first(0, np.array(2))
-    batch = replay.gather(np.flatnonzero(replay.ready), 3, 0.5, CPU)
+    batch = replay.gather(np.flatnonzero(replay.ready), 3, 0.5)
     assert (batch.observations.tolist(), batch.next_observations.tolist(), batch.discounts.tolist()) == ([1, 7], [2, 8], [0.5, 0])
 
 
@@ -158,7 +158,7 @@ def test_stacked_frames_are_restored_from_single_ones() -> None:
             observation, _ = env.reset()
             replay.add_first(0, observation)
     rows = np.flatnonzero(replay.ready)
-    batch = replay.gather(rows, 1, 0.9, CPU)
+    batch = replay.gather(rows, 1, 0.9)
     assert len(rows) > 20
     for one, two in zip(batch.observations.numpy(), batch.next_observations.numpy(), strict=True):
         expected = remembered[int(one[-1, 0, 0])]

@@ -43,7 +43,7 @@ from dlplay.engine.ranks import Ranks  # noqa: E402
 from dlplay.engine.settings import SettingsError, change, fields, make  # noqa: E402
 from dlplay.engine.torchrun import Place  # noqa: E402
 from dlplay.runs.check import STEPS, Result, _place, examine, speeds_by_size, waits_of  # noqa: E402
-from tests.drawing_rooms import DRAWING, READ_ON  # noqa: E402
+from tests.drawing_rooms import DRAWING, READ_ON, REPLAYING  # noqa: E402
 from tests.paper_device.device import copies_counted, installed  # noqa: E402
 from tests.paper_device.rooms import task as rooms  # noqa: E402
 from tests.rooms import facts  # noqa: E402
@@ -65,6 +65,8 @@ LIGHT = {
 }
 """What makes a preset cheap without making another task of it; where it has such a setting, and sets no less."""
 SECONDS = 0.01
+BEFORE = 5
+"""Steps before those whose copies are counted: a replay buffer is empty at first."""
 
 
 class Found(msgspec.Struct, kw_only=True):
@@ -115,7 +117,7 @@ def made_up_cifar() -> Iterator[None]:
 
 def copied(case: str, text: str) -> dict[str, Any]:
     """Waits for the device and copies to it in a training step of a case in `drawing_rooms`, by place, with five batches drawn at once."""
-    name, values = (DRAWING | READ_ON)[case]
+    name, values = (DRAWING | READ_ON | REPLAYING)[case]
     card = architectures.card(name)
     small = {key: text if value == "{text}" else value for key, value in facts(name).small.items()}
     places: Counter[str] = Counter()
@@ -123,6 +125,9 @@ def copied(case: str, text: str) -> dict[str, Any]:
         settings = make(card.settings, small | values | {"device": "cuda", "steps": 100})
         task = card.load_task()(settings, prepare(settings), None)
         ahead.prepare(task)
+        for _ in range(BEFORE):
+            task.advance()
+            task.step += 1
         with copies_counted(lambda: places.update([_place(traceback.walk_stack(None), task)])):
             waits = waits_of(task)
     return {"case": case, "waits": waits, "copies": {place.partition(":")[0]: number / STEPS for place, number in places.items()}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,8 +39,28 @@ MAX_BUFFER_BYTES = 400_000_000
 SPEED_SECONDS = 1.0
 PROBED_STEPS, PROBED_EPISODES = 500, 4
 """`probe` plays episodes only where each is this short, and so many of them."""
+AT_ONCE = 16 << 20
+"""Bytes of batches that go to a card in one copy, unless a single one is larger."""
 PASSED = 256
 """Replayed observations that `pass_through` reads, at most."""
+
+
+class Replayed(NamedTuple):
+    """What an update learns from."""
+
+    rows: NDArray[np.int64]
+    """Where it lies in the replay buffer, (B,)."""
+    tensors: tuple[Tensor, ...]
+    """The `Transitions` and, with prioritised replay, the weight of each, (B,)."""
+
+    @property
+    def batch(self) -> Transitions:
+        return Transitions(*self.tensors[: len(Transitions._fields)])
+
+    @property
+    def weights(self) -> Tensor | None:
+        rest = self.tensors[len(Transitions._fields) :]
+        return rest[0] if rest else None
 
 
 class DQNTask(Task[DQNSettings]):
@@ -146,24 +167,48 @@ class DQNTask(Task[DQNSettings]):
             set_rates(self.optimizer, lr=lr, weight_decay=settings.weight_decay)
         losses: list[Tensor] = []
         metrics: dict[str, Tensor] = {}
-        for number in range(settings.gradient_steps):
-            loss, measured = self._update(number + 1 == settings.gradient_steps)
+        for replayed in self._replay():
+            loss, measured = self._update(replayed, len(losses) + 1 == settings.gradient_steps)
             losses.append(loss)
             metrics |= measured
         metrics["loss"] = torch.stack(losses).mean() if len(losses) > 1 else losses[0]
         return metrics
 
-    def _update(self, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """One gradient step on a batch. Returns its loss, and if `measure` its metrics."""
+    def _replay(self) -> Iterator[Replayed]:
+        """What each of this round's updates learns from, on the device. A card gets several in one copy, and with them the observations
+        that the next actions are chosen by. With priorities an update's errors decide on the next batch, so there they go one by one."""
+        settings = self.settings
+        left = settings.gradient_steps
+        while left:
+            drawn = [self._sample()]
+            if self.device.type != "cpu" and self.replay.priorities is None:
+                bytes_each = sum(tensor.nbytes for tensor in drawn[0].tensors)
+                drawn += [self._sample() for _ in range(min(left, AT_ONCE // bytes_each) - 1)]
+            left -= len(drawn)
+            if self.device.type != "cpu":
+                observations, *tensors = self.on_device(
+                    [torch.from_numpy(self.envs.observations), *(tensor for each in drawn for tensor in each.tensors)]
+                )
+                self.policy.has(self.envs.observations, observations)
+                count = len(drawn[0].tensors)
+                drawn = [Replayed(each.rows, tuple(tensors[count * n : count * (n + 1)])) for n, each in enumerate(drawn)]
+            yield from drawn
+
+    def _sample(self) -> Replayed:
+        """Draw a batch from the replay buffer."""
         settings, replay = self.settings, self.replay
-        weights = None
         if replay.priorities is None:
             rows = replay.sample(settings.batch, self.replay_rng)
-        else:
-            rows = replay.priorities.sample(settings.batch, self.replay_rng)
-            beta = settings.beta + (1 - settings.beta) * min(1.0, self.step / settings.steps)
-            weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta)).to(self.device, non_blocking=True)
-        batch = replay.gather(rows, settings.n_step, settings.gamma, self.device)
+            return Replayed(rows, replay.gather(rows, settings.n_step, settings.gamma))
+        rows = replay.priorities.sample(settings.batch, self.replay_rng)
+        beta = settings.beta + (1 - settings.beta) * min(1.0, self.step / settings.steps)
+        weights = torch.from_numpy(replay.priorities.weights(rows, replay.count, beta))
+        return Replayed(rows, (*replay.gather(rows, settings.n_step, settings.gamma), weights))
+
+    def _update(self, replayed: Replayed, measure: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """One gradient step on a batch. Returns its loss, and if `measure` its metrics."""
+        settings, replay = self.settings, self.replay
+        batch, weights = replayed.batch, replayed.weights
         targets = self._td_targets(batch)
         with self.autocast():
             q_values = self.q_network(batch.observations).float()  # (B, A)
@@ -176,7 +221,7 @@ class DQNTask(Task[DQNSettings]):
         if measure or replay.priorities is not None:
             td_errors = targets - chosen.detach()
             if replay.priorities is not None:
-                replay.priorities.update(rows, td_errors.cpu().numpy())
+                replay.priorities.update(replayed.rows, td_errors.cpu().numpy())
             metrics["td_error"] = td_errors.abs().mean()
             metrics["max_q"] = q_values.detach().amax(1).mean()
         return loss.detach(), metrics
@@ -222,7 +267,7 @@ class DQNTask(Task[DQNSettings]):
 
     def td_errors(self, rows: NDArray[np.int64]) -> Tensor:
         """TD errors (B,) of the transitions at these rows (B,) of the replay buffer."""
-        batch = self.replay.gather(rows, self.settings.n_step, self.settings.gamma, self.device)
+        batch = Transitions(*self.on_device(self.replay.gather(rows, self.settings.n_step, self.settings.gamma)))
         chosen: Tensor = self.q_network(batch.observations).gather(1, batch.actions[:, None])[:, 0]
         return self._td_targets(batch) - chosen
 
@@ -275,10 +320,10 @@ class DQNTask(Task[DQNSettings]):
     def pass_through(self) -> None:
         """The newest observations of the replay buffer, or those of now where it is empty."""
         rows = np.asarray(self.replay.latest(PASSED), np.int64)
-        observations = torch.from_numpy(self.envs.observations).to(self.device)
+        observations = torch.from_numpy(self.envs.observations)
         if len(rows):
-            observations = self.replay.gather(rows, self.settings.n_step, self.settings.gamma, self.device).observations
-        self.q_network(observations)
+            observations = self.replay.gather(rows, self.settings.n_step, self.settings.gamma).observations
+        self.q_network(observations.to(self.device))
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """A random policy; a heuristic for CartPole; the optimal policy where the transition probabilities are known."""

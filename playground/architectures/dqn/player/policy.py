@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from dlplay.architectures.dqn.model import QNetwork
 
@@ -17,11 +17,16 @@ class GreedyPolicy:
 
     def __init__(self, net: QNetwork, device: torch.device) -> None:
         self.net, self.device = net, device
+        self._there: tuple[NDArray[Any], Tensor] | None = None
         self._fast = net.kind == "vector" and device.type == "cpu" and not net.dueling
         if self._fast:
             layers = [layer for layer in (*net.body, net.head) if isinstance(layer, nn.Linear)]
             parameters = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
             self._hidden, self._head = parameters[:-1], parameters[-1]
+
+    def has(self, observations: NDArray[Any], there: Tensor) -> None:
+        """These observations (B, *shape) are on the device already: when they are asked about they need not be copied."""
+        self._there = observations.copy(), there
 
     def action(self, observation: NDArray[Any]) -> int:
         """The best action for one observation (*shape)."""
@@ -42,6 +47,10 @@ class GreedyPolicy:
 
     def q_values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Q-values (B, A) of observations (B, *shape)."""
+        if self._there is not None and np.array_equal(observations, self._there[0]):
+            there = self._there[1]
+        else:
+            there = torch.from_numpy(observations).to(self.device, non_blocking=True)
         with torch.no_grad():
-            values: NDArray[np.float32] = self.net(torch.from_numpy(observations).to(self.device, non_blocking=True)).cpu().numpy()
+            values: NDArray[np.float32] = self.net(there).cpu().numpy()
         return values

@@ -144,8 +144,8 @@ class ReplayBuffer:
         drawn = rng.integers(0, self.written * self.num_envs, count)
         return drawn if self.num_envs == 1 else drawn // self.written * self.rows + drawn % self.written
 
-    def gather(self, rows: NDArray[np.int64], n_step: int, gamma: float, device: torch.device) -> Transitions:
-        """The transitions at these rows (B,), over `n_step` steps or to the end of their episode."""
+    def gather(self, rows: NDArray[np.int64], n_step: int, gamma: float) -> Transitions:
+        """The transitions at these rows (B,), over `n_step` steps or to the end of their episode, on the CPU."""
         after, kinds = self._next(rows), self.kinds[rows]
         returns = self.rewards[rows]
         if n_step == 1:
@@ -160,8 +160,7 @@ class ReplayBuffer:
                 after = np.where(continues, self._next(after), after)
             discounts = np.where(kinds == TERMINATED, np.float32(0), discounts)
         arrays = self.observations_at(rows), self.actions[rows].astype(np.int64), returns, self.observations_at(after), discounts
-        tensors = (torch.from_numpy(array) for array in arrays)
-        return Transitions(*(tensors if device.type == "cpu" else (tensor.to(device, non_blocking=True) for tensor in tensors)))
+        return Transitions(*map(torch.from_numpy, arrays))
 
     def observations_at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The observations (B, *shape) of these rows (B,), frames stacked again."""
