@@ -180,7 +180,7 @@ def die_at_calls(folder: Path, limit: int, every: int) -> None:
             return
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_call_of_the_thinning_what_is_left_is_whole(every: int, tmp_path: Path) -> None:
     script = f"from pathlib import Path; from tests.test_along import *; die_at_calls(Path({str(tmp_path)!r}), 7_000, {every})"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)

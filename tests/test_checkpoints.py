@@ -557,7 +557,7 @@ assert slowest < 1
 """
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(30_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1_000, pytest.param(15_000, marks=pytest.mark.slow)])
 def test_mutants_of_a_checkpoint_are_refused_quickly_and_in_little_memory(tmp_path: Path, count: int) -> None:
     command = [sys.executable, "-W", "error", "-c", MUTANTS, str(tmp_path), str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ import pytest
 from dlplay import cli
 from dlplay.commands import grammar, runs, training
 from dlplay.engine import ahead, captured, crossover, machine
-from dlplay.experiments import seeds
+from dlplay.experiments import largest_batch, learning_rate, seeds
 from dlplay.experiments.sweep import commands
 from dlplay.runs import ask, check, find_batch, panel_text
 
@@ -77,11 +77,13 @@ def test_the_readme_sets_up_as_the_makefile_does() -> None:
 
 @pytest.mark.parametrize("command", [*dict.fromkeys(readme_commands() + sweep_commands() + measured_commands())])
 def test_a_command_can_be_typed(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """All but the training, the model's answer and the screen."""
+    """All but the training, what is tried on a copy, the model's answer and the screen."""
     for module in (training, runs):
         monkeypatch.setattr(module, "train", lambda *_, **__: 0)
     for module in (cli, grammar, training, runs):
         monkeypatch.setattr(module, "open_screen", lambda **_: 0)
+    for module in (learning_rate, largest_batch):
+        monkeypatch.setattr(module, "run", lambda *_: 0)
     monkeypatch.setattr(seeds, "train", lambda *_: 0)
     monkeypatch.setattr(ask, "answer", lambda *_: None)
     monkeypatch.setattr(panel_text, "print_panel", lambda *_: None)

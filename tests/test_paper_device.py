@@ -1,9 +1,9 @@
 """What a card would refuse or be waited for, found on a device of paper (`tests/paper_device`): every architecture, every preset."""
 
-import functools
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,34 @@ REFUSED = {
 WAITING = ["Item", "Mask", "SlowCopy"]
 
 
-def on_paper(*arguments: str) -> list[Any]:
-    """What `python -m tests.paper_device ARGUMENTS` found."""
-    command = [sys.executable, "-m", "tests.paper_device", *arguments]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return [json.loads(line) for line in ended.stdout.splitlines()]
+Found = list[Any]
 
 
-@functools.cache
-def rooms() -> dict[str, dict[str, Any]]:
+@pytest.fixture(scope="session")
+def on_paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Found]]:
+    """What `python -m tests.paper_device ARGUMENTS` finds, each time in a process of its own: a fork of one that has imported PyTorch."""
+    command = [sys.executable, "-m", "tests.paper_device"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = tmp_path_factory.mktemp("paper") / "said"
+
+        def on_paper(*arguments: str) -> Found:
+            print(json.dumps([str(said), *arguments]), file=process.stdin, flush=True)
+            status = process.stdout.readline()
+            assert status == "0\n", said.read_text()[-3000:]
+            return [json.loads(line) for line in said.read_text().splitlines()]
+
+        yield on_paper
+
+
+@pytest.fixture(scope="session")
+def rooms(on_paper: Callable[..., Found]) -> dict[str, dict[str, Any]]:
     """What was found of each room in `tests/paper_device/rooms`."""
     return {found["preset"]: found["result"] for found in on_paper("--rooms", "Sound", *REFUSED, *WAITING, "AnyOrder")}
 
 
-def check_presets(name: str, presets: list[str], text: Path) -> None:
+def check_presets(on_paper: Callable[..., Found], name: str, presets: list[str], text: Path) -> None:
     """Fails unless each of them trains, resumes and shows all panels on the device, and waits for it only with a reason."""
     found = on_paper(name, str(text), *presets)
     assert [item["preset"] for item in found] == presets
@@ -75,21 +88,21 @@ def check_presets(name: str, presets: list[str], text: Path) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "convnet" else pytest.mark.slow) for name in architectures.cards()]
 )
-def test_an_architecture_runs_on_a_card(name: str, own_words: Path) -> None:
+def test_an_architecture_runs_on_a_card(name: str, own_words: Path, on_paper: Callable[..., Found]) -> None:
     """By its first preset, the defaults."""
-    check_presets(name, list(architectures.card(name).presets)[:1], own_words)
+    check_presets(on_paper, name, list(architectures.card(name).presets)[:1], own_words)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", architectures.cards())
-def test_every_preset_runs_on_a_card(name: str, own_words: Path) -> None:
-    check_presets(name, list(architectures.card(name).presets)[1:], own_words)
+def test_every_preset_runs_on_a_card(name: str, own_words: Path, on_paper: Callable[..., Found]) -> None:
+    check_presets(on_paper, name, list(architectures.card(name).presets)[1:], own_words)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_words: Path) -> None:
+def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_words: Path, on_paper: Callable[..., Found]) -> None:
     """Five batches here; `engine.ahead` has how many otherwise."""
     for found in on_paper("--copies", str(own_words), *DRAWING, *READ_ON):
         _, values = (DRAWING | READ_ON)[found["case"]]
@@ -117,7 +130,7 @@ def test_dqn_copies_once_a_step_and_waits_for_its_actions_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", DRAWING)
-def test_captured_steps_are_those_taken_kernel_by_kernel(case: str, own_words: Path) -> None:
+def test_captured_steps_are_those_taken_kernel_by_kernel(case: str, own_words: Path, on_paper: Callable[..., Found]) -> None:
     """To the bit: weights, optimisers, generators, gradients and every metric. Without `--graph` learning rates have more digits."""
     [found] = on_paper("--graphs", str(own_words), case)
     assert (found["why"], found["differ"], found["keys"]) == ("", [], True)
@@ -128,7 +141,7 @@ def test_captured_steps_are_those_taken_kernel_by_kernel(case: str, own_words: P
 
 
 @pytest.mark.slow
-def test_steps_that_cannot_be_captured_go_on_without_and_say_why() -> None:
+def test_steps_that_cannot_be_captured_go_on_without_and_say_why(on_paper: Callable[..., Found]) -> None:
     kinds = {
         "Drawing": "",
         "AlsoOnTheCPU": "train_step computes on the CPU",
@@ -146,58 +159,58 @@ def test_steps_that_cannot_be_captured_go_on_without_and_say_why() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_whose_steps_are_captured_resumes_exactly() -> None:
+def test_a_run_whose_steps_are_captured_resumes_exactly(on_paper: Callable[..., Found]) -> None:
     [found] = on_paper("--captured-run", "Drawing")
     result = found["result"]
     assert (result["problems"], result["warnings"], result["waits"], result["resumed_exactly"]) == ([], [], {}, True)
     assert result["captured_difference"] == 0
 
 
-def test_a_room_without_a_fault_passes() -> None:
-    sound = rooms()["Sound"]
+def test_a_room_without_a_fault_passes(rooms: dict[str, dict[str, Any]]) -> None:
+    sound = rooms["Sound"]
     assert (sound["problems"], sound["warnings"], sound["waits"]) == ([], [], {})
     assert sound["resumed_exactly"] is True
     assert sound["loss_difference"] < 1e-6
 
 
-def test_an_update_by_several_batches_waits_for_nothing() -> None:
+def test_an_update_by_several_batches_waits_for_nothing(on_paper: Callable[..., Found]) -> None:
     [found] = on_paper("--accumulating", "Sound")
     result = found["result"]
     assert (result["problems"], result["warnings"], result["waits"], result["resumed_exactly"]) == ([], [], {}, True)
     assert result["loss_difference"] < 1e-6
 
 
-def test_a_step_of_several_ranks_waits_for_nothing() -> None:
+def test_a_step_of_several_ranks_waits_for_nothing(on_paper: Callable[..., Found]) -> None:
     [found] = on_paper("--ranks")
     assert (found["waits"], found["sent"]) == ({}, True)
     assert found["difference"] < 1e-6
 
 
 @pytest.mark.slow
-def test_nets_are_measured_from_small_to_large_on_the_card_and_on_the_cpu() -> None:
+def test_nets_are_measured_from_small_to_large_on_the_card_and_on_the_cpu(on_paper: Callable[..., Found]) -> None:
     """On paper a card is no faster than the CPU that computes for it, and has more to do."""
     [speeds] = on_paper("--by-size", "dqn")
     assert [each["multiply_adds"] for each in speeds] == [64 * 64 * 64, 128 * 128 * 64]
     assert all(each["cpu"] > 0 and each["card"] > 0 for each in speeds)
 
 
-def test_a_fault_that_a_card_refuses_is_a_problem() -> None:
+def test_a_fault_that_a_card_refuses_is_a_problem(rooms: dict[str, dict[str, Any]]) -> None:
     for kind, words in REFUSED.items():
-        assert any(words in problem for problem in rooms()[kind]["problems"]), rooms()[kind]
+        assert any(words in problem for problem in rooms[kind]["problems"]), rooms[kind]
 
 
-def test_a_wait_is_counted_where_it_happens() -> None:
+def test_a_wait_is_counted_where_it_happens(rooms: dict[str, dict[str, Any]]) -> None:
     for kind in WAITING:
-        [(place, count)] = rooms()[kind]["waits"].items()
+        [(place, count)] = rooms[kind]["waits"].items()
         assert place.startswith("tests.paper_device.rooms.task:")
         assert count == 1
-        assert rooms()[kind]["problems"] == []
+        assert rooms[kind]["problems"] == []
 
 
-def test_a_kernel_that_adds_in_any_order_is_told() -> None:
-    assert rooms()["AnyOrder"]["warnings"] == ["aten.cumsum.default does not have a deterministic implementation"]
+def test_a_kernel_that_adds_in_any_order_is_told(rooms: dict[str, dict[str, Any]]) -> None:
+    assert rooms["AnyOrder"]["warnings"] == ["aten.cumsum.default does not have a deterministic implementation"]
 
 
-def test_a_loss_that_is_not_finite_changes_no_weight_and_nobody_waits() -> None:
+def test_a_loss_that_is_not_finite_changes_no_weight_and_nobody_waits(on_paper: Callable[..., Found]) -> None:
     [found] = on_paper("--poisoned", "AdamW", "SGD", "RMSprop")
     assert found == [{"learns": True, "changed": [], "not_finite": 1.0, "waits": []}] * 3

@@ -97,9 +97,9 @@ async def trained_and_walked(folder: Path, seed: int, count: int) -> None:
             await ended(app)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-async def test_random_keys_while_a_run_trains(tmp_path: Path, seed: int) -> None:
-    await trained_and_walked(tmp_path, seed, 100)
+@pytest.mark.parametrize(("seed", "keys"), [(1, 60), pytest.param(2, 100, marks=pytest.mark.slow)])
+async def test_random_keys_while_a_run_trains(tmp_path: Path, seed: int, keys: int) -> None:
+    await trained_and_walked(tmp_path, seed, keys)
 
 
 @pytest.mark.parametrize(

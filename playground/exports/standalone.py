@@ -65,12 +65,12 @@ def compose(card: Card, settings: Settings, name: str, notes: list[str]) -> str:
     loop = re.sub(r"\$(\w+)", lambda match: names[match[1]], LOOP)
     own = _settings(card, settings, shaker, writer)
     parts = [own] + [f"# {_rule(f'{_short(home.name)}: {_first(home.doc)}')}\n\n\n{text}" for home, text in sections]
-    body = "\n\n\n".join([*parts, f"# {_rule('the run')}\n\n\n{loop}"])
+    parts.append(f"# {_rule('the run')}\n\n\n{loop}")
     effects = "\n".join(writer.effects())
-    standard, packages = writer.imports(_names(body + "\n" + effects), IMPORTS)
+    standard, packages = writer.imports(" ".join(map(_names, [*parts, effects])), IMPORTS)
     head = _head(card, settings, name, notes, packages)
     imports = "\n\n".join(filter(None, ["from __future__ import annotations", "\n".join(standard), effects, "\n".join(packages)]))
-    script = _tidy(f"{head}\n\n{imports}\n\n\n{body}\n")
+    script = "\n\n\n".join([f"{head}\n\n{imports}", *map(_tidy, parts)]) + "\n"
     compile(script, "the script", "exec")
     return script
 
@@ -187,16 +187,13 @@ def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
     return tokenize.generate_tokens(io.StringIO(text).readline)
 
 
+@functools.cache
 def _names(text: str) -> str:
     """All names in the code, also those in f-strings, separated by spaces."""
-    tree = ast.parse(text)
-    words: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            words.add(node.id)
-    return " ".join(words)
+    return " ".join({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)})
 
 
+@functools.cache
 def _tidy(text: str) -> str:
     """Without comments for type checkers and linters, and without extra blank lines."""
     lines = text.split("\n")
@@ -205,4 +202,4 @@ def _tidy(text: str) -> str:
             row, column = token.start
             rest = re.sub(r"#\s*(type: ignore(\[[^\]]*\])?|noqa(: \w+)?)\s*", "", token.string)
             lines[row - 1] = (lines[row - 1][:column] + rest).rstrip()
-    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).rstrip() + "\n"
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n")

@@ -107,8 +107,8 @@ def one_thread() -> Any:
 
 @pytest.fixture(scope="module")
 def trained() -> ConvNetTask:
-    """The preset `digits`."""
-    task = build()
+    """A fifth of the preset `digits`."""
+    task = build(steps=400)
     train(task, task.settings.steps)
     return task
 
@@ -458,10 +458,14 @@ def test_methods_that_compare_pixels_fall_far_behind_on_moved_digits() -> None:
     assert evaluate(task)["test_accuracy"] >= max(baselines.values()) + 0.1
 
 
-def test_a_preset_reads_held_out_digits(trained: ConvNetTask) -> None:
-    assert evaluate(trained)["test_accuracy"] >= 0.985
+@pytest.mark.slow
+def test_a_preset_reads_held_out_digits() -> None:
+    task = build()
+    train(task, task.settings.steps)
+    assert evaluate(task)["test_accuracy"] >= 0.985
 
 
+@pytest.mark.slow
 def test_augmentation_makes_it_better_than_a_support_vector_machine(augmented: ConvNetTask) -> None:
     baselines = augmented.baselines()["test_accuracy"]
     assert baselines == pytest.approx({"logistic regression": 0.967, "nearest neighbour": 0.983, "SVC": 0.994}, abs=0.006)
@@ -492,6 +496,7 @@ def drawing(picture: str, edge: float) -> str:
     return ";".join(",".join(f"{pixel:g}" for pixel in row) for row in np.maximum(ink, edge * beside))
 
 
+@pytest.mark.slow
 def test_drawn_digits_are_read(augmented: ConvNetTask) -> None:
     """Ten digits with three kinds of brush: seeds 0 to 4 read 24, 22, 22, 25 and 27 of the 30, one more or less on another processor."""
     decided = {

@@ -459,6 +459,7 @@ def test_value_iteration_solves_the_grids(env: str, value: float, reward: float)
     assert rollouts.returns.mean() == pytest.approx(reward, abs=0.12)
 
 
+@pytest.mark.slow
 def test_predictions_stand_beside_returns_from_the_same_states() -> None:
     """On CliffWalking, solved, the mean over replayed states is far above the value of the start, and no overestimation."""
     task = trained("cliffwalking")

@@ -641,6 +641,7 @@ def test_a_path_begins_and_ends_at_its_latents() -> None:
 # --- what it must reach -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_few_hundred_steps_find_most_of_the_modes() -> None:
     task = build(steps=400)
     found = evaluate(task)

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import json
 import os
 import re
@@ -85,6 +86,26 @@ def test_a_script_trains_to_the_same_losses_without_dlplay(
     assert last == ends[0]["metrics"]
 
 
+BUILT_IN = {*dir(builtins), "__file__", "__name__"}
+
+
+@functools.cache
+def names(part: str) -> tuple[set[str], set[str]]:
+    """What a part of a script defines, and what it uses; presets of a room have most parts in common."""
+    defined, used = set[str](), set[str]()
+    for node in ast.walk(ast.parse(part)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            assert "dlplay" not in ast.unparse(node)
+            defined |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
+        elif isinstance(node, ast.arg):
+            defined.add(node.arg)
+        else:
+            defined.add(getattr(node, "name", ""))
+    return defined, used
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, tmp_path: Path) -> None:
     card = CARDS[name]
@@ -97,15 +118,6 @@ def test_a_script_knows_every_name_that_it_uses_whatever_the_preset(name: str, t
                 write(Source(run.name, tmp_path), script)
             continue
         write(Source(run.name, tmp_path), script)
-        tree = ast.parse(script.read_text())
-        assert not any("dlplay" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
-        defined = {getattr(node, "name", "") for node in ast.walk(tree)} | {
-            (alias.asname or alias.name).partition(".")[0]
-            for node in ast.walk(tree)
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-            for alias in node.names
-        }
-        defined |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-        defined |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | set(dir(builtins)) | {"__file__", "__name__"}
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        assert used <= defined, (preset, used - defined)
+        parts = [names(part) for part in script.read_text().split("\n\n\n")]
+        defined, used = (set().union(*sets) for sets in zip(*parts, strict=True))
+        assert used <= defined | BUILT_IN, (preset, used - defined - BUILT_IN)

@@ -23,9 +23,11 @@ from tests.rooms import has_facts
 from tests.runs import EVERY, Following, attached, begin, caught_saving, curves, resume, same, weights
 
 ARCHITECTURES = list(architectures.cards())
+WATCHED = 100
+"""Steps of a run that somebody watches all the while: every look comes between two of them."""
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_run_killed_again_and_again_ends_as_one_that_never_was(
     name: str, kills: int, small: Small, dlplay: Dlplay, tmp_path: Path
@@ -62,7 +64,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_never_was(
 @pytest.mark.parametrize("name", ARCHITECTURES)
 async def test_a_watched_run_trains_the_same_weights(name: str, small: Small, dlplay: Dlplay, tmp_path: Path) -> None:
     card = architectures.card(name)
-    settings = small(name) | {"steps": 200}
+    settings = small(name) | {"steps": WATCHED}
     alone, watched = RunDirectory(tmp_path / "runs" / "alone"), RunDirectory(tmp_path / "runs" / "watched")
     unseen = begin(dlplay, name, alone, settings)
     command = begin(dlplay, name, watched, settings, "--paused")
@@ -77,7 +79,7 @@ async def test_a_watched_run_trains_the_same_weights(name: str, small: Small, dl
     client.close()
     assert (await asyncio.to_thread(command.wait)).status == 0
     assert (await asyncio.to_thread(unseen.wait)).status == 0
-    assert {event.view for event in shown if 0 < event.step < 200} == set(range(len(card.panels)))
+    assert {event.view for event in shown if 0 < event.step < WATCHED} == set(range(len(card.panels)))
     assert same(weights(alone)[1], weights(watched)[1])
     assert curves(alone) == curves(watched)
 

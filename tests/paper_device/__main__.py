@@ -6,13 +6,16 @@
 - `--by-size ARCH` how fast its two smallest nets are there and on the CPU;
 - `--poisoned OPTIMIZER …` what a loss that is not finite does; `--ranks` a step of two ranks.
 
-Prints JSON lines."""
+Prints JSON lines. Without arguments it takes such ones from standard input: see `serve`."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import hashlib
+import importlib
+import json
 import os
 import sys
 import tempfile
@@ -279,5 +282,23 @@ def main(arguments: list[str]) -> None:
                 print(msgspec.json.encode(examine_preset(card, preset, text)).decode())
 
 
+def serve() -> None:
+    """For each line, a JSON list of a file and arguments, fork: what `main` prints, and its errors, go into the file. Prints the exit
+    status. A fork is as good as a process of its own, and need not import PyTorch, which takes seconds."""
+    for module in ("torch._dynamo", "torch._inductor"):  # which the first optimizer and the deterministic mode import
+        importlib.import_module(module)
+    for card in architectures.cards().values():
+        card.load_task()
+    gc.freeze()
+    for line in sys.stdin:
+        path, *arguments = json.loads(line)
+        if not (pid := os.fork()):
+            with open(path, "w") as file:  # noqa: PTH123
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            return main(arguments)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1:]) if sys.argv[1:] else serve()
