@@ -194,7 +194,7 @@ def test_there_is_room_for_all_outputs(positions: str) -> None:
 def test_an_empty_source_is_a_held_out_pair(trained: Seq2SeqTask) -> None:
     pair = trained.problem.held_out[3]
     answer = ask(trained, "translation", example=3)
-    assert answer.caption == f"held-out pair 3: {pair.source} · target {pair.target}"
+    assert answer.caption == f"task: letters in reverse · held-out pair 3: {pair.source} · target {pair.target}"
     assert answer.words == ask(trained, "translation", source=pair.source).words
 
 
