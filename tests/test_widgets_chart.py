@@ -481,3 +481,14 @@ async def test_points_of_one_column_are_not_joined_and_axes_show_choices_and_pow
         chart.focus()
         await pilot.press("right")
         assert text(chart)[0].startswith("lr 0.1000")
+
+
+async def test_what_all_curves_behind_are_of_is_said_once() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(60, 10)):
+        names = ("pretrained train", "pretrained val", "pretrained val without memory")
+        chart.show([Curve(name, *steps(300), behind=True) for name in names])
+        assert [part.strip() for part in text(chart)[0].split("──")[1:]] == ["pretrained val without memory", "val", "train"]
+        chart.show([Curve(name, *steps(300), behind=True) for name in ("narrow test", "wide test")])
+        assert "narrow test" in text(chart)[0]
+        assert "wide test" in text(chart)[0]

@@ -109,10 +109,8 @@ class Chart(Vertical):
             series = _measured(history, metric, training)
             assert series is not None
             named = alone or (metric, training) == metrics[-1]
-            own = self._curve_name(metric) if alone and len(metrics) > 1 else ""
-            shown = f"{name} {own}".rstrip() if (metric, training) == metrics[0] or not own else own  # the legend says it once
             yield Curve(
-                shown if named else "",
+                (f"{name} {self._curve_name(metric)}" if alone and len(metrics) > 1 else name) if named else "",
                 series.x,
                 series.y,
                 colour=self._colour(metric, training),

@@ -64,14 +64,16 @@ def _of_front(
     fitting = [(row, values) for row, values in rows if _length(row) <= room]
     if not fitting:
         return rows[-1]
-    needed = [_length(_entry(chart, curve, -1, palette)) for curve in behind[: None if chart.cursor is None else 1]]
+    names = _said_once(behind)
+    needed = [_length(_entry(chart, curve, -1, palette, name=name)) for curve, name in zip(behind, names, strict=True)]
+    needed = needed[: None if chart.cursor is None else 1]
     return max(fitting, key=lambda found: sum(sum(needed[: n + 1]) <= room - _length(found[0]) for n in range(len(needed))))
 
 
 def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, palette: Palette, values: bool) -> Row:
     """The entries of all of them, with their `values` if there is room; else as many names as fit, and how many are left out."""
     for detail in (2, -1) if values else (-1,):
-        entries = [_entry(chart, curve, detail, palette) for curve in behind]
+        entries = [_entry(chart, curve, detail, palette, name=name) for curve, name in zip(behind, _said_once(behind), strict=True)]
         if sum(map(_length, entries)) <= room:
             return [segment for entry in entries for segment in entry]
     row: Row = []
@@ -84,20 +86,32 @@ def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, 
     return row
 
 
+def _said_once(curves: list[PreparedCurve]) -> list[str]:
+    """Their names; a first word that all share, such as `pretrained`, stands in the first one alone."""
+    names = [curve.curve.name for curve in curves]
+    first = {name.partition(" ")[0] for name in names}
+    if len(first) > 1 or not all(" " in name for name in names):
+        return names
+    return [*names[:1], *(name.partition(" ")[2] for name in names[1:])]
+
+
 def _length(row: Row) -> int:
     return sum(cell_len(segment.text) for segment in row)
 
 
-def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette, most: int = 0) -> Row:
-    """One curve in the legend; detail 4: smoothed value too, 3: the step of a value that is not of the newest step, 2: value, 1: the value
-    without a name, -1: the name alone, 0: that in `most` cells."""
+def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Palette, most: int = 0, name: str = "") -> Row:
+    """One curve in the legend, under its own name or another.
+
+    `detail` 4: smoothed value too, 3: the step of a value that is not of the newest step, 2: value, 1: the value without a name, -1: the
+    name alone, 0: that in `most` cells.
+    """
     curve = prepared.curve
     dots = curve.style == "dots"
     line = GLYPHS[-1] if curve.dotted else "──" if curve.behind else GLYPHS[prepared.dash % len(GLYPHS)]
     glyph = curve.marker or (MARKER * 2 if dots else line)
     row = [Segment(glyph + " ", palette.style(curve.colour, bold=not curve.behind, dim=curve.behind and not curve.bands))]
     if detail != 1:
-        name = plain(curve.name)
+        name = plain(name or curve.name)
         row.append(Segment((name if detail else fit(name, min(len(name), most))) + " ", palette.style("muted")))
     scattered = dots and len(prepared.x) > 1 and chart.cursor is None  # none of the points is the newest
     if detail > 0 and not scattered:
