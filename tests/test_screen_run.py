@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import msgspec
 import numpy as np
@@ -171,6 +172,7 @@ async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_pa
 
 async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
+        app.tab.link.explore = explore = AsyncMock()  # type: ignore[method-assign]
         await pilot.press("space")
         await until(
             lambda: "could not start" in screen_text(app) and "nowhere" in "".join(screen_text(app).split())
@@ -179,6 +181,7 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
         await pilot.press("escape")
         await until(lambda: "no model" in part_text(app, "RunBar"))
         await until(lambda: directory.names(tmp_path) == [])
+        explore.assert_awaited_once()  # the model that answered before it is asked again
 
 
 FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy="lower lr")

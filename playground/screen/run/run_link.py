@@ -352,6 +352,8 @@ class RunLink:
                     await self.explore(self.run.name)
                 else:
                     self._start_failed(peer, str(error), told=self.history.failure not in (None, before[1]))
+                    if self.run is None and self._explorer is None:  # the run before had ended to make place for it
+                        await self.explore(self.showing.partition(" (")[0])
             return
         finally:
             self._starting = False
