@@ -214,6 +214,15 @@ class World:
         return self.frame(options["room"])
 
 
+@pytest.mark.parametrize(("characters", "shown"), [("all", "← push left"), ("ascii", "left push left")])
+async def test_the_keys_to_play_with_are_named_as_they_are_called_in_ascii(characters: str, shown: str) -> None:
+    """There an arrow would be drawn as < or >, and these keys go to another tab."""
+    app = StageApp(EnvironmentStage, ENVIRONMENT, World())
+    app.characters = characters  # type: ignore[attr-defined]
+    async with app.run_test(size=(120, 16)) as pilot:
+        await until(pilot, lambda: shown in stage_text(app), shown)
+
+
 async def test_the_picture_has_as_many_pixels_as_there_are_and_what_the_agent_makes_of_it_beside_it() -> None:
     app = StageApp(EnvironmentStage, ENVIRONMENT, World())
     async with app.run_test(size=(120, 16)) as pilot:

@@ -65,7 +65,7 @@ class SettingsForm(Vertical):
         Binding("home", "move(-1000)", "first", show=False),
         Binding("end", "move(1000)", "last", show=False),
         Binding("enter", "edit", "change", key_display="enter"),
-        Binding("left", "cycle(-1)", "choose", key_display="←→"),
+        Binding("left", "cycle(-1)", "choose", key_display="arrows"),
         Binding("right", "cycle(1)", "next choice", show=False),
         Binding("backspace,delete", "default", "default", key_display="⌫"),
     ]
@@ -230,7 +230,7 @@ class SettingsForm(Vertical):
         name = self._under_cursor()
         if name == PRESET:
             preset = self.card.presets.get(self.preset)
-            choose = "presets: ← → to choose" if self.card.presets else "this architecture has no presets"
+            choose = "presets: left and right arrow choose" if self.card.presets else "this architecture has no presets"
             return Content(preset.why if preset else choose)
         field = self.fields[name]
         if self.problem and not self.editing:

@@ -43,7 +43,9 @@ SIDE_BY_SIDE = 52
 MAX_BARS = 8
 """Rows of action values that are seen at once."""
 NO_PIXELS = Array((0, 0, 3), "u1", b"")
-KEYS = {"left": "←", "right": "→", "up": "↑", "down": "↓", "space": "f"}
+KEYS_IN_WORDS = {"space": "f"}
+"""How keys are shown where they are shown otherwise than they are called. In ASCII an arrow would be < or >, which are other keys."""
+KEYS = {"left": "←", "right": "→", "up": "↑", "down": "↓"} | KEYS_IN_WORDS
 """Keys with which a person can play."""
 
 
@@ -56,10 +58,10 @@ class EnvironmentStage(ActionStage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w,enter", "watch", "watch/stop", key_display="w"),
         Binding("v", "speed", "speed", key_display="v"),
-        Binding("left", "play('left')", "play yourself", key_display="← →"),
-        Binding("right", "play('right')", "play yourself", key_display="← →", show=False),
-        Binding("up", "play('up')", "play yourself", key_display="↑ ↓", show=False),
-        Binding("down", "play('down')", "play yourself", key_display="↑ ↓", show=False),
+        Binding("left", "play('left')", "play yourself", key_display="arrows"),
+        Binding("right", "play('right')", "play yourself", key_display="arrows", show=False),
+        Binding("up", "play('up')", "play yourself", key_display="arrows", show=False),
+        Binding("down", "play('down')", "play yourself", key_display="arrows", show=False),
         Binding("f", "play('space')", "play yourself", show=False),
         *STEPPING,
     ]
@@ -348,10 +350,11 @@ class EnvironmentStage(ActionStage):
             shown = speed.removeprefix("single ")
             groups.append((*hint, Piece(shown, "flow--chosen" if speed == present else "flow--plain", f"speed:{speed}")))
         labels = self.frame.bars.labels if self.frame.bars is not None else []
+        signs = KEYS_IN_WORDS if getattr(self.app, "characters", "all") == "ascii" else KEYS
         for key, action in self.frame.controls.items():
             name = labels[action] if 0 <= action < len(labels) else ""
             target = f"take:{action}"
-            groups.append((Piece(KEYS.get(key, key) + " ", "flow--quiet", target), Piece(name or "act", "flow--plain", target)))
+            groups.append((Piece(signs.get(key, key) + " ", "flow--quiet", target), Piece(name or "act", "flow--plain", target)))
         self._controls.show(groups)
 
 
