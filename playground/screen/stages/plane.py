@@ -88,7 +88,8 @@ class PlaneStage(ActionStage):
     def _arrange(self) -> None:
         """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
         width = max(1, self.content_size.width)
-        rows = max(4, self.content_size.height - self.bar.get_content_height(self.size, self.size, width) - 1)  # the message
+        above = [part for part in (self.bar, self.message) if part.display]
+        rows = max(4, self.content_size.height - sum(part.get_content_height(self.size, self.size, width) for part in above))
         if isinstance(self._body, widgets.Scatter):
             answer = max(10, min(2 * (rows - AROUND), width - GAP - SMALL))
             side = width - GAP - answer
@@ -149,6 +150,10 @@ class PlaneStage(ActionStage):
 
     def idle_message(self) -> str:
         return self.caption or HOW_TO_MOVE
+
+    def draw_message(self) -> None:
+        super().draw_message()
+        self._arrange()  # it may take another number of lines
 
     # --- the cursor ---------------------------------------------------------------------------------------------------------------
 
