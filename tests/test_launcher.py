@@ -204,11 +204,19 @@ async def test_one_that_does_not_answer_in_time_forks_nothing_afterwards(launche
     assert holder(run.lock_path) is None
 
 
+def test_what_only_evaluations_need_is_imported_once_nobody_waits(launcher: Launcher) -> None:
+    """A GAN's room is open before optimal transport is imported, which takes as long as torch; a run forked later has it."""
+    code = "import sys, dlplay.architectures.gan.task; sys.exit('ot' in sys.modules or 'sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
+    launcher.prepare("gan")
+    wait_until(lambda: "/ot/lp/" in Path(f"/proc/{launcher.pid}/maps").read_text())
+
+
 def test_nothing_that_a_run_imports_after_its_seed_draws_from_the_generators() -> None:
     code = (
         "import random; import numpy as np; from dlplay.engine.device import seed_everything; seed_everything(0); "
         "states = random.getstate(), str(np.random.get_state()); "
-        "import rich.console, dlplay.runs.console, dlplay.runs.process, dlplay.architectures.gan.task, scipy.optimize, sklearn.svm; "
+        "import rich.console, dlplay.runs.console, dlplay.runs.process, dlplay.architectures.gan.task, ot, scipy.optimize, sklearn.svm; "
         "assert states == (random.getstate(), str(np.random.get_state()))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

@@ -76,6 +76,8 @@ class Task(ABC, Generic[S]):
     data decided. None: derive them from the data.
     """
 
+    imports_later: ClassVar[tuple[str, ...]] = ()
+    """Modules that take long to import and that nothing needs before the first evaluation."""
     thorough_at_end: ClassVar[bool] = False
     """The last evaluation is another one than those during a run (`finishing` is set then): more episodes, for one."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from ot import dist, emd2
 
 Vectors = NDArray[np.float64]
 """(N, D): N points of D numbers, such as places in the plane or the pixels of images."""
@@ -16,6 +15,8 @@ def wasserstein_distance(x: Vectors, y: Vectors) -> float:
     It is the mean Euclidean distance that the points of `x` have to be moved to become `y`, under the optimal transport plan, which POT's
     network simplex finds (Flamary et al., 2021). The matrix of all N x M distances is formed.
     """
+    from ot import dist, emd2  # scipy and scikit-learn come with it, which take longer than everything else that a GAN imports
+
     weights = (np.full(len(points), 1 / len(points)) for points in (x, y))
     return float(emd2(*weights, dist(x, y, metric="euclidean"), numItermax=10_000_000))
 

@@ -180,9 +180,14 @@ def serve(fd: int) -> list[str]:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     children: set[int] = set()
+    later: list[str] = []
     _import_what_runs_need()
     while True:
-        ready = select.select([connection.fileno(), woken], [], [])[0]
+        ready = select.select([connection.fileno(), woken], [], [], 0 if later else None)[0]
+        if not ready:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(later.pop())
+            continue
         if woken in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(woken, 4096)
@@ -201,7 +206,7 @@ def serve(fd: int) -> list[str]:
             sys.exit(0)
         message = json.loads(data)
         if "prepare" in message:
-            _import_room(str(message["prepare"]))
+            later += _import_room(str(message["prepare"]))
             continue
         gc.freeze()  # pages that no collection touches stay shared
         pid = os.fork()
@@ -222,16 +227,20 @@ def _import_what_runs_need() -> None:
         importlib.import_module(f"{architectures.__name__}.{room.name}")
 
 
-def _import_room(architecture: str) -> None:
-    """The room's task with all that it imports and reads; not that of a room of one's own, which may change while this process lives."""
+def _import_room(architecture: str) -> tuple[str, ...]:
+    """The room's task with all that it imports and reads; not that of a room of one's own, which may change while this process lives.
+    Returns what is to be imported when nobody waits."""
     from dlplay.engine.errors import DataError
     from dlplay.engine.settings import SettingsError
 
     room = f"{architectures.__name__}.{architecture.replace('-', '_')}"
     with contextlib.suppress(ImportError, SettingsError, DataError):
         card = importlib.import_module(f"{room}.card").card
-        if (data := card.load_task().read_ahead(card.settings())) is not None:
+        task = card.load_task()
+        if (data := task.read_ahead(card.settings())) is not None:
             _ = data.words, data.key  # counted and hashed once, and kept
+        return tuple(task.imports_later)
+    return ()
 
 
 def _become_a_run(log: int, *unused: int) -> None:

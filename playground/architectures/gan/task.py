@@ -42,6 +42,8 @@ class DiscriminatorUpdate(NamedTuple):
 class GANTask(Task[GANSettings]):
     """A step is `critic_steps` updates of the discriminator, then one of the generator."""
 
+    imports_later = ("ot",)
+
     def __init__(self, settings: GANSettings, device: torch.device, assets: dict[str, Any] | None = None) -> None:
         super().__init__(settings, device, assets)
         self.dataset = self.examples = Examples(load(settings.data, settings.drawing, settings.image_size), device)
