@@ -99,6 +99,22 @@ def test_real_and_made_are_told_apart_without_colour() -> None:
     assert painted(widget, 30, 9, MONO)[0].split()[-2:] == ["◈", "both"], "beside one point that stands out, too"
 
 
+@pytest.mark.parametrize("size", [(60, 12), (20, 30)])
+def test_a_ring_is_round_where_both_axes_have_one_scale(size: tuple[int, int]) -> None:
+    angles = np.linspace(0, 2 * np.pi, 200)
+    widget = Scatter()
+    widget.show(np.stack([np.cos(angles), np.sin(angles)], 1), bounds=(-1, 1, -1, 1))
+    rows = painted(widget, *size, MONO)
+    assert len(rows) == size[1]
+    marks = [(y, x) for y, row in enumerate(rows) for x, cell in enumerate(row) if cell == "●"]
+    tall, wide = (1 + max(at) - min(at) for at in zip(*marks, strict=True))
+    assert wide == pytest.approx(2 * tall, abs=1)
+    widget.show(np.stack([np.cos(angles), np.sin(angles)], 1))
+    assert max(x for row in painted(widget, *size, MONO) for x, cell in enumerate(row) if cell == "●") > size[0] * 0.8, (
+        "else the whole width"
+    )
+
+
 @pytest.mark.parametrize(("arrow", "glyph"), [((1, 0), "⇒"), ((0.1, 0.1), "↗"), ((0, -1), "⇓"), ((-0.3, 0), "←"), ((0, 0), "▲")])
 def test_an_arrow_says_where_to_and_roughly_how_far(arrow: tuple[float, float], glyph: str) -> None:
     widget = Scatter()

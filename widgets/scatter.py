@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -88,6 +89,8 @@ class Scatter(Surface):
         self._background: NDArray[np.float64] | None = None
         self._arrows: NDArray[np.float64] = np.zeros((0, 2))
         self._bounds: Bounds = (0.0, 1.0, 0.0, 1.0)
+        self._square = False
+        """Bounds as wide as high were given, so that both axes have one scale."""
         self._cells: NDArray[np.intp] = np.zeros(
             (0, 2), dtype=np.intp
         )  # (count, 2): row and column of each point, `OUTSIDE` if out of bounds
@@ -131,6 +134,8 @@ class Scatter(Surface):
         self._titles = (plain(x_title), plain(y_title))
         self._marked = marked if marked is not None and 0 <= marked < len(array) else None
         self._bounds = bounds if bounds is not None else bounds_of(array)
+        left, right, bottom, top = self._bounds
+        self._square = bounds is not None and math.isclose(right - left, top - bottom)
         self.repaint()
 
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
@@ -139,16 +144,22 @@ class Scatter(Surface):
         with_legend = bool(self._names) and height >= 4
         most = max(1, height // LEGEND_SHARE)
         top = len(self._legend(width, most, len(self._names) == 2, palette)) if with_legend else 0
-        rows = max(1, height - top - (height > 2))
-        self._plane = (top, rows, width)
-        self._cells = cells_of(self.points, self._bounds, rows, width)
-        glyphs, both = self._glyphs(rows, width)
-        background, levels = self._background_rows(rows, width, palette)
+        rows, columns = max(1, height - top - (height > 2)), width
+        free = 0
+        if self._square:  # a cell is twice as high as wide
+            columns = min(width, 2 * rows)
+            free = rows - max(1, columns // 2)
+            rows -= free
+        self._plane = (top, rows, columns)
+        self._cells = cells_of(self.points, self._bounds, rows, columns)
+        glyphs, both = self._glyphs(rows, columns)
+        background, levels = self._background_rows(rows, columns, palette)
         painted = [draw_glyphs(row, glyphs.get(y, {}), None if levels is None else levels[y], palette) for y, row in enumerate(background)]
         if with_legend:
             legend = self._legend(width, most, both, palette)
             painted[:0] = [*legend, *([] for _ in range(top - len(legend)))]
             self._cells = self._cells + np.array([top, 0])
+        painted += [[] for _ in range(free)]
         if height > 2:
             painted.append(self._status(width, palette))
         return painted
