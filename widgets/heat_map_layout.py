@@ -95,7 +95,8 @@ def column_labels(labels: list[str], wide: float, largest: Sequence[float] = ())
 
 
 def layout(shape: tuple[int, ...], width: int, height: int, labels: tuple[int, ...], head: int, text: int) -> Grid:
-    """The largest whole cells that fit, about square but at least `text` cells wide; means of neighbours if there is no room for all.
+    """The largest whole cells that fit; means of neighbours if there is no room for all. Without labels and text a value is a square, as a
+    pixel of an image; else twice as wide as high, and at least `text` cells.
 
     Labelled values get two lines each at most, since larger blocks of a small matrix are no easier to read.
     """
@@ -103,7 +104,8 @@ def layout(shape: tuple[int, ...], width: int, height: int, labels: tuple[int, .
     room_x, room_y = max(1, width - sum(labels)), 2 * max(1, height - head - (height > 1))
     tall = _even(room_y // rows)
     tall = min(tall, MAX_TALL) if labels else tall
-    wide = min(room_x // columns, max(2 * tall, text + 1, 2))
+    bare = not (labels or head or text)
+    wide = min(room_x // columns, max(tall, 1) if bare else max(2 * tall, text + 1, 2))
     tall = _even(min(tall, max(2, wide)))
     return Grid(
         labels,
