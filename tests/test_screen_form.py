@@ -61,6 +61,13 @@ async def test_a_folder_that_is_not_there_is_told_while_it_is_typed(tmp_path: Pa
         assert form.values["data"] == str(tmp_path / "own-images")  # it may be put there before the training begins
 
 
+async def test_while_a_value_is_typed_the_footer_says_what_takes_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        go_to(app.tab.form, "lr")
+        await pilot.press("enter")
+        await until(lambda: "enter apply  esc leave the field" in screen_text(app).splitlines()[-1])
+
+
 async def test_a_good_value_is_taken_with_enter(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet") as (app, pilot):
         form = app.tab.form

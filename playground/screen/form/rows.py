@@ -123,6 +123,12 @@ class FieldRows(Widget):
         self.post_message(self.Clicked(self._first + event.y, arrow, event.x >= self._label))
 
 
+class FieldInput(LineInput):
+    """The line in which a value is typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "apply", key_display="enter")]
+
+
 class FieldEditor(Vertical):
     """The row that is being edited, with what is wrong with the text right below; hidden until then.
 
@@ -167,7 +173,7 @@ class FieldEditor(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self._label = Static(id="editor-label")
-        self._input = LineInput(id="editor-input", compact=True, select_on_focus=True)
+        self._input = FieldInput(id="editor-input", compact=True, select_on_focus=True)
         self._problem = Static(id="editor-problem")
 
     def compose(self) -> ComposeResult:
