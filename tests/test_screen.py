@@ -308,7 +308,7 @@ async def test_the_help_of_a_line_holds_its_own_keys_and_nothing_that_does_nothi
 
 async def test_what_a_training_begins_with_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="gpt", origin="gpt-stdlib") as (app, _):
-        await until(lambda: "space trains from these weights" in part_text(app, "RunBar"))
+        await until(lambda: "F5 trains from these weights" in part_text(app, "RunBar"))
         app.tab.controls.origin = ""
         await until(lambda: "F5 trains from scratch" in part_text(app, "RunBar"))
 

@@ -346,7 +346,7 @@ async def test_marked_runs_are_compared_and_a_group_is_one_of_them(runs: Path) -
 
 def names_behind(app: PlaygroundApp) -> list[str]:
     chart = app.tab.query(LineChart).first()
-    return [curve.name for curve in chart.curves if curve.marker]
+    return [curve.name.removesuffix(" test") for curve in chart.curves if curve.marker]
 
 
 async def test_the_screen_does_not_wait_for_the_statistics(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,7 +220,7 @@ async def test_a_new_run_begins_without_interventions_and_they_can_be_put_on_aga
     async with opened(tmp_path, (80, 24), tab="convnet") as (app, pilot):
         app.tab.form.put("steps", "2")
         await pilot.press("r")
-        await until(lambda: app.tab.link.run is not None and app.tab.link.state == "starting")
+        await until(lambda: app.tab.link.run is not None)
         await pilot.press("T")
         await until(lambda: isinstance(app.screen, TouchDialog))
         await pilot.press(*"blocks.0.convolution[15]=0", "enter")

@@ -150,7 +150,7 @@ class Chart(Vertical):
                 curve = self._of_seeds(metric, series) if len(histories) > 1 else Curve("", series[0].x, series[0].y, smoothed=training)
                 yield dataclasses.replace(
                     curve,
-                    name=(f"{name} {self._curve_name(metric)}" if len(known) > 1 else name) if last else "",
+                    name=(f"{name} {self._curve_name(metric)}" if len(known) > 1 and len(histories) == 1 else name) if last else "",
                     marker=MARKERS[number % len(MARKERS)] if last else "",
                     bands=curve.bands if last else (),
                     colour=str((number + 2) % 8),

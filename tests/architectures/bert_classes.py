@@ -258,7 +258,7 @@ def test_it_can_be_asked_when_the_texts_are_gone(texts: Path, own_words: Path) -
 def test_without_classes_the_panel_says_what_to_do(own_words: Path) -> None:
     task = build({"text": str(own_words), "width": 16, "min_count": 1}, None)
     with looking(task):
-        assert "--data FILE.tsv" in task.panel("classes", make(card.panel("classes").options, {})).caption
+        assert "a TSV file as the setting data" in task.panel("classes", make(card.panel("classes").options, {})).caption
 
 
 def test_fine_tuning_from_the_shipped_checkpoint_learns_and_beats_a_fresh_net(texts: Path) -> None:
