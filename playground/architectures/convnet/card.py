@@ -42,7 +42,7 @@ card = Card(
         PanelCard(
             "kernels",
             "Kernels",
-            "Weights: orange is positive, blue (without colours =) negative.",
+            "Weights: orange is +, blue (or =) is −.",
             "One kernel for each output channel. They begin as noise; edge and spot detectors emerge in the first layer. Deeper layers "
             "have a kernel for each input channel as well: choose the channel.",
             LayerKernels,

@@ -228,7 +228,7 @@ class ConvNetPanels:
             labels=["window", "kernel", f"product, sum {float(product[channel].sum()):.3f}"],
             signed=True,
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
-            caption=" · ".join(part for part in (summed, shown, changed, words) if part),
+            caption=" · ".join(part for part in (summed, shown, changed, options.drawing and words) if part),
         )
 
     def _target(self, options: SaliencyTarget, logits: Tensor) -> int:

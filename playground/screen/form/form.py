@@ -230,7 +230,7 @@ class SettingsForm(Vertical):
         name = self._under_cursor()
         if name == PRESET:
             preset = self.card.presets.get(self.preset)
-            choose = "presets: left and right arrow choose" if self.card.presets else "this architecture has no presets"
+            choose = "presets: arrows choose" if self.card.presets else "this architecture has no presets"
             return Content(preset.why if preset else choose)
         field = self.fields[name]
         if self.problem and not self.editing:
