@@ -492,3 +492,14 @@ async def test_what_all_curves_behind_are_of_is_said_once() -> None:
         chart.show([Curve(name, *steps(300), behind=True) for name in ("narrow test", "wide test")])
         assert "narrow test" in text(chart)[0]
         assert "wide test" in text(chart)[0]
+
+
+@pytest.mark.parametrize("width", range(30, 60, 3))
+async def test_no_line_stands_in_the_legend_without_its_name(width: int) -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(width, 10)):
+        names = ["this net", "rnn-tanh", "rnn-relu", "gru", "lstm"]
+        chart.show([Curve(name, *steps(300)) for name in names])
+        legend = text(chart)[0]
+        count = sum(name in legend for name in names)
+        assert count == len(names) or f"+{len(names) - count}" in legend, legend

@@ -63,7 +63,7 @@ def _of_front(
         rows += [(row_of(1), True)] if marked else []
     fitting = [(row, values) for row, values in rows if _length(row) <= room]
     if not fitting:
-        return rows[-1]
+        return head + _as_many_as_fit([_entry(chart, curve, 0, palette, SHORTEST) for curve in front], room - _length(head), palette), False
     names = _said_once(behind)
     needed = [_length(_entry(chart, curve, -1, palette, name=name)) for curve, name in zip(behind, names, strict=True)]
     needed = needed[: None if chart.cursor is None else 1]
@@ -76,6 +76,11 @@ def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, 
         entries = [_entry(chart, curve, detail, palette, name=name) for curve, name in zip(behind, _said_once(behind), strict=True)]
         if sum(map(_length, entries)) <= room:
             return [segment for entry in entries for segment in entry]
+    return _as_many_as_fit(entries, room, palette)
+
+
+def _as_many_as_fit(entries: list[Row], room: int, palette: Palette) -> Row:
+    """The first of them, and how many are left out."""
     row: Row = []
     for count, entry in enumerate(entries):
         more = f"+{len(entries) - count}"
