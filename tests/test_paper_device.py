@@ -1,5 +1,6 @@
 """What a card would refuse or be waited for, found on a device of paper (`tests/paper_device`): every architecture, every preset."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -43,16 +44,20 @@ Found = list[Any]
 @pytest.fixture(scope="session")
 def on_paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Found]]:
     """What `python -m tests.paper_device ARGUMENTS` finds, each time in a process of its own: a fork of one that has imported PyTorch."""
-    command = [sys.executable, "-m", "tests.paper_device"]
+    command, numbers = [sys.executable, "-m", "tests.paper_device"], itertools.count()
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        said = tmp_path_factory.mktemp("paper") / "said"
+        folder = tmp_path_factory.mktemp("paper")
 
         def on_paper(*arguments: str) -> Found:
-            print(json.dumps([str(said), *arguments]), file=process.stdin, flush=True)
-            status = process.stdout.readline()
-            assert status == "0\n", said.read_text()[-3000:]
+            """The answers follow the questions in their order, also after a test that did not wait for its own."""
+            number = next(numbers)
+            said, errors = folder / f"{number}.out", folder / f"{number}.err"
+            print(json.dumps([number, str(said), str(errors), *arguments]), file=process.stdin, flush=True)
+            while (line := process.stdout.readline()) and not line.startswith(f"{number} "):
+                pass
+            assert line == f"{number} 0\n", said.read_text()[-1000:] + errors.read_text()[-3000:]
             return [json.loads(line) for line in said.read_text().splitlines()]
 
         yield on_paper
@@ -111,7 +116,8 @@ def test_a_step_copies_nothing_but_what_was_drawn_and_many_of_these_at_once(own_
 
 
 @pytest.mark.slow
-def test_dqn_copies_once_a_step_and_waits_for_its_actions_alone() -> None:
+@pytest.mark.timeout(900)
+def test_dqn_copies_once_a_step_and_waits_for_its_actions_alone(on_paper: Callable[..., Found]) -> None:
     """What is replayed goes to the card with the observations that the next actions are chosen by, so that choosing copies nothing more; it
     does alone in a step that follows one without an update. Prioritised replay draws an update's batch by the errors of the one before."""
     learning, acting = "dlplay.engine.packed", "dlplay.architectures.dqn.player.policy"

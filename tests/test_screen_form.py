@@ -178,9 +178,14 @@ async def test_a_preset_that_is_chosen_in_mid_run_is_for_the_next_run(tmp_path: 
         await until(lambda: f"Settings {len(changed)} on reset" in part_text(app, "#form-title"))
         await pilot.pause()
         set_in_the_run.assert_not_awaited()
-        form.put("lr", 0.0123)
-        await until(lambda: set_in_the_run.await_args == (("lr", 0.0123),))
+        value = form.values["lr"]
+        form.put("lr", value)  # confirmed by a person
+        await until(lambda: set_in_the_run.await_args == (("lr", value),))
         assert form.live("lr"), "one that a person sets by itself takes effect at once"
+        form.choose_preset("")
+        form.choose_preset("")
+        assert form.pending == []
+        assert form.live("lr"), "back to the run's values"
 
 
 async def test_settings_given_on_the_command_line_stand_in_the_form(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from unittest.mock import AsyncMock
 
 import msgspec
 import numpy as np
@@ -24,6 +23,7 @@ from dlplay.screen.run.peer import Peer, PeerDied
 from dlplay.screen.run.run_link import RunLink
 from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
+from tests.test_screen_runs import finished_run
 
 QUICK = {"steps": 100_000, "batch": 16, "channels": "4", "eval_every": 50, "save_every": 50, "threads": 1}
 
@@ -172,7 +172,6 @@ async def test_a_connection_that_breaks_is_made_again_while_the_run_lives(tmp_pa
 
 async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, tab="convnet", settings={"data": str(tmp_path / "nowhere")}) as (app, pilot):
-        app.tab.link.explore = explore = AsyncMock()  # type: ignore[method-assign]
         await pilot.press("space")
         await until(
             lambda: "could not start" in screen_text(app) and "nowhere" in "".join(screen_text(app).split())
@@ -181,7 +180,19 @@ async def test_a_run_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Pat
         await pilot.press("escape")
         await until(lambda: "no model" in part_text(app, "RunBar"))
         await until(lambda: directory.names(tmp_path) == [])
-        explore.assert_awaited_once()  # the model that answered before it is asked again
+
+
+async def test_after_a_run_that_cannot_start_the_run_before_is_shown_again(tmp_path: Path) -> None:
+    finished_run(tmp_path, "before", 0.9)
+    async with opened(tmp_path, tab="convnet", attach="before") as (app, pilot):
+        await until(lambda: "■ finished" in part_text(app, "RunBar"))
+        app.tab.form.put("data", str(tmp_path / "nowhere"))
+        await pilot.press("r")
+        await until(lambda: "could not start" in screen_text(app))
+        await pilot.press("escape")
+        await until(lambda: app.tab.link.run is not None and app.tab.link.run.name == "before")
+        await until(lambda: "■ finished" in part_text(app, "RunBar"))
+        assert directory.names(tmp_path) == ["before"]
 
 
 FAILED = Failed(step=50, what="the loss is not finite", why="it was nan", remedy="lower lr")

@@ -138,12 +138,17 @@ class Scatter(Surface):
         self._square = bounds is not None and math.isclose(right - left, top - bottom)
         self.repaint()
 
+    @property
+    def _two_kinds(self) -> bool:
+        """Whether there are two named groups, besides one point that stands out: then a cell may hold both."""
+        return len(self._names) - (self._marked is not None) == 2
+
     def paint(self, width: int, height: int, palette: Palette) -> list[Row]:
         if not len(self.points) and self._background is None:
             return []
         with_legend = bool(self._names) and height >= 4
         most = max(1, height // LEGEND_SHARE)
-        top = len(self._legend(width, most, len(self._names) == 2, palette)) if with_legend else 0
+        top = len(self._legend(width, most, self._two_kinds, palette)) if with_legend else 0
         rows, columns = max(1, height - top - (height > 2)), width
         free = 0
         if self._square:  # a cell is twice as high as wide
@@ -187,7 +192,7 @@ class Scatter(Surface):
             if index < len(lengths) and lengths[index] > 0:
                 right, up = self._arrows[index].tolist()
                 glyph = Glyph(arrow_character(right, up, longest), str(group), bold=True)
-            elif mixed and len(self._names) - (self._marked is not None) == 2:
+            elif mixed and self._two_kinds:
                 both = True
                 glyph = Glyph(BOTH, "text", bold=True)
             else:

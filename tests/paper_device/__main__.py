@@ -283,21 +283,21 @@ def main(arguments: list[str]) -> None:
 
 
 def serve() -> None:
-    """For each line, a JSON list of a file and arguments, fork: what `main` prints, and its errors, go into the file. Prints the exit
-    status. A fork is as good as a process of its own, and need not import PyTorch, which takes seconds."""
+    """For each line, a JSON list of a number, two files and arguments, fork: what `main` prints and its errors go into the files. Prints
+    the number and the exit status. A fork is as good as a process of its own, and need not import PyTorch, which takes seconds."""
     for module in ("torch._dynamo", "torch._inductor"):  # which the first optimizer and the deterministic mode import
         importlib.import_module(module)
     for card in architectures.cards().values():
         card.load_task()
     gc.freeze()
     for line in sys.stdin:
-        path, *arguments = json.loads(line)
+        number, said, errors, *arguments = json.loads(line)
         if not (pid := os.fork()):
-            with open(path, "w") as file:  # noqa: PTH123
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
+            for path, descriptor in ((said, 1), (errors, 2)):
+                with open(path, "w") as file:  # noqa: PTH123
+                    os.dup2(file.fileno(), descriptor)
             return main(arguments)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        print(number, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class SettingsForm(Vertical):
         self.preset = preset or self._matching_preset()
         self.running: dict[str, Any] | None = None
         self._for_the_next: set[str] = set()
-        """The settings that a preset has changed during a run."""
+        """The settings that a preset has changed during a run; they count while they differ from the run's."""
         self.folded = False
         self.in_a_line = False
         """Folded to one line: what a folded form shows, one behind the other."""
@@ -130,7 +130,11 @@ class SettingsForm(Vertical):
 
     def live(self, name: str) -> bool:
         """Whether the value that a setting has now takes effect in the present run."""
-        return self.fields[name].live and name not in self._for_the_next
+        return self.fields[name].live and not self.for_the_next(name)
+
+    def for_the_next(self, name: str) -> bool:
+        """Whether a setting's value is that of a preset which was chosen during the run, and not the run's own."""
+        return name in self._for_the_next and name in self.pending
 
     # --- building -----------------------------------------------------------------------------------------------------------------
 
@@ -329,7 +333,7 @@ class SettingsForm(Vertical):
             return False
         self.problem = ""
         at = self._under_cursor()
-        if parsed != self.values[name]:
+        if parsed != self.values[name] or self.for_the_next(name):
             self._set(self.fields[name], parsed)
             self._return_to(at)
         self.draw()
@@ -345,7 +349,6 @@ class SettingsForm(Vertical):
         """Compare with these settings, which are in force in the run; None without a run."""
         if running != self.running:
             self.running = None if running is None else dict(running)
-            self._for_the_next &= set(self.pending)
             self.draw()
 
     def adopt(self, values: Mapping[str, Any]) -> None:
@@ -354,6 +357,7 @@ class SettingsForm(Vertical):
         settings = typed.make(self.card.settings, values, lenient=True)
         at = self._under_cursor()
         self.values |= typed.without_code(self.card.settings, settings.__dict__)
+        self._for_the_next.clear()
         self.preset = self._matching_preset()
         self._return_to(at)
         self.draw()

@@ -74,15 +74,19 @@ class RunControls:
     def _changed(self) -> dict[str, Any]:
         """The form's settings that differ from the run's and can change in a run that is resumed; the others are told."""
         pending = self.form.pending
-        changed = {name: self.form.values[name] for name in pending if self.form.live(name) or name in ON_RESUME}
+        changed = {name: self.form.values[name] for name in pending if self._can_change(name)}
         if later := [name.replace("_", " ") for name in pending if name not in changed]:
             self._notify(f"{', '.join(later)}: takes effect when you start over (r)")
         return changed
 
+    def _can_change(self, name: str) -> bool:
+        """Whether the form's value of a setting can be taken over when the run is resumed."""
+        return self.form.live(name) or (name in ON_RESUME and not self.form.for_the_next(name))
+
     async def _extend(self) -> None:
         """Resume a finished run, as far as the form's stop conditions allow."""
         history = self.link.history
-        wanted = {name: self.form.values[name] for name in COMPLETE}
+        wanted: dict[str, Any] = {name: self.form.values[name] if self.form.live(name) else history.settings.get(name) for name in COMPLETE}
         changed = {name: value for name, value in wanted.items() if show(value) != show(history.settings.get(name))}
         reason = history.finished.reason if history.finished is not None else "steps"
         if wanted["steps"] <= history.step:

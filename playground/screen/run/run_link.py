@@ -18,7 +18,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import code, show, without_code
 from dlplay.runs import directory
 from dlplay.runs.client import RunClient, RunError
-from dlplay.runs.directory import RunDirectory
+from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import alive, holder, told
@@ -292,10 +292,14 @@ class RunLink:
     # --- a run --------------------------------------------------------------------------------------------------------------------
 
     async def start(self, settings: dict[str, Any], origin: str = "", *, paused: bool = False) -> None:
-        """Start a new run with these settings, from scratch or from a checkpoint."""
+        """Start a new run with these settings, from scratch or from a checkpoint. Where it cannot start, the run before is shown again."""
+        before = self.run.name if self.run is not None else ""
         self.leave()
         run = directory.create(self.runs_dir, self.card.name, settings, origin)
         await self._launch(run, paused=paused)
+        if before and self.run is None and not self._starting:
+            with contextlib.suppress(RunNameError):  # it was removed
+                await self.attach(before)
 
     async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
         """Show a run: live when its process is running, else from its journal; `resume` resumes it. Raises `RunNameError`."""
@@ -343,8 +347,8 @@ class RunLink:
         try:
             await (peer.connect() if arguments is None else peer.launch(arguments))
         except (PeerDied, OSError) as error:
-            self._starting = False
             if self._peer is peer:
+                self._starting = False
                 self._peer = None
                 self.poll()
                 found = arguments is None and holder(peer.directory.lock_path) is None  # a run that went on by itself and is over
@@ -352,11 +356,10 @@ class RunLink:
                     await self.explore(self.run.name)
                 else:
                     self._start_failed(peer, str(error), told=self.history.failure not in (None, before[1]))
-                    if self.run is None and self._explorer is None:  # the run before had ended to make place for it
-                        await self.explore(self.showing.partition(" (")[0])
             return
         finally:
-            self._starting = False
+            if self._peer is None or self._peer is peer:  # else another start is under way
+                self._starting = False
         if self._peer is not peer:
             peer.leave()
             return
