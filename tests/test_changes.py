@@ -10,7 +10,8 @@ from dlplay.engine.events import Applied, Evaluated, Finished, Started, Stepped
 from dlplay.engine.settings import to_dict
 from dlplay.runs import changes, directory
 from dlplay.runs.directory import RunDirectory
-from dlplay.runs.journal import Journal
+from dlplay.runs.history import History
+from dlplay.runs.journal import Journal, JournalReader
 from dlplay.screen.runs import rows
 from tests.conftest import Dlplay
 from tests.screen_pilot import opened, screen_text, until
@@ -70,6 +71,19 @@ def test_the_list_and_the_comparison_say_the_same(runs_dir: Path, dlplay: Dlplay
     assert any(line.split()[:4] == ["lr", *TOLD.split()] and line.split()[-1] == "0.003" for line in compared), "\n".join(compared)
     found = json.loads(dlplay("compare", "tuned", "steady", "--json", *where).out)
     assert found["settings"]["lr"] == [TOLD, "0.003"]
+
+
+def test_a_resume_with_another_rate_that_trained_nothing_is_no_change_either(tmp_path: Path, dlplay: Dlplay) -> None:
+    found = run(tmp_path, "resumed", 0.003)
+    settings = found.spec.settings | {"lr": 0.03}
+    facts = {"device": "cpu", "device_name": "cpu", "threads": 1, "parameters": 1, "data": "d", "versions": {}}
+    with Journal(found.journal_path) as journal:
+        journal.append(Started(step=20, architecture="convnet", name="resumed", origin="", pid=1, settings=settings, **facts))
+    assert changes.of(found, 20) == {}
+    history = History("test_accuracy", "higher")
+    history.add(JournalReader(found.journal_path).read())
+    assert history.settings["lr"] == 0.03
+    assert history.trained_settings["lr"] == 0.003
 
 
 async def test_the_list_on_the_screen_says_it_too(runs_dir: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_bounds_that_the_documents_name_are_those_of_the_code() -> None:
     words = " ".join(((ROOT / "docs/speed.md").read_text() + (ROOT / "docs/gpu.md").read_text()).split())
     for bound in (
         f"where a step would take more than {find_batch.LONG:g} s",
-        f"one copy: {ahead.SOON} at least, more as long as drawing takes less than {1000 * ahead.SECONDS:g} ms",
+        f"one copy: {ahead.SOON}, more as long as drawing takes less than {1000 * ahead.SECONDS:g} ms",
         f"at most {ahead.DRAWS:,} or {ahead.BYTES >> 20} MB",
         f"have a graph each, {captured.SHAPES} at most",
         f"Beyond {machine.LIMIT:,} samples",

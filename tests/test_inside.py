@@ -257,7 +257,7 @@ async def test_an_empty_panel_says_what_appears_and_an_error_is_told_in_words() 
     async with app.run_test(size=(60, 24)) as pilot:
         await until(pilot, lambda: app.names(), "panels")
         empty = app.view("images").query_one(".empty", Static)
-        assert "space trains one, o loads one" in str(empty.content)
+        assert "F5 trains one, o loads one" in str(empty.content)
         app.inspector.fail(View("images"), "image 900 is not there; use 0 to 359")
         assert hint(app.view("images")) == "✗ image 900 is not there; use 0 to 359"
         app.inspector.show(View("images"), grid())

@@ -319,7 +319,7 @@ async def test_refusals_and_a_missing_model_are_told_in_words() -> None:
     model = Model()
     app = StageApp(PromptStage, PROMPT, None)
     async with app.run_test(size=(80, 8)) as pilot:
-        await until(pilot, lambda: "no model yet: space trains one, o loads one" in message(app), "why there is no answer")
+        await until(pilot, lambda: "no model yet: F5 trains one, o loads one" in message(app), "why there is no answer")
         model.error = "the prompt is too long; give its end alone"
         app.stage.ask = model.ask
         await until(pilot, lambda: "the prompt is too long; give its end alone" in message(app), "the words of the refusal")

@@ -393,7 +393,7 @@ async def test_nothing_is_asked_for_while_nobody_sees_it_or_nobody_answers() -> 
         app.stage.display = True
         await until(pilot, lambda: len(world.acts) > before, "it goes on when it is seen again")
         app.stage.act = app.stage.ask = None
-        app.stage.set_unavailable("the run was interrupted: space resumes it from its last checkpoint")
+        app.stage.set_unavailable("the run was interrupted: F5 resumes it from its last checkpoint")
         await until(pilot, lambda: "the run was interrupted" in message(app), "told in words")
         app.stage.act, app.stage.ask = world.act, world.ask
         before = len(world.acts)

@@ -423,7 +423,7 @@ async def test_what_was_answered_last_stays_clear_until_something_else_is_asked(
     async with app.run_test(size=(80, 12)) as pilot:
         await until(pilot, lambda: strip(app).words == ["c", "b", "a"], "an output")
         app.stage.ask = None
-        app.stage.set_unavailable("the run was stopped at step 7: space resumes it")
+        app.stage.set_unavailable("the run was stopped at step 7: F5 resumes it")
         await until(pilot, lambda: "stopped at step 7" in message(app), "told in words")
         assert not app.stage.has_class("-stale")
         line(app).focus()

@@ -40,9 +40,12 @@ async def test_a_heat_map_prints_counts_and_reads_out_values() -> None:
         assert (message.row, message.column) == (1, 1)
 
 
-@pytest.mark.parametrize(("width", "shown"), [(60, ["86.5 %", "100 %", "3.4 %"]), (34, ["86 %", "100 %", "3 %"]), (28, ["86", "100", "3"])])
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(60, ["86.5 %", "100 %", "3.4 %"]), (34, ["86 %", "100 %", "3 %"]), (28, ["86", "100", "3"]), (20, ["86", "3", "86"])],
+)
 async def test_percentages_in_cells_never_touch(width: int, shown: list[str]) -> None:
-    """Where there is no room for all digits, those of all cells are left out; 100 % is the widest."""
+    """Where there is no room for all digits, those of all cells are left out; then only what fits is printed."""
     widget = HeatMap()
     async with Stage(widget).run_test(size=(width, 14)):
         widget.show(np.tile([0.865, 1.0, 0.034], (2, 5))[:, :5], ["one", "two"], list("abcde"), counts=True, percent=True, low=0.0)

@@ -345,11 +345,11 @@ async def test_log_axis_and_smoothing_by_keys() -> None:
 
 
 async def test_a_chart_of_nothing_says_what_will_appear() -> None:
-    chart = LineChart(empty="space starts training")
+    chart = LineChart(empty="F5 starts training")
     async with Stage(chart).run_test(size=(40, 6)):
         for curves in ([], [Curve("a", np.zeros(0), np.zeros(0))], [Curve("a", np.arange(3), np.full(3, np.nan))]):
             chart.show(curves)
-            assert "space starts training" in "\n".join(text(chart))
+            assert "F5 starts training" in "\n".join(text(chart))
 
 
 async def test_a_first_evaluation_is_seen_beside_the_nearest_baselines() -> None:

@@ -173,7 +173,7 @@ class HeatMap(Surface):
             for c in range(columns):
                 value = self.values[r, c]
                 text = printed(float(value)) if np.isfinite(value) and (value or self._percent) else ""
-                if not text or len(text) > grid.wide - palette.shaded:
+                if not text or len(text) > grid.wide - (palette.shaded or self._percent):
                     continue
                 style = palette.style("text") if palette.shaded else scale.text(int(levels[r, c]))
                 start = c * grid.wide + (grid.wide - len(text)) // 2
@@ -185,7 +185,7 @@ class HeatMap(Surface):
         if self._percent:
             ways += [lambda value: f"{100 * value:.0f} %", lambda value: f"{100 * value:.0f}"]
         values = [float(value) for value in self.values.flat if np.isfinite(value)]
-        return next((way for way in ways if max(map(len, map(way, values)), default=0) <= room), ways[0])
+        return next((way for way in ways if max(map(len, map(way, values)), default=0) <= room), ways[-1])
 
     def _draw_cursor(self, body: list[Row], levels: NDArray[np.intp], grid: Grid, scale: Scale, palette: Palette) -> None:
         at = self._at()

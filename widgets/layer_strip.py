@@ -149,7 +149,7 @@ class LayerStrip(Surface):
         layers = [self.shown[number] for number in numbers]
         goes_on = numbers.stop < len(self.shown)
         room = max(0, width - arrow * (len(layers) - 1 + goes_on))
-        widths, signs = _widths(layers, room)
+        widths, signs = _widths(layers, room, self.shown[-1])
         edges = [0, *itertools.accumulate(widths)]
         styles = [self._title_style(number) for number in numbers]
         drawn = [
@@ -176,12 +176,15 @@ class LayerStrip(Surface):
         return ("text" if self.shown[number].can_be_selected else "muted"), False, self.has_focus and number == self.cursor
 
 
-def _widths(layers: Sequence[Layer], room: int) -> tuple[list[int], bool]:
+def _widths(layers: Sequence[Layer], room: int, output: Layer) -> tuple[list[int], bool]:
     """Cells of each layer: its share, but at least what its title needs and, as far as there is room, its labels. And whether there is room
-    for the signs of percentages."""
+    for the signs of percentages, which the output always has."""
     titles = [cell_len(plain(layer.title)) for layer in layers]
     ways = [*((longest, True) for longest in LABELS if longest > SHORT), *((longest, False) for longest in LABELS)]
-    needs = (([max(title, _needed(layer, *way)) for title, layer in zip(titles, layers, strict=True)], way[1]) for way in ways)
+    needs = (
+        ([max(title, _needed(layer, longest, sign or layer is output)) for title, layer in zip(titles, layers, strict=True)], sign)
+        for longest, sign in ways
+    )
     least, signs = next(((need, sign) for need, sign in needs if sum(need) <= room), ([0] * len(layers), False))
     widths = [0.0] * len(layers)
     free, rest = set(range(len(layers))), float(room)

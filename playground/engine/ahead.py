@@ -19,7 +19,7 @@ from dlplay.engine.task import Task
 DRAWS = 1024
 """Batches that are drawn at once, at most: the state of the generators before each is kept until it is taken (5 KB each)."""
 SOON = 64
-"""So many are, however long it takes; more of them within `SECONDS`, for which training stands still."""
+"""So many are where `BYTES` hold them, however long it takes; more of them within `SECONDS`, for which training stands still."""
 SECONDS = 0.02
 BYTES = 16 << 20
 """What they take together, unless a single step needs more."""
@@ -100,8 +100,9 @@ class Ahead:
         count, room = self.rows.shape
         if count < len(drawn) or room < size:
             self.moved += 1
-            most = max(count, len(drawn), min(DRAWS, BYTES // size))  # how many it will be next time depends on the time
-            self.rows = torch.zeros(most, max(room, _rounded(size)), dtype=torch.uint8, device=self.task.device)
+            room = max(room, _rounded(size))
+            most = max(len(drawn), min(DRAWS, BYTES // room))  # how many it will be next time depends on the time
+            self.rows = torch.zeros(most, room, dtype=torch.uint8, device=self.task.device)
         host = torch.empty(len(drawn), self.rows.shape[1], dtype=torch.uint8, pin_memory=self.rows.is_cuda)  # kept until it is copied
         for layout in dict.fromkeys(self.layouts):
             alike = [number for number, each in enumerate(self.layouts) if each == layout]

@@ -266,7 +266,9 @@ class History:
         while self._changes and self._changes[-1].step > event.step:  # a change that is taken back with its step
             taken_back = self._changes.pop()
             self.settings[taken_back.what] = taken_back.before
-        changed = [name for name, value in event.settings.items() if self.started is not None and self.settings.get(name, value) != value]
+        known = self.settings if self.started is not None else event.settings
+        changed = [name for name, value in event.settings.items() if known.get(name, value) != value]
+        self._changes += [Applied(step=event.step, what=name, value=event.settings[name], before=known[name]) for name in changed]
         self.started = event
         self.settings = dict(event.settings)
         self.failure = self.finished = None

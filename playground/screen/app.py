@@ -587,7 +587,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         from dlplay.screen.runs.compare import CompareScreen
 
         if tab.link.run is None:
-            self.notify("there is no run in this tab yet; space trains one", timeout=5)
+            self.notify("there is no run in this tab yet; F5 trains one", timeout=5)
             return
         name = tab.link.run.name
         self.notify("the doctor examines the run; it takes some seconds", timeout=5)

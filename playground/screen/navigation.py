@@ -56,7 +56,8 @@ class TabBar(Widget):
         x, self._spans = 2 if first else 0, []
         for name in names[first:last]:
             style = "bold underline" if name == self.active else QUIET
-            parts += [Content.styled(self.marks.get(name) or " ", style), Content.styled(self.titles[name], style), Content(" ")]
+            mark = self.marks.get(name)
+            parts += [Content.styled(mark, style) if mark else Content(" "), Content.styled(self.titles[name], style), Content(" ")]
             self._spans.append((x, x + need[name], name))
             x += need[name]
         if last < len(names):

@@ -42,9 +42,9 @@ card = Card(
         PanelCard(
             "kernels",
             "Kernels",
-            "Weights: orange is +, blue (or =) is −.",
-            "One kernel for each output channel. They begin as noise; edge and spot detectors emerge in the first layer. Deeper layers "
-            "have a kernel for each input channel as well: choose the channel.",
+            "Weights: orange is positive, blue negative.",
+            "Without colours, cells of = or - are negative. One kernel for each output channel. They begin as noise; edge and spot "
+            "detectors emerge in the first layer. Deeper layers have a kernel for each input channel as well: choose the channel.",
             LayerKernels,
             touches="blocks.{layer}.convolution",
             rows=20,

@@ -25,7 +25,7 @@ from dlplay.screen.flow import fit
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
 from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
 
-EMPTY = "Appears once there is a model: space trains one, o loads one."
+EMPTY = "Appears once there is a model: F5 trains one, o loads one."
 """In place of an answer while there is no model to ask."""
 
 LARGE, SPARED = 8, 2

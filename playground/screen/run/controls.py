@@ -217,7 +217,7 @@ class RunControls:
         if link.state == "starting":
             return
         if (run := link.run) is None:
-            self._notify("there is no run to branch from; space starts one")
+            self._notify("there is no run to branch from; F5 starts one")
             return
         self.form.close_editor()
         goes_on = f"; {run.name} continues in the background, o reopens it" if link.busy else ""
@@ -250,7 +250,7 @@ class RunControls:
     async def save(self) -> None:
         """Save a checkpoint now."""
         if not self.link.attached:
-            self._notify("nothing is training here; space starts a run")
+            self._notify("nothing is training here; F5 starts a run")
         elif await self.link.save():
             self.link.poll()
             self._notify(f"saved at step {self.link.history.saved_step or 0:,}")

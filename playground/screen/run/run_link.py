@@ -30,18 +30,18 @@ from dlplay.screen.run.watcher import Watcher
 LIMITS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 0.0)
 """Steps per second that training can be limited to; 0: no limit."""
 
-NO_MODEL = "no model yet: space trains one, o loads one"
+NO_MODEL = "no model yet: F5 trains one, o loads one"
 UNAVAILABLE = {
     "opening": "opening {name} …",
     "starting": "the run is starting",
     "behind": "the connection to the run was lost; the run continues, and the screen is reconnecting",
-    "stopped": "the run was stopped at step {step:,}: space resumes it",
-    "interrupted": "the run was interrupted: space resumes it from its last checkpoint",
-    "failed": "the run failed: space resumes it from its last checkpoint as the form says, r starts over",
+    "stopped": "the run was stopped at step {step:,}: F5 resumes it",
+    "interrupted": "the run was interrupted: F5 resumes it from its last checkpoint",
+    "failed": "the run failed: F5 resumes it from its last checkpoint as the form says, r starts over",
 }
 AGAIN_SECONDS = 2.0
 """How long one attempt to find a run again may take; they follow each other while the run's process lives."""
-NOTHING_TRAINS = "this action changes training, and nothing is training yet: space starts a run"
+NOTHING_TRAINS = "this action changes training, and nothing is training yet: F5 starts a run"
 
 LOOKING_BACK = "this action changes training, and an earlier checkpoint is shown: escape goes back to now"
 

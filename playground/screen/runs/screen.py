@@ -111,7 +111,7 @@ class RunsScreen(Modal[RunsChoice | None]):
         with Vertical(id="runs"):
             yield Static(id="runs-title")
             yield Input(placeholder="filter: name, architecture, state, setting, #tag, note", id="runs-filter", compact=True)
-            yield RunsTable(empty="no runs yet: space trains one", click_moves=True, narrowest=16, id="runs-table")
+            yield RunsTable(empty="no runs yet: F5 in a tab trains one", click_moves=True, narrowest=16, id="runs-table")
             yield Input(id="runs-line", compact=True)
             yield KeyHints()
 

@@ -23,7 +23,7 @@ from dlplay.engine.panels import AnyPanel, HeatMap, ImageGrid, Scatter
 from dlplay.engine.settings import fields
 from dlplay.screen.panels.options_bar import label
 from dlplay.screen.panels.panel_widgets import fill, widget_for, write_place
-from dlplay.screen.stages.stage import ActionStage
+from dlplay.screen.stages.stage import ROOMY_ROWS, ActionStage
 
 HOW_TO_MOVE = "move with the arrows (shift: further, home: the middle), or drag with the mouse"
 MAX_WIDTH = 0.5
@@ -88,8 +88,8 @@ class PlaneStage(ActionStage):
     def _arrange(self) -> None:
         """Keep planes square; a cell is twice as high as wide. An answer that is a plane itself is the large one of the two."""
         width = max(1, self.content_size.width)
-        above = [part for part in (self.bar, self.message) if part.display]
-        rows = max(4, self.content_size.height - sum(part.get_content_height(self.size, self.size, width) for part in above))
+        message = 2 if self.size.height >= ROOMY_ROWS else 1  # as many as it may take, so that no answer moves the plane
+        rows = max(4, self.content_size.height - self.bar.get_content_height(self.size, self.size, width) - message)
         if isinstance(self._body, widgets.Scatter):
             answer = max(10, min(2 * (rows - AROUND), width - GAP - SMALL))
             side = width - GAP - answer
@@ -150,10 +150,6 @@ class PlaneStage(ActionStage):
 
     def idle_message(self) -> str:
         return self.caption or HOW_TO_MOVE
-
-    def draw_message(self) -> None:
-        super().draw_message()
-        self._arrange()  # it may take another number of lines
 
     # --- the cursor ---------------------------------------------------------------------------------------------------------------
 
