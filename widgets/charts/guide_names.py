@@ -26,6 +26,10 @@ FILLED = 0.6
 """The part of the rows that may hold names; beyond it names share a row."""
 OFF_LINE = 3.0
 """How many dots of curves may be hidden rather than that a name goes one row further from where it belongs."""
+SAME_ROW = 0.5
+"""The same for each cell in a row that has a name already."""
+SHARED = 0.75
+"""The part of a row that several names may fill together."""
 OFF_RIGHT = 0.02
 """The same for a cell further left."""
 VALUELESS = 6.0
@@ -96,7 +100,10 @@ def with_room(guides: Sequence[Guide], rows: Sequence[int], percent: bool, width
     every = dict.fromkeys(known, 0)
     joined = _joined(_entries(guides, rows, every, percent, height), width, height)
     found = spread([entry.row for entry in joined], height)
-    fit = all(entry.length < width and abs(row - entry.row) <= 1 for row, entry in zip(found, joined, strict=True))
+    fit = all(
+        entry.length < (width if len(entry.names) == 1 else SHARED * width) and abs(row - entry.row) <= 1
+        for row, entry in zip(found, joined, strict=True)
+    )
     if fit and 2 * len(joined) <= max(height, 2):
         return every
     at = [min(max(row, -1), height) for row in rows]
@@ -133,6 +140,7 @@ def name_guides(
             row, column, text = found
             canvas.put(row, column, text, style, keep=True)
             ink[row, column : column + len(text)] = np.inf
+            ink[row] += SAME_ROW  # two names in a row would seem to be of one line
 
 
 def _entries(guides: Sequence[Guide], rows: Sequence[int], shown: Mapping[int, int], percent: bool, height: int) -> list[Entry]:

@@ -220,7 +220,7 @@ class AutoencoderPanels:
             ids=[options.image, nearest, options.image],
             figure=f"{x:+.2f}, {y:+.2f}",
             caption=f"{plane.words()}; image {options.image} ({label(options.image, self.data)}) at {own_x:+.2f}, {own_y:+.2f}; "
-            f"nearest code of a test image; nearest training image, MSE {error:.3f}",
+            f"nearest training image: MSE {error:.3f}",
         )
 
     def latent_grid(self, options: LatentGrid) -> AnyPanel:

@@ -66,6 +66,9 @@ CURVE = 2048
 EXAMPLES = 1024
 """Held-out tokens on which the distances of a head are measured."""
 
+HELD = "memory of"
+"""How the note begins that says how much is in the memory."""
+
 
 class TransformerXLPanels:
     """A method is a panel, named as on the card."""
@@ -84,8 +87,10 @@ class TransformerXLPanels:
         shown = candidates(distribution(logits, options.temperature), options.top_k or prompts.BARS, options.top_p)
         read = {name: getattr(context.options, name) for name in ("prompt", "read_before")}
         instead = {name: text for name, text in read.items() if text != getattr(options, name)}
-        goal = ["task: recall the word of the last kind"] if self.problem.answer_length else []
-        caption = " · ".join([*goal, panel.caption])
+        caption = panel.caption
+        if self.problem.answer_length:  # what is asked for, in place of how many words the line above shows
+            said = caption.split(" · ")
+            caption = " · ".join(["recall the word of this kind", *(part for part in said if not part.startswith(HELD))])
         return msgspec.structs.replace(
             panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead, caption=caption
         )
@@ -334,7 +339,7 @@ class TransformerXLPanels:
             notes = [*notes, f"the first {cut:,} of {len(ids):,} {self.tokenizer.noun} went into the memory"]
         memory = memory_after(self.model, torch.tensor([before], dtype=torch.int64, device=device), block, keep)
         held = memory[0].shape[1]
-        notes = [*notes, f"memory of {held:,} {self.tokenizer.noun}" if held else "the memory is empty"]
+        notes = [*notes, f"{HELD} {held:,} {self.tokenizer.noun}" if held else "the memory is empty"]
         prompt = dataclasses.replace(prompt, ids=ids[cut:], words=prompt.words[cut:], notes=[*notes, *prompt.notes])
         return Context(prompt, options, torch.tensor([prompt.ids], device=device), memory, before[len(before) - held :], keep, block)
 
