@@ -33,7 +33,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from dlplay.engine import crossover
 from dlplay.engine.errors import DataError
 from dlplay.engine.errors import SettingsError as SettingsError
 from dlplay.engine.field_docs import field_docs
@@ -201,6 +200,8 @@ class Settings(Options):
 
     def cpu_is_faster(self) -> str:
         """Why a CPU trains faster than a GPU with these settings, so that `--device auto` takes it; empty where that is not known."""
+        from dlplay.engine import crossover  # not before: a screen's first paint does without
+
         amount = self.multiply_adds()
         if amount is None or amount > (bound := crossover.bound()).up_to:
             return ""
