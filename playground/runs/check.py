@@ -139,11 +139,11 @@ def examine(card: Card, device: str, seconds: float, values: Mapping[str, Any] |
         with _noted(result, "the losses"):
             steps, result.loss_difference, result.rounding = _compare_losses(card, settings)
             if not result.loss_difference <= TOLERANCE:
-                result.problems.append(f"a loss differs from the CPU's by {result.loss_difference:.1%} of the largest")
+                result.problems.append(f"a loss differs from the CPU's by {100 * result.loss_difference:.1f} % of the largest")
             for name, difference in result.rounding.items():
                 if not difference <= ROUNDING_TOLERANCE:
                     result.problems.append(
-                        f"with --precision {name} a loss differs from the CPU's in float32 by {difference:.1%} of the largest"
+                        f"with --precision {name} a loss differs from the CPU's in float32 by {100 * difference:.1f} % of the largest"
                     )
         with _noted(result, "captured steps"):
             _compare_captured(card, settings, result, seconds)
@@ -205,7 +205,7 @@ def _compare_captured(card: Card, settings: Settings, result: Result, seconds: f
     differences = [abs(a - b) for a, b in zip(*losses, strict=True)]
     result.captured_difference = max(differences) / max(*map(abs, losses[1]), 1e-12)
     if not result.captured_difference <= TOLERANCE:
-        result.problems.append(f"with --graph a loss differs by {result.captured_difference:.1%} of the largest")
+        result.problems.append(f"with --graph a loss differs by {100 * result.captured_difference:.1f} % of the largest")
 
 
 def _other_precisions(card: Card, settings: Settings) -> list[str]:

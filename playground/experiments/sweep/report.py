@@ -158,7 +158,7 @@ def print_report(found: Report, as_json: bool) -> None:
         for line in _table(found):
             print_line(line)
     if found.importance:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.importance.items())
         print_line(f"\nimportance (fANOVA): {shares}")
     if found.note:
         print_line(f"\nnote: {found.note}")

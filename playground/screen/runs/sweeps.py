@@ -103,7 +103,7 @@ class Picture(Vertical):
 
     def show(self, view: str, report: Report, under: Report | None, percent: bool) -> None:
         """`view` is one of `SweepScreen.views`; the trial `under` the cursor stands out."""
-        shares = {name: f"{share:.0%}" for name, share in report["importance"].items()}
+        shares = {name: f"{100 * share:.0f} %" for name, share in report["importance"].items()}
         words, explained = view, ", ".join(f"{_spaced(name)} {share}" for name, share in shares.items())
         if view in report["search"]:
             words, explained = f"{_spaced(report['metric'])} against {_spaced(view)}", shares.get(view, "")
