@@ -102,6 +102,16 @@ def test_real_and_made_are_told_apart_without_colour() -> None:
         assert "◈ both" in "\n".join(rows), "beside one point that stands out, too"
 
 
+def test_arrows_leave_some_cells_that_both_kinds_share_in_sight() -> None:
+    widget = Scatter()
+    places = [[x, 0] for x in range(20)]
+    arrows = [[0, 0]] * 20 + [[1, 0]] * 20
+    widget.show(places * 2, [0] * 20 + [1] * 20, ["real", "made"], arrows=arrows, bounds=(0, 19, -1, 1))
+    rows = "".join(painted(widget, 22, 8, MONO)[1:-1])
+    assert "⇒" in rows
+    assert "◈" in rows
+
+
 @pytest.mark.parametrize("size", [(60, 12), (20, 30)])
 def test_a_ring_is_round_where_both_axes_have_one_scale(size: tuple[int, int]) -> None:
     angles = np.linspace(0, 2 * np.pi, 200)

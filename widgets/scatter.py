@@ -189,10 +189,11 @@ class Scatter(Surface):
         longest = float(lengths.max()) if lengths.size else 0.0
         for row, column, index, mixed in best_per_cell(self._cells, self._groups, lengths, columns):
             group = int(self._groups[index])
-            if index < len(lengths) and lengths[index] > 0:
+            shared = mixed and self._two_kinds
+            if index < len(lengths) and lengths[index] > 0 and not (shared and (row + column) % 2):  # arrows hide not every shared cell
                 right, up = self._arrows[index].tolist()
                 glyph = Glyph(arrow_character(right, up, longest), str(group), bold=True)
-            elif mixed and self._two_kinds:
+            elif shared:
                 both = True
                 glyph = Glyph(BOTH, "text", bold=True)
             else:
