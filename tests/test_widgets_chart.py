@@ -104,6 +104,7 @@ async def test_names_without_a_row_of_their_own_share_one() -> None:
         chart.show([Curve("train", *steps(500))], [Guide(f"a baseline of number {n}", 1.0 + n / 1000, rank=8 - n) for n in range(9)])
         assert "a baseline of number 8 1.008 +8" in "\n".join(text(chart)), "how many are left out for the best of them"
         assert len(with_room(chart.guides, [1] * 9, False, 70, 4)) == 1, "their lines are not drawn either"
+        assert with_room(chart.guides, list(range(2, 38, 4)), False, 40, 4) == {0: 0, 1: 7}, "of those out of sight the nearest"
 
 
 async def test_guides_leave_curves_that_are_behind_in_sight() -> None:

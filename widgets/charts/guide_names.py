@@ -94,7 +94,8 @@ def with_room(guides: Sequence[Guide], rows: Sequence[int], percent: bool, width
     nearest.
 
     All, if their names and values fit in half of the rows, within a row of their lines; else those of the lowest ranks that are
-    at least two rows apart. `rows` are those of the lines, one below 0 or from the height on out of sight.
+    at least two rows apart, and of those out of sight the nearest, which a curve meets first. `rows` are those of the lines, one below 0 or
+    from the height on out of sight.
     """
     known = [position for position, guide in enumerate(guides) if math.isfinite(guide.value)]
     every = dict.fromkeys(known, 0)
@@ -108,7 +109,8 @@ def with_room(guides: Sequence[Guide], rows: Sequence[int], percent: bool, width
         return every
     at = [min(max(row, -1), height) for row in rows]
     shown: dict[int, int] = {}
-    for position in sorted(known, key=lambda position: guides[position].rank):
+    beyond = [max(-row, row - height + 1, 0) for row in rows]
+    for position in sorted(known, key=lambda position: (beyond[position], guides[position].rank)):
         nearest = min(shown, key=lambda other: abs(at[other] - at[position]), default=None)
         if nearest is not None and abs(at[nearest] - at[position]) < 2:
             shown[nearest] += 1
