@@ -1,6 +1,7 @@
 """The line chart in a running app: names of baselines, the readout, zoom, pan and smoothing by keys and mouse."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -504,3 +505,10 @@ async def test_no_line_stands_in_the_legend_without_its_name(width: int) -> None
         legend = text(chart)[0]
         count = sum(name in legend for name in names)
         assert count == len(names) or f"+{len(names) - count}" in legend, legend
+
+
+async def test_where_markers_tell_the_curves_apart_values_come_before_names() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(40, 10)):
+        chart.show([Curve(f"a run with a long name {mark}", *steps(300), marker=mark) for mark in "●▲■◆▼"])
+        assert re.search(r"^● 0\.\d+ .*▲ 0\.\d+ .*\+\d", text(chart)[0]), text(chart)[0]

@@ -181,9 +181,9 @@ class HeatMap(Surface):
 
     def _printed(self, room: int) -> Callable[[float], str]:
         """How values are printed in cells: percentages without decimals, then without their sign, where they would touch otherwise."""
-        ways: list[Callable[[float], str]] = [self._figure]
-        if self._percent:
-            ways += [lambda value: f"{100 * value:.0f} %", lambda value: f"{100 * value:.0f}"]
+        if not self._percent:
+            return self._figure
+        ways = (self._figure, lambda value: f"{100 * value:.0f} %", lambda value: f"{100 * value:.0f}")
         values = [float(value) for value in self.values.flat if np.isfinite(value)]
         return next((way for way in ways if max(map(len, map(way, values)), default=0) <= room), ways[-1])
 

@@ -63,7 +63,8 @@ def _of_front(
         rows += [(row_of(1), True)] if marked else []
     fitting = [(row, values) for row, values in rows if _length(row) <= room]
     if not fitting:
-        return head + _as_many_as_fit([_entry(chart, curve, 0, palette, SHORTEST) for curve in front], room - _length(head), palette), False
+        entries = [_entry(chart, curve, 1 if marked else 0, palette, SHORTEST) for curve in front]
+        return head + _as_many_as_fit(entries, room - _length(head), palette), marked
     names = _said_once(behind)
     needed = [_length(_entry(chart, curve, -1, palette, name=name)) for curve, name in zip(behind, names, strict=True)]
     needed = needed[: None if chart.cursor is None else 1]

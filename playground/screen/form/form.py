@@ -124,9 +124,11 @@ class SettingsForm(Vertical):
     @property
     def pending(self) -> list[str]:
         """Names of the settings that differ from those in force."""
-        if self.running is None:
-            return []
-        return [name for name, value in self.values.items() if name in self.running and typed.show(value) != typed.show(self.running[name])]
+        return [name for name in self.values if self._differs(name)]
+
+    def _differs(self, name: str) -> bool:
+        running = self.running
+        return running is not None and name in running and typed.show(self.values[name]) != typed.show(running[name])
 
     def live(self, name: str) -> bool:
         """Whether the value that a setting has now takes effect in the present run."""
@@ -134,7 +136,7 @@ class SettingsForm(Vertical):
 
     def for_the_next(self, name: str) -> bool:
         """Whether a setting's value is that of a preset which was chosen during the run, and not the run's own."""
-        return name in self._for_the_next and name in self.pending
+        return name in self._for_the_next and self._differs(name)
 
     # --- building -----------------------------------------------------------------------------------------------------------------
 
