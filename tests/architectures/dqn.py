@@ -20,6 +20,7 @@ from dlplay.architectures.dqn.env.registry import make as make_environment
 from dlplay.architectures.dqn.evaluation.baselines import HEURISTIC, expected_return, tabular_mdp, value_iteration
 from dlplay.architectures.dqn.evaluation.evaluator import Evaluator
 from dlplay.architectures.dqn.model import ObservationSpec, QNetwork
+from dlplay.architectures.dqn.panels import DQNPanels
 from dlplay.architectures.dqn.replay.buffer import Transitions
 from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.architectures.dqn.task import DQNTask, polyak_update, td_targets
@@ -276,6 +277,17 @@ def test_the_panel_of_a_dueling_network_shows_value_and_advantages() -> None:
     assert bars.figure.startswith(f"V {float(value):.4g}; ")
     assert bars.labels == [f"{name} (A {a:+.3g})" for name, a in zip(task.player.action_names, advantages[0].tolist(), strict=True)]
     assert bars.values == pytest.approx((value + advantages)[0].tolist())
+
+
+def test_the_middle_bin_of_td_errors_is_that_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the largest error is: a middle that is not quite 0 would be read as a very small error."""
+    task = build(**SMALL)
+    train(task, 30)
+    for largest in (23.378, 1 / 3, 1e-6, 51.0):
+        monkeypatch.setattr(DQNPanels, "_td_errors", lambda panels, rows, largest=largest: np.linspace(-largest, largest, len(rows)))
+        labels = ask(task, "td_errors").labels
+        assert labels[len(labels) // 2] == "0"
+        assert [float(label) for label in labels] == pytest.approx([-float(label) for label in reversed(labels)])
 
 
 def test_an_image_is_no_state_that_can_be_edited() -> None:

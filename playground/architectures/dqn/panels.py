@@ -178,8 +178,9 @@ class DQNPanels:
         largest = float(np.quantile(np.abs(errors), 0.99)) or 1.0
         edges = np.linspace(-largest, largest, BINS + 1)
         counts, _ = np.histogram(np.clip(errors, -largest, largest), edges)
+        middles = [2 * largest * (number - (BINS - 1) / 2) / BINS for number in range(BINS)]  # that of the middle one is 0, not nearly 0
         return Bars(
-            labels=[f"{(low + high) / 2:+.3g}" for low, high in zip(edges, edges[1:], strict=False)],
+            labels=[f"{middle:+.3g}" if middle else "0" for middle in middles],
             values=(counts / len(errors)).tolist(),
             percent=True,
             figure=f"mean |TD error| {np.abs(errors).mean():.3g}",
