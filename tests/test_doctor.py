@@ -314,6 +314,7 @@ def run(dlplay: Dlplay, folder: Path, **settings: Any) -> None:
 
 
 @pytest.mark.timeout(700)
+@pytest.mark.slow
 def test_a_run_that_failed_is_examined_and_its_advice_is_tried(dlplay: Dlplay, tmp_path: Path) -> None:
     run(dlplay, tmp_path, norm="none", optimizer="sgd", lr=10.0, schedule="constant", steps=120)
     told = dlplay("doctor", "mine", "--runs-dir", str(tmp_path))

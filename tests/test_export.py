@@ -232,13 +232,15 @@ def test_the_command_exports_and_refuses_in_one_line(dlplay: Dlplay, small: Call
         assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("length", [2, 5, 8])
+@pytest.mark.parametrize("length", [5, *(pytest.param(length, marks=pytest.mark.slow) for length in (2, 8))])
 def test_a_small_block_becomes_a_graph_too(length: int, dlplay: Dlplay, small: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
     values = small("gpt") | {"layers": 1, "block_size": length, "steps": 1}
     assert dlplay("gpt", "--headless", "--name", "short", "--runs-dir", str(tmp_path), *flags(values)).status == 0
     assert "within" in onnx_graph.write(Source("short", tmp_path), tmp_path / "short.onnx")
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_the_shortest_pairs_become_a_graph_too(dlplay: Dlplay, small: Callable[[str], dict[str, Any]], tmp_path: Path) -> None:
     values = small("seq2seq") | {"layers": 1, "task": "copy", "length": 1, "positions": "learned", "steps": 1}
     assert dlplay("seq2seq", "--headless", "--name", "short", "--runs-dir", str(tmp_path), *flags(values)).status == 0

@@ -43,6 +43,8 @@ CONSOLE = ASCII + (
 """Code page 437, of which the console's own font consists."""
 DRAWN: dict[Characters, str] = {"ascii": ASCII, "console": CONSOLE}
 SEQUENCE = re.compile(r"\x1b\[[0-9;:?<>=$ ]*[@-~]|\x1b[\]P_][^\x07\x1b]*(?:\x07|\x1b\\)")
+QUICK = ("gan", "gpt")
+"""Tabs with pictures and with words; the others are slow."""
 FEW = pytest.mark.parametrize("characters", list(DRAWN))
 
 
@@ -156,7 +158,7 @@ async def test_every_widget_is_drawn_with_few_characters(characters: Characters,
         check(app, characters)
 
 
-@pytest.mark.parametrize("name", PICTURED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in PICTURED])
 async def test_every_tab_is_drawn_with_few_characters(still: Callable[[str], PlaygroundApp], name: str) -> None:  # noqa: F811
     app = still(name)
     app.characters = "ascii"

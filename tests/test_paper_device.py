@@ -172,6 +172,7 @@ def test_a_run_whose_steps_are_captured_resumes_exactly(on_paper: Callable[..., 
     assert result["captured_difference"] == 0
 
 
+@pytest.mark.slow
 def test_a_room_without_a_fault_passes(rooms: dict[str, dict[str, Any]]) -> None:
     sound = rooms["Sound"]
     assert (sound["problems"], sound["warnings"], sound["waits"]) == ([], [], {})
@@ -200,11 +201,13 @@ def test_nets_are_measured_from_small_to_large_on_the_card_and_on_the_cpu(on_pap
     assert all(each["cpu"] > 0 and each["card"] > 0 for each in speeds)
 
 
+@pytest.mark.slow
 def test_a_fault_that_a_card_refuses_is_a_problem(rooms: dict[str, dict[str, Any]]) -> None:
     for kind, words in REFUSED.items():
         assert any(words in problem for problem in rooms[kind]["problems"]), rooms[kind]
 
 
+@pytest.mark.slow
 def test_a_wait_is_counted_where_it_happens(rooms: dict[str, dict[str, Any]]) -> None:
     for kind in WAITING:
         [(place, count)] = rooms[kind]["waits"].items()
@@ -213,6 +216,7 @@ def test_a_wait_is_counted_where_it_happens(rooms: dict[str, dict[str, Any]]) ->
         assert rooms[kind]["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_kernel_that_adds_in_any_order_is_told(rooms: dict[str, dict[str, Any]]) -> None:
     assert rooms["AnyOrder"]["warnings"] == ["aten.cumsum.default does not have a deterministic implementation"]
 

@@ -409,6 +409,7 @@ async def test_the_speed_has_notches(tmp_path: Path) -> None:
         assert app.tab.link.limit == 0.0
 
 
+@pytest.mark.slow
 def test_the_screen_never_loads_torch(tmp_path: Path) -> None:
     script = f"""
 import asyncio, sys

@@ -58,6 +58,7 @@ def answered_of(app: PlaygroundApp, step: int) -> bool:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_a_run_is_looked_back_at_as_a_film_and_branched(
     runs: Path, launched: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,7 +121,7 @@ def _convnet(words: list[str]) -> tuple[object, object]:
     return card, make(card.settings, values | {"seeds": "0..2"})
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_command_loses_nothing(tmp_path: Path, words: list[str], number: signal.Signals) -> None:
     at = words.index("--steps")
     words[at + 1] = "100000"

@@ -168,7 +168,11 @@ def test_a_screen_that_does_not_hear_the_hangup_is_killed_and_the_run_too(runs: 
 
 @pytest.mark.parametrize(
     ("environment", "most"),
-    [({"TERM": "linux", "COLORTERM": ""}, 16), ({"TERM": "screen", "COLORTERM": ""}, 16), ({"NO_COLOR": "1"}, None)],
+    [
+        ({"TERM": "linux", "COLORTERM": ""}, 16),
+        pytest.param({"TERM": "screen", "COLORTERM": ""}, 16, marks=pytest.mark.slow),
+        ({"NO_COLOR": "1"}, None),
+    ],
     ids=["linux", "screen", "no-colour"],
 )
 def test_few_colours_are_enough(runs: Path, environment: dict[str, str], most: int | None) -> None:

@@ -69,7 +69,7 @@ def test_closed_streams_are_told_or_done_without(tmp_path: Path) -> None:
     assert (ended.returncode, b"needs a terminal" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow)])
 def test_another_encoding_escapes_what_it_lacks(encoding: str, tmp_path: Path) -> None:
     asked = '"$dlplay" gpt --headless --json --prompt "日本 é 𝄞" --device cpu'
     ended = shell(asked, tmp_path, PYTHONIOENCODING=encoding)

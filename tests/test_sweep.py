@@ -471,6 +471,7 @@ def test_the_run_of_a_dead_worker_is_followed_to_its_end(
     check_whole(tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_from_its_checkpoint(
     tmp_path: Path, dlplay: Dlplay, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,7 +110,15 @@ class Wall(App[None]):
         yield from self.shown
 
 
-@pytest.mark.parametrize(("size", "colours"), [((10, 3), "truecolor"), ((31, 7), "16"), ((80, 24), "none"), ((220, 60), "256")])
+@pytest.mark.parametrize(
+    ("size", "colours"),
+    [
+        ((10, 3), "truecolor"),
+        ((80, 24), "none"),
+        pytest.param((31, 7), "16", marks=pytest.mark.slow),
+        pytest.param((220, 60), "256", marks=pytest.mark.slow),
+    ],
+)
 async def test_no_size_no_data_and_no_terminal_breaks_a_widget(
     size: tuple[int, int], colours: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +149,7 @@ def test_every_widget_is_tried() -> None:
     assert known == {type(widget) for widget, _ in any_data(np.random.default_rng(0))}
 
 
-@pytest.mark.parametrize("mode", ["full", "mono"])
+@pytest.mark.parametrize("mode", ["full", pytest.param("mono", marks=pytest.mark.slow)])
 def test_awkward_data_can_be_painted_at_any_size(mode: Mode) -> None:
     scene = palette((30, 30, 30), (224, 224, 224), (255, 166, 43), mode)
     for seed in range(12):

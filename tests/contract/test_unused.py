@@ -120,9 +120,16 @@ def changed(card: Card, settings: Settings, names: Mapping[str, str]) -> Setting
     return settings
 
 
-@pytest.mark.parametrize("two", [False, pytest.param(True, marks=pytest.mark.long)], ids=["one-switch", "two-switches"])
+@pytest.mark.parametrize(
+    ("card", "two"),
+    [
+        *(pytest.param(name, False, marks=[] if name == "convnet" else pytest.mark.slow, id=f"{name}-one-switch") for name in CARDS),
+        *(pytest.param(name, True, marks=pytest.mark.long, id=f"{name}-two-switches") for name in CARDS),
+    ],
+    indirect=["card"],
+)
 def test_what_is_declared_unused_changes_nothing(card: Card, cases: Cases, two: bool) -> None:
-    """All that are unused together, with each switch turned by itself, and (long) with every two of them."""
+    """All that are unused together, with each switch turned by itself (slow), and with every two of them (long)."""
     wanted: set[tuple[str, str]] = set()
     shown: set[tuple[str, str]] = set()
     tried: set[frozenset[str]] = set()
