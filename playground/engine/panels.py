@@ -172,6 +172,8 @@ class Lines(Panel, frozen=True, kw_only=True):
     x: list[float]
     series: dict[str, list[float | None]]
     x_title: str = ""
+    x_names: list[str] = []
+    """What x = 0, 1, 2 … stand for, such as the words that were read; empty: numbers."""
     percent: bool = False
     """Values from 0 to 1, shown as percentages."""
     log: bool = False

@@ -439,6 +439,36 @@ def test_activations_are_the_models_own_and_a_picked_row_is_followed(own_text: s
     np.testing.assert_allclose(hidden.values, (own + 1) / 2, atol=1e-5)
 
 
+def test_the_gates_of_a_unit_say_what_it_keeps_of_its_state(own_text: str) -> None:
+    task = build(own_text)
+    train(task, 10)
+    shown = ask(task, "gates", read="prompt", prompt="(one) and", unit=5)
+    assert isinstance(shown, Lines)
+    assert (list(shown.series), shown.x_names) == (["input gate", "forget gate", "output gate", "hidden"], list("(one)␣and"))
+    assert isinstance(task.problem, TextProblem)
+    assert task.model.tokens is not None
+    ids = torch.tensor(task.problem.tokenizer.encode("(one) and"))
+    rnn, hidden, cell = task.model.rnn, torch.zeros(16), torch.zeros(16)
+    for step, x in enumerate(task.model.tokens(ids).detach()):  # the equations by hand
+        a = rnn.weight_ih_l0 @ x + rnn.bias_ih_l0 + rnn.weight_hh_l0 @ hidden + rnn.bias_hh_l0
+        i, f, g, o = a.detach().split(16)
+        kept, cell = cell, f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden = o.sigmoid() * cell.tanh()
+        gates = [float(each[5]) for each in (i.sigmoid(), f.sigmoid(), o.sigmoid(), hidden)]
+        assert [values[step] for values in shown.series.values()] == pytest.approx(gates, abs=1e-5)
+        assert abs(float(cell[5]) - gates[1] * float(kept[5])) <= gates[0]  # what the panel says of both gates
+
+
+def test_a_gru_keeps_what_its_update_gate_says_and_a_plain_net_has_no_gates(own_text: str) -> None:
+    shown = ask(build(own_text, cell="gru"), "gates", read="prompt", prompt="(one) and", unit=3)
+    update, hidden = (np.array(shown.series[name]) for name in ("update", "hidden"))
+    assert list(shown.series) == ["reset", "update", "hidden"]
+    assert (abs(np.diff(hidden)) <= 2 * (1 - update[1:])).all()
+    plain = ask(build(own_text, cell="rnn-tanh"), "gates", unit=99, intervention="ablate")
+    assert "rnn-tanh has no gates: its hidden state alone · unit 15 of layer 0 ablated" in plain.caption
+    assert plain.series == {"hidden": [0.0] * 96}
+
+
 def test_the_gradient_through_time_is_what_nudging_the_hidden_state_finds() -> None:
     task = build(task="adding", cell="rnn-tanh", length=20, width=8)
     panel = ask(task, "gradient_flow", back=20)

@@ -10,6 +10,7 @@ from dlplay.architectures.recurrent.settings import (
     Activations,
     Cost,
     Forecast,
+    Gates,
     GradientFlow,
     NextToken,
     Passage,
@@ -92,6 +93,18 @@ card = Card(
             Activations,
             rows=4,
             touches="rnn.layers.{layer}.{part}[{unit}]",
+        ),
+        PanelCard(
+            "gates",
+            "Gates of one unit",
+            "A forget or update gate near 1: the unit keeps what it held.",
+            "The gates of the selected unit at each step, from 0 (closed) to 1 (open), and its hidden state. An LSTM keeps of its cell the "
+            "share that the forget gate says and adds at most what the input gate says; the output gate is what the other units see of it. "
+            "A GRU keeps of its state what the update gate says; the reset gate is what its candidate sees of the last state. Look for "
+            "the word at which a gate closes. A plain RNN has none.",
+            Gates,
+            rows=11,
+            touches="rnn.layers.{layer}[{unit}]",
         ),
         PanelCard(
             "gradient_flow",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dlplay.architectures.recurrent.model import CELLS, PARTS, Clamp, MinimalGRU, Recurrent
 from dlplay.architectures.recurrent.problems.problem import Inputs, Problem
-from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, GradientFlow, NextToken, Passage, PromptToken, Unit
+from dlplay.architectures.recurrent.settings import Activations, Cost, Forecast, Gates, GradientFlow, NextToken, Passage, PromptToken, Unit
 from dlplay.engine import hooks
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Lines, Tokens
 from dlplay.engine.settings import Options
@@ -33,6 +33,7 @@ PIECE = 96
 CONTEXT = 256
 """Steps of held-out data that are read where the prompt holds no input."""
 
+GATES = ("input gate", "forget gate", "output gate", "reset", "update")
 SIGNED = ("hidden", "cell", "candidate")
 """States; the gates lie between 0 and 1."""
 
@@ -118,6 +119,24 @@ class RecurrentPanels(ABC):
             caption=" · ".join([f"layer {layer}, {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
         )
 
+    def gates(self, options: Gates) -> Lines:
+        """The gates of one unit at each step, and its hidden state."""
+        inputs, cell = self._piece(options), self.model.cell
+        layer, number = self._unit(options)
+        names = [*(name for name in PARTS[cell] if name in GATES), "hidden"]
+        values = self._over_time(inputs.values, self._clamp(options), layer, names)
+        labels = inputs.labels[-MAP:]
+        none = [] if len(names) > 1 else [f"{cell} has no gates: its hidden state alone"]
+        return Lines(
+            x=[float(step) for step in range(len(labels))],
+            series={name: own[-MAP:, number].tolist() for name, own in zip(names, values, strict=True)},
+            x_title="step",
+            x_names=labels,
+            least=(0.0, 1.0),
+            figure=f"{numbered('unit', number, self.model.width)}, {numbered('layer', layer, self.model.layers)}",
+            caption=" · ".join(filter(None, [*none, self._caption(options), *inputs.notes])),
+        )
+
     def gradient_flow(self, options: GradientFlow) -> Lines:
         """This model's gradient norms beside those of untrained ones of every cell; all read the same held-out data."""
         inputs, targets = self.problem.last_step(options.example, options.back)
@@ -158,14 +177,15 @@ class RecurrentPanels(ABC):
     def norms(self, options: Options) -> Bars:
         return norms.norms(self.model, _part, self.task.optimizer)
 
-    def _over_time(self, x: Tensor, clamp: Clamp | None, layer: int, name: str) -> Tensor:
-        """One gate or state of a layer in its forward direction at every step of one sequence, (T, H)."""
+    def _over_time(self, x: Tensor, clamp: Clamp | None, layer: int, names: Sequence[str]) -> list[Tensor]:
+        """Gates and states of a layer in its forward direction at every step of one sequence, (T, H) each, on the CPU."""
         if clamp is not None:
-            return self.model.trace(x, clamp).part(layer, name)[0]
-        gate = "" if name == "hidden" else f".{name.replace(' ', '_')}"
-        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}{gate}")]) as [passes]:
+            trace = self.model.trace(x, clamp)
+            return [trace.part(layer, name)[0].float().cpu() for name in names]
+        gates = ["" if name == "hidden" else f".{name.replace(' ', '_')}" for name in names]
+        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}{gate}") for gate in gates]) as found:
             self.model(x)
-        return passes[0][0, :, : self.model.width]
+        return [passes[0][0, :, : self.model.width].float().cpu() for passes in found]
 
     def _after(self, x: Tensor, clamp: Clamp | None) -> tuple[list[Tensor], list[Tensor]]:
         """Hidden states and, of an LSTM, cells of the forward direction after the last step of one sequence, (H,) for each layer."""
@@ -198,15 +218,19 @@ class RecurrentPanels(ABC):
         """The prompt, or held-out inputs where it holds none."""
         return self.problem.parse(options.prompt) or self.problem.example(0, CONTEXT)
 
+    def _piece(self, options: Gates) -> Inputs:
+        """A piece of the held-out data, or the prompt."""
+        inputs = self.problem.parse(options.prompt) if options.read == "prompt" else None
+        return inputs or self.problem.example(options.example, PIECE)
+
     def _activations(self, options: Activations) -> tuple[Inputs, Tensor, str, list[str]]:
         """The inputs, the part's values (T, H), its name, and notes."""
-        inputs = self.problem.parse(options.prompt) if options.read == "prompt" else None
-        inputs = inputs or self.problem.example(options.example, PIECE)
+        inputs = self._piece(options)
         name = options.part if options.part in PARTS[self.model.cell] else "hidden"
         instead = "" if name == options.part else f"{self.model.cell} has no {options.part}: its hidden state is shown"
         layer, _ = self._unit(options)
-        values = self._over_time(inputs.values, self._clamp(options), layer, name)
-        return inputs, values.float().cpu(), name, [note for note in (instead, self._caption(options), *inputs.notes) if note]
+        [values] = self._over_time(inputs.values, self._clamp(options), layer, [name])
+        return inputs, values, name, [note for note in (instead, self._caption(options), *inputs.notes) if note]
 
 
 def gradient_norms(model: Recurrent, problem: Problem, inputs: Tensor, targets: Tensor) -> list[float]:

@@ -191,17 +191,22 @@ class PromptToken(Prompt, Unit):
 
 
 @frozen
-class Activations(Prompt, Unit):
-    """Options of the activations through time."""
-
-    part: Literal["hidden", "cell", "input gate", "forget gate", "output gate", "candidate", "update", "reset"] = "hidden"
-    """What is shown of each unit; a cell that does not have it shows its hidden state."""
+class Gates(Prompt, Unit):
+    """Options of one unit's gates through time."""
 
     read: Literal["held-out", "prompt"] = "held-out"
     """What the model reads: a piece of the held-out data, or the prompt."""
 
     example: ExampleIndex = 0
     """Which piece of the held-out data, counted from 0; after the last comes the first again."""
+
+
+@frozen
+class Activations(Gates):
+    """Options of the activations through time."""
+
+    part: Literal["hidden", "cell", "input gate", "forget gate", "output gate", "candidate", "update", "reset"] = "hidden"
+    """What is shown of each unit; a cell that does not have it shows its hidden state."""
 
 
 @frozen

@@ -51,6 +51,7 @@ def fill(widget: Widget, panel: AnyPanel) -> None:
         case panels.Lines():
             assert isinstance(widget, widgets.LineChart)
             widget.log_scale, widget.percent, widget.x_title, widget.least = panel.log, panel.percent, panel.x_title, panel.least
+            widget.x_names = tuple(panel.x_names)
             widget.show([_curve(panel, position, name) for position, name in enumerate(panel.series)])
         case panels.Table():
             assert isinstance(widget, widgets.TableView)
