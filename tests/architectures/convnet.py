@@ -668,6 +668,50 @@ def test_the_products_of_a_cell_sum_to_the_number_in_the_map(layer: int, pooling
     assert strongest.figure.endswith(f"cell {row},{column}")
 
 
+FIELDS: list[tuple[dict[str, Any], int]] = [
+    ({}, 0),
+    ({"norm": "none"}, 1),
+    ({"pooling": "stride", "kernel": 5}, 1),
+    ({"pooling": "average", "channels": (4, 4, 4)}, 2),
+    ({"pooling": "none", "channels": (4, 4, 4)}, 2),
+    ({"kind": "resnet", "channels": (4, 4, 4, 4)}, 2),
+    ({"kind": "resnet", "channels": (4, 4, 4, 4)}, 3),
+]
+
+
+@pytest.mark.parametrize(("values", "layer"), FIELDS)
+def test_a_cell_sees_its_receptive_field_and_nothing_else(values: dict[str, Any], layer: int) -> None:
+    """A cell's number is measured with each row and each column of the image changed."""
+    task = build("moved-digits", **values)
+    with torch.no_grad():
+        for weight in task.model.parameters():  # all positive, so that every change is passed on
+            weight.copy_(0.05 + torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)))
+    pixels = task.test_images[3:4].float()
+    for row, column in ((0, 1), (-1, -1)):
+        shown: HeatMap = ask(task, "receptive_field", layer=layer, output=1, row=row, column=column, image=3)
+        place = [int(each) for each in shown.figure.split("cell ")[1].split(",")]
+        assert shown.hatched is not None
+        seen = shown.hatched.numpy() == 0
+
+        def number(changed: torch.Tensor) -> float:
+            with looking(task):
+                return float(task.model.trace(changed)[0][layer].convolution[0, 1, place[0], place[1]].double())
+
+        before = number(pixels)
+        for axis in (0, 1):
+            for at in range(pixels.shape[2 + axis]):
+                changed = pixels.clone()
+                changed.select(2 + axis, at).add_(50.0)
+                assert (number(changed) != before) == bool(seen.any(1 - axis)[at]), (axis, at)
+        assert (shown.values.numpy()[~seen] == 0).all()
+        assert shown.caption.startswith(f"{seen.any(1).sum()}x{seen.any(0).sum()} pixels: rows {seen.any(1).argmax()}–")
+
+
+def test_with_group_normalisation_every_pixel_counts_a_little() -> None:
+    assert "group normalisation reads whole maps" in ask(build(norm="group"), "receptive_field", layer=1).caption
+    assert "group" not in ask(build(norm="group"), "receptive_field", layer=0).caption
+
+
 @pytest.mark.parametrize(
     ("panel", "options", "words"),
     [

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from dlplay.architectures.convnet.model import Block
+from dlplay.architectures.convnet.model import Block, Maps
 from dlplay.architectures.convnet.settings import Cell, FeatureMaps, LayerKernels, Nudge, SaliencyTarget
 from dlplay.data.images import evenly_spaced
 from dlplay.engine.panels import Array, Bars, HeatMap, ImageGrid, Layer, Layers
@@ -201,17 +201,10 @@ class ConvNetPanels:
 
     def cell(self, options: Cell) -> ImageGrid:
         """Window, kernel and product of the input channel that adds most to one cell of a feature map."""
-        block = self._block(options.layer)
         image, words = self._input(options)
-        maps, _ = self.model.trace(image)
-        before = (image - self.model.mean) / self.model.std if options.layer == 0 else maps[options.layer - 1].residual  # (1, C, h, w)
-        convolution = block.convolution
-        output = min(options.output, convolution.out_channels - 1)
-        values = F.conv2d(before, convolution.weight, convolution.bias, convolution.stride, convolution.padding)[0, output]  # (h', w')
-        rows, columns = values.shape
-        strongest = int(values.argmax())
-        row = strongest // columns if options.row < 0 else min(options.row, rows - 1)
-        column = strongest % columns if options.column < 0 else min(options.column, columns - 1)
+        maps, before, values = self._map(options, image)
+        output, row, column = _cell_of(options, values)
+        convolution = self._block(options.layer).convolution
         kernel = convolution.weight[output]  # (C, k, k)
         side, (stride, _), (padding, _) = kernel.shape[-1], convolution.stride, _pair(convolution.padding)
         padded = F.pad(before[0], [padding] * 4)
@@ -230,6 +223,57 @@ class ConvNetPanels:
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
             caption=" · ".join(part for part in (summed, shown, changed, options.drawing and words) if part),
         )
+
+    def receptive_field(self, options: Cell) -> HeatMap:
+        """Absolute gradient of one cell with respect to every pixel, the largest over the colours; pixels that it cannot see are hatched."""
+        image, words = self._input(options)
+        with torch.enable_grad():
+            maps, _, values = self._map(options, image.requires_grad_())
+            output, row, column = _cell_of(options, values)
+            (gradient,) = torch.autograd.grad(values[output, row, column], image)
+        field = self._field(maps, options.layer, (row, column), image)
+        hidden = torch.ones(image.shape[2:], dtype=torch.uint8)
+        hidden[field[0].start : field[0].stop, field[1].start : field[1].stop] = 0
+        spread = "group normalisation reads whole maps, so that every pixel counts a little"
+        grouped = any(isinstance(module, nn.GroupNorm) for block in self.model.blocks[: options.layer] for module in block.modules())
+        return HeatMap(
+            values=Array.of(gradient[0].abs().amax(0).cpu()),
+            low=0.0,
+            hatched=Array.of(hidden),
+            figure=f"layer {options.layer}, map {output}, cell {row},{column}",
+            caption=" · ".join(
+                [
+                    f"{len(field[0])}x{len(field[1])} pixels: rows {field[0][0]}–{field[0][-1]}, columns {field[1][0]}–{field[1][-1]}",
+                    *([spread] if grouped else []),
+                    *([words] if options.drawing else []),
+                ]
+            ),
+        )
+
+    def _map(self, options: Cell, image: Tensor) -> tuple[list[Maps], Tensor, Tensor]:
+        """The feature maps, the input (1, C, h, w) of the layer, and what its convolution makes of that, (C', h', w'), whatever is done
+        to it."""
+        convolution = self._block(options.layer).convolution
+        maps, _ = self.model.trace(image)
+        before = (image - self.model.mean) / self.model.std if options.layer == 0 else maps[options.layer - 1].residual
+        return maps, before, F.conv2d(before, convolution.weight, convolution.bias, convolution.stride, convolution.padding)[0]
+
+    def _field(self, maps: list[Maps], layer: int, cell: tuple[int, int], image: Tensor) -> list[range]:
+        """Rows and columns of the pixels that a cell of a layer's convolution is computed from: back from it through every layer."""
+        found = []
+        for axis, place in zip((2, 3), cell, strict=True):
+            seen = _window(self._block(layer).convolution, range(place, place + 1))
+            for below in reversed(range(layer)):
+                block = self._block(below)
+                seen = _within(seen, maps[below].residual.shape[axis])
+                if block.residual is not None:
+                    for part in (block.residual.second, block.residual.first):
+                        seen = _within(_window(part.convolution, seen), maps[below].pooling.shape[axis])
+                if not isinstance(block.pooling, nn.Identity):
+                    seen = range(2 * seen.start, 2 * seen.stop)
+                seen = _window(block.convolution, _within(seen, maps[below].convolution.shape[axis]))
+            found.append(_within(seen, image.shape[axis]))
+        return found
 
     def _target(self, options: SaliencyTarget, logits: Tensor) -> int:
         """The class that is meant. Raises `SettingsError`."""
@@ -266,6 +310,25 @@ class ConvNetPanels:
         logits = self.model(self.task.test_images[chosen].float()).float().cpu()
         words = "" if count <= MOST else f"on {MOST:,} of the {count:,} held-out images"
         return self.task.test_labels[chosen].cpu(), logits, indices, words
+
+
+def _cell_of(options: Cell, values: Tensor) -> tuple[int, int, int]:
+    """Map, row and column of the cell that is meant, of maps (C, h, w)."""
+    output = min(options.output, len(values) - 1)
+    rows, columns = values.shape[1:]
+    strongest = int(values[output].argmax())
+    row = strongest // columns if options.row < 0 else min(options.row, rows - 1)
+    return output, row, strongest % columns if options.column < 0 else min(options.column, columns - 1)
+
+
+def _window(convolution: nn.Conv2d, cells: range) -> range:
+    """The rows (or columns) that a convolution reads for those of its output, beyond the edges too."""
+    side, (stride, _), (padding, _) = convolution.kernel_size[0], convolution.stride, _pair(convolution.padding)
+    return range(cells.start * stride - padding, (cells.stop - 1) * stride - padding + side)
+
+
+def _within(cells: range, size: int) -> range:
+    return range(max(0, cells.start), min(size, cells.stop))
 
 
 def _pair(padding: str | tuple[int, ...]) -> tuple[int, int]:
