@@ -64,7 +64,7 @@ WELL = Evidence(
     pair=("train_loss", "test_loss"),
     data="an image set",
     step=1000,
-    ended=True,
+    done=1.0,
     layers=(
         root(1e-3),
         layer("1", gradients=0.2, deviation=1.0),
@@ -105,7 +105,7 @@ ILL: list[tuple[Rule, Evidence]] = [
     (rules.batch_too_small, but(training={"train_loss": WILD}, settings={"batch": 1})),
     (rules.overfitting, but(held_out={"test_loss": RISING})),
     (rules.not_trained_out, but(held_out={"test_accuracy": curve([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])})),
-    (rules.no_better_than_chance, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
+    (rules.below_every_baseline, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
     (rules.dead_units, but(layers=(root(1e-3), layer("2", "ReLU", dead=0.9)))),
     (rules.saturated, but(layers=(root(1e-3), layer("2", "Tanh", saturated=0.8), layer("3")))),
     (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR)),
@@ -178,7 +178,7 @@ def test_a_run_that_never_trained_is_not_called_well() -> None:
 def test_every_rule_is_tried_on_an_ill_run() -> None:
     assert {rule for rule, _ in ILL} == set(EVERY)
     named = {diagnosis for case in PLANTED for diagnosis in case.ill}
-    assert {rule.__name__.replace("_", "-") for rule in EVERY} - named <= {"no-normalisation", "no-better-than-chance", "held-out-overlaps"}
+    assert {rule.__name__.replace("_", "-") for rule in EVERY} - named <= {"no-normalisation", "below-every-baseline", "held-out-overlaps"}
 
 
 def test_an_annealed_run_that_overshoots_once_is_not_called_too_fast() -> None:
@@ -296,10 +296,10 @@ def test_settings_are_written_as_they_can_be_typed() -> None:
 
 def test_the_range_test_is_advised_in_words_that_can_be_typed_where_there_is_one() -> None:
     poor = {"test_accuracy": curve([0.1, 0.1, 0.12])}
-    found = rules.no_better_than_chance(but(held_out=poor, range_test="dlplay convnet --headless --find-lr --batch 16"))
+    found = rules.below_every_baseline(but(held_out=poor, range_test="dlplay convnet --headless --find-lr --batch 16"))
     assert isinstance(found, Diagnosis)
     assert found.advice == "look at the rate first: dlplay convnet --headless --find-lr --batch 16; then at the data"
-    without = rules.no_better_than_chance(but(held_out=poor))
+    without = rules.below_every_baseline(but(held_out=poor))
     assert isinstance(without, Diagnosis)
     assert "find-lr" not in without.advice
 
@@ -400,3 +400,82 @@ def test_of_a_run_that_never_trained_it_is_said_how_many_rules_could_judge(dlpla
     told = dlplay("doctor", "mine", "--runs-dir", str(tmp_path))
     assert (told.status, told.err) == (0, "")
     assert re.search(r"mine: nothing to judge yet: \d of 1\d rules have what they need, at step 0", told.out), told.out
+
+
+# --- what looks ill and is not ----------------------------------------------------------------------------------------------------
+
+LOSSES_OF_TEXT = {"val_loss": curve([3.0, 2.9]), "val_loss_without_memory": curve([3.0, 2.9])}
+EARLY: list[tuple[Rule, Evidence]] = [
+    (rules.below_every_baseline, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
+    (gan.collapse, but(held_out={"modes_covered": curve([1, 1, 2])}, baselines={"modes_covered": {"real vs real": 8}})),
+    (xl.memory_unused, but(held_out=LOSSES_OF_TEXT, settings={"memory": 48, "eval_memory": 48})),
+    (dqn.over_estimation, but(held_out={"start_q": curve([0, -2, -9]), "discounted_return": curve([-80, -80, -60])})),
+]
+
+
+@pytest.mark.parametrize(("rule", "evidence"), EARLY, ids=[rule.__name__ for rule, _ in EARLY])
+def test_what_a_run_has_yet_to_learn_is_held_against_it_from_half_of_its_steps_on(rule: Rule, evidence: Evidence) -> None:
+    assert isinstance(rule(evidence), Diagnosis)
+    assert rule(dataclasses.replace(evidence, done=0.4)) is UNJUDGED
+    assert isinstance(rule(dataclasses.replace(evidence, done=0.5)), Diagnosis)
+
+
+def test_what_was_learnt_and_lost_again_is_not_called_never_learnt() -> None:
+    assert rules.below_every_baseline(but(held_out={"test_accuracy": curve([0.1, 0.8, 0.6])})) is None
+
+
+def test_a_baseline_that_is_no_number_is_none() -> None:
+    poor = {"test_accuracy": curve([0.1, 0.1, 0.12])}
+    assert rules.below_every_baseline(but(held_out=poor, baselines={"test_accuracy": {"broken": float("nan")}})) is UNJUDGED
+    assert rules.over_confident(but(held_out={"test_loss": from_the_start([39.0])}, baselines={"test_loss": {"unigram": np.inf}})) is UNJUDGED
+
+
+def test_a_model_that_was_trained_before_is_not_called_untrained() -> None:
+    evidence = but(held_out={"test_loss": from_the_start([39.0, 5.0])}, baselines=UNIGRAM)
+    assert isinstance(rules.over_confident(evidence), Diagnosis)
+    assert rules.over_confident(dataclasses.replace(evidence, fresh=False)) is UNJUDGED
+
+
+def test_a_loss_that_rose_with_a_setting_is_not_blamed_on_the_rate() -> None:
+    """As when dropout is turned up, or a part is ablated for good."""
+    values = np.concatenate([falling().values[:500], np.linspace(1.5, 1.2, 500)])
+    risen = but(training={"train_loss": curve(values)})
+    assert isinstance(rules.rate_too_high(risen), Diagnosis)
+    assert rules.rate_too_high(dataclasses.replace(risen, changed=500)) is None
+    still = dataclasses.replace(but(training={"train_loss": DIVERGING}), changed=200)
+    assert isinstance(rules.rate_too_high(still), Diagnosis)
+
+
+def test_the_scatter_of_a_small_loss_is_no_rise() -> None:
+    """A branch of a trained run begins where the loss is nearly 0 and only jumps about."""
+    for seed in range(20):
+        losses = 0.02 * np.random.default_rng(seed).lognormal(0, 1.5, 200)
+        assert rules.rate_too_high(but(training={"train_loss": curve(losses, 200)})) is None
+
+
+@pytest.mark.parametrize("rule", [rules.batch_too_small, rules.exploding_gradients])
+def test_extremes_that_stand_for_many_steps_are_not_taken_for_steps(rule: Rule) -> None:
+    """Of a long run the smallest and the largest value of each block of steps are kept."""
+    numbers = np.random.default_rng(3)
+    losses, norms = 1 + 0.2 * numbers.standard_normal((1000, 64)), np.exp(0.5 * numbers.standard_normal((1000, 64)))
+    norms[::20, 5] = 500.0  # one step in 1,280
+    merged = {
+        "train_loss": curve(np.stack([losses.min(1), losses.max(1)], 1).ravel(), 64_000),
+        "grad_norm": curve(np.stack([norms.min(1), norms.max(1)], 1).ravel(), 64_000),
+    }
+    every = {"train_loss": curve(losses.ravel(), 64_000), "grad_norm": curve(norms.ravel(), 64_000)}
+    assert rule(but(training=every, settings={"batch": 4})) is None
+    assert rule(but(training=merged, settings={"batch": 4})) is UNJUDGED
+
+
+def test_a_metric_that_goes_up_and_down_is_trained_out_once_it_no_longer_beats_its_best() -> None:
+    returns = [10.0, 200.0, 480.0, 300.0, 490.0, 250.0, 500.0]
+    assert rules.not_trained_out(but(held_out={"test_accuracy": from_the_start(returns)})) is None
+
+
+def test_a_single_pair_of_runs_proves_nothing_and_the_runs_that_the_advice_saved_are_counted() -> None:
+    helped, words = verdict([None, None, 1.0], [0.9, 0.8, 1.1])
+    assert helped is None
+    assert "could not be judged by a single pair of runs: test loss +0.1; without it 2 of 3 runs failed, and with it none did" in words
+    helped, words = verdict([None, 0.8, 1.0], [0.9, 0.8, 1.1])
+    assert (helped, "did not help beyond chance" in words) == (None, True)

@@ -114,10 +114,21 @@ def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) 
         bounds=frozenset(card.bounds),
         data=history.started.data if history.started is not None else "",
         step=history.step,
-        ended=history.steps is not None and history.step >= history.steps,
+        done=history.step / history.steps if history.steps else 0.0,
+        fresh=not run.spec.origin,
+        changed=changed(history),
         not_finite=failed is not None and "not a finite number" in failed.what,
         layers=tuple(layers),
     )
+
+
+PACE = ("lr", "critic lr", "schedule", "warmup", "steps", "minutes", "until", "history", "eval every", "save every")
+"""Settings, in words, whose change leaves the loss what it was: how fast and for how long it trains, and what is kept of it."""
+
+
+def changed(history: History) -> int:
+    """The last step at which somebody acted, or changed a setting that may make another loss of it."""
+    return max((step for step, label in history.marks if not label.startswith(PACE)), default=0)
 
 
 def range_test(card: Card, settings: Mapping[str, Any], origin: str) -> str:

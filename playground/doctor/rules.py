@@ -5,6 +5,7 @@ The bounds were set where runs with settings known to be ill and the presets par
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from dlplay.engine.settings import show
 LEAST_STEPS = 100
 """A loss that has fewer is not judged."""
 DIVERGED, RISEN = 1.2, 0.15
+CHANCE = 4.0
+"""Standard errors by which two medians differ that do so by more than chance, the largest of many differences."""
 STUCK = 0.05
 FAR_ABOVE = 10
 """Times the rate that an architecture has where nobody sets one."""
@@ -91,7 +94,8 @@ def not_finite(evidence: Evidence) -> Judgement:
 def rate_too_high(evidence: Evidence) -> Judgement:
     """The loss ends far above its best, or never fell although every step changes the weights much."""
     curve = _loss(evidence)
-    if curve is None or evidence.not_finite:
+    curve = None if curve is None else curve.after(evidence.changed)
+    if curve is None or len(curve) < LEAST_STEPS or evidence.not_finite:
         return UNJUDGED
     blocks = curve.medians()
     if blocks.min() <= 0:  # shares of it would mean nothing
@@ -99,11 +103,13 @@ def rate_too_high(evidence: Evidence) -> Judgement:
     last, first = float(blocks[-2:].mean()), float(blocks[0])
     rises = blocks - np.minimum.accumulate(blocks)
     at = int(rises.argmax())
-    best, rise = float(blocks[:at].min(initial=first)), float(rises[at]) / first
+    lowest = int(blocks[: at + 1].argmin())
+    best, rise = float(blocks[lowest]), float(rises[at]) / first
+    chance = CHANCE * float(np.hypot(*curve.errors()[[lowest, at]]))
     changes = lower_rate(evidence)
     shared: Any = {"source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1"}
     shared |= {"advice": f"a tenth of the learning rate: {written(changes)}", "changes": changes, "curve": evidence.loss}
-    if rise > RISEN and blocks[at] > DIVERGED * best:
+    if rise > RISEN and blocks[at] > DIVERGED * best and rises[at] > chance:
         return Diagnosis(
             name="rate-too-high",
             anew=True,
@@ -111,7 +117,8 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"{evidence.loss} rose from {best:.3g} to {blocks[at]:.3g} in the course of the training, from {first:.3g} at its start",
             number=rise,
             bound=RISEN,
-            rule=f"medians over a twentieth of the training rise by more than {100 * RISEN:g} % of the first and {DIVERGED} times the best",
+            rule=f"medians over a twentieth of the training rise by more than {100 * RISEN:g} % of the first, {DIVERGED} times the best, and "
+            f"{CHANCE:g} standard errors",
             **shared,
         )
     name = evidence.pair[1] if evidence.pair is not None else ""
@@ -181,6 +188,8 @@ def batch_too_small(evidence: Evidence) -> Judgement:
         return UNJUDGED
     if batch > SMALL_BATCH:
         return None
+    if not curve.every_step:
+        return UNJUDGED
     late = curve.values[len(curve) // 2 :]
     noise = float(np.diff(late).std() / np.sqrt(2) / max(1e-12, abs(late.mean())))
     ratio = evidence.ratio
@@ -253,7 +262,8 @@ def not_trained_out(evidence: Evidence) -> Judgement:
         return UNJUDGED
     sign = 1.0 if evidence.better == "higher" else -1.0
     values = sign * curve.values
-    then = float(np.interp(0.75 * curve.steps[-1], curve.steps, values))
+    until = 0.75 * curve.steps[-1]  # the best by then, since a metric that goes up and down may have been low just there
+    then = max(float(np.interp(until, curve.steps, values)), float(values[curve.steps <= until].max(initial=values[0])))
     gained, late = float(values.max() - values[0]), float(values[-1]) - then
     if gained <= 0 or late / gained < STILL_GAINING or values[-1] < values.max() - 0.02 * gained:
         return None
@@ -272,24 +282,25 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     )
 
 
-def no_better_than_chance(evidence: Evidence) -> Judgement:
-    """Worse than the simplest method without a neural net."""
-    methods, value = _methods(evidence), evidence.final(evidence.metric)
-    if value is None or not methods or evidence.step < LEAST_STEPS:
+def below_every_baseline(evidence: Evidence) -> Judgement:
+    """Never better than the worst of the methods without a neural net."""
+    methods, curve = _methods(evidence), evidence.held_out.get(evidence.metric)
+    if curve is None or not methods or evidence.step < LEAST_STEPS or not evidence.has_had_time:
         return UNJUDGED
     lower = evidence.better == "lower"
+    value = float(curve.values.min() if lower else curve.values.max())
     name = (max if lower else min)(methods, key=lambda method: methods[method])
     worst = methods[name]
     bound = worst + 0.1 * abs(worst) if lower else worst
     if (value <= bound) if lower else (value > bound):
         return None
     return Diagnosis(
-        name="no-better-than-chance",
-        title="It has learnt less than the simplest method",
-        found=f"{_words(evidence.metric)} is {value:.3g}; {name}, the worst of the baselines, has {worst:.3g}",
+        name="below-every-baseline",
+        title="It is below every baseline",
+        found=f"{_words(evidence.metric)} is {value:.3g} at best; {name}, the worst of the baselines, has {worst:.3g}",
         number=value,
         bound=worst,
-        rule="the held-out metric is no better than the worst baseline",
+        rule="the best value of the held-out metric is no better than the worst baseline",
         source="Goodfellow et al. (2016), 11.2: begin with a baseline; Henderson et al. (2018) for returns",
         advice=f"look at the rate first: {evidence.range_test or 'a tenth, and ten times as much'}; then at the data",
         curve=evidence.metric,
@@ -382,7 +393,7 @@ def over_confident(evidence: Evidence) -> Judgement:
     number, little above that of the unigram. Large weights make large logits, and a softmax that is sure of a token at random."""
     name = evidence.pair[1] if evidence.pair is not None else ""
     held_out, unigram = evidence.held_out.get(name), evidence.baselines.get(name, {}).get("unigram")
-    if held_out is None or held_out.steps[0] != 0 or not unigram:
+    if held_out is None or held_out.steps[0] != 0 or not unigram or not math.isfinite(unigram) or not evidence.fresh:
         return UNJUDGED
     first = float(held_out.values[0])
     times = first / unigram
@@ -435,6 +446,7 @@ def vanishing_gradients(evidence: Evidence) -> Judgement:
 def exploding_gradients(evidence: Evidence) -> Judgement:
     """Norms of the gradient that now and then are many times the usual one."""
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
+    curves = [(name, curve) for name, curve in curves if curve.every_step]
     for name, curve in curves:
         late = curve.values[len(curve) // 10 :]  # the first steps are those of untrained weights
         usual = float(np.median(late))
@@ -543,7 +555,7 @@ RULES: Sequence[Rule] = (
     batch_too_small,
     overfitting,
     not_trained_out,
-    no_better_than_chance,
+    below_every_baseline,
     dead_units,
     saturated,
     saturated_softmax,
@@ -577,7 +589,8 @@ def _smooth_loss(evidence: Evidence) -> tuple[str, Curve | None]:
 
 def _methods(evidence: Evidence) -> dict[str, float]:
     """What the metric is by each method without a neural net."""
-    return {name: value for name, value in evidence.baselines.get(evidence.metric, {}).items() if name not in evidence.bounds}
+    known = evidence.baselines.get(evidence.metric, {}).items()
+    return {name: value for name, value in known if name not in evidence.bounds and math.isfinite(value)}
 
 
 def _beats_the_baselines(evidence: Evidence) -> bool:
@@ -585,11 +598,6 @@ def _beats_the_baselines(evidence: Evidence) -> bool:
     if value is None or not methods:
         return False
     return value < min(methods.values()) if evidence.better == "lower" else value > max(methods.values())
-
-
-def _scatter(curve: Curve) -> float:
-    """Standard deviation of the loss of one step about its trend."""
-    return float(np.diff(curve.values).std() / np.sqrt(2))
 
 
 def _weighted(evidence: Evidence) -> list[LayerHealth]:

@@ -138,8 +138,11 @@ def judged(
         helped, words = False, f"{what} did not help: {counted}"
     elif difference is None:
         words = f"{what} could not be judged, nothing could be compared: too many runs failed"
+    elif low is None:
+        saved = f"; without it {mended} of {len(without)} runs failed, and with it {failed or 'none'} did" if mended else ""
+        words = f"{what} could not be judged by a single pair of runs: {metric.replace('_', ' ')} {difference:+.3g}{saved}"
     else:
-        span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over" if low is not None else "over"
+        span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over"
         how = {True: "helped", False: "made it worse", None: "did not help beyond chance"}[helped]
         words = f"{what} {how}: {metric.replace('_', ' ')} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
     kept = [[value for value in arm if value is not None] for arm in (without, with_it)]

@@ -56,9 +56,24 @@ class Curve:
         """Like `blocks`, and single spikes leave no trace in them."""
         return np.array([np.median(part) for part in np.array_split(self.values, min(count, len(self.values)))])
 
+    def errors(self, count: int = BLOCKS) -> Floats:
+        """Standard errors of `medians`, as if the values scattered normally about them."""
+        parts = np.array_split(self.values, min(count, len(self.values)))
+        return np.array([1.253 * part.std() / np.sqrt(len(part)) for part in parts])
+
     def blocks_at(self, count: int = BLOCKS) -> Floats:
         """The mean step of each of them."""
         return np.array([part.mean() for part in np.array_split(self.steps, min(count, len(self.values)))])
+
+    @property
+    def every_step(self) -> bool:
+        """Whether it has each step: of a long run the smallest and the largest value of many steps are kept."""
+        return len(self) > 1 and bool((np.diff(self.steps) < 1.5).all())
+
+    def after(self, step: float) -> Curve:
+        """What it has of later steps."""
+        kept = self.steps > step
+        return Curve(self.steps[kept], self.values[kept])
 
     def tail(self, share: float = 0.1) -> float:
         """Mean of the last part."""
@@ -90,11 +105,24 @@ class Evidence:
     data: str = ""
     """The data in words."""
     step: int = 0
-    ended: bool = False
-    """All its steps are done."""
+    done: float = 0.0
+    """Share of its steps that are done; 0 where it has no last one."""
+    fresh: bool = True
+    """It began with fresh weights."""
+    changed: int = 0
+    """The last step at which something other than the learning rate was changed while it trained."""
     not_finite: bool = False
     layers: tuple[LayerHealth, ...] = ()
     """Of the last checkpoint, the updates at the learning rate as it was set."""
+
+    @property
+    def ended(self) -> bool:
+        return self.done >= 1
+
+    @property
+    def has_had_time(self) -> bool:
+        """At least half of its steps are done: what it has not learnt by now may be held against it."""
+        return self.done >= 0.5
 
     def final(self, name: str) -> float | None:
         """The last value on held-out data."""

@@ -13,7 +13,7 @@ SHORT = 4.0
 
 def over_estimation(evidence: Evidence) -> Judgement:
     predicted, obtained = evidence.held_out.get("start_q"), evidence.held_out.get("discounted_return")
-    if predicted is None or obtained is None or len(predicted) < 3:
+    if predicted is None or obtained is None or len(predicted) < 3 or not evidence.has_had_time:
         return UNJUDGED
     late = max(2, len(predicted) // 3)
     q, value = float(predicted.values[-late:].mean()), float(obtained.values[-late:].mean())

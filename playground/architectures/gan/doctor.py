@@ -61,7 +61,7 @@ def saturated_minimax(evidence: Evidence) -> Judgement:
 
 def collapse(evidence: Evidence) -> Judgement:
     covered, known = evidence.final("modes_covered"), evidence.baselines.get("modes_covered", {}).get("real vs real")
-    if covered is None or not known or evidence.step < 100:
+    if covered is None or not known or evidence.step < 100 or not evidence.has_had_time:
         return UNJUDGED
     share = covered / known
     if share > COVERED:

@@ -10,7 +10,7 @@ UNUSED = 0.01
 def memory_unused(evidence: Evidence) -> Judgement:
     with_it, without = evidence.final("val_loss"), evidence.final("val_loss_without_memory")
     memory = evidence.number("eval_memory")
-    if with_it is None or without is None or not memory or evidence.step < 100:
+    if with_it is None or without is None or not memory or evidence.step < 100 or not evidence.has_had_time:
         return UNJUDGED
     gain = (without - with_it) / max(1e-9, without)
     if gain > UNUSED:
