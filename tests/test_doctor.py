@@ -473,6 +473,21 @@ def test_a_metric_that_goes_up_and_down_is_trained_out_once_it_no_longer_beats_i
     assert rules.not_trained_out(but(held_out={"test_accuracy": from_the_start(returns)})) is None
 
 
+def test_gains_by_chance_are_not_called_a_training_that_goes_on() -> None:
+    """A policy that learns nothing: its return is 9.2 to 9.3 all the time."""
+    returns = [9.22, 9.21, 9.23, 9.2, 9.21, 9.3]
+    assert rules.not_trained_out(but(held_out={"test_accuracy": from_the_start(returns)})) is None
+
+
+def test_a_gradient_that_has_vanished_to_nothing_is_one_that_has_vanished() -> None:
+    layers = [layer(str(number), gradients=size) for number, size in enumerate((0.0, 0.2, 1.0))]
+    found = rules.vanishing_gradients(but(layers=(root(1e-3), *layers)))
+    assert isinstance(found, Diagnosis)
+    assert found.number == 0.0
+    nothing = [layer(str(number), gradients=0.0) for number in range(3)]
+    assert rules.vanishing_gradients(but(layers=(root(1e-3), *nothing))) is None
+
+
 def test_a_single_pair_of_runs_proves_nothing_and_the_runs_that_the_advice_saved_are_counted() -> None:
     helped, words = verdict([None, None, 1.0], [0.9, 0.8, 1.1])
     assert helped is None

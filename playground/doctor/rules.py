@@ -27,7 +27,7 @@ HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
 RISE = 0.02
-STILL_GAINING = 0.2
+STILL_GAINING, LEAST_GAIN = 0.2, 0.02
 DEAD, SATURATED, ONE_HOT = 0.6, 0.5, 0.5
 INITIAL = 0.02
 """Deviation of the weights before training, as GPT-2 and BERT have it."""
@@ -265,7 +265,7 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     until = 0.75 * curve.steps[-1]  # the best by then, since a metric that goes up and down may have been low just there
     then = max(float(np.interp(until, curve.steps, values)), float(values[curve.steps <= until].max(initial=values[0])))
     gained, late = float(values.max() - values[0]), float(values[-1]) - then
-    if gained <= 0 or late / gained < STILL_GAINING or values[-1] < values.max() - 0.02 * gained:
+    if gained <= LEAST_GAIN * abs(values[0]) or late / gained < STILL_GAINING or values[-1] < values.max() - 0.02 * gained:
         return None
     steps = 2 * evidence.step
     return Diagnosis(
@@ -418,11 +418,13 @@ def over_confident(evidence: Evidence) -> Judgement:
 
 def vanishing_gradients(evidence: Evidence) -> Judgement:
     """The first layers get a tiny part of the gradient that the last ones get."""
-    chain = [layer for layer in _weighted(evidence) if layer.gradients]
+    chain = [layer for layer in _weighted(evidence) if layer.gradients is not None]
     if len(chain) < 3:
         return UNJUDGED
     first, last = chain[0], max(chain[1:], key=lambda layer: layer.gradients or 0.0)
-    share = (first.gradients or 0.0) / (last.gradients or 1.0)
+    if not last.gradients:  # no layer has any
+        return None
+    share = (first.gradients or 0.0) / last.gradients
     if share > VANISHING:
         return None
     changes = {"activation": "gelu"} if evidence.settings.get("activation") in ("tanh", "sigmoid") else {}
