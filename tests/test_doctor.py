@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dlplay import architectures
 from dlplay.architectures.dqn import doctor as dqn
 from dlplay.architectures.gan import doctor as gan
 from dlplay.architectures.transformer_xl import doctor as xl
-from dlplay.doctor import rules
+from dlplay.doctor import rules, trial
 from dlplay.doctor.examine import read_layers
 from dlplay.doctor.examine import rules as rules_of
 from dlplay.doctor.report import nothing
@@ -427,7 +428,9 @@ def test_what_was_learnt_and_lost_again_is_not_called_never_learnt() -> None:
 def test_a_baseline_that_is_no_number_is_none() -> None:
     poor = {"test_accuracy": curve([0.1, 0.1, 0.12])}
     assert rules.below_every_baseline(but(held_out=poor, baselines={"test_accuracy": {"broken": float("nan")}})) is UNJUDGED
-    assert rules.over_confident(but(held_out={"test_loss": from_the_start([39.0])}, baselines={"test_loss": {"unigram": np.inf}})) is UNJUDGED
+    assert (
+        rules.over_confident(but(held_out={"test_loss": from_the_start([39.0])}, baselines={"test_loss": {"unigram": np.inf}})) is UNJUDGED
+    )
 
 
 def test_a_model_that_was_trained_before_is_not_called_untrained() -> None:
@@ -479,6 +482,16 @@ def test_gains_by_chance_are_not_called_a_training_that_goes_on() -> None:
     assert rules.not_trained_out(but(held_out={"test_accuracy": from_the_start(returns)})) is None
 
 
+def test_the_noise_of_evaluations_is_no_gain_and_no_rise() -> None:
+    """A branch of a run that was trained out: nothing is gained any more, and nothing lost."""
+    noise = np.random.default_rng(4)
+    for _ in range(50):
+        distances = 0.1 + 0.02 * noise.standard_normal(12)
+        assert rules.not_trained_out(but(held_out={"distance": from_the_start(distances)}, metric="distance", better="lower")) is None
+    flat = {"test_loss": curve([0.02462, 0.02460, 0.02461, 0.02462, 0.02463, 0.02464])}
+    assert rules.overfitting(but(held_out=flat)) is None
+
+
 def test_a_gradient_that_has_vanished_to_nothing_is_one_that_has_vanished() -> None:
     layers = [layer(str(number), gradients=size) for number, size in enumerate((0.0, 0.2, 1.0))]
     found = rules.vanishing_gradients(but(layers=(root(1e-3), *layers)))
@@ -486,6 +499,24 @@ def test_a_gradient_that_has_vanished_to_nothing_is_one_that_has_vanished() -> N
     assert found.number == 0.0
     nothing = [layer(str(number), gradients=0.0) for number in range(3)]
     assert rules.vanishing_gradients(but(layers=(root(1e-3), *nothing))) is None
+
+
+def test_a_trial_that_was_interrupted_goes_on_with_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = architectures.card("convnet")
+    parent = directory.create(tmp_path, "convnet", to_dict(card.settings()), name="mine")
+    values = {arm: [to_dict(card.settings(seed=seed, lr=lr)) for seed in range(2)] for arm, lr in (("without", 1.0), ("with", 0.1))}
+    states = dict.fromkeys(("mine-x-without-s0", "mine-x-without-s1", "mine-x-with-s0", "mine-x-with-s1"), "finished")
+    monkeypatch.setattr(trial, "summary", lambda run: SimpleNamespace(state=states.get(run.name, "finished")))
+    label, first = trial._runs(parent, "mine-x", "", values)
+    assert (label, {one.name for arm in first.values() for one in arm}) == ("mine-x", states.keys())
+    states["mine-x-with-s1"] = "interrupted"
+    again, runs = trial._runs(parent, "mine-x", "", values)
+    assert (again, [one.path for one in runs["with"]]) == (label, [one.path for one in first["with"]])
+    assert trial._runs(parent, "mine-x", "", {**values, "with": values["without"]})[0] == "mine-x.2", "another advice"
+    assert trial._runs(parent, "mine-x", "mine@5", values)[0] == "mine-x.3", "another start"
+    for state in ("training", "finished"):  # it trains now, or has its verdict
+        states["mine-x-with-s1"] = state
+        assert trial._runs(parent, "mine-x", "", values)[0] == {"training": "mine-x.4", "finished": "mine-x.5"}[state]
 
 
 def test_a_single_pair_of_runs_proves_nothing_and_the_runs_that_the_advice_saved_are_counted() -> None:

@@ -26,7 +26,7 @@ FAR_ABOVE = 10
 HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
-RISE = 0.02
+RISE, LEAST_RISE = 0.02, 0.01
 STILL_GAINING, LEAST_GAIN = 0.2, 0.02
 DEAD, SATURATED, ONE_HOT = 0.6, 0.5, 0.5
 INITIAL = 0.02
@@ -117,8 +117,8 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"{evidence.loss} rose from {best:.3g} to {blocks[at]:.3g} in the course of the training, from {first:.3g} at its start",
             number=rise,
             bound=RISEN,
-            rule=f"medians over a twentieth of the training rise by more than {100 * RISEN:g} % of the first, {DIVERGED} times the best, and "
-            f"{CHANCE:g} standard errors",
+            rule=f"medians over a twentieth of the training rise by more than {100 * RISEN:g} % of the first, {DIVERGED} times the best "
+            f"and {CHANCE:g} standard errors",
             **shared,
         )
     name = evidence.pair[1] if evidence.pair is not None else ""
@@ -229,7 +229,7 @@ def overfitting(evidence: Evidence) -> Judgement:
     at = int(held_out.values.argmin())
     best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
     gain = float(held_out.values[0]) - best
-    if len(held_out) - 1 - at < LATER or gain <= 0 or last < best + RISE * gain:
+    if len(held_out) - 1 - at < LATER or gain <= 0 or last < best + max(RISE * gain, LEAST_RISE * abs(best)):
         return None
     then = train.values[train.steps <= held_out.steps[at]]
     before = float(then[-max(1, len(train) // 20) :].mean()) if len(then) else float(train.values[0])
@@ -265,7 +265,9 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     until = 0.75 * curve.steps[-1]  # the best by then, since a metric that goes up and down may have been low just there
     then = max(float(np.interp(until, curve.steps, values)), float(values[curve.steps <= until].max(initial=values[0])))
     gained, late = float(values.max() - values[0]), float(values[-1]) - then
-    if gained <= LEAST_GAIN * abs(values[0]) or late / gained < STILL_GAINING or values[-1] < values.max() - 0.02 * gained:
+    falls = np.minimum(0, np.diff(values[len(values) // 2 :]))  # a metric that only rises has no noise
+    least = max(STILL_GAINING * gained, 3 * float(np.sqrt(np.square(falls).mean())))
+    if gained <= LEAST_GAIN * abs(values[0]) or late < least or values[-1] < values.max() - 0.02 * gained:
         return None
     steps = 2 * evidence.step
     return Diagnosis(
@@ -274,7 +276,7 @@ def not_trained_out(evidence: Evidence) -> Judgement:
         found=f"the last quarter of the steps brought {100 * late / gained:.0f} % of all that {_words(evidence.metric)} gained",
         number=late / gained,
         bound=STILL_GAINING,
-        rule=f"the last quarter of the steps brings more than {100 * STILL_GAINING:g} % of the gain",
+        rule=f"the last quarter of the steps brings more than {100 * STILL_GAINING:g} % of the gain, and three times the noise",
         source="Goodfellow et al. (2016), 11.4.1; Hoffmann et al. (2022) on too few steps",
         advice=f"more steps: --steps {steps}",
         changes={"steps": steps},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from dlplay.runs import directory, launch, steps
 from dlplay.runs.directory import RunDirectory, summary
 
 CONFIDENCE = 0.95
+ENDED = ("finished", "failed")
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,21 +76,19 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     seeds = [seed + number for number in range(SEEDS)]
     common = {**before, "steps": count, "seeds": "", "minutes": 0.0, "until": "", "history": 0}
     arms: dict[str, Mapping[str, Any]] = {"without": common, "with": {**common, **diagnosis.changes, "steps": count, **doubled}}
-    label = _free(run, f"{run.name[:30]}-{diagnosis.name}"[:52])
-    created: dict[str, list[RunDirectory]] = {}
-    for arm, values in arms.items():
-        for own in seeds:
-            settings = to_dict(make(card.settings, {**values, "seed": own}, lenient=True))
-            name = f"{label}-{arm}-s{own}"
-            arm_runs = created.setdefault(arm, [])
-            arm_runs.append(directory.create(run.path.parent, card.name, settings, start, name, group=f"{label}-{arm}"))
+    values = {arm: [to_dict(make(card.settings, {**one, "seed": own}, lenient=True)) for own in seeds] for arm, one in arms.items()}
+    label, created = _runs(run, f"{run.name[:30]}-{diagnosis.name}"[:52], start, values)
     everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
     where = f"from {start}" if start else "with fresh weights"
     said(f"{len(everything)} runs of {count:,} steps, {where}: dlplay compare {label}-without {label}-with overlays them")
     launch.prepare(card.name)
     place = make(card.settings, before, lenient=True)
     jobs = pool.at_once(place.threads, place.placed)
-    pool.train_all(everything, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"), pool.devices(place.placed))
+    left = [one for one in everything if summary(one).state not in ENDED]
+    try:
+        pool.train_all(left, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"), pool.devices(place.placed))
+    except pool.Interrupted:
+        raise pool.Interrupted("interrupted; its runs are saved: the same command goes on with them") from None
     metric = card.of(before).metric
     ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
     names = [one.name for one in everything]
@@ -178,11 +178,35 @@ def _end(run: RunDirectory, metric: str) -> float | None:
     return None if item.state != "finished" or value is None or not math.isfinite(value) else float(value)
 
 
-def _free(run: RunDirectory, label: str) -> str:
-    """The label, with a number where it is taken."""
-    taken = set(directory.groups(run.path.parent))
-    for number in range(2, 1000):
-        if not {label, f"{label}-without", f"{label}-with"} & set(taken):
-            return label
-        label = f"{label.rpartition('.')[0] or label}.{number}"
-    return label
+def _runs(
+    run: RunDirectory, label: str, start: str, values: Mapping[str, Sequence[dict[str, Any]]]
+) -> tuple[str, dict[str, list[RunDirectory]]]:
+    """The runs of each arm, with these settings by seed, and their label, with a number where it is taken: those of the same trial that
+    was interrupted, or new ones."""
+    folder = run.path.parent
+    for number in range(1, 1000):
+        own = label if number == 1 else f"{label}.{number}"
+        found = {arm: [RunDirectory(folder / f"{own}-{arm}-s{one['seed']}") for one in settings] for arm, settings in values.items()}
+        known = set(directory.names(folder)) | set(directory.groups(folder))
+        if not known & {own, *(f"{own}-{arm}" for arm in values), *(one.name for arm in found.values() for one in arm)}:
+            break
+        if all(one.name in known for arm in found.values() for one in arm) and _goes_on(found, own, start, values):
+            return own, found
+    for arm, settings in values.items():
+        for one, each in zip(settings, found[arm], strict=True):
+            directory.create(folder, run.spec.architecture, one, start, each.name, group=f"{own}-{arm}")
+    return own, found
+
+
+def _goes_on(found: Mapping[str, Sequence[RunDirectory]], label: str, start: str, values: Mapping[str, Sequence[dict[str, Any]]]) -> bool:
+    """Whether these runs are such a trial, and some have neither ended nor train now."""
+    states = [summary(one).state for arm in found.values() for one in arm]
+    return (
+        all(
+            (one.spec.group, one.spec.origin, one.spec.settings) == (f"{label}-{arm}", start, json.loads(json.dumps(settings)))
+            for arm, runs in found.items()
+            for one, settings in zip(runs, values[arm], strict=True)
+        )
+        and not {"training", "waiting", "paused"} & {*states}
+        and not {*states} <= {*ENDED}
+    )

@@ -692,19 +692,19 @@ def test_a_cell_sees_its_receptive_field_and_nothing_else(values: dict[str, Any]
         place = [int(each) for each in shown.figure.split("cell ")[1].split(",")]
         assert shown.hatched is not None
         seen = shown.hatched.numpy() == 0
-
-        def number(changed: torch.Tensor) -> float:
-            with looking(task):
-                return float(task.model.trace(changed)[0][layer].convolution[0, 1, place[0], place[1]].double())
-
-        before = number(pixels)
+        before = _number(task, layer, place, pixels)
         for axis in (0, 1):
             for at in range(pixels.shape[2 + axis]):
                 changed = pixels.clone()
                 changed.select(2 + axis, at).add_(50.0)
-                assert (number(changed) != before) == bool(seen.any(1 - axis)[at]), (axis, at)
+                assert (_number(task, layer, place, changed) != before) == bool(seen.any(1 - axis)[at]), (axis, at)
         assert (shown.values.numpy()[~seen] == 0).all()
         assert shown.caption.startswith(f"{seen.any(1).sum()}x{seen.any(0).sum()} pixels: rows {seen.any(1).argmax()}–")
+
+
+def _number(task: ConvNetTask, layer: int, place: list[int], image: torch.Tensor) -> float:
+    with looking(task):
+        return float(task.model.trace(image)[0][layer].convolution[0, 1, place[0], place[1]])
 
 
 def test_with_group_normalisation_every_pixel_counts_a_little() -> None:

@@ -72,8 +72,8 @@ card = Card(
             "receptive_field",
             "Receptive field",
             "No pixel outside can change the cell. Bright: changes it most.",
-            "All that a cell of a feature map is computed from, followed back through the windows of every layer; pixels that it cannot see "
-            "are hatched. Within, the absolute gradient of the cell's number with respect to each pixel, the largest over the colours: the "
+            "All that a cell of a feature map is computed from, followed back through the windows of every layer; what it cannot see is "
+            "hatched. Within, the absolute gradient of the cell's number with respect to each pixel, the largest over the colours: the "
             "effective receptive field (Luo et al., 2016). Choose a deeper layer: the field grows by a window, and doubles where maps are "
             "pooled.",
             Cell,

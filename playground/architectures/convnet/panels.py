@@ -225,7 +225,7 @@ class ConvNetPanels:
         )
 
     def receptive_field(self, options: Cell) -> HeatMap:
-        """Absolute gradient of one cell with respect to every pixel, the largest over the colours; pixels that it cannot see are hatched."""
+        """Absolute gradient of one cell with respect to every pixel, the largest over the colours; what it cannot see is hatched."""
         image, words = self._input(options)
         with torch.enable_grad():
             maps, _, values = self._map(options, image.requires_grad_())
