@@ -30,15 +30,14 @@ def ill(architecture: str, diagnoses: str, also: str = "", **settings: Any) -> C
 
 HIGH = "rate-too-high not-finite"
 FAILED = (
-    "below-every-baseline rate-too-high not-finite dead-units saturated saturated-softmax exploding-gradients vanishing-gradients "
-    "not-trained-out"
+    "hardly-learnt rate-too-high not-finite dead-units saturated saturated-softmax exploding-gradients vanishing-gradients not-trained-out"
 )
 """What else a run that learns nothing shows."""
 
 DIGITS: Any = {"data": "digits", "eval_every": 50}
 PLANTED = [
     ill("convnet", HIGH, FAILED, **DIGITS, optimizer="sgd", lr=5.0, schedule="constant", norm="none", steps=300),
-    ill("convnet", "rate-too-low", "not-trained-out below-every-baseline", **DIGITS, lr=3e-6, schedule="constant", steps=400),
+    ill("convnet", "rate-too-low", "not-trained-out hardly-learnt", **DIGITS, lr=3e-6, schedule="constant", steps=400),
     ill("convnet", "dead-units", FAILED, **DIGITS, norm="none", optimizer="adam", lr=0.1, schedule="constant", steps=300),
     ill("convnet", "saturated", FAILED, **DIGITS, norm="none", activation="tanh", optimizer="adam", lr=0.3, schedule="constant", steps=300),
     ill(
@@ -66,12 +65,12 @@ PLANTED = [
         eval_every=100,
     ),
     ill("autoencoder", HIGH, FAILED, optimizer="adam", lr=1.0, schedule="constant", steps=400, eval_every=100),
-    ill("autoencoder", "rate-too-low", "not-trained-out below-every-baseline", lr=3e-6, schedule="constant", steps=600, eval_every=100),
+    ill("autoencoder", "rate-too-low", "not-trained-out hardly-learnt", lr=3e-6, schedule="constant", steps=600, eval_every=100),
     ill("autoencoder", "dead-units", FAILED, activation="relu", optimizer="adam", lr=0.3, schedule="constant", steps=400, eval_every=100),
     ill("autoencoder", "saturated", FAILED, activation="tanh", optimizer="adam", lr=0.3, schedule="constant", steps=400, eval_every=100),
     ill("gpt", "overfitting", "", dropout=0.0, weight_decay=0.0, layers=2, steps=2500),
     ill("gpt", HIGH, FAILED, lr=1.0, layers=1, width=32, steps=300),
-    ill("gpt", "rate-too-low", "not-trained-out below-every-baseline", lr=3e-6, layers=1, width=32, steps=300),
+    ill("gpt", "rate-too-low", "not-trained-out hardly-learnt", lr=3e-6, layers=1, width=32, steps=300),
     ill("gpt", "saturated-softmax", f"{FAILED} over-confident", init_std=1.0, layers=2, width=128, steps=300),
     ill("gpt", "over-confident", FAILED, init_std=0.5, layers=1, width=64, steps=300),
     ill("gpt", "vocabulary-too-small", "not-trained-out", vocab_size=300, layers=1, width=32, steps=300),
@@ -88,18 +87,18 @@ PLANTED = [
         eval_every=50,
     ),
     ill("recurrent", HIGH, FAILED, lr=1.0, width=64, steps=300, eval_every=50),
-    ill("recurrent", "rate-too-low", "not-trained-out below-every-baseline", lr=3e-6, width=64, steps=300, eval_every=50),
+    ill("recurrent", "rate-too-low", "not-trained-out hardly-learnt", lr=3e-6, width=64, steps=300, eval_every=50),
     ill("bert", HIGH, FAILED, lr=1.0, layers=1, width=32, steps=400, eval_every=100, warmup=10),
-    ill("bert", "rate-too-low", "not-trained-out below-every-baseline", lr=3e-6, layers=1, width=32, steps=400, eval_every=100, warmup=10),
+    ill("bert", "rate-too-low", "not-trained-out hardly-learnt", lr=3e-6, layers=1, width=32, steps=400, eval_every=100, warmup=10),
     ill("seq2seq", HIGH, FAILED, lr=0.5, layers=1, width=32, length=5, steps=300, eval_every=50),
-    ill("seq2seq", "not-trained-out", "below-every-baseline", length=5, steps=120, eval_every=20, warmup=10),
+    ill("seq2seq", "not-trained-out", "hardly-learnt", length=5, steps=120, eval_every=20, warmup=10),
     ill("transformer-xl", "memory-unused", FAILED, memory=0, steps=300),
     ill("transformer-xl", HIGH, f"{FAILED} memory-unused", lr=0.5, steps=300),
-    ill("gan", "saturated-minimax discriminator-too-strong", "collapse below-every-baseline", loss="minimax", critic_steps=1, steps=1000),
+    ill("gan", "saturated-minimax discriminator-too-strong", "collapse hardly-learnt", loss="minimax", critic_steps=1, steps=1000),
     ill(
         "gan",
         "collapse",
-        "discriminator-too-strong below-every-baseline",
+        "discriminator-too-strong hardly-learnt",
         loss="non-saturating",
         critic_steps=1,
         critic_lr=2e-5,
@@ -108,19 +107,19 @@ PLANTED = [
     ill(
         "gan",
         "discriminator-too-strong",
-        "collapse below-every-baseline",
+        "collapse hardly-learnt",
         loss="non-saturating",
         critic_steps=5,
         lr=2e-5,
         critic_lr=5e-3,
         steps=800,
     ),
-    ill("dqn", "over-estimation", "buffer-too-small below-every-baseline", target="none", double=False, n_step=1, steps=20_000),
-    ill("dqn", "buffer-too-small", "over-estimation below-every-baseline", buffer=64, steps=8_000),
+    ill("dqn", "over-estimation", "buffer-too-small hardly-learnt", target="none", double=False, n_step=1, steps=20_000),
+    ill("dqn", "buffer-too-small", "over-estimation hardly-learnt", buffer=64, steps=8_000),
     ill(
         "dqn",
         "no-exploration-left",
-        "below-every-baseline",
+        "hardly-learnt",
         env="MountainCar-v0",
         scale=False,
         epsilon_end=0.0,

@@ -137,6 +137,13 @@ def test_dead_and_saturated_units_are_told() -> None:
     assert saturated > 0.9
 
 
+def test_a_container_without_parts_has_no_dead_units() -> None:
+    """A table of values, a network without hidden layers, reads states as rows of a 1 and many 0."""
+    task = trained("dqn", env="FrozenLake-v1", hidden=(0,), learning_starts=1, double=False, n_step=1)
+    with looking(task):
+        assert anatomy.health(task).activations["body"].dead is None
+
+
 def test_gradients_are_those_of_the_mean_held_out_loss() -> None:
     task = trained("convnet")
     with looking(task):

@@ -26,14 +26,16 @@ FAR_ABOVE = 10
 HUGE_UPDATE, LARGE_UPDATE, SMALL_UPDATE = 0.1, 2e-2, 1e-4
 STEADY = 0.5
 """A loss that has fallen by more than this share is not falling slowly."""
-RISE, LEAST_RISE = 0.02, 0.01
+RISE, LEAST_RISE, RISE_OF_BRANCH = 0.02, 0.01, 0.05
+"""Shares of the fall, and of the best value: for a run that began with trained weights hardly falls any more."""
 STILL_GAINING, LEAST_GAIN = 0.2, 0.02
 DEAD, SATURATED, ONE_HOT = 0.6, 0.5, 0.5
 INITIAL = 0.02
 """Deviation of the weights before training, as GPT-2 and BERT have it."""
 VANISHING = 1e-3
-SPIKE = 30.0
+SPIKE, ABOVE = 30.0, 5.0
 NOISE = 0.5
+A_THIRD = 1 / 3
 SMALL_BATCH = 8
 SPREAD, DEEP = 30.0, 5
 UNKNOWN, REPEATED = 10.0, 2.0
@@ -105,11 +107,12 @@ def rate_too_high(evidence: Evidence) -> Judgement:
     at = int(rises.argmax())
     lowest = int(blocks[: at + 1].argmin())
     best, rise = float(blocks[lowest]), float(rises[at]) / first
+    worse = blocks[at] > DIVERGED * (best if evidence.fresh else first)  # of a loss that is small already more is chance
     chance = CHANCE * float(np.hypot(*curve.errors()[[lowest, at]]))
     changes = lower_rate(evidence)
     shared: Any = {"source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1"}
     shared |= {"advice": f"a tenth of the learning rate: {written(changes)}", "changes": changes, "curve": evidence.loss}
-    if rise > RISEN and blocks[at] > DIVERGED * best and rises[at] > chance:
+    if rise > RISEN and worse and rises[at] > chance:
         return Diagnosis(
             name="rate-too-high",
             anew=True,
@@ -229,7 +232,8 @@ def overfitting(evidence: Evidence) -> Judgement:
     at = int(held_out.values.argmin())
     best, last = float(held_out.values[at]), float(held_out.values[-2:].mean())
     gain = float(held_out.values[0]) - best
-    if len(held_out) - 1 - at < LATER or gain <= 0 or last < best + max(RISE * gain, LEAST_RISE * abs(best)):
+    least = LEAST_RISE if evidence.fresh else RISE_OF_BRANCH
+    if len(held_out) - 1 - at < LATER or gain <= 0 or last < best + max(RISE * gain, least * abs(best)):
         return None
     then = train.values[train.steps <= held_out.steps[at]]
     before = float(then[-max(1, len(train) // 20) :].mean()) if len(then) else float(train.values[0])
@@ -265,7 +269,9 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     until = 0.75 * curve.steps[-1]  # the best by then, since a metric that goes up and down may have been low just there
     then = max(float(np.interp(until, curve.steps, values)), float(values[curve.steps <= until].max(initial=values[0])))
     gained, late = float(values.max() - values[0]), float(values[-1]) - then
-    falls = np.minimum(0, np.diff(values[len(values) // 2 :]))  # a metric that only rises has no noise
+    falls = np.minimum(0, np.diff(values[len(values) // 2 if evidence.fresh else 0 :]))  # a metric that only rises has no noise
+    if not evidence.fresh and falls.any():  # what it gained before is not known
+        return UNJUDGED
     least = max(STILL_GAINING * gained, 3 * float(np.sqrt(np.square(falls).mean())))
     if gained <= LEAST_GAIN * abs(values[0]) or late < least or values[-1] < values.max() - 0.02 * gained:
         return None
@@ -284,25 +290,26 @@ def not_trained_out(evidence: Evidence) -> Judgement:
     )
 
 
-def below_every_baseline(evidence: Evidence) -> Judgement:
-    """Never better than the worst of the methods without a neural net."""
+def hardly_learnt(evidence: Evidence) -> Judgement:
+    """At its best worse than every method without a neural net, and not a third of the way there from the untrained model."""
     methods, curve = _methods(evidence), evidence.held_out.get(evidence.metric)
-    if curve is None or not methods or evidence.step < LEAST_STEPS or not evidence.has_had_time:
+    if curve is None or not methods or evidence.step < LEAST_STEPS or not evidence.has_had_time or not evidence.fresh:
         return UNJUDGED
     lower = evidence.better == "lower"
-    value = float(curve.values.min() if lower else curve.values.max())
     name = (max if lower else min)(methods, key=lambda method: methods[method])
-    worst = methods[name]
-    bound = worst + 0.1 * abs(worst) if lower else worst
-    if (value <= bound) if lower else (value > bound):
+    first, worst, best = float(curve.values[0]), methods[name], _best(evidence, curve)
+    way = worst - first
+    share = (best - first) / way if way and (way < 0) == lower else 1.0 if (best < worst) == lower and best != worst else 0.0
+    if share >= A_THIRD:
         return None
     return Diagnosis(
-        name="below-every-baseline",
-        title="It is below every baseline",
-        found=f"{_words(evidence.metric)} is {value:.3g} at best; {name}, the worst of the baselines, has {worst:.3g}",
-        number=value,
-        bound=worst,
-        rule="the best value of the held-out metric is no better than the worst baseline",
+        name="hardly-learnt",
+        title="It has hardly learnt anything",
+        found=f"{_words(evidence.metric)} is {_best(evidence, curve):.3g} at best and began at {curve.values[0]:.3g}; "
+        f"{name}, the worst of the baselines, has {methods[name]:.3g}",
+        number=share,
+        bound=A_THIRD,
+        rule="the held-out metric came less than a third of the way from the untrained model to the worst baseline",
         source="Goodfellow et al. (2016), 11.2: begin with a baseline; Henderson et al. (2018) for returns",
         advice=f"look at the rate first: {evidence.range_test or 'a tenth, and ten times as much'}; then at the data",
         curve=evidence.metric,
@@ -450,13 +457,13 @@ def vanishing_gradients(evidence: Evidence) -> Judgement:
 def exploding_gradients(evidence: Evidence) -> Judgement:
     """Norms of the gradient that now and then are many times the usual one."""
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
-    curves = [(name, curve) for name, curve in curves if curve.every_step]
+    curves = [(name, curve) for name, curve in curves if curve.every_step and evidence.fresh]  # trained weights have small gradients
     for name, curve in curves:
         late = curve.values[len(curve) // 10 :]  # the first steps are those of untrained weights
         usual = float(np.median(late))
         high = float(np.quantile(late, 0.999))
         spike = high / usual if usual > 0 else 0.0
-        if spike > SPIKE and high > 2 * curve.blocks()[0]:  # else it is the usual norm that has become small
+        if spike > SPIKE and high > ABOVE * curve.medians().max():  # else it is the usual norm that has become small
             clips = evidence.number("clip") != 0
             changes: dict[str, Any] = lower_rate(evidence, 3) if clips else {"clip": 1.0}
             return Diagnosis(
@@ -466,7 +473,7 @@ def exploding_gradients(evidence: Evidence) -> Judgement:
                 found=f"{_words(name)} reaches {spike:.0f} times its median of {usual:.3g}",
                 number=spike,
                 bound=SPIKE,
-                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median norm, and twice that of the start",
+                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median, and {ABOVE:g} times its largest",
                 source="Pascanu, Mikolov and Bengio (2013), On the Difficulty of Training Recurrent Neural Networks",
                 advice=f"{'a third of the learning rate' if clips else 'clip the gradient'}: {written(changes)}",
                 changes=changes,
@@ -559,7 +566,7 @@ RULES: Sequence[Rule] = (
     batch_too_small,
     overfitting,
     not_trained_out,
-    below_every_baseline,
+    hardly_learnt,
     dead_units,
     saturated,
     saturated_softmax,
@@ -589,6 +596,10 @@ def _smooth_loss(evidence: Evidence) -> tuple[str, Curve | None]:
     if (curve := _loss(evidence)) is None:
         return "", None
     return evidence.loss, Curve(curve.blocks_at(), curve.blocks())
+
+
+def _best(evidence: Evidence, curve: Curve) -> float:
+    return float(curve.values.min() if evidence.better == "lower" else curve.values.max())
 
 
 def _methods(evidence: Evidence) -> dict[str, float]:

@@ -357,7 +357,7 @@ class _Sums:
     at_bounds: Tensor
     least: Tensor
     most: Tensor | None
-    """The largest value of each unit; None where some value is below 0, or calls have other units."""
+    """The largest value of each unit; None where some value is below 0, calls have other units, or the module only hands on its input."""
 
     def add(self, other: _Sums) -> None:
         self.count += other.count
@@ -409,7 +409,8 @@ class _Recorder:
         first = values[(0,) * (values.ndim - 1)]
         least = first.min()  # mostly the first few values tell that the output is no relu's, and the others need not be looked at
         least = values.min() if bool(least >= 0) else least
-        most = (values.amax(others) if others else values) if bool(least >= 0) else None
+        given = any(each is output for each in inputs) and not getattr(module, "inplace", False)  # an empty container has no units
+        most = (values.amax(others) if others else values) if bool(least >= 0) and not given else None
         sums = _Sums(values.numel(), total, squares, _at_bounds(module, values), least, most)
         if module in self._sums:
             self._sums[module].add(sums)
