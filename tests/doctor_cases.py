@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from dlplay import architectures
+from dlplay.data.text import read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +30,14 @@ class Case:
 
 def ill(architecture: str, diagnoses: str, also: str = "", **settings: Any) -> Case:
     return Case(architecture, settings, frozenset(diagnoses.split()), frozenset(also.split()))
+
+
+REPEATED = "(repeated)"
+"""Stands for a text whose end is its beginning once more."""
+
+
+def write_repeated(path: Path) -> None:
+    path.write_text(3 * read_text("reference").content[:60_000], encoding="utf-8")
 
 
 HIGH = "rate-too-high not-finite"
@@ -53,6 +65,20 @@ PLANTED = [
         schedule="constant",
         steps=1000,
     ),
+    ill(
+        "convnet",
+        "no-normalisation",
+        FAILED,
+        **DIGITS,
+        channels=(8, 8, 8, 8, 8, 8, 8, 8),
+        pooling="none",
+        norm="none",
+        activation="silu",
+        optimizer="adam",
+        lr=0.1,
+        schedule="constant",
+        steps=150,
+    ),
     ill("recurrent", "overfitting", "", tokens="word", dropout=0.0, weight_decay=0.0, lr=0.01, width=128, steps=800, eval_every=80),
     ill(
         "autoencoder",
@@ -74,6 +100,7 @@ PLANTED = [
     ill("gpt", "saturated-softmax", f"{FAILED} over-confident", init_std=1.0, layers=2, width=128, steps=300),
     ill("gpt", "over-confident", FAILED, init_std=0.5, layers=1, width=64, steps=300),
     ill("gpt", "vocabulary-too-small", "not-trained-out", vocab_size=300, layers=1, width=32, steps=300),
+    ill("gpt", "held-out-overlaps", "not-trained-out", text=REPEATED, layers=1, width=32, steps=200, eval_every=100),
     ill(
         "recurrent",
         "exploding-gradients not-finite dead-units",
@@ -114,6 +141,7 @@ PLANTED = [
         critic_lr=5e-3,
         steps=800,
     ),
+    ill("dqn", "hardly-learnt", "not-trained-out", lr=1e-6, steps=8_000),
     ill("dqn", "over-estimation", "buffer-too-small hardly-learnt", target="none", double=False, n_step=1, steps=20_000),
     ill("dqn", "buffer-too-small", "over-estimation hardly-learnt", buffer=64, steps=8_000),
     ill(
@@ -129,31 +157,40 @@ PLANTED = [
 ]
 """At least two of each tab."""
 
-HEALTHY = [
-    Case("convnet", {}),
-    Case("convnet", {"data": "digits", "channels": (16, 32), "steps": 2000}),
-    Case("convnet", {"augment": True, "steps": 4000}),
-    Case("autoencoder", {}),
-    Case("autoencoder", {"latent": 2, "hidden": (256, 128)}),
-    Case("autoencoder", {"noise": "gaussian", "latent": 32}),
-    Case("autoencoder", {"noise": "masking", "latent": 32}),
-    Case("autoencoder", {"encoder": "conv", "hidden": (32, 64)}),
-    Case("autoencoder", {"variational": True, "loss": "cross-entropy", "hidden": (256, 128)}),
-    Case("autoencoder", {"encoder": "linear", "output": "linear", "weight_decay": 0.0, "lr": 0.01, "batch": 256, "steps": 3000}),
-    Case("gan", {}),
-    Case("gan", {"loss": "non-saturating", "r1": 0.05}),
-    Case(
-        "gan",
-        {"data": "digits", "latent": 32, "penalty": 1.0, "critic_steps": 1, "beta1": 0.0, "batch": 64, "average": 0.99, "width": 256}
-        | {"steps": 2500, "eval_every": 250, "lr": 1e-3, "critic_lr": 1e-3},
-    ),
-    Case("dqn", {"steps": 50_000}),
-    Case("recurrent", {"task": "adding", "length": 50}),
-    Case("recurrent", {"task": "series"}),
-    Case("recurrent", {}),
-    Case("seq2seq", {}),
-    Case("transformer-xl", {}),
-    Case("gpt", {}),
-    Case("bert", {}),
-]
-"""Presets, of their full length."""
+LEFT_OUT = {
+    "needs a download": {
+        "convnet": "mnist fashion-mnist cifar10 cifar10-resnet",
+        "autoencoder": "mnist fashion-mnist",
+        "gan": "mnist",
+    },
+    "needs a card, or a quarter of an hour and more": {
+        "gpt": "char-gpu gpt2-small",
+        "dqn": "pong lunarlander mountaincar acrobot",
+    },
+    "is there to show what goes wrong": {
+        "dqn": "no-target-net no-replay over-estimation",
+        "gan": "minimax weight-clipping",
+        "recurrent": "adding-rnn",
+        "transformer-xl": "recall-no-memory reference-no-memory",
+    },
+}
+"""Presets that are no healthy case, by the reason."""
+
+
+def left_out() -> set[tuple[str, str]]:
+    """Architecture and preset."""
+    return {(name, preset) for presets in LEFT_OUT.values() for name, words in presets.items() for preset in words.split()}
+
+
+def healthy(seed: int = 0) -> list[Case]:
+    """All other presets, of their full length; the longest ones of all with fewer steps."""
+    cases = []
+    for name, card in architectures.cards().items():
+        for preset, its in card.presets.items():
+            if (name, preset) not in left_out():
+                cases.append(Case(name, dict(its.values) | SHORTER.get((name, preset), {}) | ({"seed": seed} if seed else {})))
+    return cases
+
+
+SHORTER: Mapping[tuple[str, str], Mapping[str, Any]] = {("dqn", "cartpole"): {"steps": 50_000}}
+HEALTHY = healthy()
