@@ -101,9 +101,10 @@ card = Card(
         PanelCard(
             "adversarial",
             "Adversarial nudge",
-            "A change of every pixel that raises the loss most, and what the network says then.",
+            "Every pixel a little up or down, as raises the loss most, and what the network says then.",
             "Each pixel goes up or down by the same small amount, in the direction of the loss's gradient (Goodfellow et al., 2015, the "
-            "fast gradient sign method). A person sees the same image.",
+            "fast gradient sign method), which a person hardly sees. The direction is that of the slope at this image: a large nudge may "
+            "as well lower the loss.",
             Nudge,
             rows=8,
         ),

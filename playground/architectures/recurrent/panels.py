@@ -218,7 +218,7 @@ class RecurrentPanels(ABC):
         """The prompt, or held-out inputs where it holds none."""
         return self.problem.parse(options.prompt) or self.problem.example(0, CONTEXT)
 
-    def _piece(self, options: Gates) -> Inputs:
+    def _piece(self, options: Gates | Activations) -> Inputs:
         """A piece of the held-out data, or the prompt."""
         inputs = self.problem.parse(options.prompt) if options.read == "prompt" else None
         return inputs or self.problem.example(options.example, PIECE)

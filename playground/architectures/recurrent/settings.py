@@ -191,8 +191,8 @@ class PromptToken(Prompt, Unit):
 
 
 @frozen
-class Gates(Prompt, Unit):
-    """Options of one unit's gates through time."""
+class Piece(Options):
+    """What is read."""
 
     read: Literal["held-out", "prompt"] = "held-out"
     """What the model reads: a piece of the held-out data, or the prompt."""
@@ -202,11 +202,21 @@ class Gates(Prompt, Unit):
 
 
 @frozen
-class Activations(Gates):
-    """Options of the activations through time."""
+class Gates(Piece, Prompt, Unit):
+    """Options of one unit's gates through time."""
+
+
+@frozen
+class Part(Options):
+    """A part of a cell."""
 
     part: Literal["hidden", "cell", "input gate", "forget gate", "output gate", "candidate", "update", "reset"] = "hidden"
     """What is shown of each unit; a cell that does not have it shows its hidden state."""
+
+
+@frozen
+class Activations(Piece, Part, Prompt, Unit):
+    """Options of the activations through time."""
 
 
 @frozen
