@@ -421,10 +421,10 @@ EARLY: list[tuple[Rule, Evidence]] = [
 
 
 @pytest.mark.parametrize(("rule", "evidence"), EARLY, ids=[rule.__name__ for rule, _ in EARLY])
-def test_what_a_run_has_yet_to_learn_is_held_against_it_from_half_of_its_steps_on(rule: Rule, evidence: Evidence) -> None:
+def test_what_a_run_has_yet_to_learn_is_held_against_it_late(rule: Rule, evidence: Evidence) -> None:
     assert isinstance(rule(evidence), Diagnosis)
     assert rule(dataclasses.replace(evidence, done=0.4)) is UNJUDGED
-    assert isinstance(rule(dataclasses.replace(evidence, done=0.5)), Diagnosis)
+    assert isinstance(rule(dataclasses.replace(evidence, done=0.75)), Diagnosis)
 
 
 def test_what_was_learnt_and_lost_again_is_not_called_never_learnt() -> None:
@@ -462,6 +462,12 @@ def test_a_branch_of_a_trained_run_is_not_judged_as_one_that_began_anew() -> Non
     assert rules.rate_too_high(dataclasses.replace(branch, training={"train_loss": waves})) is None
     rising = dataclasses.replace(branch, training={"train_loss": curve(np.linspace(0.02, 0.1, 600), 600)})
     assert isinstance(rules.rate_too_high(rising), Diagnosis)
+    overfits = but(held_out={"test_loss": from_the_start([0.03, 0.035, 0.04, 0.05])}, layers=(root(0.03), layer("1")))
+    assert isinstance(rules.rate_too_high(overfits), Diagnosis)
+    assert rules.rate_too_high(dataclasses.replace(overfits, fresh=False)) is None
+    still = but(training={"train_loss": curve(np.full(600, 0.02), 600)}, layers=(root(0.03), layer("1")))
+    assert isinstance(rules.rate_too_high(still), Diagnosis)
+    assert rules.rate_too_high(dataclasses.replace(still, fresh=False)) is None
     assert rules.exploding_gradients(dataclasses.replace(but(training={"grad_norm": SPIKES}), fresh=False)) is UNJUDGED
     assert rules.hardly_learnt(dataclasses.replace(but(held_out=POOR), fresh=False)) is UNJUDGED
     returns = from_the_start([400.0, 300.0, 450.0, 350.0, 420.0, 500.0])

@@ -126,7 +126,8 @@ def rate_too_high(evidence: Evidence) -> Judgement:
         )
     name = evidence.pair[1] if evidence.pair is not None else ""
     held_out = evidence.held_out.get(name)
-    if held_out is not None and held_out.values[0] > 0 and held_out.values[-1] > DIVERGED * held_out.values[0]:
+    learns = not evidence.fresh and last < first  # trained weights that only overfit
+    if held_out is not None and not learns and held_out.values[0] > 0 and held_out.values[-1] > DIVERGED * held_out.values[0]:
         times = float(held_out.values[-1] / held_out.values[0])
         return Diagnosis(
             name="rate-too-high",
@@ -139,7 +140,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             **shared,
         )
     ratio, fall = evidence.ratio, (first - last) / max(1e-12, first)
-    bound = LARGE_UPDATE if fall < STUCK else HUGE_UPDATE
+    bound = LARGE_UPDATE if fall < STUCK and evidence.fresh else HUGE_UPDATE
     if ratio is not None and ratio > bound:
         return Diagnosis(
             name="rate-too-high",
@@ -148,7 +149,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"each step changes the weights by {100 * ratio:.1f} % of their norm; {evidence.loss} fell by {100 * fall:.1f} %",
             number=ratio,
             bound=bound,
-            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where the loss has not fallen",
+            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where the loss has not fallen from that of fresh weights",
             **shared,
         )
     return None

@@ -6,6 +6,8 @@ from dlplay.engine.diagnosis import UNJUDGED, Diagnosis, Evidence, Judgement
 
 OVER = 0.3
 """By which the predicted value of the first states may exceed what is obtained from them, as a share of it."""
+LATE = 0.75
+"""Share of the steps from which on values are judged: before, they are optimistic about states that are still to be learnt."""
 LEAST_EPSILON = 0.02
 SHORT = 4.0
 """Episodes that a buffer holds at the least."""
@@ -13,7 +15,7 @@ SHORT = 4.0
 
 def over_estimation(evidence: Evidence) -> Judgement:
     predicted, obtained = evidence.held_out.get("start_q"), evidence.held_out.get("discounted_return")
-    if predicted is None or obtained is None or len(predicted) < 3 or not evidence.has_had_time:
+    if predicted is None or obtained is None or len(predicted) < 3 or evidence.done < LATE:
         return UNJUDGED
     late = max(2, len(predicted) // 3)
     q, value = float(predicted.values[-late:].mean()), float(obtained.values[-late:].mean())
