@@ -149,7 +149,8 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"each step changes the weights by {100 * ratio:.1f} % of their norm; {evidence.loss} fell by {100 * fall:.1f} %",
             number=ratio,
             bound=bound,
-            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where the loss has not fallen from that of fresh weights",
+            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where a loss of fresh weights has "
+            "not fallen",
             **shared,
         )
     return None
