@@ -546,6 +546,8 @@ def test_a_gradient_that_has_vanished_to_nothing_is_one_that_has_vanished() -> N
     found = rules.vanishing_gradients(but(layers=(root(1e-3), *layers)))
     assert isinstance(found, Diagnosis)
     assert found.number == 0.0
+    dead = layer("3", "ReLU", dead=1.0)
+    assert rules.vanishing_gradients(but(layers=(root(1e-3), *layers, dead))) is None, "dead units are the reason"
     nothing = [layer(str(number), gradients=0.0) for number in range(3)]
     assert rules.vanishing_gradients(but(layers=(root(1e-3), *nothing))) is None
 

@@ -149,8 +149,8 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"each step changes the weights by {100 * ratio:.1f} % of their norm; {evidence.loss} fell by {100 * fall:.1f} %",
             number=ratio,
             bound=bound,
-            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where a loss of fresh weights has "
-            "not fallen",
+            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where, from fresh weights on, the "
+            "loss has not fallen",
             **shared,
         )
     return None
@@ -436,7 +436,7 @@ def vanishing_gradients(evidence: Evidence) -> Judgement:
     if not last.gradients:  # no layer has any
         return None
     share = (first.gradients or 0.0) / last.gradients
-    if share > VANISHING:
+    if share > VANISHING or (share == 0 and any((layer.dead or 0.0) >= DEAD for layer in evidence.layers)):  # dead units say more
         return None
     changes = {"activation": "gelu"} if evidence.settings.get("activation") in ("tanh", "sigmoid") else {}
     if evidence.settings.get("norm") == "none":
