@@ -113,6 +113,7 @@ PLANTED = [
         steps=500,
         eval_every=50,
     ),
+    ill("recurrent", "exploding-gradients", FAILED, cell="rnn-relu", lr=0.003, width=64, batch=16, steps=300, eval_every=50),
     ill("recurrent", HIGH, FAILED, lr=1.0, width=64, steps=300, eval_every=50),
     ill("recurrent", "rate-too-low", "not-trained-out hardly-learnt", lr=3e-6, width=64, steps=300, eval_every=50),
     ill("bert", HIGH, FAILED, lr=1.0, layers=1, width=32, steps=400, eval_every=100, warmup=10),

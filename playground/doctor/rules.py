@@ -149,8 +149,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             found=f"each step changes the weights by {100 * ratio:.1f} % of their norm; {evidence.loss} fell by {100 * fall:.1f} %",
             number=ratio,
             bound=bound,
-            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or above {100 * LARGE_UPDATE:g} % where, from fresh weights on, the "
-            "loss has not fallen",
+            rule=f"updates above {100 * HUGE_UPDATE:g} % of the weights, or {100 * LARGE_UPDATE:g} % where fresh weights learn nothing",
             **shared,
         )
     return None
