@@ -17,13 +17,15 @@ from dlplay.architectures.dqn import doctor as dqn
 from dlplay.architectures.gan import doctor as gan
 from dlplay.architectures.transformer_xl import doctor as xl
 from dlplay.doctor import rules, trial
-from dlplay.doctor.examine import read_layers
+from dlplay.doctor.examine import changed, read_layers
 from dlplay.doctor.examine import rules as rules_of
 from dlplay.doctor.report import nothing
 from dlplay.doctor.trial import judged, next_step
 from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, LayerHealth, Rule
+from dlplay.engine.events import Applied, Started
 from dlplay.engine.settings import make, to_dict
 from dlplay.runs import directory
+from dlplay.runs.history import History
 from tests.conftest import Dlplay, flags
 from tests.doctor_cases import HEALTHY, PLANTED, left_out
 
@@ -496,6 +498,19 @@ def test_a_loss_that_rose_with_a_setting_is_not_blamed_on_the_rate() -> None:
     assert rules.rate_too_high(dataclasses.replace(risen, changed=500)) is None
     still = dataclasses.replace(but(training={"train_loss": DIVERGING}), changed=200)
     assert isinstance(rules.rate_too_high(still), Diagnosis)
+
+
+def test_another_rate_is_no_other_training_and_another_dropout_or_an_action_is() -> None:
+    def after(*events: Any) -> int:
+        history = History("test_loss", "lower")
+        own = {"lr": 0.1, "dropout": 0.0}
+        machine: Any = {"device": "cpu", "device_name": "", "threads": 1, "parameters": 1}
+        history.add([Started(step=0, architecture="convnet", name="mine", settings=own, data="", **machine), *events])
+        return changed(history)
+
+    assert after(Applied(step=50, what="lr", value=0.01, before=0.1)) == 0
+    assert after(Applied(step=50, what="dropout", value=0.5, before=0.0), Applied(step=70, what="lr", value=0.01, before=0.1)) == 50
+    assert after(Applied(step=60, what="remove_mode", value={"mode": 1})) == 60
 
 
 def test_the_scatter_of_a_small_loss_is_no_rise() -> None:
