@@ -34,7 +34,7 @@ INITIAL = 0.02
 """Deviation of the weights before training, as GPT-2 and BERT have it."""
 VANISHING = 1e-3
 SPIKE, ABOVE = 30.0, 5.0
-NOISE = 0.5
+NOISE, LEFT = 0.5, 0.2
 A_THIRD = 1 / 3
 SMALL_BATCH = 8
 SPREAD, DEEP = 30.0, 5
@@ -184,7 +184,7 @@ def rate_too_low(evidence: Evidence) -> Judgement:
 
 
 def batch_too_small(evidence: Evidence) -> Judgement:
-    """Few examples a step, so that the loss jumps from step to step by as much as its own size."""
+    """Few examples a step, so that the loss jumps from step to step by as much as its own size, and stays large."""
     curve, batch, rate = _loss(evidence), evidence.number("batch"), evidence.number("lr")
     if batch is not None:
         batch *= evidence.number("accumulate") or 1
@@ -196,9 +196,9 @@ def batch_too_small(evidence: Evidence) -> Judgement:
         return UNJUDGED
     late = curve.values[len(curve) // 2 :]
     noise = float(np.diff(late).std() / np.sqrt(2) / max(1e-12, abs(late.mean())))
-    ratio = evidence.ratio
-    if noise < NOISE or (ratio is not None and ratio < SMALL_UPDATE):
-        return None
+    ratio, left = evidence.ratio, float(late.mean()) / max(1e-12, float(curve.blocks()[0]))
+    if noise < NOISE or left < LEFT or not evidence.fresh or (ratio is not None and ratio < SMALL_UPDATE):
+        return None  # a loss that has become small scatters by its own size whatever the batch
     more = "batch" in evidence.live
     changes: dict[str, Any] = {"batch": 32} if more else {"lr": float(f"{rate * np.sqrt(batch / 32):.2g}")}
     return Diagnosis(
@@ -208,7 +208,7 @@ def batch_too_small(evidence: Evidence) -> Judgement:
         found=f"with {batch:g} examples a step {evidence.loss} scatters by {100 * noise:.0f} % of its mean from step to step",
         number=noise,
         bound=NOISE,
-        rule=f"at most {SMALL_BATCH} examples a step, and a loss that scatters by more than {100 * NOISE:g} % of its mean",
+        rule=f"at most {SMALL_BATCH} examples a step, and a loss above {100 * LEFT:g} % of the first that scatters by {100 * NOISE:g} % of its mean",
         source="McCandlish et al. (2018), An Empirical Model of Large-Batch Training; Goodfellow et al. (2016), 8.1.3",
         advice=f"{'more examples a step' if more else 'a rate that is lower by the root of what is missing'}: {written(changes)}",
         changes=changes,
