@@ -208,7 +208,7 @@ def batch_too_small(evidence: Evidence) -> Judgement:
         found=f"with {batch:g} examples a step {evidence.loss} scatters by {100 * noise:.0f} % of its mean from step to step",
         number=noise,
         bound=NOISE,
-        rule=f"at most {SMALL_BATCH} examples a step, a loss above {100 * LEFT:g} % of the first, and {100 * NOISE:g} % of its mean as scatter",
+        rule=f"at most {SMALL_BATCH} examples a step, a loss above {100 * LEFT:g} % of the first, a scatter above {100 * NOISE:g} % of it",
         source="McCandlish et al. (2018), An Empirical Model of Large-Batch Training; Goodfellow et al. (2016), 8.1.3",
         advice=f"{'more examples a step' if more else 'a rate that is lower by the root of what is missing'}: {written(changes)}",
         changes=changes,
