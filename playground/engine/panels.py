@@ -258,21 +258,3 @@ def is_empty(panel: AnyPanel) -> bool:
         case ImageGrid():
             return 0 in panel.images.shape
     return False
-
-
-def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = "") -> AnyPanel:
-    """The answer after interventions, with the one before beside it where the kind has room for two. `idle` says which did nothing."""
-    said = f"with {interventions} intervention{'s' * (interventions > 1)}"
-    caption = " · ".join(part for part in (said, idle, after.caption) if part)
-    distinct = isinstance(before, Bars) and len(set(before.labels)) == len(before.labels)  # two words may be written alike
-    if isinstance(before, Bars) and isinstance(after, Bars) and not after.second and distinct:
-        known = dict(zip(before.labels, before.values, strict=True))
-        second = [known.get(label, math.nan) for label in after.labels]  # unknown where the answer before did not name it
-        return msgspec.structs.replace(after, second=second, names=["with", "without"], caption=caption)
-    return msgspec.structs.replace(after, caption=caption)
-
-
-def unaffected(panel: AnyPanel, why: str = "") -> AnyPanel:
-    """An answer that interventions do not reach, and why where that is known: one about the weights, for one."""
-    said = "interventions do not act here" + (f": {why}" if why else "")
-    return msgspec.structs.replace(panel, caption=said + (f" · {panel.caption}" if panel.caption else ""))

@@ -85,6 +85,14 @@ def test_what_is_asked_with_interventions_leaves_the_training_alone(build: Calla
     assert differences(before, everything(task)) == []
 
 
+def test_the_answer_of_the_stage_stands_beside_the_one_before(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    assert card.stage is not None
+    panel = card.panel(card.stage.panel)
+    shown = [repr(panel_of(task, panel, {"do": f"{part}=3"})) for part in parts(task)]
+    assert any("before" in words or "'without'" in words for words in shown if "with 1 intervention" in words)
+
+
 def test_the_weights_are_the_same_whether_or_not_somebody_touches(build: Callable[..., Task[Any]], card: Card) -> None:
     one = build()
     for _ in range(3):

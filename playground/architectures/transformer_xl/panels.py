@@ -91,9 +91,8 @@ class TransformerXLPanels:
         if self.problem.answer_length:  # what is asked for, in place of how many words the line above shows
             said = caption.split(" · ")
             caption = " · ".join(["recall the word of this kind", *(part for part in said if not part.startswith(HELD))])
-        return msgspec.structs.replace(
-            panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead, caption=caption
-        )
+        second = {} if self.task.interventions else {"second": without[shown].tolist(), "names": ["with memory", "without"]}
+        return msgspec.structs.replace(panel, **second, read=instead, caption=caption)  # touched, it stands beside that of before
 
     def forward(self, options: PromptToken) -> Layers:
         """The memory, the prompt, and what the residual stream at one token predicts after the embedding and after each layer."""

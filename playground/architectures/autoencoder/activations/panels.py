@@ -23,7 +23,8 @@ from dlplay.architectures.autoencoder.settings import (
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, HeatMap, Table, beside
+from dlplay.engine.beside import beside
+from dlplay.engine.panels import Array, Bars, HeatMap, Table
 from dlplay.parts.prompt_options import NextWord
 
 if TYPE_CHECKING:
