@@ -49,6 +49,9 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field=
     """One dim line about what is shown now; empty: the panel's hint is shown instead."""
     remark: str = ""
     """What of the typed text the model cannot read; empty when nothing."""
+    parts: list[str] = []
+    """Address of the part of the model that each row, bar, image or word is about, as interventions name it; a single one is that of the
+    whole panel. Empty, also for one of them: it is about none."""
 
     def __post_init__(self) -> None:
         """Raises `TypeError` for a tensor or a numpy value, which cannot be sent."""
@@ -75,6 +78,8 @@ class HeatMap(Panel, frozen=True, kw_only=True):
     """Print the values in the cells where they fit (a confusion matrix)."""
     percent: bool = False
     """Values from 0 to 1, shown as percentages."""
+    column_parts: list[str] = []
+    """What of its row's part each column is about, behind the address: `.head.3`, `@5`."""
     hatched: Array | None = None  # (rows, columns) u1
     """1 for the cells that are hatched, such as those that a value is only extrapolated to."""
 

@@ -81,7 +81,6 @@ card = Card(
             "these units remember.",
             Activations,
             selects="unit",
-            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "unit",
@@ -91,7 +90,6 @@ card = Card(
             "quotes (Karpathy, Johnson and Fei-Fei, 2016). Most cannot. Zero is in the middle of the scale; the cursor shows the value.",
             Activations,
             rows=4,
-            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "gradient_flow",

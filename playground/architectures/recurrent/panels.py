@@ -93,6 +93,7 @@ class RecurrentPanels(ABC):
             values=Array.of(values[-MAP:].T.contiguous().numpy()),
             rows=[f"unit {unit}" for unit in range(self.model.width)],
             columns=inputs.labels[-MAP:],
+            parts=[f"{_address(layer, name)}[{unit}]" for unit in range(self.model.width)],
             row_title="unit",
             column_title="input",
             signed=name in SIGNED and not (name == "hidden" and self.model.cell == "rnn-relu"),
@@ -114,6 +115,7 @@ class RecurrentPanels(ABC):
             values=scaled.tolist(),
             ends=(f"{-largest:.3g}" if name in SIGNED else "0", f"{largest if name in SIGNED else 1.0:.3g}"),
             notes=[f"{label}: {value:.3f} after it" for label, value in zip(inputs.labels, own.tolist(), strict=True)],
+            parts=[f"{_address(layer, name)}[{number}]"],
             figure=f"{numbered('unit', number, self.model.width)}, {name}",
             caption=" · ".join([f"layer {layer}, {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
         )
@@ -162,8 +164,7 @@ class RecurrentPanels(ABC):
         """One gate or state of a layer in its forward direction at every step of one sequence, (T, H)."""
         if clamp is not None:
             return self.model.trace(x, clamp).part(layer, name)[0]
-        gate = "" if name == "hidden" else f".{name.replace(' ', '_')}"
-        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}{gate}")]) as [passes]:
+        with hooks.recorded([hooks.find({"net": self.model}, _address(layer, name))]) as [passes]:
             self.model(x)
         return passes[0][0, :, : self.model.width]
 
@@ -217,6 +218,11 @@ def gradient_norms(model: Recurrent, problem: Problem, inputs: Tensor, targets: 
         hidden = [parts["hidden"] for parts in trace.layers[-1]]
         gradients = torch.autograd.grad(loss, hidden, allow_unused=True)
     return [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]
+
+
+def _address(layer: int, name: str) -> str:
+    """Of a layer's hidden states or of one of its gates, as interventions name it."""
+    return f"rnn.layers.{layer}" + ("" if name == "hidden" else f".{name.replace(' ', '_')}")
 
 
 def _part(name: str) -> str:

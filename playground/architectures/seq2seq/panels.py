@@ -15,6 +15,7 @@ from dlplay.architectures.seq2seq.decoding.output import (
     Output,
     ablate_head,
     ablated,
+    attention_address,
     attention_maps,
     attention_of,
     decode_source,
@@ -142,6 +143,7 @@ class Seq2SeqPanels:
             columns=output.source_labels,
             titles=("output", "source"),
             figure=f"{numbered('layer', layer, last + 1)}, {shown}",
+            part=f"decoder.{layer}.cross" if head is None else f"decoder.{layer}.cross.head.{head}",
             caption=output.caption(),
         )
 
@@ -162,6 +164,7 @@ class Seq2SeqPanels:
             columns=columns,
             titles=("query", "key"),
             figure=f"{options.attention} {which(layer, last + 1, head, heads)}",
+            part=f"{attention_address(options.attention, layer)}.head.{head}",
             caption=output.caption(),
         )
 
@@ -262,6 +265,8 @@ class Seq2SeqPanels:
             columns=columns,
             row_title="layer",
             column_title="ablated head",
+            parts=[attention_address(kind, layer) for kind in kinds for layer in range(layers)],
+            column_parts=[f".head.{head}" for head in range(heads)],
             low=0.0,
             high=1.0,
             counts=True,
@@ -334,7 +339,7 @@ def exact_match(model: Seq2Seq, problem: Problem, count: int) -> float:
     return sum(unpadded(ids) == unpadded(target) for ids, target in zip(outputs, batch.target.tolist(), strict=True)) / count
 
 
-def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str) -> HeatMap:
+def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str, part: str) -> HeatMap:
     cut = [f"the first {MAP} tokens are shown"] if max(weights.shape) > MAP else []
     return attention_map(
         weights[:MAP, :MAP],
@@ -343,6 +348,7 @@ def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[
         figure=figure,
         caption=" · ".join([*cut, *([caption] if caption else [])]),
         titles=titles,
+        part=part,
     )
 
 
