@@ -25,17 +25,18 @@ from dlplay.architectures.seq2seq.decoding.output import (
     text_of,
 )
 from dlplay.architectures.seq2seq.decoding.pair import patched_pair
+from dlplay.architectures.seq2seq.decoding.parts_of_logit import of_token, parts_of_logits
 from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy, suppress_special
 from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Maps, Seq2Seq
 from dlplay.architectures.seq2seq.problems.batches import make_batch, target_ids, unpadded
 from dlplay.architectures.seq2seq.problems.problem import Problem
-from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, PatchedSource, Source
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, AttributedToken, Beam, HeldOut, PatchedSource, Source
 from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
 from dlplay.engine.units import numbered
-from dlplay.parts import forward, head_table, norms, patching, prompts
+from dlplay.parts import attribution, forward, head_table, norms, patching, prompts
 from dlplay.parts.head_table import Costs
 from dlplay.parts.heads import attention_map, which
 from dlplay.parts.held_out import WINDOWS
@@ -211,6 +212,29 @@ class Seq2SeqPanels:
         ]
         return head_table.table(costs, readings)
 
+    def attribution(self, options: AttributedToken) -> Table:
+        """What each part of the decoder adds to the logit of one output token."""
+        model, output = self._decode(options)
+        place, device = output.position(options.place), model.tokens.weight.device
+        written = [BOS, *output.ids[:place]]
+        parts, logits = parts_of_logits(model, torch.tensor([output.source], device=device), torch.tensor([written], device=device))
+        token, unread = self._answer(suppress_special(logits), options.answer)
+        return attribution.table(
+            of_token(parts, logits, token),
+            word=self._label(token),
+            logits=logits,
+            answer=token,
+            caption=" · ".join(filter(None, [f"output token {place}", *output.notes])),
+            remark=" · ".join(filter(None, [output.remark, unread])),
+        )
+
+    def _answer(self, logits: Tensor, text: str) -> tuple[int, str]:
+        """The token that `text` names, of the `logits` (V,) or, without one, the most likely; and what of it is not read as typed."""
+        if text.strip() == self._label(EOS):
+            return EOS, ""
+        found, unread = prompts.answer_token(logits[SPECIALS:], self.problem.tokenizer, text)
+        return (SPECIALS + found if text.strip() else int(logits.argmax())), unread
+
     def patching(self, options: PatchedSource) -> HeatMap:
         """How much of one output token comes back when a corrupted source gets the clean one's activations, layer by position. The decoder
         reads the output to the clean source."""
@@ -223,8 +247,7 @@ class Seq2SeqPanels:
             return suppress_special(model(rows, written.expand(len(rows), -1))[:, -1])  # (B, V)
 
         logits, layers = read(source)[0], range(len(model.encoder))
-        answer, unread = prompts.answer_token(logits[SPECIALS:], self.problem.tokenizer, options.answer)
-        answer = SPECIALS + answer if options.answer.strip() else int(logits.argmax())
+        answer, unread = self._answer(logits, options.answer)
         return patching.patch_map(
             {"seq2seq": model},
             [
