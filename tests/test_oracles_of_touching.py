@@ -119,3 +119,14 @@ def test_an_empty_list_changes_no_bit(name: str, build: Build) -> None:
     assert all(torch.equal(one, other) for one, other in zip(plain, touched, strict=True))
     card = CARDS[name].panel(CARDS[name].stage.panel)  # type: ignore[union-attr]
     assert panel_of(task, card, {"do": " ; "}) == panel_of(task, card, {})
+
+
+def test_a_mean_that_is_taken_under_interventions_is_not_that_of_the_model_as_it_is(build: Build) -> None:
+    task, fresh = stepped(build("gpt")), stepped(build("gpt"))
+    site, other = (hooks.find(each.models, "blocks.1.feed_forward") for each in (task, fresh))
+    with looking(task), looking(fresh):
+        with task.touched(parse("blocks.0=3")):
+            touched = task.means([site])[0]
+        [mean], [wanted] = task.means([site]), fresh.means([other])
+    assert torch.equal(mean, wanted)
+    assert not torch.equal(mean, touched)
