@@ -349,6 +349,10 @@ class _Done:
         """It stays for data that are not here yet, where a word may come that is not read now."""
         self._noise: torch.Generator | None = None
 
+    def __deepcopy__(self, memo: object) -> _Done:
+        """Itself: a copy of a model that is made meanwhile has the same interventions, and what it reaches is reached."""
+        return self
+
     def register(self) -> Handle:
         if self.intervention.kind == "skip":
             if self.site.is_head or self.site.layer is not None:
