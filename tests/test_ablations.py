@@ -42,6 +42,15 @@ def test_those_of_a_gan_are_of_the_network_that_samples_are_drawn_from(preset: s
         assert all(row.startswith("average.") for row in shown.rows)
 
 
+def test_the_network_that_samples_are_drawn_from_is_named_where_another_is_touched() -> None:
+    card = architectures.card("gan")
+    task = build("gan", dict(card.presets["digits-transformers"].values))
+    with pytest.raises(SettingsError, match=r"nothing passed through .* here; there is average\.blocks\.0\.head\.1 as well, so it changed"):
+        panel_of(task, card.panel("effect"), {"do": "generator.blocks.0.head.1=0"})
+    with pytest.raises(SettingsError, match=r"nothing passed through discriminator\.norm here, so it changed"):
+        panel_of(task, card.panel("effect"), {"do": "discriminator.norm=0"})
+
+
 def test_where_measuring_takes_long_only_the_first_parts_are_ablated(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     task = build("autoencoder", small("autoencoder"))
     whole = ask("autoencoder", task, module="encoder.0")

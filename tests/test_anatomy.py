@@ -229,6 +229,17 @@ def test_the_effective_rank_is_that_of_the_paper() -> None:
     assert anatomy.effective_rank(matrix.T) == pytest.approx(anatomy.effective_rank(matrix))
 
 
+def test_each_row_of_a_matrix_is_an_output_channel_of_any_convolution() -> None:
+    """A transposed convolution has its inputs first."""
+    for module, own in ((nn.Conv2d(3, 5, 2, bias=False), (3,)), (nn.ConvTranspose2d(3, 5, 2, bias=False), (slice(None), 3))):
+        with torch.no_grad():
+            module.weight[own] = 0
+            silent = module(torch.randn(2, 3, 4, 4)).abs().sum(dim=(0, 2, 3)) == 0
+        [matrix] = anatomy.matrices(module)
+        assert matrix.shape == (5, 12)
+        assert (matrix == 0).all(dim=1).tolist() == silent.tolist() == [channel == 3 for channel in range(5)]
+
+
 # --- one layer --------------------------------------------------------------------------------------------------------------------
 
 

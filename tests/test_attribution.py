@@ -10,6 +10,8 @@ import torch.nn.functional as F
 
 from dlplay import architectures
 from dlplay.architectures.gpt.model import GPT
+from dlplay.architectures.seq2seq.decoding.parts_of_logit import parts_of_logits
+from dlplay.architectures.seq2seq.model import BOS, EOS, Seq2Seq
 from dlplay.checkpoints import shipped
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Table
@@ -81,7 +83,7 @@ def residual_between(model: GPT, idx: torch.Tensor) -> torch.Tensor:
     return middle
 
 
-@pytest.mark.parametrize("name", ["gpt-reference", "transformer-xl-recall", "transformer-xl-reference"])
+@pytest.mark.parametrize("name", ["gpt-reference", "transformer-xl-recall", "transformer-xl-reference", "seq2seq-reverse"])
 def test_shipped_models_are_attributed(name: str) -> None:
     task = opened(name)
     card = CARDS[shipped.find(name).architecture].panel("attribution")
@@ -95,10 +97,11 @@ def test_shipped_models_are_attributed(name: str) -> None:
     assert values == sorted(values, key=abs, reverse=True)
     assert sum(values) == pytest.approx(float(shown.figure.split()[1]), abs=0.01)
     assert "interventions" not in {row[0] for row in shown.rows}
-    touched = panel_of(task, card, {"do": "blocks.0.feed_forward=0"})
+    layer = "decoder.0" if name == "seq2seq-reverse" else "blocks.0"
+    touched = panel_of(task, card, {"do": f"{layer}.feed_forward=0"})
     assert isinstance(touched, Table)
-    assert next(row for row in touched.rows if row[0] == "blocks.0.feed_forward")[1] == "+0.0000"
-    skipped = panel_of(task, card, {"do": "blocks.0=0"})
+    assert next(row for row in touched.rows if row[0] == f"{layer}.feed_forward")[1] == "+0.0000"
+    skipped = panel_of(task, card, {"do": f"{layer}=0"})
     assert isinstance(skipped, Table)
     assert "interventions" in {row[0] for row in skipped.rows}
     assert sum(float(row[1]) for row in skipped.rows) == pytest.approx(float(skipped.figure.split()[-1]), abs=0.01)
@@ -116,6 +119,58 @@ def test_a_head_that_recalls_a_word_is_found() -> None:
     assert shown.rows[0][0].startswith("blocks.1.head.")
     adds = [sum(float(row[1]) for row in panel.rows if row[0].startswith("blocks.1.head.")) for panel in (shown, other)]
     assert adds[0] > 2 * adds[1]
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+def test_a_decoders_parts_sum_to_every_logit_and_are_what_their_edit_takes_away(norm: Any, positions: Any) -> None:
+    """The weights of a part are set to 0 in a copy whose norms keep their scales: the logits then lack what the part adds."""
+    torch.manual_seed(2)
+    model = Seq2Seq(20, layers=2, heads=2, width=16, longest=12, norm=norm, positions=positions).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    source, written = torch.tensor([[7, 8, 9, EOS]]), torch.tensor([[BOS, 9, 8]])
+    with torch.no_grad():
+        parts, logits = parts_of_logits(model, source, written)
+        assert torch.stack(list(parts.values())).sum(0) == pytest.approx(logits, abs=1e-4)
+        assert set(parts) == {
+            *("token embedding", "position embedding", "attention biases", "norm biases"),
+            *(f"decoder.{layer}.{kind}.head.{head}" for layer in range(2) for kind in ("attention", "cross") for head in range(2)),
+            *(f"decoder.{layer}.feed_forward" for layer in range(2)),
+        }
+        layer: Any = model.decoder[1]
+        norms: list[Any] = [layer.around_cross.norm, layer.around_feed_forward.norm] if norm == "post" else [model.decoder_norm]
+        streams: dict[Any, torch.Tensor] = {}
+        handles = [each.register_forward_pre_hook(lambda module, given: streams.__setitem__(module, given[0])) for each in norms]
+        model(source, written)
+        for handle in handles:
+            handle.remove()
+        if norm == "post":  # the last head before two norms, and a feed-forward network that answers as it did
+            kept = layer.feed_forward(layer.around_cross.norm(streams[norms[0]]))
+            layer.feed_forward = Always(kept)
+        for each in norms:
+            each.forward = lambda x, scaled=streams[each], own=each: (
+                (x - x.mean(-1, keepdim=True)) / (scaled.var(-1, unbiased=False, keepdim=True) + own.eps).sqrt() * own.weight + own.bias
+            )
+        name = "decoder.1.cross.head.1" if norm == "post" else "decoder.1.feed_forward"
+        if norm == "post":
+            layer.cross.projection.weight[:, 8:] = 0
+        else:
+            layer.feed_forward.projection.weight.zero_()
+            layer.feed_forward.projection.bias.zero_()
+        without = model(source, written)[0, -1]
+    assert parts[name] == pytest.approx(logits - without, abs=1e-4)
+
+
+class Always(torch.nn.Module):
+    """Returns the same, whatever it is given."""
+
+    def __init__(self, answer: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.answer
 
 
 def test_a_word_that_cannot_be_read_is_told() -> None:

@@ -31,6 +31,7 @@ from dlplay.data.model_folder import ModelFolder
 from dlplay.data.text import Text, encode_corpus, reference
 from dlplay.data.tokens import Characters, Words
 from dlplay.engine.errors import DataError
+from dlplay.engine.interventions import parse
 from dlplay.engine.settings import make
 from dlplay.engine.task import Task, looking
 from dlplay.exports import hf_tokenizer
@@ -144,6 +145,17 @@ def test_an_opened_gpt2_gives_the_logits_that_transformers_gives(gpt2: Path, gpt
         ours = gpt.models["gpt"](idx)
     assert ours.abs().max() > 1
     torch.testing.assert_close(ours, logits(theirs(gpt2), idx), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(0, 1), (1, 0)])
+def test_a_head_set_to_0_is_that_head_zeroed_in_transformers(gpt2: Path, gpt: Task[Any], layer: int, head: int) -> None:
+    idx = torch.randint(510, (3, 24), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad(), gpt.touched(parse(f"blocks.{layer}.head.{head}=0")):
+        ours = gpt.models["gpt"](idx)
+    edited = theirs(gpt2)
+    edited.transformer.h[layer].attn.c_proj.weight.data[8 * head : 8 * head + 8] = 0  # (inputs, outputs)
+    torch.testing.assert_close(ours, logits(edited, idx), atol=1e-4, rtol=1e-5)
+    assert (ours - logits(theirs(gpt2), idx)).abs().max() > 0.1
 
 
 @settings(max_examples=150, deadline=None)

@@ -182,6 +182,11 @@ def test_a_position_alone_is_changed(gpt: GPT) -> None:
     assert changed == [False, False, True, False, False, False]  # the last block: nothing reads it any more
 
 
+def test_heads_count_from_the_end_as_blocks_do(gpt: GPT) -> None:
+    assert torch.equal(under(gpt, "blocks.-1.head.-1=0", TOKENS), under(gpt, "blocks.1.head.1=0", TOKENS))
+    assert find({"net": gpt}, "blocks.-1.head.-2").address == "blocks.1.head.0"
+
+
 def test_the_mean_is_that_of_the_data(gpt: GPT) -> None:
     seen: list[Tensor] = []
     handle = gpt.blocks[0].feed_forward.register_forward_hook(lambda module, inputs, output: seen.append(output))  # type: ignore[union-attr]
@@ -249,6 +254,7 @@ def test_several_are_done_one_after_the_other(gpt: GPT) -> None:
         ("blocks.7.head.0=0", "there is no part 'blocks.7.head.0'; there are blocks.0 to blocks.1;"),
         ("blocks.2=0", "there are blocks.0 to blocks.1;"),
         ("blocks.-3=0", "there is no part 'blocks.-3'; there are blocks.0 to blocks.1;"),
+        ("blocks.0.head.-3=0", "there is no head -3 in blocks.0; its heads are 0 to 1"),
         ("blocks.0.head.0=skip", "a head is not skipped"),
         ("blocks.0.attention.qkv=skip", "cannot hand on its input"),
         ("blocks.0=from prompt: x", "no other input"),

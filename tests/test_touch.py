@@ -18,10 +18,11 @@ from dlplay.engine.panels import AnyPanel, Table
 from dlplay.engine.settings import SettingsError
 from dlplay.runs import directory, saved_interventions
 from dlplay.runs.client import RunError
-from dlplay.screen.dialogs.touch import TouchDialog, address_of
+from dlplay.screen.dialogs.touch import TouchDialog, begun
 from dlplay.screen.panels.panel_view import PanelView
 from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.touches import Touches
+from dlplay.widgets import TableView
 from tests.conftest import Dlplay
 from tests.screen_pilot import opened, part_text, screen_text, until
 
@@ -47,10 +48,10 @@ def test_every_change_can_be_undone_and_redone() -> None:
 
 
 def test_the_part_that_a_panel_shows_is_what_the_line_begins_with() -> None:
-    assert address_of("blocks.{layer}.head.{head}", {"layer": 1, "head": 3}, "") == "blocks.1.head.3="
-    assert address_of("", {}, "blocks.0.head.2 +0.206") == "blocks.0.head.2="
-    assert address_of("", {}, "27.0 %") == ""
-    assert address_of("", {}, "") == ""
+    assert begun("blocks.1.head.3", "blocks.0.head.2 +0.206") == "blocks.1.head.3="
+    assert begun("", "blocks.0.head.2 +0.206") == "blocks.0.head.2="
+    assert begun("", "27.0 %") == ""
+    assert begun("", "") == ""
 
 
 def test_interventions_are_saved_with_the_run_and_done_again_from_the_command_line(dlplay: Dlplay, tmp_path: Path) -> None:
@@ -334,3 +335,16 @@ async def test_the_keys_of_the_dialog_are_seen_in_a_small_window(tmp_path: Path)
         await until(lambda: "none" in screen_text(app))
         wanted = ("remove all", "train with these", "esc ", "blocks.0.convolution[0]=mean", "95 % interval", "360 held-out examples")
         await until(lambda: all(word in screen_text(app) for word in wanted))
+
+
+@pytest.mark.slow
+async def test_the_part_under_the_cursor_is_what_the_line_begins_with(tmp_path: Path) -> None:
+    async with opened(tmp_path, (140, 50), tab="gpt", explore=True) as (app, pilot):
+        await until(lambda: app.tab.link._client is not None)
+        await pilot.press("ctrl+p", *"anatomy")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.focused, TableView) and len(app.focused.rows) > 20)
+        assert isinstance(app.focused, TableView)
+        await pilot.press(*["down"] * [row[0].strip() for row in app.focused.rows].index("attention"), "T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        assert app.screen.query_one(Input).value == "blocks.0.attention="

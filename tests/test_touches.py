@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,28 +12,73 @@ from dlplay import architectures
 from dlplay.engine import hooks
 from dlplay.engine.device import prepare
 from dlplay.engine.interventions import parse
+from dlplay.engine.panel_server import panel_of
+from dlplay.engine.panels import AnyPanel, Table, Tokens
 from dlplay.engine.settings import SettingsError, make
+from dlplay.engine.task import Task
+from dlplay.screen.panels.panel_widgets import part_at
 from tests.conftest import Small
 
 CARDS = architectures.cards()
-TOUCHING = [(name, panel.name) for name, card in CARDS.items() for panel in card.panels if panel.touches]
+
+
+@pytest.fixture
+def ask(small: Small) -> Callable[..., AnyPanel]:
+    """The answer of a fresh small model."""
+    tasks: dict[str, Task[Any]] = {}
+
+    def ask(name: str, panel: str, **options: Any) -> AnyPanel:
+        if name not in tasks:
+            settings = make(CARDS[name].settings, small(name) | {"device": "cpu"})
+            tasks[name] = CARDS[name].load_task()(settings, prepare(settings), None)
+        return panel_of(tasks[name], CARDS[name].panel(panel), options)
+
+    return ask
+
+
+def pointed(panel: AnyPanel, *cursors: object) -> list[str]:
+    return [part_at(panel, cursor) for cursor in cursors]
 
 
 @pytest.mark.usefixtures("as_before")
-@pytest.mark.parametrize(("name", "panel"), TOUCHING)
-def test_the_address_of_a_panel_names_a_part(name: str, panel: str, small: Small) -> None:
-    card = CARDS[name].panel(panel)
-    settings = make(CARDS[name].settings, small(name) | {"device": "cpu"})
-    task = CARDS[name].load_task()(settings, prepare(settings), None)
-    address = card.touches.format(**vars(card.options()))
-    [begun] = parse(f"{address}=mean")
-    found = hooks.find(task.models, begun.part)
-    assert found.is_head == (".head." in address)
-    assert str(begun) == f"{address}=mean"
+def test_the_cursor_is_on_the_part_that_its_row_or_cell_is_about(ask: Callable[..., AnyPanel]) -> None:
+    anatomy, attention = ask("gpt", "anatomy"), ask("gpt", "attention", layer=9, head=1, prompt="a b c")
+    assert isinstance(anatomy, Table)
+    at = [row[0].strip() for row in anatomy.rows].index("attention")
+    assert pointed(anatomy, 0, at, len(anatomy.rows), None) == ["gpt", "blocks.0.attention", "", ""]
+    assert pointed(attention, None, (0, 0))[0].endswith(".head.1")
+    assert "blocks.9" not in part_at(attention, None), "the layer that is shown"
+    heads = ask("gpt", "heads")
+    assert isinstance(heads, Table)
+    assert pointed(heads, 1, len(heads.rows) - 1) == [heads.rows[1][0], ""]
+    ablations = ask("gpt", "ablations")
+    assert pointed(ablations, (0, 1), None) == ["blocks.0.head.1", ""]
+    patching = ask("gpt", "patching", site="feed_forward")
+    assert pointed(patching, (0, 0), (0, 3)) == ["blocks.0.feed_forward", "blocks.0.feed_forward@2"]
+    attribution = ask("gpt", "attribution", prompt="a b c")
+    assert isinstance(attribution, Table)
+    for row, (name, _) in enumerate(attribution.rows):
+        assert part_at(attribution, row) == (name if "." in name else "")
 
 
-def test_attention_can_be_touched() -> None:
-    assert {("gpt", "attention"), ("bert", "attention"), ("transformer-xl", "attention")} <= set(TOUCHING)
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_before")
+def test_units_channels_and_the_memory_are_pointed_at(ask: Callable[..., AnyPanel]) -> None:
+    assert part_at(ask("gpt", "layer", module="blocks.0.feed_forward", details="units"), 3) == "blocks.0.feed_forward[3]"
+    assert part_at(ask("gpt", "layer", module="blocks.0.feed_forward.expansion", details="matrix"), (2, 0)).startswith(
+        "blocks.0.feed_forward.expansion["
+    )
+    assert part_at(ask("gpt", "layer", module="blocks.0.feed_forward.expansion"), None) == "blocks.0.feed_forward.expansion"
+    assert part_at(ask("convnet", "maps", after="pooling"), 2) == "blocks.0.pooling[2]"
+    assert part_at(ask("convnet", "kernels"), 1) == "blocks.0.convolution[1]"
+    assert part_at(ask("convnet", "cell", output=1), 2) == "blocks.0.convolution[1]"
+    assert part_at(ask("recurrent", "activations", part="forget gate"), (4, 0)) == "rnn.layers.0.forget_gate[4]"
+    assert part_at(ask("seq2seq", "attention", attention="cross", head=1), None) == "decoder.0.cross.head.1"
+    assert part_at(ask("seq2seq", "heads_off"), (1, 0)) in ("encoder.1.head.0", "decoder.0.attention.head.0")
+    assert part_at(ask("autoencoder", "activity"), 1) == "encoder[1]", "of a VAE the mean"
+    memory = ask("transformer-xl", "memory_used", read_before="a b c", prompt="a")
+    assert isinstance(memory, Tokens)
+    assert part_at(memory, len(memory.words) - 1) == "blocks.*.memory@-1"
 
 
 def test_a_number_may_count_from_the_end() -> None:

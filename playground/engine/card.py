@@ -43,8 +43,6 @@ class PanelCard:
     """Whether it has something to show with these settings; where it has not, the screen leaves it out. None: it always has."""
     source: str = ""
     """`module:class` of what answers, made of the task, where it is not the task's own `panels()`: one that every architecture has."""
-    touches: str = ""
-    """Address of the part that it shows, with its options in braces: `blocks.{layer}.head.{head}`. Empty: no part alone."""
 
     def load_source(self) -> Callable[[Task[Any]], object]:
         """Import the class that `source` names."""

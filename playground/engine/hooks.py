@@ -151,6 +151,10 @@ def find(models: Mapping[str, nn.Module], part: str, flag: str = "do") -> Site:
         if part in known:
             return known[part]
         inside = [path for path in named if (path == owner or path.startswith(owner + ".")) and attention_of(named[path])]
+        if len(inside) == 1 and number[:1] == "-" and number[1:].isdecimal():
+            count = attention_of(named[inside[0]])[0]  # type: ignore[index]
+            number = str(count + int(number)) if int(number) >= -count else number
+            part = f"{owner}.head.{number}"
         if len(inside) == 1 and (found := attention_of(named[inside[0]])) is not None and number.isdecimal() and int(number) < found[0]:
             width = found[1].in_features // found[0]
             return Site(part, found[1], (int(number) * width, (int(number) + 1) * width))
@@ -256,7 +260,7 @@ def applied(
         for each in done:
             stack.callback(each.register().remove)
         yield
-    _check_reached(done)
+    _check_reached(done, models)
 
 
 def attach(
@@ -278,7 +282,7 @@ def attach(
             if not all(each.reached for each in done):
                 run()
         if runs:
-            _check_reached(done)
+            _check_reached(done, models)
     except BaseException:
         for handle in handles:
             handle.remove()
@@ -308,7 +312,7 @@ def _rows(models: Mapping[str, nn.Module], it: Intervention, site: Site, vocabul
     return torch.tensor(vocabulary.rows(it.words, site.address), device=vocabulary.embedding.weight.device)
 
 
-def _check_reached(done: Sequence[_Done]) -> None:
+def _check_reached(done: Sequence[_Done], models: Mapping[str, nn.Module]) -> None:
     idle = [each for each in done if not each.reached]
     if idle:
         words = "; ".join(str(each.intervention) for each in idle)
@@ -318,8 +322,15 @@ def _check_reached(done: Sequence[_Done]) -> None:
         if all(each.intervention.positions and each.longest for each in idle):
             count = max(each.longest for each in idle)
             positions = f"positions of this input are 0 to {count - 1}, or -1 to {-count} from its end"
-        why = positions or ("it is not read here" if of_words else f"nothing passed through {where} here")
+        why = positions or ("it is not read here" if of_words else f"nothing passed through {where} here{_elsewhere(idle[0], models)}")
         raise NotReached(f"--do {words}: {why}, so it changed nothing", all=len(idle) == len(done), words=of_words, positions=positions)
+
+
+def _elsewhere(idle: _Done, models: Mapping[str, nn.Module]) -> str:
+    """That another model has the same part, where it has: samples are drawn from a generator or from the average of its weights."""
+    model, _, path = idle.site.address.partition(".")
+    alike = [name for name, other in models.items() if name != model and type(other) is type(models.get(model))]
+    return f"; there is {' and '.join(f'{name}.{path}' for name in alike)} as well" if alike and path else ""
 
 
 class _Done:
@@ -337,6 +348,10 @@ class _Done:
         self.lasting = False
         """It stays for data that are not here yet, where a word may come that is not read now."""
         self._noise: torch.Generator | None = None
+
+    def __deepcopy__(self, memo: object) -> _Done:
+        """Itself: a copy of a model that is made meanwhile has the same interventions, and what it reaches is reached."""
+        return self
 
     def register(self) -> Handle:
         if self.intervention.kind == "skip":

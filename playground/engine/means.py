@@ -96,31 +96,34 @@ class MeanActivations:
         runs: Sequence[Callable[[], object]],
         version: Callable[[], object],
         vocabulary: Callable[[], Vocabulary | None] = lambda: None,
+        keeps: Callable[[], bool] = lambda: True,
     ) -> None:
         """`runs` pass data through the models, the second for what the first does not reach; `version` is another one whenever the
-        weights are."""
+        weights are; `keeps` says whether these are the models as they are, whose means may be kept."""
         self._models, self._runs, self._version_now, self._vocabulary = models, runs, version, vocabulary
         self._version: object = None
         self._known: dict[tuple[object, ...], Tensor] = {}
+        self._keeps = keeps
 
     def __call__(self, sites: list[Site]) -> list[Tensor]:
         """(C,) each. Raises `SettingsError` for a site that the held-out data do not pass."""
         version = self._version_now()
         if version != self._version:
             self._known, self._version = {}, version
+        known = self._known if self._keeps() else dict(self._known)
         for run in self._runs:
-            missing = [site for site in sites if site.place not in self._known]
+            missing = [site for site in sites if site.place not in known]
             if missing:
                 with counting(self._vocabulary()) as places, observed(missing, lambda values: _sum(values, places(values))) as found:
                     run()
                 for site, passes in zip(missing, found, strict=True):
                     if sum(count for _, count in passes):
                         total = torch.stack([part for part, _ in passes]).sum(0)
-                        self._known[site.place] = (total / sum(count for _, count in passes)).float()
+                        known[site.place] = (total / sum(count for _, count in passes)).float()
         for site in sites:
-            if site.place not in self._known:
+            if site.place not in known:
                 raise SettingsError(f"--do: the held-out data do not pass {site.address}, so it has no mean; set it to a number", "do")
-        return [self._known[site.place] for site in sites]
+        return [known[site.place] for site in sites]
 
 
 def _sum(values: Tensor, places: Tensor | None) -> tuple[Tensor, int]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dlplay.engine import progress
+from dlplay.engine.beside import beside, unaffected
 from dlplay.engine.card import Card, PanelCard
 from dlplay.engine.commands import Act, AnyCommand, Ask, Watch
 from dlplay.engine.errors import DataError
@@ -20,7 +21,7 @@ from dlplay.engine.events import Answered, LiveEvent, Shown, Working
 from dlplay.engine.failures import TrainingFailed, not_finite
 from dlplay.engine.hooks import NotReached, Site, recorded
 from dlplay.engine.interventions import Intervention, parse
-from dlplay.engine.panels import AnyPanel, beside, unaffected
+from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Options, SettingsError, change, fields, make
 from dlplay.engine.task import Task, looking
 

@@ -49,6 +49,9 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, tag_field=
     """One dim line about what is shown now; empty: the panel's hint is shown instead."""
     remark: str = ""
     """What of the typed text the model cannot read; empty when nothing."""
+    parts: list[str] = []
+    """Address of the part of the model that each row, bar, image or word is about, as interventions name it; a single one is that of the
+    whole panel. Empty, also for one of them: it is about none."""
 
     def __post_init__(self) -> None:
         """Raises `TypeError` for a tensor or a numpy value, which cannot be sent."""
@@ -75,6 +78,8 @@ class HeatMap(Panel, frozen=True, kw_only=True):
     """Print the values in the cells where they fit (a confusion matrix)."""
     percent: bool = False
     """Values from 0 to 1, shown as percentages."""
+    column_parts: list[str] = []
+    """What of its row's part each column is about, behind the address: `.head.3`, `@5`."""
     hatched: Array | None = None  # (rows, columns) u1
     """1 for the cells that are hatched, such as those that a value is only extrapolated to."""
 
@@ -260,21 +265,3 @@ def is_empty(panel: AnyPanel) -> bool:
         case ImageGrid():
             return 0 in panel.images.shape
     return False
-
-
-def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = "") -> AnyPanel:
-    """The answer after interventions, with the one before beside it where the kind has room for two. `idle` says which did nothing."""
-    said = f"with {interventions} intervention{'s' * (interventions > 1)}"
-    caption = " · ".join(part for part in (said, idle, after.caption) if part)
-    distinct = isinstance(before, Bars) and len(set(before.labels)) == len(before.labels)  # two words may be written alike
-    if isinstance(before, Bars) and isinstance(after, Bars) and not after.second and distinct:
-        known = dict(zip(before.labels, before.values, strict=True))
-        second = [known.get(label, math.nan) for label in after.labels]  # unknown where the answer before did not name it
-        return msgspec.structs.replace(after, second=second, names=["with", "without"], caption=caption)
-    return msgspec.structs.replace(after, caption=caption)
-
-
-def unaffected(panel: AnyPanel, why: str = "") -> AnyPanel:
-    """An answer that interventions do not reach, and why where that is known: one about the weights, for one."""
-    said = "interventions do not act here" + (f": {why}" if why else "")
-    return msgspec.structs.replace(panel, caption=said + (f" · {panel.caption}" if panel.caption else ""))

@@ -426,7 +426,8 @@ class Task(ABC, Generic[S]):
     def means(self, sites: list[hooks.Site]) -> list[Tensor]:
         """The means of the units at each of these sites over held-out data, (C,) each. Raises `SettingsError` where there is none."""
         if self._means is None:
-            self._means = MeanActivations(self.models, self._passes, lambda: self.version, self.vocabulary)
+            runs, version, keeps = self._passes, lambda: self.version, lambda: not self.interventions
+            self._means = MeanActivations(self.models, runs, version, self.vocabulary, keeps)
         return self._means(sites)
 
     @abstractmethod

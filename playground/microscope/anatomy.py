@@ -443,9 +443,14 @@ def _at_bounds(module: nn.Module, values: Tensor) -> Tensor:
 # --- effective rank ---------------------------------------------------------------------------------------------------------------
 
 
+TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+
+
 def matrices(module: nn.Module) -> list[Tensor]:
     """Its own weight matrices, (outputs, inputs) each; a convolution's with one row for each output channel."""
     own = [parameter.detach() for parameter in module.parameters(recurse=False) if parameter.ndim >= 2]
+    if isinstance(module, TRANSPOSED):  # its weights are (inputs, outputs, …)
+        own = [weight.transpose(0, 1) for weight in own]
     return [weight.flatten(1) for weight in own if min(weight.flatten(1).shape) > 1]
 
 

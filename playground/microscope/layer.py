@@ -116,6 +116,7 @@ def _over_time(task: Task[Any], site: hooks.Site, details: str, what: str) -> An
         row_title="step",
         column_title=what,
         low=0.0,
+        parts=[site.address],
         figure=f"{site.address}: {len(rows)} steps",
         caption=f"share of {what}, in {BINS} bins of {width:.3g}{alone}",
     )
@@ -170,6 +171,7 @@ def _histogram(part: str, values: dict[str, Tensor], what: str) -> Lines:
         series=series,
         x_title=what,
         percent=True,
+        parts=[part],
         figure=f"{part}: {float(whole.mean()):.3g} ± {float(whole.std(correction=0)):.3g}",
         caption=f"share of {what}, in {BINS} bins of {width:.3g}",
     )
@@ -182,12 +184,16 @@ def _matrix(part: str, module: nn.Module) -> HeatMap:
         raise SettingsError(f"--module {part}: {type(module).__name__} has no weight matrix of its own; choose one of its parts", "module")
     matrix = max(found, key=torch.numel).float()
     rows, columns = (min(side, MOST_CELLS) for side in matrix.shape)
+    is_map = isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+    bounds = [(row * len(matrix) // rows, -(-(row + 1) * len(matrix) // rows)) for row in range(rows)]  # those of the pooling
+    of_rows = [f"{part}[{first}]" if end == first + 1 else f"{part}[{first}:{end}]" for first, end in bounds]
     cells = F.adaptive_avg_pool2d(matrix[None], (rows, columns))[0]
     pooled = f", as {rows} x {columns} means" if (rows, columns) != tuple(matrix.shape) else ""
     return HeatMap(
         values=Array.of(cells.cpu()),
-        row_title="outputs",
-        column_title="inputs",
+        row_title="tokens" if isinstance(module, nn.Embedding) else "outputs",
+        column_title="units" if isinstance(module, nn.Embedding) else "inputs",
+        parts=of_rows if is_map else [part],
         signed=True,
         figure=f"{matrix.shape[0]} x {matrix.shape[1]}",
         caption=f"{part}{pooled}",
@@ -242,9 +248,10 @@ def _units(task: Task[Any], site: hooks.Site) -> AnyPanel:
     probe = task.probe()
     known = task.probed(numbers) if probe is not None and len(probe.values) == len(outputs) else None
     figure, caption = f"{site.address}: {units} units", f"the held-out example that excites each unit most{cut}"
+    parts = [f"{site.address}[{unit}]" for unit in range(units)]
     if isinstance(known, Array):
         labels = [f"{unit}: {value:.3g}" for unit, value in enumerate(values)]
-        return ImageGrid(images=known, labels=labels, figure=figure, caption=caption)
+        return ImageGrid(images=known, labels=labels, parts=parts, figure=figure, caption=caption)
     means = (placed.masked_fill(~held, 0).sum(dim=(0, 2)) / held.sum()).tolist()
     places = place.gather(0, example[None])[0].tolist()
     rows = [[str(unit), f"{values[unit]:.3g}", f"{means[unit]:.3g}", str(numbers[unit])] for unit in range(units)]
@@ -255,7 +262,7 @@ def _units(task: Task[Any], site: hooks.Site) -> AnyPanel:
     if known is not None:
         columns.append("words, the one it reads last in [ ]")
         rows = [[*row, _words(known[unit], places[unit])] for unit, row in enumerate(rows)]
-    return Table(columns=columns, rows=rows, right=[0, 1, 2, 3], figure=figure, caption=caption)
+    return Table(columns=columns, rows=rows, right=[0, 1, 2, 3], parts=parts, figure=figure, caption=caption)
 
 
 def _words(words: list[str], place: int) -> str:

@@ -82,6 +82,7 @@ class Microscope:
             labels=[str(unit) for unit in range(shown)],
             values=costs,
             chosen=worst,
+            parts=[f"{part}[{unit}]" for unit in range(shown)],
             figure=f"{part}[{worst}] {costs[worst]:+.3g}",
             caption=self._measured(without, options) + _cut(shown, units),
         )
@@ -105,6 +106,8 @@ class Microscope:
             values=Array.of(grid),
             rows=owners,
             columns=[f"head {head}" for head in range(most)],
+            parts=owners,
+            column_parts=[f".head.{head}" for head in range(most)],
             signed=True,
             figure=f"{worst} {costs[worst]:+.3g}",
             caption=self._measured(without, options) + _cut(len(addresses), of),

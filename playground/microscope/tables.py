@@ -27,6 +27,7 @@ def build_table(task: Task[Any]) -> Table:
         columns=["module", "kind", "input", "output", "parameters", "multiply-adds", "time"],
         rows=rows,
         right=[4, 5, 6],
+        parts=list(named),
         figure=f"{task.parameters:,} parameters",
         caption=f"one pass of held-out data: {total:,} multiply-adds in {1000 * whole:.1f} ms",
     )
@@ -59,6 +60,7 @@ def health_table(task: Task[Any]) -> Table:
         ],
         rows=rows,
         right=[2, 3, 4, 5, 6, 7, 8],
+        parts=list(hooks.modules(task.models)),
         figure=f"update/weight {max(ratios):.1e}" if ratios else "",
         caption=f"gradients {found.gradients_of} · updates {_at_rate(task) if ratios else 'unknown: no optimiser state is here'}"
         + ("" if task.step else " · untrained"),

@@ -171,6 +171,7 @@ def table(costs: Costs, readings: Sequence[Reading], caption: str = "") -> Table
         columns=["head", "mean-ablated", *names],
         rows=[[name, cost, *(_percent(value) for value in row)] for (name, cost, _), row in zip(values, shown, strict=True)],
         right=list(range(1, len(names) + 2)),
+        parts=[*order, *("" for _ in chance)],
         shades=Array.of(torch.tensor(tints).numpy()),
         figure=f"{order[0]} {costs.heads[order[0]]:+.3g}",
         caption=" · ".join(

@@ -20,8 +20,9 @@ def attention_map(
     figure: str,
     caption: str,
     titles: tuple[str, str] = ("query", "key"),
+    part: str = "",
 ) -> HeatMap:
-    """The attention weights (T, S) of one head; without `columns` they are labelled as the rows are."""
+    """The attention weights (T, S) of one head, whose address is `part`; without `columns` they are labelled as the rows are."""
     return HeatMap(
         values=Array.of(weights.float().cpu().numpy()),
         rows=list(rows),
@@ -31,6 +32,7 @@ def attention_map(
         low=0.0,
         high=1.0,
         percent=True,
+        parts=[part] if part else [],
         figure=figure,
         caption=caption,
     )

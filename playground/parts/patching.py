@@ -139,6 +139,8 @@ def patch_map(
         values=Array.of(grid.round(decimals=3) + 0.0),  # no -0
         rows=[site.address for site, _ in places],
         columns=columns,
+        parts=[site.address for site, _ in places],
+        column_parts=["", *(f"@{_at(span)}" for parts in spans for span in parts)],
         row_title="site",
         column_title="position",
         signed=True,
@@ -156,6 +158,10 @@ def _spans(axis: Axis, places: int, models: Mapping[str, nn.Module]) -> list[ran
     runs = max(1, int(COMPUTATION / (max(1, places) * length * parameters)))
     together = -(-length // min(length, runs))
     return [range(start, min(length, start + together)) for start in range(0, length, together)]
+
+
+def _at(span: range) -> str:
+    return str(span.start) if len(span) == 1 else f"{span.start}:{span.stop}"
 
 
 def _label(axis: Axis, span: range) -> str:

@@ -559,14 +559,14 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
     @work(group="dialog")
     async def action_touch(self) -> None:
-        from dlplay.screen.dialogs.touch import TouchDialog, address_of
+        from dlplay.screen.dialogs.touch import TouchDialog, begun
         from dlplay.screen.panels.panel_view import PanelView
 
         tab = self.tab
         view = next((node for node in (self.focused.ancestors_with_self if self.focused else ()) if isinstance(node, PanelView)), None)
         address = ""
         if view is not None:
-            address = address_of(view.card.touches, view.options, view.panel.figure if view.panel is not None else "")
+            address = begun(view.part, view.panel.figure if view.panel is not None else "")
 
         def saved() -> tuple[Intervention, ...]:
             if tab.link.run is None:

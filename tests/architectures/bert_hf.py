@@ -25,6 +25,7 @@ from dlplay.cli import run
 from dlplay.data.special_tokens import MASK
 from dlplay.data.subwords import WordPieces
 from dlplay.data.text import reference
+from dlplay.engine.interventions import parse
 from dlplay.engine.panels import Bars
 from dlplay.engine.settings import make, to_dict
 from dlplay.engine.task import Task, looking
@@ -102,6 +103,19 @@ def test_an_opened_bert_gives_the_logits_that_transformers_gives(folder: Path, b
     found = our_logits(bert, ours)
     assert found.abs().max() > 1
     torch.testing.assert_close(found, masked_logits(folder, order[ours])[..., order], atol=1e-4, rtol=1e-5)
+
+
+def test_a_head_set_to_0_is_that_head_zeroed_in_transformers(folder: Path, bert: Task[Any]) -> None:
+    made = bert.tokenizer  # type: ignore[attr-defined]
+    order = torch.tensor([*made.foreign, *made.outer])
+    ours = torch.randint(len(order), (3, 32), generator=torch.Generator().manual_seed(1))
+    with bert.touched(parse("blocks.1.head.0=0")):
+        found = our_logits(bert, ours)
+    edited = transformers.BertForMaskedLM.from_pretrained(folder).eval()
+    edited.bert.encoder.layer[1].attention.output.dense.weight.data[:, :8] = 0
+    with torch.no_grad():
+        torch.testing.assert_close(found, edited(order[ours]).logits[..., order], atol=1e-4, rtol=1e-5)
+    assert (found - our_logits(bert, ours)).abs().max() > 0.1
 
 
 def test_special_tokens_stand_behind_the_words(folder: Path, bert: Task[Any]) -> None:

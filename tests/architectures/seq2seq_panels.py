@@ -20,6 +20,7 @@ from dlplay.architectures.seq2seq.model import BOS, EOS, SPECIALS
 from dlplay.architectures.seq2seq.panels import exact_match
 from dlplay.architectures.seq2seq.settings import Seq2SeqSettings, Source
 from dlplay.architectures.seq2seq.task import Seq2SeqTask
+from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, fields, make
 from dlplay.engine.task import looking
@@ -287,3 +288,21 @@ def test_norms_show_gradients_once_there_are_some() -> None:
     assert parts[0] == "embedding and head"
     assert {"encoder 0 self-attention", "decoder 1 cross-attention", "decoder norm"} <= set(parts)
     assert math.sqrt(sum(value**2 for value in answer.values)) <= task.settings.clip * 1.01
+
+
+def test_interventions_act_where_a_head_is_ablated_as_well(trained: Seq2SeqTask) -> None:
+    """The panels ask a copy of the model, in which the head is gone."""
+    panel, options = card.panel("alternatives"), {"source": "abcd", "place": 1}
+    both = panel_of(trained, panel, options | {"do": "encoder.0.head.0=0; decoder.1.cross.head.1=0"})
+    copied = panel_of(trained, panel, options | {"ablate": "cross", "layer": 1, "head": 1, "do": "encoder.0.head.0=0"})
+    assert isinstance(both, Bars)
+    assert isinstance(copied, Bars)
+    assert copied.caption.startswith("with 1 intervention")
+    assert (copied.labels, copied.values) == (both.labels, both.values)
+    noisy = [panel_of(trained, panel, options | {"ablate": "cross", "do": "encoder.0~0.5"}) for _ in range(2)]
+    assert noisy[0] == noisy[1], "the same noise for the same question"
+    patched = panel_of(trained, panel, options | {"ablate": "cross", "do": "tokens=from source: dcba"})
+    assert isinstance(patched, Bars)
+    other = panel_of(trained, panel, options | {"source": "dcba", "ablate": "cross"})
+    assert isinstance(other, Bars)
+    assert patched.values == other.values

@@ -80,9 +80,20 @@ def test_what_is_asked_with_interventions_leaves_the_training_alone(build: Calla
     for panel in card.panels:
         if "do" not in {field.name for field in fields(panel.options)}:
             plain, touched = panel_of(task, panel, {}), panel_of(task, panel, {"do": f"{first}=0"})
+            addresses = [part + more for part in plain.parts if part for more in getattr(plain, "column_parts", []) or [""]]
+            for [begun] in (parse(f"{address}=mean") for address in addresses):
+                assert hooks.find_all(task.models, begun.part), "what the cursor is on can be touched"
             assert type(plain) is type(touched)
             assert touched.caption.startswith(("with 1 intervention", "interventions do not act here"))
     assert differences(before, everything(task)) == []
+
+
+def test_the_answer_of_the_stage_stands_beside_the_one_before(build: Callable[..., Task[Any]], card: Card) -> None:
+    task = build()
+    assert card.stage is not None
+    panel = card.panel(card.stage.panel)
+    shown = [repr(panel_of(task, panel, {"do": f"{part}=3"})) for part in parts(task)]
+    assert any("before" in words or "'without'" in words for words in shown if "with 1 intervention" in words)
 
 
 def test_the_weights_are_the_same_whether_or_not_somebody_touches(build: Callable[..., Task[Any]], card: Card) -> None:

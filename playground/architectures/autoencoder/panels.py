@@ -265,6 +265,7 @@ class AutoencoderPanels:
             images=signed_pictures(features[:MOST_FEATURES]),
             labels=[str(number) for number in range(min(len(features), MOST_FEATURES))],
             signed=True,
+            parts=[] if options.of == "encoder" else [self._unit(number) for number in range(min(len(features), MOST_FEATURES))],
             figure=f"{len(features)} units",
             caption=caption,
         )
@@ -281,6 +282,7 @@ class AutoencoderPanels:
                 values=kl[:MOST_BARS].tolist(),
                 second=std,
                 names=["KL in nats", "std of the mean"],
+                parts=[self._unit(number) for number in range(len(std))],
                 figure=f"{int((kl > 0.1).sum())} of {len(kl)} active",
                 caption="a unit with a KL divergence near 0 tells the decoder nothing",
             )
@@ -290,8 +292,13 @@ class AutoencoderPanels:
             values=std,
             second=size.mean(0)[:MOST_BARS].tolist(),
             names=["std", "mean |activation|"],
+            parts=[self._unit(number) for number in range(len(std))],
             figure=f"mean {size.mean().item():.3g}" + (f", ρ {self.settings.rho:g}" if self.settings.sparsity == "kl" else ""),
         )
+
+    def _unit(self, number: int) -> str:
+        """Address of a unit of the code; of a VAE of its mean, which the encoder's first outputs are."""
+        return f"{'encoder' if self.settings.variational else 'code_function'}[{number}]"
 
     def norms(self, options: Options) -> Bars:
         images = self.task.scaled(self.task.train_images[:PROBED])

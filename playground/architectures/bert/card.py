@@ -85,7 +85,6 @@ card = Card(
             "attend to the previous or the next word, and for rows that attend mostly to [SEP], where the head has nothing to do.",
             AttentionHead,
             rows=11,
-            touches="blocks.{layer}.head.{head}",
         ),
         PanelCard(
             "contexts",

@@ -202,6 +202,7 @@ class BERTPanels:
             weights,
             labels[:MAP],
             figure=heads.which(layer, len(self.model.blocks), head, block.attention.heads),
+            part=f"blocks.{layer}.head.{head}",
             caption=sentence.caption(*cut),
         )
 

@@ -46,7 +46,6 @@ card = Card(
             "Without colours, cells of = or - are negative. One kernel for each output channel. They begin as noise; edge and spot "
             "detectors emerge in the first layer. Deeper layers have a kernel for each input channel as well: choose the channel.",
             LayerKernels,
-            touches="blocks.{layer}.convolution",
             rows=20,
         ),
         PanelCard(
@@ -56,7 +55,6 @@ card = Card(
             "Taken from the forward pass of the selected image or drawing: after the convolution, the activation, the pooling "
             "or a residual branch.",
             FeatureMaps,
-            touches="blocks.{layer}.convolution",
         ),
         PanelCard(
             "cell",
@@ -66,7 +64,6 @@ card = Card(
             "channels is the number that the convolution writes into the cell. Every cell of the map uses the same kernel.",
             Cell,
             rows=8,
-            touches="blocks.{layer}.convolution[{output}]",
         ),
         PanelCard(
             "receptive_field",
@@ -78,7 +75,6 @@ card = Card(
             "pooled.",
             Cell,
             rows=8,
-            touches="blocks.{layer}.convolution[{output}]",
         ),
         PanelCard(
             "saliency",

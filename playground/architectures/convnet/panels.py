@@ -97,6 +97,7 @@ class ConvNetPanels:
             images=signed_pictures(weight if colour else weight[:, options.channel : options.channel + 1]),
             labels=[str(channel) for channel in range(len(weight))],
             signed=not colour,
+            parts=[f"blocks.{options.layer}.convolution[{channel}]" for channel in range(len(weight))],
             figure=f"layer {options.layer}, {len(weight)} of {weight.shape[2]}x{weight.shape[3]}",
         )
 
@@ -105,10 +106,12 @@ class ConvNetPanels:
         plain = self._block(options.layer).residual is None and options.after == "residual"
         image, words = self._input(options)
         maps = getattr(self.model.trace(image)[0][options.layer], options.after)[0]  # (C, h, w)
+        shown = "pooling" if plain else options.after
         return ImageGrid(
             images=Array.of(maps.float().cpu()),
             labels=[str(channel) for channel in range(len(maps))],
             signed=bool((maps < 0).any()),
+            parts=[f"blocks.{options.layer}.{shown}[{channel}]" for channel in range(len(maps))],
             figure=f"layer {options.layer}, {len(maps)} of {maps.shape[1]}x{maps.shape[2]}",
             caption=words + " · the pooled maps, since this layer has no residual branch" * plain,
         )
@@ -218,6 +221,7 @@ class ConvNetPanels:
         changed = "" if math.isclose(written, total + bias, rel_tol=1e-3, abs_tol=1e-3) else f"in the map stands {written:.3f}"
         return ImageGrid(
             images=Array.of(torch.stack([part[channel] for part in (window, kernel, product)]).float().cpu()),
+            parts=[f"blocks.{options.layer}.convolution[{output}]"],
             labels=["window", "kernel", f"product, sum {float(product[channel].sum()):.3f}"],
             signed=True,
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
@@ -240,6 +244,7 @@ class ConvNetPanels:
             values=Array.of(gradient[0].abs().amax(0).cpu()),
             low=0.0,
             hatched=Array.of(hidden),
+            parts=[f"blocks.{options.layer}.convolution[{output}]"],
             figure=f"layer {options.layer}, map {output}, cell {row},{column}",
             caption=" · ".join(
                 [

@@ -252,12 +252,14 @@ class GANPanels:
         layer, head = min(options.layer, len(net.blocks) - 1), min(options.head, self.settings.heads - 1)
         inputs = latents if options.network == "generator" else self.sampler(latents)
         weights = attention_weights(net, inputs, layer)[0, head]  # (T, T)
+        address = next(name for name, model in self.task.models.items() if model is net)
         patches = [f"{place // side + 1},{place % side + 1}" for place in range(self.examples.shape[1] // net.patch * side)]
         labels = patches if options.network == "generator" else ["class", *patches]
         return heads.attention_map(
             weights,
             labels,
             figure=heads.which(layer, len(net.blocks), head, self.settings.heads),
+            part=f"{address}.blocks.{layer}.head.{head}",
             caption=f"{options.network}, sample {number}",
         )
 

@@ -73,7 +73,6 @@ card = Card(
             "sees the future. The caption says what the head does on this prompt. In small models of the reference no head does one "
             "thing alone; with the preset induction, heads of the second layer find what followed an earlier copy of the token.",
             AttentionHead,
-            touches="blocks.{layer}.head.{head}",
         ),
         PanelCard(
             "layer_lens",

@@ -90,6 +90,7 @@ class GPTPanels:
             weights,
             labels,
             figure=heads.which(layer, len(self.model.blocks), head, block.attention.heads),
+            part=f"blocks.{layer}.head.{head}",
             caption=prompt.caption(heads.words(heads.pattern(weights, ids)), *cut),
         )
 

@@ -82,7 +82,6 @@ card = Card(
             "these units remember.",
             Activations,
             selects="unit",
-            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "unit",
@@ -92,7 +91,6 @@ card = Card(
             "quotes (Karpathy, Johnson and Fei-Fei, 2016). Most cannot. Zero is in the middle of the scale; the cursor shows the value.",
             Activations,
             rows=4,
-            touches="rnn.layers.{layer}.{part}[{unit}]",
         ),
         PanelCard(
             "gates",
@@ -104,7 +102,6 @@ card = Card(
             "the word at which a gate closes. A plain RNN has none.",
             Gates,
             rows=11,
-            touches="rnn.layers.{layer}[{unit}]",
         ),
         PanelCard(
             "gradient_flow",

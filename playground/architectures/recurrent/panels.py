@@ -94,6 +94,7 @@ class RecurrentPanels(ABC):
             values=Array.of(values[-MAP:].T.contiguous().numpy()),
             rows=[f"unit {unit}" for unit in range(self.model.width)],
             columns=inputs.labels[-MAP:],
+            parts=[f"{_address(layer, name)}[{unit}]" for unit in range(self.model.width)],
             row_title="unit",
             column_title="input",
             signed=name in SIGNED and not (name == "hidden" and self.model.cell == "rnn-relu"),
@@ -115,6 +116,7 @@ class RecurrentPanels(ABC):
             values=scaled.tolist(),
             ends=(f"{-largest:.3g}" if name in SIGNED else "0", f"{largest if name in SIGNED else 1.0:.3g}"),
             notes=[f"{label}: {value:.3f} after it" for label, value in zip(inputs.labels, own.tolist(), strict=True)],
+            parts=[f"{_address(layer, name)}[{number}]"],
             figure=f"{numbered('unit', number, self.model.width)}, {name}",
             caption=" · ".join([f"layer {layer}, {float(own.min()):.2f} to {float(own.max()):.2f}", *notes]),
         )
@@ -133,6 +135,7 @@ class RecurrentPanels(ABC):
             x_title="step",
             x_names=labels,
             least=(0.0, 1.0),
+            parts=[f"{_address(layer, 'hidden')}[{number}]"],
             figure=f"{numbered('unit', number, self.model.width)}, {numbered('layer', layer, self.model.layers)}",
             caption=" · ".join(filter(None, [*none, self._caption(options), *inputs.notes])),
         )
@@ -182,8 +185,7 @@ class RecurrentPanels(ABC):
         if clamp is not None:
             trace = self.model.trace(x, clamp)
             return [trace.part(layer, name)[0].float().cpu() for name in names]
-        gates = ["" if name == "hidden" else f".{name.replace(' ', '_')}" for name in names]
-        with hooks.recorded([hooks.find({"net": self.model}, f"rnn.layers.{layer}{gate}") for gate in gates]) as found:
+        with hooks.recorded([hooks.find({"net": self.model}, _address(layer, name)) for name in names]) as found:
             self.model(x)
         return [passes[0][0, :, : self.model.width].float().cpu() for passes in found]
 
@@ -241,6 +243,11 @@ def gradient_norms(model: Recurrent, problem: Problem, inputs: Tensor, targets: 
         hidden = [parts["hidden"] for parts in trace.layers[-1]]
         gradients = torch.autograd.grad(loss, hidden, allow_unused=True)
     return [0.0 if gradient is None else gradient.norm().item() for gradient in reversed(gradients)]
+
+
+def _address(layer: int, name: str) -> str:
+    """Of a layer's hidden states or of one of its gates, as interventions name it."""
+    return f"rnn.layers.{layer}" + ("" if name == "hidden" else f".{name.replace(' ', '_')}")
 
 
 def _part(name: str) -> str:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from dlplay.architectures.seq2seq.presets import PRESETS
-from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, PatchedSource, Seq2SeqSettings, Source
+from dlplay.architectures.seq2seq.settings import (
+    Alignment,
+    AllHeads,
+    AttentionMap,
+    AttributedToken,
+    Beam,
+    HeldOut,
+    PatchedSource,
+    Seq2SeqSettings,
+    Source,
+)
 from dlplay.engine import stages
 from dlplay.engine.card import Card, ChartCard, PanelCard
 
@@ -109,6 +119,17 @@ card = Card(
             "the decoder to what is written: to the previous and the next token, the first one, and copies of the same token. In the "
             "cross-attention, same token is the source token that is written next. The last row is attention spread evenly. A head's name "
             "is its address: it can be typed into an intervention.",
+        ),
+        PanelCard(
+            "attribution",
+            "Logit attribution",
+            "What every head, feed-forward layer and embedding of the decoder adds to the logit of one output token.",
+            "The decoder's stream is a sum of what all parts wrote into it, each passed through the norms behind it (scales kept) "
+            "and the output head: so the logit of a token is a sum over the parts (Wang et al., 2022). What a part adds by way of later "
+            "layers counts as theirs; what the encoder found out arrives by the cross heads. All logits together can be shifted without "
+            "an effect: compare with the mean logit in the caption.",
+            AttributedToken,
+            rows=10,
         ),
         PanelCard(
             "patching",

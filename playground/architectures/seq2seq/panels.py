@@ -15,6 +15,7 @@ from dlplay.architectures.seq2seq.decoding.output import (
     Output,
     ablate_head,
     ablated,
+    attention_address,
     attention_maps,
     attention_of,
     decode_source,
@@ -24,17 +25,18 @@ from dlplay.architectures.seq2seq.decoding.output import (
     text_of,
 )
 from dlplay.architectures.seq2seq.decoding.pair import patched_pair
+from dlplay.architectures.seq2seq.decoding.parts_of_logit import of_token, parts_of_logits
 from dlplay.architectures.seq2seq.decoding.search import beam_search, greedy, suppress_special
 from dlplay.architectures.seq2seq.model import BOS, EOS, PAD, SPECIALS, UNK, Maps, Seq2Seq
 from dlplay.architectures.seq2seq.problems.batches import make_batch, target_ids, unpadded
 from dlplay.architectures.seq2seq.problems.problem import Problem
-from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, Beam, HeldOut, PatchedSource, Source
+from dlplay.architectures.seq2seq.settings import Alignment, AllHeads, AttentionMap, AttributedToken, Beam, HeldOut, PatchedSource, Source
 from dlplay.data.bounded import clean
 from dlplay.engine.dataset import Missing
 from dlplay.engine.panels import Array, Bars, HeatMap, Layer, Layers, Table, Tokens
 from dlplay.engine.settings import Options
 from dlplay.engine.units import numbered
-from dlplay.parts import forward, head_table, norms, patching, prompts
+from dlplay.parts import attribution, forward, head_table, norms, patching, prompts
 from dlplay.parts.head_table import Costs
 from dlplay.parts.heads import attention_map, which
 from dlplay.parts.held_out import WINDOWS
@@ -142,6 +144,7 @@ class Seq2SeqPanels:
             columns=output.source_labels,
             titles=("output", "source"),
             figure=f"{numbered('layer', layer, last + 1)}, {shown}",
+            part=f"decoder.{layer}.cross" if head is None else f"decoder.{layer}.cross.head.{head}",
             caption=output.caption(),
         )
 
@@ -162,6 +165,7 @@ class Seq2SeqPanels:
             columns=columns,
             titles=("query", "key"),
             figure=f"{options.attention} {which(layer, last + 1, head, heads)}",
+            part=f"{attention_address(options.attention, layer)}.head.{head}",
             caption=output.caption(),
         )
 
@@ -208,6 +212,29 @@ class Seq2SeqPanels:
         ]
         return head_table.table(costs, readings)
 
+    def attribution(self, options: AttributedToken) -> Table:
+        """What each part of the decoder adds to the logit of one output token."""
+        model, output = self._decode(options)
+        place, device = output.position(options.place), model.tokens.weight.device
+        written = [BOS, *output.ids[:place]]
+        parts, logits = parts_of_logits(model, torch.tensor([output.source], device=device), torch.tensor([written], device=device))
+        token, unread = self._answer(suppress_special(logits), options.answer)
+        return attribution.table(
+            of_token(parts, logits, token),
+            word=self._label(token),
+            logits=logits,
+            answer=token,
+            caption=" · ".join(filter(None, [f"output token {place}", *output.notes])),
+            remark=" · ".join(filter(None, [output.remark, unread])),
+        )
+
+    def _answer(self, logits: Tensor, text: str) -> tuple[int, str]:
+        """The token that `text` names, of the `logits` (V,) or, without one, the most likely; and what of it is not read as typed."""
+        if text.strip() == self._label(EOS):
+            return EOS, ""
+        found, unread = prompts.answer_token(logits[SPECIALS:], self.problem.tokenizer, text)
+        return (SPECIALS + found if text.strip() else int(logits.argmax())), unread
+
     def patching(self, options: PatchedSource) -> HeatMap:
         """How much of one output token comes back when a corrupted source gets the clean one's activations, layer by position. The decoder
         reads the output to the clean source."""
@@ -220,8 +247,7 @@ class Seq2SeqPanels:
             return suppress_special(model(rows, written.expand(len(rows), -1))[:, -1])  # (B, V)
 
         logits, layers = read(source)[0], range(len(model.encoder))
-        answer, unread = prompts.answer_token(logits[SPECIALS:], self.problem.tokenizer, options.answer)
-        answer = SPECIALS + answer if options.answer.strip() else int(logits.argmax())
+        answer, unread = self._answer(logits, options.answer)
         return patching.patch_map(
             {"seq2seq": model},
             [
@@ -262,6 +288,8 @@ class Seq2SeqPanels:
             columns=columns,
             row_title="layer",
             column_title="ablated head",
+            parts=[attention_address(kind, layer) for kind in kinds for layer in range(layers)],
+            column_parts=[f".head.{head}" for head in range(heads)],
             low=0.0,
             high=1.0,
             counts=True,
@@ -334,7 +362,7 @@ def exact_match(model: Seq2Seq, problem: Problem, count: int) -> float:
     return sum(unpadded(ids) == unpadded(target) for ids, target in zip(outputs, batch.target.tolist(), strict=True)) / count
 
 
-def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str) -> HeatMap:
+def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[str, str], figure: str, caption: str, part: str) -> HeatMap:
     cut = [f"the first {MAP} tokens are shown"] if max(weights.shape) > MAP else []
     return attention_map(
         weights[:MAP, :MAP],
@@ -343,6 +371,7 @@ def _map(weights: Tensor, *, rows: list[str], columns: list[str], titles: tuple[
         figure=figure,
         caption=" · ".join([*cut, *([caption] if caption else [])]),
         titles=titles,
+        part=part,
     )
 
 

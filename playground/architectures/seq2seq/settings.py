@@ -27,7 +27,7 @@ from dlplay.engine.quantities import (
     unit,
 )
 from dlplay.engine.settings import Options, SettingsError, frozen, unless
-from dlplay.parts.prompt_options import Patches
+from dlplay.parts.prompt_options import Answer, Patches
 from dlplay.parts.transformer_settings import TransformerSettings
 
 GENERATED = "made"
@@ -179,6 +179,11 @@ class Alignment(Source):
 
     aligned_head: Annotated[int, Meta(ge=-1, le=63, extra={"least": "mean"})] = -1
     """Which of its heads, counted from 0, or the mean of all."""
+
+
+@frozen
+class AttributedToken(Source, Answer):
+    """Options of the logit attribution."""
 
 
 @frozen

@@ -87,7 +87,6 @@ card = Card(
             "The attention weights of one head over the memory and the prompt; each row sums to 1. There is nothing above the diagonal of "
             "the prompt: no token sees the future, and each one sees the whole memory.",
             AttentionMap,
-            touches="blocks.{layer}.head.{head}",
         ),
         PanelCard(
             "memory_curve",

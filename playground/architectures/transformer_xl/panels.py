@@ -91,9 +91,8 @@ class TransformerXLPanels:
         if self.problem.answer_length:  # what is asked for, in place of how many words the line above shows
             said = caption.split(" · ")
             caption = " · ".join(["recall the word of this kind", *(part for part in said if not part.startswith(HELD))])
-        return msgspec.structs.replace(
-            panel, second=without[shown].tolist(), names=["with memory", "without"], read=instead, caption=caption
-        )
+        second = {} if self.task.interventions else {"second": without[shown].tolist(), "names": ["with memory", "without"]}
+        return msgspec.structs.replace(panel, **second, read=instead, caption=caption)  # touched, it stands beside that of before
 
     def forward(self, options: PromptToken) -> Layers:
         """The memory, the prompt, and what the residual stream at one token predicts after the embedding and after each layer."""
@@ -203,12 +202,14 @@ class TransformerXLPanels:
             at = divmod(int(by_head[:, column].argmax()), self.model.heads) if options.of == "all heads" else (layer, head)
             notes.append(f"{label(token)}: {100 * largest[column]:.1f} %, layer {at[0]} head {at[1]}")
         best = max(range(len(largest)), key=largest.__getitem__)
+        of = "blocks.*" if options.of == "all heads" else f"blocks.{layer}"
         whose = "largest weight of any head" if options.of == "all heads" else f"layer {layer}, head {head}"
         return Tokens(
             words=[label(token) for token in context.memory_ids],
             values=largest,
             notes=notes,
             text=self.tokenizer.decode(context.memory_ids),
+            parts=[f"{of}.memory@{at}" for at in range(-len(context.memory_ids), 0)],
             place=best,
             figure=f"{label(context.memory_ids[best])} {100 * largest[best]:.0f} %",
             caption=prompt.caption(f"query: {label(prompt.ids[place])}, {whose}"),
@@ -231,6 +232,7 @@ class TransformerXLPanels:
             labels,
             [*(label(token) for token in context.memory_ids[-MAP:]), *([BORDER] if held else []), *labels],
             figure=heads.which(layer, len(self.model.blocks), head, self.model.heads),
+            part=f"blocks.{layer}.head.{head}",
             caption=context.prompt.caption(in_memory, *cut),
             titles=("query", f"key: memory {BORDER} segment"),
         )

@@ -183,13 +183,13 @@ class TouchDialog(Dialog[None]):
         self._table.show(columns, rows, right)
 
 
-def address_of(touches: str, options: dict[str, Any], figure: str) -> str:
-    """The part that a panel shows, as an intervention is begun: its own template, or the address that its figure begins with."""
-    if touches:
-        return touches.format(**{name: str(value).replace(" ", "_") for name, value in options.items()}) + "="
+def begun(part: str, figure: str) -> str:
+    """What the line begins with: the part that the cursor of a panel is on, or else the one that its figure begins with."""
     word = figure.partition(" ")[0]
+    if part or "." not in word:
+        return part and f"{part}="
     try:
         parse(f"{word}=0")
     except SettingsError:
         return ""
-    return f"{word}=" if "." in word else ""
+    return f"{word}="

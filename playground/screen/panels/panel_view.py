@@ -23,7 +23,7 @@ from dlplay.engine.panels import AnyPanel, Layers, is_empty
 from dlplay.engine.settings import Field, fields, show
 from dlplay.screen.flow import fit
 from dlplay.screen.panels.options_bar import STEPPING, OptionsBar, label
-from dlplay.screen.panels.panel_widgets import fill, picked_value, widget_for, write_place
+from dlplay.screen.panels.panel_widgets import fill, part_at, picked_value, widget_for, write_place
 
 EMPTY = "Appears once there is a model: F5 trains one, o loads one."
 """In place of an answer while there is no model to ask."""
@@ -132,6 +132,11 @@ class PanelView(Vertical, can_focus=True):
     def options(self) -> dict[str, Any]:
         """Every option of the panel, as it is set."""
         return self._bar.values
+
+    @property
+    def part(self) -> str:
+        """Address of the part of the model that the cursor is on, or that the panel is about; empty where there is none."""
+        return part_at(self.panel, getattr(self._body, "cursor", None)) if self.panel is not None else ""
 
     def compose(self) -> ComposeResult:
         yield self._bar

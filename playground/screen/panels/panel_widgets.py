@@ -84,6 +84,17 @@ def fill_bars(widget: widgets.Bars, panel: panels.Bars) -> None:
     )
 
 
+def part_at(panel: AnyPanel, cursor: object) -> str:
+    """Address of the part of the model that the `cursor` of the panel's widget is on; empty where it is on none."""
+    if len(panel.parts) == 1:
+        return panel.parts[0]
+    row, column = cursor if isinstance(cursor, tuple) else (cursor, None)
+    if not isinstance(row, int) or row >= len(panel.parts) or not panel.parts[row]:
+        return ""
+    more = panel.column_parts if isinstance(panel, panels.HeatMap) else []
+    return panel.parts[row] + (more[column] if column is not None and column < len(more) else "")
+
+
 def picked_value(panel: AnyPanel, position: int, column: int = 0, *, as_text: bool) -> Any:
     """The value that picking an item gives to an option: its label, or its number. None when nothing can be picked in this panel."""
     match panel:

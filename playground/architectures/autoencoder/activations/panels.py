@@ -23,7 +23,8 @@ from dlplay.architectures.autoencoder.settings import (
     ReconstructionPage,
     parse_point,
 )
-from dlplay.engine.panels import Array, Bars, HeatMap, Table, beside
+from dlplay.engine.beside import beside
+from dlplay.engine.panels import Array, Bars, HeatMap, Table
 from dlplay.parts.prompt_options import NextWord
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class ActivationPanels(AutoencoderPanels):
             rows=rows,
             right=[0, 2, 3],
             ids=order,
+            parts=[self._unit(feature) for feature in order],
             figure=f"{unused} never active",
             caption=f"{code.shape[1]} features, {mean:.1f} of them active on one of {len(code):,} held-out words",
         )
@@ -90,6 +92,7 @@ class ActivationPanels(AutoencoderPanels):
             ],
             right=[0],
             shades=Array.of([[value / found[0][0], math.nan, math.nan] for value, _ in found]) if found else None,
+            parts=[self._unit(feature)],
             figure=f"feature {feature}",
             caption=f"active on {100 * (own > 0).float().mean().item():.1f} % of {len(own):,} held-out words, "
             f"mean {own.sum().item() / max(1, int((own > 0).sum())):.2f} there",
@@ -104,7 +107,8 @@ class ActivationPanels(AutoencoderPanels):
 
         shown = self._beside(options.prompt, clamped)
         words = f"feature {feature} = {options.value:g} at every word"
-        return msgspec.structs.replace(shown, caption=" · ".join(filter(None, [words, shown.caption])))
+        parts = [self._unit(feature)]
+        return msgspec.structs.replace(shown, parts=parts, caption=" · ".join(filter(None, [words, shown.caption])))
 
     def decoded(self, options: LatentPoint) -> Bars:
         """The next word where the cursor sets two features of the last word of a held-out text."""

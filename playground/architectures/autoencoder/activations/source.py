@@ -22,7 +22,7 @@ from dlplay.checkpoints import CheckpointError, shipped
 from dlplay.data.images import ImageData
 from dlplay.data.text import Corpus
 from dlplay.data.tokens import Tokenizer
-from dlplay.engine import hooks
+from dlplay.engine import hooks, progress
 from dlplay.engine.dataset import Dataset, Missing, present
 from dlplay.engine.errors import DataError
 from dlplay.engine.panels import AnyPanel, Bars
@@ -211,7 +211,7 @@ def _read(model: LanguageModel, site: hooks.Site, ids: NDArray[np.int64], block:
     """Vectors (count, C) of the tokens from place `before` on, in windows of a block, and these tokens. Raises `SettingsError`."""
     windows = torch.from_numpy(ids).unfold(0, block, block - before)  # (windows, T)
     found: list[Tensor] = []
-    for part in torch.split(windows, AT_ONCE):
+    for part in progress.each(torch.split(windows, AT_ONCE), f"activations of {site.address}, part"):
         with torch.no_grad(), hooks.recorded([site]) as [passes], _stopped_behind(site) if found else contextlib.nullcontext():
             next(iter(model.models.values()))(part)
         if len(passes) != 1 or passes[0].shape[:2] != part.shape or passes[0].ndim != 3:

@@ -127,6 +127,11 @@ def attention_of(model: Seq2Seq, kind: str, layer: int) -> Attention:
     return found
 
 
+def attention_address(kind: str, layer: int) -> str:
+    """Where it is in the model, as interventions name its heads."""
+    return {"encoder": f"encoder.{layer}", "decoder": f"decoder.{layer}.attention", "cross": f"decoder.{layer}.cross"}[kind]
+
+
 def layer_and_head(model: Seq2Seq, kind: str, layer: int, head: int) -> tuple[int, int]:
     """Layer and head of the options: beyond the last one the last."""
     layer = min(layer, len(model.encoder) - 1)

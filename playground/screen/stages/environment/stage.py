@@ -42,6 +42,8 @@ SIDE_BY_SIDE = 52
 """Cells from which the facts stand beside the action values, not below them."""
 MAX_BARS = 8
 """Rows of action values that are seen at once."""
+NAMED_FROM = 3
+"""Action values from which on there is room for the names of two bars each."""
 NO_PIXELS = Array((0, 0, 3), "u1", b"")
 KEYS_IN_WORDS = {"space": "f"}
 """How keys are shown where they are shown otherwise than they are called. In ASCII an arrow would be < or >, which are other keys."""
@@ -170,9 +172,11 @@ class EnvironmentStage(ActionStage):
         return frame.bars is not None and not (self._below and len(set(frame.controls.values())) >= len(frame.bars.labels))
 
     def _bar_rows(self) -> int:
-        if not self._shows_bars(self.frame):
+        bars = self.frame.bars
+        if bars is None or not self._shows_bars(self.frame):
             return 0
-        return max(1, min(len(self.frame.bars.labels), MAX_BARS)) if self.frame.bars is not None else 0
+        rows = max(1, min(len(bars.labels), MAX_BARS))
+        return rows + 1 if bars.names and rows >= NAMED_FROM else rows  # a row that names both bars of each action
 
     def _max_steps(self) -> int:
         advance = self._action(self.stage.advance)
