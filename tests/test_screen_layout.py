@@ -232,3 +232,21 @@ async def test_f2_folds_the_settings_again_wherever_the_focus_is_and_leaves_the_
         await pilot.press("f2")
         await until(lambda: app.screen.maximized is None and app.tab.has_class("-settings"))
         await until(lambda: app.tab.form.has_focus_within)
+
+
+async def test_the_panel_that_has_the_focus_fills_the_window_and_the_panels_stay_as_they_were(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await until(lambda: app.tab.below is not None and app.tab.below.visible_panels())
+        app.tab.inspector.go_to("heads")
+        panels = app.tab.inspector.panels
+        await until(lambda: [card.name for card in app.tab.inspector.visible_panels()] == ["heads"])
+        await pilot.press("m")
+        await until(lambda: app.screen.maximized is not None and "escape" in screen_text(app))
+        await until(lambda: app.tab.below is not None and not app.tab.below.visible_panels())
+        await pilot.pause()
+        assert [card.name for card in app.tab.inspector.visible_panels()] == ["heads"]
+        await pilot.press("escape")
+        await until(lambda: app.screen.maximized is None and app.tab.below is not None and app.tab.below.visible_panels())
+        await pilot.pause()
+        assert [card.name for card in app.tab.inspector.visible_panels()] == ["heads"]
+        assert app.tab.inspector.panels == panels

@@ -581,7 +581,8 @@ class ArchitectureTab(Vertical):
         event.stop()
         if self.below is not None:
             below = [card.name for card in self.below.visible_panels()]
-            self.inspector.leave_out(() if self.paged else below)
+            if self.screen.maximized is None:  # a part that fills the window hides the others, and they come back as they were
+                self.inspector.leave_out(() if self.paged else below)
             if self.stage is not None:
                 self.stage.set_forward_pass(FORWARD in below)
         self._watch_views()
