@@ -25,6 +25,7 @@ from dlplay.architectures.autoencoder.settings import (
 )
 from dlplay.engine.beside import beside
 from dlplay.engine.panels import Array, Bars, HeatMap, Table
+from dlplay.engine.settings import SettingsError
 from dlplay.parts.prompt_options import NextWord
 
 if TYPE_CHECKING:
@@ -170,7 +171,9 @@ class ActivationPanels(AutoencoderPanels):
         return order[0], order[-1]
 
     def _feature(self, number: int) -> int:
-        return min(number, self.settings.latent - 1)
+        if number >= (count := self.settings.latent):
+            raise SettingsError(f"--feature {number} is out of range; this model has features 0 to {count - 1}", "feature")
+        return number
 
     def _held_out_code(self) -> Tensor:
         """(n, k): the codes of all held-out vectors."""
