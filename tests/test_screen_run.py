@@ -22,6 +22,7 @@ from dlplay.runs.lock import RunLock, holder
 from dlplay.screen.run.peer import Peer, PeerDied
 from dlplay.screen.run.run_link import RunLink
 from dlplay.widgets import LineChart
+from tests.conftest import Dlplay
 from tests.screen_pilot import opened, part_text, screen_text, until
 from tests.test_screen_runs import finished_run
 
@@ -348,3 +349,23 @@ async def test_a_finished_run_goes_on_with_its_own_settings_however_soon_it_is_a
         assert {name: app.tab.form.values[name] for name in own} == own
         never.set()
         await attaching
+
+
+async def test_the_first_run_has_the_name_of_the_command_line_and_later_ones_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def launch(link: RunLink, run: directory.RunDirectory, *, paused: bool) -> None:
+        return None
+
+    monkeypatch.setattr(RunLink, "_launch", launch)
+    async with opened(tmp_path, tab="convnet", run_name="mine") as (app, pilot):
+        await pilot.press("f5")
+        await until(lambda: directory.names(tmp_path) == ["mine"])
+        await app.tab.controls.start_over(paused=False)
+        assert sorted(directory.names(tmp_path)) == ["convnet-1", "mine"]
+
+
+def test_a_name_that_no_run_can_have_is_refused_before_the_screen_opens(dlplay: Dlplay, tmp_path: Path) -> None:
+    for name, why in (("gpt-reference", "comes with dlplay"), ("A b", "cannot be a run's name")):
+        found = dlplay("gpt", "--name", name, "--runs-dir", str(tmp_path))
+        assert (found.status, why in found.err) == (2, True)

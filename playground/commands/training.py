@@ -66,7 +66,10 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     start = absolute(str(given.get("from", "")))
     if not headless:
         plain = bool(given.get("ascii"))
-        return open_screen(tab=card.name, runs_dir=runs_dir, plain=plain, settings=values, origin=start, options=questions)
+        if "name" in given:
+            directory.check_new_name(given["name"])
+        wishes = {"settings": values, "origin": start, "options": questions, "run_name": given.get("name", "")}
+        return open_screen(tab=card.name, runs_dir=runs_dir, plain=plain, **wishes)
     if in_torchrun and (asks or given.get("explore") or given.get("find_lr") or given.get("find_batch")):
         raise SettingsError("torchrun is for training; ask a trained model, or look for a learning rate, without it")
     if given.get("explore"):

@@ -210,13 +210,7 @@ def create(
 
     Raises `RunNameError` and `OSError`.
     """
-    check_name(name if name is not None else f"{architecture}-1")
-    if name is not None and name.startswith("-"):
-        raise RunNameError(f"{name[:80]!r} cannot be a new run's name; it would be read as a flag")
-    from dlplay.checkpoints.shipped import shipped  # imports numpy, which a list of runs does not need
-
-    if name in shipped():
-        raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
+    check_new_name(name if name is not None else f"{architecture}-1")
     if name is not None and not group:
         check_no_group(groups(runs_dir), name)
     spec = Spec(
@@ -424,6 +418,17 @@ def check_name(name: str) -> None:
     """Raises `RunNameError` unless `name` can be a run's name."""
     if not _NAME.fullmatch(name):
         raise RunNameError(f"{name[:80]!r} cannot be a run's name; use 1 to 64 of a-z 0-9 . _ - without a leading dot")
+
+
+def check_new_name(name: str) -> None:
+    """Raises `RunNameError` unless `name` can be a new run's name, wherever it is not taken."""
+    check_name(name)
+    if name.startswith("-"):
+        raise RunNameError(f"{name[:80]!r} cannot be a new run's name; it would be read as a flag")
+    from dlplay.checkpoints.shipped import shipped  # imports numpy, which a list of runs does not need
+
+    if name in shipped():
+        raise RunNameError(f"{name} is a model that comes with dlplay; choose another name")
 
 
 def _read_spec(path: Path) -> Spec:

@@ -59,7 +59,7 @@ TAB_ACTIONS = {action.name.partition("(")[0] for action in ACTIONS} - WITHOUT_TA
 
 
 class PlaygroundApp(KeysInOrder, SendsChangedCells):
-    """`tab` is the architecture to open; `settings`, `origin` and `options` are for it.
+    """`tab` is the architecture to open; `settings`, `origin`, `options` and `run_name` are for it.
 
     `attach` names a run to show, and `resume` resumes it. `lesson` is taken at once, on its own tab. `config_path` is where the choice of
     theme is kept, and beside it which lessons were done. `characters` are those
@@ -82,6 +82,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         settings: Mapping[str, Any] | None = None,
         origin: str = "",
         options: Mapping[str, Any] | None = None,
+        run_name: str = "",
         attach: str | None = None,
         resume: bool = False,
         lesson: str = "",
@@ -96,7 +97,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         """Those that were opened so far, by name."""
         self.opened = tab if tab in self.cards else next(iter(self.cards))
         """The tab that was asked for last; it may still have to be built."""
-        self._wishes: dict[str, dict[str, Any]] = {self.opened: {"settings": settings, "origin": origin, "options": options}}
+        wishes = {"settings": settings, "origin": origin, "options": options, "run_name": run_name}
+        self._wishes: dict[str, dict[str, Any]] = {self.opened: wishes}
         """Arguments of tabs that are still to be built."""
         self._run_to_attach, self._resume = attach, resume
         self._config_path = config_path or themes.config_path()

@@ -126,6 +126,7 @@ class ArchitectureTab(Vertical):
         settings: Mapping[str, Any] | None = None,
         origin: str = "",
         options: Mapping[str, Any] | None = None,
+        run_name: str = "",
     ) -> None:
         super().__init__(id=f"tab-{card.name}", classes="tab")
         self.card = card
@@ -150,7 +151,7 @@ class ArchitectureTab(Vertical):
         self.form = SettingsForm(card, settings)
         self.link.code = lambda: code(card.settings, self.form.values)
         self.controls = RunControls(self.link, self.form, lambda text: self.app.notify(text, timeout=4), self.problem)
-        self.controls.origin = origin
+        self.controls.origin, self.controls.run_name = origin, run_name
         self.controls.begin = self._take_touches_off
         self.runs = RecentRuns(card, runs_dir)
         self._charts = ChartColumn(card)

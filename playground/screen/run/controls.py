@@ -44,6 +44,8 @@ class RunControls:
         self.form = form
         self.origin = ""
         """The checkpoint that the next run starts from; empty to train from scratch."""
+        self.run_name = ""
+        """What the next run is called; empty: by a number."""
         self.begin: Callable[[], None] = lambda: None
         """Called just before a new run starts."""
         self._notify = notify
@@ -122,18 +124,19 @@ class RunControls:
         if not await self._end():
             return
         self.begin()
+        name, self.run_name = self.run_name or None, ""
         if settings.seeds.strip():
-            await self._start_group(settings)
+            await self._start_group(settings, name)
         else:
-            await self.link.start(to_dict(settings), self.origin, paused=paused)
+            await self.link.start(to_dict(settings), self.origin, name, paused=paused)
 
-    async def _start_group(self, settings: Settings) -> None:
+    async def _start_group(self, settings: Settings, name: str | None) -> None:
         """Start a run for each of the seeds; the tab shows the first of them, with the curves of the others behind it.
 
         They are trained by the command that a person could have typed, which goes on without this screen.
         """
         link = self.link
-        first, *others = await asyncio.to_thread(seeds.create, link.runs_dir, link.card, settings, None, self.origin)
+        first, *others = await asyncio.to_thread(seeds.create, link.runs_dir, link.card, settings, name, self.origin)
         trust = ["--trust-code"] if code(link.card.settings, to_dict(settings)) else []
         group = first.spec.group
         at_once = [f"{flag}={count}" for flag, count in (("--jobs", settings.jobs), ("--per-gpu", settings.per_gpu)) if count]

@@ -291,11 +291,11 @@ class RunLink:
 
     # --- a run --------------------------------------------------------------------------------------------------------------------
 
-    async def start(self, settings: dict[str, Any], origin: str = "", *, paused: bool = False) -> None:
-        """Start a new run with these settings, from scratch or from a checkpoint. Where it cannot start, the run before is shown again."""
+    async def start(self, settings: dict[str, Any], origin: str = "", name: str | None = None, *, paused: bool = False) -> None:
+        """Start a new run with these settings, from scratch or from a checkpoint, called `name`. Where it cannot start, the run before is shown again."""
         before = self.run.name if self.run is not None else ""
         self.leave()
-        run = directory.create(self.runs_dir, self.card.name, settings, origin)
+        run = directory.create(self.runs_dir, self.card.name, settings, origin, name)
         await self._launch(run, paused=paused)
         if before and self.run is None and not self._starting:
             with contextlib.suppress(RunNameError):  # it was removed
