@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from rich.cells import cell_len
 
 from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Layer, Layers, Panel, Table, Tokens, is_empty
 from dlplay.engine.printable import printable
 from dlplay.runs.console import print_line, rich_console
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST_COLUMNS = 16
 """Of a matrix that is printed as a table."""
@@ -62,7 +67,27 @@ def _in_words(layer: Layer) -> str:
     return ", ".join(f"{label} {figure}".strip() for label, figure in zip(layer.labels, figures, strict=True))
 
 
+def _lines_of(panel: HeatMap, width: int) -> list[list[str]]:
+    """The matrix as lines of text, its columns' names first; turned on its side where only that fits into the width; none where neither
+    does and there are many columns."""
+    values = panel.values.numpy()
+    corner = panel.column_title if panel.columns else ""
+    upright = [["", *panel.columns], *([label, *_cells(panel, row)] for label, row in zip(panel.rows, values, strict=True))]
+    turned = [[corner, *panel.rows], *([label, *_cells(panel, row)] for label, row in zip(panel.columns, values.T, strict=True))]
+    for lines in (upright, turned):
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        if len(widths) <= MOST_COLUMNS + 1 and sum(widths) + len(widths) <= width:
+            return lines
+    return upright if len(panel.columns) <= MOST_COLUMNS else []
+
+
+def _cells(panel: HeatMap, values: NDArray[np.generic]) -> list[str]:
+    return [_cell(panel, float(value)) for value in values]
+
+
 def _cell(panel: HeatMap, value: float) -> str:
+    if math.isnan(value):
+        return ""
     return f"{100 * value:.3g} %" if panel.percent else f"{value:.3g}" if panel.counts else f"{value:.2f}"
 
 
@@ -79,6 +104,7 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
         return
     from rich.table import Table as RichTable
 
+    console = rich_console(highlight=False, markup=False)
     table = RichTable(box=None, pad_edge=False, header_style="bold")
     match panel:
         case Bars():
@@ -104,12 +130,12 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
                 table.add_column(printable(column), justify="right" if index in panel.right else "left")
             for row in panel.rows:
                 table.add_row(*map(printable, row))
-        case HeatMap() if panel.rows and 0 < len(panel.columns) <= MOST_COLUMNS:
-            table.add_column("")
-            for column in panel.columns:
+        case HeatMap() if panel.rows and panel.columns and (lines := _lines_of(panel, console.width)):
+            table.add_column(printable(lines[0][0]), no_wrap=True, min_width=max(cell_len(line[0]) for line in lines))
+            for column in lines[0][1:]:
                 table.add_column(printable(column), justify="right")
-            for label, values in zip(panel.rows, panel.values.numpy(), strict=True):
-                table.add_row(printable(label), *(_cell(panel, float(value)) for value in values))
+            for line in lines[1:]:
+                table.add_row(*map(printable, line))
         case Layers():
             table.add_column("after")
             table.add_column("")
@@ -121,7 +147,7 @@ def print_panel(panel: AnyPanel, as_json: bool, *, at: int | None = None, step: 
     if words := " · ".join(words for words in (panel.figure, panel.caption) if words):
         print_line(words)
     if table.row_count:
-        rich_console(highlight=False, markup=False).print(table)
+        console.print(table)
     if isinstance(panel, Tokens) and panel.alternatives is not None:
         place = panel.place or 0
         print_line(f"at place {place}, {panel.words[place] if panel.words else ''}:")

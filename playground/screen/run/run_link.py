@@ -292,7 +292,8 @@ class RunLink:
     # --- a run --------------------------------------------------------------------------------------------------------------------
 
     async def start(self, settings: dict[str, Any], origin: str = "", name: str | None = None, *, paused: bool = False) -> None:
-        """Start a new run with these settings, from scratch or from a checkpoint, called `name`. Where it cannot start, the run before is shown again."""
+        """Start a new run with these settings, from scratch or from a checkpoint, called `name` or by a number. Where it cannot start, the
+        run before is shown again."""
         before = self.run.name if self.run is not None else ""
         self.leave()
         run = directory.create(self.runs_dir, self.card.name, settings, origin, name)
