@@ -17,9 +17,10 @@ from dlplay.architectures.dqn import doctor as dqn
 from dlplay.architectures.gan import doctor as gan
 from dlplay.architectures.transformer_xl import doctor as xl
 from dlplay.doctor import rules, trial
-from dlplay.doctor.examine import changed, read_layers
+from dlplay.doctor.examine import changed, read_layers, trial_steps
 from dlplay.doctor.examine import rules as rules_of
 from dlplay.doctor.report import nothing
+from dlplay.doctor.rules import written
 from dlplay.doctor.trial import judged, next_step
 from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, LayerHealth, Rule
 from dlplay.engine.events import Applied, Started
@@ -362,6 +363,31 @@ def verdict(without: list[float | None], with_it: list[float | None], better: st
     assert isinstance(OVERFITTING, Diagnosis)
     trial = judged(OVERFITTING, better, "", 100, [0, 1, 2], "test_loss", without, with_it, [])
     return trial.helped, trial.verdict
+
+
+def test_where_both_arms_did_the_same_the_trial_says_so() -> None:
+    assert isinstance(OVERFITTING, Diagnosis)
+    assert verdict([2.0, 2.1, 2.2], [2.0, 2.1, 2.2]) == (
+        None,
+        f"the advice {written(OVERFITTING.changes)} changed nothing in 100 steps: test loss +0 (+0 to +0 with 95 % confidence by "
+        "Student's t, over 3 pairs of one seed)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "steps"),
+    [
+        ("convnet", {"steps": 300}, 75),
+        ("dqn", {"steps": 3000, "learning_starts": 1000}, 2000),
+        ("dqn", {"steps": 40_000, "learning_starts": 1000}, 10_000),
+        ("gan", {"steps": 2}, 1),
+    ],
+)
+def test_a_trial_is_a_quarter_of_the_run_but_not_so_short_that_nothing_is_learnt(
+    name: str, settings: dict[str, int], steps: int, tmp_path: Path
+) -> None:
+    run = directory.create(tmp_path, name, to_dict(make(architectures.card(name).settings, settings)), name="mine")
+    assert trial_steps(run, 100) == steps
 
 
 def test_after_advice_that_did_not_help_the_next_step_is_named() -> None:

@@ -73,8 +73,12 @@ def examine(run: RunDirectory) -> Examination:
 
 
 def trial_steps(run: RunDirectory, last: int) -> int:
-    """Steps of each run of a trial, where nobody says how many: a quarter of the run's, which are `last` where its settings have none."""
-    return max(1, int(run.spec.settings.get("steps", last)) // 4)
+    """Steps of each run of a trial, where nobody says how many: a quarter of the run's, which are `last` where its settings have none, but
+    no fewer than its room needs to learn anything."""
+    card = architectures.card(run.spec.architecture)
+    least = getattr(importlib.import_module(card.doctor), "least_trial", None) if card.doctor else None
+    settings = make(card.settings, without_code(card.settings, run.spec.settings), lenient=True)
+    return max(1, int(run.spec.settings.get("steps", last)) // 4, least(settings) if least is not None else 0)
 
 
 def trial_words(diagnosis: Diagnosis, count: int) -> str:

@@ -94,7 +94,8 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     names = [one.name for one in everything]
     trial = judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], names)
     test = range_test(card, before, run.spec.origin)
-    after = "" if trial.helped else next_step(run.name, diagnosis.name, count, test)
+    same = trial.low == trial.high == 0
+    after = "" if trial.helped else next_step(run.name, diagnosis.name, count, "" if same else test)
     return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms], next=after, range_test=test)
 
 
@@ -144,6 +145,8 @@ def judged(
     else:
         span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over"
         how = {True: "helped", False: "made it worse", None: "did not help beyond chance"}[helped]
+        if low == high == 0:
+            how = f"changed nothing in {count:,} steps"
         words = f"{what} {how}: {metric.replace('_', ' ')} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
     kept = [[value for value in arm if value is not None] for arm in (without, with_it)]
     return Trial(

@@ -89,14 +89,14 @@ def table(found: Mapping[str, float], *, word: str, logits: Tensor, answer: int,
     values = {name: found[name] for name in listed}
     if others:
         values[f"the other {len(others):,} parts"] = sum(found[name] for name in others)
-    largest = max(map(abs, values.values())) or 1.0
+    largest, value = max(map(abs, values.values())) or 1.0, float(logits[answer])
     return Table(
         columns=["part", "adds"],
-        rows=[[name, f"{value:+.4f}"] for name, value in values.items()],
+        rows=[[name, f"{adds:+.4f}"] for name, adds in values.items()],
         right=[1],
         parts=[name if "." in name else "" for name in values],
-        shades=Array.of(torch.tensor([[math.nan, abs(value) / largest] for value in values.values()]).numpy()),
-        figure=f"{word} {float(logits[answer]):.2f}",
-        caption=f"sum: {float(logits[answer]):.2f}, the logit of {word}; the mean of all tokens is {float(logits.mean()):.2f} · {caption}",
+        shades=Array.of(torch.tensor([[math.nan, abs(adds) / largest] for adds in values.values()]).numpy()),
+        figure=f"{word} {value:.2f}",
+        caption=f'sum: {value:.2f}, the logit of "{word}"; the mean of all tokens is {float(logits.mean()):.2f} · {caption}',
         remark=remark,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlplay.architectures.dqn.settings import DQNSettings
 from dlplay.engine.diagnosis import UNJUDGED, Diagnosis, Evidence, Judgement
 
 OVER = 0.3
@@ -85,6 +86,11 @@ def buffer_too_small(evidence: Evidence) -> Judgement:
         changes={"buffer": 50_000},
         curve="episode_length",
     )
+
+
+def least_trial(settings: DQNSettings) -> int:
+    """Steps that a trial takes at the least: nothing is learnt before the replay buffer is used."""
+    return 2 * settings.learning_starts
 
 
 RULES = (over_estimation, no_exploration_left, buffer_too_small)
