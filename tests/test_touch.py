@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from textual.app import App
+from textual.content import Content
 from textual.geometry import Size
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from dlplay.engine.interventions import parse
 from dlplay.engine.panels import AnyPanel, Table
@@ -116,23 +117,28 @@ class Touching(App[None]):
         super().__init__()
         self.measured = asyncio.Event()
         self.answers: object = "a model"
-        self.refuses = ""
+        self.refuses = self.trained = ""
         self.touches = Touches()
         self.touches.add("blocks.0=0")
 
     async def ask(self, panel: str, options: dict[str, Any]) -> AnyPanel:
         if self.answers is None:
             raise RunError("the run is starting")
-        await self.measured.wait()
         if self.refuses and self.refuses in options["do"]:
             raise RunError(f"--do: there is no part {self.refuses!r}")
-        return Table(columns=["intervention"], rows=[["measured"]], caption="loss (nats)")
+        await self.measured.wait()
+        rows = [["measured"], *([str(each)] for each in parse(options["do"]))]
+        return Table(columns=["intervention"], rows=rows, caption="loss (nats)")
 
     async def train_with(self, text: str) -> str:
+        if self.refuses:
+            raise SettingsError(f"{self.refuses} cannot be trained with")
         return f"the next run trains with {text}"
 
     def on_mount(self) -> None:
-        dialog = TouchDialog(self.touches, "", self.ask, lambda: self.answers, lambda: None, self.train_with, lambda: ())
+        dialog = TouchDialog(
+            self.touches, "", self.ask, lambda: self.answers, lambda: None, self.train_with, lambda: (), lambda: self.trained
+        )
         self.push_screen(dialog)
 
 
@@ -169,6 +175,31 @@ async def test_what_is_asked_for_is_listed_at_once_and_measured_once_a_model_ans
         await until(lambda: "blocks.0=0 " in screen_text(app) and "measuring …" in screen_text(app))
 
 
+async def test_what_the_run_is_trained_with_is_marked_and_only_a_refusal_looks_like_an_error() -> None:
+    app = Touching()
+    app.trained = "blocks.0=0"
+    app.measured.set()
+
+    def shown_as_error(words: str) -> bool:
+        said = app.screen.query_one("#touch-words", Static)
+        content = said.render()
+        assert isinstance(content, Content)
+        assert words in content.plain
+        return not any("success" in str(span.style) for span in content.spans)
+
+    async with app.run_test(size=(100, 40)) as pilot:
+        await pilot.press(*"blocks.1=0", "enter")
+        await until(lambda: "blocks.0=0 (trained with)" in screen_text(app))
+        assert "blocks.1=0 (trained with)" not in screen_text(app)
+        await pilot.press("f7")
+        await until(lambda: "the next run trains with" in screen_text(app))
+        assert not shown_as_error("the next run trains with")
+        app.refuses = "blocks.0=from"
+        await pilot.press("f7")
+        await until(lambda: "cannot be trained with" in screen_text(app))
+        assert shown_as_error("cannot be trained with")
+
+
 async def test_the_line_is_emptied_once_it_was_taken_and_keeps_what_is_refused() -> None:
     app = Touching()
     app.refuses = "blocks.9"
@@ -185,6 +216,11 @@ async def test_the_line_is_emptied_once_it_was_taken_and_keeps_what_is_refused()
         line.value = ""
         await pilot.press(*"blocks.9=0", "enter")
         await until(lambda: "there is no part" in screen_text(app) and line.value == "blocks.9=0")
+        assert "--do" not in screen_text(app)
+        app.measured.clear()
+        await pilot.press("enter")
+        await until(lambda: "there is no part" in screen_text(app) and "measured" in screen_text(app))
+        assert "measuring" not in screen_text(app)  # what was measured of the others stays
         assert app.touches.text == "blocks.0=0; blocks.1=0; blocks.2=mean"
 
 

@@ -575,8 +575,12 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
                 raise SettingsError("interventions are saved with a run, and no run is open in this tab")
             return saved_interventions.read(tab.link.run)
 
+        def trained() -> str:
+            return str(tab.link.history.settings.get("train_with", ""))
+
+        link = tab.link
         dialog = TouchDialog(
-            tab.touches, address, tab.link.ask, lambda: tab.link.answering, tab.show_touches, tab.train_with_touches, saved
+            tab.touches, address, link.ask, lambda: link.answering, tab.show_touches, tab.train_with_touches, saved, trained
         )
         await self.push_screen_wait(dialog)
 

@@ -651,9 +651,12 @@ class ArchitectureTab(Vertical):
             self.app.notify(f"{them} off for the new run; T, then ctrl+z puts {'it' if count == 1 else 'them'} on again", timeout=6)
 
     async def train_with_touches(self, text: str) -> str:
-        """Put them into the setting `train_with`, of the run that trains or else of the form. Returns what became of it, in words."""
+        """Put them into the setting `train_with`, of the run that trains or else of the form. Returns what became of it, in words.
+
+        Raises `SettingsError`.
+        """
         if not self.form.put("train_with", text):
-            return self.form.problem
+            raise SettingsError(self.form.problem, "train_with")
         if not self.link.attached:
             return "in the form now: the next run trains with them" if text else "the next run trains without interventions"
         await self.link.set("train_with", text)

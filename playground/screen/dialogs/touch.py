@@ -61,16 +61,20 @@ class TouchDialog(Dialog[None]):
         changed: Callable[[], None],
         train_with: Callable[[str], Awaitable[str]],
         saved: Callable[[], tuple[Intervention, ...]],
+        trained: Callable[[], str] = lambda: "",
     ) -> None:
         """`address` is what the line begins with; `answering` returns who answers `ask` now, None while nobody does; `train_with` returns
-        what became of it, in words; `saved` raises `SettingsError`."""
+        what became of it, in words, and raises `SettingsError`, as `saved` does; `trained` returns what the run is trained with now."""
         super().__init__()
         self._touches, self._address = touches, address
         self._ask, self._answering, self._changed, self._train_with, self._saved = ask, answering, changed, train_with, saved
+        self._trained = trained
         self._asked: object = None
         """Who was asked for the effect last."""
         self._typed = ""
         """What the line said, if the last change came from it."""
+        self._known: tuple[str, Table] | None = None
+        """What was measured last, and of what."""
         self._line = LineInput(address, placeholder="a part, as the panel Anatomy lists them, and =0", select_on_focus=False, compact=True)
         self._table = TableView(empty="no interventions: the model is as it was trained")
         self._words = Static(id="touch-words")
@@ -102,7 +106,7 @@ class TouchDialog(Dialog[None]):
         try:
             self._touches.add(self._line.value)
         except SettingsError as error:
-            self._words.update(Content(str(error).removeprefix("--do ")))
+            self._words.update(Content(_plain(str(error))))
             return
         if self._touches.now != before:
             self._after_change()
@@ -125,7 +129,12 @@ class TouchDialog(Dialog[None]):
             self._after_change()
 
     async def action_train_with(self) -> None:
-        self._words.update(Content(await self._train_with(self._touches.text)))
+        try:
+            said = await self._train_with(self._touches.text)
+        except SettingsError as error:
+            self._words.update(Content(str(error)))
+        else:
+            self._words.update(Content.styled(said, "$text-success"))
 
     def _after_change(self) -> None:
         self._words.update("")
@@ -146,7 +155,10 @@ class TouchDialog(Dialog[None]):
         if not asked:
             self._show([], [])
             return
-        self._list("measuring …" if self._asked is not None else "not measured yet")
+        if self._known is not None and self._known[0] == asked and str(self._words.render()):
+            self._show_effects(self._known[1])  # as it was before what was refused
+        else:
+            self._list("measuring …" if self._asked is not None else "not measured yet")
         try:
             panel = await self._ask("effect", {"do": asked})
         except (RunError, OSError) as error:
@@ -156,14 +168,21 @@ class TouchDialog(Dialog[None]):
         if isinstance(panel, Table) and self._touches.text == asked:
             if not str(self._words.render()):  # what was said of a key pressed meanwhile stays
                 self._words.update(Content.styled(panel.caption, "$text-muted"))
-            self._show(panel.columns, panel.rows, panel.right)
+            self._known = asked, panel
+            self._show_effects(panel)
+
+    def _show_effects(self, panel: Table) -> None:
+        """A run that is trained with an intervention has it already: so it makes no difference, and that is said."""
+        trained = {str(each) for each in parse(self._trained())}
+        rows = [[f"{first} (trained with)" if first in trained else first, *rest] for first, *rest in panel.rows]
+        self._show(panel.columns, rows, panel.right)
 
     def _refused(self, why: str) -> None:
         """Nobody could answer yet, the model refuses what is on, or its effect cannot be measured."""
         if self._asked is None or self._answering() is not self._asked:
             self._list(f"not measured yet: {why}")
             return
-        self._words.update(Content(why))
+        self._words.update(Content(_plain(why)))
         if why.startswith("--do") and self._touches.move(-1):
             if not self._line.value:
                 self._line.value = self._typed
@@ -181,6 +200,11 @@ class TouchDialog(Dialog[None]):
         """As many rows as there are, within what a small window has beside the keys; the rest is scrolled to."""
         self._table.styles.height = min(len(rows) + 2, max(3, self.size.height - AROUND))
         self._table.show(columns, rows, right)
+
+
+def _plain(error: str) -> str:
+    """Without the name of the flag, which nobody has typed here."""
+    return error.removeprefix("--do").lstrip(": ")
 
 
 def begun(part: str, figure: str) -> str:

@@ -201,7 +201,7 @@ class PanelView(Vertical, can_focus=True):
 
     def fail(self, problem: str, options: Mapping[str, Any] | None = None) -> None:
         """Say what went wrong. If an option was just changed, it gets its previous value back, which the shown answer belongs to."""
-        self.problem, self._doing = problem, ""
+        self.problem, self._doing = problem.removeprefix("--"), ""  # an option is no flag here
         if self._pending is not None and self.panel is not None and self._answers_pending(options):
             (name, _, before), self._pending = self._pending, None
             self._reverted = True
