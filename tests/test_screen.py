@@ -23,6 +23,7 @@ from dlplay.engine.events import Failed, Started
 from dlplay.runs import directory
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.charts import Chart, ChartColumn
+from dlplay.screen.dialogs.help import HelpScreen
 from dlplay.screen.dialogs.palette import Options, Palette
 from dlplay.screen.keys import ACTIONS
 from dlplay.screen.navigation import TabBar
@@ -456,6 +457,25 @@ async def test_a_panel_is_found_in_the_palette_by_its_name_on_the_command_line(t
             assert any(title.startswith(f"Panel: {panel.title}") and panel.name in title.lower() for title in titles)
         await pilot.press("ctrl+p", *"ablations")
         await until(lambda: "What each part carries" in screen_text(app))
+
+
+async def test_what_is_called_just_so_comes_first_in_the_palette(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await pilot.press("ctrl+p", *"layer")
+        await until(lambda: "Logit lens (layer_lens)" in screen_text(app))
+        await until(lambda: screen_text(app).index("Panel: Layer") < screen_text(app).index("Logit lens (layer_lens)"))
+
+
+async def test_the_help_says_where_digits_pick_and_go_to_no_part_of_the_tab(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt") as (app, pilot):
+        await pilot.press("f1")
+        await until(lambda: "1 … 9 0  pick the one with this number" in screen_text(app))
+        assert isinstance(app.screen, HelpScreen)
+        assert {app.screen.keys_of(action) for action in ACTIONS if action.shown in ("1", "4")} == {"", "f2"}
+        await pilot.press("escape")
+        app.tab.inspector.go_to("heads")
+        await pilot.press("f1")
+        await until(lambda: "pick the one" not in screen_text(app) and "Heads" in screen_text(app))
 
 
 async def test_the_palette_begins_with_what_is_done_most(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 from rich.cells import cell_len
 from textual import events
 from textual.binding import ActiveBinding, Binding, BindingType
-from textual.command import DiscoveryHit, Hits
+from textual.command import DiscoveryHit, Hit, Hits
 from textual.content import Content
 from textual.geometry import Size
 from textual.system_commands import SystemCommandsProvider
@@ -210,3 +210,11 @@ class PaletteCommands(SystemCommandsProvider):
         for name, help_, callback, discover in self.app.get_system_commands(self.screen):
             if discover:
                 yield DiscoveryHit(name, callback, help=help_)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for name, help_, callback, _ in self.app.get_system_commands(self.screen):
+            if (score := matcher.match(name)) > 0:
+                own = name.rpartition(": ")[2].partition(" (")[0]  # of `Panel: Layer` and `Panel: Logit lens (layer_lens)`
+                named = query.strip().lower() == own.lower()
+                yield Hit(2 * score if named else score, matcher.highlight(name), callback, help=help_)

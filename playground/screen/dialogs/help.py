@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 
 from dlplay.engine.card import Card
 from dlplay.screen.dialogs.dialog import Modal
-from dlplay.screen.keys import ACTIONS, works_while_typing
+from dlplay.screen.keys import ACTIONS, Action, works_while_typing
 
 
 class HelpScreen(Modal[None]):
@@ -38,6 +38,7 @@ class HelpScreen(Modal[None]):
         super().__init__()
         self.card = card
         self.about = about(focused)
+        self._picks = picks_by_digit(focused)
 
     def compose(self) -> ComposeResult:
         title, text, keys = self.about
@@ -52,13 +53,17 @@ class HelpScreen(Modal[None]):
                 yield Static(_table(actions))
                 yield Static("")
             yield Static(Content.styled("The playground", "bold $text-accent"))
-            yield Static(_table([(f"{action.shown} {action.also}".strip(), action.help) for action in ACTIONS]))
+            yield Static(_table([(shown, action.help) for action in ACTIONS if (shown := self.keys_of(action))]))
             yield Static(
                 Content.styled(
                     "\nescape closes this; tab and shift+tab move between the parts; everything works with the mouse as well",
                     "$text-muted",
                 )
             )
+
+    def keys_of(self, action: Action) -> str:
+        """Those that do it where the focus is."""
+        return " ".join(key for key in (action.shown, action.also) if key and not (self._picks and key.isdecimal()))
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
@@ -69,6 +74,11 @@ class About(NamedTuple):
     text: str
     keys: list[tuple[str, str]]
     """The keys as a person reads them, and what they do."""
+
+
+def picks_by_digit(focused: Widget | None) -> bool:
+    """Whether digits pick something where the focus is, and go to no part of the tab."""
+    return any(getattr(node, "numbered", False) for node in (focused.ancestors_with_self if focused is not None else ()))
 
 
 def about(focused: Widget | None) -> About:
@@ -82,7 +92,7 @@ def about(focused: Widget | None) -> About:
         card = getattr(node, "question", None) or getattr(node, "card", None)
         title = title or getattr(card, "title", "") or ""
         text = text or getattr(card, "help", "") or ""
-    keys: dict[str, list[str]] = {}
+    keys: dict[str, list[str]] = {"pick the one with this number": ["1 … 9", "0"]} if picks_by_digit(focused) else {}
     for node in reversed(nodes):
         for binding in _own_bindings(node, typing=isinstance(focused, Input)):
             shown = binding.key_display or (binding.key if "+" in binding.key else node.app.get_key_display(binding))

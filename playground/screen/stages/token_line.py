@@ -227,9 +227,13 @@ class TokenLineStage(ActionStage, inherit_bindings=False):
         select_next = self.edits_line and not panel.masked and bool(others)
         self._change(panel.alternatives.sets[position], ANY if select_next or panel.place is None else panel.place)
 
+    @property
+    def numbered(self) -> bool:
+        """Whether a digit picks an alternative while the tokens have the focus, too."""
+        return self._strip.has_focus and self._bars.numbered
+
     def on_key(self, event: events.Key) -> None:
-        """A digit picks an alternative while the tokens have the focus, too."""
-        if self._strip.has_focus and self._bars.numbered:
+        if self.numbered:
             self._bars.on_key(event)
 
     def set_digit_keys(self, available: bool) -> None:
