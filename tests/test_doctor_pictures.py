@@ -16,10 +16,10 @@ from dlplay.engine.diagnosis import Diagnosis
 from dlplay.engine.events import Evaluated, Stepped
 from dlplay.experiments.compare import picture
 from dlplay.runs.history import History
-from dlplay.screen.dialogs.doctor import DoctorDialog
+from dlplay.screen.dialogs.doctor import DoctorDialog, Trial
 from dlplay.widgets import Bars, LineChart
 from tests.conftest import Dlplay, flags
-from tests.screen_pilot import until
+from tests.screen_pilot import screen_text, until
 
 
 def trained(metric: str, *values: float | None) -> Stepped:
@@ -118,6 +118,30 @@ async def test_the_dialog_shows_curves_and_every_bar(history: History) -> None:
         await until(lambda: app.screen.query_one(Bars).size.height == 5)
         assert app.screen.query_one(LineChart).size.height > 5
         assert not app.screen.query_one(Bars).can_focus
+
+
+async def test_each_advice_can_be_tried_and_the_key_of_the_screen_is_named(history: History) -> None:
+    def ill(name: str, advice: str = "", **changes: float) -> dict[str, object]:
+        built: dict[str, object] = msgspec.to_builtins(diagnosis("test_loss"))
+        return built | {"name": name, "advice": advice, "changes": changes}
+
+    diagnoses = [ill("first", lr=0.1), ill("second", "look at the rate: dlplay convnet --headless --find-lr"), ill("third", batch=8)]
+    trials = dict.fromkeys(("first", "third"), "6 runs of 75 steps")
+    found = {"run": "mine", "step": 100, "layers": "", "rules": [], "diagnoses": diagnoses, "trials": trials}
+    chosen = []
+
+    class Host(App[None]):
+        def on_mount(self) -> None:
+            self.push_screen(DoctorDialog(found, history), chosen.append)
+
+    app = Host()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await until(lambda: "2      try --batch 8: 6 runs of 75 steps" in screen_text(app))
+        assert "t      try --lr 0.1: 6 runs of 75 steps, then a page opens" in screen_text(app)
+        assert "--find-lr (on this screen L does it)" in screen_text(app)
+        await pilot.press("3", "2")
+        await until(lambda: len(chosen) == 1)
+    assert chosen == [Trial("third", "--batch 8: 6 runs of 75 steps")]
 
 
 ILL = {"data": "digits", "channels": (4,), "batch": 16, "eval_every": 20, "threads": 1} | {

@@ -58,7 +58,7 @@ async def begin(app: PlaygroundApp, pilot: Any) -> None:
     """Open the run and have its advice tried."""
     app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))
     await until(lambda: app.tab.link.run is not None and app.tab.link.history.step == 100)
-    app.action_doctor()
+    await pilot.press("D")
     await until(lambda: isinstance(app.screen, DoctorDialog) and "try --lr 0.1: 6 runs of 75 steps" in screen_text(app))
     assert "steps, then a page opens" in screen_text(app)
     await pilot.press("t")

@@ -368,9 +368,6 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             yield SystemCommand(
                 "New sweep of this tab's settings", "Search for the best of them; each trial is a run", self.action_new_sweep
             )
-            yield SystemCommand(
-                "Doctor: what is wrong with this run", "By its curves and its layers, with what would help", self.action_doctor
-            )
         for card in self.cards.values():
             yield SystemCommand(card.title, card.summary, partial(self.open_tab, card.name))
         if self.opened in self.tabs:

@@ -62,6 +62,7 @@ ACTIONS = (
     Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
     Action("find_lr", "L", "find lr", "L", "Find a learning rate for the form's settings by a range test, beside whatever trains"),
     Action("touch", "T", "touch", "T", "Ablate, scale or patch any part of the model, and read what it costs on held-out data", 21),
+    Action("doctor", "D", "doctor", "D", "What is wrong with this run, by its curves and its layers, and what would help"),
     Action("companions", "E", "earlier runs", "E", "Draw the curves of the runs before this one behind its own, or leave them out"),
     Action("next_tab", "ctrl+right,greater_than_sign,ctrl+pagedown", "next tab", ">", "The next tab; alt+1 to alt+9 go to one"),
     Action("previous_tab", "ctrl+left,less_than_sign,ctrl+pageup", "previous tab", "<", "The previous tab"),

@@ -1,4 +1,5 @@
-"""What the doctor says of a run: each diagnosis with its evidence and what would help; `t` tries the first advice that can be tried."""
+"""What the doctor says of a run: each diagnosis with its evidence and what would help; `t` tries the first advice that can be tried,
+a digit another one."""
 
 from __future__ import annotations
 
@@ -50,16 +51,25 @@ class DoctorDialog(Dialog[Trial | None]):
     DoctorDialog LineChart { height: 9; margin: 0 2 1 2; }
     DoctorDialog Bars { min-height: 1; margin: 0 2 1 2; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "try_it", "try it", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t,1", "try_it(0)", "try it", show=False),
+        *(Binding(str(number), f"try_it({number - 1})", "try it", show=False) for number in range(2, 10)),
+    ]
 
     def __init__(self, found: Mapping[str, Any], history: History) -> None:
         """`history` is that of the run, for the curves on which diagnoses are seen."""
         super().__init__()
         self.found, self.history = found, history
         self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
-        tried = next((diagnosis for diagnosis in found["diagnoses"] if diagnosis["changes"]), None)
-        self.trial = None if tried is None else Trial(str(tried["name"]), f"{written(tried['changes'])}: {found['trials'][tried['name']]}")
-        words = [Choice("t", f"try {self.trial.words}, then a page opens", "try_it")] if self.trial is not None else []
+        self.trials = [
+            Trial(str(diagnosis["name"]), f"{written(diagnosis['changes'])}: {found['trials'][diagnosis['name']]}")
+            for diagnosis in found["diagnoses"]
+            if diagnosis["changes"]
+        ]
+        words = [
+            Choice(str(at + 1) if at else "t", f"try {trial.words}" + (", then a page opens" if not at else ""), f"try_it({at})")
+            for at, trial in enumerate(self.trials)
+        ]
         self.choices = (*words, Choice("esc", "close", "cancel"))
 
     def body(self) -> ComposeResult:
@@ -71,7 +81,8 @@ class DoctorDialog(Dialog[Trial | None]):
                 yield Static(Content(f"Its layers could not be examined: {self.found['layers']}"), classes="dialog-text")
             for diagnosis in self.found["diagnoses"]:
                 measured = f"{diagnosis['number']:.3g} against {diagnosis['bound']:.3g}: {diagnosis['rule']} ({diagnosis['source']})"
-                lines = [diagnosis["found"], f"measured {measured}", f"what helps: {diagnosis['advice']}", ""]
+                here = " (on this screen L does it)" if "--find-lr" in diagnosis["advice"] else ""
+                lines = [diagnosis["found"], f"measured {measured}", f"what helps: {diagnosis['advice']}{here}", ""]
                 yield Static(Content.assemble((diagnosis["title"], "bold $text-warning"), "\n", "\n".join(lines)), classes="dialog-text")
                 if (drawn := drawing(diagnosis["curve"], diagnosis["bars"], self.history)) is not None:
                     drawn.can_focus = False
@@ -79,6 +90,6 @@ class DoctorDialog(Dialog[Trial | None]):
                         drawn.styles.height = len(drawn.values)
                     yield drawn
 
-    def action_try_it(self) -> None:
-        if self.trial is not None:
-            self.dismiss(self.trial)
+    def action_try_it(self, number: int) -> None:
+        if number < len(self.trials):
+            self.dismiss(self.trials[number])
