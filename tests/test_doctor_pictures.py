@@ -135,7 +135,9 @@ async def test_each_advice_can_be_tried_and_the_key_of_the_screen_is_named(histo
             self.push_screen(DoctorDialog(found, history), chosen.append)
 
     app = Host()
-    async with app.run_test(size=(120, 60)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: "esc    close" in screen_text(app))  # in a small window what is said is scrolled, and the keys stay
+        await pilot.resize_terminal(120, 60)
         await until(lambda: "2      try --batch 8: 6 runs of 75 steps" in screen_text(app))
         assert "t      try --lr 0.1: 6 runs of 75 steps, then a page opens" in screen_text(app)
         assert "--find-lr (on this screen L does it)" in screen_text(app)

@@ -450,3 +450,12 @@ def test_labels_are_bounded(runs: Path) -> None:
     labels.write(run, ("a",), "two\nlines")
     assert json.loads((run.path / labels.FILE).read_text()) == {"tags": ["a"], "note": "two lines"}
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".labels")] == []
+
+
+async def test_the_keys_of_a_long_list_are_seen_in_a_small_window(tmp_path: Path) -> None:
+    for number in range(25):
+        finished_run(tmp_path, f"convnet-{number}", 0.5)
+    async with opened(tmp_path, (80, 24), tab="convnet") as (app, pilot):
+        await pilot.press("o")
+        await until(lambda: "convnet-24" in screen_text(app))
+        await until(lambda: all(words in screen_text(app) for words in ("train a new run from these weights", "esc    close")))

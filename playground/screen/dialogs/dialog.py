@@ -82,6 +82,12 @@ QUIT = Binding("ctrl+q,f10", "app.quit", "quit", show=False, priority=True)
 """The keys that quit from everywhere: the app's own bindings end at a modal screen."""
 
 
+HEIGHT = 0.92
+"""Of the window, that a dialog may take."""
+AROUND, LEAST = 5, 3
+"""Rows of a dialog beside its choices and what is scrolled, and those that the latter keeps."""
+
+
 class Modal(Steady, ModalScreen[R]):
     """A screen that covers the tab until it is dismissed."""
 
@@ -102,6 +108,8 @@ class Dialog(Modal[R]):
     ]
     choices: tuple[Choice, ...] = ()
     heading = ""
+    scrolled: ClassVar[str] = ""
+    """Selector of the part that may be longer than the window: it is scrolled, so that the choices stay in sight."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -114,6 +122,12 @@ class Dialog(Modal[R]):
     def body(self) -> ComposeResult:
         """The widgets between the title and the choices."""
         yield from ()
+
+    def on_resize(self) -> None:
+        if self.scrolled:
+            room = int(HEIGHT * self.app.size.height) - AROUND - len(self.choices)
+            for part in self.query(self.scrolled):
+                part.styles.max_height = max(LEAST, room)
 
     def action_cancel(self) -> None:
         self.dismiss(None)

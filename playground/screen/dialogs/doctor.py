@@ -47,10 +47,11 @@ class DoctorDialog(Dialog[Trial | None]):
 
     DEFAULT_CSS = """
     DoctorDialog .dialog { width: 110; }
-    DoctorDialog #diagnoses { height: auto; max-height: 32; }
+    DoctorDialog #diagnoses { height: auto; scrollbar-size-vertical: 1; scrollbar-color: $foreground 60%; scrollbar-background: $panel; }
     DoctorDialog LineChart { height: 9; margin: 0 2 1 2; }
     DoctorDialog Bars { min-height: 1; margin: 0 2 1 2; }
     """
+    scrolled = "#diagnoses"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t,1", "try_it(0)", "try it", show=False),
         *(Binding(str(number), f"try_it({number - 1})", "try it", show=False) for number in range(2, 10)),

@@ -38,11 +38,12 @@ class LoadDialog(Dialog[LoadChoice | None]):
 
     DEFAULT_CSS = """
     LoadDialog OptionList, LoadDialog OptionList:focus {
-        height: auto; max-height: 20; background: transparent; border: none; padding: 0; text-wrap: nowrap; text-overflow: ellipsis;
+        height: auto; background: transparent; border: none; padding: 0; text-wrap: nowrap; text-overflow: ellipsis;
     }
     LoadDialog OptionList:focus > .option-list--option-highlighted { background: $accent 20%; color: $foreground; text-style: bold; }
     LoadDialog .dialog { width: 100; }
     """
+    scrolled = "OptionList"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "train", "train from it", show=False)]
     choices = (
         Choice("enter", "open: inspect it, resume a run, or attach to it", "open"),

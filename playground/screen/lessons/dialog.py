@@ -25,12 +25,13 @@ class LessonsDialog(Dialog[str | None]):
 
     DEFAULT_CSS = """
     LessonsDialog OptionList, LessonsDialog OptionList:focus {
-        height: auto; max-height: 16; background: transparent; border: none; padding: 0;
+        height: auto; background: transparent; border: none; padding: 0;
     }
     LessonsDialog OptionList:focus > .option-list--option-highlighted { background: $accent 20%; color: $foreground; }
     LessonsDialog .dialog { width: 96; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "notes", "notes", show=False), Binding("q", "cancel", "close", show=False)]
+    scrolled = "OptionList"
     choices = (
         Choice("enter", "take this lesson", "take"),
         Choice("n", "notes: what it is, what to try, what to look for, the papers", "notes"),

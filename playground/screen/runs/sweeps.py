@@ -53,9 +53,10 @@ NEW = ""
 class SweepsDialog(Dialog[str | None]):
     """Which of several sweeps to open, if there are any; returns its name, or `NEW`."""
 
-    DEFAULT_CSS = "SweepsDialog OptionList { height: auto; max-height: 16; background: transparent; border: none; padding: 0; }"
+    DEFAULT_CSS = "SweepsDialog OptionList { height: auto; background: transparent; border: none; padding: 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "begin", "new sweep", show=False)]
     heading = "Sweeps"
+    scrolled = "OptionList"
 
     def __init__(self, sweeps: Sequence[Report], title: str) -> None:
         """`title` is that of the open tab."""
