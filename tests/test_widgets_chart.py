@@ -512,3 +512,15 @@ async def test_where_markers_tell_the_curves_apart_values_come_before_names() ->
     async with Stage(chart).run_test(size=(40, 10)):
         chart.show([Curve(f"a run with a long name {mark}", *steps(300), marker=mark) for mark in "●▲■◆▼"])
         assert re.search(r"^● 0\.\d+ .*▲ 0\.\d+ .*\+\d", text(chart)[0]), text(chart)[0]
+
+
+async def test_no_bin_of_a_histogram_stands_in_the_legend_as_the_newest_value() -> None:
+    x = np.arange(4.0)
+    shares = Curve("weight", x, np.array([0.1, 0.5, 0.3, 0.1]), colour="0", sequence=False)
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(60, 10)) as pilot:
+        chart.show([shares])
+        assert text(chart)[0].split() == ["━━", "weight"]
+        chart.focus()
+        await pilot.press("left")
+        await until(pilot, lambda: "weight 0." in text(chart)[0])  # at the cursor it is read out

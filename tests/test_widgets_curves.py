@@ -128,6 +128,7 @@ def test_figures_have_at_most_four_significant_digits(value: float | None, words
 def test_figures_of_one_column_have_the_same_decimals() -> None:
     assert aligned([12.3456, 1.0, 0.001]) == ["12.35", "1.00", "0.00"]
     assert aligned([1.0, 20.0]) == ["1", "20"]
+    assert aligned([0.0, 1.39e-4, -5.33e-7]) == ["0", "1.39e-4", "-5.33e-7"]
 
 
 def test_labels_cannot_disturb_the_terminal() -> None:

@@ -184,6 +184,8 @@ class Lines(Panel, frozen=True, kw_only=True):
     log: bool = False
     least: tuple[float, float] | None = None
     """What the vertical axis covers at the least: 0 to 1 for a share whose level matters more than its changes."""
+    sequence: bool = True
+    """Whether its last value is the newest one and stands beside its name; not so of the bins of a histogram."""
 
 
 class Table(Panel, frozen=True, kw_only=True):

@@ -172,6 +172,7 @@ def _histogram(part: str, values: dict[str, Tensor], what: str) -> Lines:
         x_title=what,
         percent=True,
         parts=[part],
+        sequence=False,
         figure=f"{part}: {float(whole.mean()):.3g} ± {float(whole.std(correction=0)):.3g}",
         caption=f"share of {what}, in {BINS} bins of {width:.3g}",
     )

@@ -41,7 +41,7 @@ def _plain(panel: Panel) -> dict[str, Any]:
             plain["layers"] = [_layer(layer) for layer in panel.layers]
             left_out = set()
         case _:
-            left_out = {"signed", "low", "high", "counts", "pick", "least"}
+            left_out = {"signed", "low", "high", "counts", "pick", "least", "sequence"}
     return {"kind": type(panel).__name__.lower(), **{name: value for name, value in plain.items() if name not in left_out}}
 
 

@@ -41,6 +41,8 @@ class Curve:
     """Intervals around the curve, the narrowest first."""
     dotted: bool = False
     """Of a curve behind the others: what is there to compare with, such as that of a model that was trained before."""
+    sequence: bool = True
+    """Whether its last point is the newest, whose value stands in the legend while there is no cursor."""
     extends: bool = True
     """Whether the x axis reaches to its end; it does where no other curve has points."""
 

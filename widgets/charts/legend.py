@@ -119,7 +119,7 @@ def _entry(chart: ChartState, prepared: PreparedCurve, detail: int, palette: Pal
     if detail != 1:
         name = plain(name or curve.name)
         row.append(Segment((name if detail else fit(name, min(len(name), most))) + " ", palette.style("muted")))
-    scattered = dots and len(prepared.x) > 1 and chart.cursor is None  # none of the points is the newest
+    scattered = ((dots and len(prepared.x) > 1) or not curve.sequence) and chart.cursor is None  # none of the points is the newest
     if detail > 0 and not scattered:
         newest = prepared.point(-1) if len(prepared.x) else None
         point = prepared.nearest(chart.cursor) if chart.cursor is not None else newest

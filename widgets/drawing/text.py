@@ -78,7 +78,7 @@ def aligned(values: list[float], percent: bool = False) -> list[str]:
     if percent:
         return [figure(v, percent=True) for v in values]
     if largest and (largest >= 1e7 or largest < 1e-3):
-        return [figure(v) if not math.isfinite(v) else _power(v, 2) for v in values]
+        return [figure(v) if not math.isfinite(v) else _power(v, 2) if v else "0" for v in values]
     whole = all(v == round(v) for v in finite)
     places = 0 if whole or largest >= 1000 else 3 - (int(math.log10(largest)) if largest >= 1 else 0)
     return [figure(v) if not math.isfinite(v) else f"{v:,.{places}f}" for v in values]

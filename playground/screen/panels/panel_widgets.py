@@ -150,7 +150,7 @@ def _fill_scatter(widget: Widget, panel: panels.Scatter) -> None:
 
 def _curve(panel: panels.Lines, position: int, name: str) -> widgets.Curve:
     y = np.array([np.nan if value is None else value for value in panel.series[name]], dtype=float)
-    return widgets.Curve(name, np.asarray(panel.x, dtype=float), y, colour=str(position % 10))
+    return widgets.Curve(name, np.asarray(panel.x, dtype=float), y, colour=str(position % 10), sequence=panel.sequence)
 
 
 def write_place(x: float, y: float) -> str:
