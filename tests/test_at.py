@@ -162,3 +162,12 @@ def test_the_list_says_what_a_run_takes_on_the_disk(runs: Path, capsys: pytest.C
     assert taken <= line["disk"] < taken + 4096 * 200
     assert cli.run(["runs", "--runs-dir", str(runs)]) == 0
     assert re.search(r"gpt-1 +finished.* [\d.]+ [kM]B  val_", capsys.readouterr().out)
+
+
+def test_of_many_runs_only_the_number_is_told_where_a_name_is_not_found(tmp_path: Path) -> None:
+    for number in range(8):
+        directory.create(tmp_path, "gpt", {}, name=f"mine-{number}")
+        with pytest.raises(SettingsError) as found:
+            origin.find("zzzz", tmp_path, "gpt")
+        assert ("mine-0" in str(found.value)) == (number < 6)
+    assert str(found.value).endswith("known are gpt-reference, gpt-induction and 8 runs, which dlplay runs lists")

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlplay.checkpoints import CheckpointError, shipped, store
+from dlplay.checkpoints.shipped import Shipped
 from dlplay.checkpoints.store import Checkpoint
 from dlplay.engine.card import Card
 from dlplay.engine.paths import expanded
 from dlplay.engine.settings import COMMON, SettingsError, fields, without_code
 from dlplay.runs import directory, hf, steps
 from dlplay.runs.console import print_line
+
+MOST_LISTED = 6
+"""Runs whose names are told where one is not found."""
 
 
 def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = True, earlier: bool = False) -> Checkpoint:
@@ -47,12 +52,20 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
         if place is not None and place[0] in known:
             raise SettingsError(f"{text}: {place[0]} is a shipped model, and only runs have checkpoints of several steps")
         near = difflib.get_close_matches(text, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names) or 'none yet'}"
+        hint = f"did you mean {near[0]}?" if near else f"known are {_listed(known, directory.names(runs_dir), architecture)}"
         raise SettingsError(f"{text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
     found = str(checkpoint.meta.get("architecture", ""))
     if architecture and found != architecture:
         raise SettingsError(f"{text}: that checkpoint is of {found or 'an unknown architecture'}, not {architecture}; use dlplay {found}")
     return checkpoint
+
+
+def _listed(models: Mapping[str, Shipped], runs: Sequence[str], architecture: str) -> str:
+    """The shipped models of an architecture (empty: of all), and the runs unless they are many."""
+    names = [name for name, model in models.items() if architecture in ("", model.architecture)]
+    if len(runs) <= MOST_LISTED:
+        return ", ".join([*names, *runs]) or "none yet"
+    return f"{', '.join(names)} and {len(runs)} runs, which dlplay runs lists".removeprefix(" and ")
 
 
 def at_step(text: str) -> tuple[str, int] | None:
