@@ -10,7 +10,7 @@ from msgspec import Meta
 from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from dlplay import widgets
 from dlplay.engine import stages
@@ -19,6 +19,7 @@ from dlplay.engine.commands import View
 from dlplay.engine.panels import AnyPanel, Array, Bars, Frame, HeatMap, ImageGrid, Layer, Layers, Lines, Scatter, Table, Tokens
 from dlplay.engine.settings import Options, Settings, fields
 from dlplay.engine.settings import field as setting
+from dlplay.microscope.options import Ablations
 from dlplay.screen.flow import Flow
 from dlplay.screen.panels.inspector import Inspector, panels_that_fit
 from dlplay.screen.panels.options_bar import OptionsBar, stepped
@@ -425,3 +426,22 @@ async def test_what_the_model_before_said_is_told_apart_until_the_new_one_answer
         app.inspector.show(View("images"), grid())
         assert hint(view) == "Pick one."
         assert not view.has_class("-stale")
+
+
+class TwoTexts(App[None]):
+    def compose(self) -> ComposeResult:
+        yield OptionsBar(fields(Ablations), "What each part carries")
+
+
+async def test_a_text_is_typed_in_the_rest_of_its_line_which_says_what_it_is() -> None:
+    app = TwoTexts()
+    async with app.run_test(size=(48, 6)) as pilot:
+        bar = app.query_one(OptionsBar)
+        await until(pilot, lambda: bar.place("module"), "the options")
+        bar.step(0, 1)  # it has no steps
+        await until(pilot, lambda: bar.query(Input) and bar.query_one(Input).size.width, "a line to type in")
+        line = bar.query_one(Input)
+        assert line.size.width >= 30
+        assert "as the panel anatomy lists them" in line.placeholder
+        await pilot.press(*"blocks.0", "enter")
+        await until(pilot, lambda: bar.values["module"] == "blocks.0", "what was typed")

@@ -29,6 +29,8 @@ STEPPING: tuple[Binding, ...] = (
 GAP_PIECE = Piece(" ", "flow--quiet")
 AUTO = "auto"
 """In place of an empty text: something is chosen for it."""
+ROOM_TO_TYPE = 30
+"""Cells that a text such as the address of a module needs."""
 MAX_VALUE = 24
 """Cells that a value may take before it is cut."""
 
@@ -73,10 +75,13 @@ class OptionsBar(Flow):
         self._draw()
 
     def step(self, position: int, by: int) -> None:
-        """Change the option at `position` by one step up or down; choices wrap around."""
+        """Change the option at `position` by one step up or down; choices wrap around. A text has no steps and is typed."""
         if not 0 <= position < len(self.fields):
             return
         field = self.fields[position]
+        if _is_typed(field):
+            self.edit(position)
+            return
         before = self.values[field.name]
         self._set(field, stepped(field, before, by), before)
 
@@ -104,9 +109,13 @@ class OptionsBar(Flow):
         if self._back_to is None:
             self._back_to = self.screen.focused
         editor = _Editor(field, self.values[field.name])
-        editor.styles.offset = place
         width = max(8, min(MAX_VALUE, len(show(self.values[field.name])) + 4))
-        editor.styles.width = max(4, min(width, self.size.width - place[0]))
+        left, top = place
+        if _is_typed(field):  # a text has the rest of the line, or all of it where that is little
+            left = left if self.size.width - left >= ROOM_TO_TYPE else 0
+            width = self.size.width
+        editor.styles.offset = left, top
+        editor.styles.width = max(4, min(width, self.size.width - left))
         self.mount(editor)
         editor.focus()
 
@@ -137,7 +146,7 @@ class OptionsBar(Flow):
         if field.pad is not None:
             return name, GAP_PIECE, Piece(drawing_summary(text, field.pad) if text else "draw one", "flow--strong", field.name)
         text = text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
-        if field.kind == "text" and not field.choices:
+        if _is_typed(field):
             return name, GAP_PIECE, Piece(text or AUTO, "flow--strong", field.name)
         text = text.rjust(_value_width(field))
         return (
@@ -170,7 +179,7 @@ class OptionsBar(Flow):
     def _step_hovered(self, event: events.MouseEvent, by: int) -> None:
         name = self._hover.rstrip("+-")
         position = next((i for i, field in enumerate(self.fields) if field.name == name), None)
-        if position is not None:
+        if position is not None and not _is_typed(self.fields[position]):
             event.stop()
             self.step(position, by)
 
@@ -221,7 +230,7 @@ class _Editor(LineInput):
     """The field in which a value is typed."""
 
     def __init__(self, field: Field, value: Any) -> None:
-        super().__init__(show(value), compact=True, select_on_focus=True, max_length=200)
+        super().__init__(show(value), compact=True, select_on_focus=True, max_length=200, placeholder=field.doc if _is_typed(field) else "")
         self.field = field
 
 
@@ -239,6 +248,11 @@ def question(options: type[Options], values: Mapping[str, Any]) -> dict[str, Any
 def label(field: Field) -> str:
     """An option's name as it is shown."""
     return field.label
+
+
+def _is_typed(field: Field) -> bool:
+    """Whether any text is a value of it."""
+    return field.kind == "text" and not field.choices
 
 
 def stepped(field: Field, value: Any, by: int) -> Any:
