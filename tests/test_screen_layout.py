@@ -250,3 +250,10 @@ async def test_the_panel_that_has_the_focus_fills_the_window_and_the_panels_stay
         await pilot.pause()
         assert [card.name for card in app.tab.inspector.visible_panels()] == ["heads"]
         assert app.tab.inspector.panels == panels
+
+
+async def test_the_footer_of_an_option_that_is_typed_says_what_takes_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet") as (app, pilot):
+        app.tab.inspector.go_to("ablations")
+        await pilot.press("e")
+        await until(lambda: "enter apply" in screen_text(app))

@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
@@ -228,6 +228,8 @@ class OptionsBar(Flow):
 
 class _Editor(LineInput):
     """The field in which a value is typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "apply", key_display="enter")]
 
     def __init__(self, field: Field, value: Any) -> None:
         super().__init__(show(value), compact=True, select_on_focus=True, max_length=200, placeholder=field.doc if _is_typed(field) else "")
