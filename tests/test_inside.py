@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import Meta
 from textual.app import App, ComposeResult
-from textual.containers import Container
+from textual.containers import Container, VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -304,7 +304,7 @@ async def test_help_opens_and_closes_in_the_panel() -> None:
         view.focus()
         await pilot.press("question_mark")
         await until(pilot, lambda: view.query_one(".help").display, "help")
-        words = str(view.query_one(".help", Static).content)
+        words = str(view.query_one(".help > Static", Static).content)
         assert "What a map is." in words
         assert "layer ([ and ]): which layer. Default 0; 0 to 15." in words
         await pilot.press("question_mark")
@@ -445,3 +445,22 @@ async def test_a_text_is_typed_in_the_rest_of_its_line_which_says_what_it_is() -
         assert "as the panel anatomy lists them" in line.placeholder
         await pilot.press(*"blocks.0", "enter")
         await until(pilot, lambda: bar.values["module"] == "blocks.0", "what was typed")
+
+
+async def test_a_long_explanation_is_scrolled_to_its_end() -> None:
+    app = InspectorApp()
+    async with app.run_test(size=(24, 12)) as pilot:
+        await until(pilot, lambda: app.names() == ["images"], "one panel")
+        app.inspector.show(View("images"), grid())
+        view = app.view("images")
+        view.focus()
+        await pilot.press("question_mark")
+        await until(pilot, lambda: view.query_one(VerticalScroll).has_focus, "the explanation")
+        await pilot.resize_terminal(24, 7)
+        await until(pilot, lambda: view.query_one(VerticalScroll).max_scroll_y > 0, "more than fits")
+        assert view.query_one(OptionsBar).focused_title
+        await pilot.press("end")
+        await until(pilot, lambda: view.query_one(VerticalScroll).is_vertical_scroll_end, "its end")
+        await pilot.press("question_mark")
+        await until(pilot, lambda: not view.query_one(VerticalScroll).display, "the panel again")
+        assert view.query_one(OptionsBar).focused_title

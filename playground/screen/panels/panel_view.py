@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
@@ -111,7 +111,7 @@ class PanelView(Vertical, can_focus=True):
         self._body: Widget | None = None
         self._empty = Static(EMPTY, classes="empty", markup=False)
         self._why_empty = EMPTY
-        self._help = Static(Content(_help(card, self._bar.fields)), classes="help")
+        self._help = VerticalScroll(Static(Content(_help(card, self._bar.fields))), classes="help")
         self._help.display = False
         self._pending: tuple[str, Any, Any] | None = None
         """The option that was changed last, its new value and the one before, until it is answered."""
@@ -261,7 +261,8 @@ class PanelView(Vertical, can_focus=True):
         self._bar.mark_title(True)
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
-        self._bar.mark_title(False)
+        focused = self.screen.focused
+        self._bar.mark_title(focused is not None and self in focused.ancestors_with_self)
 
     def on_focus(self) -> None:
         self._bar.mark_title(True)
@@ -273,7 +274,8 @@ class PanelView(Vertical, can_focus=True):
 
     def focus(self, scroll_visible: bool = True) -> PanelView:
         """Focus the widget in it. At once: Textual would do so later, when another one may have taken its place."""
-        self.screen.set_focus(self._body if self._body is not None and self._body.display else self, scroll_visible)
+        shown = self._help if self._help.display else self._body if self._body is not None and self._body.display else self
+        self.screen.set_focus(shown, scroll_visible)
         return self
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
