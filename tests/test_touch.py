@@ -91,6 +91,12 @@ async def test_a_model_is_touched_from_the_screen(tmp_path: Path) -> None:
         await until(lambda: not app.tab.touches.now)
         await pilot.press("escape")
         await until(lambda: app.tab.query(PanelView) and not any(_touched(view) for view in app.tab.query(PanelView)))
+        app.tab.inspector.go_to("ablations")
+        view = next(view for view in app.tab.query(PanelView) if view.card.name == "ablations")
+        await until(lambda: view.part == "blocks.0.convolution[15]")  # the one that its figure names
+        await pilot.press("up", "T")
+        await until(lambda: isinstance(app.screen, TouchDialog))
+        assert app.screen.query_one(Input).value == "blocks.0.convolution[14]="
 
 
 def _touched(view: PanelView) -> bool:

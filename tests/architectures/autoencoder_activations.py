@@ -240,6 +240,12 @@ def test_the_context_of_a_word_is_the_text_around_it(data: Activations) -> None:
     assert data.in_context(100).startswith(f"{text} [{data.classes[data.test_labels[100]]}]")
 
 
+def test_a_feature_that_is_not_there_is_refused(net: AutoencoderTask) -> None:
+    last = net.settings.latent - 1
+    with pytest.raises(SettingsError, match=f"--feature {last + 1} is out of range; this model has features 0 to {last}"):
+        shown(net, "feature_contexts", feature=last + 1)
+
+
 # --- clamping ---------------------------------------------------------------------------------------------------------------------------
 
 

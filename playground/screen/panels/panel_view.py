@@ -161,10 +161,12 @@ class PanelView(Vertical, can_focus=True):
         self._waiting = None
         kind = widget_for(panel)
         body = self._body
-        if not isinstance(body, kind):
+        if new := not isinstance(body, kind):
             body = self._replace_body(kind())
         try:
             fill(body, panel)
+            if new and isinstance(body, widgets.Bars) and panel.parts:
+                body.action_move(body.chosen or 0)  # to the part that the figure names
         except (ValueError, IndexError, TypeError) as error:
             self.fail(f"this answer cannot be drawn: {error}")
             return
