@@ -110,7 +110,7 @@ ILL: list[tuple[Rule, Evidence]] = [
     (rules.overfitting, but(held_out={"test_loss": RISING})),
     (rules.not_trained_out, but(held_out={"test_accuracy": curve([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])})),
     (rules.hardly_learnt, but(held_out={"test_accuracy": curve([0.1, 0.1, 0.12])})),
-    (rules.dead_units, but(layers=(root(1e-3), layer("2", "ReLU", dead=0.9)))),
+    (rules.dead_units, but(layers=(root(1e-3), layer("2", "ReLU", dead=0.9)), held_out=POOR)),
     (rules.saturated, but(layers=(root(1e-3), layer("2", "Tanh", saturated=0.8), layer("3")))),
     (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR)),
     (rules.saturated_softmax, but(layers=ONE_HOT, held_out=POOR, settings={"init_std": 1.0})),
@@ -211,6 +211,14 @@ def test_heads_that_copy_are_not_called_saturated_where_the_model_beats_the_simp
     assert small.changes == {"lr": 1e-4}
 
 
+def test_a_net_that_is_wider_than_it_needs_is_left_alone_where_it_clearly_beats_the_simple_methods() -> None:
+    layers = (root(1e-3), layer("2", "ReLU", dead=0.9))
+    best = max(WELL.baselines["test_accuracy"].values())
+    for times, silent in ((1.3, True), (1.05, False), (0.5, False)):
+        found = rules.dead_units(but(layers=layers, held_out={"test_accuracy": curve([0.1, times * best])}))
+        assert (found is None) == silent, times
+
+
 def test_an_untrained_language_model_that_guesses_evenly_is_left_alone() -> None:
     even = but(held_out={"test_loss": from_the_start([7.4, 5.0])}, baselines=UNIGRAM)  # the logarithm of 1,600 words
     assert rules.over_confident(even) is None
@@ -289,11 +297,11 @@ def test_what_is_named_first_is_what_is_tried(rule: Rule, evidence: Evidence) ->
 def test_at_a_rate_far_above_the_usual_one_the_rate_is_tried_before_the_activation(rule: Rule) -> None:
     layers = (root(1e-3), layer("2", "ReLU", dead=0.9), layer("3", "Tanh", saturated=0.8), layer("4"))
     activation = "relu" if rule is rules.dead_units else "tanh"
-    high = rule(but(layers=layers, settings={"lr": 1.0, "activation": activation}, usual_rate=3e-3))
+    high = rule(but(layers=layers, held_out=POOR, settings={"lr": 1.0, "activation": activation}, usual_rate=3e-3))
     assert isinstance(high, Diagnosis)
     assert high.changes == {"lr": 0.1}
     assert high.advice.startswith("a lower rate: --lr 0.1; or an activation")
-    usual = rule(but(layers=layers, settings={"lr": 1e-3, "activation": activation}, usual_rate=3e-3))
+    usual = rule(but(layers=layers, held_out=POOR, settings={"lr": 1e-3, "activation": activation}, usual_rate=3e-3))
     assert isinstance(usual, Diagnosis)
     assert usual.changes == {"activation": "gelu"}
     assert usual.advice.startswith("an activation")

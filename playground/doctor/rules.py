@@ -30,6 +30,7 @@ RISE, LEAST_RISE, RISE_OF_BRANCH = 0.02, 0.01, 0.05
 """Shares of the fall, and of the best value: for a run that began with trained weights hardly falls any more."""
 STILL_GAINING, LEAST_GAIN = 0.2, 0.02
 DEAD, SATURATED, ONE_HOT = 0.6, 0.5, 0.5
+CLEARLY = 0.1
 INITIAL = 0.02
 """Deviation of the weights before training, as GPT-2 and BERT have it."""
 VANISHING = 1e-3
@@ -321,13 +322,14 @@ def hardly_learnt(evidence: Evidence) -> Judgement:
 
 
 def dead_units(evidence: Evidence) -> Judgement:
-    """Rectified units that are 0 for every held-out example, and so get no gradient."""
+    """Rectified units that are 0 for every held-out example, and so get no gradient. A net may be wider than it needs: one that clearly
+    beats every simple method is left alone."""
     found = [layer for layer in evidence.layers if layer.leaf and layer.dead is not None]
     if not found:
         return UNJUDGED
     worst = max(found, key=lambda layer: layer.dead or 0.0)
     share = worst.dead or 0.0
-    if share < DEAD:
+    if share < DEAD or _beats_the_baselines(evidence, CLEARLY):
         return None
     advice, changes = _activation_or_rate(evidence, ("relu",), "an activation whose gradient is nowhere 0")
     return Diagnosis(
@@ -337,7 +339,8 @@ def dead_units(evidence: Evidence) -> Judgement:
         found=f"{100 * share:.0f} % of the units of {worst.address} are 0 for every held-out example",
         number=share,
         bound=DEAD,
-        rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example",
+        rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example, and the metric is not {100 * CLEARLY:g} % better than "
+        "by every method without a neural net",
         source="Maas et al. (2013), Rectifier Nonlinearities; Lu et al. (2020), Dying ReLU",
         advice=advice,
         changes=changes,
@@ -609,11 +612,13 @@ def _methods(evidence: Evidence) -> dict[str, float]:
     return {name: value for name, value in known if name not in evidence.bounds and math.isfinite(value)}
 
 
-def _beats_the_baselines(evidence: Evidence) -> bool:
+def _beats_the_baselines(evidence: Evidence, by: float = 0.0) -> bool:
+    """Whether the metric is better than by each method without a neural net, by more than this share of the best one's."""
     methods, value = _methods(evidence), evidence.final(evidence.metric)
     if value is None or not methods:
         return False
-    return value < min(methods.values()) if evidence.better == "lower" else value > max(methods.values())
+    best = (min if evidence.better == "lower" else max)(methods.values())
+    return (best - value if evidence.better == "lower" else value - best) > by * abs(best)
 
 
 def _weighted(evidence: Evidence) -> list[LayerHealth]:

@@ -57,6 +57,13 @@ def parts(task: Task[Any]) -> list[str]:
     return [name for name, seen in zip(named, passes, strict=True) if any(each.numel() for each in seen) and seen[0].is_floating_point()]
 
 
+def test_every_part_has_one_address(build: Callable[..., Task[Any]], card: Card) -> None:
+    """A module that is called in several places would be one part, of which the last place alone is looked at."""
+    values = {"layers": 3} if any(item.name == "layers" for item in fields(card.settings)) else {}
+    for model in build(**values).models.values():
+        assert len(list(model.named_modules(remove_duplicate=False))) == len(list(model.modules()))
+
+
 def test_every_part_can_be_touched_and_nothing_of_the_training_is(build: Callable[..., Task[Any]], card: Card) -> None:
     task = build()
     for _ in range(2):

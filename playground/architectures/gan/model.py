@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ class MLPGenerator(nn.Module):
     def __init__(self, shape: Shape, latent: int, layers: int, width: int) -> None:
         super().__init__()
         self.shape = shape
-        self.body = _hidden(latent, layers, width, nn.ReLU())
+        self.body = _hidden(latent, layers, width, nn.ReLU)
         self.out = nn.Linear(width, math.prod(shape))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ class MLPDiscriminator(nn.Module):
 
     def __init__(self, shape: Shape, layers: int, width: int, dropout: float) -> None:
         super().__init__()
-        activation = nn.ReLU() if len(shape) == 1 else nn.LeakyReLU(0.2)
+        activation = nn.ReLU if len(shape) == 1 else partial(nn.LeakyReLU, 0.2)
         self.body = _hidden(math.prod(shape), layers, width, activation)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width, 1)
@@ -54,9 +55,9 @@ class MLPDiscriminator(nn.Module):
         return self.out(self.dropout(self.body(x.flatten(1))))[:, 0]  # type: ignore[no-any-return]
 
 
-def _hidden(inputs: int, layers: int, width: int, activation: nn.Module) -> nn.Sequential:
+def _hidden(inputs: int, layers: int, width: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
     widths = [inputs] + [width] * layers
-    return nn.Sequential(*(part for a, b in zip(widths, widths[1:], strict=False) for part in (nn.Linear(a, b), activation)))
+    return nn.Sequential(*(part for a, b in zip(widths, widths[1:], strict=False) for part in (nn.Linear(a, b), activation())))
 
 
 def has_critic(loss: str) -> bool:
