@@ -20,7 +20,6 @@ from dlplay.engine.means import MeanActivations
 from dlplay.engine.panel_server import panel_of
 from dlplay.engine.panels import Bars, HeatMap, Layers, Tokens
 from dlplay.engine.settings import SettingsError, make
-from dlplay.screen.dialogs.touch import address_of
 from tests.conftest import Small
 
 pytestmark = pytest.mark.usefixtures("one_thread", "as_before")
@@ -357,11 +356,3 @@ def test_the_panels_that_draw_gates_see_interventions(small: Small) -> None:
     values = panel_of(task, card.panel("unit"), {"part": "forget gate", "unit": 1, "do": "rnn.layers.0.forget_gate[1]=0.25"})
     assert isinstance(values, Tokens)
     assert all("0.250 after it" in note for note in values.notes)
-
-
-@pytest.mark.parametrize(("part", "address"), [("hidden", "rnn.layers.0.hidden[3]="), ("forget gate", "rnn.layers.0.forget_gate[3]=")])
-def test_the_part_that_a_panel_draws_is_the_one_that_is_touched(part: str, address: str) -> None:
-    card = architectures.card("recurrent")
-    for name in ("activations", "unit"):
-        assert address_of(card.panel(name).touches, {"layer": 0, "part": part, "unit": 3}, "") == address
-    assert hooks.find({"net": net("lstm")}, address.partition("[")[0]).layer == 0
