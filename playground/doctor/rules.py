@@ -339,8 +339,8 @@ def dead_units(evidence: Evidence) -> Judgement:
         found=f"{100 * share:.0f} % of the units of {worst.address} are 0 for every held-out example",
         number=share,
         bound=DEAD,
-        rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example, and the metric is not {100 * CLEARLY:g} % better than "
-        "by every method without a neural net",
+        rule=f"{100 * DEAD:g} % of a layer's units or more are 0 for every example, and the metric is less than {100 * CLEARLY:g} % better "
+        "than the best method without a neural net",
         source="Maas et al. (2013), Rectifier Nonlinearities; Lu et al. (2020), Dying ReLU",
         advice=advice,
         changes=changes,

@@ -593,7 +593,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             self.notify("there is no run in this tab yet; F5 trains one", timeout=5)
             return
         name = tab.link.run.name
-        self.notify("the doctor examines the run; it takes some seconds", timeout=5)
+        self.notify("the doctor examines the run; it takes some seconds", timeout=60)
         found = await examination(name, self.runs_dir)
         self.clear_notifications()
         chosen = await self.push_screen_wait(DoctorDialog(found, tab.link.history))

@@ -47,7 +47,8 @@ class DoctorDialog(Dialog[Trial | None]):
 
     DEFAULT_CSS = """
     DoctorDialog .dialog { width: 110; }
-    DoctorDialog #diagnoses { height: auto; scrollbar-size-vertical: 1; scrollbar-color: $foreground 60%; scrollbar-background: $panel; }
+    DoctorDialog #diagnoses { height: auto; padding-right: 1; }
+    DoctorDialog #diagnoses { scrollbar-size-vertical: 1; scrollbar-color: $foreground 60%; scrollbar-background: $panel; }
     DoctorDialog LineChart { height: 9; margin: 0 2 1 2; }
     DoctorDialog Bars { min-height: 1; margin: 0 2 1 2; }
     """
