@@ -95,6 +95,7 @@ def test_what_is_asked_with_interventions_leaves_the_training_alone(build: Calla
     assert differences(before, everything(task)) == []
 
 
+@pytest.mark.parametrize("card", [name for name, card in CARDS.items() if card.stage is not None], indirect=True)
 def test_the_answer_of_the_stage_stands_beside_the_one_before(build: Callable[..., Task[Any]], card: Card) -> None:
     task = build()
     assert card.stage is not None
