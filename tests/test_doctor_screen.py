@@ -54,6 +54,25 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return ended
 
 
+async def test_the_run_bar_tells_of_an_examination_until_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "mine")
+    fails = asyncio.Event()
+
+    async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
+        await fails.wait()
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("dlplay.screen.dialogs.doctor.examination", examination)
+    async with opened(tmp_path, (80, 42), tab="convnet") as (app, pilot):
+        app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))
+        await until(lambda: app.tab.link.run is not None and app.tab.link.history.step == 100)
+        await pilot.press("D")
+        await until(lambda: "the doctor examines it" in part_text(app, "RunBar"))
+        fails.set()
+        await until(lambda: "the disk is gone" in screen_text(app))
+        await until(lambda: "examines" not in screen_text(app))
+
+
 async def begin(app: PlaygroundApp, pilot: Any) -> None:
     """Open the run and have its advice tried."""
     app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))

@@ -593,17 +593,13 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             self.notify("there is no run in this tab yet; F5 trains one", timeout=5)
             return
         name = tab.link.run.name
-        self.notify("the doctor examines the run; it takes some seconds", timeout=60)
-        found = await examination(name, self.runs_dir)
-        self.clear_notifications()
+        with tab.meanwhile("the doctor examines it, which takes some seconds"):
+            found = await examination(name, self.runs_dir)
         chosen = await self.push_screen_wait(DoctorDialog(found, tab.link.history))
         if chosen is None:
             return
-        tab.beside = f"trying {chosen.words}, then a page opens"
-        try:
+        with tab.meanwhile(f"trying {chosen.words}, then a page opens"):
             came = await trial(name, chosen.rule, self.runs_dir)
-        finally:
-            tab.beside = ""
         verdict = [line for line in (came["verdict"], came["next"]) if line]
         if len(self.screen_stack) > 1:
             self.notify(f"{verdict[0]}; its page opens when this is closed", timeout=30)

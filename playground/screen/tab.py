@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +171,8 @@ class ArchitectureTab(Vertical):
         self._page_to_focus = ""
         self._to_type = False
         """Whether a line of text may take the focus: a person has asked to type."""
-        self.beside = ""
-        """What is trained beside the run of this tab, in words."""
+        self._beside: list[str] = []
+        """What is done beside the run of this tab, in words; the last one is told."""
         self.attaches = False
         """A run is about to be shown: its curves come before the stage where only one page fits."""
         self._turned = False
@@ -467,7 +467,7 @@ class ArchitectureTab(Vertical):
             state=link.state,
             name=link.run.name if link.run is not None else "",
             phase=link.phase,
-            beside=self.beside,
+            beside=self._beside[-1] if self._beside else "",
             reason=history.finished.reason if history.finished is not None else "",
             showing=link.showing if link.run is None else "",
             from_checkpoint=bool(self.controls.origin),
@@ -499,6 +499,15 @@ class ArchitectureTab(Vertical):
 
     def problem(self, title: str, why: str, remedy: str, *, ended: bool = False) -> None:
         self.post_message(self.Problem(title, why, remedy, self.controls.ways_on() if ended else ()))
+
+    @contextlib.contextmanager
+    def meanwhile(self, words: str) -> Iterator[None]:
+        """Until it is left the run bar tells what is done beside the run; its words up to their first comma where there is little room."""
+        self._beside.append(words)
+        try:
+            yield
+        finally:
+            self._beside.remove(words)
 
     # --- an earlier time of the run -----------------------------------------------------------------------------------------------
 

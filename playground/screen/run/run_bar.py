@@ -39,7 +39,7 @@ class RunBarState:
     phase: str = ""
     """What a run that is starting does just now."""
     beside: str = ""
-    """What is trained beside it, at the wish of a person who waits for it; up to its first comma where there is little room."""
+    """What is done beside it, at the wish of a person who waits for it; up to its first comma where there is little room."""
     showing: str = ""
     """Without a run: the model that is shown, such as `gpt-reference (pretrained)`."""
     from_checkpoint: bool = False
