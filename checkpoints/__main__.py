@@ -1,4 +1,7 @@
-"""Ship a trained model: `python -m checkpoints NAME CHECKPOINT_FOLDER "dlplay … the exact command" METRIC`."""
+"""Ship a trained model: `python -m checkpoints NAME CHECKPOINT_FOLDER "dlplay … the exact command" METRIC [EARLIER_CHECKPOINT …]`.
+
+The earlier checkpoints are of the same run; whoever opens the model can look back at them.
+"""
 
 import sys
 from pathlib import Path
@@ -8,10 +11,10 @@ from dlplay.checkpoints import CheckpointError, shipped, store
 
 def main() -> int:
     """Add the model to `pretrained/`; returns the exit status."""
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5:
         print(__doc__, file=sys.stderr)
         return 2
-    name, folder, command, metric = sys.argv[1:]
+    name, folder, command, metric, *earlier = sys.argv[1:]
     try:
         checkpoint = store.load(Path(folder))
         kept = ("architecture", "settings", "assets", "metrics", "baselines", "parameters", "data", "threads", "device", "versions", "step")
@@ -25,6 +28,7 @@ def main() -> int:
             metrics=meta["metrics"],
             baselines=meta["baselines"],
             meta=meta,
+            along=[store.load(Path(one), state=False) for one in earlier],
         )
     except (CheckpointError, KeyError) as error:
         print(f"checkpoints: {error}", file=sys.stderr)

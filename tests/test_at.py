@@ -99,11 +99,11 @@ def test_a_picture_takes_no_other_files_place(runs: Path, tmp_path: Path, capsys
     (["--at", "1,x"], "--at '1,x': give 1 to 64 steps, such as 0,100,1000"),
     (["--at", ","], "give 1 to 64 steps"),
     (["--at", "9" * 30], "give 1 to 64 steps"),
-    (["--at", "0", "--from", "gpt-reference"], "--at needs the run whose checkpoints are asked: --from RUN"),
+    (["--at", "0", "--from", "gpt-reference"], "gpt-reference has no checkpoint at or before step 0; there is 4000"),
     (["--at", "0", "--from", "gpt-1@8"], "--at needs the run"),
     (["--from", "gpt-1@9"], "gpt-1 has no checkpoint of step 9; there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 15, 16, 19, 23, 27"),
     (["--from", "gpt-9@8"], "gpt-9@8: there is no shipped model, run or checkpoint folder of that name"),
-    (["--from", "gpt-reference@8"], "gpt-reference is a shipped model, and only runs have checkpoints of several steps"),
+    (["--from", "gpt-reference@8"], "gpt-reference has no checkpoint of step 8; there is 4000"),
     (["--at", "0", "--steps", "5"], "--steps is for training"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_told_in_a_line(typed: list[str], words: str, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +151,7 @@ def test_a_run_that_kept_none_says_so(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="gpt-1 has no checkpoint at or before step 7; it has none"):
         steps.nearest(run, 7)
     assert list(steps.steps(directory.find(runs, "gpt-1"))) == sorted({*kept(STEPS, 32), 15, 30, 40})
-    assert origin.at_step("gpt-1") is None
+    assert steps.at_step("gpt-1") is None
 
 
 def test_the_list_says_what_a_run_takes_on_the_disk(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -601,6 +602,35 @@ def test_a_shipped_model_is_added_found_and_verified(checkpoints: Store, tmp_pat
         added.open()
 
 
+def test_a_shipped_model_has_checkpoints_along_the_way(checkpoints: Store, tmp_path: Path) -> None:
+    saved = []
+    for step in (1, 3, 5, 6):
+        checkpoints.save(step, {"w": np.full(4, float(step))}, {"adam": np.ones(9)}, {**META, "settings": {"seed": step // 6}})
+        saved.append(store.load(checkpoints.directory / f"step-{step}"))
+    one, three, five, six = saved
+    facts: dict[str, Any] = {"architecture": "gpt", "command": "dlplay gpt", "metric": "loss", "metrics": {"loss": 1.0}, "root": tmp_path}
+    for _ in range(2):  # the second takes the place of the first
+        added = shipped.add("x", five, along=[three, one], **facts)
+    assert list(added.steps) == [1, 3, 5]
+    assert [added.open(step).weights["w"][0] for step in added.steps] == [1, 3, 5]
+    assert added.open(3).tensors == {}
+    assert added.bytes == sum(path.stat().st_size for path in added.path.rglob("*") if path.is_file())
+    assert shipped.find("x", tmp_path) == added
+    for wrong in (five, six):  # no earlier one, and one of a run with another seed
+        with pytest.raises(CheckpointError, match="are no earlier ones of the run whose step"):
+            shipped.add("x", five if wrong is five else three, along=[wrong], **facts)
+    with pytest.raises(CheckpointError, match=r"no earlier ones"):
+        shipped.add("x", six, along=[one], **facts)
+    shutil.rmtree(added.path / "along" / "step-3")
+    shutil.copytree(added.path / "along" / "step-1", added.path / "along" / "step-3")
+    with pytest.raises(CheckpointError, match="shipped model x does not match its manifest"):
+        added.open(3)
+    shutil.rmtree(added.path / "along" / "step-3")
+    with pytest.raises(CheckpointError, match="step-3"):
+        added.open(3)
+    assert added.open(1).step == 1
+
+
 def test_a_shipped_model_must_be_small(checkpoints: Store, tmp_path: Path) -> None:
     checkpoints.save(5, {"w": np.ones(300_000)}, {}, {})
     with pytest.raises(CheckpointError, match="a shipped model may take 2,097,152"):
@@ -612,6 +642,7 @@ def test_a_shipped_model_must_be_small(checkpoints: Store, tmp_path: Path) -> No
 def test_every_model_that_is_shipped_loads_and_fits_its_manifest() -> None:
     for model in shipped.shipped().values():
         assert model.open().weights
+        assert [model.open(step).step for step in model.steps] == list(model.steps)
         assert model.bytes <= shipped.SIZE_LIMIT
         assert model.command.startswith("dlplay ")
 

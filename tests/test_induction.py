@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlplay import architectures
+from dlplay import architectures, cli
 from dlplay.architectures.gpt.model import GPT
 from dlplay.architectures.gpt.presets import PRESETS
 from dlplay.architectures.gpt.settings import GPTSettings
@@ -138,6 +139,20 @@ def test_panels_find_its_heads(task: GPTTask) -> None:
     assert values[-1, -1] == pytest.approx(1, abs=0.01), "and was carried to the end"
     with looking(task), pytest.raises(SettingsError, match="there is no part 'blocks.0.feed_forward'"):
         task.panel("patching", make(CARD.panel("patching").options, options | {"site": "feed_forward"}))
+
+
+def test_its_checkpoints_show_the_heads_form(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [354, 431, 501, 1500]
+    asked = ["gpt", "--headless", "--from", NAME, "--panel", "heads", "--device", "cpu", "--json", "--at", ",".join(map(str, steps))]
+    assert cli.run(asked) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["step"] for line in found] == steps
+    scores = []
+    for line in found:
+        column = line["columns"].index("induction")
+        scores.append(max(int(row[column].split()[0]) for row in line["rows"][:-1]))
+    assert scores[0] < 15 < scores[1] < 40 < scores[2] < scores[3]
+    assert scores[-1] > 80
 
 
 def test_a_model_without_feed_forward_is_no_gpt2_of_transformers(tmp_path: Path) -> None:

@@ -238,3 +238,26 @@ async def test_without_history_and_without_a_run_it_says_so(runs: Path) -> None:
             app.clear_notifications()
         await pilot.press("B")
         await until(lambda: "there is no run to branch from" in screen_text(app))
+
+
+async def test_a_shipped_model_is_looked_back_at(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="gpt", explore=True) as (app, pilot):
+        link = app.tab.link
+        app.do(app.tab, app.tab.controls.load("gpt-induction", run=False, train=False))
+        await until(lambda: link.model == "gpt-induction at step 1,500")
+        assert link.moments()[::5] == [0, 431, 1500]
+        await pilot.press("z")
+        await until(lambda: "◂ as of step 1,500" in part_text(app, "RunBar"))
+        for _ in range(5):
+            await pilot.press("(")
+        await until(lambda: answered_of(app, 431))
+        assert app.query(LineChart).first().cursor == 431
+        assert link.model == "gpt-induction at step 431"
+        await pilot.press("B")
+        await until(lambda: "there is no run to branch from" in screen_text(app))
+
+        # another model has no earlier time, and is shown as it is
+        app.do(app.tab, app.tab.controls.load("gpt-reference", run=False, train=False))
+        await until(lambda: link.model == "gpt-reference at step 4,000")
+        await until(lambda: "as of step" not in screen_text(app))
+        assert (link.past, link.moments()) == (None, [4000])

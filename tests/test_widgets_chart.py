@@ -220,6 +220,18 @@ async def test_a_dotted_curve_does_not_hold_the_axis_back() -> None:
         assert chart.limits == (0.0, 300.0)
 
 
+async def test_a_cursor_reads_out_curves_that_are_behind_where_their_names_leave_no_room() -> None:
+    chart = LineChart()
+    async with Stage(chart).run_test(size=(46, 12)):
+        x = np.arange(0, 401, 50)
+        chart.show(
+            [Curve(f"pretrained {name}", x, np.full(9, at), behind=True, dotted=True) for name, at in (("train", 2.182), ("val", 1.66))]
+        )
+        assert "pretrained val 1.660  ┈┈ train 2.182" in text(chart)[0]
+        chart.place_cursor(150)
+        assert text(chart)[0].split() == ["step", "150", "┈┈", "val", "1.660", "┈┈", "train", "2.182"]
+
+
 async def test_charts_on_each_other_share_the_axis_of_the_lowest() -> None:
     class Two(Stage):
         def compose(self) -> ComposeResult:

@@ -138,7 +138,7 @@ def follow(launched: torchrun.Place, own_code: dict[str, Any], runs_dir: Path) -
 def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str, options: dict[str, Any], given: dict[str, Any]) -> int:
     """Print a panel, or write its picture, as it is or as it was at the steps of `--at`."""
     from dlplay.engine import progress
-    from dlplay.runs import ask
+    from dlplay.runs import ask, steps
     from dlplay.runs.console import transient
     from dlplay.runs.panel_text import print_panel
 
@@ -150,10 +150,12 @@ def _ask(card: Card, settings: Settings, start: str, runs_dir: Path, panel: str,
         pictures.append((card.panel(panel).title, answer))
     else:
         asked = _steps(given["at"])
-        if not given.get("from") or "@" in start or not directory.is_run(runs_dir, start):
-            raise SettingsError("--at needs the run whose checkpoints are asked: --from RUN, as dlplay runs lists them", "at")
-        run = directory.find(runs_dir, start)
-        for wanted, (step, answer) in zip(asked, ask.answers(card, settings, run, panel, options, asked), strict=True):
+        of = steps.named(start, runs_dir) if given.get("from") and "@" not in start else None
+        if of is None:
+            raise SettingsError(
+                "--at needs the run or shipped model whose checkpoints are asked: --from NAME, as dlplay runs lists them", "at"
+            )
+        for wanted, (step, answer) in zip(asked, ask.answers(card, settings, of, panel, options, asked), strict=True):
             print_panel(answer, as_json, at=wanted, step=step)
             pictures.append((f"{card.panel(panel).title} · step {step:,}", answer))
     if "svg" in given:

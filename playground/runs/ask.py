@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlplay.checkpoints.shipped import shipped
+from dlplay.checkpoints.shipped import Shipped
 from dlplay.engine import device as devices
 from dlplay.engine.card import Card
 from dlplay.engine.events import Hello
@@ -19,7 +19,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.engine.settings import Settings, SettingsError
 from dlplay.engine.task import Task
 from dlplay.runs import origin, steps
-from dlplay.runs.directory import RunDirectory, is_run, remove_explored
+from dlplay.runs.directory import RunDirectory, remove_explored
 from dlplay.runs.lock import RunLock
 from dlplay.runs.process import load, look_back, put
 from dlplay.runs.server import Server
@@ -36,7 +36,7 @@ def answer(card: Card, settings: Settings, start: str, runs_dir: Path, panel: st
 
 
 def answers(
-    card: Card, settings: Settings, run: RunDirectory, panel: str, options: dict[str, Any], asked: Sequence[int]
+    card: Card, settings: Settings, of: RunDirectory | Shipped, panel: str, options: dict[str, Any], asked: Sequence[int]
 ) -> Iterator[tuple[int, AnyPanel]]:
     """The panel as it was at each of these steps, of the last checkpoint at or before it, and that checkpoint's step.
 
@@ -44,20 +44,19 @@ def answers(
     """
     task = None
     for step in asked:
-        checkpoint = steps.nearest(run, step, state=bool(card.panel(panel).source))
+        checkpoint = steps.nearest(of, step, state=bool(card.panel(panel).source))
         if task is None:
             task = load(card, checkpoint, settings)
-            look_back(task, run)
+            look_back(task, of)
         else:
             put(task, checkpoint)
         yield checkpoint.step, panel_of(task, card.panel(panel), options)
 
 
 def _look_back(task: Task[Any], start: str, runs_dir: Path) -> None:
-    """Let panels see the run's checkpoints along the way, where it is a run's model; names of shipped models come first."""
-    name, _ = origin.at_step(start) or (start, 0)
-    if name not in shipped() and "/" not in name and is_run(runs_dir, name):
-        look_back(task, RunDirectory(runs_dir / name))
+    """Let panels see the checkpoints along the way, where there are some."""
+    if (of := steps.named(start, runs_dir)) is not None:
+        look_back(task, of)
 
 
 def explore(directory: RunDirectory, card: Card, settings: Settings, start: str, runs_dir: Path) -> int:
@@ -75,10 +74,9 @@ def explore(directory: RunDirectory, card: Card, settings: Settings, start: str,
         stack.callback(server.close)
 
         def rewind(step: int) -> None:
-            name, _ = origin.at_step(start) or (start, 0)
-            if not is_run(runs_dir, name):
-                raise SettingsError(f"{start} has one checkpoint; only runs have several")
-            put(task, steps.nearest(RunDirectory(runs_dir / name), step, state=True))
+            if (of := steps.named(start, runs_dir)) is None:
+                raise SettingsError(f"{start} has one checkpoint; only runs and some shipped models have several")
+            put(task, steps.nearest(of, step, state=True))
 
         serve_panels(card, task, server, devices.describe(task.device), lambda: bool(ended), LINGER_SECONDS, rewind)
     remove_explored(directory.path)  # not after an error: the screen reads the log, and removes it

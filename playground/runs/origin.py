@@ -1,10 +1,9 @@
-"""The checkpoint that `--from` names: a shipped model, a run, a step of a run (`gpt-1@200`), the folder of a checkpoint, or `hf:` and the
+"""The checkpoint that `--from` names: a shipped model, a run, a step of one (`gpt-1@200`), the folder of a checkpoint, or `hf:` and the
 folder of a model that `transformers` saved."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,9 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
         for problem in problems if weights else ():
             print_line(f"dlplay: a checkpoint was refused: {problem}; the one of step {newest.step:,} is taken", error=True)
         checkpoint = newest
-    elif (place := at_step(text)) is not None and (runs_dir / place[0]).is_dir():
+    elif (place := steps.at_step(text)) is not None and place[0] in known:
+        checkpoint = steps.at(known[place[0]], place[1])
+    elif place is not None and (runs_dir / place[0]).is_dir():
         checkpoint = (steps.nearest if earlier else steps.at)(directory.find(runs_dir, place[0]), place[1])
     elif hf.is_hf_folder(path):
         raise SettingsError(f"{text} is a folder of transformers; write {hf.PREFIX}{text}")
@@ -49,8 +50,6 @@ def find(text: str, runs_dir: Path, architecture: str = "", *, weights: bool = T
         checkpoint = store.load(path)
     else:
         names = [*known, *directory.names(runs_dir)]
-        if place is not None and place[0] in known:
-            raise SettingsError(f"{text}: {place[0]} is a shipped model, and only runs have checkpoints of several steps")
         near = difflib.get_close_matches(text, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {_listed(known, directory.names(runs_dir), architecture)}"
         raise SettingsError(f"{text}: there is no shipped model, run or checkpoint folder of that name; {hint}")
@@ -66,12 +65,6 @@ def _listed(models: Mapping[str, Shipped], runs: Sequence[str], architecture: st
     if len(runs) <= MOST_LISTED:
         return ", ".join([*names, *runs]) or "none yet"
     return f"{', '.join(names)} and {len(runs)} runs, which dlplay runs lists".removeprefix(" and ")
-
-
-def at_step(text: str) -> tuple[str, int] | None:
-    """`gpt-1@200` as the name of a run and a step; None for what has no such form."""
-    match = re.fullmatch(r"([^/@]+)@([0-9]{1,18})", text)
-    return (match[1], int(match[2])) if match else None
 
 
 def default(card: Card) -> str:

@@ -18,9 +18,10 @@ import msgspec
 import torch
 
 from dlplay import architectures
-from dlplay.checkpoints import CheckpointError, store
+from dlplay.checkpoints import CheckpointError
 from dlplay.checkpoints.format import DATA_LIMIT
 from dlplay.checkpoints.history import LIMIT, History, following
+from dlplay.checkpoints.shipped import Shipped
 from dlplay.checkpoints.store import Checkpoint, encode_meta
 from dlplay.engine import ahead, captured, compiled, precision, torchrun
 from dlplay.engine import device as devices
@@ -314,19 +315,21 @@ def put(task: Task[Any], checkpoint: Checkpoint) -> None:
     task.step = int(checkpoint.step)
 
 
-def look_back(task: Task[Any], run: RunDirectory) -> None:
-    """Let panels of the task see the weights of the run's checkpoints up to the task's own step, and what the machine did."""
+def look_back(task: Task[Any], of: RunDirectory | Shipped) -> None:
+    """Let panels of the task see the weights of the checkpoints up to the task's own step, and what the machine did during a run."""
 
-    def read(path: Path) -> dict[str, torch.Tensor] | None:
+    def read(step: int, path: Path) -> dict[str, torch.Tensor] | None:
         try:
-            return _tensors(store.load(path, state=False).weights)
+            return _tensors(steps.load(of, step, path, state=False).weights)
         except CheckpointError:
             if path.exists():
                 raise
             return None  # a run that trains drops some
 
-    task.machine = lambda: machine.read(run.path)
-    task.earlier = lambda: {step: functools.partial(read, path) for step, path in steps.steps(run).items() if step < task.step}
+    if isinstance(of, RunDirectory):
+        run = of.path
+        task.machine = lambda: machine.read(run)
+    task.earlier = lambda: {step: functools.partial(read, step, path) for step, path in steps.steps(of).items() if step < task.step}
 
 
 def _take_interventions(task: Task[Any], checkpoint: Checkpoint) -> None:

@@ -72,9 +72,13 @@ def _of_front(
 
 
 def _of_those_behind(chart: ChartState, behind: list[PreparedCurve], room: int, palette: Palette, values: bool) -> Row:
-    """The entries of all of them, with their `values` if there is room; else as many names as fit, and how many are left out."""
-    for detail in (2, -1) if values else (-1,):
-        entries = [_entry(chart, curve, detail, palette, name=name) for curve, name in zip(behind, _said_once(behind), strict=True)]
+    """The entries of all of them, with their `values` if there is room; else as many names as fit, and how many are left out. A cursor
+    is there for the values: for these a first word that all share is left out."""
+    tried = [(2, _said_once(behind))] if values else []
+    if values and chart.cursor is not None and len(behind) > 1:
+        tried.append((2, _said_once(behind, times=0)))
+    for detail, names in [*tried, (-1, _said_once(behind))]:
+        entries = [_entry(chart, curve, detail, palette, name=name) for curve, name in zip(behind, names, strict=True)]
         if sum(map(_length, entries)) <= room:
             return [segment for entry in entries for segment in entry]
     return _as_many_as_fit(entries, room, palette)
@@ -92,13 +96,13 @@ def _as_many_as_fit(entries: list[Row], room: int, palette: Palette) -> Row:
     return row
 
 
-def _said_once(curves: list[PreparedCurve]) -> list[str]:
-    """Their names; a first word that all share, such as `pretrained`, stands in the first one alone."""
+def _said_once(curves: list[PreparedCurve], times: int = 1) -> list[str]:
+    """Their names; a first word that all share, such as `pretrained`, stands in the first one alone, or in none of them (0 `times`)."""
     names = [curve.curve.name for curve in curves]
     first = {name.partition(" ")[0] for name in names}
     if len(first) > 1 or not all(" " in name for name in names):
         return names
-    return [*names[:1], *(name.partition(" ")[2] for name in names[1:])]
+    return [*names[:times], *(name.partition(" ")[2] for name in names[times:])]
 
 
 def _length(row: Row) -> int:

@@ -90,6 +90,7 @@ class RunBar(Widget):
         touched = []
         if count := state.interventions:
             touched = [Content.styled(f"{count} intervention{'s' * (count > 1)} · T", "$text-warning")]
+        past = [] if state.past is None else [Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent")]
         if state.name:
             parts[0] = Content.assemble(parts[0], (state.name, "bold"))
             parts += touched
@@ -99,11 +100,10 @@ class RunBar(Widget):
                 texts = [f"{state.beside} …", f"{state.beside.partition(',')[0]} …"]
                 room = width - sum(part.cell_length + 2 for part in parts)
                 parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-accent"))
-            if state.past is not None:
-                parts.append(Content.styled(f"◂ as of step {numbers.count(state.past)}", "$text-accent"))
+            parts += past
             parts += self._numbers(state, width)
         else:
-            parts += touched
+            parts += touched + past
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
             room = width - sum(part.cell_length + 2 for part in parts)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from dlplay.checkpoints import CheckpointError, shipped
+from dlplay.checkpoints.shipped import Shipped
 from dlplay.engine.card import Card
 from dlplay.engine.commands import Act, AnyCommand, Pause, Resume, Rewind, Save, Set, SetSpeed, StepOnce, Stop, View, Watch
 from dlplay.engine.events import Answered, LiveEvent, Shown, Status, Working
@@ -22,7 +23,7 @@ from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import alive, holder, told
-from dlplay.runs.steps import steps
+from dlplay.runs.steps import named, steps
 from dlplay.screen.run.companions import Companions
 from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
@@ -85,6 +86,8 @@ class RunLink:
         """Steps per second that training is limited to; 0: no limit."""
         self.showing = ""
         """The model that is open to inspect, such as `gpt-reference (pretrained)`."""
+        self._origin = ""
+        """What was typed or chosen to open it: a name, with a step or without, or a folder."""
         self.code: Callable[[], dict[str, Any]] = dict
         """The settings that import code, as the person has entered them."""
         self._listener = listener
@@ -204,6 +207,7 @@ class RunLink:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         peer = Peer(RunDirectory(folder), self.card.name, self._receive_from_explorer, self._explorer_gone)
         self._explorer, self._opening = peer, True
+        self._origin = origin
         self.showing = f"{origin} ({'pretrained' if _is_pretrained(origin) else 'checkpoint'})"
         self._listener.status_changed()
         arguments = [
@@ -231,25 +235,35 @@ class RunLink:
         self._watcher.subscribe(self._client)
         self._listener.status_changed()
 
-    # --- an earlier time of the run -----------------------------------------------------------------------------------------------
+    # --- an earlier time of the run, or of the model that is open -----------------------------------------------------------------
+
+    @property
+    def _kept(self) -> RunDirectory | Shipped | None:
+        """Whose checkpoints can be looked back at: the run's, or those of the model that is open; None where it is a folder."""
+        if self.run is not None:
+            return self.run
+        with contextlib.suppress(CheckpointError):  # a damaged manifest, which opening a pretrained model reports
+            return named(self._origin, self.runs_dir)
+        return None
 
     def moments(self) -> list[int]:
-        """The steps of which the run has checkpoints, in order; while it trains without the latest, which it soon drops."""
-        if self.run is None:
-            return []
-        return self.run.history.steps() if self.busy else list(steps(self.run))
+        """The steps of which there are checkpoints, in order; while a run trains without the latest, which it soon drops."""
+        if self.run is not None and self.busy:
+            return self.run.history.steps()
+        of = self._kept
+        return list(steps(of)) if of is not None else []
 
     async def rewind(self, step: int | None) -> None:
-        """Let the run's checkpoint at or before this step answer, or None: the model as it is now. Of several wishes the newest counts."""
+        """Let the checkpoint at or before this step answer, or None: the model as it is now. Of several wishes the newest counts."""
         self.wanted = step
         if self._rewinding:
             return
         self._rewinding, granted = True, self.past
         try:
-            while granted != self.wanted and (run := self.run) is not None:
+            while granted != self.wanted and (of := self._kept) is not None:
                 granted = self.wanted
-                found = await (self._return(run) if granted is None else self._go_back(run, granted))
-                if found is None or self.run is not run:
+                found = await (self._return(of) if granted is None else self._go_back(of, granted))
+                if found is None or (kept := self._kept) is None or kept.name != of.name:
                     self.wanted = self.past
                     return
                 if granted is not None and self.past is None:
@@ -260,10 +274,10 @@ class RunLink:
         finally:
             self._rewinding = False
 
-    async def _go_back(self, run: RunDirectory, step: int) -> int | None:
+    async def _go_back(self, of: RunDirectory | Shipped, step: int) -> int | None:
         """Let another process answer from that checkpoint; returns its step, None when that failed."""
         if self._explorer is None or self._explorer.client is None:
-            await self.explore(f"{run.name}@{step}")
+            await self.explore(f"{of.name}@{step}")
             if (peer := self._explorer) is None or peer.hello is None:
                 return None
             found = peer.hello.step  # the run may have dropped that of `step` meanwhile
@@ -275,15 +289,15 @@ class RunLink:
                 return None
             if (peer := self._explorer) is None or peer.hello is None:
                 return None
-        peer.hello = msgspec.structs.replace(peer.hello, name=run.name, step=found)
+        peer.hello = msgspec.structs.replace(peer.hello, name=of.name, step=found)
         return found
 
-    async def _return(self, run: RunDirectory) -> int | None:
+    async def _return(self, of: RunDirectory | Shipped) -> int | None:
         """Let the model answer as it is now."""
         if self.attached:
             self._leave_explorer()
             return self.history.step
-        return await self._go_back(run, max(steps(run), default=0))
+        return await self._go_back(of, max(steps(of), default=0))
 
     def _now(self) -> None:
         """What is shown is another run, or another model: no earlier time of it is looked at."""
