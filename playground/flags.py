@@ -25,7 +25,7 @@ HOW_FLAGS: tuple[tuple[str, Any, str], ...] = (
     (
         "at",
         str,
-        "The panel as it was at these steps, such as 0,100,1000: by the last checkpoint at or before each. Needs --from RUN.",
+        "The panel as it was at these steps, such as 0,100,1000: by the last checkpoint at or before each. Needs --from NAME.",
     ),
     ("svg", str, "Write the panel as a picture to this file, of several steps side by side. Needs --headless."),
     ("force", bool, "Replace the file of --svg if it exists."),

@@ -484,6 +484,15 @@ def test_small_gradients_of_a_task_that_is_solved_are_not_the_usual_ones() -> No
     assert isinstance(rules.exploding_gradients(but(training={"grad_norm": curve(norms)})), Diagnosis)
 
 
+def test_spikes_that_are_clipped_in_a_net_that_learns_well_are_no_illness() -> None:
+    """A GRU adds two of fifty numbers far better than chance, with a few gradients of 58 times the usual norm on the way."""
+    learns: Any = {"training": {"grad_norm": SPIKES}, "baselines": {"test_accuracy": {"chance": 0.1}}}
+    assert rules.exploding_gradients(but(**learns, settings={"clip": 1.0})) is None
+    assert isinstance(rules.exploding_gradients(but(**learns, settings={"clip": 0.0})), Diagnosis)
+    learns["baselines"] = {"test_accuracy": {"logistic regression": 0.967}}
+    assert isinstance(rules.exploding_gradients(but(**learns, settings={"clip": 1.0})), Diagnosis)
+
+
 @pytest.mark.parametrize(("better", "values", "ill"), [("higher", [-200, -200], 1), ("lower", [2, 3], 1), ("higher", [30, 40], 0)])
 def test_where_the_untrained_model_is_no_worse_than_the_baseline_it_must_be_better_than_that(better: Any, values: Any, ill: int) -> None:
     baselines = {"test_accuracy": {"random": -200.0 if values[0] < 0 else values[0] * 0.99}}

@@ -459,7 +459,8 @@ def vanishing_gradients(evidence: Evidence) -> Judgement:
 
 
 def exploding_gradients(evidence: Evidence) -> Judgement:
-    """Norms of the gradient that now and then are many times the usual one."""
+    """Norms of the gradient that now and then are many times the usual one; not if they are clipped and the net learns well all the same."""
+    clip = evidence.number("clip")
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
     curves = [(name, curve) for name, curve in curves if curve.every_step and evidence.fresh]  # trained weights have small gradients
     for name, curve in curves:
@@ -468,8 +469,9 @@ def exploding_gradients(evidence: Evidence) -> Judgement:
         high = float(np.quantile(late, 0.999))
         spike = high / usual if usual > 0 else 0.0
         if spike > SPIKE and high > ABOVE * curve.medians().max():  # else it is the usual norm that has become small
-            clips = evidence.number("clip") != 0
-            changes: dict[str, Any] = lower_rate(evidence, 3) if clips else {"clip": 1.0}
+            if clip and _beats_the_baselines(evidence, CLEARLY):
+                return None
+            changes: dict[str, Any] = {"clip": 1.0} if clip == 0 else lower_rate(evidence, 3)
             return Diagnosis(
                 name="exploding-gradients",
                 anew=True,
@@ -477,9 +479,10 @@ def exploding_gradients(evidence: Evidence) -> Judgement:
                 found=f"{_words(name)} reaches {spike:.0f} times its median of {usual:.3g}",
                 number=spike,
                 bound=SPIKE,
-                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median, and {ABOVE:g} times its largest",
+                rule=f"one step in a thousand has a gradient of more than {SPIKE:g} times the median, and {ABOVE:g} times its largest; "
+                f"where gradients are clipped, the metric is also less than {100 * CLEARLY:g} % better than by every simple method",
                 source="Pascanu, Mikolov and Bengio (2013), On the Difficulty of Training Recurrent Neural Networks",
-                advice=f"{'a third of the learning rate' if clips else 'clip the gradient'}: {written(changes)}",
+                advice=f"{'clip the gradient' if clip == 0 else 'a third of the learning rate'}: {written(changes)}",
                 changes=changes,
                 curve=name,
             )

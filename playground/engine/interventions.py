@@ -40,7 +40,7 @@ _FORM = re.compile(
 )
 _RANGE = re.compile(r"(-?\d{1,9})(?::(-?\d{1,9}))?")
 _SOURCE = re.compile(r"from\s+([a-z_][a-z0-9_]*)\s*:\s*(.*)", re.DOTALL)
-_EXAMPLE = "write it like blocks.0.feed_forward[17]=0, blocks.1.head.3=mean or blocks.1@-1*2"
+_EXAMPLE = "write it like PART=0, PART[17]*2 or PART@-1=mean, with a part that the panel anatomy names"
 
 Range = tuple[int, int | None]
 """First and, if it is a range, the end that is left out."""
