@@ -459,7 +459,7 @@ def vanishing_gradients(evidence: Evidence) -> Judgement:
 
 
 def exploding_gradients(evidence: Evidence) -> Judgement:
-    """Norms of the gradient that now and then are many times the usual one; not if they are clipped and the net learns well all the same."""
+    """Norms of the gradient that now and then are many times the usual one; not if they are clipped in a net that learns well."""
     clip = evidence.number("clip")
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
     curves = [(name, curve) for name, curve in curves if curve.every_step and evidence.fresh]  # trained weights have small gradients
