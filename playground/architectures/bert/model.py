@@ -36,8 +36,8 @@ class Embeddings(nn.Module):
 
     def forward(self, idx: Tensor, segments: Tensor | None = None) -> Tensor:
         """Embeddings (B, T, C) of tokens `idx` (B, T); without `segments` (B, T) all of them are in the first segment."""
-        x = self.tokens(idx) + self.positions.weight[: idx.shape[1]]  # (B, T, C)
-        x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        x = self.tokens(idx) + self.positions(torch.arange(idx.shape[1], device=idx.device))  # (B, T, C)
+        x = x + self.segments(idx.new_zeros(1) if segments is None else segments)
         return F.dropout(self.norm(x), self.dropout, self.training)
 
 
