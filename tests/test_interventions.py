@@ -78,6 +78,10 @@ def test_what_is_written_is_read_again(part: str, kind: Any, value: float, units
 
 
 def test_words_stand_in_quotes_of_either_kind_and_may_hold_any_sign() -> None:
+    for other in ("the; cat", " spaces ", '"quoted"', 'say "no"; then', "don't", "", ";", 'back\\slash"; x'):
+        (one,) = parse(written((Intervention("a.b", "patch", source=("prompt", other)),)))
+        assert one.source == ("prompt", other)
+    assert [each.part for each in parse("a=from prompt: \"x; y\"; b=0; c=from prompt: 'z'")] == ["a", "b", "c"]
     found = parse("""a.b['the']*2; tokens["a", ';'][17]@-1=mean; tokens["\\"","\\n]"]=0; t=from prompt: don't; t["x"]=from prompt: it's""")
     assert [each.words for each in found] == [("the",), ("a", ";"), ('"', "\n]"), (), ("x",)]
     assert (found[1].units, found[1].positions) == (((17, None),), ((-1, None),))

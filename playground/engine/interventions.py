@@ -6,7 +6,7 @@
     blocks.1@-1+0.5                    every unit at the last position, 0.5 added
     encoder.0~0.1                      Gaussian noise of standard deviation 0.1 added
     blocks.2=skip                      the module hands on its input
-    blocks.0@3=from prompt: the cat    the activation that another input has there
+    blocks.0@3=from prompt: the cat    the activation that another input has there; in quotes where it has a ;
     tokens["the"]=0                    the embedding of a word, wherever it is read; ["the","a"] are two of them
     rnn.layers.0[17]=0                 one unit of a recurrent layer, at each step, so that it goes on through time
     rnn.layers.0.forget_gate=1         a gate of it; and an LSTM's cell, rnn.layers.0.cell
@@ -31,8 +31,8 @@ MOST = 64
 
 _WORD = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _WORDS = rf"\[\s*{_WORD}(?:\s*,\s*{_WORD})*\s*\]"
-_EACH = re.compile(rf"(?:{_WORDS}|[^;])+", re.DOTALL)
-"""What stands between two `;`, of which those in a quoted word are none."""
+_EACH = re.compile(rf"(?:{_WORDS}|:\s*{_WORD}(?=\s*(?:;|$))|[^;])+", re.DOTALL)
+"""What stands between two `;`, of which those in a quoted word, or in another input that is quoted as a whole, are none."""
 _FORM = re.compile(
     rf"(?P<part>[A-Za-z_]\w*(?:\.(?:-?\w+|\*))*)\s*(?P<words>{_WORDS})?\s*(?:\[(?P<units>[^\]]*)\])?\s*"
     r"(?:@(?P<positions>[^=*+~]*?))?\s*(?P<sign>[=*+~])\s*(?P<value>.+)",
@@ -74,7 +74,7 @@ class Intervention:
             "scale": f"*{self.value:.10g}",
             "add": f"+{self.value:.10g}",
             "noise": f"~{self.value:.10g}",
-            "patch": f"=from {self.source[0]}: {self.source[1]}",
+            "patch": f"=from {self.source[0]}: {_quoted_if_needed(self.source[1])}",
         }.get(self.kind, f"={self.kind}")
         return f"{self.part}{words}{units}{positions}{done}"
 
@@ -123,7 +123,9 @@ def _one(text: str) -> Intervention:
         source = _SOURCE.fullmatch(value)
         if source is None:
             raise SettingsError(f"--do {text[:80]!r}: another input is named like =from prompt: the cat", "do")
-        return Intervention(part, "patch", units=units, positions=positions, source=(source[1], source[2].strip()), words=words)
+        other = source[2].strip()
+        other = _unquoted(other) if re.fullmatch(_WORD, other, re.DOTALL) else other
+        return Intervention(part, "patch", units=units, positions=positions, source=(source[1], other), words=words)
     try:
         number = float(value)
     except ValueError:
@@ -141,6 +143,11 @@ def quoted(word: str) -> str:
     for char, written in _ESCAPED.items():
         word = word.replace(char, f"\\{written}")
     return f'"{word}"'
+
+
+def _quoted_if_needed(text: str) -> str:
+    """Another input: in quotes where it would be read otherwise without."""
+    return quoted(text) if ";" in text or text != text.strip() or re.fullmatch(_WORD, text, re.DOTALL) else text
 
 
 def _unquoted(text: str) -> str:
