@@ -155,6 +155,17 @@ def test_its_checkpoints_show_the_heads_form(capsys: pytest.CaptureFixture[str])
     assert scores[-1] > 80
 
 
+def test_no_head_of_the_shipped_reference_does_it() -> None:
+    """As the notes say: a small model of a text that is read once has none."""
+    found = Source("gpt-reference", Path("/nowhere")).task()[1]
+    with looking(found):
+        table = found.panel("heads", make(CARD.panel("heads").options, {}))
+    assert isinstance(table, Table)
+    column = table.columns.index("induction")
+    *scores, even = (int(row[column].split()[0]) for row in table.rows)
+    assert (max(scores), even) == (8, 5)
+
+
 def test_a_model_without_feed_forward_is_no_gpt2_of_transformers(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="GPT-2 has feed-forward layers and this model has none; use --to torch or --to onnx"):
         hf.write(Source(NAME, Path("/nowhere")), tmp_path / "model")

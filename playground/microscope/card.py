@@ -14,9 +14,10 @@ PANELS = (
         "anatomy",
         "Anatomy",
         "The model as it is built, module by module; columns health shows which are saturated or dead.",
-        "Shapes, multiply-adds and time are those of one pass of held-out data; a module's own include its parts'. Health: a unit is dead "
-        "when it is 0 for every example; a row of attention is one-hot when one key has more than .99 of its weight; an update of about a "
-        "thousandth of the weights is healthy; the effective rank is exp of the entropy of the singular values (Roy and Vetterli, 2007).",
+        "Shapes, multiply-adds and time are those of one pass of held-out data; those of a module include those of its parts. Health: a "
+        "unit is dead when it is 0 for every example; a row of attention is one-hot when one key has more than .99 of its weight; an "
+        "update of about a thousandth of the weights is healthy; the effective rank is exp of the entropy of the singular values (Roy and "
+        "Vetterli, 2007).",
         Anatomy,
         source=SOURCE,
     ),
@@ -44,7 +45,7 @@ PANELS = (
     PanelCard(
         "ablations",
         "What each part carries",
-        "By how much the held-out measure changes with each part ablated: the larger, the more hangs on it.",
+        "By how much the held-out measure changes with each part ablated: the larger, the more depends on it.",
         "Each attention head, channel or unit is replaced by its mean over held-out data (with by zero, set to 0), one at a time, and the "
         "held-out examples are measured again. Other parts may stand in for an ablated one, so that a small change does not say that it "
         "does nothing.",

@@ -9,11 +9,11 @@ DECODER_HEADS = PanelCard(
     "heads",
     "Heads",
     "Every head: by how much the held-out loss rises when it is mean-ablated, and where its attention goes.",
-    "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change "
-    "does not say that it does nothing. Mean attention over held-out text: previous, to the token before; first, to the first "
-    "one, where a head rests that finds nothing; same token, to earlier copies of the token. Induction, to what followed an "
-    "earlier copy, is measured on random tokens of which 4 to 8 at a time are read twice (Olsson et al., 2022). The last row is "
-    "attention spread evenly. A head's name is its address: it can be typed into an intervention.",
+    "Each head is replaced by its mean over held-out data, one at a time; other heads may stand in for it, so that a small change does not "
+    "say that it does nothing. Mean attention over held-out text: previous, to the token before; first, to the first one, the attention "
+    "sink of a head that finds nothing (Xiao et al., 2023); same token, to earlier copies of the token. Induction, to what followed an "
+    "earlier copy, is measured on random tokens of which 4 to 8 at a time are read twice (Olsson et al., 2022). The last row is attention "
+    "spread evenly. A head's name is its address: it can be typed into an intervention.",
 )
 
 

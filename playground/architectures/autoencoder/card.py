@@ -106,7 +106,8 @@ card = Card(
             "Latent space",
             "The decoder's output at the cursor, the held-out image with the nearest code, the training image most like it.",
             "The cursor sets two units of the code, in standard deviations from their means; the other units are those of the selected "
-            "image. Between the clusters of two classes lie images that are neither: the nearest training image tells a copy.",
+            "image. Between the clusters of two classes lie images that are neither: the nearest training image shows whether an output is "
+            "a mere copy.",
             LatentPoint,
             rows=9,
         ),

@@ -96,11 +96,11 @@ card = Card(
         ),
         PanelCard(
             "adversarial",
-            "Adversarial nudge",
-            "Every pixel a little up or down, as raises the loss most, and what the network says then.",
-            "Each pixel goes up or down by the same small amount, in the direction of the loss's gradient (Goodfellow et al., 2015, the "
-            "fast gradient sign method), which a person hardly sees. The direction is that of the slope at this image: a large nudge may "
-            "as well lower the loss.",
+            "Adversarial example",
+            "Every pixel moved a little, so that the predicted class loses most, and what the network says then.",
+            "One step of the fast gradient sign method (Goodfellow et al., 2015): each pixel moves by the same small amount, along the "
+            "sign of the gradient of the loss, here that of the predicted class. A person hardly sees it. The gradient is that at this "
+            "image: a large step may even lower the loss.",
             Nudge,
             rows=8,
         ),

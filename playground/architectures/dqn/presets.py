@@ -1,4 +1,4 @@
-"""Presets for each environment, and three ablations of the default. Imports no torch."""
+"""Presets for each environment, and three that show what goes wrong without a part. Imports no torch."""
 
 from __future__ import annotations
 

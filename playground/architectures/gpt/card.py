@@ -115,10 +115,10 @@ card = Card(
             "patching",
             "Activation patching",
             "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
-            "The corrupted prompt is read, and at one place after the other the activation is put in that the clean one has there. What "
-            "comes back is the difference of two logits, of the clean answer and of the corrupted one (Meng et al., 2022; Wang et al., "
-            "2022): so one sees where the word that was replaced matters, and where that is moved to. Patched can be the residual stream, "
-            "each head or each feed-forward layer. Without a corrupted prompt one word is replaced.",
+            "The model reads the corrupted prompt, with one activation at a time replaced by the one from the clean prompt (Meng et al., "
+            "2022). Shown is the share of the difference between two logits, of the clean answer and of the corrupted one (Wang et al., "
+            "2022), that this restores: so one sees where the word that was replaced matters, and where that is moved to. Patched can be "
+            "the residual stream, each head or each feed-forward layer. Without a corrupted prompt one word is replaced.",
             PatchedPrompt,
         ),
         PanelCard(

@@ -142,7 +142,7 @@ class GPTTask(Task[GPTSettings]):
         return {name: float(torch.cat(found).max()) for name, found in scores.items()}
 
     def _in_context(self) -> dict[str, float]:
-        """For a text of repeated sentences: by how much the loss of a token that was read before is below that of one that was not."""
+        """For a text of repeated sentences: the loss of a token that was read before, minus that of one that was not."""
         if self.settings.text != REPEATS or self.settings.block_size < LATE - 1:
             return {}
         ends = {self.tokenizer.id("."), self.tokenizer.id("\n")}

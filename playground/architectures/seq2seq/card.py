@@ -20,7 +20,7 @@ from dlplay.engine.card import Card, ChartCard, PanelCard
 card = Card(
     name="seq2seq",
     title="Seq2seq",
-    summary="Learn to turn one sequence into another with the encoder-decoder Transformer as first published.",
+    summary="Learn to turn one sequence into another with the encoder-decoder Transformer.",
     settings=Seq2SeqSettings,
     task="dlplay.architectures.seq2seq.task:Seq2SeqTask",
     metric="exact_match",
@@ -135,11 +135,11 @@ card = Card(
             "patching",
             "Activation patching",
             "Layer by position: how much of the clean answer comes back. 0: as corrupted, 1: as clean.",
-            "The corrupted source is read, and at one place after the other the activation is put in that the clean one has there. The "
-            "decoder reads the output to the clean source; it is patched as well, and left of it stand the places of the encoder. What "
-            "comes back is the difference of two logits, of the clean answer and of the corrupted one (Meng et al., 2022; Wang et al., "
-            "2022): so one sees where the word that was replaced matters, and where that is moved to. Patched can be the residual stream, "
-            "each head or each feed-forward layer. Without a corrupted source one token is replaced.",
+            "The model reads the corrupted source, with one activation at a time replaced by the one from the clean source (Meng et al., "
+            "2022). The decoder reads the output to the clean source; it is patched as well, and left of it stand the places of the "
+            "encoder. Shown is the share of the difference between two logits, of the clean answer and of the corrupted one (Wang et al., "
+            "2022), that this restores: so one sees where the word that was replaced matters, and where that is moved to. Patched can be "
+            "the residual stream, each head or each feed-forward layer. Without a corrupted source one token is replaced.",
             PatchedSource,
         ),
         PanelCard(
