@@ -18,6 +18,7 @@ from dlplay.runs.console import PlainLines
 from dlplay.screen import tab as tab_module
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.run.peer import Peer
+from dlplay.screen.run.run_link import RunLink
 from dlplay.widgets import LineChart
 from tests.conftest import Small
 from tests.screen_pilot import opened, part_text, screen_text, until
@@ -156,7 +157,7 @@ async def test_a_run_that_trains_is_looked_back_at_while_it_goes_on(tmp_path: Pa
         link = app.tab.link
         await until(lambda: link.answering is not None)
         await pilot.press("z")
-        await until(lambda: "this run kept no checkpoints to look back at" in screen_text(app))
+        await until(lambda: "convnet-digits at step 4,000 has no earlier checkpoints" in screen_text(app))
         await pilot.press("space")
         await until(lambda: link.state == "training" and link.history.step > 60)
         await pilot.press("z")
@@ -261,3 +262,39 @@ async def test_a_shipped_model_is_looked_back_at(tmp_path: Path) -> None:
         await until(lambda: link.model == "gpt-reference at step 4,000")
         await until(lambda: "as of step" not in screen_text(app))
         assert (link.past, link.moments()) == (None, [4000])
+        for key in ("z", "f"):
+            await pilot.press(key)
+            await until(lambda: "gpt-reference at step 4,000 has no earlier checkpoints" in screen_text(app))
+            assert link.past is None
+            app.clear_notifications()
+
+
+async def test_a_model_opened_at_a_step_comes_back_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, tab="gpt", explore=True) as (app, pilot):
+        link = app.tab.link
+        app.do(app.tab, app.tab.controls.load("gpt-induction@431", run=False, train=False))
+        await until(lambda: link.model == "gpt-induction at step 431")
+        showing = link.showing
+        assert showing == "gpt-induction@431 (pretrained)"
+        await pilot.press("z")
+        await until(lambda: link.past == 431)
+        await pilot.press("(")
+        await until(lambda: answered_of(app, 403))
+        await pilot.press("escape")
+        await until(lambda: link.past is None and link.model == "gpt-induction at step 431")
+
+        # by another process too, where that one has died
+        link._leave_explorer()
+        await link.rewind(354)
+        assert (link.model, link.showing) == ("gpt-induction at step 354", showing)
+        await link.rewind(None)
+        assert link.model == "gpt-induction at step 431"
+
+        # a run that cannot start leaves the model as it was opened, and not one that says nothing of its earlier step
+        async def launch(link: RunLink, run: directory.RunDirectory, *, paused: bool) -> None:
+            directory.remove(run)
+
+        monkeypatch.setattr(RunLink, "_launch", launch)
+        await link.rewind(354)
+        await link.start({})
+        assert (link.past, link.model, link.showing) == (None, "gpt-induction at step 431", showing)

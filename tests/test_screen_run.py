@@ -120,9 +120,11 @@ async def test_after_a_failure_the_form_says_what_starts(tmp_path: Path) -> None
         await until(lambda: link.state == "stopped")
 
 
+@pytest.mark.parametrize("late", [False, True])
 async def test_a_run_that_has_failed_is_commanded_no_more_though_its_process_still_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
+    """`late`: the end of its process is noticed when the one that resumes the run has begun already."""
     async with opened(tmp_path, tab="convnet", settings=QUICK) as (app, pilot):
         link = app.tab.link
         await pilot.press("space")
@@ -139,6 +141,15 @@ async def test_a_run_that_has_failed_is_commanded_no_more_though_its_process_sti
         assert not await link.save()
         await link.step_once()
         await link.set("lr", 0.01)
+        if late:
+            before, launch = link._peer, Peer.launch
+            link._peer.client._on_closed = lambda *_: None
+
+            async def launched(peer: Peer, arguments: list[str]) -> None:
+                before._closed()
+                await launch(peer, arguments)
+
+            monkeypatch.setattr(Peer, "launch", launched)
         await pilot.press("s")  # which resumes it for a step once the process has gone
         os.kill(process.pid, signal.SIGTERM)
         await until(lambda: link.state == "paused")
@@ -354,11 +365,18 @@ async def test_a_finished_run_goes_on_with_its_own_settings_however_soon_it_is_a
 async def test_the_first_run_has_the_name_of_the_command_line_and_later_ones_their_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    starts = iter([False, True, True])
+
     async def launch(link: RunLink, run: directory.RunDirectory, *, paused: bool) -> None:
-        return None
+        if next(starts):
+            link._show(run)
+        else:
+            directory.remove(run)
 
     monkeypatch.setattr(RunLink, "_launch", launch)
     async with opened(tmp_path, tab="convnet", run_name="mine") as (app, pilot):
+        await app.tab.controls.start_over(paused=False)
+        assert (directory.names(tmp_path), app.tab.controls.run_name) == ([], "mine")  # that one could not start
         await pilot.press("f5")
         await until(lambda: directory.names(tmp_path) == ["mine"])
         await app.tab.controls.start_over(paused=False)
@@ -369,3 +387,19 @@ def test_a_name_that_no_run_can_have_is_refused_before_the_screen_opens(dlplay: 
     for name, why in (("gpt-reference", "comes with dlplay"), ("A b", "cannot be a run's name")):
         found = dlplay("gpt", "--name", name, "--runs-dir", str(tmp_path))
         assert (found.status, why in found.err) == (2, True)
+    directory.create(tmp_path, "gpt", {}, name="mine")
+    directory.create(tmp_path, "gpt", {}, name="three-1", group="three")
+    for name, why in (("mine", "there is a run 'mine' already"), ("three", "there is a group 'three' already")):
+        found = dlplay("gpt", "--name", name, "--runs-dir", str(tmp_path))
+        assert (found.status, why in found.err) == (2, True)
+
+
+async def test_a_run_whose_name_is_taken_meanwhile_leaves_what_is_shown(tmp_path: Path) -> None:
+    async with opened(tmp_path, tab="convnet", explore=True) as (app, _):
+        link = app.tab.link
+        await until(lambda: link.answering is not None)
+        directory.create(tmp_path, "convnet", {}, name="mine")
+        before = link.answering
+        with pytest.raises(directory.RunNameError, match="there is a run 'mine' already"):
+            await link.start({}, name="mine")
+        assert (link.answering, link.run) == (before, None)

@@ -67,7 +67,7 @@ def architecture(card: Card, given: dict[str, Any]) -> int:
     if not headless:
         plain = bool(given.get("ascii"))
         if "name" in given:
-            directory.check_new_name(given["name"])
+            directory.check_free(runs_dir, given["name"])
         wishes = {"settings": values, "origin": start, "options": questions, "run_name": given.get("name", "")}
         return open_screen(tab=card.name, runs_dir=runs_dir, plain=plain, **wishes)
     if in_torchrun and (asks or given.get("explore") or given.get("find_lr") or given.get("find_batch")):

@@ -236,7 +236,19 @@ def create(
                     raise
                 continue
             return RunDirectory(runs_dir / candidate)
-    raise RunNameError(f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}")
+    raise RunNameError(_taken(name))
+
+
+def _taken(name: str | None) -> str:
+    return f"there is a run {name!r} already; choose another name, or remove it: dlplay rm {name}"
+
+
+def check_free(runs_dir: Path, name: str) -> None:
+    """Raises `RunNameError` for a name that a new run cannot have, and for that of a run or a group that there is."""
+    check_new_name(name)
+    check_no_group(groups(runs_dir), name)
+    if (runs_dir / name).exists():
+        raise RunNameError(_taken(name))
 
 
 def begun_by(runs_dir: Path, launch: str) -> RunDirectory | None:

@@ -511,13 +511,22 @@ class ArchitectureTab(Vertical):
 
     # --- an earlier time of the run -----------------------------------------------------------------------------------------------
 
+    def _moments(self) -> list[int]:
+        """The steps that can be looked back at; where there are none, or a model that is open has one alone, that is told."""
+        link = self.link
+        moments, model = link.moments(), link.model if link.run is None else ""
+        if not moments or (model and len(moments) < 2):
+            self.app.notify(f"{model} has no earlier checkpoints" if model else NO_MOMENTS, timeout=4)
+            return []
+        return moments
+
     async def look_back(self, step: float | None = None) -> None:
         """Let every panel answer from the run's last checkpoint at or before `step`, by default where the cursor of the curves stands."""
-        moments = self.link.moments()
-        if not moments:
-            self.app.notify(NO_MOMENTS, timeout=4)
+        if not (moments := self._moments()):
             return
         at = step if step is not None else self._charts.cursor
+        if at is None and self.link.run is None:
+            at = self.link.opened
         chosen = moments[-1] if at is None else moments[max(bisect.bisect_right(moments, at) - 1, 0)]
         if not self.paged or self.page == CURVES:
             self._charts.focus_chart()
@@ -548,9 +557,7 @@ class ArchitectureTab(Vertical):
             self._film = None
             return
         film = self._film = object()
-        moments, past = self.link.moments(), self.link.past
-        if not moments:
-            self.app.notify(NO_MOMENTS, timeout=4)
+        moments, past = self._moments(), self.link.past
         for step in [one for one in moments if past is None or past >= moments[-1] or one > past]:
             if self._film is not film:
                 return

@@ -124,11 +124,13 @@ class RunControls:
         if not await self._end():
             return
         self.begin()
-        name, self.run_name = self.run_name or None, ""
+        name, self.run_name = self.run_name, ""
         if settings.seeds.strip():
-            await self._start_group(settings, name)
-        else:
-            await self.link.start(to_dict(settings), self.origin, name, paused=paused)
+            await self._start_group(settings, name or None)
+            return
+        await self.link.start(to_dict(settings), self.origin, name or None, paused=paused)
+        if self.link.run is None or self.link.run.name != name:  # it could not start, and the next one may
+            self.run_name = name
 
     async def _start_group(self, settings: Settings, name: str | None) -> None:
         """Start a run for each of the seeds; the tab shows the first of them, with the curves of the others behind it.

@@ -23,7 +23,7 @@ from dlplay.runs.directory import RunDirectory, RunNameError
 from dlplay.runs.follow import Follower
 from dlplay.runs.history import History
 from dlplay.runs.lock import alive, holder, told
-from dlplay.runs.steps import named, steps
+from dlplay.runs.steps import at_step, named, steps
 from dlplay.screen.run.companions import Companions
 from dlplay.screen.run.peer import RETRY_SECONDS, Peer, PeerDied
 from dlplay.screen.run.watcher import Watcher
@@ -97,6 +97,8 @@ class RunLink:
         self._watcher = Watcher(listener.panel_received, listener.panel_working)
         self._starting = False
         self._opening = False
+        self.opened = 0
+        """The step that it was opened at, which `now` is while there is no run."""
         self._explored = 0
         self.past: int | None = None
         """The step of the checkpoint that answers, of the run that is shown; None: the model as it is now."""
@@ -182,7 +184,10 @@ class RunLink:
         if peer is None or peer.hello is None:
             return ""
         name = Path(peer.hello.name).name
-        return name if peer is self._peer else f"{name} at step {peer.hello.step:,}"
+        if peer is self._peer:
+            return name
+        name, _ = at_step(name) or (name, 0)
+        return f"{name} at step {peer.hello.step:,}"
 
     @property
     def unavailable(self) -> str:
@@ -201,14 +206,20 @@ class RunLink:
         origin = origin or self.pretrained
         if not origin:
             return
+        self._origin = origin
+        self.showing = f"{origin} ({'pretrained' if _is_pretrained(origin) else 'checkpoint'})"
+        await self._explore(origin)
+        if (peer := self._explorer) is not None and peer.hello is not None and self._origin == origin:
+            self.opened = peer.hello.step
+
+    async def _explore(self, origin: str) -> None:
+        """Start that process for `origin`; what was opened stays what it is."""
         self._leave_explorer()
         self._explored += 1  # a folder for each, since the process before it may go on for some seconds
         folder = directory.explore_path(self.runs_dir) / f"{self.card.name}-{self._explored}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         peer = Peer(RunDirectory(folder), self.card.name, self._receive_from_explorer, self._explorer_gone)
         self._explorer, self._opening = peer, True
-        self._origin = origin
-        self.showing = f"{origin} ({'pretrained' if _is_pretrained(origin) else 'checkpoint'})"
         self._listener.status_changed()
         arguments = [
             self.card.name,
@@ -277,7 +288,7 @@ class RunLink:
     async def _go_back(self, of: RunDirectory | Shipped, step: int) -> int | None:
         """Let another process answer from that checkpoint; returns its step, None when that failed."""
         if self._explorer is None or self._explorer.client is None:
-            await self.explore(f"{of.name}@{step}")
+            await self._explore(f"{of.name}@{step}")
             if (peer := self._explorer) is None or peer.hello is None:
                 return None
             found = peer.hello.step  # the run may have dropped that of `step` meanwhile
@@ -297,24 +308,30 @@ class RunLink:
         if self.attached:
             self._leave_explorer()
             return self.history.step
-        return await self._go_back(of, max(steps(of), default=0))
+        return await self._go_back(of, self.opened if self.run is None else max(steps(of), default=0))
 
     def _now(self) -> None:
-        """What is shown is another run, or another model: no earlier time of it is looked at."""
+        """What is shown is another run, or another model: no earlier time of it is looked at, and no process answers from one."""
+        if (self.past, self.wanted) != (None, None):
+            self._leave_explorer()
         self.past = self.wanted = None
 
     # --- a run --------------------------------------------------------------------------------------------------------------------
 
     async def start(self, settings: dict[str, Any], origin: str = "", name: str | None = None, *, paused: bool = False) -> None:
         """Start a new run with these settings, from scratch or from a checkpoint, called `name` or by a number. Where it cannot start, the
-        run before is shown again."""
+        run or the model before is shown again. Raises `RunNameError` and `OSError`, and then nothing has changed."""
         before = self.run.name if self.run is not None else ""
-        self.leave()
         run = directory.create(self.runs_dir, self.card.name, settings, origin, name)
+        self.leave()
         await self._launch(run, paused=paused)
-        if before and self.run is None and not self._starting:
+        if self.run is not None or self._starting:
+            return
+        if before:
             with contextlib.suppress(RunNameError):  # it was removed
                 await self.attach(before)
+        elif self._explorer is None and self._origin:
+            await self.explore(self._origin)
 
     async def attach(self, name: str, *, resume: bool = False, overrides: dict[str, Any] | None = None) -> None:
         """Show a run: live when its process is running, else from its journal; `resume` resumes it. Raises `RunNameError`."""
@@ -357,6 +374,8 @@ class RunLink:
 
     async def _connect(self, peer: Peer, arguments: list[str] | None = None) -> None:
         before = self.history.finished, self.history.failure
+        if self._peer is not None:  # its end, noticed only now, would be taken for that of this one
+            self._peer.leave()
         self._starting, self.status, self._peer = True, None, peer
         self._listener.status_changed()
         try:
@@ -638,6 +657,6 @@ def _flags(values: dict[str, Any]) -> list[str]:
 
 def _is_pretrained(name: str) -> bool:
     try:
-        return name in shipped.shipped()
+        return (at_step(name) or (name, 0))[0] in shipped.shipped()
     except CheckpointError:  # a damaged manifest, which opening a pretrained model reports
         return False
