@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.doctor import DoctorDialog
 from dlplay.screen.runs.compare import CompareScreen
+from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
 from tests.test_compare import make
 
@@ -73,6 +75,41 @@ async def test_the_run_bar_tells_of_an_examination_until_it_failed(tmp_path: Pat
         await until(lambda: "examines" not in screen_text(app))
 
 
+async def test_what_the_doctor_found_comes_once_and_not_over_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "mine")
+    make(tmp_path, "other")
+    ends, asked = asyncio.Event(), []
+
+    async def examination(run: str, runs_dir: Path) -> dict[str, Any]:
+        asked.append(run)
+        await ends.wait()
+        return FOUND | {"diagnoses": [DIAGNOSIS | {"curve": "train_loss"}]}
+
+    monkeypatch.setattr("dlplay.screen.dialogs.doctor.examination", examination)
+    async with opened(tmp_path, (140, 42), tab="convnet") as (app, pilot):
+        link = app.tab.link
+        app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))
+        await until(lambda: link.run is not None and link.history.step == 100)
+        await pilot.press("D")
+        await until(lambda: asked)
+        await pilot.press("D")
+        await until(lambda: "the doctor examines mine already" in screen_text(app))
+        app.do(app.tab, app.tab.controls.load("other", run=True, train=False))
+        await until(lambda: link.run is not None and link.run.name == "other")
+        link.history.clear()
+        app.tab.show_setting("lr")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.focused, Input))
+        ends.set()
+        await until(lambda: any("examined mine; its page opens when this line is left" in note.message for note in app._notifications))
+        assert len(app.screen_stack) == 1
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, DoctorDialog))
+        curve = app.screen.query_one(LineChart)
+        assert len(curve.curves[0].y) > 1  # of the run that was examined, whatever is shown meanwhile
+        assert asked == ["mine"]
+
+
 async def begin(app: PlaygroundApp, pilot: Any) -> None:
     """Open the run and have its advice tried."""
     app.do(app.tab, app.tab.controls.load("mine", run=True, train=False))
@@ -80,6 +117,10 @@ async def begin(app: PlaygroundApp, pilot: Any) -> None:
     await pilot.press("D")
     await until(lambda: isinstance(app.screen, DoctorDialog) and "try --lr 0.1: 6 runs of 75 steps" in screen_text(app))
     assert "steps, then a page opens" in screen_text(app)
+    await pilot.press("t")  # it may be part of what was being typed
+    dialog = app.screen
+    assert isinstance(dialog, DoctorDialog)
+    await until(lambda: dialog.armed)
     await pilot.press("t")
     await until(lambda: "trying --lr 0.1: 6 runs of 75 steps" in part_text(app, "RunBar"))
 

@@ -183,7 +183,7 @@ async def test_advice_that_was_tried_is_seen_beside_the_runs_without_it(tmp_path
         await until(lambda: app.tab.link.history.failure is not None, 120)
         await pilot.press("escape")
         app.action_doctor()
-        await until(lambda: isinstance(app.screen, DoctorDialog), 120)
+        await until(lambda: isinstance(app.screen, DoctorDialog) and app.screen.armed, 120)
         await pilot.press("t")
         await until(lambda: isinstance(app.screen, CompareScreen), 240)
         await until(lambda: "-without" in screen_text(app) and "-with" in screen_text(app), 120)

@@ -16,7 +16,7 @@ from textual.command import Provider
 from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input
 from textual.worker import Worker, WorkerFailed
 
 from dlplay import architectures
@@ -106,6 +106,8 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
         """The one to begin once its tab is there."""
         self._lessons_path = self._config_path.with_name(progress.FILE)
         self._desk: LessonDesk | None = None
+        self._examining = ""
+        """The run that the doctor examines, or has examined and tells of."""
         self._greets = attach is None and not lesson and not progress.read(self._lessons_path).welcomed and not directory.names(runs_dir)
         """Whether this is the first start of all, which one line is shown for."""
         self._tab_bar = TabBar({card.name: card.title for card in self.cards.values()})
@@ -586,26 +588,44 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
 
     async def _doctor(self, tab: ArchitectureTab) -> None:
         """Have the tab's run examined, and the advice tried if that is chosen."""
+        from dlplay.doctor.examine import recorded
         from dlplay.screen.dialogs.doctor import DoctorDialog, examination, trial
         from dlplay.screen.runs.compare import CompareScreen
 
         if tab.link.run is None:
             self.notify("there is no run in this tab yet; F5 trains one", timeout=5)
             return
-        name = tab.link.run.name
-        with tab.meanwhile("the doctor examines it, which takes some seconds"):
-            found = await examination(name, self.runs_dir)
-        chosen = await self.push_screen_wait(DoctorDialog(found, tab.link.history))
+        if self._examining:
+            self.notify(f"the doctor examines {self._examining} already", timeout=5)
+            return
+        run = tab.link.run
+        name = self._examining = run.name
+        try:
+            with tab.meanwhile("the doctor examines it, which takes some seconds"):
+                found = await examination(name, self.runs_dir)
+                history = await asyncio.to_thread(recorded, run, tab.card)
+            await self._undisturbed(f"the doctor has examined {name}")
+            chosen = await self.push_screen_wait(DoctorDialog(found, history))
+        finally:
+            self._examining = ""
         if chosen is None:
             return
         with tab.meanwhile(f"trying {chosen.words}, then a page opens"):
             came = await trial(name, chosen.rule, self.runs_dir)
         verdict = [line for line in (came["verdict"], came["next"]) if line]
-        if len(self.screen_stack) > 1:
-            self.notify(f"{verdict[0]}; its page opens when this is closed", timeout=30)
-        while len(self.screen_stack) > 1:  # a line may be half typed there
-            await asyncio.sleep(0.1)
+        await self._undisturbed(verdict[0])
         self.push_screen(CompareScreen(came["groups"], self.runs_dir, verdict))
+
+    async def _undisturbed(self, news: str) -> None:
+        """Wait until no dialog is open and nobody types, and tell meanwhile that there is news, whose page is going to open."""
+
+        def what() -> str:
+            return "this is closed" if len(self.screen_stack) > 1 else "this line is left" if isinstance(self.focused, Input) else ""
+
+        if before := what():
+            self.notify(f"{news}; its page opens when {before}", timeout=30)
+        while what():
+            await asyncio.sleep(0.1)
 
     def action_notes(self) -> None:
         """The guide, where a lesson is open in this tab and something else has the focus; else the list of lessons and the notes."""

@@ -86,6 +86,8 @@ HEIGHT = 0.92
 """Of the window, that a dialog may take."""
 AROUND, LEAST = 5, 3
 """Rows of a dialog beside its choices and what is scrolled, and those that the latter keeps."""
+TYPING_SECONDS = 1.0
+"""For which a dialog that nobody expects just then takes no key for a choice: it may belong to what was being typed."""
 
 
 class Modal(Steady, ModalScreen[R]):

@@ -3,6 +3,8 @@ a digit another one."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +18,7 @@ from textual.widgets import Static
 from dlplay.doctor.report import drawing, nothing
 from dlplay.doctor.rules import written
 from dlplay.runs.history import History
-from dlplay.screen.dialogs.dialog import Choice, Dialog
+from dlplay.screen.dialogs.dialog import TYPING_SECONDS, Choice, Dialog
 from dlplay.screen.run.answer import last_answer
 from dlplay.widgets import Bars
 
@@ -62,6 +64,7 @@ class DoctorDialog(Dialog[Trial | None]):
         """`history` is that of the run, for the curves on which diagnoses are seen."""
         super().__init__()
         self.found, self.history = found, history
+        self._opened = math.inf
         self.heading = f"Doctor: {found['run']} at step {found['step']:,}"
         self.trials = [
             Trial(str(diagnosis["name"]), f"{written(diagnosis['changes'])}: {found['trials'][diagnosis['name']]}")
@@ -92,6 +95,14 @@ class DoctorDialog(Dialog[Trial | None]):
                         drawn.styles.height = len(drawn.values)
                     yield drawn
 
+    def on_mount(self) -> None:
+        self._opened = time.monotonic()
+
+    @property
+    def armed(self) -> bool:
+        """Whether a key is a choice: this dialog comes some seconds after it was asked for, and a trial trains for minutes."""
+        return time.monotonic() >= self._opened + TYPING_SECONDS
+
     def action_try_it(self, number: int) -> None:
-        if number < len(self.trials):
+        if self.armed and number < len(self.trials):
             self.dismiss(self.trials[number])

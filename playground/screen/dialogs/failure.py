@@ -11,10 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from dlplay.screen.dialogs.dialog import Choice, Dialog
-
-TYPING_SECONDS = 1.0
-"""For which a dialog that comes while somebody types takes no letter for a choice."""
+from dlplay.screen.dialogs.dialog import TYPING_SECONDS, Choice, Dialog
 
 
 class FailureDialog(Dialog[str | None]):
