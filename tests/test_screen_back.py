@@ -103,7 +103,7 @@ async def test_a_run_is_looked_back_at_as_a_film_and_branched(
 
         monkeypatch.setattr(link._listener, "status_changed", noted)
         await pilot.press("f")
-        await until(lambda: seen[-1:] == [STEPS] and tab._film is None)
+        await until(lambda: moments[0] in seen and seen[-1:] == [STEPS] and tab._film is None)
         assert [*dict.fromkeys(step for step in seen if step != STEPS), STEPS] == moments
         await pilot.press("f")
         await until(lambda: tab._film is not None and link.past in moments[1:-1])
