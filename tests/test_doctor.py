@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ from dlplay.doctor.rules import written
 from dlplay.doctor.trial import judged, next_step
 from dlplay.engine.diagnosis import UNJUDGED, Curve, Diagnosis, Evidence, LayerHealth, Rule
 from dlplay.engine.events import Applied, Started
-from dlplay.engine.settings import make, to_dict
+from dlplay.engine.settings import SettingsError, make, to_dict
+from dlplay.experiments import pool
 from dlplay.runs import directory
 from dlplay.runs.history import History
 from tests.conftest import Dlplay, flags
@@ -367,6 +369,20 @@ def test_what_the_command_cannot_do_is_refused_in_words(dlplay: Dlplay, tmp_path
 OVERFITTING = rules.overfitting(but(held_out={"test_loss": RISING}))
 
 
+DEAD_UNITS = Diagnosis(
+    name="dead-units",
+    title="Dead units",
+    found="",
+    number=1.0,
+    bound=0.6,
+    rule="",
+    source="",
+    advice="",
+    changes={"lr": 0.1},
+    anew=True,
+)
+
+
 def verdict(without: list[float | None], with_it: list[float | None], better: str = "lower") -> tuple[bool | None, str]:
     assert isinstance(OVERFITTING, Diagnosis)
     trial = judged(OVERFITTING, better, "", 100, [0, 1, 2], "test_loss", without, with_it, [])
@@ -377,7 +393,7 @@ def test_where_both_arms_did_the_same_the_trial_says_so() -> None:
     assert isinstance(OVERFITTING, Diagnosis)
     assert verdict([2.0, 2.1, 2.2], [2.0, 2.1, 2.2]) == (
         None,
-        f"the advice {written(OVERFITTING.changes)} changed nothing in 100 steps: test loss +0 (+0 to +0 with 95 % confidence by "
+        f"the advice {written(OVERFITTING.changes)} made no difference in 100 steps: test loss +0 (+0 to +0 with 95 % confidence by "
         "Student's t, over 3 pairs of one seed)",
     )
 
@@ -543,6 +559,29 @@ def test_a_loss_that_rose_with_a_setting_is_not_blamed_on_the_rate() -> None:
     assert isinstance(rules.rate_too_high(still), Diagnosis)
 
 
+def test_after_a_change_a_run_is_judged_as_one_that_began_with_trained_weights() -> None:
+    """What it learnt before is not known: its loss hardly falls any more, and its gradients are small."""
+    level = but(training={"train_loss": curve(np.full(1000, 0.02))}, layers=(root(0.03), layer("1")))
+    waves = but(training={"train_loss": curve(np.concatenate([np.full(400, 0.5), 0.02 + 0.004 * np.sin(np.arange(600) / 60)]))})
+    rises = but(held_out={"test_loss": from_the_start([0.02, 0.03, 0.03, 0.031])})
+    spikes = but(training={"grad_norm": SPIKES})
+    for rule, evidence in (
+        (rules.rate_too_high, level),
+        (rules.rate_too_high, rises),
+        (rules.exploding_gradients, spikes),
+        (rules.batch_too_small, but(training={"train_loss": WILD}, settings={"batch": 4})),
+    ):
+        assert isinstance(rule(evidence), Diagnosis)
+        assert not isinstance(rule(dataclasses.replace(evidence, changed=300)), Diagnosis)
+    assert rules.rate_too_high(dataclasses.replace(waves, changed=400)) is None
+
+
+def test_a_single_spike_hides_no_divergence() -> None:
+    values = DIVERGING.values.copy()
+    values[(np.argmin(values), -5),] = 5000.0
+    assert isinstance(rules.rate_too_high(but(training={"train_loss": curve(values)})), Diagnosis)
+
+
 def test_another_rate_is_no_other_training_and_another_dropout_or_an_action_is() -> None:
     def after(*events: Any) -> int:
         history = History("test_loss", "lower")
@@ -637,9 +676,55 @@ def test_a_trial_that_was_interrupted_goes_on_with_its_runs(tmp_path: Path, monk
         assert trial._runs(parent, "mine-x", "", values)[0] == {"training": "mine-x.4", "finished": "mine-x.5"}[state]
 
 
+@pytest.mark.parametrize("state", ["stopped", "interrupted"])
+def test_a_run_that_somebody_stopped_has_not_failed_by_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    run = directory.create(tmp_path, "convnet", to_dict(make(architectures.card("convnet").settings, {"threads": 1})), name="mine")
+    monkeypatch.setattr(trial, "recorded", lambda run, card: History("test_accuracy", "higher"))
+    monkeypatch.setattr(trial.pool, "train_all", lambda *given: None)
+    monkeypatch.setattr(trial.launch, "prepare", lambda name: None)
+    states = {"mine-dead-units-with-s1": state}
+    monkeypatch.setattr(trial, "summary", lambda run: SimpleNamespace(state=states.get(run.name, "finished"), metrics={}))
+    with pytest.raises(pool.Interrupted, match=rf"mine-dead-units-with-s1 \({state}\) did not end, and nothing was compared"):
+        trial.attempt(run, DEAD_UNITS, 100, 10)
+
+
+def test_one_advice_is_tried_for_a_run_at_a_time(tmp_path: Path) -> None:
+    run = directory.create(tmp_path, "convnet", to_dict(make(architectures.card("convnet").settings, {"threads": 1})), name="mine")
+    with trial._alone(run), pytest.raises(SettingsError, match=f"process {os.getpid()} tries an advice for mine already"):
+        trial.attempt(run, DEAD_UNITS, 100, 10)
+    with trial._alone(run):
+        pass
+
+
+def test_an_advice_is_tried_with_the_settings_that_the_run_had_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = architectures.card("convnet")
+    run = directory.create(tmp_path, "convnet", to_dict(make(card.settings, {"threads": 1, "lr": 1.0, "dropout": 0.0})), name="mine")
+    history = History("test_accuracy", "higher")
+    history.settings = {**run.spec.settings, "dropout": 0.5}
+    monkeypatch.setattr(trial, "recorded", lambda run, card: history)
+    created: dict[str, Any] = {}
+
+    def _runs(run: Any, label: str, start: str, values: Any) -> Any:
+        created.update(values)
+        raise SettingsError("enough")
+
+    monkeypatch.setattr(trial, "_runs", _runs)
+    with pytest.raises(SettingsError, match="enough"):
+        trial.attempt(run, DEAD_UNITS, 100, 10)
+    assert {one["dropout"] for arm in created.values() for one in arm} == {0.5}
+    assert [one["lr"] for one in created["with"]] == [0.1] * 3
+
+
+def test_the_names_of_a_trials_runs_are_no_longer_than_a_name_may_be() -> None:
+    label = trial._label("a" * 60, "vocabulary-too-small", [2**31, 2**31 + 2])
+    directory.check_new_name(f"{label}.999-without-s{2**31 + 2}")
+
+
 def test_a_single_pair_of_runs_proves_nothing_and_the_runs_that_the_advice_saved_are_counted() -> None:
     helped, words = verdict([None, None, 1.0], [0.9, 0.8, 1.1])
     assert helped is None
     assert "could not be judged by a single pair of runs: test loss +0.1; without it 2 of 3 runs failed, and with it none did" in words
+    _, words = verdict([None, None, 1.0], [0.9, None, 1.1])
+    assert "without it 2 of 3 runs failed, and with it 1 did" in words
     helped, words = verdict([None, 0.8, 1.0], [0.9, 0.8, 1.1])
     assert (helped, "did not help beyond chance" in words) == (None, True)

@@ -96,10 +96,7 @@ def rules(card: Card) -> Sequence[Rule]:
 def evidence(run: RunDirectory, card: Card, layers: Iterable[LayerHealth] = ()) -> Evidence:
     """From the run's journal."""
     history = recorded(run, card)
-    try:  # of an older version, or of anybody's making: every name is there, and every value can be
-        settings = to_dict(make(card.settings, without_code(card.settings, history.settings or run.spec.settings), lenient=True))
-    except SettingsError:
-        settings = to_dict(make(card.settings, without_code(card.settings, run.spec.settings), lenient=True))
+    settings = in_force(run, card, history)
     card = card.of(settings)
     charts = [chart for chart in card.charts if chart.when is None or chart.when(settings)]
     failed = history.failure
@@ -147,6 +144,14 @@ def recorded(run: RunDirectory, card: Card) -> History:
     history = History(card.metric, card.better)
     history.add(JournalReader(run.journal_path).read())
     return history
+
+
+def in_force(run: RunDirectory, card: Card, history: History) -> dict[str, Any]:
+    """The settings that the run had last, without those that import code."""
+    try:  # of an older version, or of anybody's making: every name is there, and every value can be
+        return to_dict(make(card.settings, without_code(card.settings, history.settings or run.spec.settings), lenient=True))
+    except SettingsError:
+        return to_dict(make(card.settings, without_code(card.settings, run.spec.settings), lenient=True))
 
 
 def _curves(series: Mapping[str, Series]) -> dict[str, Curve]:

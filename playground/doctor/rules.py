@@ -108,7 +108,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
     at = int(rises.argmax())
     lowest = int(blocks[: at + 1].argmin())
     best, rise = float(blocks[lowest]), float(rises[at]) / first
-    worse = blocks[at] > DIVERGED * (best if evidence.fresh else first)  # of a loss that is small already more is chance
+    worse = blocks[at] > DIVERGED * (best if evidence.from_scratch else first)  # of a loss that is small already more is chance
     chance = CHANCE * float(np.hypot(*curve.errors()[[lowest, at]]))
     changes = lower_rate(evidence)
     shared: Any = {"source": "Smith (2017), Cyclical Learning Rates; Goodfellow et al. (2016), 11.4.1"}
@@ -127,8 +127,10 @@ def rate_too_high(evidence: Evidence) -> Judgement:
         )
     name = evidence.pair[1] if evidence.pair is not None else ""
     held_out = evidence.held_out.get(name)
-    learns = not evidence.fresh and last < first  # trained weights that only overfit
-    if held_out is not None and not learns and held_out.values[0] > 0 and held_out.values[-1] > DIVERGED * held_out.values[0]:
+    if held_out is not None and evidence.changed:
+        held_out = held_out.after(evidence.changed)
+    learns = not evidence.from_scratch and last < first  # trained weights that only overfit
+    if held_out and not learns and held_out.values[0] > 0 and held_out.values[-1] > DIVERGED * held_out.values[0]:
         times = float(held_out.values[-1] / held_out.values[0])
         return Diagnosis(
             name="rate-too-high",
@@ -141,7 +143,7 @@ def rate_too_high(evidence: Evidence) -> Judgement:
             **shared,
         )
     ratio, fall = evidence.ratio, (first - last) / max(1e-12, first)
-    bound = LARGE_UPDATE if fall < STUCK and evidence.fresh else HUGE_UPDATE
+    bound = LARGE_UPDATE if fall < STUCK and evidence.from_scratch else HUGE_UPDATE
     if ratio is not None and ratio > bound:
         return Diagnosis(
             name="rate-too-high",
@@ -198,7 +200,7 @@ def batch_too_small(evidence: Evidence) -> Judgement:
     late = curve.values[len(curve) // 2 :]
     noise = float(np.diff(late).std() / np.sqrt(2) / max(1e-12, abs(late.mean())))
     ratio, left = evidence.ratio, float(late.mean()) / max(1e-12, float(curve.blocks()[0]))
-    if noise < NOISE or left < LEFT or not evidence.fresh or (ratio is not None and ratio < SMALL_UPDATE):
+    if noise < NOISE or left < LEFT or not evidence.from_scratch or (ratio is not None and ratio < SMALL_UPDATE):
         return None  # a loss that has become small scatters by its own size whatever the batch
     more = "batch" in evidence.live
     changes: dict[str, Any] = {"batch": 32} if more else {"lr": float(f"{rate * np.sqrt(batch / 32):.2g}")}
@@ -462,7 +464,7 @@ def exploding_gradients(evidence: Evidence) -> Judgement:
     """Norms of the gradient that now and then are many times the usual one; not if they are clipped in a net that learns well."""
     clip = evidence.number("clip")
     curves = [(name, curve) for name, curve in evidence.training.items() if name.endswith("grad_norm") and len(curve) >= LEAST_STEPS]
-    curves = [(name, curve) for name, curve in curves if curve.every_step and evidence.fresh]  # trained weights have small gradients
+    curves = [(name, curve) for name, curve in curves if curve.every_step and evidence.from_scratch]  # trained weights have small gradients
     for name, curve in curves:
         late = curve.values[len(curve) // 10 :]  # the first steps are those of untrained weights
         usual = float(np.median(late))

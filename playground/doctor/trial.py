@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from dlplay import architectures
-from dlplay.doctor.examine import SEEDS, range_test, trial_steps
+from dlplay.doctor.examine import SEEDS, in_force, range_test, recorded, trial_steps
 from dlplay.doctor.rules import written
 from dlplay.engine.diagnosis import Diagnosis
-from dlplay.engine.settings import SettingsError, make, to_dict, without_code
+from dlplay.engine.settings import SettingsError, make, to_dict
 from dlplay.experiments import pool
 from dlplay.runs import directory, launch, steps
 from dlplay.runs.directory import RunDirectory, summary
+from dlplay.runs.lock import Held, RunLock
 
 CONFIDENCE = 0.95
 ENDED = ("finished", "failed")
+LOCK = "trial.lock"
+"""In the folder of the run: of two trials at once one would take the other's runs for its own."""
+LONGEST = 64
+"""Letters of a run's name."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +74,7 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     if not diagnosis.changes:
         raise SettingsError(f"{diagnosis.name}: its advice names no setting that could be tried: {diagnosis.advice}")
     card = architectures.card(run.spec.architecture)
-    before = without_code(card.settings, dict(run.spec.settings))
+    before = in_force(run, card, recorded(run, card))
     count = count or trial_steps(run, last)
     doubled = {"steps": 2 * count} if "steps" in diagnosis.changes else {}
     start = start_of(run, diagnosis, last, count)
@@ -77,18 +83,20 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     common = {**before, "steps": count, "seeds": "", "minutes": 0.0, "until": "", "history": 0}
     arms: dict[str, Mapping[str, Any]] = {"without": common, "with": {**common, **diagnosis.changes, "steps": count, **doubled}}
     values = {arm: [to_dict(make(card.settings, {**one, "seed": own}, lenient=True)) for own in seeds] for arm, one in arms.items()}
-    label, created = _runs(run, f"{run.name[:30]}-{diagnosis.name}"[:52], start, values)
-    everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
-    where = f"from {start}" if start else "with fresh weights"
-    said(f"{len(everything)} runs of {count:,} steps, {where}: dlplay compare {label}-without {label}-with overlays them")
-    launch.prepare(card.name)
-    place = make(card.settings, before, lenient=True)
-    jobs = pool.at_once(place.threads, place.placed)
-    left = [one for one in everything if summary(one).state not in ENDED]
-    try:
-        pool.train_all(left, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"), pool.devices(place.placed))
-    except pool.Interrupted:
-        raise pool.Interrupted("interrupted; its runs are saved: the same command goes on with them") from None
+    with _alone(run):
+        label, created = _runs(run, _label(run.name, diagnosis.name, seeds), start, values)
+        everything = [one for pair in zip(*created.values(), strict=True) for one in pair]
+        where = f"from {start}" if start else "with fresh weights"
+        said(f"{len(everything)} runs of {count:,} steps, {where}: dlplay compare {label}-without {label}-with overlays them")
+        launch.prepare(card.name)
+        place = make(card.settings, before, lenient=True)
+        jobs = pool.at_once(place.threads, place.placed)
+        left = [one for one in everything if summary(one).state not in ENDED]
+        try:
+            pool.train_all(left, [], jobs, lambda one, status: said(f"{one.name}  {summary(one).state}"), pool.devices(place.placed))
+        except pool.Interrupted:
+            raise pool.Interrupted("interrupted; its runs are saved: the same command goes on with them") from None
+    _check_ended(everything)
     metric = card.of(before).metric
     ends = {arm: [_end(one, metric) for one in runs] for arm, runs in created.items()}
     names = [one.name for one in everything]
@@ -97,6 +105,32 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     same = trial.low == trial.high == 0
     after = "" if trial.helped else next_step(run.name, diagnosis.name, count, "" if same else test)
     return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms], next=after, range_test=test)
+
+
+@contextlib.contextmanager
+def _alone(run: RunDirectory) -> Iterator[None]:
+    """While no other advice is tried for the run. Raises `SettingsError` while one is."""
+    lock = RunLock(run.path / LOCK)
+    try:
+        lock.acquire()
+    except Held as held:
+        raise SettingsError(f"process {held.pid} tries an advice for {run.name} already; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _label(run: str, rule: str, seeds: Sequence[int]) -> str:
+    """The beginning of the names of its runs, short enough for what follows it."""
+    follows = len(f".999-without-s{max(seeds)}")
+    return f"{run[:30]}-{rule}"[: LONGEST - follows]
+
+
+def _check_ended(runs: Sequence[RunDirectory]) -> None:
+    """Raises `pool.Interrupted` where somebody stopped one of them, or its process died: it has not failed by its settings."""
+    if left := [f"{one.name} ({state})" for one in runs if (state := summary(one).state) not in ENDED]:
+        raise pool.Interrupted(f"{', '.join(left)} did not end, and nothing was compared; the same command goes on with the trial")
 
 
 def next_step(run: str, rule: str, count: int, test: str) -> str:
@@ -119,7 +153,7 @@ def judged(
 ) -> Trial:
     """The verdict: the mean of the paired differences and its interval, or how many runs failed where that is what differs."""
     pairs = [(a, b) for a, b in zip(without, with_it, strict=True) if a is not None and b is not None]
-    failed, mended = sum(b is None for b in with_it), sum(a is None and b is not None for a, b in zip(without, with_it, strict=True))
+    failed, before = sum(value is None for value in with_it), sum(value is None for value in without)
     difference = low = high = None
     helped: bool | None = None
     if pairs:
@@ -131,22 +165,21 @@ def judged(
             if low > 0 or high < 0:
                 helped = (difference > 0) == (better == "higher")
     what = f"the advice {written(diagnosis.changes)}"
-    if mended == len(without):
+    if before == len(without) and not failed:
         helped, words = True, f"{what} helped: without it all {len(without)} runs failed, and with it none did"
-    elif failed == len(with_it) or failed > sum(value is None for value in without):
-        before = sum(value is None for value in without)
+    elif failed == len(with_it) or failed > before:
         counted = f"{failed} of {len(with_it)} runs with it failed, and {before} of {len(without)} without it"
         helped, words = False, f"{what} did not help: {counted}"
     elif difference is None:
         words = f"{what} could not be judged, nothing could be compared: too many runs failed"
     elif low is None:
-        saved = f"; without it {mended} of {len(without)} runs failed, and with it {failed or 'none'} did" if mended else ""
+        saved = f"; without it {before} of {len(without)} runs failed, and with it {failed or 'none'} did" if before else ""
         words = f"{what} could not be judged by a single pair of runs: {metric.replace('_', ' ')} {difference:+.3g}{saved}"
     else:
         span = f"{low:+.3g} to {high:+.3g} with 95 % confidence by Student's t, over"
         how = {True: "helped", False: "made it worse", None: "did not help beyond chance"}[helped]
         if low == high == 0:
-            how = f"changed nothing in {count:,} steps"
+            how = f"made no difference in {count:,} steps"
         words = f"{what} {how}: {metric.replace('_', ' ')} {difference:+.3g} ({span} {len(pairs)} pairs of one seed)"
     kept = [[value for value in arm if value is not None] for arm in (without, with_it)]
     return Trial(

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 BLOCKS = 20
 """A curve is judged by the means of so many parts of equal length."""
+MAD_TO_DEVIATION = 1.4826
+"""The standard deviation of normal values over their median absolute deviation."""
+SPIKE = 10
+"""Deviations from the median beyond which a value of a curve says nothing of how the others scatter."""
 
 
 class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +61,13 @@ class Curve:
         return np.array([np.median(part) for part in np.array_split(self.values, min(count, len(self.values)))])
 
     def errors(self, count: int = BLOCKS) -> Floats:
-        """Standard errors of `medians`, as if the values scattered normally about them."""
-        parts = np.array_split(self.values, min(count, len(self.values)))
-        return np.array([1.253 * part.std() / np.sqrt(len(part)) for part in parts])
+        """Standard errors of `medians`, as if the values scattered normally about them; a single spike counts as `SPIKE` deviations."""
+        found = []
+        for part in np.array_split(self.values, min(count, len(self.values))):
+            middle = np.median(part)
+            reach = SPIKE * MAD_TO_DEVIATION * np.median(np.abs(part - middle))
+            found.append(1.253 * part.clip(middle - reach, middle + reach).std() / np.sqrt(len(part)))
+        return np.array(found)
 
     def blocks_at(self, count: int = BLOCKS) -> Floats:
         """The mean step of each of them."""
@@ -118,6 +126,11 @@ class Evidence:
     @property
     def ended(self) -> bool:
         return self.done >= 1
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether its curves, as far as they are judged, begin with fresh weights."""
+        return self.fresh and not self.changed
 
     @property
     def has_had_time(self) -> bool:
