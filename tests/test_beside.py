@@ -97,3 +97,29 @@ def test_what_fills_its_panel_tells_the_former_figure() -> None:
 def test_an_answer_that_is_not_reached_says_so() -> None:
     assert unaffected(ONE).caption == "interventions do not act here"
     assert unaffected(Table(columns=[], rows=[], caption="c"), "why").caption == "interventions do not act here: why · c"
+
+
+def test_a_value_that_was_not_there_before_and_is_not_there_now_has_not_changed() -> None:
+    nan = float("nan")
+    images = np.array([[[nan, 1.0]]], np.float32)
+    grid = beside(ImageGrid(images=Array.of(images)), ImageGrid(images=Array.of(images.copy())), 1)
+    points = np.array([[nan, 1.0], [2.0, 3.0]], np.float32)
+    scatter = beside(Scatter(points=Array.of(points)), Scatter(points=Array.of(points.copy())), 1)
+    lines = beside(Lines(x=[0, 1], series={"a": [float("nan"), 1.0]}), Lines(x=[0, 1], series={"a": [nan, 1.0]}), 1)
+    passes = beside(Layers(layers=[Layer(title="out", values=[float("nan")])]), Layers(layers=[Layer(title="out", values=[nan])]), 1)
+    assert isinstance(grid, ImageGrid)
+    assert isinstance(scatter, Scatter)
+    assert isinstance(lines, Lines)
+    assert isinstance(passes, Layers)
+    assert (len(grid.images.numpy()), len(scatter.points.numpy()), list(lines.series), len(passes.layers)) == (1, 2, ["a"], 1)
+
+
+def test_where_nothing_can_stand_beside_an_answer_its_former_figure_is_told() -> None:
+    points, images = Array.of(np.zeros((1, 2), np.float32)), Array.of(np.zeros((1, 2, 2), np.float32))
+    for before, after in (
+        (Scatter(points=points, labels=["a"], figure="1"), Scatter(points=points, labels=["a"], figure="2")),
+        (Lines(x=[0, 1], series={}, figure="1"), Lines(x=[0, 2], series={}, figure="2")),
+        (ImageGrid(images=images, row_title="unit", figure="1"), ImageGrid(images=images, row_title="unit", figure="2")),
+        (Bars(labels=["a", "a"], values=[1.0, 2.0], figure="1"), Bars(labels=["a", "b"], values=[1.0, 2.0], figure="2")),
+    ):
+        assert said(before, after) == "with 1 intervention · before: 1"

@@ -116,6 +116,19 @@ async def test_the_panel_shows_it_until_the_answer_is_there() -> None:
             assert "head 3" not in str(app.view.query_one(".hint").render())
 
 
+async def test_bars_of_other_parts_begin_at_the_one_that_their_figure_names() -> None:
+    app = OnePanel()
+    async with app.run_test(size=(60, 20)) as pilot:
+        for chosen, parts in ((2, "abc"), (None, "def"), (1, "ghi")):
+            app.view.show(Bars(labels=[*parts], values=[1.0] * 3, parts=[*parts], chosen=chosen))
+            await pilot.pause()
+            assert app.view.part == parts[chosen or 0]
+        await pilot.press("tab", "down")
+        app.view.show(Bars(labels=[*"ghi"], values=[2.0] * 3, parts=[*"ghi"], chosen=1))
+        await pilot.pause()
+        assert app.view.part == "i"  # where a person has put it
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -206,6 +206,29 @@ async def test_what_the_run_is_trained_with_is_marked_and_only_a_refusal_looks_l
         assert shown_as_error("cannot be trained with")
 
 
+async def test_what_was_measured_of_one_model_is_not_shown_as_that_of_another() -> None:
+    app = Touching()
+    app.measured.set()
+    async with app.run_test(size=(100, 40)):
+        await until(lambda: "loss (nats)" in screen_text(app))
+        app.measured.clear()
+        app.answers = "another model"
+        await until(lambda: "measuring …" in screen_text(app))
+        assert "loss (nats)" not in screen_text(app)
+        app.measured.set()
+        await until(lambda: "loss (nats)" in screen_text(app))
+
+
+async def test_once_it_is_trained_with_them_their_effect_is_measured_anew() -> None:
+    app = Touching()
+    app.measured.set()
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(lambda: "loss (nats)" in screen_text(app))
+        app.trained = "blocks.0=0"
+        await pilot.press("f7")
+        await until(lambda: "blocks.0=0 (trained with)" in screen_text(app) and "the next run trains with" in screen_text(app))
+
+
 async def test_the_line_is_emptied_once_it_was_taken_and_keeps_what_is_refused() -> None:
     app = Touching()
     app.refuses = "blocks.9"

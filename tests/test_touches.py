@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -13,7 +14,7 @@ from dlplay.engine import hooks
 from dlplay.engine.device import prepare
 from dlplay.engine.interventions import parse
 from dlplay.engine.panel_server import panel_of
-from dlplay.engine.panels import AnyPanel, Table, Tokens
+from dlplay.engine.panels import AnyPanel, Array, Bars, HeatMap, Table, Tokens
 from dlplay.engine.settings import SettingsError, make
 from dlplay.engine.task import Task
 from dlplay.screen.panels.panel_widgets import part_at
@@ -59,6 +60,13 @@ def test_the_cursor_is_on_the_part_that_its_row_or_cell_is_about(ask: Callable[.
     assert isinstance(attribution, Table)
     for row, (name, _) in enumerate(attribution.rows):
         assert part_at(attribution, row) == (name if "." in name else "")
+
+
+def test_a_cell_without_a_value_is_no_part_and_one_row_may_have_parts_by_column() -> None:
+    values = np.array([[0.5, 1.0, np.nan]], np.float32)
+    panel = HeatMap(values=Array.of(values), parts=["blocks.0"], column_parts=["", "@0", "@1"])
+    assert pointed(panel, (0, 0), (0, 1), (0, 2), None) == ["blocks.0", "blocks.0@0", "", ""]
+    assert pointed(Bars(labels=["a"], values=[1.0], parts=["blocks.1"]), None, 0) == ["blocks.1", "blocks.1"]
 
 
 @pytest.mark.slow

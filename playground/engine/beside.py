@@ -17,8 +17,8 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = ""
     """The answer after interventions with the one before beside it. `idle` says which of the interventions did nothing.
 
     Bars have a second bar each, tokens have that in their alternatives and the former text in the caption, images, points and curves those
-    of before among them, a forward pass its former outcome at the end. Of what fills its panel, a map, a table or bars that are two each,
-    the caption has the former figure.
+    of before among them, a forward pass its former outcome at the end. Where nothing stands beside it, as in a map, a table or bars that
+    are two each, the caption has the former figure.
     """
     told = ""
     match before, after:
@@ -26,7 +26,7 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = ""
             both: AnyPanel = _bars(before, after)
         case Tokens(), Tokens():
             both = _tokens(before, after)
-            told = _cut(before.text) if before.text != after.text else before.figure if before.figure != after.figure else ""
+            told = _cut(before.text) if before.text != after.text else ""
         case Frame(bars=Bars() as former), Frame(bars=Bars() as now):
             both = msgspec.structs.replace(after, bars=_bars(former, now))
         case ImageGrid(), ImageGrid():
@@ -39,7 +39,8 @@ def beside(before: AnyPanel, after: AnyPanel, interventions: int, idle: str = ""
             both = _layers(before, after)
         case _:
             both = after
-            told = before.figure if before.figure != after.figure else ""
+    if both is after and not told and before.figure != after.figure:
+        told = before.figure
     said = f"with {interventions} intervention{'s' * (interventions > 1)}"
     parts = (said, f"{BEFORE}: {told}" if told else "", idle, both.caption)
     return msgspec.structs.replace(both, caption=" · ".join(part for part in parts if part))
@@ -74,7 +75,7 @@ def _images(before: ImageGrid, after: ImageGrid) -> ImageGrid:
     import numpy as np
 
     old, new = before.images.numpy(), after.images.numpy()
-    changed = [at for at in range(min(len(old), len(new))) if not np.array_equal(old[at], new[at])]
+    changed = [at for at in range(min(len(old), len(new))) if old[at].tobytes() != new[at].tobytes()]
     count = len(new)
     labels = after.labels or [str(at) for at in range(count)]
     former = before.labels or labels
@@ -97,7 +98,7 @@ def _points(before: Scatter, after: Scatter) -> Scatter:
     names = after.names or ["points"]
     if before.groups != after.groups or old.shape != new.shape or after.labels:
         return after
-    moved = np.any(old != new, axis=1)
+    moved = np.any((old != new) & ~(np.isnan(old) & np.isnan(new)), axis=1)
     changed = [group for group in dict.fromkeys(groups) if any(moved[at] for at, own in enumerate(groups) if own == group)]
     places = [at for group in changed for at, own in enumerate(groups) if own == group]
     arrows = None
@@ -116,16 +117,21 @@ def _curves(before: Lines, after: Lines) -> Lines:
     """Those that became others, once more as they were."""
     if before.x != after.x:
         return after
-    former = {f"{name} {BEFORE}": values for name, values in before.series.items() if values != after.series.get(name)}
+    former = {f"{name} {BEFORE}": values for name, values in before.series.items() if not _same(values, after.series.get(name))}
     return msgspec.structs.replace(after, series=after.series | former)
 
 
 def _layers(before: Layers, after: Layers) -> Layers:
     """The last layer of before behind that of after."""
-    if not before.layers or not after.layers or before.layers[-1] == after.layers[-1]:
+    if not before.layers or not after.layers or _same(before.layers[-1], after.layers[-1]):
         return after
     last = before.layers[-1]
     return msgspec.structs.replace(after, layers=[*after.layers, msgspec.structs.replace(last, title=f"{last.title} {BEFORE}", selects={})])
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether they say the same; a value that is not there, NaN, is the same as another such."""
+    return msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
 
 
 def _cut(text: str) -> str:

@@ -575,7 +575,7 @@ class PlaygroundApp(KeysInOrder, SendsChangedCells):
             return saved_interventions.read(tab.link.run)
 
         def trained() -> str:
-            return str(tab.link.history.settings.get("train_with", ""))
+            return str(tab.link.history.settings.get("train_with", "")) if tab.link.past is None else ""
 
         link = tab.link
         dialog = TouchDialog(

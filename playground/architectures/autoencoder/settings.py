@@ -241,7 +241,7 @@ class OneFeature(Options):
     """A feature of activations."""
 
     feature: Unit = 0
-    """Which feature: a unit of the code; beyond the last one the last is taken."""
+    """Which feature: a unit of the code."""
 
 
 @frozen

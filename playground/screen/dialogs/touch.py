@@ -135,6 +135,7 @@ class TouchDialog(Dialog[None]):
             self._words.update(Content(str(error)))
         else:
             self._words.update(Content.styled(said, "$text-success"))
+            self._measure_anew()
 
     def _after_change(self) -> None:
         self._words.update("")
@@ -145,7 +146,14 @@ class TouchDialog(Dialog[None]):
     def _look(self) -> None:
         """Measure anew once another model answers than the one that was asked: that of a run that has started, for one."""
         if (answering := self._answering()) is not None and answering is not self._asked:
-            self._measure()
+            if self._asked is not None:
+                self._words.update("")  # it was said of the model before
+            self._measure_anew()
+
+    def _measure_anew(self) -> None:
+        """What was measured holds no longer."""
+        self._known = None
+        self._measure()
 
     @work(exclusive=True, group="effect")
     async def _measure(self) -> None:

@@ -163,10 +163,11 @@ class PanelView(Vertical, can_focus=True):
         body = self._body
         if new := not isinstance(body, kind):
             body = self._replace_body(kind())
+        others = new or self.panel is None or self.panel.parts != panel.parts
         try:
             fill(body, panel)
-            if new and isinstance(body, widgets.Bars) and panel.parts:
-                body.action_move(body.chosen or 0)  # to the part that the figure names
+            if others and isinstance(body, widgets.Bars) and panel.parts:
+                body.action_move((body.chosen or 0) - body.cursor)  # to the part that the figure names
         except (ValueError, IndexError, TypeError) as error:
             self.fail(f"this answer cannot be drawn: {error}")
             return

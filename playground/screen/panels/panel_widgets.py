@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -85,14 +86,18 @@ def fill_bars(widget: widgets.Bars, panel: panels.Bars) -> None:
 
 
 def part_at(panel: AnyPanel, cursor: object) -> str:
-    """Address of the part of the model that the `cursor` of the panel's widget is on; empty where it is on none."""
-    if len(panel.parts) == 1:
+    """Address of the part of the model that the `cursor` of the panel's widget is on; empty where it is on none, or on a cell without a
+    value."""
+    more = panel.column_parts if isinstance(panel, panels.HeatMap) else []
+    if len(panel.parts) == 1 and not more:
         return panel.parts[0]
     row, column = cursor if isinstance(cursor, tuple) else (cursor, None)
     if not isinstance(row, int) or row >= len(panel.parts) or not panel.parts[row]:
         return ""
-    more = panel.column_parts if isinstance(panel, panels.HeatMap) else []
-    return panel.parts[row] + (more[column] if column is not None and column < len(more) else "")
+    if column is None or column >= len(more):
+        return panel.parts[row]
+    assert isinstance(panel, panels.HeatMap)
+    return "" if math.isnan(panel.values.numpy()[row, column]) else panel.parts[row] + more[column]
 
 
 def picked_value(panel: AnyPanel, position: int, column: int = 0, *, as_text: bool) -> Any:
