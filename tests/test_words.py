@@ -46,3 +46,13 @@ def texts() -> dict[str, str]:
 def test_no_term_that_was_given_up_is_used() -> None:
     for where, text in texts().items():
         assert (re.search(GIVEN_UP, text) or [""])[0] == "", where
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_help_explains_no_choice_that_a_setting_does_not_take(name: str) -> None:
+    """A choice in parentheses, such as (bpe), is one of the architecture's own."""
+    known = {choice for card in CARDS.values() for field in fields(card.settings) for choice in field.choices}
+    own = fields(CARDS[name].settings)
+    choices = {choice for field in own for choice in field.choices}
+    explained = {word for field in own for word in re.findall(r"\(([\w-]+)\)", field.doc)} & known
+    assert explained <= choices

@@ -46,8 +46,12 @@ class RecurrentSettings(StreamSettings):
 
     text: TextSource = "reference"
     tokens: Literal["char", "word"] = "char"
+    """For text: a token is a character as it is, or a word, number or punctuation mark in lower case."""
+
     vocab_size: VocabSize = 8000
+
     min_count: MinCount = 3
+    """For text: words that occur less often in the training text are read as <unk>; characters are all kept."""
 
     predict: Literal["every", "last"] = "every"
     """For text: predict the token after every step of a stream, or only the one after each window, read from a zero state."""
