@@ -27,7 +27,7 @@ from dlplay.engine.quantities import (
 )
 from dlplay.engine.settings import Options, SettingsError, frozen, unless
 from dlplay.parts.prompt_options import MAX_PROMPT, Patches
-from dlplay.parts.transformer_settings import MinCount, TextSettings, TextSource, TransformerSettings
+from dlplay.parts.transformer_settings import TextSettings, TextSource, TransformerSettings
 
 
 @frozen
@@ -39,9 +39,6 @@ class BERTSettings(TextSettings, TransformerSettings):
     tokens: Literal["word", "char", "wordpiece"] = "word"
     """What a token is: a word, number or punctuation mark in lower case; a character as it is; or (wordpiece) a piece of a word, with the
     tokenizer of a model that was opened with --from hf:."""
-
-    min_count: MinCount = 3
-    """Words that occur less often in the training text are read as <unk>; characters are all kept."""
 
     data: Annotated[str, Meta(max_length=4096, extra={"path": True})] = ""
     """Texts to classify: a file with a text, a tab and its class on each line. Empty: pretraining on masked words."""
@@ -58,7 +55,9 @@ class BERTSettings(TextSettings, TransformerSettings):
 
     dropout: Dropout = 0.1
     vocab_size: Annotated[int, Meta(ge=2, le=65_532)] = 8000
+
     min_count: MinCount = 3
+    """Words that occur less often in the training text are read as <unk>; characters are all kept."""
 
     mask_share: Annotated[float, Meta(gt=0, lt=1), live] = 0.15
     """Share of the words that are to be predicted, chosen anew at every step."""
