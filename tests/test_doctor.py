@@ -178,7 +178,7 @@ def test_a_rule_that_could_judge_is_told_from_one_that_lacks_what_it_needs() -> 
 
 def test_a_run_that_never_trained_is_not_called_well() -> None:
     assert nothing(0, 2, 16) == "nothing to judge yet: 2 of 16 rules have what they need"
-    assert nothing(300, 12, 16) == "nothing is wrong, and 12 of 16 rules have what they need"
+    assert nothing(300, 12, 16) == "nothing is found wrong: 12 of 16 rules have what they need"
 
 
 def test_every_rule_is_tried_on_an_ill_run() -> None:

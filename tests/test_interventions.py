@@ -247,7 +247,7 @@ def test_several_are_done_one_after_the_other(gpt: GPT) -> None:
 @pytest.mark.parametrize(
     ("do", "words"),
     [
-        ("blocs.0=0", "did you mean blocks.0"),
+        ("blocs.0=0", "the nearest is blocks.0;"),
         ("nonsense=0", "parts are net, tokens"),
         ("blocks.0.head.2=0", "its heads are 0 to 1"),
         ("blocks.head.0=0", "has several attentions"),

@@ -34,7 +34,7 @@ def summary(found: Examination) -> list[str]:
 def nothing(step: int, judged: int, rules: int) -> str:
     """What it means that no rule has found anything."""
     having = f"{judged} of {rules} rules have what they need"
-    return f"nothing is wrong, and {having}" if step and judged else f"nothing to judge yet: {having}"
+    return f"nothing is found wrong: {having}" if step and judged else f"nothing to judge yet: {having}"
 
 
 def words(diagnosis: Diagnosis) -> list[str]:

@@ -204,7 +204,7 @@ def _suggestion(named: Mapping[str, nn.Module], part: str) -> str:
             return f"there are {owner}.0 to {owner}.{count - 1}" if count > 1 else f"there is only {owner}.0"
         break
     if near := difflib.get_close_matches(part, named, n=1):
-        return f"did you mean {near[0]}?"
+        return f"the nearest is {near[0]}"
     return f"parts are {', '.join(list(named)[:8])}{', …' if len(named) > 8 else ''}"
 
 

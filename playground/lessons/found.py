@@ -58,7 +58,7 @@ def named(name: str) -> Lesson:
     by_name = {lesson.name: lesson for lesson in all_lessons()}
     if name in by_name:
         return by_name[name]
-    raise LessonError(f"there is no lesson {name[:60]!r}; {nearest(name, by_name)}; dlplay learn lists them")
+    raise LessonError(f"there is no lesson {name[:60]!r} (dlplay learn lists them); {nearest(name, by_name)}")
 
 
 def read(path: Path, card: Card) -> Lesson:

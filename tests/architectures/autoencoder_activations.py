@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_place_or_of_images_is_refused_in_words(net: Aut
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("block.1", "--site: there is no part 'block.1'; did you mean blocks.1"),
+        ("block.1", "--site: there is no part 'block.1'; the nearest is blocks.1"),
         ("positions", "--site positions gives 64x96 for 64 windows of 64 words, not a vector for each word; choose a block"),
     ],
 )
