@@ -141,6 +141,9 @@ async def test_each_advice_can_be_tried_and_the_key_of_the_screen_is_named(histo
         await until(lambda: "2      try --batch 8: 6 runs of 75 steps" in screen_text(app))
         assert "t      try --lr 0.1: 6 runs of 75 steps, then a page opens" in screen_text(app)
         assert "--find-lr (on this screen L does it)" in screen_text(app)
+        dialog = app.screen
+        assert isinstance(dialog, DoctorDialog)
+        await until(lambda: dialog.armed)
         await pilot.press("3", "2")
         await until(lambda: len(chosen) == 1)
     assert chosen == [Trial("third", "--batch 8: 6 runs of 75 steps")]

@@ -98,6 +98,7 @@ async def test_what_the_doctor_found_comes_once_and_not_over_what_is_typed(tmp_p
         await until(lambda: link.run is not None and link.run.name == "other")
         link.history.clear()
         app.tab.show_setting("lr")
+        await until(lambda: "▸lr" in screen_text(app) and app.focused is not None and app.focused.id == "form-scroll")
         await pilot.press("enter")
         await until(lambda: isinstance(app.focused, Input))
         ends.set()
