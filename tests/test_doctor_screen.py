@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.geometry import Size
 from textual.widgets import Input
 
 from dlplay.screen.app import PlaygroundApp
 from dlplay.screen.dialogs.doctor import DoctorDialog
+from dlplay.screen.run.run_bar import RunBar, RunBarState
 from dlplay.screen.runs.compare import CompareScreen
 from dlplay.widgets import LineChart
 from tests.screen_pilot import opened, part_text, screen_text, until
@@ -73,6 +76,23 @@ async def test_the_run_bar_tells_of_an_examination_until_it_failed(tmp_path: Pat
         fails.set()
         await until(lambda: "the disk is gone" in screen_text(app))
         await until(lambda: "examines" not in screen_text(app))
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize(
+    "state",
+    [
+        RunBarState("failed", name="mine", problem="the loss of step 6, or its gradient, is not a finite number"),
+        RunBarState("training", name="mine", step=100, steps=300),
+        RunBarState("exploring", showing="convnet-digits (pretrained)"),
+    ],
+    ids=["failed", "training", "no run"],
+)
+def test_what_is_done_beside_a_run_is_told_in_every_state(monkeypatch: pytest.MonkeyPatch, width: int, state: RunBarState) -> None:
+    monkeypatch.setattr(RunBar, "content_size", Size(width, 1))
+    bar = RunBar()
+    bar.state = dataclasses.replace(state, beside="the doctor examines it, which takes some seconds")
+    assert "the doctor examines it" in bar.render().plain[:width]
 
 
 async def test_what_the_doctor_found_comes_once_and_not_over_what_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ async def test_a_model_is_touched_from_the_screen(tmp_path: Path) -> None:
         line = app.screen.query_one(Input)
         line.value = "blocks.0.nothing=0"
         await pilot.press("enter")
-        await until(lambda: "did you mean" in screen_text(app))
+        await until(lambda: "the nearest is" in screen_text(app))
         await until(lambda: not app.tab.touches.now)  # what the model refuses is taken back
         line.value = "blocks.0.convolution[15]=mean"
         await pilot.press("enter")

@@ -103,7 +103,7 @@ def attempt(run: RunDirectory, diagnosis: Diagnosis, last: int, count: int = 0, 
     trial = judged(diagnosis, card.better, start, count, seeds, metric, ends["without"], ends["with"], names)
     test = range_test(card, before, run.spec.origin)
     same = trial.low == trial.high == 0
-    after = "" if trial.helped else next_step(run.name, diagnosis.name, count, "" if same else test)
+    after = "" if trial.helped and trial.without else next_step(run.name, diagnosis.name, count, "" if same else test)
     return msgspec.structs.replace(trial, groups=[f"{label}-{arm}" for arm in arms], next=after, range_test=test)
 
 
@@ -166,7 +166,9 @@ def judged(
                 helped = (difference > 0) == (better == "higher")
     what = f"the advice {written(diagnosis.changes)}"
     if before == len(without) and not failed:
-        helped, words = True, f"{what} helped: without it all {len(without)} runs failed, and with it none did"
+        ends = np.mean([value for value in with_it if value is not None])
+        reached = f"their mean {metric.replace('_', ' ')} is {ends:.3g}"
+        helped, words = True, f"{what} helped: without it all {len(without)} runs failed, and with it none did; {reached}"
     elif failed == len(with_it) or failed > before:
         counted = f"{failed} of {len(with_it)} runs with it failed, and {before} of {len(without)} without it"
         helped, words = False, f"{what} did not help: {counted}"

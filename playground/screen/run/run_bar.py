@@ -85,8 +85,7 @@ class RunBar(Widget):
         word = ENDS.get(state.reason, word) if state.state == "finished" else word
         parts: list[Content] = [Content.styled(f"{glyph} {word:<12}", colour)]
         if state.problem:
-            parts.append(Content.styled(state.problem, "$text-error"))
-            return Content("  ").join(parts)
+            return Content("  ").join([*parts, *self._beside(parts, width), Content.styled(state.problem, "$text-error")])
         touched = []
         if count := state.interventions:
             touched = [Content.styled(f"{count} intervention{'s' * (count > 1)} · T", "$text-warning")]
@@ -96,16 +95,14 @@ class RunBar(Widget):
             parts += touched
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
-            if state.beside:
-                texts = [f"{state.beside} …", f"{state.beside.partition(',')[0]} …"]
-                room = width - sum(part.cell_length + 2 for part in parts)
-                parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-accent"))
+            parts += self._beside(parts, width)
             parts += past
             parts += self._numbers(state, width)
         else:
             parts += touched + past
             if state.phase:
                 parts.append(Content.styled(f"{state.phase} …", "$text-warning"))
+            parts += self._beside(parts, width)
             room = width - sum(part.cell_length + 2 for part in parts)
             texts = self._next_steps(state)
             parts.append(Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-muted"))
@@ -114,6 +111,14 @@ class RunBar(Widget):
             if line.cell_length + 2 + part.cell_length <= width:
                 line = Content.assemble(line, "  ", part)
         return line
+
+    def _beside(self, parts: list[Content], width: int) -> list[Content]:
+        """What is done beside the run, in the longest words that fit behind `parts`; nothing where nothing is."""
+        if not (words := self.state.beside):
+            return []
+        room = width - sum(part.cell_length + 2 for part in parts)
+        texts = [f"{words} …", f"{words.partition(',')[0]} …"]
+        return [Content.styled(next((text for text in texts if len(text) <= room), texts[-1]), "$text-accent")]
 
     def _next_steps(self, state: RunBarState) -> list[str]:
         """Without a run: which model is shown and what the keys would do, longest text first."""
