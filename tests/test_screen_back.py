@@ -220,6 +220,7 @@ async def test_in_a_small_window_it_works_on_every_page(runs: Path) -> None:
         await show_page(app, pilot, "3")
         await pilot.press("z")
         await until(lambda: f"as of step {STEPS}" in part_text(app, "#titles"))
+        await until(lambda: all(hint in part_text(app, "KeyHints") for hint in ("( earlier", ") later", "esc now")))
         await pilot.press("left_parenthesis")
         await until(lambda: "as of step 108 · " in part_text(app, "#right Inspector"))
         await pilot.press("escape")

@@ -55,9 +55,9 @@ ACTIONS = (
     Action("look_back", "z", "look back", "z", "Every panel answers from the checkpoint at the cursor of the curves; again: from now", 7),
     Action("earlier", "left_parenthesis", "earlier", "(", "Looking back: the checkpoint before", 16, True),
     Action("later", "right_parenthesis", "later", ")", "Looking back: the checkpoint after", 17, True),
-    Action("film", "f", "film", "f", "Show one checkpoint after the other in every panel; again: stop", 18, True),
-    Action("branch", "B", "branch", "B", "Start a new run from the checkpoint at the cursor, with what you changed in the form", 19, True),
-    Action("now", "escape,Z", "now", "esc", "Looking back: return to the model as it is now", 20, True),
+    Action("film", "f", "film", "f", "Show one checkpoint after the other in every panel; again: stop", 19, True),
+    Action("branch", "B", "branch", "B", "Start a new run from the checkpoint at the cursor, with what you changed in the form", 20, True),
+    Action("now", "escape,Z", "now", "esc", "Looking back: return to the model as it is now", 18, True),
     Action("stop", "ctrl+x", "stop", "ctrl+x", "Save a checkpoint and end this run"),
     Action("defaults", "ctrl+r", "defaults", "ctrl+r", "Reset every setting to its default"),
     Action("find_lr", "L", "find lr", "L", "Find a learning rate for the form's settings by a range test, beside whatever trains"),
@@ -149,7 +149,9 @@ class KeyHints(Widget):
         of_focused.sort(key=lambda hint: not hint[2].binding.action.startswith("go("))  # how to reach the other panels comes first
         if self.screen.maximized is not None:
             of_focused = [self._back(), *(hint for hint in of_focused if hint[2].binding.key not in ("escape", "m"))]
-        hints = of_focused + [hint[1:] for hint in sorted(of_app, key=lambda hint: hint[0])]
+        of_app.sort(key=lambda hint: hint[0])
+        back = [hint[1:] for hint in of_app if hint[0] < 0]  # an earlier time is shown: first of all how to move in it, and to leave it
+        hints = back + of_focused + [hint[1:] for hint in of_app if hint[0] >= 0]
         if hints != self._hints:
             self._hints = hints
             self.refresh(layout=self.styles.is_auto_height)
