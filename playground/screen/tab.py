@@ -514,7 +514,7 @@ class ArchitectureTab(Vertical):
     def _moments(self) -> list[int]:
         """The steps that can be looked back at; where there are none, or a model that is open has one alone, that is told."""
         link = self.link
-        moments, model = link.moments(), link.model if link.run is None else ""
+        moments, model = link.moments(), link.showing.partition(" (")[0] if link.run is None else ""
         if not moments or (model and len(moments) < 2):
             self.app.notify(f"{model} has no earlier checkpoints" if model else NO_MOMENTS, timeout=4)
             return []
