@@ -360,8 +360,11 @@ def test_what_the_command_cannot_do_is_refused_in_words(dlplay: Dlplay, tmp_path
     refused = dlplay("doctor", "mine", "--rule", "overfitting", "--runs-dir", str(tmp_path))
     assert (refused.status, refused.err) == (2, "dlplay: --rule goes with --try\n")
     refused = dlplay("doctor", "mine", "--try", "--rule", "overfittin", "--json", "--runs-dir", str(tmp_path))
+    assert (refused.status, refused.out) == (2, "")
+    assert "--rule overfittin: there is no such rule; did you mean overfitting?" in refused.err
+    refused = dlplay("doctor", "mine", "--try", "--rule", "overfitting", "--json", "--runs-dir", str(tmp_path))
     assert refused.status == 2
-    assert "--rule overfittin: that was not found" in refused.err
+    assert "--rule overfitting: that was not found" in refused.err
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ def doctor(
     if force and svg is None:
         raise SettingsError("--force is for the file of --svg", "force")
     found = examine(run)
+    if rule is not None and rule not in found.rules:
+        raise SettingsError(f"--rule {rule[:60]}: there is no such rule; {nearest(rule, found.rules)}")
     history = recorded(run, architectures.card(found.architecture))
     if svg is not None:
         from dlplay.doctor import report
