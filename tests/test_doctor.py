@@ -737,3 +737,18 @@ def test_a_single_pair_of_runs_proves_nothing_and_the_runs_that_the_advice_saved
     assert "without it 2 of 3 runs failed, and with it 1 did" in words
     helped, words = verdict([None, 0.8, 1.0], [0.9, 0.8, 1.1])
     assert (helped, "did not help beyond chance" in words) == (None, True)
+
+
+def test_after_a_change_only_the_later_held_out_loss_is_judged_and_overfitting_is_not_blamed_on_the_rate() -> None:
+    """The loss was lower before the change; or it rises after it while the training loss falls, as trained weights overfit."""
+    level = {"train_loss": curve(np.full(1000, 0.02))}
+    before = but(training=level, held_out={"test_loss": from_the_start([0.02, 0.03, 0.03, 0.031])})
+    overfits = but(held_out={"test_loss": from_the_start([0.02, 0.02, 0.03, 0.04])})
+    for evidence in (before, overfits):
+        assert isinstance(rules.rate_too_high(evidence), Diagnosis)
+        assert rules.rate_too_high(dataclasses.replace(evidence, changed=300)) is None
+
+
+def test_values_of_which_most_are_equal_scatter_all_the_same() -> None:
+    halves = Curve(np.arange(100.0), np.where(np.arange(100) % 5 == 0, 2.0, 1.0))
+    assert halves.errors(2) == pytest.approx(1.253 * 0.4 / np.sqrt(50))

@@ -65,7 +65,7 @@ class Curve:
         found = []
         for part in np.array_split(self.values, min(count, len(self.values))):
             middle = np.median(part)
-            reach = SPIKE * MAD_TO_DEVIATION * np.median(np.abs(part - middle))
+            reach = SPIKE * MAD_TO_DEVIATION * np.median(np.abs(part - middle)) or np.inf  # most of them are equal
             found.append(1.253 * part.clip(middle - reach, middle + reach).std() / np.sqrt(len(part)))
         return np.array(found)
 
