@@ -508,9 +508,9 @@ def test_a_process_that_answers_questions_is_rewound_and_shows_every_watched_pan
         task.step = step
 
     explore(card, task, memory, "", lambda: False, 0.0, rewind)
-    assert [(event.step, event.view) for event in memory.live if isinstance(event, Shown)] == [
-        (6, 0), (6, 1), (5, 0), (5, 1), (7, 0), (7, 1), (5, 0), (5, 1),
-    ]  # fmt: skip
+    shown = [(event.step, event.view) for event in memory.live if isinstance(event, Shown)]
+    both = [sorted(shown[at : at + 2]) for at in range(0, len(shown), 2)]  # the one that took less comes first
+    assert both == [[(step, 0), (step, 1)] for step in (6, 5, 7, 5)]
     answers = [event for event in memory.live if isinstance(event, Answered)]
     assert [(event.id, event.step, event.error) for event in answers] == [(2, 5, ""), (3, 7, ""), (4, 5, ""), (5, 5, "there is none")]
 

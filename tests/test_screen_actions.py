@@ -14,6 +14,7 @@ from dlplay.engine.panels import AnyPanel
 from dlplay.runs.client import RunError
 from dlplay.runs.history import History
 from dlplay.screen.dialogs.doctor import DoctorDialog
+from dlplay.screen.dialogs.failure import FailureDialog
 from dlplay.screen.dialogs.find_lr import FindRateDialog
 from dlplay.screen.dialogs.pad import drawing_summary, read_pad, write_pad
 from dlplay.screen.run.run_link import NOTHING_TRAINS, RunLink
@@ -133,8 +134,9 @@ async def test_the_doctor_says_what_is_wrong_with_the_run_of_the_tab(tmp_path: P
         app.action_doctor()
         await until(lambda: any("there is no run in this tab yet" in note.message for note in app._notifications))
         await pilot.press("space")
-        await until(lambda: app.tab.link.history.failure is not None, 120)
+        await until(lambda: isinstance(app.screen, FailureDialog), 120)
         await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
         app.action_doctor()
         await until(lambda: isinstance(app.screen, DoctorDialog), 120)
         await until(lambda: "a tenth of the learning rate: --lr 1" in screen_text(app))
@@ -180,8 +182,9 @@ async def test_advice_that_was_tried_is_seen_beside_the_runs_without_it(tmp_path
     }
     async with opened(tmp_path, tab="convnet", settings=ill) as (app, pilot):
         await pilot.press("space")
-        await until(lambda: app.tab.link.history.failure is not None, 120)
+        await until(lambda: isinstance(app.screen, FailureDialog), 120)
         await pilot.press("escape")
+        await until(lambda: len(app.screen_stack) == 1)
         app.action_doctor()
         await until(lambda: isinstance(app.screen, DoctorDialog) and app.screen.armed, 120)
         await pilot.press("t")
