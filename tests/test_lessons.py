@@ -384,7 +384,7 @@ def guide(app: PlaygroundApp) -> GuidePane:
 async def test_the_guide_asks_trains_reveals_and_remembers(rooms: Path, tmp_path: Path) -> None:
     async with opened(tmp_path / "runs", tab="my-net", lesson="my-net") as (app, pilot):
         await until(lambda: "How close will the net come?" in part_text(app, "GuidePane"))
-        assert app.focused is guide(app)
+        await until(lambda: app.focused is guide(app))
         await pilot.press("enter", "4")  # neither is an answer
         assert guide(app).play.phase == "asking"
         await pilot.press("3")
@@ -395,7 +395,7 @@ async def test_the_guide_asks_trains_reveals_and_remembers(rooms: Path, tmp_path
         await until(lambda: "you guessed: 100 %; it is: nearly as far" in part_text(app, "GuidePane"))
         await until(lambda: "✓ It comes close to whoever knows the centres." in part_text(app, "GuidePane"))
         assert app.tab.form.values["eval_every"] == 50
-        assert app.focused is guide(app)
+        await until(lambda: app.focused is guide(app))
         await pilot.press("enter")
         await until(lambda: "show Plane" in part_text(app, "GuidePane"))
         await pilot.press("backspace")
